@@ -1,0 +1,134 @@
+r"""What an activation must know about itself under a Gaussian input.
+
+An activation enters the high-dimensional theory only through a few Gaussian moments at one scale $\tau$
+($\xi \sim N(0, 1)$ throughout),
+
+$$m = E[\sigma(\tau\xi)],\quad e_1 = E[\sigma'(\tau\xi)],\quad e_2 = E[\sigma''(\tau\xi)],\quad
+s_2 = E[((\sigma - m)^2)''(\tau\xi)],\quad v = E[(\sigma - m)^2],\quad d = E[\sigma'(\tau\xi)^2],$$
+
+and enters the exact kernels through three maps of the covariance of a Gaussian pair. Derivatives are meant in the
+sense of Stein's identity, $E[\sigma'(\tau\xi)] = E[\xi\sigma(\tau\xi)]/\tau$, so that jumps are allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+ArrayLike = Array | float
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Gaussian moments of one activation at the scale ``tau`` (all floats, float64 whatever JAX's precision).
+
+    Attributes
+    ----------
+    tau : the scale: the input is N(0, tau²).
+    mean : m = E[σ].
+    e1, e2 : E[σ'], E[σ''].
+    s2 : E[((σ − m)²)''].
+    variance : v = E[(σ − m)²], the squared scale of the next layer.
+    d : E[σ'²]; infinite for an activation with a jump.
+    """
+
+    tau: float
+    mean: float
+    e1: float
+    e2: float
+    s2: float
+    variance: float
+    d: float
+
+    @property
+    def unit_targets(self) -> tuple[float, float, float]:
+        """(e1 τ, e2 τ², s2 τ²): the moments in units of τ, which is how two scales are compared."""
+        return self.e1 * self.tau, self.e2 * self.tau**2, self.s2 * self.tau**2
+
+
+class Activation(ABC):
+    """A function of one real variable that knows its Gaussian moments and kernel maps.
+
+    Subclasses are frozen dataclasses, hence hashable, and give ``__call__``, ``_moments``, ``mean_map``,
+    ``covariance_map`` and ``derivative_map``. Kernel maps broadcast their arguments against each other.
+    """
+
+    name: str
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        """Points where the function or one of its first derivatives jumps, ascending."""
+        return ()
+
+    @property
+    def has_jumps(self) -> bool:
+        """Whether the function itself jumps: then d and the diagonal of its NTK are infinite."""
+        return False
+
+    @abstractmethod
+    def __call__(self, t: ArrayLike) -> Array:
+        """Apply the activation elementwise."""
+
+    def moments(self, tau: float) -> Moments:
+        """Gaussian moments at the scale ``tau``.
+
+        Raises
+        ------
+        ValueError
+            If ``tau`` is not a positive finite number.
+        """
+        scale = float(tau)
+        if not (math.isfinite(scale) and scale > 0.0):
+            raise ValueError(
+                f"tau must be a positive finite number, got {tau!r}. It is the root mean square of the layer's input; "
+                "a zero comes from constant data or from a layer whose activation is constant."
+            )
+        return self._moments(scale)
+
+    @abstractmethod
+    def _moments(self, tau: float) -> Moments:
+        """Moments at a checked scale."""
+
+    @abstractmethod
+    def mean_map(self, var: ArrayLike) -> Array:
+        """E[σ(u)] for u ~ N(0, var)."""
+
+    @abstractmethod
+    def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        """Cov(σ(u), σ(v)) for (u, v) ~ N(0, [[var1, cov], [cov, var2]])."""
+
+    @abstractmethod
+    def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        """E[σ'(u) σ'(v)] for the same pair; infinite where u = v and the activation jumps."""
+
+    def kernel_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike, mean: ArrayLike = 0.0) -> Array:
+        """E[(σ(u) − mean)(σ(v) − mean)]: with one centring constant and per-sample variances.
+
+        This is E[σσ] − m(E[σ(u)] + E[σ(v)]) + m², arranged so that nothing cancels when m is large.
+        """
+        return self.covariance_map(cov, var1, var2) + (self.mean_map(var1) - mean) * (self.mean_map(var2) - mean)
+
+
+def correlation(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Float[Array, "*shape"]:
+    """Correlation of a Gaussian pair, clipped to [−1, 1]; 0 where a variance is 0.
+
+    Values within 32 roundings of ±1 become ±1: kernels of functions with kinks and jumps behave like √(1 − ρ) there,
+    which turns one rounding of a diagonal entry into an error of 1e-8.
+    """
+    scale = jnp.sqrt(var1 * var2)
+    rho = jnp.where(scale > 0, cov / jnp.where(scale > 0, scale, 1.0), 0.0)
+    snap = 1.0 - 32 * jnp.finfo(rho.dtype).eps
+    return jnp.where(jnp.abs(rho) >= snap, jnp.sign(rho), rho)
+
+
+def matched_pairs(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> tuple[Array, Array]:
+    """Correlations of full shape, and where the two variables are one and the same (ρ = 1, equal variances)."""
+    shape = jnp.broadcast_shapes(jnp.shape(cov), jnp.shape(var1), jnp.shape(var2))
+    rho = jnp.broadcast_to(correlation(cov, var1, var2), shape)
+    close = jnp.abs(jnp.asarray(var1) - var2) <= 32 * jnp.finfo(rho.dtype).eps * jnp.abs(jnp.asarray(var1))
+    return rho, (rho == 1) & close

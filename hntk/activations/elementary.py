@@ -1,0 +1,134 @@
+r"""Closed forms for cos, sin, erf and the Gaussian bump.
+
+Every variance derivative uses the heat equation $\frac{d}{dx} E[g(\sqrt{x}\xi)] = \frac12 E[g''(\sqrt{x}\xi)]$, so that
+$s_2 = 2\,\frac{d}{dx}E[\sigma(\sqrt{x}\xi)^2] - 2 m e_2$ with $x = \tau^2$.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import asin, exp, expm1, log1p, pi, sqrt
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hntk.activations.base import Activation, ArrayLike, Moments
+
+
+@dataclass(frozen=True)
+class Cosine(Activation):
+    """σ(t) = cos t, even: e1 = 0."""
+
+    name: str = "cos"
+
+    def __call__(self, t: ArrayLike) -> Array:
+        return jnp.cos(t)
+
+    def _moments(self, tau: float) -> Moments:
+        x = tau * tau
+        m, gap = exp(-x / 2), -expm1(-x)
+        return Moments(tau, mean=m, e1=0.0, e2=-m, s2=2 * exp(-x) * gap, variance=gap**2 / 2, d=-expm1(-2 * x) / 2)
+
+    def mean_map(self, var: ArrayLike) -> Array:
+        return jnp.exp(-jnp.asarray(var) / 2)
+
+    def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        # exp(−s)(cosh c − 1) with s = (var1 + var2)/2
+        size = jnp.abs(cov)
+        return 0.5 * jnp.exp(size - (var1 + var2) / 2) * jnp.expm1(-size) ** 2
+
+    def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        return _sinh_map(cov, var1, var2)
+
+
+@dataclass(frozen=True)
+class Sine(Activation):
+    """σ(t) = sin t, odd: m = e2 = 0."""
+
+    name: str = "sin"
+
+    def __call__(self, t: ArrayLike) -> Array:
+        return jnp.sin(t)
+
+    def _moments(self, tau: float) -> Moments:
+        x = tau * tau
+        v = -expm1(-2 * x) / 2
+        return Moments(tau, mean=0.0, e1=exp(-x / 2), e2=0.0, s2=2 * exp(-2 * x), variance=v, d=1 - v)
+
+    def mean_map(self, var: ArrayLike) -> Array:
+        return jnp.zeros_like(jnp.asarray(var))
+
+    def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        return _sinh_map(cov, var1, var2)
+
+    def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        half_sum = (var1 + var2) / 2
+        return 0.5 * (jnp.exp(cov - half_sum) + jnp.exp(-cov - half_sum))
+
+
+def _sinh_map(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+    """E[sin u sin v] = exp(−(var1 + var2)/2) sinh(cov), without overflow."""
+    size = jnp.abs(cov)
+    return -0.5 * jnp.sign(cov) * jnp.exp(size - (var1 + var2) / 2) * jnp.expm1(-2 * size)
+
+
+@dataclass(frozen=True)
+class Erf(Activation):
+    """σ(t) = erf t, odd; its kernel is Williams' arcsine."""
+
+    name: str = "erf"
+
+    def __call__(self, t: ArrayLike) -> Array:
+        return jax.lax.erf(jnp.asarray(t, dtype=jnp.result_type(float)) if not hasattr(t, "dtype") else t)
+
+    def _moments(self, tau: float) -> Moments:
+        x = tau * tau
+        return Moments(
+            tau,
+            mean=0.0,
+            e1=2 / sqrt(pi * (1 + 2 * x)),
+            e2=0.0,
+            s2=8 / (pi * (1 + 2 * x) * sqrt(1 + 4 * x)),
+            variance=2 / pi * asin(2 * x / (1 + 2 * x)),
+            d=4 / (pi * sqrt(1 + 4 * x)),
+        )
+
+    def mean_map(self, var: ArrayLike) -> Array:
+        return jnp.zeros_like(jnp.asarray(var))
+
+    def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        return 2 / pi * jnp.arcsin(2 * cov / jnp.sqrt((1 + 2 * var1) * (1 + 2 * var2)))
+
+    def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        return 4 / pi / jnp.sqrt((1 + 2 * var1) * (1 + 2 * var2) - 4 * cov**2)
+
+
+@dataclass(frozen=True)
+class GaussianBump(Activation):
+    """σ(t) = exp(−t²/2), even: e1 = 0."""
+
+    name: str = "gaussian"
+
+    def __call__(self, t: ArrayLike) -> Array:
+        return jnp.exp(-(t**2) / 2)
+
+    def _moments(self, tau: float) -> Moments:
+        x = tau * tau
+        m = 1 / sqrt(1 + x)
+        # (1+2x)^(-1/2) − (1+x)^(-1) and (1+x)^(-2) − (1+2x)^(-3/2), arranged so that small x loses no digits
+        variance = m**2 * expm1(0.5 * log1p(x * x / (1 + 2 * x)))
+        s2 = -2 * m**4 * expm1(2 * log1p(x) - 1.5 * log1p(2 * x))
+        d = x / (1 + 2 * x) ** 1.5
+        return Moments(tau, mean=m, e1=0.0, e2=-(m**3), s2=s2, variance=variance, d=d)
+
+    def mean_map(self, var: ArrayLike) -> Array:
+        return 1 / jnp.sqrt(1 + jnp.asarray(var))
+
+    def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        # det(I + Σ)^(-1/2) − (independent case)
+        free = (1 + var1) * (1 + var2)
+        return jnp.expm1(-0.5 * jnp.log1p(-(cov**2) / free)) / jnp.sqrt(free)
+
+    def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        return cov / ((1 + var1) * (1 + var2) - cov**2) ** 1.5

@@ -1,0 +1,228 @@
+r"""Activations known only as a function and its breakpoints.
+
+One-dimensional moments: Gauss-Legendre panels between the breakpoints, graded towards zero because the scale may be
+large. Stein's identity gives every derivative, so kinks and jumps are exact. Kernels: Mehler's series while its
+remainder is at rounding level, else a two-dimensional rule in the coordinates
+
+$$u/\tau_1 = a x + b y,\quad v/\tau_2 = a x - b y,\qquad a^2 = (1+\rho)/2,\quad b^2 = (1-\rho)/2,$$
+
+split where a breakpoint is crossed (in x) and where two such lines meet (in y). The same nodes give E[σ'σ'], the
+derivative of E[σσ] by ρ, with the weight $\frac12[(x^2-1)/(1+\rho) - (y^2-1)/(1-\rho)]/\tau_1\tau_2$.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hntk.activations.base import Activation, ArrayLike, Moments, matched_pairs
+from hntk.activations.mehler import HermiteSide, covariance_series, derivative_series, hermite_functions
+from hntk.precision import float64
+
+SERIES_ORDER = 128
+REACH = 12.0
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+# panels in the variable t = τξ: a function of unit scale is resolved from 1/32 up to any τ
+GRADED = np.concatenate([-(2.0 ** np.arange(-5, 25)), [0.0], 2.0 ** np.arange(-5, 25)])
+PAIR_REACH = 9.0
+PAIR_EDGES = np.linspace(-PAIR_REACH, PAIR_REACH, 7)
+PAIR_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class QuadratureActivation(Activation):
+    """An activation given by a JAX function of an array and the points where it is not smooth.
+
+    Attributes
+    ----------
+    function : elementwise, made of jax.numpy operations.
+    points : breakpoints, ascending: kinks and jumps.
+    """
+
+    function: Callable[[Array], Array]
+    points: tuple[float, ...] = ()
+    name: str = "custom"
+    _jumps: bool = field(init=False, default=False, compare=False)
+
+    def __post_init__(self) -> None:
+        points = tuple(sorted(float(b) for b in self.points))
+        if not all(math.isfinite(b) for b in points):
+            raise ValueError(f"breakpoints must be finite, got {self.points!r}.")
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "_jumps", _check_function(self))
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        return self.points
+
+    @property
+    def has_jumps(self) -> bool:
+        return self._jumps
+
+    def __call__(self, t: ArrayLike) -> Array:
+        return self.function(jnp.asarray(t))
+
+    def _moments(self, tau: float) -> Moments:
+        xi, weight = gaussian_rule(np.float64(tau), self.points, np)
+        sigma, slope, bend = _derivatives(self.function, tau * xi)
+        m = float(weight @ sigma)
+        centred = sigma - m
+        variance = float(weight @ centred**2)
+        d = math.inf if self._jumps else float(weight @ slope**2)
+        if self.points:
+            # subtracting a constant changes nothing and keeps the digits at small tau
+            second = weight * (xi**2 - 1)
+            e1 = float((weight * xi) @ centred) / tau
+            return Moments(tau, m, e1, float(second @ centred) / tau**2, float(second @ centred**2) / tau**2, variance, d)
+        s2 = 2 * float(weight @ (slope**2 + centred * bend))
+        return Moments(tau, m, float(weight @ slope), float(weight @ bend), s2, variance, d)
+
+    def mean_map(self, var: ArrayLike) -> Array:
+        return self._hermite(var, order=1).coefficients[0]
+
+    def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        rho, same = matched_pairs(cov, var1, var2)
+        left, right = self._hermite(var1), self._hermite(var2)
+
+        def exact() -> Array:
+            return self._pair_rule(rho, var1, var2)[0] - left.coefficients[0] * right.coefficients[0]
+
+        # where u = v the variance is known exactly, and the series must not be judged there
+        smooth = covariance_series(left, right, jnp.where(same, 0.0, rho), exact)
+        return jnp.where(same, left.variance * jnp.ones_like(rho), smooth)
+
+    def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        rho, same = matched_pairs(cov, var1, var2)
+        scale = jnp.sqrt(var1 * var2)
+        inner = jnp.where(same, 0.0, rho)
+        smooth = derivative_series(
+            self._hermite(var1), self._hermite(var2), inner, scale, lambda: self._pair_rule(inner, var1, var2)[1]
+        )
+        return jnp.where(same, self._slope_map(var1) * jnp.ones_like(rho), smooth)
+
+    def _hermite(self, var: ArrayLike, order: int = SERIES_ORDER) -> HermiteSide:
+        var = jnp.asarray(var)
+
+        def one(v: Array) -> tuple[Array, Array]:
+            xi, weight = gaussian_rule(jnp.sqrt(v), self.points, jnp)
+            sigma = self.function(jnp.sqrt(v) * xi)
+            mean = weight @ sigma
+            higher = hermite_functions(xi, order)[1:] @ (weight * (sigma - mean))
+            return jnp.concatenate([mean[None], higher]), weight @ (sigma - mean) ** 2
+
+        coefficients, variance = jax.lax.map(one, var.reshape(-1))
+        return HermiteSide(coefficients.T.reshape(-1, *var.shape), variance.reshape(var.shape))
+
+    def _slope_map(self, var: ArrayLike) -> Array:
+        """d = E[σ'²] at each variance."""
+        if self._jumps:
+            return jnp.full(jnp.shape(var), jnp.inf)
+
+        def one(v: Array) -> Array:
+            xi, weight = gaussian_rule(jnp.sqrt(v), self.points, jnp)
+            return weight @ jax.vmap(jax.grad(self.function))(jnp.sqrt(v) * xi) ** 2
+
+        return jax.lax.map(one, jnp.asarray(var).reshape(-1)).reshape(jnp.shape(var))
+
+    def _pair_rule(self, rho: Array, var1: ArrayLike, var2: ArrayLike) -> tuple[Array, Array]:
+        """(E[σσ], E[σ'σ']) of every pair by the split two-dimensional rule, a chunk of pairs at a time."""
+        tau1, tau2 = (jnp.broadcast_to(jnp.sqrt(jnp.asarray(v)), rho.shape).reshape(-1) for v in (var1, var2))
+        pairs = jnp.stack([rho.reshape(-1), tau1, tau2], axis=1)
+        value, slope = jax.lax.map(lambda q: _one_pair(self.function, self.points, *q), pairs, batch_size=PAIR_CHUNK)
+        return value.reshape(rho.shape), slope.reshape(rho.shape)
+
+
+def gaussian_rule(tau: Array, points: tuple[float, ...], xp) -> tuple:
+    """Nodes and weights of E over ξ ~ N(0, 1) for a function of τξ with the given breakpoints."""
+    fixed = xp.asarray(np.linspace(-REACH, REACH, int(2 * REACH) + 1))
+    moving = xp.asarray(np.concatenate([GRADED, points])) / tau
+    edges = xp.sort(xp.concatenate([fixed, xp.clip(moving, -REACH, REACH)]))
+    return _panels(edges, xp)
+
+
+def _panels(edges: Array, xp) -> tuple:
+    """Gauss-Legendre on every panel, weighted by the Gaussian density."""
+    half, middle = xp.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
+    xi = (middle[:, None] + half[:, None] * xp.asarray(NODES)).reshape(-1)
+    weight = (half[:, None] * xp.asarray(WEIGHTS)).reshape(-1)
+    return xi, weight * xp.exp(-(xi**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def _one_pair(function: Callable, points: tuple[float, ...], rho: Array, tau1: Array, tau2: Array) -> tuple:
+    a, b = jnp.sqrt((1 + rho) / 2), jnp.sqrt(jnp.maximum((1 - rho) / 2, jnp.finfo(rho.dtype).tiny))
+    a = jnp.maximum(a, jnp.finfo(rho.dtype).tiny)
+    bends = jnp.asarray(points, rho.dtype)
+    meets = ((bends[:, None] / tau1 - bends[None, :] / tau2) / (2 * b)).reshape(-1)
+    y, weight_y = _panels(_pair_edges(meets), jnp)
+
+    def inner(y: Array) -> tuple[Array, Array]:
+        crossings = jnp.concatenate([(bends / tau1 - b * y) / a, (bends / tau2 + b * y) / a])
+        x, weight_x = _panels(_pair_edges(crossings), jnp)
+        product = function(tau1 * (a * x + b * y)) * function(tau2 * (a * x - b * y)) * weight_x
+        by_rho = (x**2 - 1) / (1 + rho) - (y**2 - 1) / (1 - rho)
+        return jnp.sum(product), jnp.sum(product * by_rho) / 2
+
+    value, by_rho = jax.vmap(inner)(y)
+    return weight_y @ value, weight_y @ by_rho / (tau1 * tau2)
+
+
+def _pair_edges(moving: Array) -> Array:
+    return jnp.sort(jnp.concatenate([jnp.asarray(PAIR_EDGES), jnp.clip(moving, -PAIR_REACH, PAIR_REACH)]))
+
+
+def _derivatives(function: Callable, t: np.ndarray) -> tuple[np.ndarray, ...]:
+    """σ, σ' and σ'' at the nodes in float64, whatever precision the caller's JAX is set to."""
+    with float64():
+        nodes = jnp.asarray(t, jnp.float64)
+        slope = jax.grad(lambda s: function(s).astype(jnp.float64))
+        values = (function(nodes), jax.vmap(slope)(nodes), jax.vmap(jax.grad(slope))(nodes))
+    return tuple(np.asarray(v, np.float64) for v in values)
+
+
+def _check_function(activation: QuadratureActivation) -> bool:
+    """Refuse what is not an elementwise real function or hides a kink; return whether it jumps."""
+    name, function, points = activation.name, activation.function, activation.points
+    xi, weight = gaussian_rule(np.float64(1.0), points, np)
+    try:
+        sigma, slope, bend = _derivatives(function, xi)
+    except Exception as error:
+        raise ValueError(
+            f"activation {name!r} must map a jax array to an array of the same shape with jax.numpy operations, "
+            f"differentiable between its breakpoints; calling it failed: {error}"
+        ) from error
+    if sigma.shape != xi.shape or not np.all(np.isfinite(sigma)):
+        raise ValueError(
+            f"activation {name!r} must return finite values of the input's shape on [-{REACH}, {REACH}], "
+            f"got shape {sigma.shape} for {xi.shape}."
+        )
+    if not points:
+        _check_smooth(name, xi, weight, sigma, slope, bend)
+    return _find_jumps(function, points)
+
+
+def _check_smooth(name: str, xi, weight, sigma, slope, bend) -> None:
+    """Without breakpoints, Stein's identity and the derivatives must agree; a hidden kink breaks it."""
+    centred = sigma - weight @ sigma
+    size = math.sqrt(weight @ centred**2) + 1e-300
+    gaps = [(weight * xi) @ centred - weight @ slope, (weight * (xi**2 - 1)) @ centred - weight @ bend]
+    if max(abs(g) for g in gaps) > 1e-7 * size:
+        raise ValueError(
+            f"activation {name!r} is not smooth: E[ξσ] and E[σ'] (or their second-order twins) differ by "
+            f"{max(abs(g) for g in gaps):.1e}. Declare the points where it has kinks or jumps as breakpoints=[...]."
+        )
+
+
+def _find_jumps(function: Callable, points: tuple[float, ...]) -> bool:
+    if not points:
+        return False
+    b = np.asarray(points)
+    step = 1e-9 * np.maximum(1.0, np.abs(b))
+    left, _, _ = _derivatives(function, b - step)
+    right, _, _ = _derivatives(function, b + step)
+    return bool(np.any(np.abs(right - left) > 1e-6 * np.maximum(1.0, np.abs(left) + np.abs(right))))

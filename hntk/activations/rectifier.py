@@ -1,0 +1,56 @@
+r"""Two rays that meet at zero: linear, ReLU, leaky ReLU and the absolute value.
+
+Written as $\sigma(t) = A t + B|t|$: the odd and the even part do not mix, and
+$E[|u||v|] = \frac{2}{\pi}\sqrt{\mathrm{var}_1\mathrm{var}_2}\,(\sqrt{1-\rho^2} + \rho\arcsin\rho)$ is the arc-cosine
+kernel of order one (Cho and Saul, 2009).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi, sqrt
+
+import jax.numpy as jnp
+from jax import Array
+
+from hntk.activations.base import Activation, ArrayLike, Moments, correlation
+
+
+@dataclass(frozen=True)
+class Rectifier(Activation):
+    """σ(t) = ``odd``·t + ``even``·|t|."""
+
+    odd: float
+    even: float
+    name: str = "rectifier"
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        return (0.0,) if self.even else ()
+
+    def __call__(self, t: ArrayLike) -> Array:
+        return self.odd * jnp.asarray(t) + self.even * jnp.abs(t)
+
+    def _moments(self, tau: float) -> Moments:
+        square = self.odd**2 + self.even**2
+        unit_variance = square - self.even**2 * 2 / pi
+        return Moments(
+            tau,
+            mean=self.even * tau * sqrt(2 / pi),
+            e1=self.odd,
+            e2=self.even * sqrt(2 / pi) / tau,
+            s2=2 * unit_variance,
+            variance=unit_variance * tau**2,
+            d=square,
+        )
+
+    def mean_map(self, var: ArrayLike) -> Array:
+        return self.even * sqrt(2 / pi) * jnp.sqrt(var)
+
+    def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        rho = correlation(cov, var1, var2)
+        arc = jnp.sqrt((1 - rho) * (1 + rho)) + rho * jnp.arcsin(rho) - 1
+        return self.odd**2 * cov + self.even**2 * (2 / pi) * jnp.sqrt(var1 * var2) * arc
+
+    def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        return self.odd**2 + self.even**2 * (2 / pi) * jnp.arcsin(correlation(cov, var1, var2))

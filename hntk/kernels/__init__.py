@@ -1,0 +1,6 @@
+"""Exact kernels: of the infinitely wide network, and of a drawn one."""
+
+from hntk.kernels.empirical import empirical_kernels
+from hntk.kernels.exact import Kernels, exact_kernels
+
+__all__ = ["Kernels", "empirical_kernels", "exact_kernels"]

@@ -1,0 +1,95 @@
+r"""One layer's matching problem, in units of τ, where it is free of scale.
+
+A staircase whose input has the scale $\hat\tau$ must reach the original's $(e_1, e_2, s_2)$, that is
+$(E_1, E_2, S_2) = (e_1\hat\tau, e_2\hat\tau^2, s_2\hat\tau^2)$ for thresholds $u$ in units of $\hat\tau$. Replacing $u \to -u$ flips
+$E_1$, and $g \to -g$ flips $E_1$ and $E_2$: so $E_1, E_2 \ge 0$ without loss of generality, and a common factor
+$\sqrt{E_1^2 + E_2^2/2}$ is taken out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import hypot, sqrt
+
+import numpy as np
+from jaxtyping import Float
+
+from hntk.activations import Moments, Staircase, staircase
+from hntk.activations.staircase import gaussian_cells
+
+TOLERANCE = 1e-9
+NEGLIGIBLE = 1e-12
+
+
+class MatchError(ValueError):
+    """A target that cannot be reached: the message says what can, and what to try."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Moments to reach in units of the compressed layer's input scale; ``s2`` is None where it is not asked for."""
+
+    e1: float
+    e2: float
+    s2: float | None
+
+    @property
+    def size(self) -> float:
+        """√(E_1² + E_2²/2): the standard deviation that the first two Hermite orders carry."""
+        return hypot(self.e1, self.e2 / sqrt(2))
+
+    def canonical(self) -> Target:
+        """The same problem with size 1 and E_1, E_2 ≥ 0."""
+        e1, e2 = (0.0 if abs(e) < NEGLIGIBLE * self.size else abs(e) / self.size for e in (self.e1, self.e2))
+        return Target(e1, e2, None if self.s2 is None else self.s2 / self.size**2)
+
+    def flipped(self) -> Target:
+        """The same with −s2, which serves as well: only its square reaches the kernel."""
+        return self if self.s2 is None else replace(self, s2=-self.s2)
+
+    def residuals(self, reached: Moments) -> tuple[float, float, float]:
+        """Relative misses of (e1², e2², s2²)'s roots, up to sign; nan for an equation not asked for."""
+        e1, e2, s2 = reached.unit_targets
+        miss_s2 = np.nan if self.s2 is None else abs(abs(s2) - abs(self.s2)) / self.size**2
+        return abs(abs(e1) - abs(self.e1)) / self.size, abs(abs(e2) - abs(self.e2)) / self.size, miss_s2
+
+    @classmethod
+    def of(cls, moments: Moments, scale: float, *, with_s2: bool) -> Target:
+        """The target that an original layer sets for a compressed one whose input has the scale ``scale``.
+
+        Raises
+        ------
+        MatchError
+            If the layer carries nothing at first and second Hermite order.
+        """
+        target = cls(moments.e1 * scale, moments.e2 * scale**2, moments.s2 * scale**2 if with_s2 else None)
+        if not target.size > NEGLIGIBLE * sqrt(moments.variance):
+            raise MatchError(
+                f"at the scale tau = {moments.tau:.3g} this activation has E[σ'] = E[σ''] = 0: its equivalent kernel is "
+                "a multiple of the identity, which no data reaches. Rescale the data, or change the activation."
+            )
+        return target
+
+
+@dataclass(frozen=True)
+class UnitStaircase:
+    """A solution at τ = 1: thresholds (N − 1,), ascending, and levels (N,)."""
+
+    thresholds: Float[np.ndarray, " N_minus_1"]
+    levels: Float[np.ndarray, " N"]
+
+    @property
+    def variance(self) -> float:
+        """Output variance at τ = 1."""
+        probability = gaussian_cells(self.thresholds).probability
+        return float(probability @ (self.levels - probability @ self.levels) ** 2)
+
+    def at(self, tau: float, target: Target, name: str) -> Staircase:
+        """Undo the canonical form: thresholds in units of the input at scale τ, the lowest level 0."""
+        u, g = self.thresholds, self.levels * target.size
+        mirror = target.e1 * target.e2 < 0 or (target.e2 == 0 and target.e1 < 0)
+        if mirror:
+            u, g = -u[::-1], g[::-1]
+        if target.e2 < 0:
+            g = -g
+        return staircase(tau * u, g - g.min(), name)

@@ -1,0 +1,130 @@
+r"""Gaussian mixtures in the high-dimensional regime: $x_i = (\mu_a + z_i)/\sqrt{p}$, $z_i \sim N(0, C_a)$."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from hntk.population import Population
+
+Covariance = float | Float[np.ndarray, " p"] | Float[np.ndarray, "p p"]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A sample of a Gaussian mixture: x (n, p), labels (n,) in class order, and the population behind it."""
+
+    x: Float[Array, "n p"]
+    labels: Int[np.ndarray, " n"]
+    population: Population
+
+
+def gaussian_mixture(
+    means: object,
+    covariances: Sequence[Covariance],
+    n: int,
+    *,
+    key: Array,
+    proportions: Sequence[float] | None = None,
+) -> Mixture:
+    """Draw n samples, class after class (class sizes are n times the proportions, rounded).
+
+    Parameters
+    ----------
+    means : (K, p) class means μ_a, of norm O(1).
+    covariances : K of them: a number c for c·I, a (p,) diagonal, or a (p, p) matrix; tr(C_a − C_b) = O(√p).
+    n : number of samples.
+    key : JAX random key.
+    proportions : K positive numbers, equal by default; they are normalised.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, something is not finite, a covariance is not positive semidefinite, or a class would
+        be empty.
+
+    Examples
+    --------
+    >>> import jax, numpy as np, hntk
+    >>> sample = hntk.gaussian_mixture(np.zeros((2, 50)), [1.0, 1.5], n=10, key=jax.random.key(0))
+    >>> sample.x.shape, sample.labels.tolist()
+    ((10, 50), [0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+    """
+    mu = _check_means(means, covariances)
+    sizes = _class_sizes(n, proportions, mu.shape[0])
+    p = mu.shape[1]
+    roots = [_square_root(c, p, a) for a, c in enumerate(covariances)]
+    samples = []
+    for a, (k, size) in enumerate(zip(jax.random.split(key, len(sizes)), sizes, strict=True)):
+        z = jax.random.normal(k, (int(size), p), dtype=jnp.result_type(float))
+        coloured = z @ jnp.asarray(roots[a]) if np.ndim(roots[a]) == 2 else z * jnp.asarray(roots[a])
+        samples.append((jnp.asarray(mu[a]) + coloured) / np.sqrt(p))
+    population = _population(mu, covariances, sizes / n)
+    return Mixture(jnp.concatenate(samples), np.repeat(np.arange(len(sizes)), sizes), population)
+
+
+def reference_mixture(n: int, p: int, *, key: Array, separation: float = 3.0, spread: float = 3.0) -> Mixture:
+    """Two equal classes a = 0, 1 with μ_a = separation·e_a and C_a = (1 + spread·a/√p) I.
+
+    Classes differ in mean and in covariance, both at the scale where the kernel just sees it.
+    """
+    if p < 2:
+        raise ValueError(f"the two class means lie on two axes: p must be at least 2, got {p}.")
+    return gaussian_mixture(separation * np.eye(2, p), [1.0, 1.0 + spread / np.sqrt(p)], n, key=key)
+
+
+def _check_means(means: object, covariances: Sequence[Covariance]) -> np.ndarray:
+    mu = np.asarray(means, dtype=float)
+    if mu.ndim != 2 or not np.all(np.isfinite(mu)):
+        raise ValueError(f"means must be a finite (K, p) array, one row per class; got shape {mu.shape}.")
+    if len(covariances) != mu.shape[0]:
+        raise ValueError(f"{mu.shape[0]} means but {len(covariances)} covariances: give one covariance per class.")
+    return mu
+
+
+def _class_sizes(n: int, proportions: Sequence[float] | None, classes: int) -> Int[np.ndarray, " K"]:
+    share = np.ones(classes) if proportions is None else np.asarray(proportions, dtype=float)
+    if share.shape != (classes,) or not np.all(np.isfinite(share)) or np.any(share <= 0):
+        raise ValueError(f"proportions must be {classes} positive finite numbers, got {proportions!r}.")
+    exact = n * share / share.sum()
+    sizes = np.floor(exact).astype(int)
+    largest_remainders = np.argsort(sizes - exact, kind="stable")[: n - sizes.sum()]
+    sizes[largest_remainders] += 1
+    if n < 1 or np.any(sizes == 0):
+        raise ValueError(f"n = {n} leaves a class empty (sizes {sizes.tolist()}): increase n or the proportions.")
+    return sizes
+
+
+def _square_root(covariance: Covariance, p: int, a: int) -> np.ndarray:
+    c = np.asarray(covariance, dtype=float)
+    if c.shape not in ((), (p,), (p, p)) or not np.all(np.isfinite(c)):
+        raise ValueError(
+            f"covariance {a} must be a number, a (p,) diagonal or a (p, p) matrix with p = {p}, all finite; "
+            f"got shape {c.shape}."
+        )
+    values, vectors = (c, None) if c.ndim < 2 else np.linalg.eigh(c)
+    if np.any(values < -1e-10 * np.max(np.abs(values))) or (c.ndim == 2 and not np.allclose(c, c.T)):
+        raise ValueError(f"covariance {a} is not symmetric positive semidefinite: its smallest eigenvalue is negative.")
+    root = np.sqrt(np.clip(values, 0.0, None))
+    return root if vectors is None else (vectors * root) @ vectors.T
+
+
+def _population(mu: np.ndarray, covariances: Sequence[Covariance], proportions: np.ndarray) -> Population:
+    p = mu.shape[1]
+    full = [np.asarray(c, dtype=float) for c in covariances]
+    traces = np.array([np.trace(c) if c.ndim == 2 else np.sum(np.broadcast_to(c, p)) for c in full]) / p
+    overlaps = np.array([[_trace_product(a, b, p) for b in full] for a in full]) / p
+    return Population(mu, traces, overlaps, proportions)
+
+
+def _trace_product(a: np.ndarray, b: np.ndarray, p: int) -> float:
+    if a.ndim == 2 and b.ndim == 2:
+        return float(np.sum(a * b.T))
+    diagonals = [np.diag(c) if c.ndim == 2 else np.broadcast_to(c, p) for c in (a, b)]
+    return float(diagonals[0] @ diagonals[1])

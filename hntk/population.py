@@ -1,0 +1,82 @@
+r"""Population quantities of a labelled data set: known for a mixture, estimated for real data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class Population:
+    """What the theory needs to know of the data's law, K classes in p dimensions.
+
+    Attributes
+    ----------
+    means : (K, p) class means μ_a, in the scale where x = (μ + z)/√p.
+    traces : (K,) tr(C_a)/p.
+    overlaps : (K, K) T_ab = tr(C_a C_b)/p.
+    proportions : (K,) n_a/n.
+    """
+
+    means: Float[np.ndarray, "K p"]
+    traces: Float[np.ndarray, " K"]
+    overlaps: Float[np.ndarray, "K K"]
+    proportions: Float[np.ndarray, " K"]
+
+    @property
+    def tau0(self) -> float:
+        """τ_0 = √(tr C°/p), C° the average covariance."""
+        return float(np.sqrt(self.proportions @ self.traces))
+
+    @property
+    def t(self) -> Float[np.ndarray, " K"]:
+        """t_a = tr(C_a − C°)/√p."""
+        return np.sqrt(self.means.shape[1]) * (self.traces - self.proportions @ self.traces)
+
+
+def estimate_population(x: Float[np.ndarray, "n p"], index: Int[np.ndarray, " n"]) -> Population:
+    r"""Means, traces and overlaps from the samples, consistent when n and p are comparable.
+
+    The plug-in tr(Ĉ²)/p is biased by (tr C)²/(pn), which is O(1); the unbiased form for Gaussian samples,
+    ν²/((ν−1)(ν+2)) (tr Ĉ² − (tr Ĉ)²/ν) with ν = n_a − 1, is used instead (Srivastava, 2005).
+
+    Parameters
+    ----------
+    x : (n, p) samples.
+    index : (n,) class of each sample, 0 … K − 1.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer than 3 samples.
+    """
+    p = x.shape[1]
+    sizes = np.bincount(index)
+    if np.any(sizes < 3):
+        raise ValueError(
+            f"class sizes are {sizes.tolist()}: estimating a class covariance takes at least 3 samples. "
+            "Drop small classes, or pass population=."
+        )
+    means = np.stack([x[index == a].mean(axis=0) for a in range(sizes.size)])
+    centred = [x[index == a] - means[a] for a in range(sizes.size)]
+    freedom = sizes - 1.0
+    traces = np.array([np.sum(c**2) for c in centred]) / freedom
+    overlaps = p * _scatter_overlaps(centred) / np.outer(freedom, freedom)
+    diagonal = np.diag_indices(sizes.size)
+    unbiased = freedom**2 / ((freedom - 1) * (freedom + 2)) * (overlaps[diagonal] - p * traces**2 / freedom)
+    overlaps[diagonal] = np.maximum(unbiased, traces**2)  # tr C²/p ≥ (tr C/p)², whatever the noise
+    return Population(np.sqrt(p) * means, traces, overlaps, sizes / sizes.sum())
+
+
+def _scatter_overlaps(centred: list[np.ndarray]) -> Float[np.ndarray, "K K"]:
+    """tr(S_a S_b) of the scatter matrices S_a = X_aᵀX_a, through whichever of p × p and n × n is smaller."""
+    classes, p = len(centred), centred[0].shape[1]
+    overlaps = np.empty((classes, classes))
+    scatters = [c.T @ c for c in centred] if p <= max(len(c) for c in centred) else None
+    for a in range(classes):
+        for b in range(a + 1):
+            product = scatters[a] * scatters[b] if scatters else (centred[a] @ centred[b].T) ** 2
+            overlaps[a, b] = overlaps[b, a] = np.sum(product)
+    return overlaps
