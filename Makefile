@@ -1,6 +1,86 @@
+# `make` alone lists what there is to make.
 PYTHON ?= python3
-setup:
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -q --no-deps --require-hashes -r requirements/build.txt
-	.venv/bin/python -m pip install -q --no-deps --require-hashes --no-build-isolation -r requirements/lock.txt
-	.venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
+JOBS ?= auto
+UV ?= uv
+
+RUN := .venv/bin/python
+PIP := $(RUN) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
+LOCKED := $(PIP) --require-hashes --requirement
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# Several test processes share one accelerator, where there is one.
+PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false $(RUN) -m pytest -n $(JOBS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-export setup-sweeps gmm test unit lint types format lock clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/.project  ## create .venv with everything pinned and hashed (once; one minute)
+	@:
+
+setup-export: setup .venv/.export  ## add what writes ONNX and safetensors files
+	@:
+
+setup-sweeps: setup .venv/.sweeps  ## add Hydra's launchers and the Optuna sweeper
+	@:
+
+gmm: setup  ## run the Gaussian-mixture experiment (more settings: make gmm ARGS="seed=1")
+	@$(RUN) -m experiments.run +exp=gmm $(ARGS)
+
+test: setup lint types  ## run all checks: lint, types, every test and every documented example
+	@$(PYTEST)
+
+unit: setup  ## run the tests but the slow ones (a few only: make unit ARGS="-k erf")
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+lint: setup  ## check style and layout
+	@$(RUN) -m ruff check --quiet .
+	@$(RUN) -m ruff format --check --quiet . || { echo "The files above are not laid out as agreed: make format" >&2; exit 1; }
+
+types: setup  ## check types
+	@$(RUN) -m pyright
+
+format: setup  ## lay out the code and mend what can be mended
+	@$(RUN) -m ruff check --quiet --fix .
+	@$(RUN) -m ruff format --quiet .
+
+lock:  ## pin the newest versions pyproject.toml allows (needs uv)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: python3 -m pip install uv" >&2; exit 1; }
+	@$(COMPILE) --upgrade requirements/build.in -o requirements/build.txt
+	@$(COMPILE) --upgrade pyproject.toml --extra dev \
+	    -c requirements/build.txt -c requirements/constraints.txt -o requirements/lock.txt
+	@for extra in export sweeps; do \
+	    $(COMPILE) --upgrade pyproject.toml --extra $$extra -c requirements/lock.txt -o requirements/$$extra.txt || exit 1; \
+	done
+
+clean:  ## remove .venv, caches and build files (never what experiments wrote)
+	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What is made by set-up. Each file here is written last, so that an interrupted set-up starts again from nothing.
+.venv/.lock: requirements/build.txt requirements/lock.txt
+	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here. Name one: make setup PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "hntk needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "$(PYTHON) has no venv module (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@echo "Setting up .venv: @@DL@@ MB to download, @@VENV@@ GB on disk, about a minute ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(LOCKED) requirements/build.txt
+	@$(LOCKED) requirements/lock.txt
+	@touch $@
+
+.venv/.project: .venv/.lock pyproject.toml
+	@$(PIP) --editable .
+	@touch $@
+
+.venv/.export: .venv/.lock requirements/export.txt
+	@echo "Adding what writes ONNX and safetensors files: @@EXP@@ MB to download ..."
+	@$(LOCKED) requirements/export.txt
+	@touch $@
+
+.venv/.sweeps: .venv/.lock requirements/sweeps.txt
+	@echo "Adding Hydra's launchers and sweepers: @@SW@@ MB to download ..."
+	@$(LOCKED) requirements/sweeps.txt
+	@touch $@

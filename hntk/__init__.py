@@ -2,9 +2,61 @@
 
 from hntk.activations import Activation, Moments, Staircase, activation, activation_names, register_activation, staircase
 from hntk.coefficients import Coefficients, coefficients
+from hntk.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
+from hntk.compression import CompressedNetwork, compress
+from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
 from hntk.kernels import Kernels, empirical_kernels, exact_kernels
+from hntk.matching import Match, MatchError, match
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.network import Network, dense, draw_network
 from hntk.population import Population, estimate_population
-from hntk.weights import WeightLaw, WeightMatrix
+from hntk.ridge import RidgeClassifier, fit_ridge
+from hntk.storage import Storage, storage
+from hntk.weights import WeightLaw, WeightMatrix, weight_law
+
+__version__ = "0.1.0"
+__all__ = [
+    "Activation",
+    "Coefficients",
+    "CompressedNetwork",
+    "Dataset",
+    "EquivalentKernels",
+    "KernelComparison",
+    "Kernels",
+    "Match",
+    "MatchError",
+    "Mixture",
+    "Moments",
+    "Network",
+    "Population",
+    "RidgeClassifier",
+    "Spectrum",
+    "Staircase",
+    "Storage",
+    "StructuredKernel",
+    "WeightLaw",
+    "WeightMatrix",
+    "activation",
+    "activation_names",
+    "coefficients",
+    "compare_kernels",
+    "compress",
+    "dense",
+    "draw_network",
+    "empirical_kernels",
+    "equivalent_kernels",
+    "estimate_population",
+    "exact_kernels",
+    "fit_ridge",
+    "gaussian_mixture",
+    "load_dataset",
+    "match",
+    "operator_norm",
+    "reference_mixture",
+    "register_activation",
+    "spectrum",
+    "staircase",
+    "storage",
+    "weight_law",
+]

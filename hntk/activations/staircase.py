@@ -142,7 +142,7 @@ class Staircase(Activation):
 
         smooth = derivative_series(self._hermite(var1), self._hermite(var2), inner, scale, exact)
         # on the line u = ±v two jumps may meet: no finite number there
-        return jnp.where(jnp.abs(rho) == 1, rho * jnp.inf if self.has_jumps else 0.0, smooth)
+        return jnp.where(jnp.abs(rho) == 1, jnp.inf if self.has_jumps else 0.0, smooth)
 
     def _scaled(self, var: ArrayLike) -> Float[Array, "J *shape"]:
         """Thresholds in units of the standard deviation."""

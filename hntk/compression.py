@@ -1,0 +1,79 @@
+r"""From an original architecture and data to a ternary network with the same equivalent kernel.
+
+The hidden layers of both networks are random and fixed: compression does not quantise trained weights, it draws a
+ternary network whose kernels on this data have the original's spectrum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jax import Array
+
+from hntk.activations import Activation
+from hntk.checks import as_samples, norm_scale
+from hntk.matching import Match, match
+from hntk.matching.layerwise import Levels
+from hntk.network import Network, draw_network
+from hntk.weights import WeightLaw
+
+
+@dataclass(frozen=True)
+class CompressedNetwork(Network):
+    """A network with ternary weights and staircase activations.
+
+    Attributes
+    ----------
+    match : how its activations were found, with residuals and identity shift.
+    """
+
+    match: Match
+
+
+def compress(
+    activations: Sequence[str | Activation],
+    widths: Sequence[int],
+    x: object,
+    levels: Levels | Sequence[Levels] | Match = 4,
+    sparsity: float = 0.5,
+    *,
+    key: Array,
+    tau0: float | None = None,
+    match_s2: bool | None = None,
+) -> CompressedNetwork:
+    """Draw the ternary network that is spectrally equivalent to a dense one on the data x.
+
+    Parameters
+    ----------
+    activations, widths : the original's, one per layer.
+    x : (n, p) samples, which give p and the scale τ_0; no labels are needed.
+    levels : number of levels, one per layer or for all; ``"paper"`` for σ_T; or a finished :class:`Match`.
+    sparsity : ε, share of zero weights, in [0, 1).
+    key : JAX random key.
+    tau0 : data scale, by default the root mean square norm of x.
+    match_s2 : see :func:`hntk.match`.
+
+    Raises
+    ------
+    MatchError
+        If the activations cannot be matched with that many levels.
+    ValueError
+        If data, widths or sparsity do not fit.
+
+    Examples
+    --------
+    >>> import jax, hntk
+    >>> x = hntk.reference_mixture(n=20, p=30, key=jax.random.key(0)).x
+    >>> net = hntk.compress(["relu"] * 2, [64, 32], x, levels=3, key=jax.random.key(1))
+    >>> net.features(x).shape, net.match.converged
+    ((20, 32), True)
+    """
+    samples = as_samples(x)
+    scale = norm_scale(np.asarray(samples)) if tau0 is None else tau0
+    found = levels if isinstance(levels, Match) else match(activations, scale, levels, match_s2=match_s2)
+    net = draw_network(
+        found.activations, widths, samples.shape[1], tau0=scale, law=WeightLaw("ternary", sparsity=sparsity), key=key
+    )
+    return CompressedNetwork(net.weights, net.activations, net.centres, net.readout, net.law, match=found)

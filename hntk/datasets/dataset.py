@@ -1,0 +1,151 @@
+r"""A labelled data set in the scale of the theory: $x \leftarrow (x - \bar x)/s$ with $\bar x$, $s$ from training.
+
+Real data is centred by the mean of the training rows and divided by one number for the whole set, so that
+$\tau_0^2 = \frac1n \sum_i \|x_i\|^2 = 1$ on the training rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int, Real
+
+from hntk.checks import as_labels
+from hntk.datasets.idx import read_idx_folder
+from hntk.datasets.locate import locate
+from hntk.datasets.npz import read_npz
+from hntk.datasets.splits import as_splits, row_blocks, select
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test samples as rows, and the normalisation that was applied to both.
+
+    Attributes
+    ----------
+    x_train : (n, p) training samples, (raw − centre)/scale.
+    y_train : (n,) their labels, as in the files.
+    x_test : (m, p) test samples, normalised by the training statistics.
+    y_test : (m,) their labels.
+    name : the name the data set was asked for by.
+    classes : (K,) the labels that occur in y_train, sorted.
+    centre : (p,) what was subtracted: the mean of the raw training rows, or zeros.
+    scale : what was divided by: the root mean square norm of the centred training rows, or 1.
+    image_shape : shape of one sample where the files hold images, such as (28, 28), else None.
+    """
+
+    x_train: Float32[np.ndarray, "n p"]
+    y_train: Int[np.ndarray, " n"]
+    x_test: Float32[np.ndarray, "m p"]
+    y_test: Int[np.ndarray, " m"]
+    name: str
+    classes: Int[np.ndarray, " K"]
+    centre: Float64[np.ndarray, " p"]
+    scale: float
+    image_shape: tuple[int, ...] | None
+
+    @property
+    def p(self) -> int:
+        """Dimension of a sample."""
+        return self.x_train.shape[1]
+
+    @property
+    def tau0(self) -> float:
+        """τ_0, the root mean square norm of the training rows: 1 up to float32 rounding if they were normalised."""
+        return float(np.sqrt(_mean_square_norm(self.x_train, np.zeros(self.p))))
+
+
+def load_dataset(
+    name: str,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    classes: Iterable[int] | None = None,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    seed: int = 0,
+    normalize: bool = True,
+) -> Dataset:
+    r"""Read a data set from disk, keep a part of it, and bring it to the scale of the theory.
+
+    The training rows that are kept give $\bar x$ and $s^2 = \frac1n \sum_i \|x_i - \bar x\|^2$, in float64; both
+    parts become $(x - \bar x)/s$.
+
+    Parameters
+    ----------
+    name : of the data set: the subfolder of IDX files or the .npz in ``folder``. Where ``folder`` itself is an .npz
+        or holds the files, the name is only a label.
+    folder : where the data lies; by default the environment variable HNTK_DATA. IDX files are the four of MNIST's
+        names, raw or gzipped; an .npz holds x_train, y_train, x_test and y_test.
+    classes : labels to keep, as they are in the files; all by default.
+    n_train, n_test : how many samples to keep, the first so many of one random order (a larger subset starts with
+        the smaller one of the same seed); by default all, in file order.
+    seed : of that random order.
+    normalize : False leaves the raw values, as float32.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or a file is missing; the message says how to get the data.
+    TypeError
+        If n_train, n_test, or the seed that a subset is drawn by, is not a whole number.
+    ValueError
+        If files are damaged or ambiguous, arrays do not fit together, a class is unknown or left without training
+        samples, more samples are asked for than there are, or all training rows are the same.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from hntk.datasets import load_dataset
+    >>> x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/toy.npz", x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])
+    ...     data = load_dataset("toy", folder=folder, n_train=10)
+    >>> data.x_train.shape, data.classes.tolist(), round(data.tau0, 6)
+    ((10, 3), [0, 1], 1.0)
+    """
+    source = locate(name, folder)
+    whole = as_splits(read_npz(source) if source.is_file() else read_idx_folder(source))
+    kept = select(whole, classes, n_train, n_test, seed)
+    present, _ = as_labels(kept.y_train, len(kept.y_train))
+    centre, scale = _centre_and_scale(kept.x_train) if normalize else (np.zeros(kept.x_train.shape[1]), 1.0)
+    return Dataset(
+        x_train=_normalised(kept.x_train, centre, scale),
+        y_train=kept.y_train,
+        x_test=_normalised(kept.x_test, centre, scale),
+        y_test=kept.y_test,
+        name=name,
+        classes=present,
+        centre=centre,
+        scale=scale,
+        image_shape=kept.image_shape,
+    )
+
+
+def _centre_and_scale(x: Real[np.ndarray, "n p"]) -> tuple[Float64[np.ndarray, " p"], float]:
+    # Sums are taken relative to the first row: exact zeros where all rows are the same, and no cancellation.
+    first = x[0].astype(np.float64)
+    centre = first + sum(np.sum(x[block] - first, axis=0) for block in row_blocks(x)) / len(x)
+    square = _mean_square_norm(x, centre)
+    if square == 0.0:
+        raise ValueError(
+            f"all {len(x)} training rows are the same, so that nothing can be scaled: check how the data was made or "
+            "subset, or pass normalize=False."
+        )
+    return centre, float(np.sqrt(square))
+
+
+def _mean_square_norm(x: Real[np.ndarray, "n p"], centre: Float64[np.ndarray, " p"]) -> float:
+    return sum(float(np.sum(np.square(x[block] - centre))) for block in row_blocks(x)) / len(x)
+
+
+def _normalised(
+    x: Real[np.ndarray, "n p"], centre: Float64[np.ndarray, " p"], scale: float
+) -> Float32[np.ndarray, "n p"]:
+    out = np.empty(x.shape, dtype=np.float32)
+    for block in row_blocks(x):
+        out[block] = (x[block] - centre) / scale
+    return out

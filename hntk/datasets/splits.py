@@ -1,0 +1,176 @@
+"""Training and test parts as read from disk: what they must satisfy, and which samples of them are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Real
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+class Part(NamedTuple):
+    """One of the four arrays of `KEYS`, where it came from, and what to do when it is not right."""
+
+    array: np.ndarray
+    origin: str
+    remedy: str
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Samples as rows, in the type they were stored in, and whole-number labels."""
+
+    x_train: Real[np.ndarray, "n p"]
+    y_train: Int[np.ndarray, " n"]
+    x_test: Real[np.ndarray, "m p"]
+    y_test: Int[np.ndarray, " m"]
+    image_shape: tuple[int, ...] | None
+
+
+def as_splits(parts: dict[str, Part]) -> Splits:
+    """Check the four parts against each other, and flatten images to rows.
+
+    Raises
+    ------
+    ValueError
+        If samples are not finite real numbers with at least two dimensions, labels are not whole numbers in one
+        dimension, there is not one label per sample, or the samples of the two parts differ in shape.
+    """
+    rows = {f"x_{split}": _as_rows(parts[f"x_{split}"]) for split in ("train", "test")}
+    labels = {f"y_{split}": _as_whole_numbers(parts[f"y_{split}"]) for split in ("train", "test")}
+    for split in ("train", "test"):
+        x, y = parts[f"x_{split}"], parts[f"y_{split}"]
+        if len(x.array) != len(y.array):
+            raise ValueError(
+                f"{x.origin} holds {len(x.array)} samples but {y.origin} {len(y.array)} labels: "
+                f"there must be one label per sample; {x.remedy}, both of them."
+            )
+    train, test = parts["x_train"], parts["x_test"]
+    sample_shape = train.array.shape[1:]
+    if sample_shape != test.array.shape[1:]:
+        raise ValueError(
+            f"{train.origin} holds samples of shape {sample_shape} but {test.origin} of {test.array.shape[1:]}: "
+            f"the two must agree; {train.remedy}, both of them."
+        )
+    return Splits(**rows, **labels, image_shape=sample_shape if len(sample_shape) > 1 else None)
+
+
+def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n_test: int | None, seed: int) -> Splits:
+    """Keep the classes named, then the first n of one random order of each part (None keeps all, in file order).
+
+    Raises
+    ------
+    TypeError
+        If n, or the seed of an order that is drawn, is not a whole number.
+    ValueError
+        If a class is unknown, no test sample is left, a test label does not occur in training, n is more than there
+        are, or a class is missing from the training samples drawn.
+    """
+    known = np.unique(splits.y_train)
+    kept = known if classes is None else _check_classes(classes, known)
+    unseen = np.setdiff1d(splits.y_test, known)
+    if classes is None and unseen.size:
+        raise ValueError(
+            f"test labels {unseen.tolist()} do not occur in training (labels {known.tolist()}): "
+            "name the classes to keep with classes=."
+        )
+    train = _draw(splits.y_train, kept, n_train, seed, "train")
+    test = _draw(splits.y_test, kept, n_test, seed, "test")
+    absent = np.setdiff1d(kept, splits.y_train[train])
+    if absent.size:
+        raise ValueError(
+            f"n_train = {n_train} samples leave out classes {absent.tolist()} of {kept.tolist()}: "
+            "increase n_train, try another seed, or keep fewer classes."
+        )
+    return Splits(
+        x_train=splits.x_train[train],
+        y_train=splits.y_train[train],
+        x_test=splits.x_test[test],
+        y_test=splits.y_test[test],
+        image_shape=splits.image_shape,
+    )
+
+
+def row_blocks(x: Real[np.ndarray, "n p"]) -> Iterable[slice]:
+    """Slices of rows of about 2^20 numbers each, so that float64 arithmetic never needs a float64 copy of x."""
+    step = max(1, (1 << 20) // x.shape[1])
+    return (slice(start, start + step) for start in range(0, len(x), step))
+
+
+def _as_rows(part: Part) -> Real[np.ndarray, "n p"]:
+    x = part.array
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"{part.origin} must be real numbers, got dtype {x.dtype}: convert it, and {part.remedy}.")
+    if x.ndim < 2 or 0 in x.shape:
+        raise ValueError(
+            f"{part.origin} must have shape (n, p), one sample per row and none empty, or (n, height, width, …); "
+            f"got shape {x.shape}: reshape it (a single feature is x[:, None]), or {part.remedy}."
+        )
+    rows = x.reshape(len(x), -1)
+    if x.dtype.kind == "f":
+        _check_finite(rows, part)
+    return rows.astype(np.uint8) if x.dtype.kind == "b" else rows
+
+
+def _check_finite(rows: Float[np.ndarray, "n p"], part: Part) -> None:
+    with np.errstate(over="ignore"):
+        bad = sum(int(np.sum(~np.all(np.isfinite(rows[b].astype(np.float32)), axis=1))) for b in row_blocks(rows))
+    if bad:
+        raise ValueError(
+            f"{part.origin} has NaN or infinite values, or values that float32 cannot hold, in {bad} of its "
+            f"{len(rows)} rows: clean, rescale or drop them, and {part.remedy}."
+        )
+
+
+def _as_whole_numbers(part: Part) -> Int[np.ndarray, " n"]:
+    y = part.array
+    if y.ndim != 1:
+        raise ValueError(
+            f"{part.origin} must hold one label per sample in one dimension, got shape {y.shape}: flatten a column "
+            f"with y.ravel(), turn one-hot rows into y.argmax(1), or {part.remedy}."
+        )
+    if y.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{part.origin} must be whole numbers, got dtype {y.dtype}: encode the labels with "
+            f"np.unique(y, return_inverse=True)[1], and {part.remedy}."
+        )
+    if y.dtype.kind == "f" and not np.all(np.isfinite(y)):
+        raise ValueError(f"{part.origin} contains NaN or infinite labels: drop those samples, and {part.remedy}.")
+    if np.any(y != np.rint(y)) or np.any(np.abs(y.astype(np.float64)) >= 2.0**63):
+        raise ValueError(
+            f"{part.origin} must be whole numbers that int64 holds, but some are not (first labels "
+            f"{y[:5].tolist()}): encode the classes as integers, and {part.remedy}."
+        )
+    return y.astype(np.int64)
+
+
+def _check_classes(classes: Iterable[int], known: Int[np.ndarray, " K"]) -> np.ndarray:
+    wanted = np.unique(np.asarray(list(classes)))
+    unknown = np.setdiff1d(wanted, known)
+    if unknown.size:
+        raise ValueError(f"classes {unknown.tolist()} do not occur in training: choose among {known.tolist()}.")
+    if wanted.size < 2:
+        raise ValueError(f"at least two classes are needed, got {wanted.tolist()}: choose among {known.tolist()}.")
+    return wanted
+
+
+def _draw(y: Int[np.ndarray, " n"], kept: np.ndarray, n: int | None, seed: int, split: str) -> np.ndarray | slice:
+    there = np.flatnonzero(np.isin(y, kept))
+    if not there.size:
+        raise ValueError(
+            f"no {split} sample is of classes {kept.tolist()}: choose among its labels {np.unique(y).tolist()}."
+        )
+    if n is None:
+        return there if there.size < y.size else slice(None)
+    for what, value in ((f"n_{split}", n), ("seed", seed)):
+        if not isinstance(value, int | np.integer):
+            raise TypeError(f"{what} must be a whole number, got {value!r}.")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}.")
+    if not 1 <= n <= there.size:
+        raise ValueError(f"n_{split} must be from 1 to {there.size}, the number of {split} samples there; got {n}.")
+    return there[np.random.default_rng(seed).permutation(there.size)[:n]]
