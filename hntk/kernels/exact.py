@@ -7,6 +7,7 @@ a ``stax.Elementwise`` layer with our own closed-form maps; neural-tangents runs
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
@@ -75,14 +76,19 @@ def exact_kernels(
     # neural-tangents divides by the input dimension
     widen = sqrt(first.shape[1])
     dtype = jnp.result_type(float)
-    kernel_fn = jax.jit(_kernel_fn(layers, centres), static_argnames="get")
-    raw = kernel_fn(
+    raw = _compiled(layers, centres)(
         widen * first.astype(dtype), None if second is None else widen * second.astype(dtype), get=("nngp", "ntk")
     )
     ntk = raw.ntk
     if kappa_sq is not None and second is None:
         ntk = jnp.fill_diagonal(ntk, kappa_sq, inplace=False)
     return Kernels(raw.nngp, ntk)
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(layers: tuple[Activation, ...], centres: tuple[float, ...]):
+    """The kernel function, compiled once for every network and shape."""
+    return jax.jit(_kernel_fn(layers, centres), static_argnames="get")
 
 
 def _kernel_fn(layers: tuple[Activation, ...], centres: tuple[float, ...]):

@@ -1,0 +1,1 @@
+"""Experiments with hntk: `python -m experiments.run` lists them."""

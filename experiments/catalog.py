@@ -1,0 +1,68 @@
+"""The experiments there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from experiments.config import Config
+from experiments.record import Record
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One experiment.
+
+    Attributes
+    ----------
+    name : as in ``+exp=NAME``; the module of that name has ``run(cfg, record)``.
+    command : what to type.
+    shows : what there is to see.
+    takes : measured on 2 CPU cores.
+    """
+
+    name: str
+    command: str
+    shows: str
+    takes: str
+
+    def load(self) -> Callable[[Config, Record], None]:
+        """The function that runs it."""
+        return import_module(f"experiments.{self.name}").run
+
+
+ENTRIES = (
+    Entry(
+        "gmm",
+        "python -m experiments.run +exp=gmm",
+        "kernel spectra of a dense network, of the theory, and of the ternary network solved for, on a Gaussian mixture",
+        "about 1 minute",
+    ),
+    Entry(
+        "convergence",
+        "python -m experiments.run +exp=convergence",
+        "errors of the equivalents falling with n, and the floor of the authors' identity term",
+        "about 2 minutes",
+    ),
+    Entry(
+        "mnist",
+        "python -m experiments.run +exp=mnist data.folder=PATH",
+        "test accuracies on MNIST: dense, ternary weights, and few-level activations",
+        "about 5 minutes",
+    ),
+)
+
+
+def find(name: str) -> Entry:
+    """An experiment by name.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; the known are listed.
+    """
+    for entry in ENTRIES:
+        if entry.name == name:
+            return entry
+    raise ValueError(f"unknown experiment {name!r}; known are {', '.join(e.name for e in ENTRIES)}.")

@@ -1,0 +1,106 @@
+"""Typed configuration: a typo or a wrong type fails before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class DataConfig:
+    """Either a Gaussian mixture (kind ``mixture``) or a data set on disk (kind ``dataset``)."""
+
+    name: str = MISSING
+    kind: str = MISSING
+    n: int = 1600  # samples of the mixture
+    p: int = 800  # its dimension
+    separation: float = 3.0  # class means are separation * e_a
+    spread: float = 3.0  # class covariances are (1 + spread * a / sqrt(p)) I
+    folder: str | None = None  # where data sets are; the environment variable HNTK_DATA by default
+    classes: list[int] | None = None  # labels to keep; all by default
+    n_train: int | None = None  # training samples; all by default
+    n_test: int | None = None
+
+
+@dataclass
+class NetConfig:
+    """The original network."""
+
+    activations: list[Any] = MISSING  # names, or mappings with a name and parameters: {name: leaky_relu, slope: 0.1}
+    widths: list[int] = MISSING
+    weights: str = "gaussian"
+
+
+@dataclass
+class CompressConfig:
+    """The network that replaces it."""
+
+    levels: Any = 4  # a number, a list with one per layer, or "paper"
+    sparsity: float = 0.5  # share of zero weights
+    match_s2: bool | None = None  # null: where theory needs it
+
+
+@dataclass
+class WandbConfig:
+    """Weights & Biases: a mirror of what lies on disk."""
+
+    mode: str = "offline"  # offline, online or disabled
+    project: str = "hntk"
+    entity: str | None = None
+    group: str | None = None  # the experiment's name by default
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass
+class GmmExperiment:
+    """Spectra on a mixture."""
+
+    name: str = "gmm"
+    quantities: str = "population"  # "population": the mixture's own; "estimated": from x and labels alone
+    identity: str = "default"  # "paper" for the authors' identity coefficient
+    spikes: int = 3  # leading eigenpairs to compare
+    finite_width: bool = True  # draw networks too
+
+
+@dataclass
+class ConvergenceExperiment:
+    """Errors against n at fixed p/n."""
+
+    name: str = "convergence"
+    quantities: str = "population"
+    halvings: int = 3  # n = data.n, data.n / 2, ... so many times
+    draws: int = 3  # of the data, at each n
+
+
+@dataclass
+class MnistExperiment:
+    """Test accuracies of one architecture, dense and compressed."""
+
+    name: str = "mnist"
+    levels: list[Any] = field(default_factory=lambda: ["paper", 2, 3, 4, 8])
+    draws: int = 1  # of every network
+
+
+@dataclass
+class Config:
+    """A whole run."""
+
+    data: DataConfig = MISSING
+    net: NetConfig = MISSING
+    compress: CompressConfig = MISSING
+    wandb: WandbConfig = MISSING
+    experiment: Any = MISSING
+    seed: int = 0
+
+
+def register() -> None:
+    """Make the types known to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for group, node in (("data", DataConfig), ("net", NetConfig), ("compress", CompressConfig), ("wandb", WandbConfig)):
+        store.store(group=group, name="schema", node=node)
+    for experiment in (GmmExperiment, ConvergenceExperiment, MnistExperiment):
+        store.store(group="experiment", name=experiment.name, node=experiment)

@@ -1,0 +1,114 @@
+"""Shared look of the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# blue, orange, green, purple, gray: told apart by the colour-blind, and by line style in print
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7B3294", "#555555")
+STYLES = ("-", "--", "-.", ":", (0, (1, 1)))
+
+plt.rcParams.update(
+    {
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "font.size": 10,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "pdf.fonttype": 42,
+    }
+)
+
+
+def eigenvalue_histogram(axes: Axes, spectra: Mapping[str, np.ndarray], spikes: int, title: str) -> None:
+    """Eigenvalue counts on logarithmic bins, the first filled; triangles mark the leading ones."""
+    positive = np.concatenate([v[v > 1e-6 * v.max()] for v in spectra.values()])
+    bins = np.geomspace(positive.min() * 0.95, positive.max() * 1.05, 70)
+    for i, (name, values) in enumerate(spectra.items()):
+        if i == 0:
+            axes.hist(values, bins=bins, color=COLOURS[0], alpha=0.3, label=name)
+        else:
+            axes.hist(values, bins=bins, histtype="step", color=COLOURS[i], linestyle=STYLES[i], lw=1.6, label=name)
+    for i, values in enumerate(spectra.values()):
+        heights = np.full(spikes, 1.35 * 1.45**i)
+        axes.plot(values[:spikes], heights, linestyle="none", marker="v", ms=6, color=COLOURS[i], mec="white", mew=0.5)
+    axes.set(xscale="log", yscale="log", ylim=(0.7, None), xlabel="eigenvalue", ylabel="number of eigenvalues", title=title)
+    axes.legend(loc="upper right")
+
+
+def spectra_figure(panels: Mapping[str, Mapping[str, np.ndarray]], spikes: int, caption: str) -> Figure:
+    """One panel per kernel."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(6.2 * len(panels), 4.4), squeeze=False)
+    for a, (title, spectra) in zip(axes[0], panels.items(), strict=True):
+        eigenvalue_histogram(a, spectra, spikes, title)
+    figure.suptitle(caption, fontsize=10)
+    return figure
+
+
+def eigenvector_figure(vectors: Mapping[str, np.ndarray], index: np.ndarray, caption: str) -> Figure:
+    """Leading eigenvectors of each kernel (rows) against the samples, ordered by class; classes are shaded."""
+    count = next(iter(vectors.values())).shape[1]
+    figure, axes = plt.subplots(count, 1, figsize=(9, 1.9 * count + 0.6), sharex=True, squeeze=False)
+    boundaries = np.flatnonzero(np.diff(index)) + 1
+    reference = next(iter(vectors.values()))
+    for k, a in enumerate(axes[:, 0]):
+        for i, (name, v) in enumerate(vectors.items()):
+            sign = np.sign(v[:, k] @ reference[:, k]) or 1.0
+            order = {"lw": 0.5, "alpha": 0.45} if i == 0 else {"lw": 0.5, "alpha": 0.35}
+            a.plot(sign * v[:, k], color=COLOURS[i], **order)
+            means = _class_means(sign * v[:, k], index)
+            a.plot(means, color=COLOURS[i], linestyle=STYLES[i], lw=2.2, label=f"{name} (class mean: thick)")
+        for b in boundaries:
+            a.axvline(b, color="black", lw=0.8)
+        a.set_ylabel(f"eigenvector {k + 1}")
+    axes[-1, 0].set_xlabel("sample, class after class (line: class boundary)")
+    axes[0, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=len(vectors))
+    figure.suptitle(caption, fontsize=10)
+    return figure
+
+
+def _class_means(v: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return np.array([v[index == a].mean() for a in range(int(index.max()) + 1)])[index]
+
+
+def convergence_figure(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, float]]], caption: str) -> Figure:
+    """Errors against n, log-log, one panel per kernel; each curve is (n, errors of shape (len(n), draws), rate)."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4.4), squeeze=False)
+    for a, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        for i, (name, (n, errors, rate)) in enumerate(curves.items()):
+            a.plot(n, errors.mean(axis=1), color=COLOURS[i], linestyle=STYLES[i], marker="o", label=f"{name}: $n^{{{rate:.2f}}}$")
+            a.plot(n, errors, color=COLOURS[i], linestyle="none", marker=".", ms=4, alpha=0.5)
+        a.set(xscale="log", yscale="log", xlabel="number of samples n", ylabel="relative operator-norm error", title=title)
+        a.set_xticks(n, [str(v) for v in n])
+        a.minorticks_off()
+        a.legend(loc="best")
+    figure.suptitle(caption, fontsize=10)
+    return figure
+
+
+def accuracy_figure(names: Sequence[str], accuracies: Sequence[Sequence[float]], labels: Sequence[str], caption: str) -> Figure:
+    """Test accuracy of every network, the first being the reference."""
+    figure, axes = plt.subplots(figsize=(8.4, 0.48 * len(names) + 1.5))
+    rows = np.arange(len(names))[::-1]
+    for row, values, label in zip(rows, accuracies, labels, strict=True):
+        colour = COLOURS[0] if row == rows[0] else COLOURS[1]
+        axes.plot(values, [row] * len(values), marker="o", linestyle="none", color=colour, alpha=0.8)
+        axes.annotate(label, (max(values), row), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.axvline(float(np.mean(accuracies[0])), color=COLOURS[0], lw=1, linestyle="--")
+    lowest = min(min(v) for v in accuracies)
+    highest = max(max(v) for v in accuracies)
+    axes.set_xlim(lowest - 0.06 * (highest - lowest) - 0.002, highest + 0.34 * (highest - lowest) + 0.01)
+    axes.set_yticks(rows, names)
+    axes.set_xlabel("test accuracy (share of test images); dashed: the dense network")
+    figure.suptitle(caption, fontsize=10)
+    return figure
+
+

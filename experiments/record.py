@@ -1,0 +1,112 @@
+"""What a run leaves on disk, which is the truth: config, metrics, tables, figures, versions."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+PACKAGES = ("hntk", "jax", "jaxlib", "numpy", "scipy", "neural-tangents", "hydra-core", "wandb", "matplotlib")
+
+
+@dataclass
+class Record:
+    """The output folder of one run.
+
+    Attributes
+    ----------
+    folder : where everything goes.
+    metrics : scalars by name.
+    tables, figures : what has been written, for the dashboard.
+    """
+
+    folder: Path
+    metrics: dict[str, float | int | str | bool | None] = field(default_factory=dict)
+    tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
+    figures: dict[str, Path] = field(default_factory=dict)
+
+    def start(self, cfg: Any) -> None:
+        """Write the resolved configuration and the circumstances, before any work.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write(self.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        _write(self.folder / "versions.json", json.dumps(circumstances(int(cfg.seed)), indent=2) + "\n")
+
+    def add_metrics(self, **values: float | int | str | bool | None) -> None:
+        """Add scalars; metrics.json is complete after every call."""
+        self.metrics |= values
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.metrics.items()}
+        _write(self.folder / "metrics.json", json.dumps(finite, indent=2) + "\n")
+
+    def add_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Write a table as csv."""
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(["" if v is None else v for v in row] for row in rows)
+        _write(self.folder / f"{name}.csv", text.getvalue())
+        self.tables[name] = (list(columns), [list(row) for row in rows])
+
+    def add_figure(self, name: str, figure: Figure) -> None:
+        """Write a figure as png and pdf."""
+        for suffix in ("png", "pdf"):
+            path = self.folder / f"{name}.{suffix}"
+            part = path.with_name(f".{path.name}.part")
+            figure.savefig(part, format=suffix, dpi=160)
+            os.replace(part, path)
+        self.figures[name] = self.folder / f"{name}.png"
+
+
+def circumstances(seed: int) -> dict[str, Any]:
+    """Versions, seed, machine and git state."""
+    import jax
+
+    return {
+        "seed": seed,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "devices": [str(d) for d in jax.devices()],
+        "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git": {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        return subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write so that a reader never sees half a file."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

@@ -1,0 +1,78 @@
+"""From a configuration to the library's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+from omegaconf import ListConfig, OmegaConf
+
+import hntk
+from experiments.config import CompressConfig, DataConfig
+
+
+@dataclass(frozen=True)
+class KernelProblem:
+    """A mixture and the scale at which networks see it.
+
+    Attributes
+    ----------
+    x, labels : the sample.
+    tau0 : data scale: the population's, or the sample's.
+    population : the mixture's own quantities, or None to have them estimated.
+    """
+
+    x: Float[Array, "n p"]
+    labels: Int[np.ndarray, " n"]
+    tau0: float
+    population: hntk.Population | None
+
+
+def kernel_problem(data: DataConfig, quantities: str, key: Array, n: int | None = None) -> KernelProblem:
+    """Draw the mixture; with another n, p keeps its ratio to it.
+
+    Raises
+    ------
+    ValueError
+        If the data is not a mixture, or ``quantities`` is unknown.
+    """
+    if data.kind != "mixture":
+        raise ValueError(f"this experiment needs a mixture, not the data set {data.name!r}: choose data=gmm.")
+    if quantities not in ("population", "estimated"):
+        raise ValueError(f"experiment.quantities must be 'population' or 'estimated', got {quantities!r}.")
+    size = data.n if n is None else n
+    p = max(2, round(data.p * size / data.n))
+    drawn = hntk.reference_mixture(size, p, key=key, separation=data.separation, spread=data.spread)
+    if quantities == "population":
+        return KernelProblem(drawn.x, drawn.labels, drawn.population.tau0, drawn.population)
+    tau0 = float(np.sqrt(np.mean(np.sum(np.asarray(drawn.x) ** 2, axis=1))))
+    return KernelProblem(drawn.x, drawn.labels, tau0, None)
+
+
+def activations(configured: Iterable[Any]) -> list[hntk.Activation]:
+    """Names, or mappings with a name and parameters."""
+    made = []
+    for item in configured:
+        plain = OmegaConf.to_container(item) if OmegaConf.is_config(item) else item
+        if isinstance(plain, dict):
+            parameters = {str(k): v for k, v in plain.items() if k != "name"}
+            made.append(hntk.activation(str(plain.get("name")), **parameters))
+        else:
+            made.append(hntk.activation(plain))
+    return made
+
+
+def matched(compress: CompressConfig, layers: list[hntk.Activation], tau0: float) -> hntk.Match:
+    """Solve for the compressed activations as configured."""
+    levels: Any = list(compress.levels) if isinstance(compress.levels, ListConfig) else compress.levels
+    return hntk.match(layers, tau0, levels, match_s2=compress.match_s2)
+
+
+def keys(seed: int, *names: str) -> dict[str, Array]:
+    """A random key for each purpose."""
+    return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
