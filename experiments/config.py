@@ -61,7 +61,7 @@ class GmmExperiment:
     name: str = "gmm"
     quantities: str = "population"  # "population": the mixture's own; "estimated": from x and labels alone
     identity: str = "default"  # "paper" for the authors' identity coefficient
-    spikes: int = 3  # leading eigenpairs to compare
+    spikes: int = 2  # leading eigenpairs to compare
     finite_width: bool = True  # draw networks too
 
 

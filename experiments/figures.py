@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 # blue, orange, green, purple, gray: told apart by the colour-blind, and by line style in print
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7B3294", "#555555")
@@ -40,13 +41,18 @@ def eigenvalue_histogram(axes: Axes, spectra: Mapping[str, np.ndarray], spikes: 
     for i, values in enumerate(spectra.values()):
         heights = np.full(spikes, 1.35 * 1.45**i)
         axes.plot(values[:spikes], heights, linestyle="none", marker="v", ms=6, color=COLOURS[i], mec="white", mew=0.5)
-    axes.set(xscale="log", yscale="log", ylim=(0.7, None), xlabel="eigenvalue", ylabel="number of eigenvalues", title=title)
+    axes.set(xscale="log", yscale="log", xlabel="eigenvalue", ylabel="number of eigenvalues", title=title)
+    # room for the legend above the bulk
+    axes.set_ylim(0.7, 8 * axes.get_ylim()[1])
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(loc="upper right")
 
 
 def spectra_figure(panels: Mapping[str, Mapping[str, np.ndarray]], spikes: int, caption: str) -> Figure:
     """One panel per kernel."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(6.2 * len(panels), 4.4), squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.9 * len(panels), 4.4), squeeze=False)
     for a, (title, spectra) in zip(axes[0], panels.items(), strict=True):
         eigenvalue_histogram(a, spectra, spikes, title)
     figure.suptitle(caption, fontsize=10)
@@ -65,7 +71,7 @@ def eigenvector_figure(vectors: Mapping[str, np.ndarray], index: np.ndarray, cap
             order = {"lw": 0.5, "alpha": 0.45} if i == 0 else {"lw": 0.5, "alpha": 0.35}
             a.plot(sign * v[:, k], color=COLOURS[i], **order)
             means = _class_means(sign * v[:, k], index)
-            a.plot(means, color=COLOURS[i], linestyle=STYLES[i], lw=2.2, label=f"{name} (class mean: thick)")
+            a.plot(means, color=COLOURS[i], linestyle=STYLES[i], lw=2.2, label=name)
         for b in boundaries:
             a.axvline(b, color="black", lw=0.8)
         a.set_ylabel(f"eigenvector {k + 1}")

@@ -144,7 +144,7 @@ def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
             ("theory", "compressed"),
             ("original", "dense drawn"),
             ("compressed", "ternary drawn"),
-            ("original", "ternary drawn"),
+            ("dense drawn", "ternary drawn"),
         )
         if f"{kind} {b}" in kernels
     ]
@@ -177,23 +177,22 @@ def _compare(a: Kernel, b: Kernel) -> KernelComparison:
 def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str, Kernel]) -> None:
     spikes = cfg.experiment.spikes
     names = {
-        "original": "dense original, exact",
+        "original": "original, dense",
         "theory": "theory (equivalent)",
-        "compressed": f"compressed, {cfg.compress.levels} levels, exact",
-        "ternary drawn": "ternary network, drawn",
+        "compressed": f"compressed, {cfg.compress.levels} levels",
     }
     panels = {
-        title: {
-            label: kernels[f"{kind} {name}"].spectrum.values for name, label in names.items() if f"{kind} {name}" in kernels
-        }
-        for kind, title in (("CK", "Conjugate kernel"), ("NTK", "Neural tangent kernel"))
+        title: {label: kernels[f"{kind} {name}"].spectrum.values for name, label in names.items()}
+        for kind, title in (("CK", "Conjugate kernel, infinite width"), ("NTK", "Neural tangent kernel, infinite width"))
     }
+    if cfg.experiment.finite_width:
+        panels[f"Conjugate kernel, drawn at {'-'.join(map(str, cfg.net.widths))}"] = {
+            "original, dense": kernels["CK dense drawn"].spectrum.values,
+            f"ternary, {cfg.compress.levels} levels, ε = {cfg.compress.sparsity:g}": kernels["CK ternary drawn"].spectrum.values,
+        }
     n, p = problem.x.shape
     caption = f"Eigenvalues on a Gaussian mixture, n = {n}, p = {p}; triangles mark the {spikes} largest"
     record.add_figure("spectra", figures.spectra_figure(panels, spikes, caption))
-    vectors = {
-        label: kernels[f"CK {name}"].spectrum.leading
-        for name, label in list(names.items())[:3]
-    }
-    caption = f"Leading eigenvectors of the conjugate kernel, n = {n}, p = {p}"
+    vectors = {label: kernels[f"CK {name}"].spectrum.leading for name, label in names.items()}
+    caption = f"Leading eigenvectors of the conjugate kernel, n = {n}, p = {p}; thick: class means"
     record.add_figure("eigenvectors", figures.eigenvector_figure(vectors, problem.labels, caption))

@@ -130,7 +130,9 @@ def fit_ridge(
     if progress is not None:
         progress(int(held.sum()))
     whole = fitted.plus(_statistics(features, index[held], classes.size))
-    return _finish(network, classes, whole, max(tried, key=lambda pair: pair[1])[0], tuple(tried))
+    # of equally good ridges the largest: it is the more stable
+    best = max(tried, key=lambda pair: (pair[1], pair[0]))[0]
+    return _finish(network, classes, whole, best, tuple(tried))
 
 
 def _held_out(index: Int[np.ndarray, " n"], share: float, seed: int) -> np.ndarray:

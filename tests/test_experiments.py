@@ -1,0 +1,156 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+
+def run(*words: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HNTK_", "WANDB_"))}
+    if data is not None:
+        environment["HNTK_DATA"] = str(data)
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.run", *words],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False,
+    )  # fmt: skip
+
+
+def done(*words: str, data: Path | None = None) -> str:
+    result = run(*words, data=data)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 8 x 8 images that differ in where they are bright, as IDX files."""
+    folder = tmp_path_factory.mktemp("data") / "mnist"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 600), ("t10k", 200)):
+        labels = np.arange(n) % 3
+        images = rng.integers(0, 120, (n, 8, 8))
+        images[np.arange(n), 2 * labels] += 100
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+    return folder.parent
+
+
+def test_without_a_name_the_experiments_are_listed() -> None:
+    listing = done()
+    for name in ("gmm", "convergence", "mnist"):
+        assert f"python -m experiments.run +exp={name}" in listing
+
+
+def test_settings_without_a_name_are_refused() -> None:
+    result = run("seed=1")
+    assert result.returncode == 2
+    assert "+exp=NAME" in result.stdout
+
+
+def test_an_unknown_experiment_lists_the_known() -> None:
+    result = run("+exp=nothing")
+    assert result.returncode != 0
+    assert all(name in result.stderr for name in ("gmm", "convergence", "mnist"))
+
+
+@pytest.mark.parametrize("typo", ["net.widht=[8]", "compress.sparsity=many", "wandb.mdoe=offline"])
+def test_typos_and_wrong_types_fail_before_anything_runs(typo: str, tmp_path: Path) -> None:
+    result = run("+exp=gmm", typo, f"hydra.run.dir={tmp_path / 'out'}")
+    assert result.returncode != 0
+    assert typo.split("=")[0].split(".")[1] in result.stderr
+    assert not (tmp_path / "out" / "config.yaml").exists()
+
+
+def test_gmm_writes_everything_and_mirrors_it_offline(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    printed = done("+exp=gmm", "+debug=tiny", f"hydra.run.dir={out}")
+    assert "off-diag." in printed
+    assert str(out) in printed.replace("\n", "")
+    for name in ("config.yaml", "versions.json", "spectra.png", "spectra.pdf", "eigenvectors.png", "errors.csv"):
+        assert (out / name).stat().st_size > 0
+    assert not list(out.glob(".*.part"))
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["match_residual"] <= 1e-9
+    # the same eigenvectors, but for the ridge: a wrong match would not be this close
+    assert metrics["ck_original_compressed/operator_off"] < 0.1
+    assert metrics["ck_original_compressed/alignment"] > 0.99
+    assert metrics["identity_shift"] > 0
+    assert len(rows(out / "errors.csv")) == 10
+    assert json.loads((out / "versions.json").read_text())["x64"] is True
+    assert list(out.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done(
+        "+exp=gmm", "+debug=tiny", "wandb=disabled", "experiment.quantities=estimated",
+        "experiment.finite_width=false", "compress=paper", f"hydra.run.dir={out}",
+    )  # fmt: skip
+    assert not (out / "wandb").exists()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["relative_shift"] > 5  # σ_T adds a large ridge
+    assert not any("drawn" in name for name in metrics)
+
+
+def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
+    done(
+        "-m", "+exp=gmm", "+debug=tiny", "wandb=disabled", "experiment.finite_width=false",
+        "compress.levels=3,4", f"hydra.sweep.dir={tmp_path}",
+    )  # fmt: skip
+    shifts = [json.loads((tmp_path / str(job) / "metrics.json").read_text())["relative_shift"] for job in (0, 1)]
+    assert shifts[1] < shifts[0]
+
+
+def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
+    result = run("+exp=gmm", "+debug=tiny", "compress.levels=2", f"hydra.run.dir={tmp_path / 'out'}")
+    assert result.returncode == 1
+    assert "levels=3" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_convergence_measures_rates(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done("+exp=convergence", "+debug=tiny", "wandb=disabled", f"hydra.run.dir={out}")
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["rate/CK default"] < -0.2
+    assert metrics["error/CK default"] < metrics["error/CK paper"]
+    assert (out / "convergence.png").stat().st_size > 0
+
+
+def test_mnist_ranks_the_networks(tmp_path: Path, digits: Path) -> None:
+    out = tmp_path / "out"
+    printed = done("+exp=mnist", "+debug=tiny", "wandb=disabled", f"hydra.run.dir={out}", data=digits)
+    table = rows(out / "accuracy.csv")
+    assert len(table) == 7
+    accuracy = [float(row["test accuracy"]) for row in table]
+    assert accuracy[0] > 0.9
+    assert accuracy[-1] > 0.9
+    assert float(table[1]["dense/bytes"]) > 10
+    assert "8 levels" in printed
+
+
+def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
+    result = run("+exp=mnist", "+debug=tiny", f"hydra.run.dir={tmp_path / 'out'}")
+    assert result.returncode == 1
+    assert "HNTK_DATA" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
