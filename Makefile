@@ -65,7 +65,7 @@ clean:  ## remove .venv, caches and build files (never what experiments wrote)
 	    { echo "hntk needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "$(PYTHON) has no venv module (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
-	@echo "Setting up .venv: @@DL@@ MB to download, @@VENV@@ GB on disk, about a minute ..."
+	@echo "Setting up .venv: 270 MB to download, 1.2 GB on disk, about a minute ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(LOCKED) requirements/build.txt
 	@$(LOCKED) requirements/lock.txt
@@ -76,11 +76,11 @@ clean:  ## remove .venv, caches and build files (never what experiments wrote)
 	@touch $@
 
 .venv/.export: .venv/.lock requirements/export.txt
-	@echo "Adding what writes ONNX and safetensors files: @@EXP@@ MB to download ..."
+	@echo "Adding what writes ONNX and safetensors files: 36 MB to download ..."
 	@$(LOCKED) requirements/export.txt
 	@touch $@
 
 .venv/.sweeps: .venv/.lock requirements/sweeps.txt
-	@echo "Adding Hydra's launchers and sweepers: @@SW@@ MB to download ..."
+	@echo "Adding Hydra's launchers and sweepers: 120 MB to download ..."
 	@$(LOCKED) requirements/sweeps.txt
 	@touch $@

@@ -36,7 +36,7 @@ ENTRIES = (
     Entry(
         "gmm",
         "python -m experiments.run +exp=gmm",
-        "kernel spectra of a dense network, of the theory, and of the ternary network solved for, on a Gaussian mixture",
+        "kernel spectra on a Gaussian mixture: a dense network, the theory, the ternary network solved for",
         "about 1 minute",
     ),
     Entry(

@@ -26,7 +26,13 @@ def stage(what: str) -> Iterator[None]:
 @contextmanager
 def progress(what: str, total: int) -> Iterator:
     """A progress bar; yields a function to call with the number of units done."""
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=CONSOLE, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount=1: bar.advance(task, amount)

@@ -61,7 +61,9 @@ def _one_draw(cfg: Config, n: int, draw: int) -> tuple[dict[str, float], tuple[f
             problem.x, problem.labels, layers, tau0=problem.tau0, population=problem.population, identity=identity,
             kappa_sq=0.0 if jumps else None,
         )  # fmt: skip
-        found[f"CK {identity}"] = hntk.operator_norm(reference["CK"] - np.asarray(equivalent.ck.to_dense())) / size["CK"]
+        found[f"CK {identity}"] = (
+            hntk.operator_norm(reference["CK"] - np.asarray(equivalent.ck.to_dense())) / size["CK"]
+        )
         ntk = np.asarray(equivalent.ntk.to_dense())
         gap = off_diagonal(reference["NTK"] - ntk) if jumps else reference["NTK"] - ntk
         found[f"NTK {identity}"] = hntk.operator_norm(gap) / size["NTK"]
@@ -79,7 +81,12 @@ def _report(record: Record, sizes: np.ndarray, errors: dict[str, np.ndarray], fl
     rows.append(["rate: n to the", *rates.values()])
     show_table("Relative operator-norm errors, mean over draws", columns, rows)
     record.add_table("errors", columns, rows)
-    draws = [[int(n), name, d, float(e[i, d])] for name, e in errors.items() for i, n in enumerate(sizes) for d in range(e.shape[1])]
+    draws = [
+        [int(n), name, d, float(e[i, d])]
+        for name, e in errors.items()
+        for i, n in enumerate(sizes)
+        for d in range(e.shape[1])
+    ]
     record.add_table("draws", ["n", "curve", "draw", "error"], draws)
     floor_rows = [[int(n), float(c), float(k)] for n, (c, k) in zip(sizes, floors, strict=True)]
     show_table("What the authors' identity term is off by, relative", ["n", "CK: α₃τ₀⁴", "NTK: β₃τ₀⁴"], floor_rows)
@@ -90,4 +97,6 @@ def _report(record: Record, sizes: np.ndarray, errors: dict[str, np.ndarray], fl
         title: {CURVES[name]: (sizes, errors[name], rates[name]) for name in errors if name.startswith(kind + " ")}
         for kind, title in (("CK", "Conjugate kernel"), ("NTK", "Neural tangent kernel"))
     }
-    record.add_figure("convergence", figures.convergence_figure(panels, "Errors against n at fixed p/n, and their fitted rates"))
+    lines = dict(zip(panels, floors.T, strict=True))
+    caption = "Errors against n at fixed p/n, and their fitted rates; dots are draws"
+    record.add_figure("convergence", figures.convergence_figure(panels, lines, caption))

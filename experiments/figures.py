@@ -85,22 +85,39 @@ def _class_means(v: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.array([v[index == a].mean() for a in range(int(index.max()) + 1)])[index]
 
 
-def convergence_figure(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, float]]], caption: str) -> Figure:
+def convergence_figure(
+    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, float]]],
+    floors: Mapping[str, np.ndarray],
+    caption: str,
+) -> Figure:
     """Errors against n, log-log, one panel per kernel; each curve is (n, errors of shape (len(n), draws), rate)."""
     figure, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4.4), squeeze=False)
     for a, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for i, (name, (n, errors, rate)) in enumerate(curves.items()):
-            a.plot(n, errors.mean(axis=1), color=COLOURS[i], linestyle=STYLES[i], marker="o", label=f"{name}: $n^{{{rate:.2f}}}$")
+            a.plot(
+                n,
+                errors.mean(axis=1),
+                color=COLOURS[i],
+                linestyle=STYLES[i],
+                marker="o",
+                label=f"{name}: $n^{{{rate:.2f}}}$",
+            )
             a.plot(n, errors, color=COLOURS[i], linestyle="none", marker=".", ms=4, alpha=0.5)
-        a.set(xscale="log", yscale="log", xlabel="number of samples n", ylabel="relative operator-norm error", title=title)
-        a.set_xticks(n, [str(v) for v in n])
+        sizes, floor = next(iter(curves.values()))[0], floors[title]
+        a.plot(sizes, floor, color=COLOURS[4], lw=1, label="floor of the authors' identity term")
+        a.set(
+            xscale="log", yscale="log", xlabel="number of samples n", ylabel="relative operator-norm error", title=title
+        )
+        a.set_xticks(sizes, [str(v) for v in sizes])
         a.minorticks_off()
         a.legend(loc="best")
     figure.suptitle(caption, fontsize=10)
     return figure
 
 
-def accuracy_figure(names: Sequence[str], accuracies: Sequence[Sequence[float]], labels: Sequence[str], caption: str) -> Figure:
+def accuracy_figure(
+    names: Sequence[str], accuracies: Sequence[Sequence[float]], labels: Sequence[str], caption: str
+) -> Figure:
     """Test accuracy of every network, the first being the reference."""
     figure, axes = plt.subplots(figsize=(8.4, 0.48 * len(names) + 1.5))
     rows = np.arange(len(names))[::-1]
@@ -116,5 +133,3 @@ def accuracy_figure(names: Sequence[str], accuracies: Sequence[Sequence[float]],
     axes.set_xlabel("test accuracy (share of test images); dashed: the dense network")
     figure.suptitle(caption, fontsize=10)
     return figure
-
-

@@ -13,6 +13,7 @@ from experiments.console import CONSOLE, show_table, stage
 from experiments.record import Record
 from experiments.setting import KernelProblem, activations, kernel_problem, keys, matched
 from hntk.comparison import KernelComparison, Spectrum, compare_with_spectra
+from hntk.equivalents import Identity
 
 COLUMNS = {
     "operator": "op. norm",
@@ -53,7 +54,7 @@ def run(cfg: Config, record: Record) -> None:
 
 
 def _infinite_width(
-    problem: KernelProblem, layers: list[hntk.Activation], match: hntk.Match, identity: str
+    problem: KernelProblem, layers: list[hntk.Activation], match: hntk.Match, identity: Identity
 ) -> dict[str, np.ndarray]:
     """Exact kernels and equivalents; an NTK of a net with jumps gets the original's diagonal κ²."""
     x, tau0 = problem.x, problem.tau0
@@ -66,14 +67,19 @@ def _infinite_width(
             x, problem.labels, layers, tau0=tau0, population=problem.population,
             identity=identity, kappa_sq=_if_jumps(layers, kappa_sq),
         )  # fmt: skip
-        found |= {"CK theory": np.asarray(equivalent.ck.to_dense()), "NTK theory": np.asarray(equivalent.ntk.to_dense())}
+        found |= {
+            "CK theory": np.asarray(equivalent.ck.to_dense()),
+            "NTK theory": np.asarray(equivalent.ntk.to_dense()),
+        }
     with stage("exact kernels of the compressed network"):
         compressed = hntk.exact_kernels(x, match.activations, tau0=tau0, kappa_sq=kappa_sq)
         found |= {"CK compressed": np.asarray(compressed.ck), "NTK compressed": np.asarray(compressed.ntk)}
     return found
 
 
-def _finite_width(cfg: Config, problem: KernelProblem, layers: list[hntk.Activation], match: hntk.Match, key: dict) -> dict:
+def _finite_width(
+    cfg: Config, problem: KernelProblem, layers: list[hntk.Activation], match: hntk.Match, key: dict
+) -> dict:
     """Kernels of one draw each; a ternary net's NTK is not defined through its jumps, so only its CK."""
     x = problem.x.astype("float32")
     widths = list(cfg.net.widths)
@@ -84,9 +90,7 @@ def _finite_width(cfg: Config, problem: KernelProblem, layers: list[hntk.Activat
         if not any(a.has_jumps for a in layers):
             found["NTK dense drawn"] = np.asarray(empirical.ntk, np.float64)
     with stage("drawn ternary network of the same widths"):
-        ternary = hntk.compress(
-            layers, widths, x, match, cfg.compress.sparsity, key=key["ternary"], tau0=problem.tau0
-        )
+        ternary = hntk.compress(layers, widths, x, match, cfg.compress.sparsity, key=key["ternary"], tau0=problem.tau0)
         features = np.asarray(ternary.features(x), np.float64)
         found["CK ternary drawn"] = features @ features.T
     return found
@@ -155,7 +159,9 @@ def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
         label = f"{a}_{b.split(' ', 1)[1]}".replace(" ", "_").lower()
         record.add_metrics(**{f"{label}/{name}": value for name, value in asdict(c).items()})
     columns = ["kernels", *COLUMNS.values()]
-    show_table("Errors, relative to the first kernel of each pair (alignment: 1 = same leading eigenspace)", columns, rows)
+    show_table(
+        "Errors, relative to the first kernel of each pair (alignment: 1 = same leading eigenspace)", columns, rows
+    )
     record.add_table("errors", ["kernels", *COLUMNS], rows)
     shift, tau_sq = record.metrics["identity_shift"], record.metrics["tau_L_sq"]
     show_table(
@@ -164,8 +170,8 @@ def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
         [[shift, tau_sq, record.metrics["relative_shift"]]],
     )
     CONSOLE.print(
-        "\n[dim]The NTK diagonal of a network with jumps is infinite; the original's κ² is declared there, so NTK errors "
-        "of the compressed network are about the off-diagonal part.[/]",
+        "\n[dim]The NTK diagonal of a network with jumps is infinite; the original's κ² is declared there, so "
+        "NTK errors of the compressed network are about the off-diagonal part.[/]",
         soft_wrap=True,
     )
 
@@ -183,12 +189,17 @@ def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str
     }
     panels = {
         title: {label: kernels[f"{kind} {name}"].spectrum.values for name, label in names.items()}
-        for kind, title in (("CK", "Conjugate kernel, infinite width"), ("NTK", "Neural tangent kernel, infinite width"))
+        for kind, title in (
+            ("CK", "Conjugate kernel, infinite width"),
+            ("NTK", "Neural tangent kernel, infinite width"),
+        )
     }
     if cfg.experiment.finite_width:
         panels[f"Conjugate kernel, drawn at {'-'.join(map(str, cfg.net.widths))}"] = {
             "original, dense": kernels["CK dense drawn"].spectrum.values,
-            f"ternary, {cfg.compress.levels} levels, ε = {cfg.compress.sparsity:g}": kernels["CK ternary drawn"].spectrum.values,
+            f"ternary, {cfg.compress.levels} levels, ε = {cfg.compress.sparsity:g}": kernels[
+                "CK ternary drawn"
+            ].spectrum.values,
         }
     n, p = problem.x.shape
     caption = f"Eigenvalues on a Gaussian mixture, n = {n}, p = {p}; triangles mark the {spikes} largest"

@@ -16,7 +16,16 @@ from experiments.console import CONSOLE, progress, show_table, stage
 from experiments.record import Record
 from experiments.setting import activations
 
-COLUMNS = ["network", "test accuracy", "dense minus it", "τ̂²/τ²", "bytes, formula", "dense/bytes", "ridge", "features, s"]
+COLUMNS = [
+    "network",
+    "test accuracy",
+    "dense minus it",
+    "τ̂²/τ²",
+    "bytes, formula",
+    "dense/bytes",
+    "ridge",
+    "features, s",
+]
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,8 @@ def _load(cfg: Config) -> hntk.Dataset:
     )
     if spread > 0.1:
         CONSOLE.print(
-            f"  [yellow]note[/] squared norms vary by {spread:.0%} (standard deviation over mean); the theory assumes that "
-            "they concentrate, so its guarantees hold only roughly here",
+            f"  [yellow]note[/] squared norms vary by {spread:.0%} (standard deviation over mean); the theory assumes "
+            "that they concentrate, so its guarantees hold only roughly here",
             soft_wrap=True,
         )
     return data
@@ -102,7 +111,9 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
         # one threshold reaches e1 and e2 only
         match_s2 = False if levels == 2 else cfg.compress.match_s2
         match = hntk.match(layers, tau0, levels, match_s2=match_s2)
-        name = "the paper's σ_T" if levels == "paper" else f"{levels} levels" + (" (no s2)" if match_s2 is False else "")
+        name = (
+            "the paper's σ_T" if levels == "paper" else f"{levels} levels" + (" (no s2)" if match_s2 is False else "")
+        )
         arms.append(Arm(f"{name}, ternary weights", compressed(match)))
     return arms
 
@@ -136,14 +147,18 @@ def _report(cfg: Config, record: Record, data: hntk.Dataset, outcomes: dict[str,
         )  # fmt: skip
         record.add_metrics(**{f"accuracy/{name}": mean, f"bytes/{name}": first.size})
     widths = "-".join(map(str, cfg.net.widths))
-    show_table(f"{data.name}, widths {widths}, ε = {cfg.compress.sparsity:g}, {cfg.experiment.draws} draw(s)", COLUMNS, rows)
+    show_table(
+        f"{data.name}, widths {widths}, ε = {cfg.compress.sparsity:g}, {cfg.experiment.draws} draw(s)", COLUMNS, rows
+    )
     CONSOLE.print(
         "\n[dim]Bytes by formula: ternary weights at 2 bits, others at 32; readout, thresholds and levels in float32. "
         "Features: seconds for the training samples, readout fit included.[/]",
         soft_wrap=True,
     )
     record.add_table("accuracy", COLUMNS, rows)
-    per_draw = [[name, d, o.accuracy, o.ridge, o.seconds] for name, found in outcomes.items() for d, o in enumerate(found)]
+    per_draw = [
+        [name, d, o.accuracy, o.ridge, o.seconds] for name, found in outcomes.items() for d, o in enumerate(found)
+    ]
     record.add_table("draws", ["network", "draw", "test accuracy", "ridge", "seconds"], per_draw)
     figure = figures.accuracy_figure(
         list(outcomes),

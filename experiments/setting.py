@@ -58,7 +58,7 @@ def activations(configured: Iterable[Any]) -> list[hntk.Activation]:
     """Names, or mappings with a name and parameters."""
     made = []
     for item in configured:
-        plain = OmegaConf.to_container(item) if OmegaConf.is_config(item) else item
+        plain: Any = OmegaConf.to_container(item) if OmegaConf.is_config(item) else item
         if isinstance(plain, dict):
             parameters = {str(k): v for k, v in plain.items() if k != "name"}
             made.append(hntk.activation(str(plain.get("name")), **parameters))

@@ -36,5 +36,5 @@ def mirror(cfg: Config, record: Record) -> None:
         run.summary.update(record.metrics)
         content: dict[str, Any] = {f"figures/{name}": wandb.Image(str(path)) for name, path in record.figures.items()}
         for name, (columns, rows) in record.tables.items():
-            content[f"tables/{name}"] = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+            content[f"tables/{name}"] = wandb.Table(columns=list[str | int](columns), data=rows, allow_mixed_types=True)
         run.log(content)

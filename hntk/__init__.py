@@ -1,6 +1,14 @@
 """hntk: high-dimensional neural tangent kernels, and ternary networks with the same spectrum."""
 
-from hntk.activations import Activation, Moments, Staircase, activation, activation_names, register_activation, staircase
+from hntk.activations import (
+    Activation,
+    Moments,
+    Staircase,
+    activation,
+    activation_names,
+    register_activation,
+    staircase,
+)
 from hntk.coefficients import Coefficients, coefficients
 from hntk.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
 from hntk.compression import CompressedNetwork, compress

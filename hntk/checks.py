@@ -29,7 +29,9 @@ def as_samples(x: object, name: str = "x") -> Float[Array, "n p"]:
         array = array.astype(float)
     bad = int(jnp.sum(~jnp.all(jnp.isfinite(array), axis=1)))
     if bad:
-        raise ValueError(f"{name} has NaN or infinite values in {bad} of its {array.shape[0]} rows: clean or drop them.")
+        raise ValueError(
+            f"{name} has NaN or infinite values in {bad} of its {array.shape[0]} rows: clean or drop them."
+        )
     return array
 
 
@@ -55,7 +57,7 @@ def as_labels(labels: object, n: int, *, least: int = 2) -> tuple[np.ndarray, In
     return classes, index
 
 
-def norm_scale(x: Float[Array, "n p"]) -> float:
+def norm_scale(x: Float[Array | np.ndarray, "n p"]) -> float:
     """τ_0 of a data set: the root mean square norm of its rows.
 
     Raises
@@ -63,7 +65,8 @@ def norm_scale(x: Float[Array, "n p"]) -> float:
     ValueError
         If all rows are zero.
     """
-    tau0 = float(np.sqrt(np.mean(np.sum(np.square(np.asarray(x, dtype=np.float64)), axis=1))))
+    array = np.asarray(x)
+    tau0 = float(np.sqrt(np.einsum("ij,ij->", array, array, dtype=np.float64) / array.shape[0]))
     if tau0 == 0.0:
         raise ValueError("all rows of x are zero: nothing can be scaled by their norm.")
     return tau0

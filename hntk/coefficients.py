@@ -87,7 +87,9 @@ def coefficients(activations: Sequence[str | Activation], tau0: float) -> Coeffi
     """
     layers = as_activations(activations)
     if not (isinstance(tau0, int | float | np.floating | np.integer) and math.isfinite(tau0) and tau0 > 0):
-        raise ValueError(f"tau0 must be a positive finite number (the root mean square norm of a sample), got {tau0!r}.")
+        raise ValueError(
+            f"tau0 must be a positive finite number (the root mean square norm of a sample), got {tau0!r}."
+        )
     tau, alpha, beta, kappa_sq = [float(tau0)], [(1.0, 0.0, 0.0, 1.0)], [(1.0, 0.0, 0.0)], [float(tau0) ** 2]
     moments = []
     for depth, layer in enumerate(layers, start=1):

@@ -62,7 +62,7 @@ def operator_norm(kernel: object) -> float:
     if matrix.shape[0] < 64:
         return float(np.max(np.abs(np.linalg.eigvalsh(matrix))))
     start = np.random.default_rng(0).standard_normal(matrix.shape[0])
-    return float(np.abs(eigsh(matrix, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)[0]))
+    return float(np.abs(eigsh(matrix, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)[0]))  # type: ignore[arg-type]
 
 
 def off_diagonal(kernel: object) -> Float[np.ndarray, "n n"]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from jax import Array
 
 from hntk.activations import Activation
@@ -71,7 +70,7 @@ def compress(
     ((20, 32), True)
     """
     samples = as_samples(x)
-    scale = norm_scale(np.asarray(samples)) if tau0 is None else tau0
+    scale = norm_scale(samples) if tau0 is None else tau0
     found = levels if isinstance(levels, Match) else match(activations, scale, levels, match_s2=match_s2)
     net = draw_network(
         found.activations, widths, samples.shape[1], tau0=scale, law=WeightLaw("ternary", sparsity=sparsity), key=key

@@ -12,7 +12,6 @@ from math import prod, sqrt
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -142,9 +141,7 @@ def draw_network(
     layers = as_activations(activations)
     shape = tuple(int(d) for d in widths)
     if len(shape) != len(layers) or any(d < 1 for d in shape):
-        raise ValueError(
-            f"widths must be {len(layers)} positive integers, one per activation, got {list(widths)!r}."
-        )
+        raise ValueError(f"widths must be {len(layers)} positive integers, one per activation, got {list(widths)!r}.")
     law = weight_law(law)
     *keys, readout = jax.random.split(key, len(layers) + 1)
     fan_in = (inputs, *shape[:-1])
@@ -182,5 +179,5 @@ def dense(
     (8, 32)
     """
     samples = as_samples(x)
-    scale = norm_scale(np.asarray(samples)) if tau0 is None else tau0
+    scale = norm_scale(samples) if tau0 is None else tau0
     return draw_network(activations, widths, samples.shape[1], tau0=scale, law=law, key=key)

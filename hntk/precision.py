@@ -13,7 +13,7 @@ def float64() -> AbstractContextManager:
     """Compute in float64 inside a ``with`` block; the global switch is left as it is."""
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(True)
-    from jax.experimental import enable_x64  # JAX before 0.8
+    from jax.experimental import enable_x64  # JAX before 0.8  # pyright: ignore[reportAttributeAccessIssue]
 
     return enable_x64()
 

@@ -1,15 +1,14 @@
 r"""Readout by ridge regression on a network's features.
 
-With features $F$ (centred on the training data), one-hot targets $Y$ and ridge λ, the readout is
-$W = (F^\top F + \lambda I)^{-1}F^\top Y$: the predictor of kernel regression with $FF^\top + \lambda I$, whose limit is the
-conjugate kernel. A compressed network whose kernel carries an identity shift δ needs the ridge λ − δ.
+With features $F$ (centred on the training data), one-hot targets $Y$ and ridge λ, the readout is $W = (F^\top F +
+\lambda I)^{-1}F^\top Y$: the predictor of kernel regression with $FF^\top + \lambda I$, whose limit is the conjugate
+kernel. A compressed network whose kernel carries an identity shift δ needs the ridge λ − δ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jax import Array
@@ -66,7 +65,8 @@ class RidgeClassifier:
         return float(np.mean(predicted == given))
 
 
-class _Normal(NamedTuple):
+@dataclass(frozen=True)
+class _Normal:
     """Sufficient statistics of a least-squares problem, in float64."""
 
     gram: Float[np.ndarray, "d d"]
@@ -76,7 +76,13 @@ class _Normal(NamedTuple):
     count: int
 
     def plus(self, other: _Normal) -> _Normal:
-        return _Normal(*(a + b for a, b in zip(self, other, strict=True)))
+        return _Normal(
+            self.gram + other.gram,
+            self.cross + other.cross,
+            self.feature_sum + other.feature_sum,
+            self.target_sum + other.target_sum,
+            self.count + other.count,
+        )
 
 
 def fit_ridge(

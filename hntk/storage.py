@@ -1,7 +1,7 @@
 r"""Bytes a network takes, by formula.
 
-A ternary matrix takes 2 bits a weight packed, 1.6 in base 3 (five trits a byte), or its entropy
-$H(\varepsilon) = -\varepsilon\log_2\varepsilon - (1-\varepsilon)\log_2\frac{1-\varepsilon}{2}$; a dense one 32. Thresholds, levels,
+A ternary matrix takes 2 bits a weight packed, 1.6 in base 3 (five trits a byte), or its entropy $H(\varepsilon) =
+-\varepsilon\log_2\varepsilon - (1-\varepsilon)\log_2\frac{1-\varepsilon}{2}$; a dense one 32. Thresholds, levels,
 centring constants and the readout (float32) are counted. A random network's seed is never counted as its size.
 """
 

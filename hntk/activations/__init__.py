@@ -105,9 +105,7 @@ def activation(
         raise ValueError(f"parameters {parameters} do not fit the activation {which!r}: {error}.") from error
 
 
-def register_activation(
-    name: str, function: Callable[[Array], Array], breakpoints: Iterable[float] = ()
-) -> Activation:
+def register_activation(name: str, function: Callable[[Array], Array], breakpoints: Iterable[float] = ()) -> Activation:
     """Make a function known by name, so that configurations can use it.
 
     Raises

@@ -69,7 +69,7 @@ class QuadratureActivation(Activation):
         return self.function(jnp.asarray(t))
 
     def _moments(self, tau: float) -> Moments:
-        xi, weight = gaussian_rule(np.float64(tau), self.points, np)
+        xi, weight = gaussian_rule(tau, self.points, np)
         sigma, slope, bend = _derivatives(self.function, tau * xi)
         m = float(weight @ sigma)
         centred = sigma - m
@@ -79,7 +79,9 @@ class QuadratureActivation(Activation):
             # subtracting a constant changes nothing and keeps the digits at small tau
             second = weight * (xi**2 - 1)
             e1 = float((weight * xi) @ centred) / tau
-            return Moments(tau, m, e1, float(second @ centred) / tau**2, float(second @ centred**2) / tau**2, variance, d)
+            return Moments(
+                tau, m, e1, float(second @ centred) / tau**2, float(second @ centred**2) / tau**2, variance, d
+            )
         s2 = 2 * float(weight @ (slope**2 + centred * bend))
         return Moments(tau, m, float(weight @ slope), float(weight @ bend), s2, variance, d)
 
@@ -120,7 +122,7 @@ class QuadratureActivation(Activation):
         return HermiteSide(coefficients.T.reshape(-1, *var.shape), variance.reshape(var.shape))
 
     def _slope_map(self, var: ArrayLike) -> Array:
-        """d = E[σ'²] at each variance."""
+        """D = E[σ'²] at each variance."""
         if self._jumps:
             return jnp.full(jnp.shape(var), jnp.inf)
 
@@ -138,7 +140,7 @@ class QuadratureActivation(Activation):
         return value.reshape(rho.shape), slope.reshape(rho.shape)
 
 
-def gaussian_rule(tau: Array, points: tuple[float, ...], xp) -> tuple:
+def gaussian_rule(tau: ArrayLike, points: tuple[float, ...], xp) -> tuple:
     """Nodes and weights of E over ξ ~ N(0, 1) for a function of τξ with the given breakpoints."""
     fixed = xp.asarray(np.linspace(-REACH, REACH, int(2 * REACH) + 1))
     moving = xp.asarray(np.concatenate([GRADED, points])) / tau
@@ -188,7 +190,7 @@ def _derivatives(function: Callable, t: np.ndarray) -> tuple[np.ndarray, ...]:
 def _check_function(activation: QuadratureActivation) -> bool:
     """Refuse what is not an elementwise real function or hides a kink; return whether it jumps."""
     name, function, points = activation.name, activation.function, activation.points
-    xi, weight = gaussian_rule(np.float64(1.0), points, np)
+    xi, weight = gaussian_rule(1.0, points, np)
     try:
         sigma, slope, bend = _derivatives(function, xi)
     except Exception as error:

@@ -144,7 +144,7 @@ class Staircase(Activation):
         # on the line u = ±v two jumps may meet: no finite number there
         return jnp.where(jnp.abs(rho) == 1, jnp.inf if self.has_jumps else 0.0, smooth)
 
-    def _scaled(self, var: ArrayLike) -> Float[Array, "J *shape"]:
+    def _scaled(self, var: ArrayLike) -> Float[Array, "jumps ..."]:
         """Thresholds in units of the standard deviation."""
         var = jnp.asarray(var)
         return jnp.asarray(self.thresholds).reshape((-1,) + (1,) * var.ndim) / jnp.sqrt(var)

@@ -1,8 +1,8 @@
 r"""Kernels of the infinitely wide network, through neural-tangents.
 
-$K_0 = \Theta_0 = XX^\top$ (rows are samples), $K_l = E[(\sigma_l(u) - m_l)(\sigma_l(v) - m_l)]$ and
-$\Theta_l = K_l + \Theta_{l-1} \circ E[\sigma_l'(u)\sigma_l'(v)]$ over $(u, v) \sim N(0, K_{l-1})$. Each activation becomes
-a ``stax.Elementwise`` layer with our own closed-form maps; neural-tangents runs the recursion.
+$K_0 = \Theta_0 = XX^\top$ (rows are samples), $K_l = E[(\sigma_l(u) - m_l)(\sigma_l(v) - m_l)]$ and $\Theta_l = K_l +
+\Theta_{l-1} \circ E[\sigma_l'(u)\sigma_l'(v)]$ over $(u, v) \sim N(0, K_{l-1})$. Each activation becomes a
+``stax.Elementwise`` layer with our own closed-form maps; neural-tangents runs the recursion.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""Matching a whole network, layer by layer.
 
-Two networks with equal $(e_1^2, e_2^2, s_2^2)$ in every layer have equal $\alpha_{1..3}$ and $\beta_{1..3}$, hence equal
-equivalent kernels up to a multiple of the identity. $s_2$ enters $\alpha_2$ of deeper layers only, and only through their
-$e_2$: it is asked for where a deeper layer bends. A compressed layer has its own scale
+Two networks with equal $(e_1^2, e_2^2, s_2^2)$ in every layer have equal $\alpha_{1..3}$ and $\beta_{1..3}$, hence
+equal equivalent kernels up to a multiple of the identity. $s_2$ enters $\alpha_2$ of deeper layers only, and only
+through their $e_2$: it is asked for where a deeper layer bends. A compressed layer has its own scale
 $\hat\tau_{l-1}$, so every layer is solved in units of τ.
 """
 
@@ -105,7 +105,9 @@ def match(
         residuals.append(target.residuals(reached))
         staircases.append(found)
         tau = sqrt(reached.variance)
-    matched = Match(layers, tuple(staircases), float(tau0), np.array(residuals), original, coefficients(staircases, tau0))
+    matched = Match(
+        layers, tuple(staircases), float(tau0), np.array(residuals), original, coefficients(staircases, tau0)
+    )
     if not matched.converged:
         raise MatchError(
             f"the match lost precision: relative residuals per layer (e1, e2, s2) are {matched.residuals.tolist()}. "
@@ -119,8 +121,9 @@ def _levels_per_layer(levels: object, depth: int) -> tuple[Levels, ...]:
     if len(given) != depth:
         raise ValueError(f"levels has {len(given)} entries for {depth} layers: give one number, or one per layer.")
     for count in given:
-        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
-        if count != "paper" and not (whole and 2 <= count <= MOST_LEVELS):
+        if count != "paper" and (
+            isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= MOST_LEVELS
+        ):
             raise ValueError(f"levels must be whole numbers from 2 to {MOST_LEVELS}, or 'paper'; got {count!r}.")
     return tuple(c if c == "paper" else int(c) for c in given)
 
@@ -130,9 +133,7 @@ def _equations(moments: tuple[Moments, ...], match_s2: bool | None, counts: tupl
     if match_s2 is not None:
         return [match_s2] * len(moments)
     bends = [abs(m.unit_targets[1]) > NEGLIGIBLE * sqrt(m.variance) for m in moments]
-    return [
-        any(bends[depth + 1 :]) or (count == "paper" and bends[depth]) for depth, count in enumerate(counts)
-    ]
+    return [any(bends[depth + 1 :]) or (count == "paper" and bends[depth]) for depth, count in enumerate(counts)]
 
 
 def _match_layer(target: Target, count: Levels, tau: float, where: str) -> Staircase:

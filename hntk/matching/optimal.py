@@ -1,10 +1,10 @@
 r"""Variance-optimal N-level staircases with given moments.
 
 Among staircases with N levels that reach $E_1, E_2$ (and $S_2$) exactly, find the one of least variance: it adds the
-smallest multiple of the identity to the kernel. Without $S_2$ the levels follow from the thresholds,
-$g = \lambda_1 c + \lambda_2 q$ with c, q the cell means of ξ and ξ² − 1, and the variance $E^\top G(u)^{-1}E$ is
-minimised over the thresholds. With $S_2$ both are unknowns of a constrained problem. Local solvers run from seeded starts;
-the best is polished to rounding level.
+smallest multiple of the identity to the kernel. Without $S_2$ the levels follow from the thresholds, $g = \lambda_1 c
++ \lambda_2 q$ with c, q the cell means of ξ and ξ² − 1, and the variance $E^\top G(u)^{-1}E$ is minimised over the
+thresholds. With $S_2$ both are unknowns of a constrained problem. Local solvers run from seeded starts; the best is
+polished to rounding level.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ def _starts(levels: int) -> list[Float[np.ndarray, " thresholds"]]:
 def _reduced_optimum(target: Target, u: np.ndarray) -> UnitStaircase | None:
     """Minimise Eᵀ G(u)⁻¹ E from one start."""
     solved = minimize(
-        lambda z: _reduced_variance(target, _ordered(z)), _unordered(u), jac=True, method="BFGS", options={"gtol": 1e-11}
+        lambda z: _reduced_variance(target, _ordered(z)),
+        _unordered(u),
+        jac=True,
+        method="BFGS",
+        options={"gtol": 1e-11},
     )
     found = _with_levels(target, _ordered(solved.x))
     spread_out = np.all(np.abs(found.thresholds) < REACH) and np.all(np.diff(found.thresholds) > 1e-6)

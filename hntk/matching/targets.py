@@ -1,7 +1,7 @@
 r"""One layer's matching problem, in units of τ, where it is free of scale.
 
-A staircase whose input has the scale $\hat\tau$ must reach the original's $(e_1, e_2, s_2)$, that is
-$(E_1, E_2, S_2) = (e_1\hat\tau, e_2\hat\tau^2, s_2\hat\tau^2)$ for thresholds $u$ in units of $\hat\tau$. Replacing $u \to -u$ flips
+A staircase whose input has the scale $\hat\tau$ must reach the original's $(e_1, e_2, s_2)$, that is $(E_1, E_2, S_2)
+= (e_1\hat\tau, e_2\hat\tau^2, s_2\hat\tau^2)$ for thresholds $u$ in units of $\hat\tau$. Replacing $u \to -u$ flips
 $E_1$, and $g \to -g$ flips $E_1$ and $E_2$: so $E_1, E_2 \ge 0$ without loss of generality, and a common factor
 $\sqrt{E_1^2 + E_2^2/2}$ is taken out.
 """
@@ -27,7 +27,7 @@ class MatchError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """Moments to reach in units of the compressed layer's input scale; ``s2`` is None where it is not asked for."""
+    """Moments to reach in units of the compressed layer's input scale; ``s2`` is None if not asked for."""
 
     e1: float
     e2: float
