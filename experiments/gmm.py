@@ -42,7 +42,7 @@ def run(cfg: Config, record: Record) -> None:
     problem = kernel_problem(cfg.data, settings.quantities, key["data"])
     layers = activations(cfg.net.activations)
     with stage("matching: solving for the compressed activations"):
-        match = matched(cfg.compress, layers, problem.tau0)
+        match, name = matched(cfg.compress, layers, problem.tau0)
     raw = _infinite_width(problem, layers, match, settings.identity)
     if settings.finite_width:
         raw |= _finite_width(cfg, problem, layers, match, key)
@@ -50,7 +50,7 @@ def run(cfg: Config, record: Record) -> None:
         kernels = {name: _decompose(matrix, settings.spikes) for name, matrix in raw.items()}
     _report_match(record, match)
     _report_errors(record, kernels)
-    _draw(cfg, record, problem, kernels)
+    _draw(cfg, record, problem, kernels, name)
 
 
 def _infinite_width(
@@ -180,12 +180,12 @@ def _compare(a: Kernel, b: Kernel) -> KernelComparison:
     return compare_with_spectra(a.matrix, b.matrix, a.spectrum, b.spectrum)
 
 
-def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str, Kernel]) -> None:
+def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str, Kernel], compressed: str) -> None:
     spikes = cfg.experiment.spikes
     names = {
         "original": "original, dense",
         "theory": "theory (equivalent)",
-        "compressed": f"compressed, {cfg.compress.levels} levels",
+        "compressed": f"compressed, {compressed}",
     }
     panels = {
         title: {label: kernels[f"{kind} {name}"].spectrum.values for name, label in names.items()}
@@ -197,9 +197,7 @@ def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str
     if cfg.experiment.finite_width:
         panels[f"Conjugate kernel, drawn at {'-'.join(map(str, cfg.net.widths))}"] = {
             "original, dense": kernels["CK dense drawn"].spectrum.values,
-            f"ternary, {cfg.compress.levels} levels, ε = {cfg.compress.sparsity:g}": kernels[
-                "CK ternary drawn"
-            ].spectrum.values,
+            f"ternary, {compressed}, ε = {cfg.compress.sparsity:g}": kernels["CK ternary drawn"].spectrum.values,
         }
     n, p = problem.x.shape
     caption = f"Eigenvalues on a Gaussian mixture, n = {n}, p = {p}; triangles mark the {spikes} largest"

@@ -14,7 +14,7 @@ from experiments import figures
 from experiments.config import Config
 from experiments.console import CONSOLE, progress, show_table, stage
 from experiments.record import Record
-from experiments.setting import activations
+from experiments.setting import activations, matched
 
 COLUMNS = [
     "network",
@@ -108,12 +108,7 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
         Arm(f"{names}, ternary weights", plain(hntk.WeightLaw("ternary", sparsity=sparsity))),
     ]
     for levels in cfg.experiment.levels:
-        # one threshold reaches e1 and e2 only
-        match_s2 = False if levels == 2 else cfg.compress.match_s2
-        match = hntk.match(layers, tau0, levels, match_s2=match_s2)
-        name = (
-            "the paper's σ_T" if levels == "paper" else f"{levels} levels" + (" (no s2)" if match_s2 is False else "")
-        )
+        match, name = matched(cfg.compress, layers, tau0, levels)
         arms.append(Arm(f"{name}, ternary weights", compressed(match)))
     return arms
 

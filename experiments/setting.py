@@ -67,10 +67,16 @@ def activations(configured: Iterable[Any]) -> list[hntk.Activation]:
     return made
 
 
-def matched(compress: CompressConfig, layers: list[hntk.Activation], tau0: float) -> hntk.Match:
-    """Solve for the compressed activations as configured."""
-    levels: Any = list(compress.levels) if isinstance(compress.levels, ListConfig) else compress.levels
-    return hntk.match(layers, tau0, levels, match_s2=compress.match_s2)
+def matched(
+    compress: CompressConfig, layers: list[hntk.Activation], tau0: float, levels: Any = None
+) -> tuple[hntk.Match, str]:
+    """Solve for the compressed activations as configured, with other levels if given; and what to call the result."""
+    chosen: Any = compress.levels if levels is None else levels
+    chosen = list(chosen) if isinstance(chosen, ListConfig) else chosen
+    # one threshold reaches e1 and e2 only: unless told otherwise, two levels do without s2
+    match_s2 = False if chosen == 2 and compress.match_s2 is None else compress.match_s2
+    name = "the paper's σ_T" if chosen == "paper" else f"{chosen} levels" + (" (no s2)" if match_s2 is False else "")
+    return hntk.match(layers, tau0, chosen, match_s2=match_s2), name
 
 
 def keys(seed: int, *names: str) -> dict[str, Array]:

@@ -91,7 +91,7 @@ def match(
     >>> import hntk
     >>> found = hntk.match(["relu"] * 3, tau0=1.0, levels=4)
     >>> found.converged, round(found.relative_shift, 3)
-    (True, 0.339)
+    (True, 0.354)
     """
     layers = as_activations(activations)
     counts = _levels_per_layer(levels, len(layers))

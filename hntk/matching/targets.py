@@ -65,8 +65,8 @@ class Target:
         target = cls(moments.e1 * scale, moments.e2 * scale**2, moments.s2 * scale**2 if with_s2 else None)
         if not target.size > NEGLIGIBLE * sqrt(moments.variance):
             raise MatchError(
-                f"at the scale tau = {moments.tau:.3g} this activation has E[σ'] = E[σ''] = 0: its equivalent kernel is "
-                "a multiple of the identity, which no data reaches. Rescale the data, or change the activation."
+                f"at the scale tau = {moments.tau:.3g} this activation has E[σ'] = E[σ''] = 0: its equivalent kernel "
+                "is a multiple of the identity, which no data reaches. Rescale the data, or change the activation."
             )
         return target
 
