@@ -59,7 +59,7 @@ def spectrum(kernel: object, k: int) -> Spectrum:
 def operator_norm(kernel: object) -> float:
     """Largest absolute eigenvalue of a symmetric matrix, by Lanczos."""
     matrix = _square(kernel)
-    if matrix.shape[0] < 64:
+    if matrix.shape[0] < 64 or not np.any(matrix):
         return float(np.max(np.abs(np.linalg.eigvalsh(matrix))))
     start = np.random.default_rng(0).standard_normal(matrix.shape[0])
     return float(np.abs(eigsh(matrix, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)[0]))  # type: ignore[arg-type]

@@ -4,10 +4,10 @@ One-dimensional moments: Gauss-Legendre panels between the breakpoints, graded t
 large. Stein's identity gives every derivative, so kinks and jumps are exact. Kernels: Mehler's series while its
 remainder is at rounding level, else a two-dimensional rule in the coordinates
 
-$$u/\tau_1 = a x + b y,\quad v/\tau_2 = a x - b y,\qquad a^2 = (1+\rho)/2,\quad b^2 = (1-\rho)/2,$$
+$$u/\tau_1 = a x + b y,\quad \pm v/\tau_2 = a x - b y,\qquad a^2 = (1+|\rho|)/2,\quad b^2 = (1-|\rho|)/2,$$
 
 split where a breakpoint is crossed (in x) and where two such lines meet (in y). The same nodes give E[σ'σ'], the
-derivative of E[σσ] by ρ, with the weight $\frac12[(x^2-1)/(1+\rho) - (y^2-1)/(1-\rho)]/\tau_1\tau_2$.
+derivative of E[σσ] by ρ, with the weight $\pm\frac12[(x^2-1)/(1+|\rho|) - (y^2-1)/(1-|\rho|)]/\tau_1\tau_2$.
 """
 
 from __future__ import annotations
@@ -157,18 +157,19 @@ def _panels(edges: Array, xp) -> tuple:
 
 
 def _one_pair(function: Callable, points: tuple[float, ...], rho: Array, tau1: Array, tau2: Array) -> tuple:
-    a, b = jnp.sqrt((1 + rho) / 2), jnp.sqrt(jnp.maximum((1 - rho) / 2, jnp.finfo(rho.dtype).tiny))
-    a = jnp.maximum(a, jnp.finfo(rho.dtype).tiny)
-    bends = jnp.asarray(points, rho.dtype)
-    meets = ((bends[:, None] / tau1 - bends[None, :] / tau2) / (2 * b)).reshape(-1)
+    # for ρ < 0 the second variable is mirrored: breakpoints then move slowly with y, which the outer rule resolves
+    mirror, size = jnp.where(rho < 0, -1.0, 1.0), jnp.abs(rho)
+    a, b = jnp.sqrt((1 + size) / 2), jnp.sqrt(jnp.maximum((1 - size) / 2, jnp.finfo(rho.dtype).tiny))
+    first, second = jnp.asarray(points, rho.dtype) / tau1, mirror * jnp.asarray(points, rho.dtype) / tau2
+    meets = ((first[:, None] - second[None, :]) / (2 * b)).reshape(-1)
     y, weight_y = _panels(_pair_edges(meets), jnp)
 
     def inner(y: Array) -> tuple[Array, Array]:
-        crossings = jnp.concatenate([(bends / tau1 - b * y) / a, (bends / tau2 + b * y) / a])
+        crossings = jnp.concatenate([(first - b * y) / a, (second + b * y) / a])
         x, weight_x = _panels(_pair_edges(crossings), jnp)
-        product = function(tau1 * (a * x + b * y)) * function(tau2 * (a * x - b * y)) * weight_x
-        by_rho = (x**2 - 1) / (1 + rho) - (y**2 - 1) / (1 - rho)
-        return jnp.sum(product), jnp.sum(product * by_rho) / 2
+        product = function(tau1 * (a * x + b * y)) * function(mirror * tau2 * (a * x - b * y)) * weight_x
+        by_size = (x**2 - 1) / (1 + size) - (y**2 - 1) / (1 - size)
+        return jnp.sum(product), mirror * jnp.sum(product * by_size) / 2
 
     value, by_rho = jax.vmap(inner)(y)
     return weight_y @ value, weight_y @ by_rho / (tau1 * tau2)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -116,8 +116,10 @@ def match(
     return matched
 
 
-def _levels_per_layer(levels: object, depth: int) -> tuple[Levels, ...]:
-    given = (levels,) * depth if isinstance(levels, int | str) else tuple(levels)  # type: ignore[arg-type]
+def _levels_per_layer(levels: Levels | Sequence[Levels], depth: int) -> tuple[Levels, ...]:
+    given: tuple[Any, ...] = (
+        tuple(levels) if isinstance(levels, Sequence) and not isinstance(levels, str) else (levels,) * depth
+    )
     if len(given) != depth:
         raise ValueError(f"levels has {len(given)} entries for {depth} layers: give one number, or one per layer.")
     for count in given:
