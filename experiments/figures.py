@@ -124,11 +124,12 @@ def accuracy_figure(
     for row, values, label in zip(rows, accuracies, labels, strict=True):
         colour = COLOURS[0] if row == rows[0] else COLOURS[1]
         axes.plot(values, [row] * len(values), marker="o", linestyle="none", color=colour, alpha=0.8)
-        axes.annotate(label, (max(values), row), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(label, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
     axes.axvline(float(np.mean(accuracies[0])), color=COLOURS[0], lw=1, linestyle="--")
     lowest = min(min(v) for v in accuracies)
     highest = max(max(v) for v in accuracies)
-    axes.set_xlim(lowest - 0.06 * (highest - lowest) - 0.002, highest + 0.34 * (highest - lowest) + 0.01)
+    margin = 0.05 * (highest - lowest) + 0.002
+    axes.set_xlim(lowest - margin, min(1.0, highest + margin))
     axes.set_yticks(rows, names)
     axes.set_xlabel("test accuracy (share of test images); dashed: the dense network")
     figure.suptitle(caption, fontsize=10)
