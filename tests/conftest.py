@@ -1,5 +1,0 @@
-"""Tests compute in float64."""
-
-import jax
-
-jax.config.update("jax_enable_x64", True)
