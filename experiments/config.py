@@ -38,9 +38,12 @@ class NetConfig:
 class CompressConfig:
     """The network that replaces it."""
 
-    levels: Any = 4  # a number, a list with one per layer, or "paper"
+    levels: Any = None  # a number (4 by default), a list with one per layer, or "paper"
     sparsity: float = 0.5  # share of zero weights
-    match_s2: bool | None = None  # null: where theory needs it
+    bits: int | None = None  # in place of levels: a budget to spread over the layers
+    method: str | None = None  # joint or layerwise; null: joint, and layerwise for the paper's σ_T
+    kernel: str = "alpha"  # which coefficients: alpha (conjugate kernel), beta (NTK) or both
+    alpha2: bool = True  # false leaves α_2 out, which is immaterial where norms concentrate
 
 
 @dataclass

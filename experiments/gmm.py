@@ -115,15 +115,15 @@ def _decompose(matrix: np.ndarray, spikes: int) -> Kernel:
 
 def _report_match(record: Record, match: hntk.Match) -> None:
     rows = [
-        [f"layer {i} {original.name}", found.level_count, round(float(s), 3), *map(float, residuals)]
-        for i, (original, found, s, residuals) in enumerate(
-            zip(match.original, match.activations, match.coefficients.tau[:-1], match.residuals, strict=True), start=1
+        [f"layer {i} {original.name}", found.level_count, len(found.thresholds), round(float(scale), 3)]
+        for i, (original, found, scale) in enumerate(
+            zip(match.original, match.activations, match.coefficients.tau[:-1], strict=True), start=1
         )
     ]
-    columns = ["activation", "levels", "input scale τ", "residual e1", "e2", "s2"]
-    rows = [[None if isinstance(v, float) and np.isnan(v) else v for v in row] for row in rows]
-    show_table("Compressed activations (relative residuals; –: not asked for)", columns, rows)
+    columns = ["activation", "levels", "thresholds", "input scale τ"]
+    show_table("Compressed activations", columns, rows)
     record.add_table("match", columns, rows)
+    CONSOLE.print(f"\n{match.report()}", soft_wrap=True, markup=False)
     thresholds = [
         [i, k, a.thresholds[k] if k < len(a.thresholds) else None, level]
         for i, a in enumerate(match.activations, start=1)
@@ -134,7 +134,7 @@ def _report_match(record: Record, match: hntk.Match) -> None:
         identity_shift=match.identity_shift,
         relative_shift=match.relative_shift,
         tau_L_sq=float(match.original_coefficients.tau[-1] ** 2),
-        match_residual=float(np.nanmax(match.residuals)),
+        match_residual=max(match.residuals.values()),
     )
 
 

@@ -73,10 +73,15 @@ def matched(
     """Solve for the compressed activations as configured, with other levels if given; and what to call the result."""
     chosen: Any = compress.levels if levels is None else levels
     chosen = list(chosen) if isinstance(chosen, ListConfig) else chosen
-    # one threshold reaches e1 and e2 only: unless told otherwise, two levels do without s2
-    match_s2 = False if chosen == 2 and compress.match_s2 is None else compress.match_s2
-    name = "the paper's σ_T" if chosen == "paper" else f"{chosen} levels" + (" (no s2)" if match_s2 is False else "")
-    return hntk.match(layers, tau0, chosen, match_s2=match_s2), name
+    options: dict[str, Any] = {"kernel": compress.kernel, "alpha2": compress.alpha2, "method": compress.method}
+    if chosen is None and compress.bits is not None:
+        found = hntk.match(layers, tau0, bits=compress.bits, **options)
+        return found, f"{compress.bits} bits ({'-'.join(map(str, found.level_counts))} levels)"
+    found = hntk.match(layers, tau0, chosen, **options)
+    if chosen == "paper":
+        return found, "the paper's σ_T"
+    counts = [4 if chosen is None else chosen] if not isinstance(chosen, list) else chosen
+    return found, f"{'-'.join(map(str, counts))} levels" + ("" if compress.alpha2 else " (without α_2)")
 
 
 def keys(seed: int, *names: str) -> dict[str, Array]:

@@ -15,7 +15,7 @@ from hntk.compression import CompressedNetwork, compress
 from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
 from hntk.kernels import Kernels, empirical_kernels, exact_kernels
-from hntk.matching import Match, MatchError, match
+from hntk.matching import Certificate, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.network import Network, dense, draw_network
 from hntk.population import Population, estimate_population
@@ -26,6 +26,7 @@ from hntk.weights import WeightLaw, WeightMatrix, weight_law
 __version__ = "0.1.0"
 __all__ = [
     "Activation",
+    "Certificate",
     "Coefficients",
     "CompressedNetwork",
     "Dataset",
@@ -63,6 +64,7 @@ __all__ = [
     "operator_norm",
     "reference_mixture",
     "register_activation",
+    "share_bound",
     "spectrum",
     "staircase",
     "storage",

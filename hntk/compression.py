@@ -13,8 +13,7 @@ from jax import Array
 
 from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
-from hntk.matching import Match, match
-from hntk.matching.layerwise import Levels
+from hntk.matching import Levels, Match, match
 from hntk.network import Network, draw_network
 from hntk.weights import WeightLaw
 
@@ -40,7 +39,7 @@ def compress(
     *,
     key: Array,
     tau0: float | None = None,
-    match_s2: bool | None = None,
+    alpha2: bool = True,
 ) -> CompressedNetwork:
     """Draw the ternary network that is spectrally equivalent to a dense one on the data x.
 
@@ -52,7 +51,7 @@ def compress(
     sparsity : ε, share of zero weights, in [0, 1).
     key : JAX random key.
     tau0 : data scale, by default the root mean square norm of x.
-    match_s2 : see :func:`hntk.match`.
+    alpha2 : see :func:`hntk.match`; for its other options, make the match first.
 
     Raises
     ------
@@ -71,7 +70,7 @@ def compress(
     """
     samples = as_samples(x)
     scale = norm_scale(samples) if tau0 is None else tau0
-    found = levels if isinstance(levels, Match) else match(activations, scale, levels, match_s2=match_s2)
+    found = levels if isinstance(levels, Match) else match(activations, scale, levels, alpha2=alpha2)
     net = draw_network(
         found.activations, widths, samples.shape[1], tau0=scale, law=WeightLaw("ternary", sparsity=sparsity), key=key
     )

@@ -1,6 +1,8 @@
 """Matching: activations of a few levels with the kernel coefficients of the original's."""
 
-from hntk.matching.layerwise import Match, match
+from hntk.matching.certificate import Certificate, LayerBound, share_bound
+from hntk.matching.layerwise import Levels
+from hntk.matching.match import Match, match
 from hntk.matching.targets import MatchError
 
-__all__ = ["Match", "MatchError", "match"]
+__all__ = ["Certificate", "LayerBound", "Levels", "Match", "MatchError", "match", "share_bound"]

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from math import hypot, sqrt
 
 import numpy as np
-from jaxtyping import Float
 
-from hntk.activations import Moments, Staircase, staircase
-from hntk.activations.staircase import gaussian_cells
+from hntk.activations import Moments
+from hntk.matching.partition import UnitStaircase
 
 TOLERANCE = 1e-9
 NEGLIGIBLE = 1e-12
@@ -70,26 +69,9 @@ class Target:
             )
         return target
 
-
-@dataclass(frozen=True)
-class UnitStaircase:
-    """A solution at τ = 1: thresholds (N − 1,), ascending, and levels (N,)."""
-
-    thresholds: Float[np.ndarray, " N_minus_1"]
-    levels: Float[np.ndarray, " N"]
-
-    @property
-    def variance(self) -> float:
-        """Output variance at τ = 1."""
-        probability = gaussian_cells(self.thresholds).probability
-        return float(probability @ (self.levels - probability @ self.levels) ** 2)
-
-    def at(self, tau: float, target: Target, name: str) -> Staircase:
-        """Undo the canonical form: thresholds in units of the input at scale τ, the lowest level 0."""
-        u, g = self.thresholds, self.levels * target.size
-        mirror = target.e1 * target.e2 < 0 or (target.e2 == 0 and target.e1 < 0)
-        if mirror:
+    def restore(self, found: UnitStaircase) -> UnitStaircase:
+        """From a solution of the canonical problem to one of this: undo the size and the signs."""
+        u, g = found.thresholds, found.levels * self.size
+        if self.e1 * self.e2 < 0 or (self.e2 == 0 and self.e1 < 0):
             u, g = -u[::-1], g[::-1]
-        if target.e2 < 0:
-            g = -g
-        return staircase(tau * u, g - g.min(), name)
+        return UnitStaircase(u, -g if self.e2 < 0 else g)

@@ -1,0 +1,88 @@
+r"""Starts of the joint problem: a dynamic programme over layers on the library.
+
+With $x = q/p$ and $y = r^2/4p$, $A_3/A_1 = a_1$ and $2A_2/A_1 = b_1$ follow backwards over the layers, $a_l = x_l + p_l
+a_{l+1}$ and $b_l = x_l + y_l b_{l+1}$ from $a_{L+1} = b_{L+1} = 0$, and the aim is the largest $\prod p_l$. States
+(a, b) are kept on a logarithmic net, the best of each cell only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from hntk.matching.library import Library
+from hntk.matching.partition import UnitStaircase
+
+CELL = 0.15
+MOST_STATES = 600
+
+
+class _States(NamedTuple):
+    """Partial networks, from some layer to the last."""
+
+    a: np.ndarray
+    b: np.ndarray
+    log_p: np.ndarray
+    chosen: np.ndarray  # (states, layers so far), entries of the library
+
+
+def assemble(
+    libraries: Sequence[Library], a: float, b: float | None, count: int = 3
+) -> list[tuple[float, list[UnitStaircase]]]:
+    """Networks from the library near the target (a, b), the most promising first, each with its estimate of log Π p.
+
+    Parameters
+    ----------
+    libraries : one per layer.
+    a, b : A_3/A_1 and 2A_2/A_1 to come close to; b is None where it does not matter.
+    count : how many networks.
+    """
+    states = _States(np.zeros(1), np.zeros(1), np.zeros(1), np.zeros((1, 0), dtype=int))
+    floor = (0.02 * a, 0.02 * (b or 1.0))
+    for position, entries in enumerate(libraries[::-1]):
+        last = position == len(libraries) - 1
+        states = _prepend(states, entries, floor, with_b=b is not None, keep_all=last)
+    distance = (np.log((states.a + 1e-12 * a) / a)) ** 2
+    if b is not None:
+        distance = distance + np.log((states.b + 1e-12 * b) / b) ** 2
+    # a miss of 10 % costs the solver little, one of a factor a lot
+    order = np.argsort(-(states.log_p - 2.0 * distance - 0.3 * np.sqrt(distance)))
+    picked: list[int] = []
+    for i in order[:400]:
+        if all(np.any(states.chosen[i] != states.chosen[j]) for j in picked):
+            picked.append(int(i))
+        if len(picked) == count:
+            break
+    score = states.log_p - 2.0 * distance
+    return [
+        (float(score[i]), [lib.functions[e] for lib, e in zip(libraries, states.chosen[i], strict=True)])
+        for i in picked
+    ]
+
+
+def _prepend(states: _States, entries: Library, floor: tuple[float, float], *, with_b: bool, keep_all: bool) -> _States:
+    usable = np.flatnonzero(entries.shares[:, 0] > 1e-6)
+    p, q, r = entries.shares[usable].T
+    x, y = q / p, r**2 / (4 * p)
+    a = (x[:, None] + p[:, None] * states.a).ravel()
+    b = (x[:, None] + y[:, None] * states.b).ravel()
+    log_p = (np.log(p)[:, None] + states.log_p).ravel()
+    entry, tail = (index.ravel() for index in np.indices((usable.size, states.a.size)))
+    kept = np.arange(a.size) if keep_all else _best_of_cells(a, b if with_b else None, log_p, floor)
+    chosen = np.column_stack([usable[entry[kept]], states.chosen[tail[kept]]])
+    return _States(a[kept], b[kept], log_p[kept], chosen)
+
+
+def _best_of_cells(
+    a: np.ndarray, b: np.ndarray | None, log_p: np.ndarray, floor: tuple[float, float]
+) -> Float[np.ndarray, " kept"]:
+    cell = np.round(np.log(a + floor[0]) / CELL).astype(int)
+    if b is not None:
+        cell = cell * 100_003 + np.round(np.log(b + floor[1]) / CELL).astype(int)
+    order = np.argsort(-log_p, kind="stable")
+    _, first = np.unique(cell[order], return_index=True)
+    kept = order[np.sort(first)]
+    return kept[:MOST_STATES]

@@ -1,0 +1,57 @@
+r"""How alike two networks' kernels are beyond the second order, at equal norms.
+
+At equal norms the conjugate kernel is $\tau_L^2F_L(\rho)$ with $F_L = f_L\circ\dots\circ f_1$ and $f_l(\rho) = \sum_k
+c_{l,k}^2\rho^k$ of the layer's normalised Hermite coefficients. Matched networks share the first two coefficients of
+$F_L$ at δ = 0; of those the most alike in the mean square over correlations is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from hntk.activations import Activation
+from hntk.matching.program import Point, Residuals
+
+ORDER = 40
+# Gauss-Legendre on [-1, 1]: every correlation counts alike
+CORRELATIONS, WEIGHTS = np.polynomial.legendre.leggauss(24)
+
+
+def correlation_map(activations: Sequence[Activation], tau: Sequence[float]) -> Float[np.ndarray, " rho"]:
+    """F_L(ρ) of a network at the nodes; ``tau`` are its layers' input scales τ_0 … τ_{L−1}."""
+    rho = CORRELATIONS
+    for layer, scale in zip(activations, tau, strict=True):
+        variance = scale**2
+        rho = np.asarray(layer.covariance_map(rho * variance, variance, variance)) / layer.moments(scale).variance
+    return rho
+
+
+def mismatch_from(target: Float[np.ndarray, " rho"], point: Point) -> Residuals:
+    """√w (F̂_L − F_L) at the nodes and its derivatives, as a function of the unknowns of ``point``."""
+    root = np.sqrt(WEIGHTS / 2)
+
+    def residuals(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rho, by_unknowns = CORRELATIONS, []
+        for form, part in zip(point.forms, point.parts(z), strict=True):
+            value, slope, by_z = _layer_map(form, part, rho)
+            by_unknowns = [slope[:, None] * rows for rows in by_unknowns] + [by_z]
+            rho = value
+        return root * (rho - target), root[:, None] * np.concatenate(by_unknowns, axis=1)
+
+    return residuals
+
+
+def _layer_map(form, part: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """f(ρ) of one layer, f'(ρ), and ∂f/∂z of shape (ρ, unknowns); the variance normalises."""
+    c, c_by_z = form.hermite(part, ORDER)
+    moments, moments_by_z = form.moments(part)
+    v, v_by_z = moments[3], moments_by_z[3]
+    k = np.arange(1, ORDER + 1)
+    powers = rho[:, None] ** k
+    value = powers @ c**2 / v
+    slope = (rho[:, None] ** (k - 1)) @ (k * c**2) / v
+    by_z = (powers @ (2 * c[:, None] * c_by_z) - np.outer(value, v_by_z)) / v
+    return value, slope, by_z
