@@ -38,7 +38,8 @@ def coefficients_of(found: hntk.Match) -> tuple[dict[str, float], dict[str, floa
 @pytest.mark.parametrize(
     ("names", "levels"),
     [(RELU3, 3), (RELU3, [3, 4, 2]), (RELU3, 8), (["relu", "erf", "cos"], 4), (["tanh"] * 2, 2), (["linear"] * 3, 3),
-     (["sign", "relu"], 4), (["gelu"] * 2, 4), (["cos"], 3), (["abs", "relu"], 4), (["relu", "tanh", "silu", "sin"], 5)],
+     (["sign", "relu"], 4), (["gelu"] * 2, 4), (["cos"], 3), (["abs", "relu"], 4),
+     (["relu", "tanh", "silu", "sin"], 5)],
     ids=str,
 )  # fmt: skip
 def test_joint_matches_reach_what_was_asked(names: list, levels: object, kernel: str, alpha2: bool) -> None:
@@ -49,9 +50,7 @@ def test_joint_matches_reach_what_was_asked(names: list, levels: object, kernel:
     size = max(original.values())
     for name in found.asked:
         assert np.isclose(reached[name], original[name], rtol=1e-9, atol=1e-10 * size), name
-    assert {n for n in found.asked if n.endswith("2")} == (
-        {n for n in found.asked if n.endswith("2")} if alpha2 else set()
-    )
+    assert any(name.endswith("2") for name in found.asked) == alpha2
     last = found.activations[-1]
     bent = hntk.staircase(last.thresholds, [1.01 * v if v == max(last.levels) else v for v in last.levels])
     off = hntk.coefficients([*found.activations[:-1], bent], 0.9)
@@ -60,7 +59,8 @@ def test_joint_matches_reach_what_was_asked(names: list, levels: object, kernel:
 
 @pytest.mark.parametrize(
     ("names", "levels"),
-    [(RELU3, 3), (RELU3, [3, 4, 2]), (RELU3, "paper"), (["relu", "erf", "cos"], 4), (["abs"] * 2, 4), (["gaussian"] * 2, 3)],
+    [(RELU3, 3), (RELU3, [3, 4, 2]), (RELU3, "paper"), (["relu", "erf", "cos"], 4), (["abs"] * 2, 4),
+     (["gaussian"] * 2, 3)],
     ids=str,
 )  # fmt: skip
 def test_layerwise_matches_reach_every_coefficient(names: list, levels: object) -> None:
@@ -81,7 +81,8 @@ def test_relu_matches_are_as_good_as_called_for_and_certified(levels: int, with_
         if not alpha2:
             # without α_2 the bound is tight: the match is a global optimum, or lossless where it may be
             assert certificate.gap < 1e-3
-    assert hntk.match(RELU3, 1.0, levels, method="layerwise").relative_shift > found.relative_shift - 1e-9
+    layerwise = hntk.match(RELU3, 1.0, levels, method="layerwise")
+    assert max(0.0, layerwise.relative_shift) > found.relative_shift - 1e-9
 
 
 @pytest.mark.parametrize(
@@ -224,8 +225,8 @@ def test_lossless_matches_use_their_freedom_for_the_higher_orders() -> None:
         found = hntk.match(layers, 1.0, levels)
         assert abs(found.relative_shift) < 1e-9
         own = correlation_map(found.activations, found.coefficients.tau[:-1].tolist())
-        gaps.append(np.max(np.abs(own - target)))
-    assert gaps[0] > gaps[2]
+        gaps.append(np.sqrt(np.mean((own - target) ** 2)))
+    assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 0.02
 
 
@@ -329,24 +330,24 @@ def test_lossless_conjugate_kernels_tend_to_the_originals_at_the_equivalents_rat
 
 @pytest.mark.slow
 def test_matched_ntks_tend_to_the_originals_off_the_diagonal() -> None:
-    errors = {kernel: [] for kernel in ("beta", "alpha")}
+    errors = {"matched": [], "bent": []}
     for n in (200, 800):
         data = hntk.reference_mixture(n=n, p=n // 2, key=jax.random.key(0))
         tau0 = data.population.tau0
         exact = np.asarray(hntk.exact_kernels(data.x, RELU3, tau0=tau0).ntk)
-        for kernel, found in errors.items():
-            net = hntk.match(RELU3, tau0, 5, kernel=kernel).activations  # type: ignore[arg-type]
+        matched = hntk.match(RELU3, tau0, 5, kernel="beta").activations
+        bent = (hntk.staircase(matched[0].thresholds, np.square(matched[0].levels)), *matched[1:])
+        for name, net in (("matched", matched), ("bent", bent)):
             other = np.asarray(hntk.exact_kernels(data.x, net, tau0=tau0, kappa_sq=0.0).ntk)
-            found.append(hntk.operator_norm(off_diagonal(exact - other)) / hntk.operator_norm(exact))
-    assert errors["beta"][1] < 0.5 * errors["beta"][0]
-    # negative control: a conjugate-kernel match leaves β_2 and β_3 alone
-    assert errors["alpha"][1] > 1.5 * errors["beta"][1]
+            errors[name].append(hntk.operator_norm(off_diagonal(exact - other)) / hntk.operator_norm(exact))
+    assert errors["matched"][1] < 0.5 * errors["matched"][0]
+    assert errors["bent"][1] > 0.7 * errors["bent"][0]
 
 
 def test_compensated_ridges_make_the_predictors_agree() -> None:
     data = hntk.reference_mixture(n=600, p=300, key=jax.random.key(0))
     tau0 = data.population.tau0
-    found = hntk.match(RELU3, tau0, 4)
+    found = hntk.match(RELU3, tau0, 3, kernel="both")
     original = np.asarray(hntk.exact_kernels(data.x, RELU3, tau0=tau0).ck)
     compressed = np.asarray(hntk.exact_kernels(data.x, found.activations, tau0=tau0, kappa_sq=0.0).ck)
     train, test = np.arange(600) % 3 > 0, np.arange(600) % 3 == 0
@@ -357,12 +358,12 @@ def test_compensated_ridges_make_the_predictors_agree() -> None:
             kernel[np.ix_(train, train)] + ridge * np.eye(train.sum()), y
         )
 
-    ridge = 2 * found.identity_shift
+    ridge = 1.5 * found.identity_shift
     wanted = predict(original, ridge)
     with_compensation = predict(compressed, found.ridge_for(ridge))
     without = predict(compressed, ridge)
     size = np.linalg.norm(wanted)
-    assert np.linalg.norm(with_compensation - wanted) < 0.06 * size
+    assert np.linalg.norm(with_compensation - wanted) < 0.1 * size
     assert np.linalg.norm(without - wanted) > 3 * np.linalg.norm(with_compensation - wanted)
     with pytest.raises(ValueError, match="δ = .*more than the ridge"):
         found.ridge_for(0.5 * found.identity_shift)

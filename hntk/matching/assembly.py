@@ -30,24 +30,25 @@ class _States(NamedTuple):
 
 
 def assemble(
-    libraries: Sequence[Library], a: float, b: float | None, count: int = 3
+    libraries: Sequence[Library], a: float | None, b: float | None, count: int = 3
 ) -> list[tuple[float, list[UnitStaircase]]]:
     """Networks from the library near the target (a, b), the most promising first, each with its estimate of log Π p.
 
     Parameters
     ----------
     libraries : one per layer.
-    a, b : A_3/A_1 and 2A_2/A_1 to come close to; b is None where it does not matter.
+    a, b : A_3/A_1 and 2A_2/A_1 to come close to; None where they do not matter.
     count : how many networks.
     """
     states = _States(np.zeros(1), np.zeros(1), np.zeros(1), np.zeros((1, 0), dtype=int))
-    floor = (0.02 * a, 0.02 * (b or 1.0))
+    floor = (0.02 * (a or 1.0), 0.02 * (b or 1.0))
     for position, entries in enumerate(libraries[::-1]):
         last = position == len(libraries) - 1
         states = _prepend(states, entries, floor, with_b=b is not None, keep_all=last)
-    distance = (np.log((states.a + 1e-12 * a) / a)) ** 2
-    if b is not None:
-        distance = distance + np.log((states.b + 1e-12 * b) / b) ** 2
+    distance = np.zeros(states.a.size)
+    for reached, wanted in ((states.a, a), (states.b, b)):
+        if wanted is not None:
+            distance += np.log(reached / wanted + 1e-12) ** 2
     # a miss of 10 % costs the solver little, one of a factor a lot
     order = np.argsort(-(states.log_p - 2.0 * distance - 0.3 * np.sqrt(distance)))
     picked: list[int] = []

@@ -124,7 +124,7 @@ def _outside(e1: float, e2: float) -> float:
 def _lines(levels: int) -> tuple[Float[np.ndarray, " directions"], Float[np.ndarray, " directions"]]:
     """Directions θ and V_N(θ)."""
     directions = np.linspace(0, np.pi / 2, DIRECTIONS)
-    return directions, np.array([share_bound(levels, float(d)) for d in directions])
+    return directions, np.array([share_bound(levels, d) for d in directions.tolist()])
 
 
 def linear_share_bound(levels: int, curvature: Float[np.ndarray, " x"]) -> Float[np.ndarray, " x"]:
@@ -144,7 +144,7 @@ def ratio_bound(target: JointTarget, levels: Sequence[int]) -> float:
         return 0.0
     if even.size == 1:
         return _even_bound(target, int(even[0]), levels)
-    bounds = [target.reference / np.prod([share_bound(n) for n in levels])]
+    bounds = [float(target.reference / np.prod([share_bound(n) for n in levels]))]
     depth = len(levels)
     for name, weights in (("alpha3", np.ones(depth)), ("beta3", depth + 1 + np.arange(1, depth + 1.0))):
         if name in target.asked and final[name] > ZERO:
@@ -175,7 +175,7 @@ def _largest_product(levels: Sequence[int], weights: np.ndarray, wanted: float) 
         p = linear_share_bound(count, curvature)
         # the largest p with at least this curvature, and curvature below the next node
         p = np.maximum.accumulate(p[::-1])[::-1]
-        upper = np.append(curvature[1:], curvature[-1])
+        upper = np.concatenate([curvature[1:], curvature[-1:]])
         rest = np.maximum(needs[:, None] - weight * upper[None, :], 0.0) / np.maximum(p, 1e-300)
         index = np.searchsorted(needs, rest, side="right") - 1
         value = np.max(p * value[index], axis=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -22,11 +23,11 @@ CORRELATIONS, WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 def correlation_map(activations: Sequence[Activation], tau: Sequence[float]) -> Float[np.ndarray, " rho"]:
     """F_L(ρ) of a network at the nodes; ``tau`` are its layers' input scales τ_0 … τ_{L−1}."""
-    rho = CORRELATIONS
+    rho = jnp.asarray(CORRELATIONS)
     for layer, scale in zip(activations, tau, strict=True):
         variance = scale**2
-        rho = np.asarray(layer.covariance_map(rho * variance, variance, variance)) / layer.moments(scale).variance
-    return rho
+        rho = layer.covariance_map(rho * variance, variance, variance) / layer.moments(scale).variance
+    return np.asarray(rho)
 
 
 def mismatch_from(target: Float[np.ndarray, " rho"], point: Point) -> Residuals:

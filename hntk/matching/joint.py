@@ -79,7 +79,7 @@ class Zeros:
         if not np.any(e1):
             if final["alpha3"] <= ZERO:
                 e2 |= True
-            elif "alpha2" in target.asked and final["alpha2"] <= ZERO:
+            elif any(name.endswith("2") for name in target.asked) and final["alpha2"] <= ZERO:
                 first = int(np.argmax(np.abs(r) <= np.sqrt(ZERO)))
                 e2[: first + 1] = True
                 s2[first] = True
@@ -233,7 +233,7 @@ def _assembled(target: JointTarget, zeros: Zeros, levels: Sequence[int], count: 
     final = target.final
     first = final["alpha1"] or 1.0
     if np.all(zeros.e2):
-        return assemble(libraries, 1e-12, None, 1)
+        return assemble(libraries, None, None, 1)
     with_b = any(name in target.asked for name in ("alpha2", "beta2")) and final["alpha2"] > ZERO
     return assemble(libraries, final["alpha3"] / first, 2 * final["alpha2"] / first if with_b else None, count)
 

@@ -25,8 +25,8 @@ Kernel = Literal["alpha", "beta", "both"]
 MOST_LEVELS = 16
 MOST_BITS = 4
 NORMS = (
-    "α_2 (β_2) is not matched: it weighs products of deviations of norms, t and ‖x_i‖² − τ_0², so the match assumes that "
-    "class traces agree and norms concentrate on this data"
+    "α_2 (β_2) is not matched: it weighs products of deviations of norms, t and ‖x_i‖² − τ_0², so the match assumes "
+    "that class traces agree and norms concentrate on this data"
 )
 
 
@@ -119,8 +119,8 @@ class Match:
         if shift > ridge:
             raise ValueError(
                 f"the compressed kernel has the identity shift δ = {shift:.4g} built in, more than the ridge "
-                f"{ridge:.4g}: no ridge makes it the original's. Use a ridge of at least δ, or more levels: with enough "
-                "of them δ = 0."
+                f"{ridge:.4g}: no ridge makes it the original's. Use a ridge of at least δ, or more levels: with "
+                "enough of them δ = 0."
             )
         return float(ridge - shift)
 
@@ -270,10 +270,10 @@ def _check_target(target: JointTarget, original: Coefficients) -> None:
         return
     others = [name for name in NAMES if target.final[name] > TINY_SHARE]
     what = f" It has {', '.join(others)}, which were not asked for: change kernel= or alpha2=." if others else ""
+    scales = ", ".join(f"{t:.3g}" for t in original.tau[:-1])
     raise MatchError(
-        f"at this scale (layer inputs {', '.join(f'{t:.3g}' for t in original.tau[:-1])}) the network's equivalent kernel "
-        f"has no {', '.join(target.asked)}: it is a multiple of the identity in them.{what} Otherwise rescale the data, or "
-        "change the activations."
+        f"at this scale (layer inputs {scales}) the network's equivalent kernel has no {', '.join(target.asked)}: it "
+        f"is a multiple of the identity in them.{what} Otherwise rescale the data, or change the activations."
     )
 
 
@@ -304,8 +304,8 @@ def _check_match(found: Match, max_shift: float | None) -> None:
         )
     if max_shift is not None and found.relative_shift > max_shift + TOLERANCE:
         raise MatchError(
-            f"δ/τ_L² = {found.relative_shift:.4g} is the least that was found, above max_shift = {max_shift:.4g}, though "
-            "the bound does not exclude it: use more levels, or alpha2=False."
+            f"δ/τ_L² = {found.relative_shift:.4g} is the least that was found, above max_shift = {max_shift:.4g}, "
+            "though the bound does not exclude it: use more levels, or alpha2=False."
         )
 
 

@@ -66,7 +66,9 @@ class Program:
 class Residuals(Protocol):
     """Another objective, ½|r(z)|²: residuals and their derivatives by the unknowns."""
 
-    def __call__(self, z: np.ndarray) -> Values: ...
+    def __call__(self, z: np.ndarray) -> Values:
+        """(r, ∂r/∂z)."""
+        ...
 
 
 def solve(program: Program, start: Point, *, instead: Residuals | None = None, iterations: int = 30) -> Point | None:
