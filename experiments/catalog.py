@@ -46,6 +46,18 @@ ENTRIES = (
         "about 1.5 minutes",
     ),
     Entry(
+        "levels",
+        "python -m experiments.run +exp=levels",
+        "identity shift and kernel error against the number of levels, for six activations, and the bound",
+        "about 6 minutes",
+    ),
+    Entry(
+        "solver",
+        "python -m experiments.run +exp=solver",
+        "200 random matching problems: success and time, beside restarted least squares",
+        "about 20 minutes",
+    ),
+    Entry(
         "mnist",
         "python -m experiments.run +exp=mnist data.folder=PATH",
         "test accuracies on MNIST: dense, ternary weights, and few-level activations",

@@ -88,6 +88,27 @@ class MnistExperiment:
 
 
 @dataclass
+class SolverExperiment:
+    """Success and time of the matching solver on random problems."""
+
+    name: str = "solver"
+    problems: int = 250  # four in five feasible, one impossible
+    baseline_problems: int = 20  # feasible ones that restarted least squares gets too
+    restarts: list[int] = field(default_factory=lambda: [10, 100, 1000])
+
+
+@dataclass
+class LevelsExperiment:
+    """Identity shift and kernel error against the number of levels."""
+
+    name: str = "levels"
+    quantities: str = "population"
+    originals: list[Any] = field(default_factory=lambda: ["relu", "gelu", "softplus", "tanh", "sin", "abs"])
+    levels: list[int] = field(default_factory=lambda: [2, 3, 4, 5, 6, 8])
+    depth: int = 3
+
+
+@dataclass
 class Config:
     """A whole run."""
 
@@ -105,5 +126,5 @@ def register() -> None:
     store.store(name="schema", node=Config)
     for group, node in (("data", DataConfig), ("net", NetConfig), ("compress", CompressConfig), ("wandb", WandbConfig)):
         store.store(group=group, name="schema", node=node)
-    for experiment in (GmmExperiment, ConvergenceExperiment, MnistExperiment):
+    for experiment in (GmmExperiment, ConvergenceExperiment, MnistExperiment, SolverExperiment, LevelsExperiment):
         store.store(group="experiment", name=experiment.name, node=experiment)

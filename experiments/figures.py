@@ -134,3 +134,55 @@ def accuracy_figure(
     axes.set_xlabel("test accuracy (share of test images); dashed: the dense network")
     figure.suptitle(caption, fontsize=10)
     return figure
+
+
+def solver_figure(misses: Mapping[str, np.ndarray], seconds: Mapping[str, np.ndarray], found: float) -> Figure:
+    """Share of problems solved to within a miss, and within a time, one line per solver."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2))
+    for i, name in enumerate(misses):
+        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)], "lw": 1.8}
+        for a, values in ((axes[0], misses[name]), (axes[1], seconds[name])):
+            size = np.sort(np.clip(np.where(np.isfinite(values), values, 1e3), 1e-17, 1e3))
+            share = np.arange(1, size.size + 1) / size.size
+            a.step(np.append(size, 1e3 if a is axes[0] else size[-1]), np.append(share, 1.0), where="post", **style)
+            a.plot([], [], label=f"{name} ({size.size} problems)", **style)
+    axes[0].axvline(found, color="black", lw=0.8)
+    axes[0].annotate("required", (found, 0.03), xytext=(4, 0), textcoords="offset points", fontsize=9)
+    axes[0].set(xscale="log", xlim=(1e-17, 10), xlabel="largest relative miss of α", ylabel="share of problems")
+    axes[1].set(xscale="log", xlabel="seconds per problem", ylabel="share of problems")
+    axes[0].legend(loc="center left")
+    figure.suptitle("Random feasible matching problems: solved to within a miss, and within a time", fontsize=10)
+    return figure
+
+
+LOSSLESS = 2e-4
+
+
+def levels_figure(rows: Sequence[Sequence], methods: Sequence[str], caption: str) -> Figure:
+    """One column per original: identity shift with its bound above, kernel error below, against levels."""
+    originals = list(dict.fromkeys(row[0] for row in rows))
+    figure, axes = plt.subplots(
+        2, len(originals), figsize=(2.6 * len(originals), 5.6), sharex=True, sharey="row", squeeze=False
+    )
+    for column, original in enumerate(originals):
+        own = [row for row in rows if row[0] == original]
+        for i, method in enumerate(methods):
+            line = [row for row in own if row[2] == method and row[3] is not None]
+            style = {"color": COLOURS[i], "linestyle": STYLES[i], "marker": "o", "ms": 4, "lw": 1.6, "label": method}
+            counts = [row[1] for row in line]
+            axes[0, column].plot(counts, [max(row[3], LOSSLESS) for row in line], **style)
+            axes[1, column].plot(counts, [row[5] for row in line], **style)
+        bound = [row for row in own if row[2] == methods[-1] and row[4] is not None]
+        axes[0, column].fill_between(
+            [row[1] for row in bound], LOSSLESS / 2, [max(row[4], LOSSLESS / 2) for row in bound],
+            color=COLOURS[4], alpha=0.25, lw=0, label="impossible (bound)",
+        )  # fmt: skip
+        axes[0, column].set(yscale="log", title=original, ylim=(LOSSLESS / 2, None))
+        axes[1, column].set(yscale="log", xlabel="levels")
+        axes[1, column].set_xticks(sorted({row[1] for row in rows}))
+    axes[0, 0].set_ylabel("δ/τ² (bottom: lossless)")
+    axes[1, 0].set_ylabel("relative kernel error")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncol=len(labels))
+    figure.suptitle(caption, fontsize=10)
+    return figure

@@ -24,8 +24,8 @@ from hntk.matching.quantiser import Grid, gaussian_grid, quantise
 
 GRID_CELLS = 8192
 GRID_REACH = 6.0
-DIRECTIONS = 96
-CURVATURES = 3000
+DIRECTIONS = 64
+CURVATURES = 1500
 
 
 @dataclass(frozen=True)

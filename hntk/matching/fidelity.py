@@ -13,21 +13,35 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from hntk.activations import Activation
+from hntk.activations import Activation, Staircase
+from hntk.matching.partition import Partition, UnitStaircase, hermite_functions
 from hntk.matching.program import Point, Residuals
 
 ORDER = 40
 # Gauss-Legendre on [-1, 1]: every correlation counts alike
+FINE = np.linspace(-8.0, 8.0, 4001)
 CORRELATIONS, WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
 def correlation_map(activations: Sequence[Activation], tau: Sequence[float]) -> Float[np.ndarray, " rho"]:
-    """F_L(ρ) of a network at the nodes; ``tau`` are its layers' input scales τ_0 … τ_{L−1}."""
-    rho = jnp.asarray(CORRELATIONS)
+    """F_L(ρ) of a network at the nodes; ``tau`` are its layers' input scales τ_0 … τ_{L−1}.
+
+    The series are cut at the same order as those of the staircases that are compared with it.
+    """
+    rho = CORRELATIONS
     for layer, scale in zip(activations, tau, strict=True):
-        variance = scale**2
-        rho = layer.covariance_map(rho * variance, variance, variance) / layer.moments(scale).variance
-    return np.asarray(rho)
+        squares = _hermite_coefficients(layer, scale) ** 2
+        rho = (rho[:, None] ** np.arange(1, ORDER + 1)) @ squares / layer.moments(scale).variance
+    return rho
+
+
+def _hermite_coefficients(layer: Activation, tau: float) -> Float[np.ndarray, " order"]:
+    """c_1 … c_order of σ(τξ): closed forms for staircases, a fine trapezoid rule for the rest (about 1e-3 at jumps)."""
+    if isinstance(layer, Staircase):
+        form, z = Partition.of(UnitStaircase(np.array(layer.thresholds) / tau, np.array(layer.levels)))
+        return form.hermite(z, ORDER)[0]
+    values = np.asarray(layer(jnp.asarray(tau * FINE)), np.float64)
+    return hermite_functions(FINE, ORDER)[1:] @ values * (FINE[1] - FINE[0])
 
 
 def mismatch_from(target: Float[np.ndarray, " rho"], point: Point) -> Residuals:

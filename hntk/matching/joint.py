@@ -8,7 +8,7 @@ is lossless: the ratio is held at 1, and what freedom remains goes to the orders
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,8 +24,9 @@ from hntk.matching.shares import NAMES, final_shares
 ZERO = 1e-13
 STARTS = 5
 FINALISTS = 2
-FIRST_STEPS, LAST_STEPS = 3, 30
-MISMATCH_STEPS = 12
+FIRST_STEPS, LAST_STEPS = 2, 30
+CLOSE = 0.02
+MISMATCH_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class JointTarget:
     ----------
     shares : (L, 3) the original's (p, q, r).
     asked : names among ``NAMES`` whose final coefficients are to be matched.
-    correlation_map : the original's F_L(ρ), for the freedom a lossless match leaves; None to leave it unused.
+    correlation_map : gives the original's F_L(ρ), for the freedom a lossless match leaves; None to leave it unused.
     """
 
     shares: Float[np.ndarray, "L 3"]
     asked: tuple[str, ...]
-    correlation_map: Float[np.ndarray, " rho"] | None = None
+    correlation_map: Callable[[], Float[np.ndarray, " rho"]] | None = None
 
     @property
     def final(self) -> dict[str, float]:
@@ -102,14 +103,18 @@ def solve_joint(
     starts = _starts(target, zeros, levels)
     near = [Point.of(_nearest(target, zeros, levels, penalty)) for penalty in (0.0, 0.3, 1.0)]
     lossless = -np.log(target.reference)
+    if {"alpha3", "beta3"} <= set(target.asked):
+        # starts aim at α alone: here others may lie nearer
+        starts = [*starts, *near]
     best = _solve_from(program, starts, lossless) or _solve_from(program, near, lossless)
     if best is None and (functions := fallback()) is not None:
         best = _solve_from(program, [Point.of(functions)], lossless)
     if best is None:
         return None
     if target.reference / _reached(target, best) < 1 - 1e-12:
+        aim = None if target.correlation_map is None else target.correlation_map()
         # not from the optimum itself, where the ratio's gradient vanishes
-        best = _lossless(_held_at_one(target, program), near[1:] + starts + near[:1], target.correlation_map) or best
+        best = _lossless(_held_at_one(target, program), near[1:] + starts + near[:1], aim) or best
     return best.functions()
 
 
@@ -122,15 +127,16 @@ def _solve_from(program: Program, starts: Sequence[Point], enough: float) -> Poi
     def cost(point: Point) -> float:
         return float(program.objective(point.moments(point.z)[0])[0][0])
 
-    def advanced(points: Iterable[Point], iterations: int) -> list[Point]:
-        moved = [solve(program, point, iterations=iterations) for point in points]
-        return sorted((point for point in moved if point is not None), key=cost)
-
-    promising = advanced(starts, FIRST_STEPS)[:FINALISTS]
-    if promising and cost(promising[0]) < enough - 1e-3:
-        return promising[0]
-    finished = advanced(promising, LAST_STEPS)
-    return finished[0] if finished else None
+    promising = []
+    for start in starts:
+        point = solve(program, start, iterations=FIRST_STEPS)
+        if point is not None and cost(point) < enough - 1e-3:
+            return point
+        promising += [] if point is None else [point]
+    promising.sort(key=cost)
+    near_best = [point for point in promising[:FINALISTS] if cost(point) < cost(promising[0]) + CLOSE]
+    finished = [solve(program, point, iterations=LAST_STEPS) for point in near_best]
+    return min((point for point in finished if point is not None), key=cost, default=None)
 
 
 def estimated_ratio(target: JointTarget, levels: Sequence[int]) -> float:

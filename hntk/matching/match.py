@@ -2,6 +2,7 @@ r"""Matching a network: activations of a few levels with the original's kernel c
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -200,7 +201,9 @@ def match(
     layers = as_activations(activations)
     original = coefficients(layers, tau0)
     asked = _asked(kernel, alpha2=alpha2)
-    target = JointTarget(Shares.of(original.moments).layers, asked, correlation_map(layers, original.tau[:-1].tolist()))
+    target = JointTarget(
+        Shares.of(original.moments).layers, asked, lambda: correlation_map(layers, original.tau[:-1].tolist())
+    )
     _check_target(target, original)
     counts = _levels_per_layer(levels, len(layers)) if bits is None else _from_bits(target, levels, bits)
     method = _method(method, counts)
@@ -286,9 +289,10 @@ def _check_bound(target: JointTarget, counts: tuple[int, ...], max_shift: float 
     bound = ratio_bound(target, counts)
     if bound <= 1 + max_shift:
         return
-    enough = next(
-        (n for n in range(2, MOST_LEVELS + 1) if ratio_bound(target, [n] * len(counts)) <= 1 + max_shift), None
-    )
+    more = range(2, MOST_LEVELS + 1)
+    # the bound falls with every level: bisect
+    first = bisect_left(more, True, key=lambda n: ratio_bound(target, [n] * len(counts)) <= 1 + max_shift)
+    enough = more[first] if first < len(more) else None
     advice = f"the bound allows it from levels={enough} on" if enough else f"not even {MOST_LEVELS} levels are enough"
     raise MatchError(
         f"no network with {'-'.join(map(str, counts))} levels has these coefficients and δ/τ_L² ≤ {max_shift:.4g}: the "

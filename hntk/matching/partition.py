@@ -113,7 +113,7 @@ class Partition:
         """Normalised Hermite coefficients c_1 … c_order, c_k = Σ_j J_j φ(u_j) h_{k−1}(u_j)/√k, and derivatives."""
         u = z[: self.thresholds]
         jumps = np.diff(z[self.thresholds :][list(self.labels)])
-        functions = _hermite_functions(u, order)
+        functions = hermite_functions(u, order)
         basis = functions[:order] / np.sqrt(np.arange(1, order + 1))[:, None]
         by_level = basis @ np.diff(self._selection, axis=0)
         return basis @ jumps, np.concatenate([-functions[1:] * jumps, by_level], axis=1)
@@ -124,7 +124,7 @@ class Partition:
         return np.eye(self.level_count)[list(self.labels)]
 
 
-def _hermite_functions(u: np.ndarray, order: int) -> np.ndarray:
+def hermite_functions(u: np.ndarray, order: int) -> np.ndarray:
     """φ(u) h_k(u), k = 0 … order, h_k the orthonormal Hermite polynomials."""
     rows = [np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)]
     rows.append(u * rows[0])

@@ -14,7 +14,7 @@ from hntk.matching.partition import REACH, Partition, UnitStaircase
 PRECISION = 1e-13
 FLAT = 1e-9
 ENOUGH = 1e-9
-FINITE_DIFFERENCE = 1e-5
+FINITE_DIFFERENCE = 1e-6
 Values = tuple[np.ndarray, np.ndarray]
 
 
@@ -173,8 +173,7 @@ def _hessian(
     for i in range(moments.size):
         shift = np.zeros(moments.size)
         shift[i] = FINITE_DIFFERENCE * max(1e-3, abs(moments.flat[i]))
-        ahead, behind = (by_moment(moments + sign * shift.reshape(moments.shape)) for sign in (1, -1))
-        second[i] = (ahead - behind).ravel() / (2 * shift[i])
+        second[i] = (by_moment(moments + shift.reshape(moments.shape)) - first).ravel() / shift[i]
     whole = _block(jacobians)
     hessian = whole.T @ ((second + second.T) / 2) @ whole
     start = 0
@@ -197,11 +196,9 @@ def _block(jacobians: list[np.ndarray]) -> np.ndarray:
 
 def _curvature(form: Partition, part: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Second derivatives of weights · (E_1, E_2, S_2, v) by one layer's unknowns."""
-    rows = []
-    for shift in FINITE_DIFFERENCE * np.eye(form.size):
-        ahead, behind = (form.moments(part + sign * shift)[1] for sign in (1, -1))
-        rows.append(weights @ (ahead - behind) / (2 * FINITE_DIFFERENCE))
-    table = np.array(rows)
+    here = form.moments(part)[1]
+    ahead = np.array([form.moments(part + shift)[1] for shift in FINITE_DIFFERENCE * np.eye(form.size)])
+    table = weights @ (ahead - here) / FINITE_DIFFERENCE
     return (table + table.T) / 2
 
 

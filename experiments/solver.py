@@ -1,0 +1,238 @@
+"""How often and how fast matches are found: hntk's solver, and restarted least squares as in the authors' code."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+import hntk
+from experiments import figures
+from experiments.config import Config
+from experiments.console import CONSOLE, progress, show_table
+from experiments.record import Record
+
+POOL = (
+    "relu",
+    "leaky_relu",
+    "abs",
+    "erf",
+    "tanh",
+    "sigmoid",
+    "gelu",
+    "silu",
+    "softplus",
+    "sign",
+    "linear",
+    "sin",
+    "cos",
+)
+FOUND = 1e-9
+CLOSE = 1e-3
+VOID = 1e-6
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One matching problem.
+
+    Attributes
+    ----------
+    kind : ``planted`` (the original is itself a network of so many levels), ``named`` (named activations, without
+        α_2, which two levels can always reach) or ``impossible`` (a lossless match below the Hermite-share bound).
+    layers, tau0, levels : the original, its scale, and the levels to match it with.
+    """
+
+    kind: str
+    layers: tuple[hntk.Activation, ...]
+    tau0: float
+    levels: int
+
+    @property
+    def alpha2(self) -> bool:
+        """Whether α_2 is asked for."""
+        return self.kind == "planted"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a solver made of a problem: largest relative miss of the asked α (inf if it gave up), and seconds."""
+
+    miss: float
+    seconds: float
+    refused: bool = False
+
+
+def run(cfg: Config, record: Record) -> None:
+    """Solve every problem, then some of them with the baseline."""
+    settings = cfg.experiment
+    rng = np.random.default_rng(cfg.seed)
+    problems = random_problems(rng, settings.problems)
+    _warm_up()
+    ours: list[Outcome] = []
+    with progress("hntk", len(problems)) as advance:
+        for problem in problems:
+            ours.append(_timed(problem, _hntk))
+            advance()
+    kinds = {"hntk": list(zip(problems, ours, strict=True))}
+    feasible = [p for p in problems if p.kind != "impossible"][: settings.baseline_problems]
+    for restarts in settings.restarts:
+        name = f"least squares, {restarts} restarts"
+        with progress(name, len(feasible)) as advance:
+            found = []
+            for problem in feasible:
+                found.append(
+                    _timed(problem, lambda p, r=restarts: _least_squares(p, r, np.random.default_rng(cfg.seed)))
+                )
+                advance()
+        kinds[name] = list(zip(feasible, found, strict=True))
+    _report(record, kinds)
+
+
+def random_problems(rng: np.random.Generator, count: int) -> list[Problem]:
+    """Problems of every kind in turn, two in five planted, two named, one impossible; half of all have depth 3."""
+    made: list[Problem] = []
+    while len(made) < count:
+        kind = ("planted", "named", "planted", "named", "impossible")[len(made) % 5]
+        depth = 3 if rng.random() < 0.5 else int(rng.integers(1, 7))
+        levels = int(rng.integers(2, 9))
+        tau0 = float(10 ** rng.uniform(-3, 3))
+        problem = _draw(rng, kind, depth, levels, tau0)
+        if problem is not None:
+            made.append(problem)
+    return made
+
+
+def _draw(rng: np.random.Generator, kind: str, depth: int, levels: int, tau0: float) -> Problem | None:
+    """A problem, or None where the original is void at its scale or the impossible would be possible."""
+    if kind == "planted":
+        layers, scale = [], tau0
+        for _ in range(depth):
+            thresholds = scale * np.sort(rng.uniform(-1.8, 1.8, levels - 1))
+            layer = hntk.staircase(thresholds, rng.uniform(-1, 1, levels), "planted")
+            layers.append(layer)
+            scale = float(np.sqrt(layer.moments(scale).variance))
+    else:
+        layers = [hntk.activation(str(name)) for name in rng.choice(POOL, depth)]
+    try:
+        net = hntk.coefficients(layers, tau0)
+    except ValueError:
+        return None
+    shares = net.alpha[-1, [0, 2]] * np.array([tau0**2, tau0**4]) / net.tau[-1] ** 2
+    if np.max(shares) < VOID:
+        return None
+    if kind == "impossible" and shares[0] <= hntk.share_bound(levels) ** depth + 1e-3:
+        return None
+    return Problem(kind, tuple(layers), tau0, levels)
+
+
+def _warm_up() -> None:
+    """Build the libraries of functions, which a session does once."""
+    for levels in range(2, 9):
+        hntk.match(["relu"], 1.0, levels)
+
+
+def _timed(problem: Problem, solver: Callable[[Problem], Sequence[hntk.Activation]]) -> Outcome:
+    start = time.perf_counter()
+    try:
+        found = solver(problem)
+    except hntk.MatchError:
+        return Outcome(float("inf"), time.perf_counter() - start, refused=True)
+    seconds = time.perf_counter() - start
+    return Outcome(_miss(problem, found), seconds)
+
+
+def _hntk(problem: Problem) -> Sequence[hntk.Activation]:
+    shift = 0.0 if problem.kind == "impossible" else None
+    return hntk.match(problem.layers, problem.tau0, problem.levels, alpha2=problem.alpha2, max_shift=shift).activations
+
+
+def _miss(problem: Problem, found: Sequence[hntk.Activation]) -> float:
+    """Largest relative miss of α_1, α_3 and, if asked for, α_2; where the original has none, the share there."""
+    try:
+        wanted, reached = (hntk.coefficients(layers, problem.tau0) for layers in (problem.layers, found))
+    except ValueError:
+        return float("inf")
+    unit = np.array([problem.tau0**2, problem.tau0**4, problem.tau0**4]) / wanted.tau[-1] ** 2
+    a, b = wanted.alpha[-1, :3] * unit, reached.alpha[-1, :3] * unit
+    asked = [0, 1, 2] if problem.alpha2 else [0, 2]
+    return float(np.max(np.where(a > 1e-13, np.abs(b / np.where(a > 0, a, 1.0) - 1), np.abs(b))[asked]))
+
+
+def _least_squares(problem: Problem, restarts: int, rng: np.random.Generator) -> Sequence[hntk.Activation]:
+    """Layer by layer: SLSQP on the sum of squared misses of e1², e2² and s2², from random starts, the best kept."""
+    tau, found = problem.tau0, []
+    for moments in hntk.coefficients(problem.layers, problem.tau0).moments:
+        wanted = np.array([moments.e1, moments.e2, moments.s2 if problem.alpha2 else 0.0]) ** 2
+        best = min((_one_descent(wanted, problem, tau, rng) for _ in range(restarts)), key=lambda pair: pair[0])[1]
+        if best is None:
+            raise hntk.MatchError("no restart ended in a finite function: use more of them.")
+        found.append(best)
+        tau = float(np.sqrt(best.moments(tau).variance))
+    return found
+
+
+def _one_descent(
+    wanted: np.ndarray, problem: Problem, tau: float, rng: np.random.Generator
+) -> tuple[float, hntk.Staircase | None]:
+    count = problem.levels - 1
+
+    def misses(z: np.ndarray) -> float:
+        m = _staircase(z, count).moments(tau)
+        reached = np.array([m.e1, m.e2, m.s2 if problem.alpha2 else 0.0]) ** 2
+        return float(np.sum((reached - wanted) ** 2))
+
+    start = np.concatenate([np.sort(rng.uniform(-2, 2, count)), rng.uniform(-2, 2, count + 1)])
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            solved = minimize(misses, start, method="SLSQP", options={"ftol": 1e-20, "maxiter": 500})
+            staircase = _staircase(solved.x, count)
+            usable = staircase.moments(tau).variance > 0 and np.isfinite(solved.fun)
+        except ValueError:
+            return float("inf"), None
+    return (float(solved.fun), staircase) if usable else (float("inf"), None)
+
+
+def _staircase(z: np.ndarray, count: int) -> hntk.Staircase:
+    order = np.sort(z[:count])
+    return hntk.staircase(order + 1e-12 * np.arange(count), z[count:])
+
+
+def _report(record: Record, kinds: dict[str, list[tuple[Problem, Outcome]]]) -> None:
+    rows = []
+    for name, pairs in kinds.items():
+        feasible = [(p, o) for p, o in pairs if p.kind != "impossible"]
+        impossible = [o for p, o in pairs if p.kind == "impossible"]
+        depth3 = [o.seconds for p, o in feasible if len(p.layers) == 3] or [float("nan")]
+        within = [sum(o.miss <= limit for _, o in feasible) for limit in (FOUND, CLOSE)]
+        refused = f"{sum(o.refused for o in impossible)} of {len(impossible)}"
+        rows.append(
+            [name, len(feasible), *within, refused if impossible else None,
+             round(float(np.median(depth3)), 3), round(float(np.max([o.seconds for _, o in feasible])), 2)]
+        )  # fmt: skip
+        key = name.replace(" ", "_").replace(",", "")
+        record.add_metrics(
+            **{f"{key}/feasible": len(feasible), f"{key}/found": within[0], f"{key}/within_1e-3": within[1],
+               f"{key}/median_seconds_depth_3": float(np.median(depth3)),
+               f"{key}/impossible": len(impossible), f"{key}/refused": sum(o.refused for o in impossible)}
+        )  # fmt: skip
+    columns = ["solver", "feasible", "to 1e-9", "to 1e-3", "impossible refused", "median s, depth 3", "longest s"]
+    show_table("Random matching problems: depth 1 to 6, 2 to 8 levels, τ_0 from 1e-3 to 1e3", columns, rows)
+    record.add_table("solver", columns, rows)
+    details = [
+        [name, p.kind, "-".join(a.name for a in p.layers), p.tau0, p.levels, o.miss, o.refused, round(o.seconds, 4)]
+        for name, pairs in kinds.items()
+        for p, o in pairs
+    ]
+    record.add_table("problems", ["solver", "kind", "layers", "tau0", "levels", "miss", "refused", "seconds"], details)
+    failed = [d for d in details if d[0] == "hntk" and ((d[1] == "impossible") != d[6] or (not d[6] and d[5] > FOUND))]
+    for row in failed[:10]:
+        CONSOLE.print(f"  [yellow]missed[/] {row[1:]}", soft_wrap=True)
+    misses = {name: np.array([o.miss for p, o in pairs if p.kind != "impossible"]) for name, pairs in kinds.items()}
+    seconds = {name: np.array([o.seconds for p, o in pairs if p.kind != "impossible"]) for name, pairs in kinds.items()}
+    record.add_figure("solver", figures.solver_figure(misses, seconds, FOUND))
