@@ -83,7 +83,7 @@ class MnistExperiment:
     """Test accuracies of one architecture, dense and compressed."""
 
     name: str = "mnist"
-    levels: list[Any] = field(default_factory=lambda: ["paper", 2, 3, 4, 8])
+    levels: list[Any] = field(default_factory=lambda: ["paper", 2, 3, 4, 5, 8])
     draws: int = 1  # of every network
 
 

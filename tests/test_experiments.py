@@ -123,10 +123,11 @@ def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
 
 def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
     result = run(
-        "+exp=gmm", "+debug=tiny", "compress.levels=2", "compress.match_s2=true", f"hydra.run.dir={tmp_path / 'out'}"
-    )
+        "+exp=gmm", "+debug=tiny", "compress=paper", "net.activations=[erf,relu,relu]",
+        f"hydra.run.dir={tmp_path / 'out'}",
+    )  # fmt: skip
     assert result.returncode == 1
-    assert "levels=3" in result.stdout
+    assert "levels=3 reaches all of them" in " ".join(result.stdout.split())
     assert "Traceback" not in result.stdout + result.stderr
 
 
@@ -156,3 +157,29 @@ def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "HNTK_DATA" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_the_solver_finds_every_feasible_match_and_refuses_the_rest(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    printed = done(
+        "+exp=solver", "wandb=disabled", "experiment.problems=10", "experiment.baseline_problems=2",
+        "experiment.restarts=[2]", f"hydra.run.dir={out}",
+    )  # fmt: skip
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["hntk/found"] == metrics["hntk/feasible"] == 8
+    assert metrics["hntk/refused"] == metrics["hntk/impossible"] == 2
+    assert "missed" not in printed
+    assert (out / "solver.png").exists()
+
+
+def test_levels_draws_the_cost_of_every_number_of_levels(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done(
+        "+exp=levels", "+debug=tiny", "wandb=disabled", "experiment.originals=[relu]", "experiment.levels=[2,4]",
+        "experiment.depth=1", f"hydra.run.dir={out}",
+    )  # fmt: skip
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["relu/4/joint/shift"] < metrics["relu/2/joint/shift"]
+    assert metrics["relu/2/joint/shift"] >= metrics["relu/2/joint/bound"]
+    assert metrics["relu/2/joint/shift"] <= metrics["relu/2/layer by layer/shift"] + 1e-9
+    assert (out / "levels.png").exists()

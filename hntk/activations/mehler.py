@@ -6,8 +6,8 @@ $$\mathrm{Cov}(\sigma(u), \sigma(v)) = \sum_{k\ge1} c_k(\mathrm{var}_1)c_k(\math
 E[\sigma'\sigma'] = \frac{1}{\tau_1\tau_2}\sum_{k\ge1} k\,c_k(\mathrm{var}_1)c_k(\mathrm{var}_2)\rho^{k-1}.$$
 
 What is cut off after K terms is at most $(K+1)|\rho|^K\sqrt{R_1R_2}$ in either sum (the second up to its prefactor),
-where $R = \mathrm{Var}\,\sigma - \sum_{k\le K} c_k^2$. The series is used while that bound is at rounding level for
-every pair, and an exact form of the activation's own otherwise.
+where $R = \mathrm{Var}\,\sigma - \sum_{k\le K} c_k^2$. A short series is used while that bound is at rounding level for
+every pair, else the whole one while its bound is, and an exact form of the activation's own otherwise.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
+
+SHORT = 64
 
 
 class HermiteSide(NamedTuple):
@@ -37,6 +39,10 @@ class HermiteSide(NamedTuple):
     def remainder(self) -> Array:
         """Variance beyond order K."""
         return jnp.clip(self.variance - jnp.sum(self.coefficients[1:] ** 2, axis=0), 0.0)
+
+    def cut(self, order: int) -> HermiteSide:
+        """The first orders only."""
+        return self._replace(coefficients=self.coefficients[: order + 1])
 
 
 def hermite_functions(xi: Array, order: int) -> Array:
@@ -59,10 +65,10 @@ def gaussian_density(u: Array) -> Array:
 def covariance_series(left: HermiteSide, right: HermiteSide, rho: Array, exact: Callable[[], Array]) -> Array:
     """Σ_k c_k c_k ρ^k where it is certified, else ``exact()``."""
 
-    def series() -> Array:
+    def series(left: HermiteSide, right: HermiteSide) -> Array:
         return _horner(left.coefficients[1:], right.coefficients[1:], rho) * rho
 
-    return jax.lax.cond(_certified(left, right, rho), series, exact)
+    return _shortest(left, right, rho, series, exact)
 
 
 def derivative_series(
@@ -70,12 +76,30 @@ def derivative_series(
 ) -> Array:
     """Σ_k k c_k c_k ρ^(k−1) / scale where it is certified, else ``exact()``; ``scale`` is τ_1 τ_2."""
 
-    def series() -> Array:
+    def series(left: HermiteSide, right: HermiteSide) -> Array:
         k = jnp.arange(1, left.coefficients.shape[0], dtype=rho.dtype)
         weighted = left.coefficients[1:] * k.reshape((-1,) + (1,) * (left.coefficients.ndim - 1))
         return _horner(weighted, right.coefficients[1:], rho) / scale
 
-    return jax.lax.cond(_certified(left, right, rho), series, exact)
+    return _shortest(left, right, rho, series, exact)
+
+
+def _shortest(
+    left: HermiteSide,
+    right: HermiteSide,
+    rho: Array,
+    series: Callable[[HermiteSide, HermiteSide], Array],
+    exact: Callable[[], Array],
+) -> Array:
+    """The short series, the whole one, or ``exact()``: the first that is certified."""
+
+    def whole() -> Array:
+        return jax.lax.cond(_certified(left, right, rho), lambda: series(left, right), exact)
+
+    if left.coefficients.shape[0] <= SHORT + 1:
+        return whole()
+    first, second = left.cut(SHORT), right.cut(SHORT)
+    return jax.lax.cond(_certified(first, second, rho), lambda: series(first, second), whole)
 
 
 def _horner(a: Array, b: Array, rho: Array) -> Array:

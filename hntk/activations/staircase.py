@@ -34,7 +34,7 @@ from hntk.activations.mehler import (
     hermite_functions,
 )
 
-SERIES_ORDER = 64
+SERIES_ORDER = 320
 PANEL = 1.5
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 

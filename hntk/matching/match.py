@@ -59,7 +59,7 @@ class Match:
         misses = {}
         for name in self.asked:
             wanted, reached = self._shares(name)
-            misses[name] = abs(reached / wanted - 1) if wanted > TINY_SHARE else abs(reached)
+            misses[name] = float(abs(reached / wanted - 1) if wanted > TINY_SHARE else abs(reached))
         return misses
 
     def _shares(self, name: str) -> tuple[float, float]:
@@ -73,7 +73,7 @@ class Match:
     @property
     def converged(self) -> bool:
         """Whether every coefficient asked for is reached to 1e-9."""
-        return max(self.residuals.values()) <= TOLERANCE
+        return bool(max(self.residuals.values()) <= TOLERANCE)
 
     @property
     def identity_shift(self) -> float:
