@@ -92,7 +92,7 @@ def test_gmm_writes_everything_and_mirrors_it_offline(tmp_path: Path) -> None:
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["match_residual"] <= 1e-9
     # the same eigenvectors, but for the ridge: a wrong match would not be this close
-    assert metrics["ck_original_compressed/operator_off"] < 0.1
+    assert metrics["ck_original_compressed/operator_off"] < 0.2
     assert metrics["ck_original_compressed/alignment"] > 0.99
     assert metrics["identity_shift"] > 0
     assert len(rows(out / "errors.csv")) == 10
@@ -144,7 +144,7 @@ def test_mnist_ranks_the_networks(tmp_path: Path, digits: Path) -> None:
     out = tmp_path / "out"
     printed = done("+exp=mnist", "+debug=tiny", "wandb=disabled", f"hydra.run.dir={out}", data=digits)
     table = rows(out / "accuracy.csv")
-    assert len(table) == 7
+    assert len(table) == 8
     accuracy = [float(row["test accuracy"]) for row in table]
     assert accuracy[0] > 0.9
     assert accuracy[-1] > 0.9
