@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Protocol
 
 import jax.numpy as jnp
 from jax import Array
@@ -107,11 +108,21 @@ class Activation(ABC):
         """E[σ'(u) σ'(v)] for the same pair; infinite where u = v and the activation jumps."""
 
     def kernel_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike, mean: ArrayLike = 0.0) -> Array:
-        """E[(σ(u) − mean)(σ(v) − mean)]: with one centring constant and per-sample variances.
+        """E[(σ(u) − mean)(σ(v) − mean)]: with one centring constant and per-sample variances."""
+        return centred_map(self, cov, var1, var2, mean)
 
-        This is E[σσ] − m(E[σ(u)] + E[σ(v)]) + m², arranged so that nothing cancels when m is large.
-        """
-        return self.covariance_map(cov, var1, var2) + (self.mean_map(var1) - mean) * (self.mean_map(var2) - mean)
+
+class KernelMaps(Protocol):
+    """What a function must give for its centred kernel."""
+
+    def mean_map(self, var: ArrayLike) -> Array: ...
+
+    def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array: ...
+
+
+def centred_map(maps: KernelMaps, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike, mean: ArrayLike) -> Array:
+    """E[σσ] − m(E[σ(u)] + E[σ(v)]) + m², arranged so that nothing cancels when m is large."""
+    return maps.covariance_map(cov, var1, var2) + (maps.mean_map(var1) - mean) * (maps.mean_map(var2) - mean)
 
 
 def correlation(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Float[Array, "*shape"]:

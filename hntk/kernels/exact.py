@@ -10,17 +10,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from hntk.activations import Activation
+from hntk.activations import Activation, Staircase
+from hntk.activations.base import centred_map
+from hntk.activations.jumps import Jumps
 from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.precision import warn_if_float32
+
+PADDING = 8
 
 
 class Kernels(NamedTuple):
@@ -76,8 +80,12 @@ def exact_kernels(
     # neural-tangents divides by the input dimension
     widen = sqrt(first.shape[1])
     dtype = jnp.result_type(float)
-    raw = _compiled(layers, centres)(
-        widen * first.astype(dtype), None if second is None else widen * second.astype(dtype), get=("nngp", "ntk")
+    kinds, steps = _split(layers)
+    raw = _compiled(kinds)(
+        steps,
+        jnp.asarray(centres, dtype),
+        widen * first.astype(dtype),
+        None if second is None else widen * second.astype(dtype),
     )
     ntk = raw.ntk
     if kappa_sq is not None and second is None:
@@ -85,13 +93,28 @@ def exact_kernels(
     return Kernels(raw.nngp, ntk)
 
 
+def _split(layers: tuple[Activation, ...]) -> tuple[tuple[Activation | None, ...], list[Jumps | None]]:
+    """What is compiled, with None in the place of staircases, and the staircases, which are data to it."""
+    steps = [layer.step_function if isinstance(layer, Staircase) else None for layer in layers]
+    most = max((step.jumps.size for step in steps if step is not None), default=0)
+    # padded so that networks of about as many levels share a program
+    size = -(-most // PADDING) * PADDING
+    kinds = tuple(layer if step is None else None for layer, step in zip(layers, steps, strict=True))
+    return kinds, [None if step is None else step.padded(size) for step in steps]
+
+
 @functools.lru_cache(maxsize=32)
-def _compiled(layers: tuple[Activation, ...], centres: tuple[float, ...]):
-    """The kernel function, compiled once for every network and shape."""
-    return jax.jit(_kernel_fn(layers, centres), static_argnames="get")
+def _compiled(kinds: tuple[Activation | None, ...]):
+    """The kernel function, compiled once for every shape."""
+
+    def kernels(steps: list[Jumps | None], centres: Array, x1: Array, x2: Array | None):
+        layers: list[Any] = [kind if step is None else step for kind, step in zip(kinds, steps, strict=True)]
+        return _kernel_fn(layers, centres)(x1, x2, get=("nngp", "ntk"))
+
+    return jax.jit(kernels)
 
 
-def _kernel_fn(layers: tuple[Activation, ...], centres: tuple[float, ...]):
+def _kernel_fn(layers: Sequence[Activation | Jumps], centres: Array):
     """The kernel function of Dense, σ_1, Dense, …, σ_L, Dense(1) with unit weight variance and no bias."""
     from hntk.neural_tangents_shim import load
 
@@ -102,10 +125,9 @@ def _kernel_fn(layers: tuple[Activation, ...], centres: tuple[float, ...]):
     return stax.serial(*stack, stax.Dense(1, W_std=1.0, b_std=None))[2]
 
 
-def _elementwise(stax, layer: Activation, centre: float):
+def _elementwise(stax, layer: Activation | Jumps, centre: Array):
     return stax.Elementwise(
-        fn=lambda t: layer(t) - centre,
-        nngp_fn=_whole_matrix(lambda cov, var1, var2: layer.kernel_map(cov, var1, var2, centre)),
+        nngp_fn=_whole_matrix(lambda cov, var1, var2: centred_map(layer, cov, var1, var2, centre)),
         d_nngp_fn=_whole_matrix(layer.derivative_map),
     )
 
