@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-# blue, orange, green, purple, gray: told apart by the colour-blind, and by line style in print
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7B3294", "#555555")
-STYLES = ("-", "--", "-.", ":", (0, (1, 1)))
+# blue, orange, green, purple, gray, yellow, sky: told apart by the colour-blind, and by line style in print
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7B3294", "#555555", "#E69F00", "#56B4E9")
+STYLES = ("-", "--", "-.", ":", (0, (1, 1)), (0, (5, 1)), (0, (3, 1, 1, 1)))
 
 plt.rcParams.update(
     {

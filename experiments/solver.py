@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from experiments import figures
 from experiments.config import Config
 from experiments.console import CONSOLE, progress, show_table
 from experiments.record import Record
+from hntk.matching.partition import Partition
 
 POOL = (
     "relu",
@@ -34,6 +34,7 @@ POOL = (
 FOUND = 1e-9
 CLOSE = 1e-3
 VOID = 1e-6
+BASELINES = {"least squares": False, "least squares, scaled": True}
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,19 @@ class Problem:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a solver made of a problem: largest relative miss of the asked α (inf if it gave up), and seconds."""
+    """What a solver made of a problem.
+
+    Attributes
+    ----------
+    miss : largest relative miss of the asked α, inf if it gave up.
+    seconds : taken.
+    shift : δ/τ_L² of what was found.
+    refused : whether it said that there is no match.
+    """
 
     miss: float
     seconds: float
+    shift: float = float("nan")
     refused: bool = False
 
 
@@ -80,16 +90,17 @@ def run(cfg: Config, record: Record) -> None:
             advance()
     kinds = {"hntk": list(zip(problems, ours, strict=True))}
     feasible = [p for p in problems if p.kind != "impossible"][: settings.baseline_problems]
-    for restarts in settings.restarts:
-        name = f"least squares, {restarts} restarts"
-        with progress(name, len(feasible)) as advance:
-            found = []
+    counts = sorted(settings.restarts)
+    if feasible:
+        kinds["hntk, those the baseline gets"] = [pair for pair in kinds["hntk"] if pair[0] in feasible]
+    for method, scaled in BASELINES.items() if feasible else ():
+        tried = []
+        with progress(f"{method}, {counts[-1]} restarts", len(feasible)) as advance:
             for problem in feasible:
-                found.append(
-                    _timed(problem, lambda p, r=restarts: _least_squares(p, r, np.random.default_rng(cfg.seed)))
-                )
+                tried.append(_least_squares(problem, counts, cfg.seed, scaled=scaled))
                 advance()
-        kinds[name] = list(zip(feasible, found, strict=True))
+        for i, restarts in enumerate(counts):
+            kinds[f"{method}, {restarts} restarts"] = [(p, found[i]) for p, found in zip(feasible, tried, strict=True)]
     _report(record, kinds)
 
 
@@ -143,7 +154,7 @@ def _timed(problem: Problem, solver: Callable[[Problem], Sequence[hntk.Activatio
     except hntk.MatchError:
         return Outcome(float("inf"), time.perf_counter() - start, refused=True)
     seconds = time.perf_counter() - start
-    return Outcome(_miss(problem, found), seconds)
+    return Outcome(*_judge(problem, found, seconds))
 
 
 def _hntk(problem: Problem) -> Sequence[hntk.Activation]:
@@ -151,56 +162,76 @@ def _hntk(problem: Problem) -> Sequence[hntk.Activation]:
     return hntk.match(problem.layers, problem.tau0, problem.levels, alpha2=problem.alpha2, max_shift=shift).activations
 
 
-def _miss(problem: Problem, found: Sequence[hntk.Activation]) -> float:
-    """Largest relative miss of α_1, α_3 and, if asked for, α_2; where the original has none, the share there."""
+def _judge(problem: Problem, found: Sequence[hntk.Activation], seconds: float) -> tuple[float, float, float]:
+    """Largest relative miss of the asked α, the seconds, δ/τ²; where the original has no α, the share found there."""
     try:
         wanted, reached = (hntk.coefficients(layers, problem.tau0) for layers in (problem.layers, found))
     except ValueError:
-        return float("inf")
+        return float("inf"), seconds, float("nan")
     unit = np.array([problem.tau0**2, problem.tau0**4, problem.tau0**4]) / wanted.tau[-1] ** 2
     a, b = wanted.alpha[-1, :3] * unit, reached.alpha[-1, :3] * unit
     asked = [0, 1, 2] if problem.alpha2 else [0, 2]
-    return float(np.max(np.where(a > 1e-13, np.abs(b / np.where(a > 0, a, 1.0) - 1), np.abs(b))[asked]))
+    misses = np.where(a > 1e-13, np.abs(b / np.where(a > 0, a, 1.0) - 1), np.abs(b))
+    return float(np.max(misses[asked])), seconds, float((reached.tau[-1] / wanted.tau[-1]) ** 2 - 1)
 
 
-def _least_squares(problem: Problem, restarts: int, rng: np.random.Generator) -> Sequence[hntk.Activation]:
-    """Layer by layer: SLSQP on the sum of squared misses of e1², e2² and s2², from random starts, the best kept."""
-    tau, found = problem.tau0, []
-    for moments in hntk.coefficients(problem.layers, problem.tau0).moments:
-        wanted = np.array([moments.e1, moments.e2, moments.s2 if problem.alpha2 else 0.0]) ** 2
-        best = min((_one_descent(wanted, problem, tau, rng) for _ in range(restarts)), key=lambda pair: pair[0])[1]
-        if best is None:
-            raise hntk.MatchError("no restart ended in a finite function: use more of them.")
-        found.append(best)
-        tau = float(np.sqrt(best.moments(tau).variance))
-    return found
+def _least_squares(problem: Problem, counts: Sequence[int], seed: int, *, scaled: bool) -> list[Outcome]:
+    """The authors' method after each number of restarts; those of fewer are the first of those of more.
+
+    Layer by layer, SLSQP from random starts on the sum of squared misses of e1², e2² and s2², the best kept. The
+    gradient is exact here, which makes it faster than theirs; ``scaled`` also works in units of the layer's input and
+    output scales, which theirs does not.
+    """
+    outcomes = []
+    original = hntk.coefficients(problem.layers, problem.tau0).moments
+    for count in counts:
+        start, tau, found = time.perf_counter(), problem.tau0, []
+        for layer, moments in enumerate(original):
+            rng = np.random.default_rng([seed, layer])
+            units = (tau, float(np.sqrt(moments.variance))) if scaled else (1.0, 1.0)
+            descents = (_one_descent(moments, problem, tau, units, rng) for _ in range(count))
+            best = min(descents, key=lambda pair: pair[0])[1]
+            if best is None:
+                break
+            found.append(best)
+            tau = float(np.sqrt(best.moments(tau).variance))
+        seconds = time.perf_counter() - start
+        complete = len(found) == len(original)
+        outcomes.append(Outcome(*_judge(problem, found, seconds)) if complete else Outcome(float("inf"), seconds))
+    return outcomes
 
 
 def _one_descent(
-    wanted: np.ndarray, problem: Problem, tau: float, rng: np.random.Generator
+    moments: hntk.Moments, problem: Problem, tau: float, units: tuple[float, float], rng: np.random.Generator
 ) -> tuple[float, hntk.Staircase | None]:
+    """One run of SLSQP; unknowns are thresholds and levels in the given units of input and output."""
     count = problem.levels - 1
+    form = Partition(tuple(range(problem.levels)))
+    size_in, size_out = units
+    asked = np.array([1.0, 1.0, float(problem.alpha2)])
+    conversion = asked * np.array([size_in / size_out, size_in**2 / size_out, size_in**2 / size_out**2])
+    wanted = (np.array([moments.e1, moments.e2, moments.s2]) * conversion) ** 2
+    # of moments in units of τ and of the output's unit
+    relative = asked * np.array([size_in / tau, (size_in / tau) ** 2, (size_in / tau) ** 2])
 
-    def misses(z: np.ndarray) -> float:
-        m = _staircase(z, count).moments(tau)
-        reached = np.array([m.e1, m.e2, m.s2 if problem.alpha2 else 0.0]) ** 2
-        return float(np.sum((reached - wanted) ** 2))
+    def misses(z: np.ndarray) -> tuple[float, np.ndarray]:
+        order = np.argsort(z[:count])
+        reached, by = form.moments(np.concatenate([z[:count][order] * (size_in / tau), z[count:]]))
+        reached = reached[:3] * relative
+        gap = reached**2 - wanted
+        slope = (4 * gap * reached * relative) @ by[:3]
+        gradient = np.empty_like(z)
+        gradient[:count][order], gradient[count:] = slope[:count] * (size_in / tau), slope[count:]
+        return float(gap @ gap), gradient
 
     start = np.concatenate([np.sort(rng.uniform(-2, 2, count)), rng.uniform(-2, 2, count + 1)])
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            solved = minimize(misses, start, method="SLSQP", options={"ftol": 1e-20, "maxiter": 500})
-            staircase = _staircase(solved.x, count)
-            usable = staircase.moments(tau).variance > 0 and np.isfinite(solved.fun)
-        except ValueError:
-            return float("inf"), None
-    return (float(solved.fun), staircase) if usable else (float("inf"), None)
-
-
-def _staircase(z: np.ndarray, count: int) -> hntk.Staircase:
-    order = np.sort(z[:count])
-    return hntk.staircase(order + 1e-12 * np.arange(count), z[count:])
+    with np.errstate(all="ignore"):
+        solved = minimize(misses, start, jac=True, method="SLSQP", options={"ftol": 1e-20, "maxiter": 500})
+        thresholds = np.sort(solved.x[:count]) * size_in
+    if not (np.isfinite(solved.fun) and np.all(np.isfinite(solved.x)) and np.all(np.diff(thresholds) > 0)):
+        return float("inf"), None
+    staircase = hntk.staircase(thresholds, solved.x[count:] * size_out)
+    return (float(solved.fun), staircase) if staircase.moments(tau).variance > 0 else (float("inf"), None)
 
 
 def _report(record: Record, kinds: dict[str, list[tuple[Problem, Outcome]]]) -> None:
@@ -210,10 +241,12 @@ def _report(record: Record, kinds: dict[str, list[tuple[Problem, Outcome]]]) -> 
         impossible = [o for p, o in pairs if p.kind == "impossible"]
         depth3 = [o.seconds for p, o in feasible if len(p.layers) == 3] or [float("nan")]
         within = [sum(o.miss <= limit for _, o in feasible) for limit in (FOUND, CLOSE)]
+        shifts = [o.shift for _, o in feasible if o.miss <= CLOSE]
         refused = f"{sum(o.refused for o in impossible)} of {len(impossible)}"
         rows.append(
-            [name, len(feasible), *within, refused if impossible else None,
-             round(float(np.median(depth3)), 3), round(float(np.max([o.seconds for _, o in feasible])), 2)]
+            [name, len(feasible), *within, float(np.median(shifts)) if shifts else None,
+             refused if impossible else None, round(float(np.median(depth3)), 3),
+             round(float(np.max([o.seconds for _, o in feasible])), 2)]
         )  # fmt: skip
         key = name.replace(" ", "_").replace(",", "")
         record.add_metrics(
@@ -221,18 +254,40 @@ def _report(record: Record, kinds: dict[str, list[tuple[Problem, Outcome]]]) -> 
                f"{key}/median_seconds_depth_3": float(np.median(depth3)),
                f"{key}/impossible": len(impossible), f"{key}/refused": sum(o.refused for o in impossible)}
         )  # fmt: skip
-    columns = ["solver", "feasible", "to 1e-9", "to 1e-3", "impossible refused", "median s, depth 3", "longest s"]
+    columns = [
+        "solver",
+        "feasible",
+        "to 1e-9",
+        "to 1e-3",
+        "their median δ/τ²",
+        "impossible refused",
+        "median s, depth 3",
+        "longest s",
+    ]
     show_table("Random matching problems: depth 1 to 6, 2 to 8 levels, τ_0 from 1e-3 to 1e3", columns, rows)
     record.add_table("solver", columns, rows)
     details = [
-        [name, p.kind, "-".join(a.name for a in p.layers), p.tau0, p.levels, o.miss, o.refused, round(o.seconds, 4)]
+        [
+            name,
+            p.kind,
+            "-".join(a.name for a in p.layers),
+            p.tau0,
+            p.levels,
+            o.miss,
+            o.shift,
+            o.refused,
+            round(o.seconds, 4),
+        ]
         for name, pairs in kinds.items()
         for p, o in pairs
     ]
-    record.add_table("problems", ["solver", "kind", "layers", "tau0", "levels", "miss", "refused", "seconds"], details)
-    failed = [d for d in details if d[0] == "hntk" and ((d[1] == "impossible") != d[6] or (not d[6] and d[5] > FOUND))]
+    record.add_table(
+        "problems", ["solver", "kind", "layers", "tau0", "levels", "miss", "shift", "refused", "seconds"], details
+    )
+    failed = [d for d in details if d[0] == "hntk" and ((d[1] == "impossible") != d[7] or (not d[7] and d[5] > FOUND))]
     for row in failed[:10]:
         CONSOLE.print(f"  [yellow]missed[/] {row[1:]}", soft_wrap=True)
-    misses = {name: np.array([o.miss for p, o in pairs if p.kind != "impossible"]) for name, pairs in kinds.items()}
-    seconds = {name: np.array([o.seconds for p, o in pairs if p.kind != "impossible"]) for name, pairs in kinds.items()}
+    shown = {n: [o for p, o in pairs if p.kind != "impossible"] for n, pairs in kinds.items() if "those" not in n}
+    misses = {name: np.array([o.miss for o in found]) for name, found in shown.items()}
+    seconds = {name: np.array([o.seconds for o in found]) for name, found in shown.items()}
     record.add_figure("solver", figures.solver_figure(misses, seconds, FOUND))
