@@ -43,6 +43,7 @@ class CompressConfig:
     bits: int | None = None  # in place of levels: a budget to spread over the layers
     method: str | None = None  # joint or layerwise; null: joint, and layerwise for the paper's σ_T
     kernel: str = "alpha"  # which coefficients: alpha (conjugate kernel), beta (NTK) or both
+    objective: str = "theory"  # theory, or data: thresholds and levels follow the samples from there
     alpha2: bool = True  # false leaves α_2 out, which is immaterial where norms concentrate
 
 
@@ -84,6 +85,7 @@ class MnistExperiment:
 
     name: str = "mnist"
     levels: list[Any] = field(default_factory=lambda: ["paper", 2, 3, 4, 5, 8])
+    objectives: list[str] = field(default_factory=lambda: ["theory", "data"])  # σ_T has theory's only
     draws: int = 1  # of every network
 
 

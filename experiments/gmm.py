@@ -42,7 +42,7 @@ def run(cfg: Config, record: Record) -> None:
     problem = kernel_problem(cfg.data, settings.quantities, key["data"])
     layers = activations(cfg.net.activations)
     with stage("matching: solving for the compressed activations"):
-        match, name = matched(cfg.compress, layers, problem.tau0)
+        match, name = matched(cfg.compress, layers, problem.tau0, problem.x)
     raw = _infinite_width(problem, layers, match, settings.identity)
     if settings.finite_width:
         raw |= _finite_width(cfg, problem, layers, match, key)

@@ -108,8 +108,9 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
         Arm(f"{names}, ternary weights", plain(hntk.WeightLaw("ternary", sparsity=sparsity))),
     ]
     for levels in cfg.experiment.levels:
-        match, name = matched(cfg.compress, layers, tau0, levels)
-        arms.append(Arm(f"{name}, ternary weights", compressed(match)))
+        for objective in cfg.experiment.objectives if levels != "paper" else ("theory",):
+            match, name = matched(cfg.compress, layers, tau0, data.x_train, levels, objective)
+            arms.append(Arm(f"{name}, ternary weights", compressed(match)))
     return arms
 
 

@@ -68,12 +68,18 @@ def activations(configured: Iterable[Any]) -> list[hntk.Activation]:
 
 
 def matched(
-    compress: CompressConfig, layers: list[hntk.Activation], tau0: float, levels: Any = None
+    compress: CompressConfig,
+    layers: list[hntk.Activation],
+    tau0: float,
+    x: Any,
+    levels: Any = None,
+    objective: str | None = None,
 ) -> tuple[hntk.Match, str]:
-    """Solve for the compressed activations as configured, with other levels if given; and what to call the result."""
+    """Solve for the compressed activations as configured, but for what is given; and what to call the result."""
     chosen: Any = compress.levels if levels is None else levels
     chosen = list(chosen) if isinstance(chosen, ListConfig) else chosen
     options: dict[str, Any] = {"kernel": compress.kernel, "alpha2": compress.alpha2, "method": compress.method}
+    options |= {"objective": objective or compress.objective, "x": x}
     if chosen is None and compress.bits is not None:
         found = hntk.match(layers, tau0, bits=compress.bits, **options)
         return found, f"{compress.bits} bits ({'-'.join(map(str, found.level_counts))} levels)"
@@ -81,7 +87,9 @@ def matched(
     if chosen == "paper":
         return found, "the paper's σ_T"
     counts = [4 if chosen is None else chosen] if not isinstance(chosen, list) else chosen
-    return found, f"{'-'.join(map(str, counts))} levels" + ("" if compress.alpha2 else " (without α_2)")
+    return found, f"{'-'.join(map(str, counts))} levels" + ("" if compress.alpha2 else " (without α_2)") + (
+        ", fitted to the data" if found.fit else ""
+    )
 
 
 def keys(seed: int, *names: str) -> dict[str, Array]:

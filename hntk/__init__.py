@@ -15,7 +15,7 @@ from hntk.compression import CompressedNetwork, compress
 from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
 from hntk.kernels import Kernels, empirical_kernels, exact_kernels
-from hntk.matching import Certificate, Match, MatchError, match, share_bound
+from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.network import Network, dense, draw_network
 from hntk.population import Population, estimate_population
@@ -29,6 +29,7 @@ __all__ = [
     "Certificate",
     "Coefficients",
     "CompressedNetwork",
+    "DataFit",
     "Dataset",
     "EquivalentKernels",
     "KernelComparison",

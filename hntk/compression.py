@@ -13,7 +13,7 @@ from jax import Array
 
 from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
-from hntk.matching import Levels, Match, match
+from hntk.matching import Levels, Match, Objective, match
 from hntk.network import Network, draw_network
 from hntk.weights import WeightLaw
 
@@ -40,6 +40,7 @@ def compress(
     key: Array,
     tau0: float | None = None,
     alpha2: bool = True,
+    objective: Objective = "theory",
 ) -> CompressedNetwork:
     """Draw the ternary network that is spectrally equivalent to a dense one on the data x.
 
@@ -51,7 +52,7 @@ def compress(
     sparsity : ε, share of zero weights, in [0, 1).
     key : JAX random key.
     tau0 : data scale, by default the root mean square norm of x.
-    alpha2 : see :func:`hntk.match`; for its other options, make the match first.
+    alpha2, objective : see :func:`hntk.match`; for its other options, make the match first.
 
     Raises
     ------
@@ -70,7 +71,11 @@ def compress(
     """
     samples = as_samples(x)
     scale = norm_scale(samples) if tau0 is None else tau0
-    found = levels if isinstance(levels, Match) else match(activations, scale, levels, alpha2=alpha2)
+    found = (
+        levels
+        if isinstance(levels, Match)
+        else match(activations, scale, levels, alpha2=alpha2, objective=objective, x=samples)
+    )
     net = draw_network(
         found.activations, widths, samples.shape[1], tau0=scale, law=WeightLaw("ternary", sparsity=sparsity), key=key
     )

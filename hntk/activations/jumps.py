@@ -64,7 +64,7 @@ class Jumps(NamedTuple):
     def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         """Cov(σ(u), σ(v))."""
         rho, same = matched_pairs(cov, var1, var2)
-        left, right = self._hermite(var1), self._hermite(var2)
+        left, right = self.hermite(var1), self.hermite(var2)
         inner = jnp.where(jnp.abs(rho) == 1, 0.0, rho)
 
         def exact() -> Array:
@@ -87,7 +87,7 @@ class Jumps(NamedTuple):
         def exact() -> Array:
             return self._over_jumps(bivariate_density, var1, var2, inner) / scale
 
-        smooth = derivative_series(self._hermite(var1), self._hermite(var2), inner, scale, exact)
+        smooth = derivative_series(self.hermite(var1), self.hermite(var2), inner, scale, exact)
         # on the line u = ±v two jumps may meet: no finite number there
         return jnp.where(jnp.abs(rho) == 1, jnp.where(jnp.any(self.jumps != 0), jnp.inf, 0.0), smooth)
 
@@ -107,14 +107,14 @@ class Jumps(NamedTuple):
 
         return jax.lax.fori_loop(0, count**2, term, jnp.zeros_like(rho))
 
-    def _hermite(self, var: ArrayLike) -> HermiteSide:
+    def hermite(self, var: ArrayLike, order: int = SERIES_ORDER) -> HermiteSide:
         """c_k = Σ_j c_j φ(u_j) h_{k−1}(u_j) / √k, by Stein's identity."""
         var = jnp.asarray(var)
         u = self._scaled(var)
         finite = jnp.clip(u, -40.0, 40.0)  # φ is 0 beyond and h_k must not overflow
-        functions = hermite_functions(finite, SERIES_ORDER - 1) * gaussian_density(u)
+        functions = hermite_functions(finite, order - 1) * gaussian_density(u)
         coefficients = jnp.einsum("j,kj...->k...", self.jumps, functions)
-        k = jnp.arange(1, SERIES_ORDER + 1).reshape((-1,) + (1,) * var.ndim)
+        k = jnp.arange(1, order + 1).reshape((-1,) + (1,) * var.ndim)
         mean = self.mean_map(var)
         return HermiteSide(jnp.concatenate([mean[None], coefficients / jnp.sqrt(k)]), self._variance_map(var, mean))
 

@@ -66,7 +66,7 @@ def covariance_series(left: HermiteSide, right: HermiteSide, rho: Array, exact: 
     """Σ_k c_k c_k ρ^k where it is certified, else ``exact()``."""
 
     def series(left: HermiteSide, right: HermiteSide) -> Array:
-        return _horner(left.coefficients[1:], right.coefficients[1:], rho) * rho
+        return horner(left.coefficients[1:], right.coefficients[1:], rho) * rho
 
     return _shortest(left, right, rho, series, exact)
 
@@ -79,7 +79,7 @@ def derivative_series(
     def series(left: HermiteSide, right: HermiteSide) -> Array:
         k = jnp.arange(1, left.coefficients.shape[0], dtype=rho.dtype)
         weighted = left.coefficients[1:] * k.reshape((-1,) + (1,) * (left.coefficients.ndim - 1))
-        return _horner(weighted, right.coefficients[1:], rho) / scale
+        return horner(weighted, right.coefficients[1:], rho) / scale
 
     return _shortest(left, right, rho, series, exact)
 
@@ -102,7 +102,7 @@ def _shortest(
     return jax.lax.cond(_certified(first, second, rho), lambda: series(first, second), whole)
 
 
-def _horner(a: Array, b: Array, rho: Array) -> Array:
+def horner(a: Array, b: Array, rho: Array) -> Array:
     """Σ_k a_k b_k ρ^k with k counted from 0."""
     order = a.shape[0]
 

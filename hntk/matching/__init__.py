@@ -2,7 +2,7 @@
 
 from hntk.matching.certificate import Certificate, LayerBound, share_bound
 from hntk.matching.layerwise import Levels
-from hntk.matching.match import Match, match
+from hntk.matching.match import DataFit, Match, Objective, match
 from hntk.matching.targets import MatchError
 
-__all__ = ["Certificate", "LayerBound", "Levels", "Match", "MatchError", "match", "share_bound"]
+__all__ = ["Certificate", "DataFit", "LayerBound", "Levels", "Match", "MatchError", "Objective", "match", "share_bound"]

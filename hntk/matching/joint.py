@@ -38,11 +38,13 @@ class JointTarget:
     shares : (L, 3) the original's (p, q, r).
     asked : names among ``NAMES`` whose final coefficients are to be matched.
     correlation_map : gives the original's F_L(ρ), for the freedom a lossless match leaves; None to leave it unused.
+    hold : whether τ̂_L is held at τ_L where it could be less.
     """
 
     shares: Float[np.ndarray, "L 3"]
     asked: tuple[str, ...]
     correlation_map: Callable[[], Float[np.ndarray, " rho"]] | None = None
+    hold: bool = True
 
     @property
     def final(self) -> dict[str, float]:
@@ -111,7 +113,7 @@ def solve_joint(
         best = _solve_from(program, [Point.of(functions)], lossless)
     if best is None:
         return None
-    if target.reference / _reached(target, best) < 1 - 1e-12:
+    if target.hold and target.reference / _reached(target, best) < 1 - 1e-12:
         aim = None if target.correlation_map is None else target.correlation_map()
         # not from the optimum itself, where the ratio's gradient vanishes
         best = _lossless(_held_at_one(target, program), near[1:] + starts + near[:1], aim) or best

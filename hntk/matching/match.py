@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
+from jax import Array
 
 from hntk.activations import Activation, Staircase
+from hntk.checks import as_samples
 from hntk.coefficients import Coefficients, as_activations, coefficients
 from hntk.matching.bits import spread_bits
 from hntk.matching.certificate import Certificate, layer_bounds, ratio_bound
@@ -18,17 +20,39 @@ from hntk.matching.fidelity import correlation_map
 from hntk.matching.joint import JointTarget, solve_joint
 from hntk.matching.layerwise import Levels, solve_layerwise
 from hntk.matching.partition import UnitStaircase
+from hntk.matching.sample import Sample, distance, refine
 from hntk.matching.shares import NAMES, Shares
 from hntk.matching.targets import TOLERANCE, MatchError
 
 Method = Literal["joint", "layerwise"]
 Kernel = Literal["alpha", "beta", "both"]
+Objective = Literal["theory", "data"]
 MOST_LEVELS = 16
 MOST_BITS = 4
+# the data objective: size of its sample, steps, and where it starts: the original's quadratic shares times these
+SAMPLE_SIZE = 1200
+DATA_STEPS = 80
+CURVATURES = (0.7, 1.0, 1.5, 2.2)
 NORMS = (
     "α_2 (β_2) is not matched: it weighs products of deviations of norms, t and ‖x_i‖² − τ_0², so the match assumes "
     "that class traces agree and norms concentrate on this data"
 )
+
+
+@dataclass(frozen=True)
+class DataFit:
+    """What the data objective reached.
+
+    Attributes
+    ----------
+    samples : number of samples the kernels were compared on.
+    theory, data : distance of theory's match and of this one from the original's kernel on them, in [0, 1]: the share
+        of what the original's leading functions vary that a regression with the compressed kernel does not predict.
+    """
+
+    samples: int
+    theory: float
+    data: float
 
 
 @dataclass(frozen=True)
@@ -43,6 +67,7 @@ class Match:
     method : ``"joint"`` or ``"layerwise"``.
     asked : names of the coefficients that were matched.
     original_coefficients, coefficients : the theory's coefficients before and after.
+    fit : what the data objective reached; None for theory's. The coefficients were its start and are not matched.
     """
 
     original: tuple[Activation, ...]
@@ -52,6 +77,12 @@ class Match:
     asked: tuple[str, ...]
     original_coefficients: Coefficients
     coefficients: Coefficients
+    fit: DataFit | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """What was minimised."""
+        return "theory" if self.fit is None else "data"
 
     @property
     def residuals(self) -> dict[str, float]:
@@ -103,7 +134,8 @@ class Match:
         Raises
         ------
         ValueError
-            If λ < δ: the compressed kernel already has a larger ridge built in.
+            If the match follows the data, so that the kernels differ by more than δI; or if λ < δ: the compressed
+            kernel already has a larger ridge built in.
 
         Examples
         --------
@@ -112,6 +144,11 @@ class Match:
         >>> round(found.ridge_for(0.1) + found.identity_shift, 12)
         0.1
         """
+        if self.fit is not None:
+            raise ValueError(
+                "a match made with objective='data' has another kernel than the original, not one shifted by δ: choose "
+                "its ridge on validation data, as fit_ridge does, or use objective='theory'."
+            )
         if not (np.isfinite(ridge) and ridge >= 0):
             raise ValueError(f"ridge must be a non-negative finite number, got {ridge!r}.")
         # a lossless match has δ = 0 up to rounding, of either sign
@@ -127,7 +164,10 @@ class Match:
 
     @cached_property
     def certificate(self) -> Certificate:
-        """How far from the best possible this match is; computed when first asked for (seconds)."""
+        """How far from the best possible this match is; computed when first asked for (seconds).
+
+        Of a match that follows the data: how far its τ̂_L² is from the least of a match of the coefficients.
+        """
         shares = Shares.of(self.original_coefficients.moments).layers
         target = JointTarget(shares, self.asked)
         return Certificate(
@@ -150,6 +190,13 @@ class Match:
             f"{self.identity_shift:.4g}, {self.relative_shift:.2%} of τ_L²"
             + (" (lossless)" if abs(self.relative_shift) < TOLERANCE else ""),
         ]
+        if self.fit is not None:
+            lines[1:] = [
+                f"follows {self.fit.samples} samples: distance from the original's kernel {self.fit.data:.4f}, "
+                f"theory's match {self.fit.theory:.4f}; coefficients were its start only (largest residual "
+                f"{max(self.residuals.values()):.2g})"
+            ]
+            return "\n".join(lines)
         return "\n".join([*lines, *(f"assumes: {text}" for text in self.assumptions)])
 
 
@@ -166,6 +213,8 @@ def match(
     alpha2: bool = True,
     method: Method | None = None,
     max_shift: float | None = None,
+    objective: Objective = "theory",
+    x: object = None,
 ) -> Match:
     """Staircases with which a network has the original's kernel coefficients, at the least identity shift.
 
@@ -181,6 +230,10 @@ def match(
     method : ``"joint"`` (all layers at once, the default), or ``"layerwise"`` (each layer reaches its original's own
         moments; the default for σ_T, whose definition it is).
     max_shift : the largest δ/τ_L² to accept; 0 asks for a lossless match.
+    objective : ``"theory"``, or ``"data"``: from theory's match and its neighbours on, thresholds and levels are moved
+        to where the compressed network's exact kernel predicts on ``x`` as the original's can (half a minute). For
+        data outside the theory's regime.
+    x : (n, p) samples for it, without labels; at most 1200 of them are used.
 
     Raises
     ------
@@ -207,6 +260,7 @@ def match(
     _check_target(target, original)
     counts = _levels_per_layer(levels, len(layers)) if bits is None else _from_bits(target, levels, bits)
     method = _method(method, counts)
+    samples = _samples(objective, x, method, max_shift)
     if method == "layerwise":
         staircases = solve_layerwise(layers, original, counts, alpha2=alpha2)
         names = NAMES if alpha2 else tuple(n for n in NAMES if not n.endswith("2"))
@@ -220,7 +274,39 @@ def match(
         staircases = _at_scales(functions, target, original)
         found = Match(layers, tuple(staircases), float(tau0), method, asked, original, coefficients(staircases, tau0))
     _check_match(found, max_shift)
-    return found
+    return found if samples is None else _follow(samples, found, target, layers)
+
+
+def _samples(objective: Objective, x: object, method: Method, max_shift: float | None) -> Array | None:
+    """The samples of the data objective; None for theory's."""
+    if objective not in get_args(Objective):
+        raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {objective!r}.")
+    if objective == "theory":
+        return None
+    if x is None:
+        raise ValueError("objective='data' needs x=, the samples to compare kernels on (labels are not used).")
+    if method != "joint" or max_shift is not None:
+        raise ValueError(
+            "objective='data' starts from a joint match and does not hold coefficients: leave out method= and "
+            "max_shift=."
+        )
+    return as_samples(x)
+
+
+def _follow(x: Array, found: Match, target: JointTarget, layers: tuple[Activation, ...]) -> Match:
+    """The data objective, from theory's match and from matches of more and less curvature."""
+    original = found.original_coefficients
+    sample = Sample.of(np.asarray(x), layers, original.tau[:-1].tolist(), SAMPLE_SIZE)
+    starts = [_units(found.activations, found.coefficients.tau)]
+    for factor in CURVATURES:
+        shares = target.shares * np.array([1.0, factor, 1.0])
+        functions = solve_joint(JointTarget(shares, target.asked, hold=False), found.level_counts)
+        starts += [] if functions is None else [functions]
+    distances = [distance(sample, functions)[0] for functions in starts]
+    reached, functions = refine(sample, starts[int(np.argmin(distances))], DATA_STEPS)
+    fit = DataFit(len(sample.gram), distances[0], reached)
+    staircases = _at_scales(functions, target, original)
+    return replace(found, activations=tuple(staircases), coefficients=coefficients(staircases, found.tau0), fit=fit)
 
 
 def _asked(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
