@@ -21,6 +21,7 @@ class DataConfig:
     spread: float = 3.0  # class covariances are (1 + spread * a / sqrt(p)) I
     folder: str | None = None  # where data sets are; the environment variable HNTK_DATA by default
     classes: list[int] | None = None  # labels to keep; all by default
+    normalize: str = "scale"  # scale, unit_norm or whiten
     n_train: int | None = None  # training samples; all by default
     n_test: int | None = None
 

@@ -51,6 +51,14 @@ def run(cfg: Config, record: Record) -> None:
     """Draw, fit and test every arm."""
     data = _load(cfg)
     layers = activations(cfg.net.activations)
+    with stage("does the theory apply?"):
+        report = hntk.check(data.x_train, data.y_train, layers)
+    CONSOLE.print(str(report), soft_wrap=True)
+    record.add_table(
+        "assumptions",
+        ["assumption", "value", "from", "to", "holds"],
+        [[f.name, f.value, f.low, f.limit, f.holds] for f in report.findings],
+    )
     with stage("matching: solving for the compressed activations"):
         arms = _arms(cfg, layers, data)
     outcomes: dict[str, list[Outcome]] = {arm.name: [] for arm in arms}
@@ -76,19 +84,12 @@ def _load(cfg: Config) -> hntk.Dataset:
             n_train=cfg.data.n_train,
             n_test=cfg.data.n_test,
             seed=cfg.seed,
+            normalize=cfg.data.normalize,  # type: ignore[arg-type]
         )
-    norms = np.sum(data.x_train.astype(np.float64) ** 2, axis=1)
-    spread = float(norms.std() / norms.mean())
     CONSOLE.print(
         f"  {len(data.x_train):,} training and {len(data.x_test):,} test samples, p = {data.x_train.shape[1]}, "
-        f"centred and scaled by one number"
+        f"normalised: {cfg.data.normalize}"
     )
-    if spread > 0.1:
-        CONSOLE.print(
-            f"  [yellow]note[/] squared norms vary by {spread:.0%} (standard deviation over mean); the theory assumes "
-            "that they concentrate, so its guarantees hold only roughly here",
-            soft_wrap=True,
-        )
     return data
 
 

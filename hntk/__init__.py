@@ -9,6 +9,7 @@ from hntk.activations import (
     register_activation,
     staircase,
 )
+from hntk.applicability import Applicability, Finding, check
 from hntk.coefficients import Coefficients, coefficients
 from hntk.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
 from hntk.compression import CompressedNetwork, compress
@@ -26,12 +27,14 @@ from hntk.weights import WeightLaw, WeightMatrix, weight_law
 __version__ = "0.1.0"
 __all__ = [
     "Activation",
+    "Applicability",
     "Certificate",
     "Coefficients",
     "CompressedNetwork",
     "DataFit",
     "Dataset",
     "EquivalentKernels",
+    "Finding",
     "KernelComparison",
     "Kernels",
     "Match",
@@ -49,6 +52,7 @@ __all__ = [
     "WeightMatrix",
     "activation",
     "activation_names",
+    "check",
     "coefficients",
     "compare_kernels",
     "compress",

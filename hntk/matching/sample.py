@@ -73,7 +73,8 @@ class Sample:
         part = np.random.default_rng(1).permutation(x[rows].astype(np.float64))
         with float64():
             gram = part @ part.T
-            kernel = np.asarray(_exact(jnp.asarray(gram), tuple(layers), tuple(tau)))
+            centres = tuple(layer.moments(scale).mean for layer, scale in zip(layers, tau, strict=True))
+            kernel = np.asarray(_exact(jnp.asarray(gram), tuple(layers), centres))
         return cls(gram / tau[0] ** 2, kernel)
 
     @cached_property
@@ -93,11 +94,11 @@ def _centred(kernel: np.ndarray) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnums=(1, 2))
-def _exact(gram: Array, layers: tuple[Activation, ...], tau: tuple[float, ...]) -> Array:
+def _exact(gram: Array, layers: tuple[Activation, ...], centres: tuple[float, ...]) -> Array:
     """The original's K_L from XXᵀ."""
     kernel = gram
-    for layer, scale in zip(layers, tau, strict=True):
-        centre, diagonal = layer.moments(scale).mean, jnp.diag(kernel)
+    for layer, centre in zip(layers, centres, strict=True):
+        diagonal = jnp.diag(kernel)
         outside = centred_map(layer, kernel, diagonal[:, None], diagonal[None, :], centre)
         inside = centred_map(layer, diagonal, diagonal, diagonal, centre)
         kernel = jnp.fill_diagonal(outside, inside, inplace=False)
