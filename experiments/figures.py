@@ -138,7 +138,7 @@ def accuracy_figure(
 
 def solver_figure(misses: Mapping[str, np.ndarray], seconds: Mapping[str, np.ndarray], found: float) -> Figure:
     """Share of problems solved to within a miss, and within a time, one line per solver."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2))
+    figure, axes = plt.subplots(1, 2, figsize=(10, 5.4))
     for i, name in enumerate(misses):
         style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)], "lw": 1.8}
         for a, values in ((axes[0], misses[name]), (axes[1], seconds[name])):
@@ -150,7 +150,8 @@ def solver_figure(misses: Mapping[str, np.ndarray], seconds: Mapping[str, np.nda
     axes[0].annotate("required", (found, 0.03), xytext=(4, 0), textcoords="offset points", fontsize=9)
     axes[0].set(xscale="log", xlim=(1e-17, 10), xlabel="largest relative miss of α", ylabel="share of problems")
     axes[1].set(xscale="log", xlabel="seconds per problem", ylabel="share of problems")
-    axes[0].legend(loc="center left")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncol=2)
     figure.suptitle("Random feasible matching problems: solved to within a miss, and within a time", fontsize=10)
     return figure
 
@@ -177,9 +178,10 @@ def levels_figure(rows: Sequence[Sequence], methods: Sequence[str], caption: str
             [row[1] for row in bound], LOSSLESS / 2, [max(row[4], LOSSLESS / 2) for row in bound],
             color=COLOURS[4], alpha=0.25, lw=0, label="impossible (bound)",
         )  # fmt: skip
-        axes[0, column].set(yscale="log", title=original, ylim=(LOSSLESS / 2, None))
+        axes[0, column].set(yscale="log", title=original)
         axes[1, column].set(yscale="log", xlabel="levels")
         axes[1, column].set_xticks(sorted({row[1] for row in rows}))
+    axes[0, 0].set_ylim(LOSSLESS / 2, 1.5 * max(row[3] for row in rows if row[3] is not None) + LOSSLESS)
     axes[0, 0].set_ylabel("δ/τ² (bottom: lossless)")
     axes[1, 0].set_ylabel("relative kernel error")
     handles, labels = axes[0, 0].get_legend_handles_labels()

@@ -1,5 +1,6 @@
 """hntk: high-dimensional neural tangent kernels, and ternary networks with the same spectrum."""
 
+from hntk.account import LossAccount
 from hntk.activations import (
     Activation,
     Moments,
@@ -19,6 +20,7 @@ from hntk.kernels import Kernels, empirical_kernels, exact_kernels
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.network import Network, dense, draw_network
+from hntk.planning import Design, plan
 from hntk.population import Population, estimate_population
 from hntk.ridge import RidgeClassifier, fit_ridge
 from hntk.storage import Storage, storage
@@ -33,10 +35,12 @@ __all__ = [
     "CompressedNetwork",
     "DataFit",
     "Dataset",
+    "Design",
     "EquivalentKernels",
     "Finding",
     "KernelComparison",
     "Kernels",
+    "LossAccount",
     "Match",
     "MatchError",
     "Mixture",
@@ -67,6 +71,7 @@ __all__ = [
     "load_dataset",
     "match",
     "operator_norm",
+    "plan",
     "reference_mixture",
     "register_activation",
     "share_bound",

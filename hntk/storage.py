@@ -7,11 +7,13 @@ centring constants and the readout (float32) are counted. A random network's see
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log2
 
-from hntk.activations import Staircase
+from hntk.activations import Activation, Staircase
 from hntk.network import Network
+from hntk.weights import WeightLaw
 
 FLOAT_BITS = 32
 
@@ -50,16 +52,23 @@ def storage(network: Network, classes: int) -> Storage:
     >>> hntk.storage(net, classes=2).hidden
     2000
     """
-    law, count = network.law, network.hidden_weights
+    return storage_of(network.activations, network.widths, network.inputs, network.law, classes)
+
+
+def storage_of(
+    activations: Sequence[Activation], widths: Sequence[int], inputs: int, law: WeightLaw, classes: int
+) -> Storage:
+    """The same for a network that is not drawn."""
     ternary = law.name == "ternary"
+    count = sum(int(d) * int(before) for d, before in zip(widths, (inputs, *widths[:-1]), strict=True))
     bits = {"ternary": 2, "bernoulli": 1}.get(law.name, FLOAT_BITS)
-    numbers = sum(1 + _table_size(a) for a in network.activations)
+    numbers = sum(1 + _table_size(a) for a in activations)
     return Storage(
         hidden=ceil(count * bits / 8),
         hidden_base3=ceil(count / 5) if ternary else None,
         hidden_entropy=ceil(count * ternary_entropy(law.sparsity) / 8) if ternary else None,
         activations=numbers * FLOAT_BITS // 8,
-        readout=(network.widths[-1] + 1) * classes * FLOAT_BITS // 8,
+        readout=(int(widths[-1]) + 1) * classes * FLOAT_BITS // 8,
     )
 
 
