@@ -91,7 +91,7 @@ def convergence_figure(
     caption: str,
 ) -> Figure:
     """Errors against n, log-log, one panel per kernel; each curve is (n, errors of shape (len(n), draws), rate)."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4.4), squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 5.2), squeeze=False)
     for a, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for i, (name, (n, errors, rate)) in enumerate(curves.items()):
             a.plot(
@@ -110,7 +110,7 @@ def convergence_figure(
         )
         a.set_xticks(sizes, [str(v) for v in sizes])
         a.minorticks_off()
-        a.legend(loc="best")
+        a.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
     figure.suptitle(caption, fontsize=10)
     return figure
 
