@@ -34,6 +34,8 @@ MOST_ROWS = 1000
 class LossAccount:
     """Predicted distance of a drawn network's kernel from the original's, in units of the latter's operator norm.
 
+    An upper estimate: on mixtures no draw of 20 lay above it, and it was at most 2.2 times their mean.
+
     Attributes
     ----------
     shift, finite_size, finite_width, sparsity : the parts of the module's docstring.

@@ -144,12 +144,15 @@ def test_mnist_ranks_the_networks(tmp_path: Path, digits: Path) -> None:
     out = tmp_path / "out"
     printed = done("+exp=mnist", "+debug=tiny", "wandb=disabled", f"hydra.run.dir={out}", data=digits)
     table = rows(out / "accuracy.csv")
-    assert len(table) == 8
+    # dense, ternary, σ_T, and 2, 3, 4, 5, 8 levels by theory and by data
+    assert len(table) == 13
     accuracy = [float(row["test accuracy"]) for row in table]
     assert accuracy[0] > 0.9
     assert accuracy[-1] > 0.9
     assert float(table[1]["dense/bytes"]) > 10
     assert "8 levels" in printed
+    assert "VIOLATED" in printed
+    assert "fitted to the data" in printed
 
 
 def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
