@@ -18,8 +18,8 @@ from hntk.matching.partition import Partition, UnitStaircase, hermite_functions
 from hntk.matching.program import Point, Residuals
 
 ORDER = 40
-# Gauss-Legendre on [-1, 1]: every correlation counts alike
 FINE = np.linspace(-8.0, 8.0, 4001)
+# Gauss-Legendre on [-1, 1]: every correlation counts alike
 CORRELATIONS, WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
