@@ -34,6 +34,7 @@ POOL = (
 FOUND = 1e-9
 CLOSE = 1e-3
 VOID = 1e-6
+SAME = "hntk, those the baseline gets"
 BASELINES = {"least squares": False, "least squares, scaled": True}
 
 
@@ -92,7 +93,7 @@ def run(cfg: Config, record: Record) -> None:
     feasible = [p for p in problems if p.kind != "impossible"][: settings.baseline_problems]
     counts = sorted(settings.restarts)
     if feasible:
-        kinds["hntk, those the baseline gets"] = [pair for pair in kinds["hntk"] if pair[0] in feasible]
+        kinds[SAME] = [pair for pair in kinds["hntk"] if pair[0] in feasible]
     for method, scaled in BASELINES.items() if feasible else ():
         tried = []
         with progress(f"{method}, {counts[-1]} restarts", len(feasible)) as advance:
@@ -287,7 +288,7 @@ def _report(record: Record, kinds: dict[str, list[tuple[Problem, Outcome]]]) -> 
     failed = [d for d in details if d[0] == "hntk" and ((d[1] == "impossible") != d[7] or (not d[7] and d[5] > FOUND))]
     for row in failed[:10]:
         CONSOLE.print(f"  [yellow]missed[/] {row[1:]}", soft_wrap=True)
-    shown = {n: [o for p, o in pairs if p.kind != "impossible"] for n, pairs in kinds.items() if "those" not in n}
+    shown = {n: [o for p, o in pairs if p.kind != "impossible"] for n, pairs in kinds.items() if n != SAME}
     misses = {name: np.array([o.miss for o in found]) for name, found in shown.items()}
     seconds = {name: np.array([o.seconds for o in found]) for name, found in shown.items()}
     record.add_figure("solver", figures.solver_figure(misses, seconds, FOUND))

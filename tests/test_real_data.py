@@ -93,8 +93,7 @@ def test_whitening_brings_kernel_and_equivalent_together(skewed: tuple) -> None:
 
 def sample_and_match(levels: int = 3) -> tuple[Sample, list]:
     x, _ = correlated(200)
-    original = hntk.coefficients(RELU, 1.0)
-    sample = Sample.of(x, RELU, original.tau[:-1].tolist(), 120)
+    sample = Sample.of(x, RELU, 1.0, 120)
     found = hntk.match(RELU, 1.0, levels, alpha2=False)
     return sample, _units(found.activations, found.coefficients.tau)
 

@@ -14,7 +14,7 @@ serve up to $\rho \to \pm1$, where closed forms take over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -34,6 +34,7 @@ from hntk.activations.mehler import (
 )
 
 SERIES_ORDER = 320
+PADDING = 8
 PANEL = 1.5
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
@@ -122,6 +123,12 @@ class Jumps(NamedTuple):
         levels = self.first + jnp.concatenate([jnp.zeros(1, self.jumps.dtype), jnp.cumsum(self.jumps)])
         squares = (levels.reshape((-1,) + (1,) * var.ndim) - mean) ** 2
         return squares[0] + jnp.sum((squares[1:] - squares[:-1]) * norm.sf(self._scaled(var)), axis=0)
+
+
+def of_one_size(steps: Sequence[Jumps]) -> list[Jumps]:
+    """The same functions, padded so that networks of about as many levels share a compiled program."""
+    most = max((step.jumps.shape[0] for step in steps), default=0)
+    return [step.padded(-(-most // PADDING) * PADDING) for step in steps]
 
 
 def _comonotone(u: Array, w: Array, rho: Array) -> Array:

@@ -19,12 +19,10 @@ from jaxtyping import Float
 
 from hntk.activations import Activation, Staircase
 from hntk.activations.base import centred_map
-from hntk.activations.jumps import Jumps
+from hntk.activations.jumps import Jumps, of_one_size
 from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.precision import warn_if_float32
-
-PADDING = 8
 
 
 class Kernels(NamedTuple):
@@ -95,12 +93,9 @@ def exact_kernels(
 
 def _split(layers: tuple[Activation, ...]) -> tuple[tuple[Activation | None, ...], list[Jumps | None]]:
     """What is compiled, with None in the place of staircases, and the staircases, which are data to it."""
-    steps = [layer.step_function if isinstance(layer, Staircase) else None for layer in layers]
-    most = max((step.jumps.size for step in steps if step is not None), default=0)
-    # padded so that networks of about as many levels share a program
-    size = -(-most // PADDING) * PADDING
-    kinds = tuple(layer if step is None else None for layer, step in zip(layers, steps, strict=True))
-    return kinds, [None if step is None else step.padded(size) for step in steps]
+    steps = iter(of_one_size([layer.step_function for layer in layers if isinstance(layer, Staircase)]))
+    kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in layers)
+    return kinds, [next(steps) if kind is None else None for kind in kinds]
 
 
 @functools.lru_cache(maxsize=32)

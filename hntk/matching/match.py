@@ -296,7 +296,7 @@ def _samples(objective: Objective, x: object, method: Method, max_shift: float |
 def _follow(x: Array, found: Match, target: JointTarget, layers: tuple[Activation, ...]) -> Match:
     """The data objective, from theory's match and from matches of more and less curvature."""
     original = found.original_coefficients
-    sample = Sample.of(np.asarray(x), layers, original.tau[:-1].tolist(), SAMPLE_SIZE)
+    sample = Sample.of(np.asarray(x), layers, found.tau0, SAMPLE_SIZE)
     starts = [_units(found.activations, found.coefficients.tau)]
     for factor in CURVATURES:
         shares = target.shares * np.array([1.0, factor, 1.0])

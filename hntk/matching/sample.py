@@ -26,9 +26,9 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from hntk.activations import Activation
-from hntk.activations.base import centred_map
-from hntk.activations.jumps import Jumps
+from hntk.activations.jumps import Jumps, of_one_size
 from hntk.activations.mehler import horner
+from hntk.kernels import exact_kernels
 from hntk.matching.partition import Partition, UnitStaircase
 from hntk.precision import float64
 
@@ -37,7 +37,6 @@ ORDER = 32
 # fewer say too little of a kernel's leading functions
 FEWEST = 40
 LEAST_GAP = 1e-3
-PADDING = 8
 RIDGES = np.log(np.logspace(-3, 1, 17))
 UNUSABLE = 1e3
 
@@ -56,8 +55,8 @@ class Sample:
     original: Float[np.ndarray, "n n"]
 
     @classmethod
-    def of(cls, x: Float[np.ndarray, "n p"], layers: Sequence[Activation], tau: Sequence[float], size: int) -> Sample:
-        """A random part of the data, the same for the same data; ``tau`` are the original's scales τ_0 … τ_{L−1}.
+    def of(cls, x: Float[np.ndarray, "n p"], layers: Sequence[Activation], tau0: float, size: int) -> Sample:
+        """A random part of the data, the same for the same data.
 
         Raises
         ------
@@ -72,10 +71,8 @@ class Sample:
         rows = np.sort(np.random.default_rng(0).choice(len(x), size, replace=False))
         part = np.random.default_rng(1).permutation(x[rows].astype(np.float64))
         with float64():
-            gram = part @ part.T
-            centres = tuple(layer.moments(scale).mean for layer, scale in zip(layers, tau, strict=True))
-            kernel = np.asarray(_exact(jnp.asarray(gram), tuple(layers), centres))
-        return cls(gram / tau[0] ** 2, kernel)
+            kernel = np.asarray(exact_kernels(part, layers, tau0=tau0).ck)
+        return cls(part @ part.T / tau0**2, kernel)
 
     @cached_property
     def leading(self) -> Float[np.ndarray, "n n"]:
@@ -91,18 +88,6 @@ class Sample:
 def _centred(kernel: np.ndarray) -> np.ndarray:
     mean = kernel.mean(axis=0)
     return kernel - mean[None] - mean[:, None] + mean.mean()
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _exact(gram: Array, layers: tuple[Activation, ...], centres: tuple[float, ...]) -> Array:
-    """The original's K_L from XXᵀ."""
-    kernel = gram
-    for layer, centre in zip(layers, centres, strict=True):
-        diagonal = jnp.diag(kernel)
-        outside = centred_map(layer, kernel, diagonal[:, None], diagonal[None, :], centre)
-        inside = centred_map(layer, diagonal, diagonal, diagonal, centre)
-        kernel = jnp.fill_diagonal(outside, inside, inplace=False)
-    return kernel
 
 
 def distance(sample: Sample, functions: Sequence[UnitStaircase]) -> tuple[float, float]:
@@ -168,12 +153,10 @@ def _ordered(forms: Sequence[Partition], z: np.ndarray) -> bool:
 
 def _steps(forms: Sequence[Partition], z: np.ndarray) -> list[Jumps]:
     """The layers as arrays of one size, so that all networks of a depth share a compilation."""
-    size = -(-max(form.thresholds for form in forms) // PADDING) * PADDING
     functions = [form.function(part) for form, part in zip(forms, _parts(forms, z), strict=True)]
-    return [
-        Jumps(jnp.asarray(f.levels[0]), jnp.asarray(f.thresholds), jnp.asarray(np.diff(f.levels))).padded(size)
-        for f in functions
-    ]
+    return of_one_size(
+        [Jumps(jnp.asarray(f.levels[0]), jnp.asarray(f.thresholds), jnp.asarray(np.diff(f.levels))) for f in functions]
+    )
 
 
 def _by_unknowns(form: Partition, gradient: Jumps) -> np.ndarray:
