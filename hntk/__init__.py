@@ -11,11 +11,14 @@ from hntk.activations import (
     staircase,
 )
 from hntk.applicability import Applicability, Finding, check
+from hntk.arithmetic import Arithmetic, arithmetic
+from hntk.classifier import Classifier, Normalization
 from hntk.coefficients import Coefficients, coefficients
 from hntk.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
 from hntk.compression import CompressedNetwork, compress
 from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
+from hntk.file import FileError, load, save
 from hntk.kernels import Kernels, empirical_kernels, exact_kernels
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
@@ -23,20 +26,25 @@ from hntk.network import Network, dense, draw_network
 from hntk.planning import Design, plan
 from hntk.population import Population, estimate_population
 from hntk.ridge import RidgeClassifier, fit_ridge
+from hntk.softmax import SoftmaxClassifier, fit_softmax
 from hntk.storage import Storage, storage
+from hntk.training import Schedule, TrainingError
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
 
 __version__ = "0.1.0"
 __all__ = [
     "Activation",
     "Applicability",
+    "Arithmetic",
     "Certificate",
+    "Classifier",
     "Coefficients",
     "CompressedNetwork",
     "DataFit",
     "Dataset",
     "Design",
     "EquivalentKernels",
+    "FileError",
     "Finding",
     "KernelComparison",
     "Kernels",
@@ -46,16 +54,21 @@ __all__ = [
     "Mixture",
     "Moments",
     "Network",
+    "Normalization",
     "Population",
     "RidgeClassifier",
+    "Schedule",
+    "SoftmaxClassifier",
     "Spectrum",
     "Staircase",
     "Storage",
     "StructuredKernel",
+    "TrainingError",
     "WeightLaw",
     "WeightMatrix",
     "activation",
     "activation_names",
+    "arithmetic",
     "check",
     "coefficients",
     "compare_kernels",
@@ -67,13 +80,16 @@ __all__ = [
     "estimate_population",
     "exact_kernels",
     "fit_ridge",
+    "fit_softmax",
     "gaussian_mixture",
+    "load",
     "load_dataset",
     "match",
     "operator_norm",
     "plan",
     "reference_mixture",
     "register_activation",
+    "save",
     "share_bound",
     "spectrum",
     "staircase",

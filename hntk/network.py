@@ -32,15 +32,15 @@ class Network:
     weights : L matrices, (d_l, d_{l-1}) each, d_0 = p.
     activations : L activations.
     centres : L constants m_l subtracted from the activations.
-    readout : (d_L,) Gaussian readout w at initialisation, which only the NTK sees.
-    law : the law the weights were drawn from.
+    readout : (d_L,) Gaussian readout w at initialisation, which only the NTK sees; None where it is not kept.
+    law : the law the weights were drawn from; None for weights that were trained.
     """
 
     weights: tuple[WeightMatrix, ...]
     activations: tuple[Activation, ...]
     centres: tuple[float, ...]
-    readout: Float[Array, " width"]
-    law: WeightLaw
+    readout: Float[Array, " width"] | None
+    law: WeightLaw | None
 
     @property
     def widths(self) -> tuple[int, ...]:

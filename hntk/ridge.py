@@ -7,7 +7,7 @@ kernel. A compressed network whose kernel carries an identity shift δ needs the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,54 +15,29 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk.checks import as_labels
-from hntk.network import Network
+from hntk.classifier import Classifier
+from hntk.network import BATCH, Network
 
 GRID = np.logspace(-6, 2, 33)
 
 
 @dataclass(frozen=True)
-class RidgeClassifier:
+class RidgeClassifier(Classifier):
     """A network with a readout fitted by ridge regression.
 
     Attributes
     ----------
-    network : gives the features.
-    classes : (K,) labels in the order of the scores.
-    weights : (d, K) readout.
-    offset : (K,) scores at feature 0.
     ridge : λ that was used.
     validation : (λ, validation accuracy) pairs tried when the ridge was chosen; empty when it was given.
     """
 
-    network: Network
-    classes: np.ndarray
-    weights: Float[np.ndarray, "d K"]
-    offset: Float[np.ndarray, " K"]
     ridge: float
     validation: tuple[tuple[float, float], ...] = ()
 
-    def scores(self, x: object) -> Float[np.ndarray, "n K"]:
-        """One score per class, in the order of ``classes``; the largest wins.
-
-        Raises
-        ------
-        ValueError
-            If x does not fit the network.
-        """
-        readout = self.weights.astype(np.float32)
-        return np.concatenate([np.asarray(f) @ readout for f in self.network.feature_batches(x)]) + self.offset
-
-    def predict(self, x: object) -> np.ndarray:
-        """Predicted labels, (n,)."""
-        return self.classes[np.argmax(self.scores(x), axis=1)]
-
-    def accuracy(self, x: object, labels: object) -> float:
-        """Share of samples whose label is predicted."""
-        predicted = self.predict(x)
-        given = np.asarray(labels)
-        if given.shape != predicted.shape:
-            raise ValueError(f"labels must have shape {predicted.shape}, one per row of x; got {given.shape}.")
-        return float(np.mean(predicted == given))
+    @property
+    def validation_accuracy(self) -> float | None:
+        """At the ridge that was chosen; None when it was given."""
+        return dict(self.validation).get(self.ridge)
 
 
 @dataclass(frozen=True)
@@ -91,6 +66,7 @@ def fit_ridge(
     labels: object,
     ridge: float | None = None,
     *,
+    features: object = None,
     validation_share: float = 0.1,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -104,6 +80,8 @@ def fit_ridge(
     labels : (n,) labels of any kind.
     ridge : λ > 0; None chooses it from ``GRID`` times the mean eigenvalue of FFᵀ, by accuracy on a validation part
         of the training data, and refits on all of it.
+    features : (n, d) features of x, where they are at hand; by default they are computed a batch at a time and not
+        kept.
     validation_share : size of that part.
     seed : of its choice.
     progress : called with the number of samples whose features are done, after each batch.
@@ -111,7 +89,7 @@ def fit_ridge(
     Raises
     ------
     ValueError
-        If x or the labels do not fit, only one class occurs, or the ridge is not positive.
+        If x, the labels or the features do not fit, only one class occurs, or the ridge is not positive.
 
     Examples
     --------
@@ -123,25 +101,48 @@ def fit_ridge(
     """
     samples = network.check_inputs(x)
     classes, index = as_labels(labels, samples.shape[0])
+    given = None if features is None else check_features(features, network, samples.shape[0])
+
+    def batches(rows: np.ndarray) -> Iterator[Array | np.ndarray]:
+        if given is None:
+            return network.feature_batches(samples[rows])
+        return (given[rows[start : start + BATCH]] for start in range(0, rows.size, BATCH))
+
     if ridge is not None:
         if not (np.isfinite(ridge) and ridge > 0):
             raise ValueError(f"ridge must be a positive finite number, or None to have it chosen; got {ridge!r}.")
-        whole = _accumulate(network, samples, index, classes.size, progress)
+        whole = _accumulate(batches(np.arange(index.size)), index, classes.size, progress)
         return _finish(network, classes, whole, ridge)
-    held = _held_out(index, validation_share, seed)
+    held = held_out(index, validation_share, seed)
     kept = np.flatnonzero(~held)
-    fitted = _accumulate(network, samples[kept], index[kept], classes.size, progress)
-    features = np.asarray(network.features(samples[held]))
-    tried = _validate(fitted, features, index[held])
+    fitted = _accumulate(batches(kept), index[kept], classes.size, progress)
+    validation = np.concatenate([np.asarray(batch) for batch in batches(np.flatnonzero(held))])
+    tried = _validate(fitted, validation, index[held])
     if progress is not None:
         progress(int(held.sum()))
-    whole = fitted.plus(_statistics(features, index[held], classes.size))
+    whole = fitted.plus(_statistics(validation, index[held], classes.size))
     # of equally good ridges the largest: it is the more stable
     best = max(tried, key=lambda pair: (pair[1], pair[0]))[0]
     return _finish(network, classes, whole, best, tuple(tried))
 
 
-def _held_out(index: Int[np.ndarray, " n"], share: float, seed: int) -> np.ndarray:
+def check_features(features: object, network: Network, n: int) -> Float[np.ndarray, "n d"]:
+    """Features that are the network's, by their shape.
+
+    Raises
+    ------
+    ValueError
+        If they are not (n, d_L).
+    """
+    given = np.asarray(features)
+    if given.shape != (n, network.widths[-1]):
+        raise ValueError(
+            f"features must have shape {(n, network.widths[-1])}, as network.features(x) gives; got {given.shape}."
+        )
+    return given
+
+
+def held_out(index: Int[np.ndarray, " n"], share: float, seed: int) -> np.ndarray:
     """A random part of every class for validation; every class stays in both parts."""
     if not 0 < share < 1:
         raise ValueError(f"validation_share must lie strictly between 0 and 1, got {share!r}.")
@@ -158,10 +159,10 @@ def _held_out(index: Int[np.ndarray, " n"], share: float, seed: int) -> np.ndarr
 
 
 def _accumulate(
-    network: Network, x: Array, index: np.ndarray, classes: int, progress: Callable[[int], None] | None
+    batches: Iterator[Array | np.ndarray], index: np.ndarray, classes: int, progress: Callable[[int], None] | None
 ) -> _Normal:
     total, start = None, 0
-    for batch in network.feature_batches(x):
+    for batch in batches:
         part = _statistics(np.asarray(batch), index[start : start + batch.shape[0]], classes)
         total = part if total is None else total.plus(part)
         start += batch.shape[0]

@@ -1,18 +1,27 @@
 r"""Laws of the weights: i.i.d., mean 0, variance 1, finite fourth moment.
 
 The kernels' limits depend on nothing else of the law; at finite width the fourth moment sets how fast they are
-reached. Ternary weights are $\{0, \pm1\}/\sqrt{1-\varepsilon}$ with $P(0) = \varepsilon$.
+reached. Ternary weights are $\{0, \pm1\}/\sqrt{1-\varepsilon}$ with $P(0) = \varepsilon$. Sparse laws keep a share
+$1-\varepsilon$ of a Gaussian matrix, at random or the largest, $|w| > t = \Phi^{-1}(1 - \tfrac{1-\varepsilon}{2})$,
+whose moments are $E[w^2; |w| > t] = 1 - \varepsilon + 2t\varphi(t)$ and $E[w^4; |w| > t] = 3(1-\varepsilon) +
+2(t^3 + 3t)\varphi(t)$.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, pi, sqrt
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+from scipy.special import ndtri
+
+Kind = Literal["float32", "int8", "ternary", "sign"]
+STEP = 4 / 127
+KEEPS_ZEROS = ("ternary", "sparse_gaussian", "pruned_gaussian")
 
 
 @dataclass(frozen=True)
@@ -21,12 +30,15 @@ class WeightMatrix:
 
     Attributes
     ----------
-    values : (outputs, inputs); float32, or int8 for laws with values in {0, ±1}.
+    values : (outputs, inputs); float32, or int8 for whole numbers.
     scale : the factor that makes the variance 1.
+    kind : what the values are: any (``"float32"``), whole numbers from −127 to 127 (``"int8"``), {0, ±1}
+        (``"ternary"``) or ±1 (``"sign"``).
     """
 
     values: Array
     scale: float = 1.0
+    kind: Kind = "float32"
 
     def dense(self, dtype: jnp.dtype = jnp.float32) -> Float[Array, "outputs inputs"]:
         """The matrix of variance 1."""
@@ -44,8 +56,10 @@ class WeightLaw:
 
     Attributes
     ----------
-    name : ``"gaussian"``, ``"ternary"``, ``"student_t"`` or ``"bernoulli"`` (±1).
-    sparsity : ε = P(0) of the ternary law, in [0, 1).
+    name : ``"gaussian"``, ``"ternary"``, ``"student_t"``, ``"bernoulli"`` (±1), ``"int8_gaussian"`` (rounded to 8
+        bits), ``"sparse_gaussian"`` (a random share set to 0) or ``"pruned_gaussian"`` (the smallest set to 0). With
+        the same key the last three are made of the same matrix as ``"gaussian"``.
+    sparsity : ε = P(0) of the ternary and the sparse laws, in [0, 1).
     degrees : degrees of freedom of Student's t, above 4 so that the fourth moment is finite.
     """
 
@@ -56,7 +70,7 @@ class WeightLaw:
     def __post_init__(self) -> None:
         if self.name not in _DRAW:
             raise ValueError(f"unknown weight law {self.name!r}; known are {', '.join(sorted(_DRAW))}.")
-        if self.name == "ternary" and not 0.0 <= self.sparsity < 1.0:
+        if self.name in KEEPS_ZEROS and not 0.0 <= self.sparsity < 1.0:
             raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {self.sparsity!r}.")
         if self.name == "student_t" and not self.degrees > 4.0:
             raise ValueError(
@@ -67,13 +81,28 @@ class WeightLaw:
     @property
     def fourth_moment(self) -> float:
         """E[W⁴] at E[W²] = 1: it sets the error at finite width."""
-        nu = self.degrees
+        nu, kept = self.degrees, 1.0 - self.sparsity
+        second, fourth = _tail_moments(self.sparsity)
         return {
             "gaussian": 3.0,
+            "int8_gaussian": 3.0,
+            "sparse_gaussian": 3.0 / kept,
+            "pruned_gaussian": fourth / second**2,
             "bernoulli": 1.0,
-            "ternary": 1.0 / (1.0 - self.sparsity),
+            "ternary": 1.0 / kept,
             "student_t": 3.0 * (nu - 2.0) / (nu - 4.0),
         }[self.name]
+
+    @property
+    def zeros(self) -> float:
+        """Share of weights that are 0."""
+        return self.sparsity if self.name in KEEPS_ZEROS else 0.0
+
+    @property
+    def kind(self) -> Kind:
+        """What the values are."""
+        kinds: dict[str, Kind] = {"ternary": "ternary", "bernoulli": "sign", "int8_gaussian": "int8"}
+        return kinds.get(self.name, "float32")
 
     def draw(self, key: Array, shape: tuple[int, int]) -> WeightMatrix:
         """An i.i.d. matrix of the given (outputs, inputs)."""
@@ -84,22 +113,59 @@ def _gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatri
     return WeightMatrix(jax.random.normal(key, shape, dtype=jnp.float32))
 
 
+def _sparse_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
+    kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1.0 - law.sparsity, shape)
+    return WeightMatrix(jnp.where(kept, _gaussian(law, key, shape).values, 0.0), 1 / sqrt(1 - law.sparsity))
+
+
+def _pruned_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
+    values = _gaussian(law, key, shape).values
+    return WeightMatrix(
+        jnp.where(jnp.abs(values) > _threshold(law.sparsity), values, 0.0), 1 / sqrt(_tail_moments(law.sparsity)[0])
+    )
+
+
+def _threshold(sparsity: float) -> float:
+    return -float(ndtri((1.0 - sparsity) / 2))
+
+
+def _tail_moments(sparsity: float) -> tuple[float, float]:
+    """E[w²] and E[w⁴] of the Gaussian with its smallest set to 0."""
+    t, kept = _threshold(sparsity), 1.0 - sparsity
+    density = exp(-(t**2) / 2) / sqrt(2 * pi)
+    return kept + 2 * t * density, 3 * kept + 2 * (t**3 + 3 * t) * density
+
+
+def _int8_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
+    rounded = jnp.clip(jnp.round(_gaussian(law, key, shape).values / STEP), -127, 127)
+    # rounding adds a variance of STEP²/12
+    return WeightMatrix(rounded.astype(jnp.int8), STEP / sqrt(1 + STEP**2 / 12), "int8")
+
+
 def _student_t(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
     return WeightMatrix(jax.random.t(key, law.degrees, shape, dtype=jnp.float32), sqrt(1 - 2 / law.degrees))
 
 
 def _bernoulli(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    return WeightMatrix(jax.random.rademacher(key, shape, dtype=jnp.int8))
+    return WeightMatrix(jax.random.rademacher(key, shape, dtype=jnp.int8), kind="sign")
 
 
 def _ternary(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
     sign, mask = jax.random.split(key)
     kept = jax.random.bernoulli(mask, 1.0 - law.sparsity, shape)
     values = jax.random.rademacher(sign, shape, dtype=jnp.int8) * kept.astype(jnp.int8)
-    return WeightMatrix(values, 1 / sqrt(1 - law.sparsity))
+    return WeightMatrix(values, 1 / sqrt(1 - law.sparsity), "ternary")
 
 
-_DRAW = {"gaussian": _gaussian, "student_t": _student_t, "bernoulli": _bernoulli, "ternary": _ternary}
+_DRAW = {
+    "gaussian": _gaussian,
+    "int8_gaussian": _int8_gaussian,
+    "sparse_gaussian": _sparse_gaussian,
+    "pruned_gaussian": _pruned_gaussian,
+    "student_t": _student_t,
+    "bernoulli": _bernoulli,
+    "ternary": _ternary,
+}
 
 
 def weight_law(law: str | WeightLaw, **parameters: float) -> WeightLaw:

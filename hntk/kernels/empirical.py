@@ -36,9 +36,14 @@ def empirical_kernels(network: Network, x: object) -> Kernels:
     Raises
     ------
     ValueError
-        If x does not fit the network.
+        If x does not fit the network, or its readout at initialisation was not kept.
     """
     samples = network.check_inputs(x)
+    if network.readout is None:
+        raise ValueError(
+            "the NTK needs the readout at initialisation, which this network does not carry: use the network as drawn, "
+            "or dataclasses.replace(network, readout=...) with d_L standard Gaussian numbers."
+        )
     forward, slopes = _forward_features(network, samples)
     ck = forward[-1] @ forward[-1].T
     ntk = ck

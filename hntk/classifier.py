@@ -1,0 +1,84 @@
+"""A network with a linear readout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from hntk.network import Network
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What raw samples go through before the network: (raw − centre)/scale.
+
+    Attributes
+    ----------
+    centre : (p,) what is subtracted.
+    scale : what is then divided by.
+    """
+
+    centre: Float32[np.ndarray, " p"]
+    scale: float
+
+    def __call__(self, raw: object) -> Float32[np.ndarray, "n p"]:
+        """Samples as the network takes them."""
+        return ((np.asarray(raw) - self.centre) / self.scale).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network with a readout: scores = features · weights + offset, and the largest wins.
+
+    Attributes
+    ----------
+    network : gives the features.
+    classes : (K,) labels in the order of the scores.
+    weights : (d, K) readout.
+    offset : (K,) scores at feature 0.
+    normalization : what raw samples go through first, where it is known; x below is normalised already.
+    """
+
+    network: Network
+    classes: np.ndarray
+    weights: Float[np.ndarray, "d K"]
+    offset: Float[np.ndarray, " K"]
+    normalization: Normalization | None = field(default=None, kw_only=True)
+
+    def scores(self, x: object) -> Float[np.ndarray, "n K"]:
+        """One score per class, in the order of ``classes``; the largest wins.
+
+        Raises
+        ------
+        ValueError
+            If x does not fit the network.
+        """
+        return np.concatenate([self.scores_of(batch) for batch in self.network.feature_batches(x)])
+
+    def scores_of(self, features: object) -> Float[np.ndarray, "n K"]:
+        """The same from (n, d) features of the network."""
+        return np.asarray(features) @ self.weights.astype(np.float32) + self.offset
+
+    def predict(self, x: object) -> np.ndarray:
+        """Predicted labels, (n,)."""
+        return self.classes[np.argmax(self.scores(x), axis=1)]
+
+    def accuracy(self, x: object, labels: object) -> float:
+        """Share of samples whose label is predicted.
+
+        Raises
+        ------
+        ValueError
+            If x does not fit the network, or there is not one label per row of it.
+        """
+        return share_right(self.predict(x), labels)
+
+
+def share_right(predicted: np.ndarray, labels: object) -> float:
+    """Share of predictions that equal the labels."""
+    given = np.asarray(labels)
+    if given.shape != predicted.shape:
+        raise ValueError(f"labels must have shape {predicted.shape}, one per row of x; got {given.shape}.")
+    return float(np.mean(predicted == given))

@@ -1,0 +1,194 @@
+r"""Weight matrices as bytes: the encodings in which a network is stored and can be used in place.
+
+| encoding | what is stored | bits a weight, ε zeros |
+|---|---|---|
+| float32, int8, signs | every value; a sign takes one bit | 32, 8, 1 |
+| bits2 | two bits each, 0 → 0, +1 → 1, −1 → 3, the lowest bits of a byte first | 2 |
+| base3 | five trits a byte, $\sum_i (w_i + 1) 3^i$ | 1.6 |
+| mask+… | a bit that says whether the weight is 0, and the others' values | $1 + (1-\varepsilon)v$ |
+| gaps+… | a byte for the zeros before each other weight (255: go on), and values | $\approx (1-\varepsilon)(8 + v)$ |
+
+The values of the last two are signs (v = 1) or float32 (v = 32). Of a ternary matrix, mask+signs takes the entropy at
+ε = ½, and without zeros signs alone do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+
+from hntk.weights import Kind, WeightMatrix
+
+ESCAPE = 255
+POWERS = 3 ** np.arange(5, dtype=np.uint8)
+ENCODINGS: dict[Kind, tuple[str, ...]] = {
+    "float32": ("float32", "mask+float32", "gaps+float32"),
+    "int8": ("int8",),
+    "ternary": ("bits2", "base3", "mask+signs", "gaps+signs", "signs"),
+    "sign": ("signs",),
+}
+VALUE_BITS = {"float32": 32.0, "int8": 8.0, "bits2": 2.0, "base3": 1.6, "signs": 1.0}
+
+
+@dataclass(frozen=True)
+class PackedMatrix:
+    """A weight matrix as bytes.
+
+    Attributes
+    ----------
+    encoding : one of those above.
+    kind : of the values.
+    shape : (outputs, inputs).
+    scale : the factor that makes the variance 1.
+    values : bytes of the values, row after row.
+    positions : bytes that say where they are; None where every weight has its value.
+    """
+
+    encoding: str
+    kind: Kind
+    shape: tuple[int, int]
+    scale: float
+    values: UInt8[np.ndarray, " bytes"]
+    positions: UInt8[np.ndarray, " more"] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it takes."""
+        return self.values.nbytes + (0 if self.positions is None else self.positions.nbytes)
+
+    def unpack(self) -> WeightMatrix:
+        """The matrix again, every value as it was.
+
+        Raises
+        ------
+        ValueError
+            If the bytes do not make a matrix of this shape and kind.
+        """
+        count = self.shape[0] * self.shape[1]
+        stored = self.encoding.split("+")[-1]
+        if self.positions is None:
+            flat = _decode(stored, self.values, count)
+        else:
+            places = _places(self.encoding.split("+")[0], self.positions, count)
+            flat = np.zeros(count, np.float32 if stored == "float32" else np.int8)
+            flat[places] = _decode(stored, self.values, places.size)
+        return WeightMatrix(jnp.asarray(flat.reshape(self.shape)), self.scale, self.kind)
+
+
+def expected_bits(encoding: str, zeros: float) -> float:
+    """Bits a weight takes on average where a share ``zeros`` of them, at random places, is 0; inf where it cannot."""
+    where, _, what = encoding.rpartition("+")
+    kept, bits = 1.0 - zeros, VALUE_BITS[what]
+    if where == "":
+        return inf if encoding == "signs" and zeros > 0 else bits
+    if where == "mask":
+        return 1.0 + kept * bits
+    run = zeros**ESCAPE
+    return kept * (8.0 / (1.0 - run) + bits)
+
+
+def smallest_encoding(kind: Kind, zeros: float) -> str:
+    """The encoding of fewest expected bits."""
+    return min(ENCODINGS[kind], key=lambda encoding: expected_bits(encoding, zeros))
+
+
+def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
+    """A matrix as bytes, in the smallest encoding by default.
+
+    Raises
+    ------
+    ValueError
+        If the encoding does not suit the matrix.
+
+    Examples
+    --------
+    >>> import jax, hntk
+    >>> from hntk.packing import pack
+    >>> matrix = hntk.weight_law("ternary", sparsity=0.9).draw(jax.random.key(0), (100, 100))
+    >>> pack(matrix).encoding, pack(matrix, "bits2").nbytes
+    ('gaps+signs', 2500)
+    >>> bool((pack(matrix).unpack().values == matrix.values).all())
+    True
+    """
+    flat = np.asarray(matrix.values).ravel()
+    zeros = float(np.mean(flat == 0))
+    encoding = smallest_encoding(matrix.kind, zeros) if encoding is None else encoding
+    possible = [e for e in ENCODINGS[matrix.kind] if expected_bits(e, zeros) < inf]
+    if encoding not in possible:
+        raise ValueError(
+            f"a {matrix.kind} matrix with a share {zeros:.3g} of zeros cannot be stored as {encoding!r}: use one of "
+            f"{', '.join(possible)}."
+        )
+    where, _, what = encoding.rpartition("+")
+    positions = None
+    if where:
+        places = np.flatnonzero(flat)
+        positions = np.packbits(flat != 0, bitorder="little") if where == "mask" else _gaps(places)
+        flat = flat[places]
+    outputs, inputs = matrix.shape
+    return PackedMatrix(encoding, matrix.kind, (outputs, inputs), matrix.scale, _encode(what, flat), positions)
+
+
+def _encode(what: str, values: np.ndarray) -> np.ndarray:
+    if what == "float32":
+        return np.ascontiguousarray(values, dtype="<f4").view(np.uint8)
+    if what == "int8":
+        return values.astype(np.int8).view(np.uint8)
+    if what == "signs":
+        return np.packbits(values < 0, bitorder="little")
+    if what == "bits2":
+        codes = _padded((values & 3).astype(np.uint8), 4).reshape(-1, 4)
+        return np.bitwise_or.reduce(codes << np.array([0, 2, 4, 6], np.uint8), axis=1)
+    trits = _padded((values + 1).astype(np.uint8), 5).reshape(-1, 5)
+    return (trits * POWERS).sum(axis=1, dtype=np.uint8)
+
+
+def _decode(what: str, stored: np.ndarray, count: int) -> np.ndarray:
+    needed = -(-int(count * VALUE_BITS[what] * 5) // 40)
+    if stored.size != needed:
+        raise ValueError(
+            f"{count} values stored as {what} take {needed} bytes, not {stored.size}: the file is damaged."
+        )
+    if what == "float32":
+        return stored.view("<f4").astype(np.float32)
+    if what == "int8":
+        return stored.view(np.int8)
+    if what == "signs":
+        return 1 - 2 * np.unpackbits(stored, count=count, bitorder="little").astype(np.int8)
+    if what == "bits2":
+        codes = ((stored[:, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3).ravel()[:count]
+        if np.any(codes == 2):
+            raise ValueError("a weight stored in two bits is neither 0, +1 nor −1: the file is damaged.")
+        return np.array([0, 1, 0, -1], np.int8)[codes]
+    if stored.size and stored.max() >= 3**5:
+        raise ValueError("a byte of five trits is 243 or more: the file is damaged.")
+    return ((stored[:, None] // POWERS) % 3).ravel()[:count].astype(np.int8) - 1
+
+
+def _padded(values: np.ndarray, group: int) -> np.ndarray:
+    return np.pad(values, (0, -values.size % group))
+
+
+def _gaps(places: np.ndarray) -> np.ndarray:
+    """Zeros before each place, as bytes; a run of 255 or more spends an escape for each 255."""
+    gaps = np.diff(places, prepend=-1) - 1
+    escapes, rest = np.divmod(gaps, ESCAPE)
+    out = np.full(places.size + int(escapes.sum()), ESCAPE, np.uint8)
+    out[np.cumsum(escapes + 1) - 1] = rest
+    return out
+
+
+def _places(where: str, positions: np.ndarray, count: int) -> np.ndarray:
+    if where == "mask":
+        if positions.size != -(-count // 8):
+            raise ValueError(f"a mask of {count} weights takes {-(-count // 8)} bytes, not {positions.size}.")
+        return np.flatnonzero(np.unpackbits(positions, count=count, bitorder="little"))
+    ends = np.cumsum(np.where(positions == ESCAPE, ESCAPE, positions.astype(np.int64) + 1))
+    places = ends[positions != ESCAPE] - 1
+    if places.size and places[-1] >= count:
+        raise ValueError(f"a weight is placed at {places[-1]}, outside a matrix of {count}: the file is damaged.")
+    return places

@@ -1,0 +1,241 @@
+"""Gradient training: minibatches, early stopping on validation samples, checkpoints to resume from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jaxtyping import Float, Int
+
+Parameters = Any
+Loss = Callable[[Parameters, Array, Array], Array]
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs : at most; the learning rate falls to 0 over so many, along a cosine.
+    batch : samples a step.
+    learning_rate : Adam's, at the start.
+    weight_decay : decoupled, a step.
+    patience : epochs without a better validation accuracy after which training stops.
+    """
+
+    epochs: int = 30
+    batch: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch, self.patience) < 1 or not self.learning_rate > 0 or not self.weight_decay >= 0:
+            raise ValueError(
+                f"a schedule needs at least one epoch, a batch and a patience of at least 1, a positive learning rate "
+                f"and a weight decay that is not negative; got {self}."
+            )
+
+
+class Epoch(NamedTuple):
+    """One line of a training's history."""
+
+    epoch: int
+    loss: float
+    validation: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
+
+    Attributes
+    ----------
+    parameters : those of the best validation accuracy, the first of equals.
+    validation : that accuracy.
+    history : every epoch that was run.
+    """
+
+    parameters: Parameters
+    validation: float
+    history: tuple[Epoch, ...]
+
+
+class Samples(NamedTuple):
+    """Training and validation samples, and class indices."""
+
+    x: Float[Array, "n d"]
+    y: Int[Array, " n"]
+    x_held: Float[Array, "m d"]
+    y_held: Int[Array, " m"]
+
+
+@dataclass
+class _State:
+    """What a training is resumed from."""
+
+    parameters: Parameters
+    optimizer: Any
+    best: Parameters
+    validation: float = -1.0
+    history: list[Epoch] = field(default_factory=list)
+
+    @property
+    def waited(self) -> int:
+        """Epochs since the best one."""
+        best = max(self.history, key=lambda e: e.validation, default=None)
+        return 0 if best is None else self.history[-1].epoch - best.epoch
+
+
+def train(
+    loss: Loss,
+    scores: Callable[[Parameters, Array], Array],
+    parameters: Parameters,
+    samples: Samples,
+    schedule: Schedule,
+    key: Array,
+    *,
+    project: Callable[[Parameters], Parameters] | None = None,
+    checkpoint: Path | None = None,
+    progress: Callable[[Epoch], None] | None = None,
+) -> Trained:
+    """Minimise a loss over minibatches with Adam.
+
+    Parameters
+    ----------
+    loss : of (parameters, x, y) for a batch, a scalar.
+    scores : of (parameters, x), (batch, K); the largest is the prediction, for the validation accuracy.
+    parameters : a pytree of arrays to start from.
+    samples : training and validation samples on one device.
+    schedule : how long and how fast.
+    key : random key of the order of samples; epoch e uses ``fold_in(key, e)``.
+    project : applied to the parameters after every step, such as a mask.
+    checkpoint : a file written after every epoch; where it exists already, from the same training, this one goes on
+        from it, and ends as it would have uninterrupted, bit for bit on the same machine.
+    progress : called after every epoch.
+
+    Raises
+    ------
+    TrainingError
+        If the loss stops being finite; the message says where and what to do.
+    ValueError
+        If there are fewer samples than a batch has, or the checkpoint belongs to another training.
+    """
+    if samples.x.shape[0] < schedule.batch:
+        raise ValueError(
+            f"a batch of {schedule.batch} needs at least as many training samples, got {samples.x.shape[0]}: "
+            "make the batch smaller."
+        )
+    optimizer = _optimizer(schedule, samples.x.shape[0] // schedule.batch)
+    state = _State(parameters, optimizer.init(parameters), parameters)
+    identity = _identity(state, samples, schedule, key)
+    if checkpoint is not None and checkpoint.exists():
+        state = _restore(checkpoint, state, identity)
+    run = jax.jit(partial(_epoch, loss, optimizer, project or (lambda p: p), schedule.batch))
+    right = jax.jit(lambda p, x, y: jnp.sum(jnp.argmax(scores(p, x), axis=1) == y))
+    while len(state.history) < schedule.epochs and state.waited < schedule.patience:
+        state = _advance(run, right, state, samples, schedule, key)
+        if checkpoint is not None:
+            _save(checkpoint, state, identity)
+        if progress is not None:
+            progress(state.history[-1])
+    return Trained(state.best, state.validation, tuple(state.history))
+
+
+def _optimizer(schedule: Schedule, steps: int) -> optax.GradientTransformation:
+    rate = optax.cosine_decay_schedule(schedule.learning_rate, schedule.epochs * steps)
+    return optax.adamw(rate, weight_decay=schedule.weight_decay)
+
+
+def _epoch(loss: Loss, optimizer, project, batch: int, parameters, state, x: Array, y: Array, key: Array):
+    """One pass over the samples in a random order; what does not fill a batch is left for another epoch."""
+    steps = x.shape[0] // batch
+    order = jax.random.permutation(key, x.shape[0])[: steps * batch].reshape(steps, batch)
+
+    def step(carry, rows):
+        parameters, state = carry
+        value, gradient = jax.value_and_grad(loss)(parameters, x[rows], y[rows])
+        updates, state = optimizer.update(gradient, state, parameters)
+        return (project(optax.apply_updates(parameters, updates)), state), value
+
+    (parameters, state), losses = jax.lax.scan(step, (parameters, state), order)
+    return parameters, state, jnp.mean(losses)
+
+
+def _advance(run, right, state: _State, samples: Samples, schedule: Schedule, key: Array) -> _State:
+    number = len(state.history)
+    parameters, optimizer, loss = run(
+        state.parameters, state.optimizer, samples.x, samples.y, jax.random.fold_in(key, number)
+    )
+    if not np.isfinite(loss):
+        raise TrainingError(
+            f"the loss became {float(loss)} in epoch {number + 1} at learning rate {schedule.learning_rate:g}: lower "
+            "the learning rate, or look for values in the data that are far out of scale."
+        )
+    accuracy = int(right(parameters, samples.x_held, samples.y_held)) / samples.y_held.size
+    rate = schedule.learning_rate * 0.5 * (1 + np.cos(np.pi * number / schedule.epochs))
+    better = accuracy > state.validation
+    return replace(
+        state,
+        parameters=parameters,
+        optimizer=optimizer,
+        best=parameters if better else state.best,
+        validation=max(accuracy, state.validation),
+        history=[*state.history, Epoch(number + 1, float(loss), accuracy, float(rate))],
+    )
+
+
+def _identity(state: _State, samples: Samples, schedule: Schedule, key: Array) -> str:
+    """What a checkpoint must agree with: the settings, the shapes, and where the training starts."""
+    shapes = [list(np.shape(leaf)) for leaf in jax.tree.leaves((state.parameters, state.optimizer, samples))]
+    start = [float(jnp.sum(jnp.abs(leaf))) for leaf in jax.tree.leaves(state.parameters)]
+    return json.dumps([asdict(schedule), shapes, start, np.asarray(jax.random.key_data(key)).tolist()])
+
+
+def _save(path: Path, state: _State, identity: str) -> None:
+    leaves = jax.tree.leaves((state.parameters, state.optimizer, state.best))
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        np.savez(
+            file,
+            allow_pickle=False,
+            identity=np.array(identity),
+            history=np.array(state.history, np.float64),
+            validation=np.array(state.validation),
+            **{f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)},
+        )
+    os.replace(part, path)
+
+
+def _restore(path: Path, start: _State, identity: str) -> _State:
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            stored = {name: kept[name] for name in kept.files}
+    except Exception as error:  # a damaged archive raises one of a dozen kinds
+        raise ValueError(f"{path} is damaged ({error}): delete it to train from the start.") from error
+    if str(stored["identity"]) != identity:
+        raise ValueError(
+            f"{path} is the checkpoint of another training (settings, data or start differ): delete it, or name "
+            "another file."
+        )
+    _, structure = jax.tree.flatten((start.parameters, start.optimizer, start.best))
+    leaves = [jnp.asarray(stored[f"leaf{i}"]) for i in range(structure.num_leaves)]
+    parameters, optimizer, best = jax.tree.unflatten(structure, leaves)
+    history = [Epoch(int(row[0]), *(float(v) for v in row[1:])) for row in stored["history"]]
+    return _State(parameters, optimizer, best, float(stored["validation"]), history)
