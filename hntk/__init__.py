@@ -11,11 +11,11 @@ from hntk.activations import (
     staircase,
 )
 from hntk.applicability import Applicability, Finding, check
-from hntk.arithmetic import Arithmetic, arithmetic
 from hntk.classifier import Classifier, Normalization
 from hntk.coefficients import Coefficients, coefficients
 from hntk.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
 from hntk.compression import CompressedNetwork, compress
+from hntk.counting import Arithmetic, arithmetic
 from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
 from hntk.file import FileError, load, save

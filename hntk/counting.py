@@ -1,9 +1,9 @@
 r"""What a prediction costs in arithmetic and in memory for activations.
 
 The rule: multiplying a $b_w$-bit weight by a $b_a$-bit value and adding the product counts $b_wb_a$ bit operations, and
-weights that are 0 are skipped, in every network alike. float32 has 32 bits; a ternary weight that is not 0 is a sign, 1
-bit, an addition or subtraction; an activation of N levels has $\lceil\log_2 N\rceil$. Thresholds, which are compared once
-a neuron, and positions of weights are left out. The readout is float32.
+weights that are 0 are skipped, in every network alike. float32 has 32 bits; a ternary weight that is not 0 is a sign,
+1 bit, an addition or subtraction; an activation of N levels has $\lceil\log_2 N\rceil$. Thresholds, which are
+compared once a neuron, and positions of weights are left out. The readout is float32.
 
 Bit planes, as processors without sparse instructions work them off, cannot skip zeros: they are counted beside it, two
 planes for a ternary matrix.
@@ -21,7 +21,7 @@ from hntk.network import Network
 from hntk.weights import Kind, WeightMatrix
 
 WEIGHT_BITS: dict[Kind, int] = {"float32": 32, "int8": 8, "ternary": 1, "sign": 1}
-PLANES: dict[Kind, int] = WEIGHT_BITS | {"ternary": 2}
+PLANES: dict[Kind, int] = {**WEIGHT_BITS, "ternary": 2}
 FLOAT_BITS = 32
 
 
