@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 
 from experiments.config import Config
 from experiments.record import Record
@@ -27,9 +28,14 @@ class Entry:
     shows: str
     takes: str
 
+    @property
+    def module(self) -> ModuleType:
+        """Has ``run``; for sweeps perhaps ``identity``, what decides a job's result, and ``gather``, for all jobs."""
+        return import_module(f"experiments.{self.name}")
+
     def load(self) -> Callable[[Config, Record], None]:
         """The function that runs it."""
-        return import_module(f"experiments.{self.name}").run
+        return self.module.run
 
 
 ENTRIES = (
@@ -62,6 +68,12 @@ ENTRIES = (
         "python -m experiments.run +exp=mnist data.folder=PATH",
         "does the theory apply, and test accuracies on MNIST: dense, ternary weights, few-level activations",
         "about 4 minutes",
+    ),
+    Entry(
+        "memory",
+        "python -m experiments.run +exp=memory data=mnist data.folder=PATH",
+        "test accuracy against bytes and bit operations, for everything one would pick instead",
+        "under two hours",
     ),
 )
 

@@ -36,6 +36,19 @@ class NetConfig:
 
 
 @dataclass
+class ArmConfig:
+    """One way to spend memory on a classifier."""
+
+    name: str = MISSING
+    label: str = MISSING  # in tables and figures
+    family: str = "random"  # random hidden layers, of which the readout alone is trained; or trained
+    law: str = "gaussian"  # of random weights
+    activations: Any = "original"  # the original's; a number of levels; "paper"; or a name for all layers
+    training: str | None = None  # of the family trained: dense, pruned, finetuned or ternary
+    sparse: bool = False  # whether compress.sparsity applies
+
+
+@dataclass
 class CompressConfig:
     """The network that replaces it."""
 
@@ -91,6 +104,19 @@ class MnistExperiment:
 
 
 @dataclass
+class MemoryExperiment:
+    """Test accuracy of one arm within a budget of bytes; a sweep over arms and budgets gives the figure."""
+
+    name: str = "memory"
+    budget: float = 500e3  # bytes the file may take
+    max_width: int = 4000  # of random layers, by what can be computed
+    max_trained_width: int = 400  # of trained layers, which saturate early
+    epochs: int = 30  # at most, of trained networks; readouts take twice as many
+    kernel_samples: int = 1000  # test samples on which kernels are compared
+    keep: bool = False  # keep the file
+
+
+@dataclass
 class SolverExperiment:
     """Success and time of the matching solver on random problems."""
 
@@ -112,13 +138,23 @@ class LevelsExperiment:
 
 
 @dataclass
+class SweepConfig:
+    """How the jobs of ``-m`` are kept."""
+
+    store: str = "outputs/jobs"  # finished jobs, by the hash of their configuration
+    retry: bool = False  # run jobs that failed once more
+
+
+@dataclass
 class Config:
     """A whole run."""
 
     data: DataConfig = MISSING
     net: NetConfig = MISSING
     compress: CompressConfig = MISSING
+    arm: ArmConfig | None = None
     wandb: WandbConfig = MISSING
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     experiment: Any = MISSING
     seed: int = 0
 
@@ -127,7 +163,20 @@ def register() -> None:
     """Make the types known to Hydra."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for group, node in (("data", DataConfig), ("net", NetConfig), ("compress", CompressConfig), ("wandb", WandbConfig)):
+    for group, node in (
+        ("data", DataConfig),
+        ("net", NetConfig),
+        ("compress", CompressConfig),
+        ("arm", ArmConfig),
+        ("wandb", WandbConfig),
+    ):
         store.store(group=group, name="schema", node=node)
-    for experiment in (GmmExperiment, ConvergenceExperiment, MnistExperiment, SolverExperiment, LevelsExperiment):
+    for experiment in (
+        GmmExperiment,
+        ConvergenceExperiment,
+        MnistExperiment,
+        MemoryExperiment,
+        SolverExperiment,
+        LevelsExperiment,
+    ):
         store.store(group="experiment", name=experiment.name, node=experiment)

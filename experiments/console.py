@@ -33,7 +33,7 @@ def progress(what: str, total: int) -> Iterator:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=CONSOLE, transient=True) as bar:
+    with Progress(*columns, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount=1: bar.advance(task, amount)
 

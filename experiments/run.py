@@ -9,8 +9,10 @@ import hydra
 import jax
 import matplotlib as mpl
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
-from experiments import catalog, config, tracking
+import hntk
+from experiments import catalog, config, sweep, tracking
 from experiments.console import CONSOLE
 from experiments.record import Record
 
@@ -22,12 +24,15 @@ def _job(cfg: config.Config) -> None:
     jax.config.update("jax_enable_x64", True)
     mpl.use("Agg")
     entry = catalog.find(cfg.experiment.name)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        sweep.run_job(cfg, entry)
+        return
     record = Record(Path(HydraConfig.get().runtime.output_dir))
     record.start(cfg)
     CONSOLE.print(f"[bold]{entry.name}[/]: {entry.shows}")
     try:
         entry.load()(cfg, record)
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, FileNotFoundError, ImportError, hntk.TrainingError, sweep.Skip) as error:
         CONSOLE.print(f"\n[bold red]error[/] {error}", soft_wrap=True, markup=True)
         CONSOLE.print(f"[dim]configuration kept in {record.folder}[/]", soft_wrap=True)
         raise SystemExit(1) from error
@@ -45,7 +50,13 @@ def main() -> None:
             CONSOLE.print("\n[bold red]error[/] no experiment was named: add +exp=NAME", soft_wrap=True)
             raise SystemExit(2)
         return
-    _job()
+    try:
+        _job()
+    except KeyboardInterrupt:
+        CONSOLE.print("\n[bold red]interrupted[/]; the same command goes on from here, if it is a sweep.")
+        raise SystemExit(130) from None
+    if sweep.CURRENT.finished is not None:
+        raise SystemExit(sweep.summarise(sweep.CURRENT.finished, f"python -m experiments.run {' '.join(words)}"))
 
 
 def _list() -> None:

@@ -1,0 +1,89 @@
+"""The arms of the memory experiment whose hidden layers are random: which law, which activations, how wide."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import hntk
+from experiments.config import ArmConfig, CompressConfig, Config
+from experiments.setting import activations, matched
+from experiments.sweep import Skip
+from hntk.storage import storage_of
+
+# of the file besides arrays: names, shapes and what is not an array
+HEADER = 2048
+_MATCHES: dict[Any, hntk.Match] = {}
+
+
+def original_layers(cfg: Config) -> list[hntk.Activation]:
+    """The dense network's activations."""
+    return activations(cfg.net.activations)
+
+
+def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk.Activation]:
+    """The arm's activations; a match is solved for once a process."""
+    layers = original_layers(cfg)
+    if arm.activations == "original":
+        return layers
+    if isinstance(arm.activations, str) and arm.activations != "paper":
+        return [hntk.activation(arm.activations)] * len(layers)
+    options = cfg.compress
+    objective = "theory" if arm.activations == "paper" else options.objective
+    question = (id(data), tuple(a.name for a in layers), arm.activations, objective, options.kernel, options.alpha2)
+    if question not in _MATCHES:
+        _MATCHES[question] = _solve(options, layers, data, arm.activations, objective)
+    return _MATCHES[question].activations
+
+
+def _solve(
+    options: CompressConfig, layers: list[hntk.Activation], data: hntk.Dataset, levels: Any, objective: str
+) -> hntk.Match:
+    return matched(options, layers, data.tau0, data.x_train, levels, objective)[0]
+
+
+def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:
+    """The law of the arm's weights, or, for bytes alone, of those that training gives."""
+    trained = {"dense": "gaussian", "pruned": "pruned_gaussian", "finetuned": "pruned_gaussian", "ternary": "ternary"}
+    return hntk.WeightLaw(trained[arm.training] if arm.training else arm.law, sparsity=float(cfg.compress.sparsity))
+
+
+def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int, ...]:
+    """The widest layers, in the proportions of the original's, whose file fits the budget and which can be computed.
+
+    Raises
+    ------
+    Skip
+        If not even one neuron a layer fits.
+    """
+    most = max(cfg.net.widths)
+    limit = cfg.experiment.max_trained_width if arm.family == "trained" else cfg.experiment.max_width
+    law = weight_law(cfg, arm)
+    shapes = tuple(cfg.net.widths)
+
+    def scaled(width: int) -> tuple[int, ...]:
+        return tuple(max(1, round(d * width / most)) for d in shapes)
+
+    def size(width: int) -> int:
+        staircases = _placeholders(cfg, arm)
+        return storage_of(staircases, scaled(width), inputs, law, classes).smallest + 4 * inputs + HEADER
+
+    budget = float(cfg.experiment.budget)
+    widest = bisect_right(range(1, limit + 1), budget, key=size)
+    if widest == 0:
+        raise Skip(f"not even one neuron a layer fits {budget:,.0f} bytes")
+    return scaled(widest)
+
+
+@lru_cache(maxsize=8)
+def _table(levels: int, depth: int) -> tuple[hntk.Activation, ...]:
+    return tuple(hntk.staircase(list(range(levels - 1)), list(range(levels))) for _ in range(depth))
+
+
+def _placeholders(cfg: Config, arm: ArmConfig) -> Sequence[hntk.Activation]:
+    """Activations of the arm's size: few-level ones are not solved for just to count their bytes."""
+    depth = len(cfg.net.widths)
+    levels: Any = {"paper": 3, "sign": 2}.get(arm.activations, arm.activations)
+    return original_layers(cfg) if levels == "original" else _table(int(levels), depth)

@@ -1,0 +1,221 @@
+"""Test accuracy against memory on real data: one arm, one budget, one seed a job; a sweep gives the figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import hntk
+from experiments import arms, trained
+from experiments.config import ArmConfig, Config
+from experiments.console import progress
+from experiments.record import Record
+from experiments.sweep import resolved
+from hntk.classifier import share_right
+from hntk.training import Epoch, Schedule
+
+HISTORY = ["epoch", "loss", "validation accuracy", "learning rate"]
+READOUTS = ("ridge", "softmax")
+
+
+def identity(cfg: Config) -> dict[str, Any]:
+    """What decides a job's result: budgets that lead to the same widths are the same job."""
+    arm, data = _arm(cfg), _data(cfg)
+    plain = resolved(cfg)
+    plain["experiment"] = {k: v for k, v in plain["experiment"].items() if k not in ("budget", "keep")}
+    plain["widths"] = arms.widths(cfg, arm, data.p, len(data.classes))
+    plain["data"] = {k: v for k, v in plain["data"].items() if k != "folder"} | {"content": _fingerprint(data)}
+    if not arm.sparse:
+        plain["compress"].pop("sparsity")
+    return plain
+
+
+def _arm(cfg: Config) -> ArmConfig:
+    if cfg.arm is None:
+        raise ValueError("no arm was chosen: add arm=NAME, one of conf/arm.")
+    if cfg.data.kind != "dataset":
+        raise ValueError(f"this experiment needs a data set on disk, not {cfg.data.name!r}: choose data=mnist.")
+    return cfg.arm
+
+
+def _data(cfg: Config) -> hntk.Dataset:
+    given = cfg.data
+    classes = None if given.classes is None else tuple(given.classes)
+    return _load(given.name, given.folder, classes, given.n_train, given.n_test, given.normalize)
+
+
+@lru_cache(maxsize=1)
+def _load(name: str, folder: str | None, classes: Any, n_train: int | None, n_test: int | None, normalize: str):
+    return hntk.load_dataset(
+        name, folder=folder, classes=classes, n_train=n_train, n_test=n_test, normalize=normalize  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _fingerprint(data: hntk.Dataset) -> list[float]:
+    return [*data.x_train.shape, *data.x_test.shape, float(data.x_train.sum(dtype=np.float64)), float(data.scale)]
+
+
+def run(cfg: Config, record: Record) -> None:
+    """Build the arm within its budget, fit it, and measure accuracy, bytes and operations."""
+    arm, data = _arm(cfg), _data(cfg)
+    widths = arms.widths(cfg, arm, data.p, len(data.classes))
+    fit = _fit_trained if arm.family == "trained" else _fit_random
+    classifier = fit(cfg, arm, data, widths, record)
+    _measure(cfg, record, classifier, data)
+    for name in READOUTS:
+        if f"accuracy/{name}" in record.metrics:
+            record.headline[name] = record.metrics[f"accuracy/{name}"]
+    record.headline["kB"] = record.metrics["bytes/file"] / 1e3
+
+
+def _fit_random(
+    cfg: Config, arm: ArmConfig, data: hntk.Dataset, widths: tuple[int, ...], record: Record
+) -> hntk.Classifier:
+    """Draw the hidden layers, and fit both readouts on the same features."""
+    net = hntk.draw_network(
+        arms.arm_layers(cfg, arm, data), widths, data.p, tau0=data.tau0, law=arms.weight_law(cfg, arm),
+        key=jax.random.key(cfg.seed),
+    )  # fmt: skip
+    start = time.perf_counter()
+    with progress("features", len(data.x_train) + len(data.x_test)) as advance:
+        seen, unseen = (_features(net, x, advance) for x in (data.x_train, data.x_test))
+    record.add_metrics(**{"seconds/features": time.perf_counter() - start})
+    start = time.perf_counter()
+    ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=seen, seed=cfg.seed)
+    _score(record, "ridge", ridge, ridge.validation_accuracy, unseen, data, start)
+    record.add_metrics(ridge=ridge.ridge)
+    start = time.perf_counter()
+    schedule = Schedule(epochs=2 * cfg.experiment.epochs, batch=min(256, len(seen) // 2))
+    with progress("softmax readout, epochs", 2 * schedule.epochs) as advance:
+        softmax = hntk.fit_softmax(
+            net, data.x_train, data.y_train, features=seen, schedule=schedule, seed=cfg.seed,
+            checkpoint=record.folder / "softmax.npz", progress=lambda _: advance(1),
+        )  # fmt: skip
+    _score(record, "softmax", softmax, softmax.validation_accuracy, unseen, data, start)
+    record.add_metrics(learning_rate=softmax.learning_rate)
+    _add_history(record, softmax.history)
+    record.add_metrics(**{"kernel/error": _kernel_error(cfg, unseen, data)})
+    return softmax
+
+
+def _features(net: hntk.Network, x: np.ndarray, advance: Callable[[int], None]) -> np.ndarray:
+    out, start = np.empty((len(x), net.widths[-1]), np.float32), 0
+    for batch in net.feature_batches(x):
+        out[start : start + len(batch)] = batch
+        start += len(batch)
+        advance(len(batch))
+    return out
+
+
+def _score(
+    record: Record,
+    readout: str,
+    classifier: hntk.Classifier,
+    validation: float | None,
+    unseen: np.ndarray,
+    data: hntk.Dataset,
+    start: float,
+) -> None:
+    predicted = classifier.classes[np.argmax(classifier.scores_of(unseen), axis=1)]
+    record.add_metrics(
+        **{
+            f"accuracy/{readout}": share_right(predicted, data.y_test),
+            f"validation/{readout}": validation,
+            f"seconds/{readout}": time.perf_counter() - start,
+        }
+    )
+
+
+def _add_history(record: Record, history: tuple[Epoch, ...]) -> None:
+    record.add_table("history", HISTORY, [list(epoch) for epoch in history])
+
+
+def _kernel_error(cfg: Config, unseen: np.ndarray, data: hntk.Dataset) -> float:
+    """Distance of the drawn network's CK from the dense original's at infinite width, on test samples.
+
+    Diagonals are left out, and the common factor that brings them nearest is taken out: the ridge absorbs both.
+    """
+    rows = _rows(len(unseen), cfg.experiment.kernel_samples)
+    exact = _exact(data, tuple(a.name for a in arms.original_layers(cfg)), rows.size)
+    drawn = unseen[rows].astype(np.float64) @ unseen[rows].T.astype(np.float64)
+    np.fill_diagonal(drawn, 0.0)
+    factor = np.sum(exact * drawn) / np.sum(drawn**2)
+    return float(hntk.operator_norm(jnp.asarray(factor * drawn - exact)) / hntk.operator_norm(jnp.asarray(exact)))
+
+
+def _rows(available: int, wanted: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(0).choice(available, min(available, wanted), replace=False))
+
+
+@lru_cache(maxsize=1)
+def _exact(data: hntk.Dataset, names: tuple[str, ...], size: int) -> np.ndarray:
+    x = data.x_test[_rows(len(data.x_test), size)].astype(np.float64)
+    kernel = np.array(hntk.exact_kernels(x, list(names), tau0=data.tau0).ck)
+    np.fill_diagonal(kernel, 0.0)
+    return kernel
+
+
+def _fit_trained(
+    cfg: Config, arm: ArmConfig, data: hntk.Dataset, widths: tuple[int, ...], record: Record
+) -> hntk.Classifier:
+    """Train the whole network."""
+    task, start = _task(data, int(cfg.seed), cfg.experiment.epochs), time.perf_counter()
+    with progress("training, epochs", 2 * cfg.experiment.epochs * (1 + (arm.training == "finetuned"))) as advance:
+        options: dict[str, Any] = {"folder": record.folder, "progress": lambda _: advance(1)}
+        if arm.training == "ternary":
+            classifier, history = trained.fit_ternary(task, widths, int(arm.activations), **options)
+        elif arm.training == "dense":
+            classifier, history = trained.fit_dense(task, widths, **options)
+        else:
+            classifier, history = trained.fit_pruned(
+                task, widths, float(cfg.compress.sparsity), finetune=arm.training == "finetuned", **options
+            )
+    record.add_metrics(
+        **{
+            "accuracy/softmax": classifier.accuracy(data.x_test, data.y_test),
+            "validation/softmax": history.validation,
+            "seconds/softmax": time.perf_counter() - start,
+        }
+    )
+    _add_history(record, history.history)
+    return classifier
+
+
+@lru_cache(maxsize=1)
+def _task(data: hntk.Dataset, seed: int, epochs: int) -> trained.Task:
+    return trained.Task(data, seed, epochs)
+
+
+def _measure(cfg: Config, record: Record, classifier: hntk.Classifier, data: hntk.Dataset) -> None:
+    """Bytes by formula and as written, operations, memory."""
+    path = record.folder / "net.safetensors"
+    whole = replace(classifier, normalization=hntk.Normalization(data.centre.astype(np.float32), data.scale))
+    size = hntk.save(whole, path)
+    formula = hntk.storage(classifier.network, len(data.classes))
+    rest = formula.activations + formula.readout
+    cost = hntk.arithmetic(classifier.network, len(data.classes), 8 if data.image_shape else 32)
+    record.add_metrics(
+        **{
+            "bytes/file": size,
+            "bytes/formula": formula.total,
+            "bytes/base3": None if formula.hidden_base3 is None else formula.hidden_base3 + rest,
+            "bytes/entropy": None if formula.hidden_entropy is None else formula.hidden_entropy + rest,
+            "operations/multiply_accumulates": cost.multiply_accumulates,
+            "operations/bits": cost.bit_operations,
+            "operations/planes": cost.plane_operations,
+            "memory/activations": cost.activation_bytes,
+            "widths": "-".join(map(str, classifier.network.widths)),
+        }
+    )
+    if not cfg.experiment.keep:
+        path.unlink()
+    for checkpoint in record.folder.glob("*.npz"):
+        checkpoint.unlink()
