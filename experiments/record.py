@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 PACKAGES = ("hntk", "jax", "jaxlib", "numpy", "scipy", "neural-tangents", "hydra-core", "wandb", "matplotlib")
+# pixels per inch of figures
+DPI = 160
 
 
 @dataclass
@@ -46,14 +48,14 @@ class Record:
             If the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write(self.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-        _write(self.folder / "versions.json", json.dumps(circumstances(int(cfg.seed)), indent=2) + "\n")
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        write_text(self.folder / "versions.json", json.dumps(circumstances(int(cfg.seed)), indent=2) + "\n")
 
     def add_metrics(self, **values: float | int | str | bool | None) -> None:
         """Add scalars; metrics.json is complete after every call."""
         self.metrics |= values
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.metrics.items()}
-        _write(self.folder / "metrics.json", json.dumps(finite, indent=2) + "\n")
+        write_text(self.folder / "metrics.json", json.dumps(finite, indent=2) + "\n")
 
     def add_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Write a table as csv."""
@@ -61,7 +63,7 @@ class Record:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(["" if v is None else v for v in row] for row in rows)
-        _write(self.folder / f"{name}.csv", text.getvalue())
+        write_text(self.folder / f"{name}.csv", text.getvalue())
         self.tables[name] = (list(columns), [list(row) for row in rows])
 
     def add_figure(self, name: str, figure: Figure) -> None:
@@ -69,7 +71,7 @@ class Record:
         for suffix in ("png", "pdf"):
             path = self.folder / f"{name}.{suffix}"
             part = path.with_name(f".{path.name}.part")
-            figure.savefig(part, format=suffix, dpi=160)
+            figure.savefig(part, format=suffix, dpi=DPI)
             os.replace(part, path)
         self.figures[name] = self.folder / f"{name}.png"
 
@@ -105,8 +107,8 @@ def _git(*arguments: str) -> str | None:
         return None
 
 
-def _write(path: Path, text: str) -> None:
-    """Write so that a reader never sees half a file."""
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader never sees half of it."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
