@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 PACKAGES = ("hntk", "jax", "jaxlib", "numpy", "scipy", "neural-tangents", "hydra-core", "wandb", "matplotlib")
+# pixels per inch of figures
+DPI = 160
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Record:
         for suffix in ("png", "pdf"):
             path = self.folder / f"{name}.{suffix}"
             part = path.with_name(f".{path.name}.part")
-            figure.savefig(part, format=suffix, dpi=160)
+            figure.savefig(part, format=suffix, dpi=DPI)
             os.replace(part, path)
         self.figures[name] = self.folder / f"{name}.png"
 
@@ -108,7 +110,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write so that a reader never sees half a file."""
+    """Write a file so that a reader never sees half of it."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class Task:
         for rate in RATES:
             found.append(
                 train(
-                    lambda p, x, y: cross_entropy(forward(p, x), y),
+                    loss_of(forward),
                     forward,
                     start,
                     self.samples,
@@ -82,6 +83,12 @@ class Task:
                 )
             )
         return max(found, key=lambda trained: trained.validation)
+
+
+@lru_cache(maxsize=8)
+def loss_of(forward: Callable) -> Callable:
+    """Cross-entropy of a network's scores; one object for one network, as compilations are kept by it."""
+    return lambda parameters, x, y: cross_entropy(forward(parameters, x), y)
 
 
 def relu_forward(parameters: dict[str, Any], x: Array) -> Array:
@@ -141,16 +148,8 @@ def fit_ternary(
     task: Task, widths: tuple[int, ...], levels: int, folder: Path, progress: Progress = None
 ) -> tuple[hntk.Classifier, Trained]:
     """Ternary weights and activations of a few levels, trained end to end with straight-through gradients."""
-
-    def forward(parameters: dict[str, Any], x: Array) -> Array:
-        for w, step in zip(parameters["hidden"], parameters["step"], strict=True):
-            values, scale = _ternary(w)
-            quantised = w + jax.lax.stop_gradient(values * scale - w)
-            x = _quantised(x @ quantised.T, step, levels)
-        return x @ parameters["readout"] + parameters["offset"]
-
     start = task.start(widths) | {"step": jnp.full(len(widths), 2.0 / levels, jnp.float32)}
-    trained = task.best(forward, start, folder / "ternary", progress)
+    trained = task.best(ternary_forward(levels), start, folder / "ternary", progress)
     best = trained.parameters
     parts = [_ternary(w) for w in best["hidden"]]
     matrices = [hntk.WeightMatrix(values.astype(jnp.int8), float(scale), "ternary") for values, scale in parts]
@@ -160,6 +159,20 @@ def fit_ternary(
         for step in steps
     ]
     return _classifier(task, best, matrices, staircases), trained
+
+
+@lru_cache(maxsize=8)
+def ternary_forward(levels: int) -> Callable:
+    """Scores of a network with ternary weights and quantised activations, as a function of (parameters, x)."""
+
+    def forward(parameters: dict[str, Any], x: Array) -> Array:
+        for w, step in zip(parameters["hidden"], parameters["step"], strict=True):
+            values, scale = _ternary(w)
+            quantised = w + jax.lax.stop_gradient(values * scale - w)
+            x = _quantised(x @ quantised.T, step, levels)
+        return x @ parameters["readout"] + parameters["offset"]
+
+    return forward
 
 
 def _ternary(w: Array) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 
 Parameters = Any
 Loss = Callable[[Parameters, Array, Array], Array]
+ADAM = optax.scale_by_adam()
 
 
 class TrainingError(RuntimeError):
@@ -34,7 +35,7 @@ class Schedule:
     epochs : at most; the learning rate falls to 0 over so many, along a cosine.
     batch : samples a step.
     learning_rate : Adam's, at the start.
-    weight_decay : decoupled, a step.
+    weight_decay : decoupled, relative to the learning rate.
     patience : epochs without a better validation accuracy after which training stops.
     """
 
@@ -117,6 +118,8 @@ def train(
 ) -> Trained:
     """Minimise a loss over minibatches with Adam.
 
+    Functions that stay the same objects over calls are compiled once a shape.
+
     Parameters
     ----------
     loss : of (parameters, x, y) for a batch, a scalar.
@@ -142,13 +145,11 @@ def train(
             f"a batch of {schedule.batch} needs at least as many training samples, got {samples.x.shape[0]}: "
             "make the batch smaller."
         )
-    optimizer = _optimizer(schedule, samples.x.shape[0] // schedule.batch)
-    state = _State(parameters, optimizer.init(parameters), parameters)
+    state = _State(parameters, ADAM.init(parameters), parameters)
     identity = _identity(state, samples, schedule, key)
     if checkpoint is not None and checkpoint.exists():
         state = _restore(checkpoint, state, identity)
-    run = jax.jit(partial(_epoch, loss, optimizer, project or (lambda p: p), schedule.batch))
-    right = jax.jit(lambda p, x, y: jnp.sum(jnp.argmax(scores(p, x), axis=1) == y))
+    run, right = _compiled(loss, project, schedule.batch), _count_right(scores)
     while len(state.history) < schedule.epochs and state.waited < schedule.patience:
         state = _advance(run, right, state, samples, schedule, key)
         if checkpoint is not None:
@@ -158,30 +159,45 @@ def train(
     return Trained(state.best, state.validation, tuple(state.history))
 
 
-def _optimizer(schedule: Schedule, steps: int) -> optax.GradientTransformation:
-    rate = optax.cosine_decay_schedule(schedule.learning_rate, schedule.epochs * steps)
-    return optax.adamw(rate, weight_decay=schedule.weight_decay)
+@lru_cache(maxsize=32)
+def _compiled(loss: Loss, project: Callable[[Parameters], Parameters] | None, batch: int) -> Callable:
+    return jax.jit(partial(_epoch, loss, project or (lambda p: p), batch))
 
 
-def _epoch(loss: Loss, optimizer, project, batch: int, parameters, state, x: Array, y: Array, key: Array):
+@lru_cache(maxsize=32)
+def _count_right(scores: Callable[[Parameters, Array], Array]) -> Callable:
+    return jax.jit(lambda p, x, y: jnp.sum(jnp.argmax(scores(p, x), axis=1) == y))
+
+
+def _epoch(loss: Loss, project, batch: int, parameters, state, x: Array, y: Array, key: Array, rates, decay):
     """One pass over the samples in a random order; what does not fill a batch is left for another epoch."""
     steps = x.shape[0] // batch
     order = jax.random.permutation(key, x.shape[0])[: steps * batch].reshape(steps, batch)
 
-    def step(carry, rows):
-        parameters, state = carry
+    def step(carry, now):
+        (parameters, state), (rows, rate) = carry, now
         value, gradient = jax.value_and_grad(loss)(parameters, x[rows], y[rows])
-        updates, state = optimizer.update(gradient, state, parameters)
-        return (project(optax.apply_updates(parameters, updates)), state), value
+        updates, state = ADAM.update(gradient, state)
+        moved = jax.tree.map(lambda p, u: p - rate * (u + decay * p), parameters, updates)
+        return (project(moved), state), value
 
-    (parameters, state), losses = jax.lax.scan(step, (parameters, state), order)
+    (parameters, state), losses = jax.lax.scan(step, (parameters, state), (order, rates))
     return parameters, state, jnp.mean(losses)
 
 
 def _advance(run, right, state: _State, samples: Samples, schedule: Schedule, key: Array) -> _State:
     number = len(state.history)
+    steps = samples.x.shape[0] // schedule.batch
+    passed = (number + np.arange(steps) / steps) / schedule.epochs
+    rates = (schedule.learning_rate * 0.5 * (1 + np.cos(np.pi * passed))).astype(np.float32)
     parameters, optimizer, loss = run(
-        state.parameters, state.optimizer, samples.x, samples.y, jax.random.fold_in(key, number)
+        state.parameters,
+        state.optimizer,
+        samples.x,
+        samples.y,
+        jax.random.fold_in(key, number),
+        rates,
+        np.float32(schedule.weight_decay),
     )
     if not np.isfinite(loss):
         raise TrainingError(
@@ -189,7 +205,6 @@ def _advance(run, right, state: _State, samples: Samples, schedule: Schedule, ke
             "the learning rate, or look for values in the data that are far out of scale."
         )
     accuracy = int(right(parameters, samples.x_held, samples.y_held)) / samples.y_held.size
-    rate = schedule.learning_rate * 0.5 * (1 + np.cos(np.pi * number / schedule.epochs))
     better = accuracy > state.validation
     return replace(
         state,
@@ -197,7 +212,7 @@ def _advance(run, right, state: _State, samples: Samples, schedule: Schedule, ke
         optimizer=optimizer,
         best=parameters if better else state.best,
         validation=max(accuracy, state.validation),
-        history=[*state.history, Epoch(number + 1, float(loss), accuracy, float(rate))],
+        history=[*state.history, Epoch(number + 1, float(loss), accuracy, float(rates[0]))],
     )
 
 
