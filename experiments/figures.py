@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
 # blue, orange, green, purple, gray, yellow, sky: told apart by the colour-blind, and by line style in print
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7B3294", "#555555", "#E69F00", "#56B4E9")
@@ -113,6 +113,24 @@ def convergence_figure(
         a.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
     figure.suptitle(caption, fontsize=10)
     return figure
+
+
+def accuracy_axis(axes: Axes, lowest: float, highest: float) -> None:
+    """Accuracy, spaced by the logarithm of the error."""
+    ticks = [a for a in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99) if lowest < a < highest]
+    axes.set_yscale("function", functions=(lambda a: -np.log10(np.clip(1 - a, 1e-6, 1)), lambda t: 1 - 10.0**-t))
+    axes.set_ylim(lowest, highest)
+    axes.set_yticks(ticks, [f"{a:g}" for a in ticks])
+    axes.set_yticks([], minor=True)
+
+
+def engineering_axis(axes: Axes, unit: str) -> None:
+    """A logarithmic horizontal axis with numbers such as 50 k or 2 M."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    axes.xaxis.set_major_formatter(EngFormatter(unit))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def accuracy_figure(

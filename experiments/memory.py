@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import hntk
-from experiments import arms, trained
+from experiments import arms, memory_report, trained
 from experiments.config import ArmConfig, Config
 from experiments.console import progress
 from experiments.record import Record
@@ -25,16 +25,24 @@ HISTORY = ["epoch", "loss", "validation accuracy", "learning rate"]
 READOUTS = ("ridge", "softmax")
 
 
+gather = memory_report.gather
+
+
 def identity(cfg: Config) -> dict[str, Any]:
     """What decides a job's result: budgets that lead to the same widths are the same job."""
-    arm, data = _arm(cfg), _data(cfg)
-    plain = resolved(cfg)
-    plain["experiment"] = {k: v for k, v in plain["experiment"].items() if k not in ("budget", "keep")}
-    plain["widths"] = arms.widths(cfg, arm, data.p, len(data.classes))
-    plain["data"] = {k: v for k, v in plain["data"].items() if k != "folder"} | {"content": _fingerprint(data)}
-    if not arm.sparse:
-        plain["compress"].pop("sparsity")
-    return plain
+    arm, data, plain = _arm(cfg), _data(cfg), resolved(cfg)
+    compress = ("sparsity",) if arm.sparse else ()
+    if arm.activations == "paper" or not isinstance(arm.activations, str):
+        compress += ("objective", "alpha2", "kernel", "method")
+    return {
+        "arm": {k: v for k, v in plain["arm"].items() if k != "label"},
+        "widths": arms.widths(cfg, arm, data.p, len(data.classes)),
+        "original": plain["net"]["activations"],
+        "compress": {k: plain["compress"][k] for k in compress},
+        "data": {k: v for k, v in plain["data"].items() if k != "folder"} | {"content": _fingerprint(data)},
+        "experiment": {k: plain["experiment"][k] for k in ("name", "epochs", "kernel_samples")},
+        "seed": plain["seed"],
+    }
 
 
 def _arm(cfg: Config) -> ArmConfig:

@@ -12,24 +12,23 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from experiments import catalog, tracking
+from experiments import catalog, report_jobs, tracking
 from experiments.catalog import Entry
 from experiments.config import Config
 from experiments.console import CONSOLE, show_table
 from experiments.record import Record, write_text
 
-State = Literal["done", "failed", "skipped", "missing"]
 # what does not change a job's result
 IMMATERIAL = ("wandb", "sweep")
 STATE_FILE = "state.json"
@@ -41,25 +40,17 @@ class Skip(Exception):
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(report_jobs.Job):
     """One job of a sweep as it lies on disk.
 
     Attributes
     ----------
-    key : hash of what decides its result.
-    name : the settings it was asked for by.
-    folder : its record.
-    state : done, failed, skipped, or missing where it was interrupted.
-    seconds : it took.
-    message : why it failed or was skipped.
+    key : hash of what decides its result; empty where it was skipped.
+    asked : the resolved configurations it was asked for by.
     """
 
-    key: str
-    name: str
-    folder: Path
-    state: State
-    seconds: float = 0.0
-    message: str = ""
+    key: str = ""
+    asked: tuple[dict[str, Any], ...] = ()
 
     @property
     def config(self) -> Any:
@@ -94,7 +85,10 @@ class Watch(Callback):
         CURRENT.started, CURRENT.finished, sizes = time.perf_counter(), None, _sizes(config)
         CURRENT.total, CURRENT.varied = prod(sizes.values()), tuple(k for k, n in sizes.items() if n > 1)
         if sizes:
-            CONSOLE.print(f"{CURRENT.total} jobs; those of the same result run once, and what is done is not repeated.")
+            CONSOLE.print(
+                f"{CURRENT.total} jobs; those of the same result run once, and what is done is not repeated. Checking "
+                "their configurations first ..."
+            )
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Remember the folder, for the summary."""
@@ -148,7 +142,7 @@ def run_job(cfg: Config, entry: Entry) -> None:
         CONSOLE.print(f"[dim]{place} {name}: skipped, {reason}[/]", soft_wrap=True)
         return
     folder = Path(cfg.sweep.store) / f"{entry.name}-{key}"
-    write_text(pointer, json.dumps({"name": name, "key": key, "folder": str(folder)}))
+    write_text(pointer, json.dumps({"name": name, "key": key, "folder": str(folder), "asked": resolved(cfg)}))
     known = _state(folder)
     if known is not None and (known["state"] == "done" or not cfg.sweep.retry):
         _say(place, name, known, again=True)
@@ -189,18 +183,20 @@ def jobs_of(folder: Path) -> list[Job]:
     """The jobs a sweep asked for, each once, in their order."""
     pointers = sorted(folder.glob(f"*/{POINTER}"), key=lambda path: int(path.parent.name))
     found: dict[str, Job] = {}
+    asked: dict[str, list[dict[str, Any]]] = {}
     for path, number in zip(pointers, count()):
         told = json.loads(path.read_text(encoding="utf-8"))
         if "key" not in told:
-            found[f"skipped {number}"] = Job("", told["name"], path.parent, "skipped", message=told["message"])
+            found[f"skipped {number}"] = Job(told["name"], "skipped", 0.0, path.parent, told["message"])
             continue
         job = Path(told["folder"])
         state = _state(job) or {"state": "missing", "seconds": 0.0, "message": "interrupted"}
+        asked.setdefault(told["key"], []).append(told["asked"])
         found.setdefault(
             told["key"],
-            Job(told["key"], told["name"], job, state["state"], state["seconds"], state["message"]),
+            Job(told["name"], state["state"], state["seconds"], job, state["message"], key=told["key"]),
         )
-    return list(found.values())
+    return [replace(job, asked=tuple(asked.get(job.key, ()))) for job in found.values()]
 
 
 def summarise(folder: Path, command: str) -> int:
@@ -218,7 +214,7 @@ def summarise(folder: Path, command: str) -> int:
         rows = [[job.name, job.state, job.message] for job in failed]
         show_table(f"{len(failed)} of {len(jobs)} jobs without a result", ["job", "state", "why"], rows)
         CONSOLE.print(f"Try them again: {command} sweep.retry=true", soft_wrap=True, markup=False)
-    total = sum(job.seconds for job in jobs)
+    total = sum(job.seconds or 0.0 for job in jobs)
     CONSOLE.print(
         f"\n{len(done)} jobs done, {len(failed)} without a result; {total / 60:.1f} minutes of computation, "
         f"{(time.perf_counter() - CURRENT.started) / 60:.1f} of them now.\nEverything is in [bold]{folder}[/]",
@@ -229,6 +225,10 @@ def summarise(folder: Path, command: str) -> int:
 
 def _table(jobs: Iterable[Job], record: Record) -> None:
     """jobs.csv: one row a job, with every metric."""
-    rows = [asdict(job) | {"folder": str(job.folder)} | (job.metrics if job.state == "done" else {}) for job in jobs]
+    rows = [
+        {"job": job.name, "state": job.state, "seconds": job.seconds, "message": job.message, "folder": str(job.folder)}
+        | (job.metrics if job.state == "done" else {})
+        for job in jobs
+    ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     record.add_table("jobs", columns, [[row.get(name) for name in columns] for row in rows])

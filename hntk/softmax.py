@@ -22,7 +22,7 @@ from hntk.network import Network
 from hntk.ridge import check_features, held_out
 from hntk.training import Epoch, Samples, Schedule, Trained, train
 
-RATES = (1e-2, 3e-3)
+RATES = (3e-2, 1e-2)
 
 
 @dataclass(frozen=True)
