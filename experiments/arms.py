@@ -46,7 +46,10 @@ def _solve(
 
 def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:
     """The law of the arm's weights, or, for bytes alone, of those that training gives."""
-    trained = {"dense": "gaussian", "pruned": "pruned_gaussian", "finetuned": "pruned_gaussian", "ternary": "ternary"}
+    if arm.training == "ternary":
+        # how many zeros training leaves is not known before: base 3 takes 1.6 bits whatever it is
+        return hntk.WeightLaw("ternary", sparsity=1 / 3)
+    trained = {"dense": "gaussian", "pruned": "pruned_gaussian", "finetuned": "pruned_gaussian"}
     return hntk.WeightLaw(trained[arm.training] if arm.training else arm.law, sparsity=float(cfg.compress.sparsity))
 
 

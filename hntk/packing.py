@@ -88,7 +88,7 @@ def expected_bits(encoding: str, zeros: float) -> float:
     if where == "mask":
         return 1.0 + kept * bits
     run = zeros**ESCAPE
-    return kept * (8.0 / (1.0 - run) + bits)
+    return kept * (8.0 / (1.0 - run) + bits) if kept > 0 else 0.0
 
 
 def smallest_encoding(kind: Kind, zeros: float) -> str:
