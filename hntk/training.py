@@ -240,7 +240,7 @@ def _save(path: Path, state: _State, identity: str) -> None:
 
 def _restore(path: Path, start: _State, identity: str) -> _State:
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             stored = {name: kept[name] for name in kept.files}
     except Exception as error:  # a damaged archive raises one of a dozen kinds
         raise ValueError(f"{path} is damaged ({error}): delete it to train from the start.") from error
