@@ -2,57 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-import os
-import struct
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.command_line import done, rows, run
+
 pytestmark = pytest.mark.slow
-
-
-def run(*words: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HNTK_", "WANDB_"))}
-    if data is not None:
-        environment["HNTK_DATA"] = str(data)
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.run", *words],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False,
-    )  # fmt: skip
-
-
-def done(*words: str, data: Path | None = None) -> str:
-    result = run(*words, data=data)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return result.stdout
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of 8 x 8 images that differ in where they are bright, as IDX files."""
-    folder = tmp_path_factory.mktemp("data") / "mnist"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for part, n in (("train", 600), ("t10k", 200)):
-        labels = np.arange(n) % 3
-        images = rng.integers(0, 120, (n, 8, 8))
-        images[np.arange(n), 2 * labels] += 100
-        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-            header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
-    return folder.parent
 
 
 def test_without_a_name_the_experiments_are_listed() -> None:

@@ -1,0 +1,42 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def started(*words: str, data: Path | None = None) -> subprocess.Popen[str]:
+    """An experiment that is running, without this process's own settings of hntk and W&B."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HNTK_", "WANDB_"))}
+    if data is not None:
+        environment["HNTK_DATA"] = str(data)
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.run", *words],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def run(*words: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """An experiment that has ended, however it did."""
+    with started(*words, data=data) as process:
+        out, err = process.communicate(timeout=500)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def done(*words: str, data: Path | None = None) -> str:
+    """What an experiment printed that must succeed."""
+    result = run(*words, data=data)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """A csv table."""
+    with path.open() as file:
+        return list(csv.DictReader(file))

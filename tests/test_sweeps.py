@@ -1,0 +1,117 @@
+"""Sweeps and the memory experiment, run as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import done, rows, run, started
+
+pytestmark = pytest.mark.slow
+QUICK = (
+    "+exp=memory", "+debug=tiny", "wandb=disabled", "seed=0", "compress.objective=theory", "experiment.epochs=3",
+    "experiment.max_width=300", "experiment.max_trained_width=60",
+)  # fmt: skip
+
+
+def sweep(folder: Path, *words: str) -> list[str]:
+    return [*QUICK, f"sweep.store={folder / 'jobs'}", f"hydra.sweep.dir={folder / 'sweep'}", *words]
+
+
+def measured(folder: Path) -> list[dict[str, str]]:
+    """All that a sweep measured but for times."""
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder / "sweep" / "groups.csv")]
+
+
+def test_a_memory_sweep_compares_all_arms_at_equal_bytes(tmp_path: Path, digits: Path) -> None:
+    words = sweep(tmp_path, "experiment.budget=30e3", "compress.sparsity=0.9")
+    printed = done(*words, data=digits)
+    groups = rows(tmp_path / "sweep" / "groups.csv")
+    arms = {row["arm"] for row in groups}
+    assert len(arms) == len(groups) == 15
+    for row in groups:
+        size = float(row["file (bytes)"])
+        assert size <= 30e3 * 1.03
+        assert float(row["2 bits (bytes)"]) > 0
+        assert (row["test, ridge"] == "") == row["arm"].startswith("trained")
+    within = {row["arm"]: float(row["30 kB"]) for row in rows(tmp_path / "sweep" / "equal_bytes.csv")}
+    assert within["hntk, 4 levels"] > within["dense float32"] > 0.3
+    assert within["trained, dense float32"] > 0.7
+    for name in ("accuracy_bytes", "accuracy_operations", "kernel_error"):
+        assert (tmp_path / "sweep" / f"{name}.png").stat().st_size > 10_000
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    assert page.count("data:image/png") == 3
+    assert "hntk, 4 levels" in page
+    assert "0 without a result" in printed
+    # nothing is left of trainings and files but what was asked for
+    assert not list(tmp_path.glob("jobs/*/*.npz")) + list(tmp_path.glob("jobs/*/*.safetensors"))
+
+
+def test_a_killed_sweep_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path, digits: Path) -> None:
+    words = ("experiment.budget=20e3", "compress.sparsity=0.5", "arm=levels2,trained", "experiment.epochs=400")
+    done(*sweep(tmp_path / "whole", *words), data=digits)
+    killed = tmp_path / "killed"
+    process = started(*sweep(killed, *words), data=digits)
+    until = time.monotonic() + 300
+    # the second job's training has begun
+    while not list(killed.glob("jobs/*/dense-*.npz")) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    states = {path.name: (path / "state.json").exists() for path in killed.glob("jobs/*")}
+    assert sorted(states.values()) == [False, True]
+    printed = done(*sweep(killed, *words), data=digits)
+    assert printed.count("done before") == 1
+    assert measured(killed) == measured(tmp_path / "whole")
+    for name in states:
+        histories = [rows(folder / "jobs" / name / "history.csv") for folder in (killed, tmp_path / "whole")]
+        assert histories[0] == histories[1]
+    # the same result does not come of another seed
+    done(*sweep(tmp_path / "other", *words, "seed=1"), data=digits)
+    assert measured(tmp_path / "other") != measured(killed)
+
+
+def test_a_failed_job_is_marked_said_and_retried(tmp_path: Path, digits: Path) -> None:
+    words = sweep(tmp_path, "experiment.budget=20e3", "compress.sparsity=0.5,0.9", "arm=dense,binary")
+    # what ε does not touch is run once for both
+    assert done(*words, data=digits).count("done before") == 2
+    assert len(measured(tmp_path)) == 2
+    broken = next(path for path in tmp_path.glob("jobs/*") if "binary" in (path / "config.yaml").read_text())
+    (broken / "state.json").unlink()
+    # the file cannot be written where a folder of its name lies
+    (broken / "net.safetensors").mkdir()
+    failed = run(*words, data=digits)
+    assert failed.returncode == 1
+    assert failed.stdout.count("net.safetensors") >= 2
+    assert "sweep.retry=true" in failed.stdout
+    assert json.loads((broken / "state.json").read_text())["state"] == "failed"
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert "net.safetensors" in (tmp_path / "sweep" / "report.html").read_text()
+    (broken / "net.safetensors").rmdir()
+    assert run(*words, data=digits).returncode == 1
+    assert "0 without a result" in done(*words, "sweep.retry=true", data=digits)
+
+
+def test_what_does_not_fit_is_skipped_and_missing_data_said(tmp_path: Path, digits: Path) -> None:
+    printed = done(*sweep(tmp_path, "experiment.budget=1e3,9e3", "compress.sparsity=0.5", "arm=dense"), data=digits)
+    assert "skipped, not even one neuron a layer fits 1,000 bytes" in printed
+    result = run(*sweep(tmp_path, "experiment.budget=9e3", "arm=dense"))
+    assert result.returncode == 1
+    assert "HNTK_DATA" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_one_job_alone_keeps_its_file(tmp_path: Path, digits: Path) -> None:
+    printed = done(
+        *QUICK, "hydra.mode=RUN", "arm=levels3", "experiment.budget=20e3", "experiment.keep=true",
+        f"hydra.run.dir={tmp_path}", data=digits,
+    )  # fmt: skip
+    assert str(tmp_path) in printed.replace("\n", "")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (tmp_path / "net.safetensors").stat().st_size == metrics["bytes/file"] <= 20e3
+    assert metrics["bytes/entropy"] < metrics["bytes/base3"] < metrics["bytes/formula"]
+    assert 0 < metrics["kernel/error"] < 1.5
