@@ -91,6 +91,17 @@ class MnistExperiment:
 
 
 @dataclass
+class FetchExperiment:
+    """A data set, from the internet to the data folder."""
+
+    name: str = "fetch"
+    overwrite: bool = False  # replace files that are there but wrong
+    url: str | None = None  # address of a folder with the files, in place of the known mirrors
+    timeout: float = 30.0  # seconds without an answer
+    retries: int = 2  # of every file, at every mirror
+
+
+@dataclass
 class SolverExperiment:
     """Success and time of the matching solver on random problems."""
 
@@ -111,6 +122,16 @@ class LevelsExperiment:
     depth: int = 3
 
 
+EXPERIMENTS = (
+    GmmExperiment,
+    ConvergenceExperiment,
+    FetchExperiment,
+    MnistExperiment,
+    SolverExperiment,
+    LevelsExperiment,
+)
+
+
 @dataclass
 class Config:
     """A whole run."""
@@ -129,5 +150,5 @@ def register() -> None:
     store.store(name="schema", node=Config)
     for group, node in (("data", DataConfig), ("net", NetConfig), ("compress", CompressConfig), ("wandb", WandbConfig)):
         store.store(group=group, name="schema", node=node)
-    for experiment in (GmmExperiment, ConvergenceExperiment, MnistExperiment, SolverExperiment, LevelsExperiment):
+    for experiment in EXPERIMENTS:
         store.store(group="experiment", name=experiment.name, node=experiment)

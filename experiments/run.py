@@ -9,6 +9,7 @@ import hydra
 import jax
 import matplotlib as mpl
 from hydra.core.hydra_config import HydraConfig
+from rich.markup import escape
 
 from experiments import catalog, config, tracking
 from experiments.console import CONSOLE
@@ -27,8 +28,8 @@ def _job(cfg: config.Config) -> None:
     CONSOLE.print(f"[bold]{entry.name}[/]: {entry.shows}")
     try:
         entry.load()(cfg, record)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        CONSOLE.print(f"\n[bold red]error[/] {error}", soft_wrap=True, markup=True)
+    except (ValueError, OSError, ImportError) as error:
+        CONSOLE.print(f"\n[bold red]error[/] {escape(str(error))}", soft_wrap=True, markup=True)
         CONSOLE.print(f"[dim]configuration kept in {record.folder}[/]", soft_wrap=True)
         raise SystemExit(1) from error
     tracking.mirror(cfg, record)
