@@ -20,7 +20,7 @@ class Entry:
     name : as in ``+exp=NAME``; the module of that name has ``run(cfg, record)``.
     command : what to type.
     shows : what there is to see.
-    takes : measured on 2 CPU cores.
+    takes : how long, measured on 2 CPU cores.
     """
 
     name: str
@@ -62,6 +62,12 @@ ENTRIES = (
         "python -m experiments.run +exp=solver",
         "200 random matching problems: success and time, beside restarted least squares",
         "about half an hour",
+    ),
+    Entry(
+        "fetch",
+        "python -m experiments.run +exp=fetch data=mnist data.folder=PATH",
+        "MNIST from the internet into the data folder, checked by its sha256 (11.6 MB)",
+        "seconds, and the time of the download",
     ),
     Entry(
         "mnist",

@@ -117,6 +117,17 @@ class MemoryExperiment:
 
 
 @dataclass
+class FetchExperiment:
+    """A data set, from the internet to the data folder."""
+
+    name: str = "fetch"
+    overwrite: bool = False  # replace files that are there but wrong
+    url: str | None = None  # address of a folder with the files, in place of the known mirrors
+    timeout: float = 30.0  # seconds without an answer
+    retries: int = 2  # of every file, at every mirror
+
+
+@dataclass
 class SolverExperiment:
     """Success and time of the matching solver on random problems."""
 
@@ -135,6 +146,17 @@ class LevelsExperiment:
     originals: list[Any] = field(default_factory=lambda: ["relu", "gelu", "softplus", "tanh", "sin", "abs"])
     levels: list[int] = field(default_factory=lambda: [2, 3, 4, 5, 6, 8])
     depth: int = 3
+
+
+EXPERIMENTS = (
+    GmmExperiment,
+    ConvergenceExperiment,
+    FetchExperiment,
+    MnistExperiment,
+    MemoryExperiment,
+    SolverExperiment,
+    LevelsExperiment,
+)
 
 
 @dataclass
@@ -171,12 +193,5 @@ def register() -> None:
         ("wandb", WandbConfig),
     ):
         store.store(group=group, name="schema", node=node)
-    for experiment in (
-        GmmExperiment,
-        ConvergenceExperiment,
-        MnistExperiment,
-        MemoryExperiment,
-        SolverExperiment,
-        LevelsExperiment,
-    ):
+    for experiment in EXPERIMENTS:
         store.store(group="experiment", name=experiment.name, node=experiment)

