@@ -19,7 +19,7 @@ help:  ## list these targets
 setup: .venv/.project  ## create .venv with everything pinned and hashed (once; one minute)
 	@:
 
-setup-export: setup .venv/.export  ## add what writes ONNX and safetensors files
+setup-export: setup .venv/.export  ## add what writes ONNX files
 	@:
 
 setup-sweeps: setup .venv/.sweeps  ## add Hydra's launchers and the Optuna sweeper
@@ -76,7 +76,7 @@ clean:  ## remove .venv, caches and build files (never what experiments wrote)
 	@touch $@
 
 .venv/.export: .venv/.lock requirements/export.txt
-	@echo "Adding what writes ONNX and safetensors files: 36 MB to download ..."
+	@echo "Adding what writes ONNX files: 36 MB to download ..."
 	@$(LOCKED) requirements/export.txt
 	@touch $@
 
