@@ -11,6 +11,7 @@ import hntk
 from experiments.config import ArmConfig, CompressConfig, Config
 from experiments.setting import activations, matched
 from experiments.sweep import Skip
+from hntk.sparse import LEAST_ZEROS
 from hntk.storage import storage_of
 
 # of the file besides arrays: names, shapes and what is not an array
@@ -62,8 +63,8 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
         If not even one neuron a layer fits.
     """
     most = max(cfg.net.widths)
-    limit = cfg.experiment.max_trained_width if arm.family == "trained" else cfg.experiment.max_width
     law = weight_law(cfg, arm)
+    limit = _widest(cfg, arm, law)
     shapes = tuple(cfg.net.widths)
 
     def scaled(width: int) -> tuple[int, ...]:
@@ -78,6 +79,12 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
     if widest == 0:
         raise Skip(f"not even one neuron a layer fits {budget:,.0f} bytes")
     return scaled(widest)
+
+
+def _widest(cfg: Config, arm: ArmConfig, law: hntk.WeightLaw) -> int:
+    if arm.family == "trained":
+        return cfg.experiment.max_trained_width
+    return cfg.experiment.max_sparse_width if law.zeros >= LEAST_ZEROS else cfg.experiment.max_width
 
 
 @lru_cache(maxsize=8)

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
+from hntk.sparse import is_sparse, sparse_feature_batches
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
 
 BATCH = 2048
@@ -70,6 +71,9 @@ class Network:
     def feature_batches(self, x: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
         """The rows of :meth:`features`, a batch at a time."""
         samples = self.check_inputs(x)
+        if is_sparse(self.weights):
+            yield from sparse_feature_batches(self.weights, self.activations, self.centres, samples, batch)
+            return
         forward = _compiled_features(self.activations, self.centres, tuple(w.scale for w in self.weights))
         for start in range(0, samples.shape[0], batch):
             yield forward([w.values for w in self.weights], samples[start : start + batch].astype(jnp.float32))

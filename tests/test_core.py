@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal, norm
 
 import hntk
 from hntk.comparison import off_diagonal
+from hntk.sparse import is_sparse
 
 NAMES = [n for n in hntk.activation_names() if n not in ("polynomial", "staircase")]
 
@@ -484,3 +485,25 @@ def test_storage_by_hand() -> None:
     assert found.readout == 26 * 10 * 4
     assert found.activations == 2 * (2 + 3 + 1) * 4
     assert found.total == found.hidden + found.readout + found.activations
+
+
+@pytest.mark.parametrize("law", ["ternary", "sparse_gaussian", "pruned_gaussian"])
+def test_sparse_networks_have_the_features_of_their_dense_matrices(law: str) -> None:
+    data = hntk.reference_mixture(n=300, p=70, key=jax.random.key(0))
+    four = hntk.match(["relu"] * 2, 1.0, 4).activations
+    for layers in (["relu", "erf"], list(four)):
+        net = hntk.draw_network(
+            layers, [400, 90], 70, tau0=1.0, law=hntk.weight_law(law, sparsity=0.97), key=jax.random.key(1)
+        )
+        assert is_sparse(net.weights)
+        h, fan_in = np.asarray(data.x, np.float32), 1
+        for w, _, sigma, m in net.layers():
+            h = np.asarray(sigma(h @ np.asarray(w.dense()).T / np.float32(np.sqrt(fan_in)))) - np.float32(m)
+            fan_in = w.shape[0]
+        expected = h / np.sqrt(fan_in)
+        found = np.asarray(net.features(data.x, batch=130))
+        assert found.dtype == np.float32
+        # a sum in another order may step over a threshold
+        assert np.mean(np.abs(found - expected) > 1e-4 * np.abs(expected).max()) < 1e-3
+        np.testing.assert_array_equal(found[-1], np.asarray(net.features(data.x[-1:]))[0])
+    assert not is_sparse(hntk.draw_network(["relu"], [40], 70, tau0=1.0, law="ternary", key=jax.random.key(1)).weights)
