@@ -110,7 +110,7 @@ class MemoryExperiment:
     name: str = "memory"
     budget: float = 500e3  # bytes the file may take
     max_width: int = 3000  # of random layers, by what can be computed
-    max_sparse_width: int = 5000  # of those so sparse that zeros are skipped
+    max_sparse_width: int = 6500  # of those so sparse that zeros are skipped
     max_trained_width: int = 400  # of trained layers, which saturate early
     epochs: int = 30  # at most, of trained networks; readouts take twice as many
     kernel_samples: int = 1000  # test samples on which kernels are compared
