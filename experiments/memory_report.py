@@ -12,6 +12,7 @@ from experiments.memory_summary import (
     bit_operations,
     file_bytes,
     groups_of,
+    table_of_choices,
     table_of_costs,
     table_of_groups,
     table_within,
@@ -21,6 +22,8 @@ from experiments.sweep import Job
 
 TARGETS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
 OPERATIONS = (1e6, 1e7, 1e8, 1e9, 1e10)
+# tables for the report, too long for a terminal
+LONG = ("groups", "chosen")
 # a file may exceed its budget by what a random number of zeros varies
 TOLERANCE = 1.01
 
@@ -42,7 +45,7 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
     tables = _tables(groups, _budgets(jobs))
     for name, (title, columns, rows) in tables.items():
         record.add_table(name, columns, rows)
-        if name != "groups":
+        if name not in LONG:
             show_table(title, columns, rows)
     report.write_report(_report(cfg, jobs, record, tables, command), record.folder / "report.html")
 
@@ -57,6 +60,10 @@ def _tables(groups: Sequence[Group], budgets: Sequence[float]) -> dict[str, tupl
         "equal_bytes": (
             "Test accuracy within a number of bytes",
             *table_within(groups, file_bytes, [b * TOLERANCE for b in budgets], lambda b: _bytes(b / TOLERANCE)),
+        ),
+        "chosen": (
+            "The networks behind that table",
+            *table_of_choices(groups, file_bytes, [b * TOLERANCE for b in budgets]),
         ),
         "equal_accuracy": (
             "Bytes for a test accuracy",
@@ -96,7 +103,7 @@ def _report(cfg: Any, jobs: Sequence[Job], record: Record, tables: dict, command
                 "Random hidden layers with a trained readout in colours; networks trained as a whole dashed, in greys. "
                 "Every matrix is stored in the smallest of the encodings that suit it.",
                 [figure("accuracy_bytes", "Test accuracy against bytes", "one line an arm, one panel a readout")],
-                [table("equal_bytes", "max"), table("equal_accuracy", "min")],
+                [table("equal_bytes", "max"), table("chosen", None), table("equal_accuracy", "min")],
             ),
             report.Section(
                 "Arithmetic",

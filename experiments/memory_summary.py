@@ -170,6 +170,20 @@ def table_within(
     return ["arm", *(name(b) for b in budgets)], rows
 
 
+def table_of_choices(groups: Sequence[Group], cost: Cost, budgets: Sequence[float]) -> tuple[list[str], list[list]]:
+    """Columns and rows of the networks behind :func:`table_within`, one row an arm and budget."""
+    rows = []
+    for label, members in by_arm(groups).items():
+        for budget in budgets:
+            g = best_within(members, cost, budget)
+            if g is not None:
+                spread = _finite(g.spread)
+                rows.append(
+                    [label, int(budget), int(cost(g)), g.sparsity, g.widths, g.readout, round(g.accuracy, 5), spread]
+                )
+    return ["arm", "at most", "cost", "ε", "widths", "readout", "test accuracy", "±"], rows
+
+
 def table_of_costs(groups: Sequence[Group], cost: Cost, accuracies: Sequence[float]) -> tuple[list[str], list[list]]:
     """Columns and rows of costs, one row an arm and one column a test accuracy; None where it is not reached."""
     rows: list[list] = []
