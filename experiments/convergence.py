@@ -78,9 +78,8 @@ def _report(record: Record, sizes: np.ndarray, errors: dict[str, np.ndarray], fl
     rates = {name: float(np.polyfit(np.log(sizes), np.log(e.mean(axis=1)), 1)[0]) for name, e in errors.items()}
     columns = ["n", *errors]
     rows = [[int(n), *(float(e[i].mean()) for e in errors.values())] for i, n in enumerate(sizes)]
-    rows.append(["rate: n to the", *rates.values()])
-    show_table("Relative operator-norm errors, mean over draws", columns, rows)
-    record.add_table("errors", columns, rows)
+    record.add_history("errors", columns, rows)
+    show_table("Relative operator-norm errors, mean over draws", columns, [*rows, ["rate: n to the", *rates.values()]])
     draws = [
         [int(n), name, d, float(e[i, d])]
         for name, e in errors.items()

@@ -143,7 +143,7 @@ def _score(
 
 
 def _add_history(record: Record, history: tuple[Epoch, ...]) -> None:
-    record.add_table("history", HISTORY, [list(epoch) for epoch in history])
+    record.add_history("training", HISTORY, [list(epoch) for epoch in history])
 
 
 def _kernel_error(cfg: Config, unseen: np.ndarray, data: hntk.Dataset) -> float:

@@ -47,6 +47,8 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
         record.add_table(name, columns, rows)
         if name not in LONG:
             show_table(title, columns, rows)
+    record.add_chart("test accuracy against bytes", "scatter", "groups", "file (bytes)", "test, softmax")
+    record.add_chart("test accuracy against bit operations", "scatter", "groups", "bit operations", "test, softmax")
     report.write_report(_report(cfg, jobs, record, tables, command), record.folder / "report.html")
 
 

@@ -153,6 +153,7 @@ def _report(cfg: Config, record: Record, data: hntk.Dataset, outcomes: dict[str,
         soft_wrap=True,
     )
     record.add_table("accuracy", COLUMNS, rows)
+    record.add_chart("test accuracy", "bar", "accuracy", "network", "test accuracy")
     per_draw = [
         [name, d, o.accuracy, o.ridge, o.seconds] for name, found in outcomes.items() for d, o in enumerate(found)
     ]

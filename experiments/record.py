@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
@@ -21,6 +21,15 @@ from omegaconf import OmegaConf
 PACKAGES = ("hntk", "jax", "jaxlib", "numpy", "scipy", "neural-tangents", "hydra-core", "wandb", "matplotlib")
 # pixels per inch of figures
 DPI = 160
+
+
+class Chart(NamedTuple):
+    """What a dashboard draws from a table: ``kind`` is scatter, line or bar (then x are the labels)."""
+
+    kind: Literal["scatter", "line", "bar"]
+    table: str
+    x: str
+    y: str
 
 
 @dataclass
@@ -32,6 +41,8 @@ class Record:
     folder : where everything goes.
     metrics : scalars by name.
     tables, figures : what has been written, for the dashboard.
+    histories : tables whose first column is an axis, such as the epoch.
+    charts : by title, what a dashboard draws from the tables.
     headline : the few metrics that a line on the terminal has room for.
     """
 
@@ -39,6 +50,8 @@ class Record:
     metrics: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
     figures: dict[str, Path] = field(default_factory=dict)
+    histories: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
+    charts: dict[str, Chart] = field(default_factory=dict)
     headline: dict[str, Any] = field(default_factory=dict)
 
     def start(self, cfg: Any) -> None:
@@ -67,6 +80,26 @@ class Record:
         writer.writerows(["" if v is None else v for v in row] for row in rows)
         write_text(self.folder / f"{name}.csv", text.getvalue())
         self.tables[name] = (list(columns), [list(row) for row in rows])
+
+    def add_history(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Write a table whose first column is the axis of the others."""
+        self.add_table(name, columns, rows)
+        self.histories[name] = self.tables.pop(name)
+
+    def add_chart(self, title: str, kind: Literal["scatter", "line", "bar"], table: str, x: str, y: str) -> None:
+        """Have a dashboard draw two columns of a table.
+
+        Raises
+        ------
+        ValueError
+            If the table or a column of it does not exist.
+        """
+        columns = self.tables[table][0] if table in self.tables else None
+        if columns is None or x not in columns or y not in columns:
+            raise ValueError(
+                f"the chart {title!r} asks for {x!r} and {y!r} of {table!r}, which has {columns}: add it first."
+            )
+        self.charts[title] = Chart(kind, table, x, y)
 
     def add_figure(self, name: str, figure: Figure) -> None:
         """Write a figure as png and pdf."""

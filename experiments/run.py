@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def main() -> None:
         CONSOLE.print("\n[bold red]interrupted[/]; the same command goes on from here, if it is a sweep.")
         raise SystemExit(130) from None
     if sweep.CURRENT.finished is not None:
-        raise SystemExit(sweep.summarise(sweep.CURRENT.finished, f"python -m experiments.run {' '.join(words)}"))
+        command = f"python -m experiments.run {shlex.join(words)}"
+        raise SystemExit(sweep.summarise(sweep.CURRENT.finished, command, sweep.CURRENT.config))
 
 
 def _list() -> None:

@@ -71,6 +71,7 @@ class _Sweep:
     started: float = 0.0
     finished: Path | None = None
     entry: Entry | None = None
+    config: Any = None
     varied: tuple[str, ...] = ()
 
 
@@ -93,6 +94,7 @@ class Watch(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Remember the folder, for the summary."""
         CURRENT.finished, CURRENT.entry = Path(config.hydra.sweep.dir), catalog.find(config.experiment.name)
+        CURRENT.config = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
 
 
 def _sizes(config: DictConfig) -> dict[str, int]:
@@ -199,7 +201,7 @@ def jobs_of(folder: Path) -> list[Job]:
     return [replace(job, asked=tuple(asked.get(job.key, ()))) for job in found.values()]
 
 
-def summarise(folder: Path, command: str) -> int:
+def summarise(folder: Path, command: str, cfg: Config | None = None) -> int:
     """Gather a finished sweep: a table of all jobs, what the experiment makes of them, and the exit status."""
     jobs = jobs_of(folder)
     record = Record(folder)
@@ -209,6 +211,8 @@ def summarise(folder: Path, command: str) -> int:
     done = [job for job in jobs if job.state == "done"]
     if gather is not None and done:
         gather(jobs, record, command)
+    if cfg is not None:
+        tracking.mirror(cfg, record, summary=True)
     failed = [job for job in jobs if job.state in ("failed", "missing")]
     if failed:
         rows = [[job.name, job.state, job.message] for job in failed]

@@ -68,7 +68,7 @@ def test_a_killed_sweep_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path,
     assert printed.count("done before") == 1
     assert measured(killed) == measured(tmp_path / "whole")
     for name in states:
-        histories = [rows(folder / "jobs" / name / "history.csv") for folder in (killed, tmp_path / "whole")]
+        histories = [rows(folder / "jobs" / name / "training.csv") for folder in (killed, tmp_path / "whole")]
         assert histories[0] == histories[1]
     # the same result does not come of another seed
     done(*sweep(tmp_path / "other", *words, "seed=1"), data=digits)

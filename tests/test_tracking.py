@@ -1,0 +1,212 @@
+"""The mirror in Weights & Biases, read back from disk record by record."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pytest
+from omegaconf import OmegaConf
+from wandb.proto import wandb_internal_pb2 as messages
+
+from experiments import config as settings
+from experiments import tracking
+from experiments.record import Record
+from tests.command_line import done, rows
+
+BLOCK, HEADER = 32768, 7
+WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+
+
+def records(path: Path) -> Iterator[messages.Record]:
+    """The messages of a .wandb file, which is a log of blocks: checksum, length and type before each piece."""
+    data = path.read_bytes()
+    assert data[:4] == b":W&B"
+    place, message = HEADER, b""
+    while place + HEADER <= len(data):
+        left = BLOCK - place % BLOCK
+        if left < HEADER:
+            place += left
+            continue
+        checksum, length, kind = struct.unpack("<IHB", data[place : place + HEADER])
+        if kind == 0:
+            place += left
+            continue
+        piece = data[place + HEADER : place + HEADER + length]
+        assert zlib.crc32(bytes([kind]) + piece) == checksum
+        message = piece if kind in (WHOLE, FIRST) else message + piece
+        if kind in (WHOLE, LAST):
+            yield messages.Record.FromString(message)
+        place += HEADER + length
+
+
+class Mirrored:
+    """What an offline run holds."""
+
+    def __init__(self, folder: Path) -> None:
+        (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+        self.files = file.parent / "files"
+        self.run = messages.RunRecord()
+        self.config: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = []
+        self.summary: dict[str, Any] = {}
+        self.metrics: list[messages.MetricRecord] = []
+        self.listed: set[str] = set()
+        for record in records(file):
+            self._take(record)
+
+    def _take(self, record: messages.Record) -> None:
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            self.run = record.run
+            self.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+        elif kind == "history":
+            self.history.append({_name(item): json.loads(item.value_json) for item in record.history.item})
+        elif kind == "summary":
+            self.summary |= {_name(item): json.loads(item.value_json) for item in record.summary.update}
+        elif kind == "metric":
+            self.metrics.append(record.metric)
+        elif kind == "files":
+            self.listed |= {file.path for file in record.files.files}
+
+    def rows(self, name: str, columns: list[str]) -> list[list[Any]]:
+        """A history as it was logged, in its order."""
+        keys = [f"{name}/{column}" for column in columns]
+        return [[row[key] for key in keys] for row in self.history if keys[0] in row]
+
+    def axis_of(self, metric: str) -> str | None:
+        """The metric that is the axis of another."""
+        for found in self.metrics:
+            if found.name == metric or (found.glob_name and metric.startswith(found.glob_name.rstrip("*"))):
+                return found.step_metric or None
+        return None
+
+
+def _name(item: Any) -> str:
+    return item.key or "/".join(item.nested_key)
+
+
+def configuration(**changes: Any) -> settings.Config:
+    cfg = OmegaConf.structured(settings.Config)
+    cfg.data = settings.DataConfig(name="mnist", kind="dataset")
+    cfg.net = settings.NetConfig(activations=["relu"], widths=[8])
+    cfg.compress = settings.CompressConfig()
+    cfg.wandb = settings.WandbConfig(tags=["mine"])
+    cfg.arm = settings.ArmConfig(name="levels4", label="hntk, 4 levels")
+    cfg.experiment = settings.MemoryExperiment()
+    cfg.seed = 3
+    return OmegaConf.merge(cfg, changes)  # type: ignore[return-value]
+
+
+TRAINING = ["epoch", "loss", "validation accuracy"]
+EPOCHS = [[1, 0.5, 0.8], [2, 0.25, 0.9], [3, 0.125, 0.85]]
+
+
+def recorded(folder: Path, cfg: Any) -> Record:
+    """A record with one of everything."""
+    record = Record(folder)
+    record.start(cfg)
+    record.add_history("training", TRAINING, EPOCHS)
+    record.add_metrics(**{"accuracy/softmax": 0.9, "bytes/file": 1000, "widths": "8", "kernel/error": float("nan")})
+    record.add_table("groups", ["arm", "bytes", "accuracy"], [["a", 1000, 0.9], ["b", 2000, None]])
+    record.add_chart("accuracy against bytes", "scatter", "groups", "bytes", "accuracy")
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    record.add_figure("line", figure)
+    plt.close(figure)
+    return record
+
+
+def test_everything_is_in_the_offline_run(tmp_path: Path) -> None:
+    cfg = configuration()
+    tracking.mirror(cfg, recorded(tmp_path, cfg))
+    found = Mirrored(tmp_path)
+    plain = OmegaConf.to_container(OmegaConf.load(tmp_path / "config.yaml"))
+    assert isinstance(plain, dict)
+    assert {k: v for k, v in found.config.items() if k != "_wandb"} == plain
+    assert found.rows("training", TRAINING) == EPOCHS
+    assert [[float(v) for v in row.values()] for row in rows(tmp_path / "training.csv")] == EPOCHS
+    assert found.axis_of("training/loss") == "training/epoch"
+    assert found.axis_of("accuracy/softmax") == "bytes/file"
+    kept = json.loads((tmp_path / "metrics.json").read_text())
+    for name, value in kept.items():
+        if value is not None:
+            assert found.summary[name] == value
+    for name in ("config.yaml", "metrics.json", "versions.json", "training.csv", "groups.csv"):
+        assert name in found.listed
+        assert (found.files / name).read_bytes() == (tmp_path / name).read_bytes()
+    media = [path.name for path in found.files.glob("media/**/*") if path.is_file()]
+    assert any(name.endswith(".png") for name in media)
+    table = next(path for path in found.files.glob("media/table/tables/groups*.json"))
+    assert json.loads(table.read_text())["data"] == [["a", 1000, 0.9], ["b", 2000, None]]
+    assert any("charts/accuracy against bytes" in name for row in found.history for name in row)
+
+
+def test_runs_say_what_they_are(tmp_path: Path) -> None:
+    cfg = configuration()
+    tracking.mirror(cfg, recorded(tmp_path / "job", cfg))
+    tracking.mirror(cfg, recorded(tmp_path / "sweep", cfg), summary=True)
+    job, sweep = (Mirrored(tmp_path / name).run for name in ("job", "sweep"))
+    assert job.run_group == sweep.run_group == "memory-mnist"
+    assert (job.job_type, sweep.job_type) == ("random", "summary")
+    assert list(job.tags) == ["mine", "memory", "mnist", "levels4", "random"]
+    assert (job.display_name, sweep.display_name) == ("memory-mnist-levels4-seed3", "memory-mnist-summary")
+    assert job.notes.startswith("python -m experiments.run")
+    named = configuration(wandb={"group": "paper"})
+    assert tracking.described(named)["group"] == "paper"
+
+
+def test_a_run_without_its_history_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A negative control: the reader does not find what was not sent."""
+    monkeypatch.setattr(tracking, "_log_histories", lambda run, record: None)
+    cfg = configuration()
+    tracking.mirror(cfg, recorded(tmp_path, cfg))
+    assert Mirrored(tmp_path).rows("training", TRAINING) == []
+
+
+def test_a_broken_mirror_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("wandb.init", broken)
+    cfg = configuration()
+    record = recorded(tmp_path, cfg)
+    tracking.mirror(cfg, record)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "not mirrored" in printed
+    assert "no route" in printed
+    assert "wandb=disabled" in printed
+    assert (tmp_path / "metrics.json").exists()
+
+
+def test_disabled_means_nothing_is_written(tmp_path: Path) -> None:
+    cfg = configuration(wandb={"mode": "disabled"})
+    tracking.mirror(cfg, recorded(tmp_path, cfg))
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_charts_of_what_is_not_there_are_refused(tmp_path: Path) -> None:
+    record = recorded(tmp_path, configuration())
+    for table, column in (("nothing", "bytes"), ("groups", "nothing")):
+        with pytest.raises(ValueError, match="add it first"):
+            record.add_chart("x", "bar", table, column, "accuracy")
+
+
+@pytest.mark.slow
+def test_an_experiment_from_the_command_line_is_mirrored(tmp_path: Path) -> None:
+    done("+exp=convergence", "+debug=tiny", f"hydra.run.dir={tmp_path}")
+    found = Mirrored(tmp_path)
+    table = rows(tmp_path / "errors.csv")
+    assert [[float(v) for v in row.values()] for row in table] == found.rows("errors", list(table[0]))
+    assert found.axis_of("errors/CK default") == "errors/n"
+    assert found.run.run_group == "convergence-gmm"
+    assert "+exp=convergence" in found.run.notes
+    assert "convergence.png" not in found.listed
+    assert list(found.files.glob("media/images/figures/convergence*.png"))
