@@ -11,13 +11,15 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
+import yaml
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from wandb.proto import wandb_internal_pb2 as messages
 
 from experiments import config as settings
 from experiments import tracking
 from experiments.record import Record
-from tests.command_line import done, rows
+from tests.command_line import ROOT, done, rows
 
 BLOCK, HEADER = 32768, 7
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
@@ -210,3 +212,20 @@ def test_an_experiment_from_the_command_line_is_mirrored(tmp_path: Path) -> None
     assert "+exp=convergence" in found.run.notes
     assert "convergence.png" not in found.listed
     assert list(found.files.glob("media/images/figures/convergence*.png"))
+
+
+def test_the_wandb_sweep_has_the_grid_of_ours_and_forms_commands_that_compose() -> None:
+    plan = yaml.safe_load((ROOT / "conf" / "wandb_sweep" / "memory.yaml").read_text())
+    assert plan["method"] == "grid"
+    assert plan["metric"] == {"name": "accuracy/softmax", "goal": "maximize"}
+    ours = yaml.safe_load((ROOT / "conf" / "sweep" / "memory.yaml").read_text())["hydra"]["sweeper"]["params"]
+    theirs = {name: [str(v) for v in given["values"]] for name, given in plan["parameters"].items()}
+    assert theirs == {name: str(values).strip().split(",") for name, values in ours.items()}
+    words = [word for word in plan["command"] if not word.startswith("$")]
+    assert words[:3] == ["python", "-m", "experiments.run"]
+    chosen = [f"{name}={values[-1]}" for name, values in theirs.items()]
+    settings.register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("config", overrides=[*words[3:], *chosen])
+    assert (cfg.arm.name, cfg.experiment.budget, cfg.seed, cfg.wandb.mode) == ("trained_ternary", 5e6, 2, "online")
+    assert set(theirs["arm"]) == {path.stem for path in (ROOT / "conf" / "arm").glob("*.yaml")}
