@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from experiments.figures import accuracy_axis, engineering_axis
 from experiments.memory_summary import (
@@ -43,24 +43,25 @@ LOOK: dict[str, tuple[str, str]] = {
 BITS = "bit operations a prediction: Σ over non-zero weights of bits × bits multiplied"
 
 
-def _line(axes: Axes, members: Sequence[Group], cost: Cost, readout: str | None, values: Any = None) -> None:
-    """One arm: the groups that no smaller one beats, means with standard errors."""
-    line = members if values is not None else frontier(members, cost, readout)
-    if not line:
-        return
+def _draw(axes: Axes, line: Sequence[Group], cost: Cost, values: Sequence[float], errors: Sequence[float]) -> None:
+    """One arm, with standard errors."""
     colour, marker = LOOK.get(line[0].arm, ("#333333", "."))
     trained = line[0].family == "trained"
-    means = [values(g) if values else _mean(g, readout) for g in line]
-    errors = [0.0 if values else np.nan_to_num(standard_error(g.test[readout or g.readout])) for g in line]
     axes.errorbar(
-        [cost(g) for g in line], means, yerr=errors, color=colour, marker=marker, ms=5, capsize=2, lw=1.4,
-        linestyle="--" if trained else "-", mfc="white" if trained else colour,
-        label=line[0].label,
+        [cost(g) for g in line], values, yerr=np.nan_to_num(errors), color=colour, marker=marker, ms=5, capsize=2,
+        lw=1.4, linestyle="--" if trained else "-", mfc="white" if trained else colour, label=line[0].label,
     )  # fmt: skip
 
 
-def _mean(group: Group, readout: str | None) -> float:
-    return float(group.test[readout or group.readout].mean())
+def _accuracy_line(axes: Axes, members: Sequence[Group], cost: Cost, readout: str | None = None) -> None:
+    """Test accuracies of an arm's networks that no cheaper one beats on validation data."""
+
+    def of(accuracies: dict[str, np.ndarray], group: Group) -> np.ndarray:
+        return accuracies[readout or group.readout]
+
+    line = frontier(members, cost, lambda g: float(of(g.validation, g).mean()))
+    tests = [of(g.test, g) for g in line]
+    _draw(axes, line, cost, [float(t.mean()) for t in tests], [standard_error(t) for t in tests])
 
 
 def _finish(figure: Figure, axes: Sequence[Axes], caption: str) -> Figure:
@@ -85,7 +86,7 @@ def bytes_figure(groups: Sequence[Group], caption: str) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(12.4, 5.4), sharey=True)
     for a, (readout, title) in zip(axes, titles.items(), strict=True):
         for members in by_arm(groups).values():
-            _line(a, members, file_bytes, "softmax" if members[0].family == "trained" else readout)
+            _accuracy_line(a, members, file_bytes, "softmax" if members[0].family == "trained" else readout)
         a.set(xlabel="size of the file", title=title)
         engineering_axis(a, "B")
     accuracy_axis(axes[0], *_limits(groups))
@@ -102,7 +103,7 @@ def operations_figure(groups: Sequence[Group], caption: str) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(12.4, 5.4), sharey=True)
     for a, (cost, label, unit) in zip(axes, panels, strict=True):
         for members in by_arm(groups).values():
-            _line(a, members, cost, None)
+            _accuracy_line(a, members, cost)
         engineering_axis(a, unit)
         a.set_xlabel(label, fontsize=9)
     accuracy_axis(axes[0], *_limits(groups))
@@ -117,10 +118,12 @@ def kernel_figure(groups: Sequence[Group], caption: str) -> Figure:
     panels = ((file_bytes, "size of the file", "B"), (bit_operations, BITS, ""))
     for a, (cost, label, unit) in zip(axes, panels, strict=True):
         for members in by_arm(random).values():
-            line = sorted(members, key=cost)
-            best = [g for i, g in enumerate(line) if all(_error(g) < _error(o) for o in line[:i])]
-            _line(a, best, cost, None, _error)
+            line = frontier(members, cost, lambda g: -_error(g))
+            _draw(a, line, cost, [_error(g) for g in line], [0.0] * len(line))
         a.set_yscale("log")
+        a.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        a.yaxis.set_minor_formatter(NullFormatter())
         engineering_axis(a, unit)
         a.set_xlabel(label, fontsize=9)
     axes[0].set_ylabel("relative error of the conjugate kernel")

@@ -34,7 +34,7 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
     cfg = next(job.config for job in jobs if job.state == "done")
     seeds = max(g.seeds for g in groups)
     caption = (
-        f"{cfg.data.name}: {len(cfg.net.widths)} hidden layers, mean of {seeds} seed(s) with standard errors; of every "
+        f"{cfg.data.name}: {len(cfg.net.widths)} hidden layers, means of {seeds} seeds with standard errors; of every "
         "arm the networks that no cheaper one beats on validation data"
     )
     record.add_figure("accuracy_bytes", memory_figures.bytes_figure(groups, caption))

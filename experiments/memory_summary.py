@@ -13,6 +13,7 @@ from experiments.sweep import Job
 
 READOUTS = ("ridge", "softmax")
 Cost = Callable[["Group"], float]
+Score = Callable[["Group"], float]
 # costs of networks made for the same budget differ by less
 ALIKE = 1.02
 
@@ -124,15 +125,15 @@ def by_arm(groups: Sequence[Group]) -> dict[str, list[Group]]:
     return {label: list(members) for label, members in groupby(groups, lambda g: g.label)}
 
 
-def frontier(groups: Sequence[Group], cost: Cost, readout: str | None = None) -> list[Group]:
-    """Those that no cheaper group of the same arm beats on validation data; of about the same cost the best."""
+def on_validation(group: Group) -> float:
+    """Validation accuracy of the better readout."""
+    return group.chosen_by
 
-    def score(group: Group) -> float:
-        return group.chosen_by if readout is None else float(group.validation[readout].mean())
 
-    usable = [g for g in groups if readout is None or readout in g.validation]
+def frontier(groups: Sequence[Group], cost: Cost, score: Score = on_validation) -> list[Group]:
+    """Those that no cheaper group beats in a score; of about the same cost the best."""
     kept: list[Group] = []
-    for group in sorted(usable, key=lambda g: (cost(g), -score(g))):
+    for group in sorted(groups, key=lambda g: (cost(g), -score(g))):
         if kept and score(group) <= score(kept[-1]):
             continue
         if kept and cost(group) <= ALIKE * cost(kept[-1]):
