@@ -87,6 +87,9 @@ def _report(record: Record, sizes: np.ndarray, errors: dict[str, np.ndarray], fl
         for d in range(e.shape[1])
     ]
     record.add_table("draws", ["n", "curve", "draw", "error"], draws)
+    means = [[int(n), name, float(e[i].mean())] for name, e in errors.items() for i, n in enumerate(sizes)]
+    record.add_table("means", ["n", "curve", "error"], means)
+    record.add_chart("errors against n", "lines", "means", "n", "error", by="curve", log=["n", "error"])
     floor_rows = [[int(n), float(c), float(k)] for n, (c, k) in zip(sizes, floors, strict=True)]
     show_table("What the authors' identity term is off by, relative", ["n", "CK: α₃τ₀⁴", "NTK: β₃τ₀⁴"], floor_rows)
     record.add_table("floors", ["n", "CK", "NTK"], floor_rows)

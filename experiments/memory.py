@@ -13,17 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import hntk
-from experiments import arms, memory_report, trained
+from experiments import arms, memory_report, metrics, trained
 from experiments.config import ArmConfig, Config
 from experiments.console import progress
 from experiments.record import Record
 from experiments.sweep import resolved
 from hntk.classifier import share_right
 from hntk.training import Epoch, Schedule
-
-HISTORY = ["epoch", "loss", "validation accuracy", "learning rate"]
-READOUTS = ("ridge", "softmax")
-
 
 gather = memory_report.gather
 
@@ -78,10 +74,10 @@ def run(cfg: Config, record: Record) -> None:
     fit = _fit_trained if arm.family == "trained" else _fit_random
     classifier = fit(cfg, arm, data, widths, record)
     _measure(cfg, record, classifier, data)
-    for name in READOUTS:
-        if f"accuracy/{name}" in record.metrics:
-            record.headline[name] = record.metrics[f"accuracy/{name}"]
-    record.headline["kB"] = record.metrics["bytes/file"] / 1e3
+    for name in metrics.READOUTS:
+        if metrics.accuracy(name) in record.metrics:
+            record.headline[name] = record.metrics[metrics.accuracy(name)]
+    record.headline["kB"] = record.metrics[metrics.FILE_BYTES] / 1e3
 
 
 def _fit_random(
@@ -110,7 +106,7 @@ def _fit_random(
     _score(record, "softmax", softmax, softmax.validation_accuracy, unseen, data, start)
     record.add_metrics(learning_rate=softmax.learning_rate)
     _add_history(record, softmax.history)
-    record.add_metrics(**{"kernel/error": _kernel_error(cfg, unseen, data)})
+    record.add_metrics(**{metrics.KERNEL_ERROR: _kernel_error(cfg, unseen, data)})
     return softmax
 
 
@@ -135,7 +131,7 @@ def _score(
     predicted = classifier.classes[np.argmax(classifier.scores_of(unseen), axis=1)]
     record.add_metrics(
         **{
-            f"accuracy/{readout}": share_right(predicted, data.y_test),
+            metrics.accuracy(readout): share_right(predicted, data.y_test),
             f"validation/{readout}": validation,
             f"seconds/{readout}": time.perf_counter() - start,
         }
@@ -143,7 +139,7 @@ def _score(
 
 
 def _add_history(record: Record, history: tuple[Epoch, ...]) -> None:
-    record.add_history("training", HISTORY, [list(epoch) for epoch in history])
+    record.add_history(metrics.TRAINING, metrics.TRAINING_COLUMNS, [list(epoch) for epoch in history])
 
 
 def _kernel_error(cfg: Config, unseen: np.ndarray, data: hntk.Dataset) -> float:
@@ -188,7 +184,7 @@ def _fit_trained(
             )
     record.add_metrics(
         **{
-            "accuracy/softmax": classifier.accuracy(data.x_test, data.y_test),
+            metrics.accuracy("softmax"): classifier.accuracy(data.x_test, data.y_test),
             "validation/softmax": history.validation,
             "seconds/softmax": time.perf_counter() - start,
         }
@@ -212,14 +208,14 @@ def _measure(cfg: Config, record: Record, classifier: hntk.Classifier, data: hnt
     cost = hntk.arithmetic(classifier.network, len(data.classes), 8 if data.image_shape else 32)
     record.add_metrics(
         **{
-            "bytes/file": size,
-            "bytes/formula": formula.total,
+            metrics.FILE_BYTES: size,
+            metrics.FORMULA_BYTES: formula.total,
             "bytes/base3": None if formula.hidden_base3 is None else formula.hidden_base3 + rest,
             "bytes/entropy": None if formula.hidden_entropy is None else formula.hidden_entropy + rest,
             "operations/multiply_accumulates": cost.multiply_accumulates,
-            "operations/bits": cost.bit_operations,
-            "operations/planes": cost.plane_operations,
-            "memory/activations": cost.activation_bytes,
+            metrics.BIT_OPERATIONS: cost.bit_operations,
+            metrics.PLANE_OPERATIONS: cost.plane_operations,
+            metrics.ACTIVATION_BYTES: cost.activation_bytes,
             "widths": "-".join(map(str, classifier.network.widths)),
         }
     )

@@ -21,6 +21,7 @@ from experiments.memory_summary import (
     frontier,
     standard_error,
 )
+from experiments.metrics import KERNEL_ERROR
 
 # the compressed networks in blues, from few levels to many; rivals in other hues; trained networks in greys
 LOOK: dict[str, tuple[str, str]] = {
@@ -114,7 +115,7 @@ def operations_figure(groups: Sequence[Group], caption: str) -> Figure:
 def kernel_figure(groups: Sequence[Group], caption: str) -> Figure:
     """Distance of drawn conjugate kernels from the dense original's limit, against bytes and bit operations."""
     figure, axes = plt.subplots(1, 2, figsize=(12.4, 5.0), sharey=True)
-    random = [g for g in groups if "kernel/error" in g.values]
+    random = [g for g in groups if KERNEL_ERROR in g.values]
     panels = ((file_bytes, "size of the file", "B"), (bit_operations, BITS, ""))
     for a, (cost, label, unit) in zip(axes, panels, strict=True):
         for members in by_arm(random).values():
@@ -131,4 +132,4 @@ def kernel_figure(groups: Sequence[Group], caption: str) -> Figure:
 
 
 def _error(group: Group) -> float:
-    return group.values["kernel/error"]
+    return group.values[KERNEL_ERROR]

@@ -47,8 +47,10 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
         record.add_table(name, columns, rows)
         if name not in LONG:
             show_table(title, columns, rows)
-    record.add_chart("test accuracy against bytes", "scatter", "groups", "file (bytes)", "test, softmax")
-    record.add_chart("test accuracy against bit operations", "scatter", "groups", "bit operations", "test, softmax")
+    for cost in ("file (bytes)", "bit operations"):
+        title, columns = f"test accuracy against {cost}", ("groups", cost, "test, softmax")
+        record.add_chart(title, "scatter", *columns, log=[cost])
+        record.add_chart(f"{title}, by arm", "lines", *columns, by="arm", log=[cost])
     report.write_report(_report(cfg, jobs, record, tables, command), record.folder / "report.html")
 
 

@@ -9,9 +9,17 @@ from itertools import groupby
 import numpy as np
 from omegaconf import OmegaConf
 
+from experiments.metrics import (
+    ACTIVATION_BYTES,
+    BIT_OPERATIONS,
+    FILE_BYTES,
+    FORMULA_BYTES,
+    KERNEL_ERROR,
+    PLANE_OPERATIONS,
+    READOUTS,
+)
 from experiments.sweep import Job
 
-READOUTS = ("ridge", "softmax")
 Cost = Callable[["Group"], float]
 Score = Callable[["Group"], float]
 # costs of networks made for the same budget differ by less
@@ -65,7 +73,7 @@ class Group:
     @property
     def file(self) -> float:
         """Bytes as written."""
-        return self.values["bytes/file"]
+        return self.values[FILE_BYTES]
 
 
 def standard_error(values: np.ndarray) -> float:
@@ -80,12 +88,12 @@ def file_bytes(group: Group) -> float:
 
 def bit_operations(group: Group) -> float:
     """Bit operations a prediction."""
-    return group.values["operations/bits"]
+    return group.values[BIT_OPERATIONS]
 
 
 def activation_bytes(group: Group) -> float:
     """Memory for activations."""
-    return group.values["memory/activations"]
+    return group.values[ACTIVATION_BYTES]
 
 
 def groups_of(jobs: Iterable[Job]) -> list[Group]:
@@ -96,7 +104,7 @@ def groups_of(jobs: Iterable[Job]) -> list[Group]:
     def key(row: tuple) -> tuple:
         cfg, metrics = row
         sparsity = float(cfg.compress.sparsity) if cfg.arm.sparse else -1.0
-        return (order.index(cfg.arm.name), sparsity, metrics["bytes/formula"] // 64, metrics["widths"])
+        return (order.index(cfg.arm.name), sparsity, metrics[FORMULA_BYTES] // 64, metrics["widths"])
 
     rows.sort(key=lambda row: (key(row)[:2], [int(d) for d in row[1]["widths"].split("-")], row[0].seed))
     return [_group(list(members)) for _, members in groupby(rows, lambda row: (*key(row)[:2], row[1]["widths"]))]
@@ -215,9 +223,9 @@ def _row(g: Group) -> list:
         accuracies += [None, None] if found is None else [round(float(found.mean()), 5), _finite(standard_error(found))]
     seconds = sum(v for k, v in g.values.items() if k.startswith("seconds/"))
     return [
-        g.label, g.sparsity, g.widths, g.seeds, value("bytes/file"), value("bytes/formula"), value("bytes/base3"),
-        value("bytes/entropy"), *accuracies, value("operations/bits"), value("operations/planes"),
-        value("memory/activations"), value("kernel/error", 4), round(seconds, 1),
+        g.label, g.sparsity, g.widths, g.seeds, value(FILE_BYTES), value(FORMULA_BYTES), value("bytes/base3"),
+        value("bytes/entropy"), *accuracies, value(BIT_OPERATIONS), value(PLANE_OPERATIONS),
+        value(ACTIVATION_BYTES), value(KERNEL_ERROR, 4), round(seconds, 1),
     ]  # fmt: skip
 
 

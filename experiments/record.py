@@ -21,15 +21,21 @@ from omegaconf import OmegaConf
 PACKAGES = ("hntk", "jax", "jaxlib", "numpy", "scipy", "neural-tangents", "hydra-core", "wandb", "matplotlib")
 # pixels per inch of figures
 DPI = 160
+Kind = Literal["scatter", "lines", "bar"]
 
 
 class Chart(NamedTuple):
-    """What a dashboard draws from a table: ``kind`` is scatter, line or bar (then x are the labels)."""
+    """What a dashboard draws from a table: ``kind`` is scatter, lines or bar (then x are the labels).
 
-    kind: Literal["scatter", "line", "bar"]
+    Columns in ``log`` are drawn by their logarithm to base 10; ``by`` tells lines apart.
+    """
+
+    kind: Kind
     table: str
     x: str
     y: str
+    by: str | None = None
+    log: Sequence[str] = ()
 
 
 @dataclass
@@ -69,8 +75,12 @@ class Record:
     def add_metrics(self, **values: float | int | str | bool | None) -> None:
         """Add scalars; metrics.json is complete after every call."""
         self.metrics |= values
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.metrics.items()}
-        write_text(self.folder / "metrics.json", json.dumps(finite, indent=2) + "\n")
+        write_text(self.folder / "metrics.json", json.dumps(self.written, indent=2) + "\n")
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The scalars as metrics.json has them: null for what is not finite."""
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.metrics.items()}
 
     def add_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Write a table as csv."""
@@ -86,20 +96,25 @@ class Record:
         self.add_table(name, columns, rows)
         self.histories[name] = self.tables.pop(name)
 
-    def add_chart(self, title: str, kind: Literal["scatter", "line", "bar"], table: str, x: str, y: str) -> None:
-        """Have a dashboard draw two columns of a table.
+    def add_chart(
+        self, title: str, kind: Kind, table: str, x: str, y: str, *, by: str | None = None, log: Sequence[str] = ()
+    ) -> None:
+        """Have a dashboard draw two columns of a table; lines need ``by`` to tell them apart.
 
         Raises
         ------
         ValueError
-            If the table or a column of it does not exist.
+            If the table or a column of it does not exist, or lines cannot be told apart.
         """
         columns = self.tables[table][0] if table in self.tables else None
-        if columns is None or x not in columns or y not in columns:
+        wanted = [x, y, *([by] if by else []), *log]
+        if columns is None or not set(wanted) <= set(columns):
             raise ValueError(
-                f"the chart {title!r} asks for {x!r} and {y!r} of {table!r}, which has {columns}: add it first."
+                f"the chart {title!r} asks for {', '.join(wanted)} of {table!r}, which has {columns}: add it first."
             )
-        self.charts[title] = Chart(kind, table, x, y)
+        if (kind == "lines") != (by is not None):
+            raise ValueError(f"the chart {title!r} is of kind {kind!r}: lines need by=COLUMN, others take none.")
+        self.charts[title] = Chart(kind, table, x, y, by, tuple(log))
 
     def add_figure(self, name: str, figure: Figure) -> None:
         """Write a figure as png and pdf."""

@@ -23,7 +23,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from experiments import catalog, report_jobs, tracking
+from experiments import catalog, metrics, report_jobs, tracking
 from experiments.catalog import Entry
 from experiments.config import Config
 from experiments.console import CONSOLE, show_table
@@ -162,7 +162,7 @@ def _run(cfg: Config, entry: Entry, folder: Path) -> dict[str, Any]:
     except Exception as error:
         state = {"state": "failed", "message": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
     state |= {"seconds": round(time.perf_counter() - start, 2), "metrics": record.headline}
-    tracking.mirror(cfg, record)
+    tracking.mirror(cfg, record, failure=state["message"])
     write_text(folder / STATE_FILE, json.dumps(state, indent=2) + "\n")
     return state
 
@@ -211,9 +211,10 @@ def summarise(folder: Path, command: str, cfg: Config | None = None) -> int:
     done = [job for job in jobs if job.state == "done"]
     if gather is not None and done:
         gather(jobs, record, command)
+    failed = [job for job in jobs if job.state in ("failed", "missing")]
+    record.add_metrics(**{metrics.JOBS_DONE: len(done), metrics.JOBS_FAILED: len(failed)})
     if cfg is not None:
         tracking.mirror(cfg, record, summary=True)
-    failed = [job for job in jobs if job.state in ("failed", "missing")]
     if failed:
         rows = [[job.name, job.state, job.message] for job in failed]
         show_table(f"{len(failed)} of {len(jobs)} jobs without a result", ["job", "state", "why"], rows)
@@ -235,4 +236,4 @@ def _table(jobs: Iterable[Job], record: Record) -> None:
         for job in jobs
     ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    record.add_table("jobs", columns, [[row.get(name) for name in columns] for row in rows])
+    record.add_table(metrics.JOBS, columns, [[row.get(name) for name in columns] for row in rows])

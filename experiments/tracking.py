@@ -5,71 +5,111 @@ The disk is complete before anything is sent, so a failure here loses nothing an
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+from rich.markup import escape
 
+from experiments import metrics
+from experiments.charts import custom_chart
 from experiments.config import Config
 from experiments.console import CONSOLE
 from experiments.record import Record
 
 # metrics of a finished job that are read against another one rather than against a step
-AXES = {"accuracy/*": "bytes/file", "validation/*": "bytes/file", "kernel/*": "bytes/file"}
+AXES = {pattern: metrics.FILE_BYTES for pattern in ("accuracy/*", "validation/*", "kernel/*")}
 FILES = ("*.yaml", "*.json", "*.csv", "report.html")
+# a sweep has hundreds of runs: what config.yaml and versions.json tell already is not gathered again
+LEAN = {
+    "console": "off",
+    "disable_code": True,
+    "disable_git": True,
+    "symlink": False,  # links would dangle when the folder moves
+    "x_disable_machine_info": True,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+}
 
 
-def mirror(cfg: Config, record: Record, *, summary: bool = False) -> None:
+class Server:
+    """Whether W&B was asked in vain: then this process asks no more, as every run would wait for an answer."""
+
+    lost = False
+
+
+def mirror(cfg: Config, record: Record, *, summary: bool = False, failure: str = "") -> None:
     """Send a finished run: config, histories, summary metrics, tables, figures, charts and files.
+
+    Where the server cannot be reached, this run and the next ones of the process are kept offline.
 
     Parameters
     ----------
     cfg : its configuration, which says where to and how.
     record : what it left on disk.
     summary : whether it is a sweep's summary rather than a job.
+    failure : why it gave no result; empty if it did.
     """
-    if cfg.wandb.mode == "disabled":
+    mode = "offline" if Server.lost and cfg.wandb.mode == "online" else cfg.wandb.mode
+    if mode == "disabled":
         return
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
-        _send(cfg, record, summary=summary)
+        _send(cfg, record, mode, summary=summary, failure=failure)
     except Exception as error:  # whatever W&B, its service or the network may raise
+        why = escape(" ".join(f"{type(error).__name__}: {error}".split()))
+        if mode == "online":
+            Server.lost = True
+            CONSOLE.print(
+                f"[yellow]Weights & Biases is out of reach[/] ({why}); runs are kept offline from here on. Send them "
+                "later: wandb sync FOLDER/wandb/offline-run-*",
+                soft_wrap=True,
+            )
+            mirror(cfg, record, summary=summary, failure=failure)
+            return
         CONSOLE.print(
-            f"[yellow]not mirrored in Weights & Biases[/] ({type(error).__name__}: {error}); everything is in "
-            f"{record.folder}. wandb=disabled leaves the mirror out.",
+            f"[yellow]not mirrored in Weights & Biases[/] ({why}); everything is in {escape(str(record.folder))}. "
+            "wandb=disabled leaves the mirror out.",
             soft_wrap=True,
         )
 
 
-def _send(cfg: Config, record: Record, *, summary: bool) -> None:
+def _send(cfg: Config, record: Record, mode: str, *, summary: bool, failure: str) -> None:
     import wandb
 
+    if (record.folder / "wandb").is_file():
+        # W&B would turn to the system's temporary folder, and say nothing
+        raise NotADirectoryError(f"{record.folder / 'wandb'} is a file where a folder is needed: move it away")
     config: Any = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[arg-type]
+    if summary:
+        # it is of no arm, and would be counted among the runs of one
+        config["arm"] = None
     with wandb.init(
         project=cfg.wandb.project,
         entity=cfg.wandb.entity,
-        mode=cfg.wandb.mode,  # type: ignore[arg-type]
+        mode=mode,  # type: ignore[arg-type]
         dir=str(record.folder),
         config=config,
-        settings=wandb.Settings(x_disable_stats=True, disable_code=True, disable_git=True, console="off"),
-        **described(cfg, summary=summary),
+        settings=wandb.Settings(**LEAN),
+        **described(cfg, summary=summary, failure=failure),
     ) as run:
         _define(run, record)
         _log_histories(run, record)
-        finite = {k: v for k, v in record.metrics.items() if not (isinstance(v, float) and not math.isfinite(v))}
+        finite = {k: v for k, v in record.written.items() if v is not None}
         if finite:
             run.log(finite)
-        run.summary.update(record.metrics)
+        run.summary.update(record.written)
         run.log(_pictures(record))
         for pattern in FILES:
             if list(record.folder.glob(pattern)):
                 run.save(str(record.folder / pattern), base_path=str(record.folder), policy="now")
+        run.finish(exit_code=1 if failure else 0)
 
 
-def described(cfg: Config, *, summary: bool = False) -> dict[str, Any]:
+def described(cfg: Config, *, summary: bool = False, failure: str = "") -> dict[str, Any]:
     """Group, job type, tags, name and notes of a run.
 
     Runs of one experiment on one data set are a group, so that a sweep that was continued stays one.
@@ -78,12 +118,13 @@ def described(cfg: Config, *, summary: bool = False) -> dict[str, Any]:
     group = cfg.wandb.group or f"{cfg.experiment.name}-{cfg.data.name}"
     parts = ["summary"] if summary else [*([arm.name] if arm else []), f"seed{cfg.seed}"]
     tags = [*cfg.wandb.tags, cfg.experiment.name, cfg.data.name, *([arm.name, arm.family] if arm else [])]
+    tags += ["failed"] if failure else []
     return {
         "group": group,
         "job_type": "summary" if summary else arm.family if arm else "run",
         "tags": list(dict.fromkeys(tags)),
         "name": "-".join([group, *parts]),
-        "notes": _command(),
+        "notes": "\n\n".join(part for part in (_command(), failure) if part),
     }
 
 
@@ -96,8 +137,8 @@ def _command() -> str:
 def _define(run: Any, record: Record) -> None:
     """Axes of histories and of metrics that have one."""
     for name, (columns, _) in record.histories.items():
-        run.define_metric(f"{name}/{columns[0]}", hidden=True)
-        run.define_metric(f"{name}/*", step_metric=f"{name}/{columns[0]}")
+        run.define_metric(metrics.history_key(name, columns[0]), hidden=True)
+        run.define_metric(metrics.history_key(name, "*"), step_metric=metrics.history_key(name, columns[0]))
     for pattern, axis in AXES.items():
         if axis in record.metrics:
             run.define_metric(pattern, step_metric=axis)
@@ -106,7 +147,7 @@ def _define(run: Any, record: Record) -> None:
 def _log_histories(run: Any, record: Record) -> None:
     for name, (columns, rows) in record.histories.items():
         for row in rows:
-            run.log({f"{name}/{column}": value for column, value in zip(columns, row, strict=True)})
+            run.log({metrics.history_key(name, column): value for column, value in zip(columns, row, strict=True)})
 
 
 def _pictures(record: Record) -> dict[str, Any]:
@@ -114,19 +155,7 @@ def _pictures(record: Record) -> dict[str, Any]:
     import wandb
 
     content: dict[str, Any] = {f"figures/{name}": wandb.Image(str(path)) for name, path in record.figures.items()}
-    tables = {
-        name: wandb.Table(columns=list[str | int](columns), data=rows, allow_mixed_types=True)
-        for name, (columns, rows) in record.tables.items()
-    }
-    content |= {f"tables/{name}": table for name, table in tables.items()}
-    for name, chart in record.charts.items():
-        plot = getattr(wandb.plot, chart.kind)
-        content[f"charts/{name}"] = plot(_copy(tables[chart.table]), chart.x, chart.y, title=name)
-    return content
-
-
-def _copy(table: Any) -> Any:
-    """A table can be logged under one name only."""
-    import wandb
-
-    return wandb.Table(columns=table.columns, data=table.data, allow_mixed_types=True)
+    for name, (columns, rows) in record.tables.items():
+        table = wandb.Table(columns=list[str | int](columns), data=rows, allow_mixed_types=True)
+        content[metrics.table_key(name)] = table
+    return content | {f"charts/{title}": custom_chart(title, chart, record) for title, chart in record.charts.items()}

@@ -3,94 +3,22 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
+import wandb
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from wandb.proto import wandb_internal_pb2 as messages
+from wandb.sdk.launch.sweeps import utils as sweeps
 
+from experiments import charts, tracking
 from experiments import config as settings
-from experiments import tracking
 from experiments.record import Record
 from tests.command_line import ROOT, done, rows
-
-BLOCK, HEADER = 32768, 7
-WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
-
-
-def records(path: Path) -> Iterator[messages.Record]:
-    """The messages of a .wandb file, which is a log of blocks: checksum, length and type before each piece."""
-    data = path.read_bytes()
-    assert data[:4] == b":W&B"
-    place, message = HEADER, b""
-    while place + HEADER <= len(data):
-        left = BLOCK - place % BLOCK
-        if left < HEADER:
-            place += left
-            continue
-        checksum, length, kind = struct.unpack("<IHB", data[place : place + HEADER])
-        if kind == 0:
-            place += left
-            continue
-        piece = data[place + HEADER : place + HEADER + length]
-        assert zlib.crc32(bytes([kind]) + piece) == checksum
-        message = piece if kind in (WHOLE, FIRST) else message + piece
-        if kind in (WHOLE, LAST):
-            yield messages.Record.FromString(message)
-        place += HEADER + length
-
-
-class Mirrored:
-    """What an offline run holds."""
-
-    def __init__(self, folder: Path) -> None:
-        (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-        self.files = file.parent / "files"
-        self.run = messages.RunRecord()
-        self.config: dict[str, Any] = {}
-        self.history: list[dict[str, Any]] = []
-        self.summary: dict[str, Any] = {}
-        self.metrics: list[messages.MetricRecord] = []
-        self.listed: set[str] = set()
-        for record in records(file):
-            self._take(record)
-
-    def _take(self, record: messages.Record) -> None:
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            self.run = record.run
-            self.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
-        elif kind == "history":
-            self.history.append({_name(item): json.loads(item.value_json) for item in record.history.item})
-        elif kind == "summary":
-            self.summary |= {_name(item): json.loads(item.value_json) for item in record.summary.update}
-        elif kind == "metric":
-            self.metrics.append(record.metric)
-        elif kind == "files":
-            self.listed |= {file.path for file in record.files.files}
-
-    def rows(self, name: str, columns: list[str]) -> list[list[Any]]:
-        """A history as it was logged, in its order."""
-        keys = [f"{name}/{column}" for column in columns]
-        return [[row[key] for key in keys] for row in self.history if keys[0] in row]
-
-    def axis_of(self, metric: str) -> str | None:
-        """The metric that is the axis of another."""
-        for found in self.metrics:
-            if found.name == metric or (found.glob_name and metric.startswith(found.glob_name.rstrip("*"))):
-                return found.step_metric or None
-        return None
-
-
-def _name(item: Any) -> str:
-    return item.key or "/".join(item.nested_key)
+from tests.mirrored import Mirrored
 
 
 def configuration(**changes: Any) -> settings.Config:
@@ -142,11 +70,14 @@ def test_everything_is_in_the_offline_run(tmp_path: Path) -> None:
     for name in ("config.yaml", "metrics.json", "versions.json", "training.csv", "groups.csv"):
         assert name in found.listed
         assert (found.files / name).read_bytes() == (tmp_path / name).read_bytes()
+        assert not (found.files / name).is_symlink()
     media = [path.name for path in found.files.glob("media/**/*") if path.is_file()]
     assert any(name.endswith(".png") for name in media)
     table = next(path for path in found.files.glob("media/table/tables/groups*.json"))
     assert json.loads(table.read_text())["data"] == [["a", 1000, 0.9], ["b", 2000, None]]
     assert any("charts/accuracy against bytes" in name for row in found.history for name in row)
+    assert found.exit_code == 0
+    assert plt.imread(next(found.files.glob("media/images/figures/line*.png"))).size
 
 
 def test_runs_say_what_they_are(tmp_path: Path) -> None:
@@ -188,6 +119,61 @@ def test_a_broken_mirror_loses_nothing(
     assert (tmp_path / "metrics.json").exists()
 
 
+def test_an_unreachable_server_leaves_runs_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, init = [], wandb.init
+
+    def unreachable(**given: Any) -> Any:
+        asked.append(given["mode"])
+        if given["mode"] == "online":
+            raise ConnectionError("no route")
+        return init(**given)
+
+    monkeypatch.setattr("wandb.init", unreachable)
+    monkeypatch.setattr(tracking.Server, "lost", False)
+    cfg = configuration(wandb={"mode": "online"})
+    for name in ("first", "second"):
+        tracking.mirror(cfg, recorded(tmp_path / name, cfg))
+        assert Mirrored(tmp_path / name).rows("training", TRAINING) == EPOCHS
+    assert asked == ["online", "offline", "offline"]
+    assert capsys.readouterr().out.count("wandb sync") == 1
+
+
+def test_a_file_in_the_way_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = configuration()
+    record = recorded(tmp_path, cfg)
+    (tmp_path / "wandb").write_text("")
+    tracking.mirror(cfg, record)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "not mirrored" in printed
+    assert "move it away" in printed
+    assert (tmp_path / "metrics.json").exists()
+
+
+def test_failed_jobs_are_marked(tmp_path: Path) -> None:
+    cfg = configuration()
+    tracking.mirror(cfg, recorded(tmp_path, cfg), failure="ValueError: no such thing")
+    found = Mirrored(tmp_path)
+    assert found.exit_code == 1
+    assert "failed" in found.run.tags
+    assert "no such thing" in found.run.notes
+
+
+def test_charts_draw_what_has_numbers_and_tell_lines_apart(tmp_path: Path) -> None:
+    record = recorded(tmp_path, configuration())
+    rows = [["a", 100, 0.9], ["b", 10, 0.8], ["b", None, 0.7], ["b", 0, 0.6], ["b", 1, float("nan")]]
+    record.add_table("costs", ["arm", "bytes", "accuracy"], rows)
+    record.add_chart("by arm", "lines", "costs", "bytes", "accuracy", by="arm", log=["bytes"])
+    columns, drawn = charts.chart_rows(record.charts["by arm"], record)
+    assert columns == ["log10 of bytes", "accuracy", "arm"]
+    assert drawn == [[2.0, 0.9, "a"], [1.0, 0.8, "b"]]
+    spec = charts.custom_chart("by arm", record.charts["by arm"], record).spec
+    assert spec.fields == {"step": "log10 of bytes", "lineVal": "accuracy", "lineKey": "arm"}
+    with pytest.raises(ValueError, match="by=COLUMN"):
+        record.add_chart("x", "lines", "costs", "bytes", "accuracy")
+
+
 def test_disabled_means_nothing_is_written(tmp_path: Path) -> None:
     cfg = configuration(wandb={"mode": "disabled"})
     tracking.mirror(cfg, recorded(tmp_path, cfg))
@@ -214,16 +200,24 @@ def test_an_experiment_from_the_command_line_is_mirrored(tmp_path: Path) -> None
     assert list(found.files.glob("media/images/figures/convergence*.png"))
 
 
+def number(word: str) -> float | str:
+    return word if word[0].isalpha() else float(word)
+
+
 def test_the_wandb_sweep_has_the_grid_of_ours_and_forms_commands_that_compose() -> None:
     plan = yaml.safe_load((ROOT / "conf" / "wandb_sweep" / "memory.yaml").read_text())
     assert plan["method"] == "grid"
     assert plan["metric"] == {"name": "accuracy/softmax", "goal": "maximize"}
+    assert (ROOT / plan["program"]).is_file()
     ours = yaml.safe_load((ROOT / "conf" / "sweep" / "memory.yaml").read_text())["hydra"]["sweeper"]["params"]
-    theirs = {name: [str(v) for v in given["values"]] for name, given in plan["parameters"].items()}
-    assert theirs == {name: str(values).strip().split(",") for name, values in ours.items()}
+    theirs = {name: given["values"] for name, given in plan["parameters"].items()}
+    # of numbers as text W&B would draw no axis
+    assert theirs == {name: [number(v) for v in str(values).strip().split(",")] for name, values in ours.items()}
     words = [word for word in plan["command"] if not word.startswith("$")]
     assert words[:3] == ["python", "-m", "experiments.run"]
-    chosen = [f"{name}={values[-1]}" for name, values in theirs.items()]
+    assert plan["command"][-1] == "${args_no_hyphens}"
+    given = {"args": {name: {"value": values[-1]} for name, values in theirs.items()}}
+    chosen = sweeps.create_sweep_command_args(given)["args_no_hyphens"]
     settings.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("config", overrides=[*words[3:], *chosen])

@@ -1,0 +1,158 @@
+"""The workspace of W&B for sweeps of the memory experiment: ``python -m experiments.dashboard``.
+
+Needs a login (``wandb login``) and the package wandb-workspaces, which ``make setup`` brings.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from experiments import metrics
+from experiments.config import WandbConfig
+from experiments.console import CONSOLE
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Section, Workspace
+
+NAME = "Accuracy against memory"
+ARM = "arm.label"
+COLUMNS = (
+    *(metrics.accuracy(readout) for readout in metrics.READOUTS),
+    metrics.FILE_BYTES,
+    metrics.BIT_OPERATIONS,
+    metrics.KERNEL_ERROR,
+)
+
+
+class Unavailable(Exception):
+    """W&B cannot be used from here; the message says what to do."""
+
+
+def workspace(entity: str, project: str) -> Workspace:
+    """The workspace as it is saved: five sections, runs grouped by arm."""
+    import wandb_workspaces.workspaces as ws
+    from wandb_workspaces.expr import Config
+
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=NAME,
+        sections=[*_sections()],
+        settings=ws.WorkspaceSettings(max_runs=100, smoothing_type="none"),
+        runset_settings=ws.RunsetSettings(
+            groupby=[Config(ARM)],
+            pinned_columns=[f"summary:{name}" for name in COLUMNS],
+        ),
+    )
+
+
+def _sections() -> Iterator[Section]:
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+
+    def section(name: str, panels: Sequence[Any]) -> Section:
+        return ws.Section(name=name, panels=list(panels), is_open=True)
+
+    scores = [metrics.accuracy(readout) for readout in metrics.READOUTS]
+    sizes = (metrics.FILE_BYTES, metrics.FORMULA_BYTES)
+    costs = (metrics.BIT_OPERATIONS, metrics.PLANE_OPERATIONS, metrics.ACTIVATION_BYTES)
+    yield section("Accuracy against bytes", [_scatter(x, y) for y in scores for x in sizes])
+    yield section("Accuracy against bit operations", [_scatter(x, y) for y in scores for x in costs])
+    kernel = [_scatter(x, metrics.KERNEL_ERROR) for x in (metrics.FILE_BYTES, metrics.BIT_OPERATIONS)]
+    yield section("Kernel error", [*kernel, _bars(metrics.KERNEL_ERROR)])
+    yield section("Training curves", [_curve(c) for c in (metrics.LOSS, metrics.HELD_OUT, metrics.LEARNING_RATE)])
+    jobs = wr.WeavePanelSummaryTable(table_name=metrics.table_key(metrics.JOBS))
+    counts = wr.BarPlot(title="Jobs of every sweep", metrics=[metrics.JOBS_FAILED, metrics.JOBS_DONE], groupby="Group")
+    yield section("Failures", [counts, jobs])
+
+
+def _scatter(x: str, y: str) -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    return wr.ScatterPlot(
+        title=f"{y} against {x}",
+        x=wr.SummaryMetric(x),
+        y=wr.SummaryMetric(y),
+        log_x=True,
+    )
+
+
+def _bars(name: str) -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    return wr.BarPlot(
+        title=f"{name}, mean by arm",
+        metrics=[name],
+        groupby=wr.Config(ARM),
+        groupby_aggfunc="mean",
+        groupby_rangefunc="stderr",
+    )
+
+
+def _curve(column: str) -> Any:
+    import wandb_workspaces.reports.v2 as wr
+
+    axis, key = (metrics.history_key(metrics.TRAINING, name) for name in (metrics.EPOCH, column))
+    return wr.LinePlot(
+        title=column,
+        x=wr.Metric(axis),
+        y=[wr.Metric(key)],
+        title_x=metrics.EPOCH,
+        groupby=wr.Config(ARM),
+        groupby_aggfunc="mean",
+        groupby_rangefunc="minmax",
+        log_y=column != metrics.HELD_OUT,
+    )
+
+
+def save(entity: str | None, project: str) -> str:
+    """Save the workspace as a new view; its address.
+
+    Raises
+    ------
+    Unavailable
+        If the package is missing, nobody is logged in, or the server refuses.
+    """
+    try:
+        import wandb
+        import wandb_workspaces.workspaces  # noqa: F401
+        from wandb.errors import UsageError
+    except ImportError as error:
+        raise Unavailable("wandb-workspaces is missing: pip install 'hntk[dashboards]', or make setup.") from error
+    try:
+        owner = entity or wandb.Api(timeout=30).default_entity
+        if not owner:
+            raise Unavailable("W&B names no entity to save it for: add --entity=NAME.")
+        return workspace(owner, project).save().url
+    except UsageError as error:
+        raise Unavailable("nobody is logged in to W&B: run `wandb login`, or set WANDB_API_KEY.") from error
+    except Unavailable:
+        raise
+    except Exception as error:  # of whichever transport the package uses
+        why = " ".join(str(error).split()).rstrip(".")
+        raise Unavailable(
+            f"W&B does not take the workspace ({type(error).__name__}: {why}): check the network and the login, and "
+            f"that the project {project!r} exists there; `wandb sync FOLDER/wandb/offline-*` makes it."
+        ) from error
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Build the workspace and save it."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.dashboard", description="Save a workspace in W&B.")
+    parser.add_argument("--entity", help="user or team; by default that of the login")
+    parser.add_argument("--project", default=WandbConfig.project, help="by default %(default)s, as the runs")
+    chosen = parser.parse_args(words)
+    try:
+        address = save(chosen.entity, chosen.project)
+    except Unavailable as error:
+        CONSOLE.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+        raise SystemExit(1) from None
+    CONSOLE.print(f"Saved: {address}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
