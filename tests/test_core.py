@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import entropy, multivariate_normal, norm
 
 import hntk
 from hntk.comparison import off_diagonal
 from hntk.sparse import is_sparse
+from hntk.storage import storage_of
 
 NAMES = [n for n in hntk.activation_names() if n not in ("polynomial", "staircase")]
 
@@ -481,7 +482,12 @@ def test_storage_by_hand() -> None:
     found = hntk.storage(net, classes=10)
     weights = 64 * 40 + 40 * 25
     assert (found.hidden, found.hidden_base3) == (weights // 4, weights // 5)
-    assert found.hidden_entropy == round(weights * 1.5 / 8)
+    shares = [(w.values.size, float(np.mean(w.values == 0))) for w in net.weights]
+    assert found.hidden_entropy == np.ceil(
+        sum(n * entropy([z, (1 - z) / 2, (1 - z) / 2], base=2) for n, z in shares) / 8
+    )
+    law = hntk.weight_law("ternary", sparsity=0.5)
+    assert storage_of(net.activations, net.widths, 64, law, 10).hidden_entropy == round(weights * 1.5 / 8)
     assert found.readout == 26 * 10 * 4
     assert found.activations == 2 * (2 + 3 + 1) * 4
     assert found.total == found.hidden + found.readout + found.activations

@@ -72,9 +72,9 @@ def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
 def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
     done(
         "-m", "+exp=gmm", "+debug=tiny", "wandb=disabled", "experiment.finite_width=false",
-        "compress.levels=2,4", f"hydra.sweep.dir={tmp_path}",
+        "compress.levels=2,4", f"hydra.sweep.dir={tmp_path / 'sweep'}", f"sweep.store={tmp_path / 'jobs'}",
     )  # fmt: skip
-    shifts = [json.loads((tmp_path / str(job) / "metrics.json").read_text())["relative_shift"] for job in (0, 1)]
+    shifts = [float(row["relative_shift"]) for row in rows(tmp_path / "sweep" / "jobs.csv")]
     assert shifts[1] < shifts[0]
 
 
