@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from hntk.checks import as_labels
 from hntk.classifier import Classifier
@@ -183,17 +184,17 @@ def _statistics(features: np.ndarray, index: np.ndarray, classes: int) -> _Norma
     )
 
 
-def _centred(s: _Normal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues and eigenvectors of the centred FᵀF, and its centred FᵀY in that basis."""
+def _centred(s: _Normal) -> tuple[np.ndarray, np.ndarray]:
+    """FᵀF and FᵀY of centred features."""
     gram = s.gram - np.outer(s.feature_sum, s.feature_sum) / s.count
-    cross = s.cross - np.outer(s.feature_sum, s.target_sum) / s.count
-    values, vectors = np.linalg.eigh(gram)
-    return np.clip(values, 0.0, None), vectors, vectors.T @ cross
+    return gram, s.cross - np.outer(s.feature_sum, s.target_sum) / s.count
 
 
 def _validate(s: _Normal, features: np.ndarray, index: np.ndarray) -> list[tuple[float, float]]:
     """(λ, accuracy) over the grid from one eigendecomposition."""
-    values, vectors, cross = _centred(s)
+    gram, cross = _centred(s)
+    values, vectors = np.linalg.eigh(gram)
+    values, cross = np.clip(values, 0.0, None), vectors.T @ cross
     rotated = features @ vectors.astype(np.float32)
     centre = (s.feature_sum / s.count) @ vectors
     tried = []
@@ -207,7 +208,18 @@ def _validate(s: _Normal, features: np.ndarray, index: np.ndarray) -> list[tuple
 def _finish(
     network: Network, classes: np.ndarray, s: _Normal, ridge: float, tried: tuple[tuple[float, float], ...] = ()
 ) -> RidgeClassifier:
-    values, vectors, cross = _centred(s)
-    weights = vectors @ (cross / (values[:, None] + ridge))
+    weights = _solved(*_centred(s), ridge)
     offset = s.target_sum / s.count - (s.feature_sum / s.count) @ weights
     return RidgeClassifier(network, classes, weights, offset, float(ridge), tried)
+
+
+def _solved(gram: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:
+    """(FᵀF + λI)⁻¹FᵀY."""
+    shifted = gram.copy()
+    np.fill_diagonal(shifted, gram.diagonal() + ridge)
+    try:
+        return cho_solve(cho_factor(shifted, overwrite_a=True), cross)
+    except LinAlgError:
+        # a ridge below the rounding errors of FᵀF: what they made negative is 0
+        values, vectors = np.linalg.eigh(gram)
+        return vectors @ (vectors.T @ cross / (np.clip(values, 0.0, None)[:, None] + ridge))

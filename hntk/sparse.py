@@ -6,6 +6,7 @@ A product of compressed rows is slower a weight than a dense one, and overtakes 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from math import sqrt
 
@@ -44,13 +45,18 @@ def sparse_feature_batches(
     factors = [w.scale / sqrt(d) for w, d in zip(weights, fan_in, strict=False)]
     for start in range(0, x.shape[0], batch):
         part = np.asarray(x[start : start + batch], np.float32)
-        columns = [part[i : i + COLUMNS].T for i in range(0, len(part), COLUMNS)]
-        done = []
-        for h in columns:
+        out = np.empty((len(part), fan_in[-1]), np.float32)
+
+        def work(begin: int, part: np.ndarray = part, out: np.ndarray = out) -> None:
+            h = part[begin : begin + COLUMNS].T
             for matrix, sigma, centre, factor in zip(rows, activations, centres, factors, strict=True):
                 h = np.asarray(_applied(sigma)(matrix @ np.ascontiguousarray(h), factor, centre))
-            done.append(h.T)
-        yield jnp.asarray(np.concatenate(done) / np.float32(sqrt(fan_in[-1])))
+            out[begin : begin + COLUMNS] = h.T
+
+        # SciPy works on one core and lets others work meanwhile
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(work, range(0, len(part), COLUMNS)))
+        yield jnp.asarray(out / np.float32(sqrt(fan_in[-1])))
 
 
 @lru_cache(maxsize=64)

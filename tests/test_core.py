@@ -441,6 +441,8 @@ def test_ridge_is_kernel_regression_on_centred_features() -> None:
     dual = kernel @ np.linalg.solve(kernel + 0.05 * np.eye(60), y - y.mean(axis=0)) + y.mean(axis=0)
     np.testing.assert_allclose(found.scores(data.x), dual, atol=1e-4)
     assert set(found.predict(data.x)) == {"left", "right"}
+    # below the rounding errors of FᵀF, of rank 59 at most, no Cholesky factor exists: the samples are interpolated
+    assert hntk.fit_ridge(net, data.x, labels, ridge=1e-14).accuracy(data.x, labels) == 1.0
     chosen = hntk.fit_ridge(net, data.x, labels)
     assert dict(chosen.validation)[chosen.ridge] == max(score for _, score in chosen.validation)
     for ridge in (0.0, -1.0, np.nan):
