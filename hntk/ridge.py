@@ -220,6 +220,7 @@ def _solved(gram: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:
     try:
         return cho_solve(cho_factor(shifted, overwrite_a=True), cross)
     except LinAlgError:
-        # a ridge below the rounding errors of FᵀF: what they made negative is 0
+        # a ridge below the rounding errors of FᵀF: directions that are nothing but those do not count
         values, vectors = np.linalg.eigh(gram)
-        return vectors @ (vectors.T @ cross / (np.clip(values, 0.0, None)[:, None] + ridge))
+        real = values > np.finfo(np.float32).eps * values[-1]
+        return vectors[:, real] @ (vectors[:, real].T @ cross / (values[real, None] + ridge))
