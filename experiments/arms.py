@@ -11,7 +11,7 @@ import hntk
 from experiments.config import ArmConfig, CompressConfig, Config
 from experiments.setting import activations, matched
 from experiments.sweep import Skip
-from hntk.sparse import LEAST_ZEROS
+from hntk.forward import LEAST_ZEROS
 from hntk.storage import storage_of
 
 # of the file besides arrays: names, shapes and what is not an array

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
-from hntk.sparse import is_sparse, sparse_feature_batches
+from hntk.forward import Step, forward_batches
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
 
 BATCH = 2048
@@ -70,13 +70,10 @@ class Network:
 
     def feature_batches(self, x: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
         """The rows of :meth:`features`, a batch at a time."""
-        samples = self.check_inputs(x)
-        if is_sparse(self.weights):
-            yield from sparse_feature_batches(self.weights, self.activations, self.centres, samples, batch)
-            return
-        forward = _compiled_features(self.activations, self.centres, tuple(w.scale for w in self.weights))
-        for start in range(0, samples.shape[0], batch):
-            yield forward([w.values for w in self.weights], samples[start : start + batch].astype(jnp.float32))
+        steps = [Step(w, w.scale * factor, _Centred(sigma, m)) for w, factor, sigma, m in self.layers()]
+        size = jnp.float32(sqrt(self.widths[-1]))
+        for features in forward_batches(steps, self.check_inputs(x), batch):
+            yield features / size
 
     def check_inputs(self, x: object) -> Float[Array, "n p"]:
         """Samples that fit this network.
@@ -106,16 +103,14 @@ class Network:
         return sum(prod(w.shape) for w in self.weights)
 
 
-def _compiled_features(activations: tuple, centres: tuple, scales: tuple):
-    return jax.jit(lambda values, x: _forward(values, x, activations, centres, scales))
+@dataclass(frozen=True)
+class _Centred:
+    sigma: Activation
+    m: float
 
-
-def _forward(values: list[Array], x: Array, activations: tuple, centres: tuple, scales: tuple) -> Array:
-    h, fan_in = x, 1
-    for w, sigma, m, scale in zip(values, activations, centres, scales, strict=True):
-        h = sigma(h @ w.astype(x.dtype).T * (scale / sqrt(fan_in))) - m
-        fan_in = w.shape[0]
-    return h / sqrt(fan_in)
+    def __call__(self, z: Array) -> Array:
+        """σ(z) − m."""
+        return self.sigma(z) - self.m
 
 
 def draw_network(

@@ -10,7 +10,7 @@ from scipy.stats import entropy, multivariate_normal, norm
 
 import hntk
 from hntk.comparison import off_diagonal
-from hntk.sparse import is_sparse
+from hntk.forward import is_sparse
 from hntk.storage import storage_of
 
 NAMES = [n for n in hntk.activation_names() if n not in ("polynomial", "staircase")]
