@@ -1,0 +1,1 @@
+"""Compressed networks in other forms: C99 and ONNX."""
