@@ -18,7 +18,8 @@ from hntk.compression import CompressedNetwork, compress
 from hntk.counting import Arithmetic, arithmetic
 from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
-from hntk.file import FileError, load, save
+from hntk.files import FileError, load, save
+from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError, to_integers
 from hntk.kernels import Kernels, empirical_kernels, exact_kernels
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
@@ -28,6 +29,7 @@ from hntk.population import Population, estimate_population
 from hntk.ridge import RidgeClassifier, fit_ridge
 from hntk.softmax import SoftmaxClassifier, fit_softmax
 from hntk.storage import Storage, storage
+from hntk.summary import Summary, summarize
 from hntk.training import Schedule, TrainingError
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
 
@@ -47,6 +49,8 @@ __all__ = [
     "FileError",
     "Finding",
     "KernelComparison",
+    "IntegerClassifier",
+    "IntegerNetwork",
     "Kernels",
     "LossAccount",
     "Match",
@@ -55,6 +59,7 @@ __all__ = [
     "Moments",
     "Network",
     "Normalization",
+    "NotIntegerError",
     "Population",
     "RidgeClassifier",
     "Schedule",
@@ -63,6 +68,7 @@ __all__ = [
     "Staircase",
     "Storage",
     "StructuredKernel",
+    "Summary",
     "TrainingError",
     "WeightLaw",
     "WeightMatrix",
@@ -94,5 +100,7 @@ __all__ = [
     "spectrum",
     "staircase",
     "storage",
+    "summarize",
+    "to_integers",
     "weight_law",
 ]

@@ -191,6 +191,12 @@ class IntegerClassifier:
     classes: np.ndarray
     unit: float
 
+    @property
+    def largest_score(self) -> int:
+        """What no |score| exceeds."""
+        sums = np.abs(self.readout.astype(np.int64)).sum(axis=1) * self.network.steps[-1].most
+        return int((sums + np.abs(self.offset.astype(np.int64))).max())
+
     def scores(self, raw: object) -> Int[np.ndarray, "n K"]:
         """Whole scores of raw samples.
 
@@ -217,10 +223,11 @@ def to_integers(
     what: Network | Classifier,
     *,
     x: object = None,
+    pixels: bool = False,
     normalization: Normalization | None = None,
     level_bits: int = LEVEL_BITS,
     readout_bits: int = READOUT_BITS,
-    input_bits: int | None = None,
+    input_bits: int = INPUT_BITS,
 ) -> IntegerNetwork | IntegerClassifier:
     """A network or classifier of staircases and ternary, ±1 or int8 weights, in whole numbers.
 
@@ -230,18 +237,18 @@ def to_integers(
         before a readout is fitted); ``rounding`` of the result says how far.
     x : (n, p) samples as the network takes them, such as those of training: their largest coordinate sets the input's
         unit. Not needed for pixels.
-    normalization : of raw samples, by default the classifier's. With it and without ``input_bits`` the input is
-        pixels, bytes from 0 to 255.
+    pixels : whether raw samples are bytes from 0 to 255, which are taken as they are.
+    normalization : of raw samples, by default the classifier's.
     level_bits : of a level, sign included, 2 to 16.
     readout_bits : of a readout weight, 2 to 16; fewer are used where sums would leave 32 bits.
-    input_bits : of a rounded coordinate, 2 to 16, where the input is not pixels; 8 by default.
+    input_bits : of a rounded coordinate, 2 to 16, where the input is not pixels.
 
     Raises
     ------
     NotIntegerError
         If an activation is not a staircase, weights are float32, or sums could pass 2²⁴.
     ValueError
-        If bits are out of range, or neither x nor a normalisation of pixels is given.
+        If bits are out of range, pixels have no normalisation, or other samples no x.
 
     Examples
     --------
@@ -252,14 +259,14 @@ def to_integers(
     >>> whole = hntk.to_integers(classifier, x=data.x)
     >>> whole.network.steps[0].levels
     """
-    for name, bits in (("level_bits", level_bits), ("readout_bits", readout_bits), ("input_bits", input_bits or 8)):
+    for name, bits in (("level_bits", level_bits), ("readout_bits", readout_bits), ("input_bits", input_bits)):
         if not 2 <= bits <= 16:
             raise ValueError(f"{name} must be from 2 to 16, got {bits!r}.")
     network = what.network if isinstance(what, Classifier) else what
     known = what.normalization if isinstance(what, Classifier) and normalization is None else normalization
     _check_whole(network)
-    inputs, unit = _inputs(network, x, known, input_bits)
-    bias = _bias(network.weights[0], known) if isinstance(inputs, Pixels) and known is not None else None
+    inputs, unit = _pixels(known) if pixels else _rounded(network, x, known, input_bits)
+    bias = _bias(network.weights[0], known) if pixels and known is not None else None
     hidden = _hidden(network, inputs, unit, bias, level_bits)
     return hidden if not isinstance(what, Classifier) else _classifier(what, hidden, readout_bits)
 
@@ -299,23 +306,25 @@ def _check_whole(network: Network) -> None:
             )
 
 
-def _inputs(
-    network: Network, x: object, normalization: Normalization | None, bits: int | None
-) -> tuple[Pixels | Rounded, float]:
-    """What makes an input whole, and the normalised coordinate that a whole 1 is."""
-    if normalization is not None and bits is None:
-        return Pixels(), 1.0 / normalization.scale
+def _pixels(normalization: Normalization | None) -> tuple[Pixels, float]:
+    """Input as it is, and the normalised coordinate that a whole 1 is."""
+    if normalization is None:
+        raise ValueError("pixels need the normalization= of raw images that the network was made for.")
+    return Pixels(), 1.0 / normalization.scale
+
+
+def _rounded(network: Network, x: object, normalization: Normalization | None, bits: int) -> tuple[Rounded, float]:
+    """The same for input that is rounded."""
     if x is None:
         raise ValueError(
-            "give x=, samples as the network takes them, whose largest coordinate sets the unit of the input; or, for "
-            "pixels, the normalization= of raw images and no input_bits."
+            "give x=, samples as the network takes them, whose largest coordinate sets the unit of the input; or "
+            "pixels=True where raw samples are bytes."
         )
-    most = 2 ** ((bits or INPUT_BITS) - 1) - 1
+    most = 2 ** (bits - 1) - 1
     unit = float(jnp.max(jnp.abs(network.check_inputs(x)))) / most or 1.0
-    if normalization is None:
-        return Rounded(np.zeros(network.inputs, np.float32), float(np.float32(1 / unit)), most), unit
-    factor = float(np.float32(1 / (unit * normalization.scale)))
-    return Rounded(np.asarray(normalization.centre, np.float32), factor, most), unit
+    centre = np.zeros(network.inputs) if normalization is None else normalization.centre
+    scale = 1.0 if normalization is None else normalization.scale
+    return Rounded(np.asarray(centre, np.float32), float(np.float32(1 / (unit * scale))), most), unit
 
 
 def _bias(weights: WeightMatrix, normalization: Normalization) -> Int32[np.ndarray, " d"]:

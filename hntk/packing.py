@@ -127,7 +127,7 @@ def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
     positions = None
     if where:
         places = np.flatnonzero(flat)
-        positions = np.packbits(flat != 0, bitorder="little") if where == "mask" else _gaps(places)
+        positions = np.packbits(flat != 0, bitorder="little") if where == "mask" else _gaps(places, flat.size)
         flat = flat[places]
     outputs, inputs = matrix.shape
     return PackedMatrix(encoding, matrix.kind, (outputs, inputs), matrix.scale, _encode(what, flat), positions)
@@ -173,13 +173,14 @@ def _padded(values: np.ndarray, group: int) -> np.ndarray:
     return np.pad(values, (0, -values.size % group))
 
 
-def _gaps(places: np.ndarray) -> np.ndarray:
-    """Zeros before each place, as bytes; a run of 255 or more spends an escape for each 255."""
+def _gaps(places: np.ndarray, count: int) -> np.ndarray:
+    """Zeros before each place, as bytes; a run of 255 or more spends an escape for each 255, the last one too."""
     gaps = np.diff(places, prepend=-1) - 1
     escapes, rest = np.divmod(gaps, ESCAPE)
     out = np.full(places.size + int(escapes.sum()), ESCAPE, np.uint8)
     out[np.cumsum(escapes + 1) - 1] = rest
-    return out
+    after = count - (int(places[-1]) + 1 if places.size else 0)
+    return np.concatenate([out, np.full(after // ESCAPE, ESCAPE, np.uint8)])
 
 
 def _places(where: str, positions: np.ndarray, count: int) -> np.ndarray:
@@ -188,7 +189,7 @@ def _places(where: str, positions: np.ndarray, count: int) -> np.ndarray:
             raise ValueError(f"a mask of {count} weights takes {-(-count // 8)} bytes, not {positions.size}.")
         return np.flatnonzero(np.unpackbits(positions, count=count, bitorder="little"))
     ends = np.cumsum(np.where(positions == ESCAPE, ESCAPE, positions.astype(np.int64) + 1))
-    places = ends[positions != ESCAPE] - 1
-    if places.size and places[-1] >= count:
-        raise ValueError(f"a weight is placed at {places[-1]}, outside a matrix of {count}: the file is damaged.")
-    return places
+    reached = int(ends[-1]) if ends.size else 0
+    if not reached <= count < reached + ESCAPE:
+        raise ValueError(f"gaps end at {reached:,}, and do not fill a matrix of {count:,}: the file is damaged.")
+    return ends[positions != ESCAPE] - 1

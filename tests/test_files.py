@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import jax
@@ -15,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from safetensors.numpy import save_file
 
 import hntk
-from hntk import file as file_module
+from hntk.files import container
 from hntk.packing import ENCODINGS, PackedMatrix, expected_bits, pack, smallest_encoding
 from hntk.storage import ternary_entropy
 
@@ -95,7 +94,7 @@ def test_damaged_bytes_are_noticed() -> None:
         damaged("bits2", values=everywhere[:-1]).unpack()
     with pytest.raises(ValueError, match="mask"):
         damaged("mask+signs", positions=np.zeros(5, np.uint8)).unpack()
-    with pytest.raises(ValueError, match="outside"):
+    with pytest.raises(ValueError, match="do not fill"):
         damaged("gaps+signs", positions=np.full(50, 200, np.uint8)).unpack()
     with pytest.raises(ValueError, match="use one of"):
         pack(matrix, "float32")
@@ -187,7 +186,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
         part.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(file_module, "save_file", full)
+    monkeypatch.setattr(container, "save_file", full)
     with pytest.raises(OSError, match="No space"):
         hntk.save(made, path)
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
@@ -208,11 +207,14 @@ def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
     save_file({"a": np.zeros(3)}, path)
     with pytest.raises(hntk.FileError, match="hntk.save"):
         hntk.load(path)
-    save_file({"a": np.zeros(3)}, path, {"hntk": json.dumps({"version": 99})})
+    container.write(path, {"a": np.zeros(3)}, {"version": 99})
     with pytest.raises(hntk.FileError, match="version 99"):
         hntk.load(path)
-    save_file({"a": np.zeros(3)}, path, {"hntk": json.dumps({"version": 1, "layers": [{}]})})
+    container.write(path, {"a": np.zeros(3)}, {"version": 1, "form": "float", "layers": [{}]})
     with pytest.raises(hntk.FileError, match="damaged"):
+        hntk.load(path)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(hntk.FileError, match="checksum"):
         hntk.load(path)
 
 

@@ -1,8 +1,8 @@
 """A classifier of whole numbers as one pair of C99 files.
 
 Matrices with few zeros lie in flash as bit planes (:mod:`hntk.export.planes`), worked off by AND, XOR and population
-counts; sparse ones as gaps between the weights that are not 0, worked off by additions. Nothing is allocated: the caller
-gives the scratch memory. There is no floating point, but for rounding an input that is not whole.
+counts; sparse ones as gaps between the weights that are not 0, worked off by additions. Nothing is allocated: the
+caller gives the scratch memory. There is no floating point, but for rounding an input that is not whole.
 """
 
 from __future__ import annotations

@@ -1,0 +1,118 @@
+"""Networks and classifiers in float32."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from hntk.activations import Activation, Staircase, activation
+from hntk.activations.elementary import Cosine, Erf, GaussianBump, Sine
+from hntk.activations.polynomial import Polynomial
+from hntk.activations.quadrature import QuadratureActivation
+from hntk.activations.rectifier import Rectifier
+from hntk.classifier import Classifier, Normalization
+from hntk.compression import CompressedNetwork
+from hntk.files.matrices import classes_of, describe_classes, describe_matrices, matrices_of
+from hntk.files.told import Told
+from hntk.network import Network
+
+CLOSED_FORMS = {cls.__name__: cls for cls in (Rectifier, Polynomial, Cosine, Sine, Erf, GaussianBump)}
+
+
+def describe_floats(what: Network | Classifier, encoding: str | None) -> tuple[dict, dict]:
+    """Arrays and metadata."""
+    network = what.network if isinstance(what, Classifier) else what
+    arrays, layers = describe_matrices(network.weights, encoding)
+    for number, (layer, sigma, centre) in enumerate(zip(layers, network.activations, network.centres, strict=True), 1):
+        layer |= {"centre": centre, "activation": _describe_activation(sigma)}
+        if isinstance(sigma, Staircase):
+            arrays[f"layer{number}.thresholds"] = np.array(sigma.thresholds, np.float32)
+            arrays[f"layer{number}.levels"] = np.array(sigma.levels, np.float32)
+    metadata: dict[str, Any] = {"layers": layers}
+    if isinstance(network, CompressedNetwork):
+        metadata["match"] = _describe_match(network)
+    if isinstance(what, Classifier):
+        metadata |= describe_classes(what.classes)
+        arrays |= {"readout.weights": what.weights.astype(np.float32), "readout.offset": what.offset}
+        if what.normalization is not None:
+            metadata["scale"] = what.normalization.scale
+            arrays["input.centre"] = what.normalization.centre
+    elif network.readout is not None:
+        arrays["readout.initial"] = np.asarray(network.readout, np.float32)
+    return arrays, metadata
+
+
+def floats_of(part: Told) -> Network | Classifier:
+    """What was described; what is small is checked before matrices are unpacked."""
+    layers = part.parts("layers")
+    activations = [_activation(layer.part("activation"), f"layer{i}") for i, layer in enumerate(layers, 1)]
+    centres = tuple(layer.number("centre") for layer in layers)
+    last, inputs = layers[-1].shape("shape")[0], layers[0].shape("shape")[1]
+    initial = part.array("readout.initial", np.float32, last) if "readout.initial" in part.arrays else None
+    readout = _readout(part, last) if "classes" in part else None
+    normalization = None
+    if "scale" in part:
+        centre = part.array("input.centre", np.float32, inputs)
+        normalization = Normalization(centre, part.number("scale", positive=True))
+    network = Network(
+        tuple(matrices_of(layers)), tuple(activations), centres, None if initial is None else jnp.asarray(initial), None
+    )
+    return network if readout is None else Classifier(network, *readout, normalization=normalization)
+
+
+def _readout(part: Told, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes, weights and offset."""
+    classes = classes_of(part)
+    weights = part.array("readout.weights", np.float32, width, classes.size).astype(np.float64)
+    return classes, weights, part.array("readout.offset", np.float64, classes.size)
+
+
+def _describe_match(network: CompressedNetwork) -> dict[str, Any]:
+    """How the activations were found: for people, and for :func:`hntk.inspect`."""
+    match = network.match
+    return {
+        "original": [a.name for a in match.original],
+        "tau0": match.tau0,
+        "method": match.method,
+        "objective": match.objective,
+        "residuals": match.residuals,
+        "identity_shift": match.identity_shift,
+        "relative_shift": match.relative_shift,
+    }
+
+
+def _describe_activation(sigma: Activation) -> dict[str, Any]:
+    """Type, name and parameters, but for a staircase's, which are arrays."""
+    if isinstance(sigma, Staircase):
+        return {"type": "Staircase", "name": sigma.name}
+    if type(sigma).__name__ in CLOSED_FORMS:
+        return {"type": type(sigma).__name__, **asdict(sigma)}  # type: ignore[call-overload]
+    name = sigma.name if isinstance(sigma, QuadratureActivation) else str(sigma)
+    try:
+        known = activation(name) == sigma
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            f"the activation {name!r} is a function of your own, and a file holds no code: give it a name with "
+            "hntk.register_activation, there and where the file is loaded."
+        )
+    return {"type": "registered", "name": name}
+
+
+def _activation(part: Told, layer: str) -> Activation:
+    kind = part.text("type", {*CLOSED_FORMS, "Staircase", "registered"})
+    if kind == "Staircase":
+        thresholds = part.array(f"{layer}.thresholds", np.float32, None).astype(float)
+        levels = part.array(f"{layer}.levels", np.float32, thresholds.size + 1).astype(float)
+        return activation("staircase", thresholds=thresholds, levels=levels, name=part.text("name"))
+    if kind == "registered":
+        return activation(part.text("name"))
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in part.told.items() if k != "type"}
+    numbers = [n for v in fields.values() if not isinstance(v, str) for n in (v if isinstance(v, tuple) else (v,))]
+    if not all(isinstance(n, int | float) and np.isfinite(n) for n in numbers):
+        raise ValueError(f"an activation's parameters must be finite numbers, not {fields!r:.60}")
+    return CLOSED_FORMS[kind](**fields)

@@ -1,0 +1,63 @@
+"""Metadata that is checked as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+
+class Told:
+    """Metadata that is checked as it is read, and the arrays."""
+
+    def __init__(self, told: object, arrays: Mapping[str, np.ndarray]) -> None:
+        if not isinstance(told, dict):
+            raise TypeError(f"a table was expected, not {told!r:.60}")
+        self.told, self.arrays = told, arrays
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.told
+
+    def part(self, name: str) -> Told:
+        """A table within."""
+        return Told(self.told[name], self.arrays)
+
+    def parts(self, name: str) -> list[Told]:
+        """A list of tables, at least one."""
+        given = self.told[name]
+        if not isinstance(given, list) or not given:
+            raise TypeError(f"{name} must be a list of at least one, not {given!r:.60}")
+        return [Told(item, self.arrays) for item in given]
+
+    def number(self, name: str, *, positive: bool = False) -> float:
+        """A finite number."""
+        given = self.told[name]
+        if isinstance(given, bool) or not isinstance(given, int | float) or not np.isfinite(given):
+            raise ValueError(f"{name} must be a finite number, not {given!r:.60}")
+        if positive and given <= 0:
+            raise ValueError(f"{name} must be positive, not {given!r}")
+        return float(given)
+
+    def text(self, name: str, among: Collection[str] | None = None) -> str:
+        """A word, one of those given."""
+        given = self.told[name]
+        if not isinstance(given, str) or (among is not None and given not in among):
+            raise ValueError(f"{name} cannot be {given!r:.60}")
+        return given
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """(outputs, inputs)."""
+        given = self.told[name]
+        if not (isinstance(given, list) and len(given) == 2 and all(type(d) is int and d > 0 for d in given)):
+            raise ValueError(f"{name} must be two positive whole numbers, not {given!r:.60}")
+        return given[0], given[1]
+
+    def array(self, name: str, dtype: type, *shape: int | None) -> np.ndarray:
+        """A finite array of a type and a shape; None stands for any size."""
+        given = self.arrays[name]
+        fits = given.ndim == len(shape) and all(s in (None, d) for s, d in zip(shape, given.shape, strict=True))
+        if given.dtype != dtype or not fits:
+            raise ValueError(f"{name} must be {np.dtype(dtype)} of shape {shape}, not {given.dtype} of {given.shape}")
+        if given.dtype.kind == "f" and not np.all(np.isfinite(given)):
+            raise ValueError(f"{name} has values that are not finite")
+        return given

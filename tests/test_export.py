@@ -1,0 +1,151 @@
+"""What is exported predicts what the classifier predicts, on every sample."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import hntk
+from hntk.export.c import CProgram, to_c
+from hntk.export.onnx import to_onnx, write_onnx
+from hntk.export.planes import Code, row_constants, word_planes
+from hntk.integers import Steps
+from tests.architectures import INPUTS, NORMALIZATION, architectures, classifier, raw_samples, whole_classifier
+
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror")
+SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+BUILDS = {
+    "gcc": ("gcc", "-O3", "-march=native"),
+    "gcc-32": ("gcc", "-O2", "-DHNTK_NET_WORD_BITS=32"),
+    "gcc-sanitized": ("gcc", *SANITIZED),
+    "gcc-sanitized-32": ("gcc", *SANITIZED, "-DHNTK_NET_WORD_BITS=32"),
+    "clang": ("clang", "-O3", "-march=native"),
+    "clang-sanitized": ("clang", *SANITIZED),
+}
+
+
+def printed(program: CProgram, folder: Path, build: tuple[str, ...], raw: np.ndarray) -> np.ndarray:
+    """The classes that the program prints."""
+    compiler, *options = build
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    _, source, main = program.write(folder)
+    command = [compiler, *STRICT, *options, str(source), str(main), "-o", str(folder / "program")]
+    subprocess.run(command, check=True)
+    result = subprocess.run([folder / "program"], input=raw.tobytes(), capture_output=True, check=True)
+    return np.array(result.stdout.split(), int)
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(architectures())
+def test_c_predicts_the_same(tmp_path_factory: pytest.TempPathFactory, shape: dict) -> None:
+    made = whole_classifier(**shape)
+    raw = raw_samples(made)
+    for layouts in (None, "planes", "gaps"):
+        program = to_c(made, layouts=layouts)  # type: ignore[arg-type]
+        indices = printed(program, tmp_path_factory.mktemp("c"), BUILDS["gcc-sanitized"], raw)
+        np.testing.assert_array_equal(made.classes[indices], made.predict(raw))
+
+
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("pixels", [False, True])
+def test_every_build_predicts_the_same(tmp_path: Path, build: str, pixels: bool) -> None:
+    made = whole_classifier(levels=4, widths=(100, 65, 33), pixels=pixels)
+    program = to_c(made, layouts=["planes", "gaps", "planes"])
+    raw = raw_samples(made)
+    indices = printed(program, tmp_path, BUILDS[build], raw)
+    np.testing.assert_array_equal(made.classes[indices], made.predict(raw))
+    # not all of one class
+    assert len(set(indices.tolist())) == 2
+
+
+def test_c_uses_no_float_for_pixels_and_states_its_memory() -> None:
+    made = whole_classifier(levels=4, widths=(100, 65, 33), pixels=True)
+    program = to_c(made, "my_net")
+    assert "float" not in program.source + program.header
+    assert "malloc" not in program.source
+    assert "MY_NET_SCRATCH_BYTES" in program.header
+    # planes of the pixels, then of 100 neurons of 4 levels; 65 neurons more, or 33 numbers
+    assert to_c(made, layouts="planes").scratch_bytes == max(8 * 8, 3 * 16) + max(3 * 16, 40)
+    with pytest.raises(ValueError, match="identifier"):
+        to_c(made, "My net")
+    with pytest.raises(ValueError, match="layouts"):
+        to_c(made, layouts=["planes"])
+
+
+def test_planes_of_a_ternary_matrix() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(-1, 2, (5, 70)).astype(np.int8)
+    matrix = hntk.WeightMatrix(values, 1.0, "ternary")  # type: ignore[arg-type]
+    mask, signs = word_planes(matrix)
+    assert mask.shape == (5, 4)
+    code = Code.of(Steps((0, 5, 9), (4, -2, 7, 4)))
+    assert (code.base, code.jumps) == (-2, (6, 3))
+    v = np.array([-2, 4, 7])[rng.integers(0, 3, 70)]
+    sums = row_constants(matrix, code)
+    for level, jump in zip((4, 7), code.jumps, strict=True):
+        b = np.packbits(np.pad(v >= level, (0, 58)), bitorder="little").view("<u4")
+        sums = sums - jump * np.array([sum(int(w).bit_count() for w in row) for row in mask & (signs ^ b)])
+    np.testing.assert_array_equal(sums, values.astype(int) @ v)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(architectures())
+def test_onnx_predicts_the_same(shape: dict) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    made = whole_classifier(**shape)
+    raw = raw_samples(made)
+    for weights in ("int2", "int8"):
+        session = onnxruntime.InferenceSession(to_onnx(made, weights).SerializeToString())  # type: ignore[arg-type]
+        scores, labels = session.run(None, {"input": raw})
+        np.testing.assert_array_equal(scores, made.scores(raw))
+        np.testing.assert_array_equal(labels, made.predict(raw))
+
+
+def test_onnx_files_hold_two_bits_a_weight(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    made = whole_classifier(levels=4, widths=(600, 500))
+    weights = sum(w.values.size for w in made.network.weights)
+    sizes = {kind: write_onnx(made, tmp_path / f"{kind}.onnx", kind) for kind in ("int2", "int8")}  # type: ignore[arg-type]
+    assert sizes["int2"] == (tmp_path / "int2.onnx").stat().st_size < weights / 4 + 8000
+    assert weights < sizes["int8"] < weights + 8000
+    with pytest.raises(ValueError, match="weights must"):
+        to_onnx(made, "int4")  # type: ignore[arg-type]
+
+
+def hntk_command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hntk", *map(str, words)], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
+
+
+def test_the_command_line_inspects_and_exports(tmp_path: Path) -> None:
+    made = classifier(levels=4, widths=(100, 65))
+    path = tmp_path / "net.safetensors"
+    hntk.save(made, path)
+    refused = hntk_command("export", path, "--to", "c")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "--pixels" in refused.stderr
+    known = hntk.Classifier(made.network, made.classes, made.weights, made.offset, normalization=NORMALIZATION)
+    size = hntk.save(known, path)
+    shown = hntk_command("inspect", path)
+    assert f"{size:,} bytes" in shown.stdout
+    assert "layer 2" in shown.stdout
+    told = json.loads(hntk_command("inspect", path, "--json").stdout)
+    assert told["file_bytes"] == size
+    assert told["layers"][0]["inputs"] == INPUTS
+    done = hntk_command("export", path, "--to", "c", "--pixels", "--name", "mine", "--out", tmp_path / "made")
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "made").iterdir()} == {"mine.h", "mine.c", "mine_main.c"}
+    path.write_bytes(path.read_bytes()[:-1])
+    damaged = hntk_command("inspect", path)
+    assert damaged.returncode == 1
+    assert "Traceback" not in damaged.stderr

@@ -1,0 +1,201 @@
+"""Damaged files: an error each, or the very same network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hntk
+from hntk.files import container
+from tests.architectures import INPUTS, classifier, whole_classifier
+
+MUTATIONS = 10_000
+REWRITTEN = 1_500
+
+Damage = Callable[[np.random.Generator, bytearray, bytes], None]
+
+
+def flip(rng: np.random.Generator, data: bytearray, other: bytes) -> None:
+    for _ in range(rng.integers(1, 4)):
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+
+
+def overwrite(rng: np.random.Generator, data: bytearray, other: bytes) -> None:
+    start = rng.integers(len(data))
+    end = min(len(data), start + rng.integers(1, 40))
+    data[start:end] = rng.bytes(end - start)
+
+
+def truncate(rng: np.random.Generator, data: bytearray, other: bytes) -> None:
+    del data[rng.integers(len(data)) :]
+
+
+def drop(rng: np.random.Generator, data: bytearray, other: bytes) -> None:
+    start = rng.integers(len(data))
+    del data[start : start + rng.integers(1, 200)]
+
+
+def repeat(rng: np.random.Generator, data: bytearray, other: bytes) -> None:
+    start = rng.integers(len(data))
+    data[start:start] = data[start : start + rng.integers(1, 200)]
+
+
+def splice(rng: np.random.Generator, data: bytearray, other: bytes) -> None:
+    data[rng.integers(len(data)) :] = other[rng.integers(len(other)) :]
+
+
+def header(rng: np.random.Generator, data: bytearray, other: bytes) -> None:
+    """A digit of the header, where sizes, offsets and metadata are."""
+    size = int.from_bytes(data[:8], "little")
+    digits = [i for i in range(8, 8 + size) if chr(data[i]).isdigit()]
+    data[digits[rng.integers(len(digits))]] = ord("0") + rng.integers(10)
+
+
+def length(rng: np.random.Generator, data: bytearray, other: bytes) -> None:
+    data[:8] = int(rng.integers(0, 2**63)).to_bytes(8, "little") if rng.random() < 0.5 else rng.bytes(8)
+
+
+DAMAGES: list[Damage] = [flip, overwrite, truncate, drop, repeat, splice, header, length]
+
+
+def originals(folder: Path) -> list[tuple[bytes, Any]]:
+    """Files of every form and encoding."""
+    made: list[tuple[Any, str | None]] = [
+        (classifier(widths=(20, 9)), "bits2"),
+        (classifier(widths=(20, 9)).network, "base3"),
+        (whole_classifier(widths=(20, 9)), "gaps+signs"),
+        (whole_classifier(widths=(20, 9), pixels=True), "mask+signs"),
+        (whole_classifier(widths=(20, 9), law="bernoulli").network, "signs"),
+        (hntk.draw_network(["relu", "tanh"], [9, 5], INPUTS, tau0=1.0, key=key()), "float32"),
+    ]
+    found = []
+    for what, encoding in made:
+        hntk.save(what, folder / "original", encoding=encoding)
+        found.append(((folder / "original").read_bytes(), hntk.load(folder / "original")))
+    return found
+
+
+def key() -> Any:
+    import jax
+
+    return jax.random.key(3)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two networks agree in all that they compute with."""
+    if type(a).__name__ != type(b).__name__:
+        return False
+    nets = [getattr(v, "network", v) for v in (a, b)]
+    parts = [
+        [*[np.asarray(w.values) for w in net.weights], *[w.scale for w in net.weights]]
+        + [getattr(net, name, None) for name in ("activations", "centres", "steps", "bias", "unit", "rounding")]
+        + [getattr(v, name, None) for name in ("weights" if v is not net else "", "readout", "offset", "classes")]
+        for v, net in zip((a, b), nets, strict=True)
+    ]
+    return all(np.array_equal(np.asarray(p, object), np.asarray(q, object)) for p, q in zip(*parts, strict=True))
+
+
+@pytest.mark.slow
+def test_no_damage_goes_unnoticed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    files = originals(tmp_path)
+    path = tmp_path / "net.safetensors"
+    # no two are the same
+    assert all(same(a, b) == (i == j) for i, (_, a) in enumerate(files) for j, (_, b) in enumerate(files))
+    refused = 0
+    for i in range(MUTATIONS):
+        damaged = bytearray(files[i % len(files)][0])
+        DAMAGES[(i // len(files)) % len(DAMAGES)](rng, damaged, files[rng.integers(len(files))][0])
+        path.write_bytes(damaged)
+        try:
+            loaded = hntk.load(path)
+        except hntk.FileError:
+            refused += 1
+            continue
+        # one original's end after another's beginning may be a whole file again
+        assert any(same(loaded, one) for _, one in files), i
+    assert refused > 0.9 * MUTATIONS
+
+
+@pytest.mark.slow
+def test_false_claims_under_a_right_checksum_are_refused_or_make_a_network(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    path = tmp_path / "net.safetensors"
+    parts = []
+    for data, _ in originals(tmp_path):
+        path.write_bytes(data)
+        parts.append(container.read(path))
+    refused = 0
+    for i in range(REWRITTEN):
+        arrays, metadata = copy.deepcopy(parts[i % len(parts)])
+        if rng.random() < 0.6:
+            lie(rng, metadata)
+        else:
+            name = sorted(arrays)[rng.integers(len(arrays))]
+            arrays[name] = wrong(rng, arrays[name])
+        container.write(path, arrays, metadata)
+        try:
+            loaded: Any = hntk.load(path)
+        except hntk.FileError:
+            refused += 1
+            continue
+        # what is loaded can be used
+        network = getattr(loaded, "network", loaded)
+        for batch in network.feature_batches(np.zeros((1, network.weights[0].shape[1]), np.uint8)):
+            assert np.all(np.isfinite(batch))
+    assert refused > 0.5 * REWRITTEN
+
+
+LIES = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2**31,
+    10**18,
+    0.5,
+    -1e300,
+    "",
+    "ternary",
+    "../x",
+    [],
+    [1, 2, 3],
+    {},
+    {"type": "Staircase"},
+]
+
+
+def lie(rng: np.random.Generator, told: Any) -> None:
+    """Change or drop one thing that metadata says, however deep."""
+    keys = sorted(told) if isinstance(told, dict) else list(range(len(told)))
+    if not keys:
+        return
+    at = keys[rng.integers(len(keys))]
+    if isinstance(told[at], dict | list) and told[at] and rng.random() < 0.8:
+        lie(rng, told[at])
+    elif rng.random() < 0.2:
+        del told[at]
+    else:
+        told[at] = LIES[rng.integers(len(LIES))]
+
+
+def wrong(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
+    """Other numbers, another size, another type."""
+    choice = rng.integers(5)
+    if choice == 0:
+        return rng.permutation(array.ravel()).reshape(array.shape)
+    if choice == 1:
+        return array[: max(1, len(array) // 2)]
+    if choice == 2:
+        return array.astype(np.float64)
+    if choice == 3:
+        return np.concatenate([array, array])
+    bad = array.copy()
+    bad.ravel()[rng.integers(bad.size)] = np.nan if bad.dtype.kind == "f" else np.iinfo(bad.dtype).max
+    return bad

@@ -1,0 +1,195 @@
+"""Networks of whole numbers against a direct sum in int64, and their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hntk
+from hntk.files import container
+from hntk.integers import EXACT, Rounded, Steps, round_levels
+from tests.architectures import INPUTS, LABELS, architectures, classifier, raw_samples, whole_classifier
+
+
+def direct(made: hntk.IntegerClassifier, raw: np.ndarray) -> np.ndarray:
+    """Scores in int64."""
+    network = made.network
+    v = np.asarray(network.inputs(raw)).astype(np.int64)
+    for number, (w, steps) in enumerate(zip(network.weights, network.steps, strict=True)):
+        sums = v @ np.asarray(w.values, np.int64).T
+        if number == 0 and network.bias is not None:
+            sums = sums + network.bias
+        v = np.asarray(steps.levels)[np.searchsorted(steps.thresholds, sums, side="right")]
+    return v @ made.readout.T.astype(np.int64) + made.offset
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(architectures())
+def test_scores_are_exact(shape: dict) -> None:
+    made = whole_classifier(**shape)
+    raw = raw_samples(made)
+    np.testing.assert_array_equal(made.scores(raw), direct(made, raw))
+    assert max(made.network.largest_sums) <= EXACT
+    assert np.abs(made.scores(raw)).max() <= made.largest_score < 2**31
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(architectures(), st.sampled_from(["bits2", "base3", "mask+signs", "gaps+signs"]))
+def test_files_give_back_every_bit(tmp_path_factory: pytest.TempPathFactory, shape: dict, encoding: str) -> None:
+    made = whole_classifier(**shape)
+    path = tmp_path_factory.mktemp("files") / "net.safetensors"
+    hntk.save(made, path, encoding=None if made.network.weights[0].kind == "sign" else encoding)
+    again = hntk.load(path)
+    assert isinstance(again, hntk.IntegerClassifier)
+    raw = raw_samples(made)
+    np.testing.assert_array_equal(again.scores(raw), made.scores(raw))
+    np.testing.assert_array_equal(again.predict(raw), made.predict(raw))
+    assert again.predict(raw).dtype == made.predict(raw).dtype
+    assert again.network.steps == made.network.steps
+
+
+def test_the_float_network_predicts_the_same_up_to_its_rounding() -> None:
+    made = classifier(levels=4, widths=(600, 500))
+    x = np.asarray(hntk.reference_mixture(n=600, p=INPUTS, key=jax.random.key(5)).x)
+    fine = hntk.to_integers(made, x=x, level_bits=12, input_bits=14)
+    assert isinstance(fine, hntk.IntegerClassifier)
+    coarse = hntk.to_integers(made, x=x, level_bits=3, input_bits=3)
+    errors = [np.abs(whole.scores(x) * whole.unit - made.scores(x)).mean() for whole in (fine, coarse)]  # type: ignore[union-attr]
+    assert np.mean(fine.predict(x) == made.predict(x)) > 0.98
+    assert errors[0] < 0.1 * errors[1]
+    assert max(fine.network.rounding) < 0.001 < max(coarse.network.rounding)  # type: ignore[union-attr]
+
+
+def test_levels_on_a_grid_stay_as_they_are() -> None:
+    assert round_levels(np.array([-0.75, 0.0, 0.5]), 127) == (0.25, (-3, 0, 2), 0.0)
+    unit, whole, error = round_levels(np.array([-1.0, np.pi / 10]), 127)
+    assert 0 < error < 1 / 127
+    assert abs(unit * whole[0] + 1.0) <= error
+    assert round_levels(np.zeros(3), 127)[1] == (0, 0, 0)
+    grid = hntk.staircase([-0.5, 0.3], [-1.0, 0.0, 1.5])
+    net = hntk.draw_network([grid], [20], 10, tau0=1.0, law="ternary", key=jax.random.key(0))
+    net = hntk.Network(net.weights, net.activations, (0.0,), None, None)
+    made = hntk.to_integers(net, x=np.eye(10))
+    assert isinstance(made, hntk.IntegerNetwork)
+    assert made.steps[0].levels == (-2, 0, 3)
+    assert made.rounding == (0.0,)
+    features = np.concatenate(list(made.feature_batches(np.eye(10))))
+    # 127 multiples of the unit stand for 1, and no sum comes near a threshold
+    np.testing.assert_allclose(features * made.unit, net.features(np.eye(10)), rtol=1e-6)
+
+
+def test_steps_reach_a_level_at_its_threshold() -> None:
+    steps = Steps((-3, 2, 2), (5, 1, 7, 6))
+    assert steps(jnp.array([-4.0, -3.0, 1.0, 2.0, 3.0])).tolist() == [5, 1, 1, 6, 6]
+    assert steps.most == 7
+
+
+def test_inputs_are_rounded_to_even_and_cut_off() -> None:
+    rounded = Rounded(np.ones(6, np.float32), 2.0, 127)
+    raw = np.array([[1.25, 1.75, 0.75, 1e9, -1e9, 1.3]])
+    assert np.asarray(rounded(raw)).tolist() == [[0, 2, 0, 127, -127, 1]]
+
+
+def test_what_cannot_be_whole_is_said() -> None:
+    made = classifier(levels=4)
+    x = np.zeros((2, INPUTS))
+    with pytest.raises(ValueError, match="x="):
+        hntk.to_integers(made)
+    with pytest.raises(ValueError, match="normalization="):
+        hntk.to_integers(made, pixels=True)
+    with pytest.raises(ValueError, match="level_bits"):
+        hntk.to_integers(made, x=x, level_bits=20)
+    relu = hntk.draw_network(["relu"], [20], INPUTS, tau0=1.0, law="ternary", key=jax.random.key(0))
+    with pytest.raises(hntk.NotIntegerError, match="hntk.compress"):
+        hntk.to_integers(relu, x=x)
+    dense = hntk.draw_network(["sign"], [20], INPUTS, tau0=1.0, key=jax.random.key(0))
+    with pytest.raises(hntk.NotIntegerError, match="float32 weights"):
+        hntk.to_integers(dense, x=x)
+    wide = hntk.draw_network(["sign"], [20], 2000, tau0=1.0, law="bernoulli", key=jax.random.key(0))
+    with pytest.raises(hntk.NotIntegerError, match="input_bits"):
+        hntk.to_integers(wide, x=np.ones((1, 2000)), input_bits=16)
+    whole = whole_classifier(pixels=True)
+    for wrong in (raw_samples(whole) + 0.5, raw_samples(whole) - 300.0):
+        with pytest.raises(ValueError, match="raw images"):
+            whole.scores(wrong)
+    with pytest.raises(ValueError, match="coordinates"):
+        whole.scores(np.zeros((2, INPUTS + 1)))
+
+
+def rewritten(path: Path, arrays: dict[str, np.ndarray], metadata: dict, **changes: object) -> None:
+    """A file whose checksum fits what it says."""
+    layer = {k: v for k, v in changes.items() if k in metadata["layers"][0]}
+    told = {**metadata, **{k: v for k, v in changes.items() if k in metadata}}
+    told["layers"] = [{**metadata["layers"][0], **layer}, *metadata["layers"][1:]]
+    replaced = {k.replace("__", "."): v for k, v in changes.items() if k.replace("__", ".") in arrays}
+    assert len(layer) + len(replaced) + sum(k in metadata for k in changes) == len(changes)
+    container.write(path, {**arrays, **replaced}, told)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"layer1__thresholds": np.array([5, 4, 9], np.int32)}, "out of order"),
+        ({"layer1__levels": np.array([1, 2], np.int16)}, "levels must be"),
+        ({"layer1__thresholds": np.array([1.0, 2.0, 3.0])}, "thresholds must be"),
+        ({"shape": [10**12, INPUTS]}, "follow each other"),
+        ({"shape": [-1, INPUTS]}, "positive whole numbers"),
+        ({"shape": [300, 10**15]}, "input.centre must be"),
+        ({"scale": float("1e400")}, "JSON|finite"),
+        ({"scale": 0}, "positive"),
+        ({"kind": "pickled"}, "kind"),
+        ({"encoding": "zip"}, "encoding"),
+        ({"version": 2}, "version 2"),
+        ({"form": "other"}, "form"),
+        ({"input": {"type": "rounded", "factor": 1.0, "most": 10**6}}, "most"),
+        ({"classes": [0, 0]}, "different labels"),
+        ({"classes": {"a": 1}}, "list of labels"),
+        ({"readout__weights": np.full((2, 40), 2**15 - 1, np.int32)}, "readout"),
+        ({"unit": None}, "finite number"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_file_says_is_checked(tmp_path: Path, changes: dict, why: str) -> None:
+    path = tmp_path / "net.safetensors"
+    hntk.save(whole_classifier(levels=4, widths=(300, 40)), path)
+    arrays, metadata = container.read(path)
+    if changes.get("scale") == float("inf"):
+        with pytest.raises(ValueError, match=why):
+            rewritten(path, arrays, metadata, **changes)
+        return
+    rewritten(path, arrays, metadata, **changes)
+    with pytest.raises(hntk.FileError, match=why):
+        hntk.load(path)
+
+
+def test_an_unpacked_matrix_is_never_larger_than_its_bytes_allow(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    made = whole_classifier(levels=4, widths=(300,), sparsity=0.99)
+    hntk.save(made, path, encoding="gaps+signs")
+    arrays, metadata = container.read(path)
+    rewritten(path, arrays, metadata, shape=[10**9, INPUTS])
+    with pytest.raises(hntk.FileError, match="must be|do not fill"):
+        hntk.load(path)
+
+
+def test_summaries_count_what_is_in_the_file(tmp_path: Path) -> None:
+    made = whole_classifier(levels=4, widths=(300, 130), sparsity=0.5)
+    found = hntk.summarize(made)
+    size = hntk.save(made, tmp_path / "net.safetensors")
+    assert found.bytes < size < found.bytes + 3000
+    first = found.layers[0]
+    values = np.asarray(made.network.weights[0].values)
+    assert first.additions == np.count_nonzero(values)
+    assert first.multiply_accumulates == 0
+    assert first.float_bytes == 4 * values.size
+    assert found.layers[-1].multiply_accumulates == 130 * len(LABELS)
+    shown = str(found)
+    for text in ("layer 1", "300 x", "readout", "4 levels", "total"):
+        assert text in shown
+    assert found.to_dict()["bytes"] == found.bytes
