@@ -133,7 +133,7 @@ def _lines(items: Iterable[str]) -> str:
 
 
 def _smallest_type(values: np.ndarray) -> str:
-    least, most = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    least, most = int(values.min()), int(values.max())
     return next(f"int{bits}_t" for bits in (8, 16, 32) if -(2 ** (bits - 1)) <= least and most < 2 ** (bits - 1))
 
 
@@ -202,6 +202,8 @@ class _Writer:
 
     def _table(self, name: str, values: np.ndarray, kind: str | None = None, texts: Iterable[str] | None = None) -> str:
         """A constant array, of the smallest type that holds its whole numbers."""
+        # C has no empty arrays
+        values = values if values.size else np.zeros(1, np.int64)
         kind = kind or _smallest_type(values)
         self.table_bytes += values.size * int(re.sub(r"\D", "", kind) or 32) // 8
         return f"static const {kind} {name}[{values.size}] = {{\n{_lines(texts or map(str, values.tolist()))}\n}};\n"
