@@ -79,7 +79,7 @@ ENTRIES = (
         "memory",
         "python -m experiments.run +exp=memory data=mnist data.folder=PATH",
         "test accuracy against bytes and bit operations, for everything one would pick instead",
-        "hours, and can be stopped and continued",
+        "100 minutes for three seeds, and can be stopped and continued",
     ),
 )
 

@@ -89,10 +89,15 @@ def fit_softmax(
     classes, index = as_labels(labels, inputs.shape[0])
     f = np.asarray(network.features(inputs) if features is None else check_features(features, network, len(index)))
     held = held_out(index, validation_share, seed)
-    centre = f[~held].mean(axis=0, dtype=np.float64)
-    size = float(np.sqrt(np.mean(np.square(f[~held] - centre.astype(np.float32)), dtype=np.float64))) or 1.0
-    scaled = (f - centre.astype(np.float32)) / np.float32(size)
-    samples = Samples(*(jnp.asarray(part) for part in (scaled[~held], index[~held], scaled[held], index[held])))
+    # copies, which are scaled in place: features may be most of the memory there is
+    kept, rest = f[~held], f[held]
+    centre = kept.mean(axis=0, dtype=np.float64)
+    for part in (kept, rest):
+        part -= centre.astype(np.float32)
+    size = float(np.sqrt(np.mean(np.square(kept), dtype=np.float64))) or 1.0
+    for part in (kept, rest):
+        part /= np.float32(size)
+    samples = Samples(*(jnp.asarray(part) for part in (kept, index[~held], rest, index[held])))
     best, rate = _best(samples, classes.size, schedule or Schedule(), rates, seed, checkpoint, progress)
     weights, offset = (np.asarray(part, np.float64) for part in best.parameters)
     return SoftmaxClassifier(

@@ -131,7 +131,8 @@ def summarize(what: Network | Classifier | IntegerNetwork | IntegerClassifier) -
     >>> import jax, hntk
     >>> net = hntk.draw_network(["sign"], [100], 80, tau0=1.0, law="ternary", key=jax.random.key(0))
     >>> found = hntk.summarize(net)
-    >>> found.layers[0].encoding, found.layers[0].levels, found.layers[0].additions == found.bytes
+    >>> found.layers[0].encoding, found.layers[0].levels, found.layers[0].float_bytes
+    ('mask+signs', 2, 32000)
     """
     if isinstance(what, IntegerNetwork | IntegerClassifier):
         return _of_integers(what)

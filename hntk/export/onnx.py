@@ -53,11 +53,12 @@ def to_onnx(classifier: IntegerClassifier, weights: WeightType = "int2") -> Mode
     pixels = isinstance(network.inputs, Pixels)
     h = _take(graph, classifier)
     for number, (w, steps) in enumerate(zip(network.weights, network.steps, strict=True), 1):
-        scale = graph.constant(f"one{number}", np.float32(1.0))
-        dense = graph.node("DequantizeLinear", [graph.weights(f"weights{number}", w, weights), scale])
-        sums = graph.node("MatMul", [h, dense])
-        if number == 1 and network.bias is not None:
-            sums = graph.node("Add", [sums, graph.constant("bias", network.bias.astype(np.float32))])
+        one = graph.constant(f"one{number}", np.float32(1.0))
+        dense = graph.node("DequantizeLinear", [graph.weights(f"weights{number}", w, weights), one])
+        bias = network.bias if number == 1 else None
+        added = [] if bias is None else [graph.constant("bias", bias.astype(np.float32))]
+        # not MatMul: onnxruntime makes its product with dequantized weights one that rounds the other factor to 8 bits
+        sums = graph.node("Gemm", [h, dense, *added], transB=1)
         h = graph.constant(f"level{number}_0", np.float32(steps.levels[0]))
         for k, (threshold, level) in enumerate(zip(steps.thresholds, steps.levels[1:], strict=True), 1):
             reached = graph.node("GreaterOrEqual", [sums, graph.constant(f"from{number}_{k}", np.float32(threshold))])
@@ -125,15 +126,14 @@ class _Graph:
         return self.node("Cast", [name], to=_type(dtype))
 
     def weights(self, name: str, matrix: WeightMatrix, kind: WeightType) -> str:
-        """Wᵀ, (inputs, outputs)."""
+        """W, (outputs, inputs)."""
         from onnx import TensorProto, helper
 
-        values = np.ascontiguousarray(np.asarray(matrix.values, np.int8).T)
         if kind == "int8":
-            return self.constant(name, values)
+            return self.constant(name, np.asarray(matrix.values, np.int8))
         # four a byte, the lowest bits first: the order that ONNX has too
-        packed = pack(WeightMatrix(values, 1.0, "ternary"), "bits2").values
-        tensor = helper.make_tensor(name, TensorProto.INT2, values.shape, packed.tobytes(), raw=True)
+        packed = pack(WeightMatrix(matrix.values, 1.0, "ternary"), "bits2").values
+        tensor = helper.make_tensor(name, TensorProto.INT2, matrix.shape, packed.tobytes(), raw=True)
         self.initializers.append(tensor)
         return name
 
