@@ -10,8 +10,11 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 # Several test processes share one accelerator, where there is one.
 PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false $(RUN) -m pytest -n $(JOBS)
 
+# Debian packages beside Python's.
+TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-export setup-sweeps gmm test unit lint types format lock clean
+.PHONY: help setup setup-export setup-sweeps setup-tools gmm test unit lint types format lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -24,6 +27,9 @@ setup-export: setup .venv/.export  ## add what writes ONNX files
 
 setup-sweeps: setup .venv/.sweeps  ## add Hydra's launchers and the Optuna sweeper
 	@:
+
+setup-tools:  ## install the compilers, emulator and browser that some tests skip without (Debian, as root)
+	@apt-get install -y -qq --no-install-recommends $(TOOLS)
 
 gmm: setup  ## run the Gaussian-mixture experiment (more settings: make gmm ARGS="seed=1")
 	@$(RUN) -m experiments.run +exp=gmm $(ARGS)
