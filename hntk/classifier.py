@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from hntk.network import Network
+from hntk.storable import Storable
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Normalization:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(Storable):
     """A network with a readout: scores = features · weights + offset, and the largest wins.
 
     Attributes

@@ -25,6 +25,7 @@ from hntk.checks import as_samples
 from hntk.classifier import Classifier, Normalization, share_right
 from hntk.forward import Step, forward_batches
 from hntk.network import BATCH, Network
+from hntk.storable import Storable
 from hntk.weights import WeightMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 8, 16, 8
@@ -122,7 +123,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class IntegerNetwork:
+class IntegerNetwork(Storable):
     """Hidden layers of whole numbers.
 
     Attributes
@@ -173,7 +174,7 @@ class IntegerNetwork:
 
 
 @dataclass(frozen=True)
-class IntegerClassifier:
+class IntegerClassifier(Storable):
     """A classifier of whole numbers: the largest of ``readout @ levels + offset`` wins, the first of equals.
 
     Attributes

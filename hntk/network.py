@@ -19,13 +19,14 @@ from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.forward import Step, forward_batches
+from hntk.storable import Storable
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
 
 BATCH = 2048
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Storable):
     """A fully-connected network with random hidden weights.
 
     Attributes

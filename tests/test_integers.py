@@ -180,8 +180,10 @@ def test_an_unpacked_matrix_is_never_larger_than_its_bytes_allow(tmp_path: Path)
 
 def test_summaries_count_what_is_in_the_file(tmp_path: Path) -> None:
     made = whole_classifier(levels=4, widths=(300, 130), sparsity=0.5)
-    found = hntk.summarize(made)
-    size = hntk.save(made, tmp_path / "net.safetensors")
+    found = made.summary()
+    assert found == hntk.summarize(made)
+    size = made.save(tmp_path / "net.safetensors")
+    assert size == (tmp_path / "net.safetensors").stat().st_size
     assert found.bytes < size < found.bytes + 3000
     first = found.layers[0]
     values = np.asarray(made.network.weights[0].values)
