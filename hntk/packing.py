@@ -154,7 +154,10 @@ def _decode(what: str, stored: np.ndarray, count: int) -> np.ndarray:
             f"{count} values stored as {what} take {needed} bytes, not {stored.size}: the file is damaged."
         )
     if what == "float32":
-        return stored.view("<f4").astype(np.float32)
+        values = stored.view("<f4").astype(np.float32)
+        if not np.all(np.isfinite(values)):
+            raise ValueError("weights are not all finite: the file is damaged.")
+        return values
     if what == "int8":
         return stored.view(np.int8)
     if what == "signs":
