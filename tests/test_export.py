@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,6 +110,35 @@ def test_onnx_predicts_the_same(shape: dict) -> None:
         scores, labels = session.run(None, {"input": raw})
         np.testing.assert_array_equal(scores, made.scores(raw))
         np.testing.assert_array_equal(labels, made.predict(raw))
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize(
+    "activation",
+    ["relu", "abs", "sign", "erf", "cos", "sin", "gaussian", "quadratic", "tanh", "sigmoid", "softplus", "silu"],
+)
+def test_onnx_of_floats_scores_the_same(activation: str, normalized: bool) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    data = hntk.reference_mixture(n=120, p=INPUTS, key=jax.random.key(0))
+    x, law = np.asarray(data.x, np.float32), "gaussian" if normalized else "ternary"
+    net = hntk.draw_network([activation] * 2, [70, 33], INPUTS, tau0=1.0, law=law, key=jax.random.key(1))
+    made = hntk.fit_ridge(net, x, data.labels, ridge=0.1)
+    if normalized:
+        made = hntk.Classifier(made.network, made.classes, made.weights, made.offset, normalization=NORMALIZATION)
+    session = onnxruntime.InferenceSession(to_onnx(made).SerializeToString())
+    raw = (x * 300 + NORMALIZATION.centre).astype(np.float32) if normalized else x
+    scores, labels = session.run(None, {"input": raw})
+    np.testing.assert_allclose(scores, made.scores(x), atol=5e-3 if activation == "sign" else 2e-4)
+    assert np.mean(labels == made.predict(x)) > 0.98
+
+
+def test_onnx_has_no_functions_of_the_users_own() -> None:
+    pytest.importorskip("onnx")
+    mine = hntk.activation(lambda t: jnp.tanh(2 * t), name="tanh")
+    net = hntk.draw_network([mine], [20], INPUTS, tau0=1.0, key=jax.random.key(1))
+    made = hntk.Classifier(net, np.arange(2), np.ones((20, 2)), np.zeros(2))
+    with pytest.raises(ValueError, match="no function"):
+        to_onnx(made)
 
 
 def test_onnx_files_hold_two_bits_a_weight(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""ONNX graphs in the making."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hntk.packing import pack
+from hntk.weights import WeightMatrix
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto
+
+WeightType = Literal["int2", "int8"]
+
+
+def onnx_type(dtype: type) -> int:
+    """The number ONNX has for a type of NumPy."""
+    from onnx import helper
+
+    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+
+class Graph:
+    """Nodes and constants, named as they come."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+
+    def node(self, op: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
+        from onnx import helper
+
+        name = output or f"{op.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, name: str, value: Any) -> str:
+        """Add an array."""
+        from onnx import numpy_helper
+
+        self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def cast(self, name: str, dtype: type) -> str:
+        """The same numbers in another type."""
+        return self.node("Cast", [name], to=onnx_type(dtype))
+
+    def weights(self, name: str, matrix: WeightMatrix, kind: WeightType) -> str:
+        """W, (outputs, inputs)."""
+        from onnx import TensorProto, helper
+
+        if kind == "int8":
+            return self.constant(name, np.asarray(matrix.values, np.int8))
+        # four a byte, the lowest bits first: the order that ONNX has too
+        packed = pack(WeightMatrix(matrix.values, 1.0, "ternary"), "bits2").values
+        tensor = helper.make_tensor(name, TensorProto.INT2, matrix.shape, packed.tobytes(), raw=True)
+        self.initializers.append(tensor)
+        return name
+
+    def product(self, h: str, number: int, matrix: WeightMatrix, kind: WeightType, **options: Any) -> str:
+        """Alpha · (h Wᵀ) + bias.
+
+        Not MatMul: onnxruntime makes its product with dequantized weights one that rounds the other factor to 8 bits.
+        """
+        bias = options.pop("bias", None)
+        name = f"weights{number}"
+        if matrix.kind == "float32":
+            dense = self.constant(name, np.asarray(matrix.values, np.float32))
+        else:
+            one = self.constant(f"one{number}", np.float32(1.0))
+            dense = self.node("DequantizeLinear", [self.weights(name, matrix, kind), one])
+        added = [] if bias is None else [self.constant(f"bias{number}", np.asarray(bias, np.float32))]
+        return self.node("Gemm", [h, dense, *added], transB=1, **options)
+
+    def staircase(self, number: int, sums: str, thresholds: Sequence[float], levels: Sequence[float]) -> str:
+        """levels[number of thresholds ≤ sums]."""
+        h = self.constant(f"level{number}_0", np.float32(levels[0]))
+        for k, (threshold, level) in enumerate(zip(thresholds, levels[1:], strict=True), 1):
+            reached = self.node("GreaterOrEqual", [sums, self.constant(f"from{number}_{k}", np.float32(threshold))])
+            h = self.node("Where", [reached, self.constant(f"level{number}_{k}", np.float32(level)), h])
+        return h
