@@ -33,6 +33,8 @@ LEVEL_BITS, READOUT_BITS, INPUT_BITS = 8, 16, 8
 EXACT = 2**24
 LIMIT = 2**31 - 1
 ROUNDING = 1e-6
+# parts of a pixel's unit
+FINE = 16
 WHOLE = ("ternary", "sign", "int8")
 
 
@@ -42,18 +44,27 @@ class NotIntegerError(ValueError):
 
 @dataclass(frozen=True)
 class Pixels:
-    """Input that is whole already: bytes from 0 to 255.
+    """Input that is whole already: bytes from 0 to 255, times ``fine``.
 
     Attributes
     ----------
-    least, most : of a coordinate.
+    fine : a power of 2, so that what centring the pixels adds to the sums is rounded to 1/fine of a pixel's unit.
     """
 
-    least: int = 0
-    most: int = 255
+    fine: int = 1
+
+    @property
+    def least(self) -> int:
+        """Of a coordinate."""
+        return 0
+
+    @property
+    def most(self) -> int:
+        """Of a coordinate."""
+        return 255 * self.fine
 
     def __call__(self, raw: object) -> Float[Array, "n p"]:
-        """The same numbers.
+        """Whole numbers.
 
         Raises
         ------
@@ -61,12 +72,12 @@ class Pixels:
             If they are not whole numbers from 0 to 255.
         """
         samples = as_samples(raw)
-        if not bool(jnp.all((samples == jnp.round(samples)) & (samples >= self.least) & (samples <= self.most))):
+        if not bool(jnp.all((samples == jnp.round(samples)) & (samples >= 0) & (samples <= 255))):
             raise ValueError(
                 "this network takes pixels as they are, whole numbers from 0 to 255: give the raw images, not "
                 "normalised ones."
             )
-        return samples.astype(jnp.float32)
+        return samples.astype(jnp.float32) * self.fine
 
 
 @dataclass(frozen=True)
@@ -267,8 +278,8 @@ def to_integers(
     network = what.network if isinstance(what, Classifier) else what
     known = what.normalization if isinstance(what, Classifier) and normalization is None else normalization
     _check_whole(network)
-    inputs, unit = _pixels(known) if pixels else _rounded(network, x, known, input_bits)
-    bias = _bias(network.weights[0], known) if pixels and known is not None else None
+    inputs, unit = _pixels(network, known) if pixels else _rounded(network, x, known, input_bits)
+    bias = _bias(network.weights[0], known, inputs.fine) if isinstance(inputs, Pixels) and known is not None else None
     hidden = _hidden(network, inputs, unit, bias, level_bits)
     return hidden if not isinstance(what, Classifier) else _classifier(what, hidden, readout_bits)
 
@@ -308,11 +319,14 @@ def _check_whole(network: Network) -> None:
             )
 
 
-def _pixels(normalization: Normalization | None) -> tuple[Pixels, float]:
+def _pixels(network: Network, normalization: Normalization | None) -> tuple[Pixels, float]:
     """Input as it is, and the normalised coordinate that a whole 1 is."""
     if normalization is None:
         raise ValueError("pixels need the normalization= of raw images that the network was made for.")
-    return Pixels(), 1.0 / normalization.scale
+    # pixels and bias together stay below twice the pixels' largest sum
+    room = EXACT // (2 * 255 * max(1, _row_weight(network.weights[0])))
+    fine = min(FINE, 2 ** max(0, room.bit_length() - 1))
+    return Pixels(fine), 1.0 / (normalization.scale * fine)
 
 
 def _rounded(network: Network, x: object, normalization: Normalization | None, bits: int) -> tuple[Rounded, float]:
@@ -329,9 +343,10 @@ def _rounded(network: Network, x: object, normalization: Normalization | None, b
     return Rounded(np.asarray(centre, np.float32), float(np.float32(1 / (unit * scale))), most), unit
 
 
-def _bias(weights: WeightMatrix, normalization: Normalization) -> Int32[np.ndarray, " d"]:
+def _bias(weights: WeightMatrix, normalization: Normalization, fine: int) -> Int32[np.ndarray, " d"]:
     """−W centre: what centring the pixels would add to the sums."""
-    return -np.rint(np.asarray(weights.values, np.float64) @ normalization.centre.astype(np.float64)).astype(np.int32)
+    centre = normalization.centre.astype(np.float64) * fine
+    return -np.rint(np.asarray(weights.values, np.float64) @ centre).astype(np.int32)
 
 
 def _hidden(

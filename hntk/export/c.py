@@ -167,7 +167,8 @@ class _Writer:
     def _get(self, i: int, index: str) -> str:
         """Read one number between layers i and i + 1."""
         if i == 0 and isinstance(self.network.inputs, Pixels):
-            return f"in[{index}]"
+            fine = self.network.inputs.fine
+            return f"{fine} * in[{index}]" if fine > 1 else f"in[{index}]"
         return f"((const signed char *)in)[{index}]" if self._number_bytes(i) == 1 else f"get16(in, {index})"
 
     def fields(self) -> dict[str, object]:

@@ -104,7 +104,7 @@ def _of_integers(graph: Graph, classifier: IntegerClassifier, weights: WeightTyp
 
 def _take(graph: Graph, inputs: Pixels | Rounded) -> str:
     if isinstance(inputs, Pixels):
-        return graph.cast("input", np.float32)
+        return graph.node("Mul", [graph.cast("input", np.float32), graph.constant("fine", np.float32(inputs.fine))])
     moved = graph.node("Sub", ["input", graph.constant("centre", np.asarray(inputs.centre, np.float32))])
     scaled = graph.node("Mul", [moved, graph.constant("factor", np.float32(inputs.factor))])
     bounds = [graph.constant(name, np.float32(v)) for name, v in (("least", inputs.least), ("most", inputs.most))]

@@ -40,8 +40,9 @@ class Code:
         if isinstance(values, Steps):
             distinct = sorted(set(values.levels))
             return cls(distinct[0], tuple(np.diff(distinct).tolist()), True)
-        bits = int(values.most - values.least).bit_length()
-        return cls(values.least, tuple(2**t for t in range(bits)), False)
+        fine = values.fine if isinstance(values, Pixels) else 1
+        bits = int((values.most - values.least) // fine).bit_length()
+        return cls(values.least, tuple(fine * 2**t for t in range(bits)), False)
 
 
 def word_planes(matrix: WeightMatrix) -> tuple[UInt32[np.ndarray, "d words"], UInt32[np.ndarray, "d words"]]:

@@ -24,7 +24,7 @@ def describe_integers(what: IntegerNetwork | IntegerClassifier, encoding: str | 
         metadata["input"] = {"type": "rounded", "factor": network.inputs.factor, "most": network.inputs.most}
         arrays["input.centre"] = np.asarray(network.inputs.centre, np.float32)
     else:
-        metadata["input"] = {"type": "pixels"}
+        metadata["input"] = {"type": "pixels", "fine": network.inputs.fine}
     if network.bias is not None:
         arrays["input.bias"] = network.bias
     if isinstance(what, IntegerClassifier):
@@ -57,7 +57,10 @@ def integers_of(part: Told) -> IntegerNetwork | IntegerClassifier:
 def _inputs(part: Told, size: int) -> Pixels | Rounded:
     told = part.part("input")
     if told.text("type", ("pixels", "rounded")) == "pixels":
-        return Pixels()
+        fine = told.number("fine", positive=True)
+        if fine not in (1, 2, 4, 8, 16):
+            raise ValueError(f"fine must be a power of 2 of at most 16, not {fine}")
+        return Pixels(int(fine))
     most = told.number("most", positive=True)
     if most not in range(1, 2**15):
         raise ValueError(f"most must be a whole number below 2**15, not {most}")
