@@ -28,7 +28,7 @@ from hntk.network import BATCH, Network
 from hntk.storable import Storable
 from hntk.weights import WeightMatrix
 
-LEVEL_BITS, READOUT_BITS, INPUT_BITS = 8, 16, 8
+LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
 # sums up to here are exact in float32 in any order
 EXACT = 2**24
 LIMIT = 2**31 - 1
@@ -237,7 +237,7 @@ def to_integers(
     x: object = None,
     pixels: bool = False,
     normalization: Normalization | None = None,
-    level_bits: int = LEVEL_BITS,
+    level_bits: int | None = None,
     readout_bits: int = READOUT_BITS,
     input_bits: int = INPUT_BITS,
 ) -> IntegerNetwork | IntegerClassifier:
@@ -251,7 +251,7 @@ def to_integers(
         unit. Not needed for pixels.
     pixels : whether raw samples are bytes from 0 to 255, which are taken as they are.
     normalization : of raw samples, by default the classifier's.
-    level_bits : of a level, sign included, 2 to 16.
+    level_bits : of a level, sign included, 2 to 16; by default 12, or as many as sums below 2²⁴ leave.
     readout_bits : of a readout weight, 2 to 16; fewer are used where sums would leave 32 bits.
     input_bits : of a rounded coordinate, 2 to 16, where the input is not pixels.
 
@@ -272,7 +272,11 @@ def to_integers(
     >>> bool((whole.predict(data.x) == classifier.predict(data.x)).mean() > 0.95), whole.readout.dtype.name
     (True, 'int16')
     """
-    for name, bits in (("level_bits", level_bits), ("readout_bits", readout_bits), ("input_bits", input_bits)):
+    for name, bits in (
+        ("level_bits", level_bits or LEVEL_BITS),
+        ("readout_bits", readout_bits),
+        ("input_bits", input_bits),
+    ):
         if not 2 <= bits <= 16:
             raise ValueError(f"{name} must be from 2 to 16, got {bits!r}.")
     network = what.network if isinstance(what, Classifier) else what
@@ -280,7 +284,7 @@ def to_integers(
     _check_whole(network)
     inputs, unit = _pixels(network, known) if pixels else _rounded(network, x, known, input_bits)
     bias = _bias(network.weights[0], known, inputs.fine) if isinstance(inputs, Pixels) and known is not None else None
-    hidden = _hidden(network, inputs, unit, bias, level_bits)
+    hidden = _hidden(network, inputs, unit, bias, _level_bits(network) if level_bits is None else level_bits)
     return hidden if not isinstance(what, Classifier) else _classifier(what, hidden, readout_bits)
 
 
@@ -383,6 +387,12 @@ def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> In
         classifier.classes,
         unit,
     )
+
+
+def _level_bits(network: Network) -> int:
+    """As many as the widest sums of levels leave."""
+    heaviest = max((_row_weight(w) for w in network.weights[1:]), default=1)
+    return max(2, min(LEVEL_BITS, (EXACT // max(1, heaviest)).bit_length()))
 
 
 def _row_weight(matrix: WeightMatrix) -> int:
