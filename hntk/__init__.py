@@ -19,7 +19,7 @@ from hntk.counting import Arithmetic, arithmetic
 from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
 from hntk.files import FileError, load, save
-from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError, to_integers
+from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError
 from hntk.kernels import Kernels, empirical_kernels, exact_kernels
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
@@ -27,6 +27,7 @@ from hntk.network import Network, dense, draw_network
 from hntk.planning import Design, plan
 from hntk.population import Population, estimate_population
 from hntk.ridge import RidgeClassifier, fit_ridge
+from hntk.rounding import on_grid, to_integers
 from hntk.softmax import SoftmaxClassifier, fit_softmax
 from hntk.storage import Storage, storage
 from hntk.summary import Summary, summarize
@@ -91,6 +92,7 @@ __all__ = [
     "load",
     "load_dataset",
     "match",
+    "on_grid",
     "operator_norm",
     "plan",
     "reference_mixture",

@@ -12,7 +12,8 @@ from hntk.classifier import Classifier
 from hntk.export.c import to_c
 from hntk.export.onnx import write_onnx
 from hntk.files import Saved, load
-from hntk.integers import IntegerClassifier, to_integers
+from hntk.integers import IntegerClassifier
+from hntk.rounding import to_integers
 from hntk.summary import summarize
 
 

@@ -13,29 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, Int16, Int32
 
-from hntk.activations import Staircase
 from hntk.checks import as_samples
-from hntk.classifier import Classifier, Normalization, share_right
+from hntk.classifier import share_right
 from hntk.forward import Step, forward_batches
-from hntk.network import BATCH, Network
+from hntk.network import BATCH
 from hntk.storable import Storable
 from hntk.weights import WeightMatrix
 
-LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
 # sums up to here are exact in float32 in any order
 EXACT = 2**24
 LIMIT = 2**31 - 1
-ROUNDING = 1e-6
-# parts of a pixel's unit
-FINE = 16
-WHOLE = ("ternary", "sign", "int8")
 
 
 class NotIntegerError(ValueError):
@@ -163,7 +156,7 @@ class IntegerNetwork(Storable):
     def largest_sums(self) -> tuple[int, ...]:
         """What no layer's |Σ W v + b| exceeds."""
         values = [max(-self.inputs.least, self.inputs.most), *(s.most for s in self.steps)]
-        sums = [_row_weight(w) * v for w, v in zip(self.weights, values, strict=False)]
+        sums = [row_weight(w) * v for w, v in zip(self.weights, values, strict=False)]
         return (sums[0] + (0 if self.bias is None else int(np.abs(self.bias).max())), *sums[1:])
 
     def feature_batches(self, raw: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
@@ -231,170 +224,6 @@ class IntegerClassifier(Storable):
         return share_right(self.predict(raw), labels)
 
 
-def to_integers(
-    what: Network | Classifier,
-    *,
-    x: object = None,
-    pixels: bool = False,
-    normalization: Normalization | None = None,
-    level_bits: int | None = None,
-    readout_bits: int = READOUT_BITS,
-    input_bits: int = INPUT_BITS,
-) -> IntegerNetwork | IntegerClassifier:
-    """A network or classifier of staircases and ternary, ±1 or int8 weights, in whole numbers.
-
-    Parameters
-    ----------
-    what : its levels are rounded to multiples of a unit, where they are none yet (:meth:`Match.on_grid` makes them so
-        before a readout is fitted); ``rounding`` of the result says how far.
-    x : (n, p) samples as the network takes them, such as those of training: their largest coordinate sets the input's
-        unit. Not needed for pixels.
-    pixels : whether raw samples are bytes from 0 to 255, which are taken as they are.
-    normalization : of raw samples, by default the classifier's.
-    level_bits : of a level, sign included, 2 to 16; by default 12, or as many as sums below 2²⁴ leave.
-    readout_bits : of a readout weight, 2 to 16; fewer are used where sums would leave 32 bits.
-    input_bits : of a rounded coordinate, 2 to 16, where the input is not pixels.
-
-    Raises
-    ------
-    NotIntegerError
-        If an activation is not a staircase, weights are float32, or sums could pass 2²⁴.
-    ValueError
-        If bits are out of range, pixels have no normalisation, or other samples no x.
-
-    Examples
-    --------
-    >>> import jax, hntk
-    >>> data = hntk.reference_mixture(n=400, p=40, key=jax.random.key(0))
-    >>> net = hntk.compress(["relu"] * 2, [256, 128], data.x, levels=4, key=jax.random.key(1))
-    >>> classifier = hntk.fit_ridge(net, data.x, data.labels)
-    >>> whole = hntk.to_integers(classifier, x=data.x)
-    >>> bool((whole.predict(data.x) == classifier.predict(data.x)).mean() > 0.95), whole.readout.dtype.name
-    (True, 'int16')
-    """
-    for name, bits in (
-        ("level_bits", level_bits or LEVEL_BITS),
-        ("readout_bits", readout_bits),
-        ("input_bits", input_bits),
-    ):
-        if not 2 <= bits <= 16:
-            raise ValueError(f"{name} must be from 2 to 16, got {bits!r}.")
-    network = what.network if isinstance(what, Classifier) else what
-    known = what.normalization if isinstance(what, Classifier) and normalization is None else normalization
-    _check_whole(network)
-    inputs, unit = _pixels(network, known) if pixels else _rounded(network, x, known, input_bits)
-    bias = _bias(network.weights[0], known, inputs.fine) if isinstance(inputs, Pixels) and known is not None else None
-    hidden = _hidden(network, inputs, unit, bias, _level_bits(network) if level_bits is None else level_bits)
-    return hidden if not isinstance(what, Classifier) else _classifier(what, hidden, readout_bits)
-
-
-def round_levels(levels: Float[np.ndarray, " N"], most: int) -> tuple[float, tuple[int, ...], float]:
-    """(unit, whole numbers, error): the multiples of one unit, ``most`` at most, that are nearest to levels.
-
-    The error is the largest, relative to the largest level. Of units that leave none the largest is taken.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hntk.integers import round_levels
-    >>> round_levels(np.array([-0.5, 0.25, 1.0]), 127)
-    (0.25, (-2, 1, 4), 0.0)
-    """
-    top = float(np.abs(levels).max()) or 1.0
-    units = top / np.arange(1, most + 1)
-    whole = np.rint(levels / units[:, None])
-    errors = np.abs(whole * units[:, None] - levels).max(axis=1) / top
-    # float32 keeps 7 digits
-    best = int(np.argmax(errors < ROUNDING)) if errors.min() < ROUNDING else int(np.argmin(errors))
-    return float(units[best]), tuple(int(q) for q in whole[best]), float(errors[best])
-
-
-def _check_whole(network: Network) -> None:
-    for number, (w, sigma) in enumerate(zip(network.weights, network.activations, strict=True), 1):
-        if not isinstance(sigma, Staircase):
-            raise NotIntegerError(
-                f"layer {number} has the activation {sigma.name!r}, which is not a staircase: hntk.compress finds one "
-                "of a few levels for it."
-            )
-        if w.kind not in WHOLE:
-            raise NotIntegerError(
-                f"layer {number} has float32 weights: draw the network with the law 'ternary', 'bernoulli' or "
-                "'int8_gaussian'."
-            )
-
-
-def _pixels(network: Network, normalization: Normalization | None) -> tuple[Pixels, float]:
-    """Input as it is, and the normalised coordinate that a whole 1 is."""
-    if normalization is None:
-        raise ValueError("pixels need the normalization= of raw images that the network was made for.")
-    # pixels and bias together stay below twice the pixels' largest sum
-    room = EXACT // (2 * 255 * max(1, _row_weight(network.weights[0])))
-    fine = min(FINE, 2 ** max(0, room.bit_length() - 1))
-    return Pixels(fine), 1.0 / (normalization.scale * fine)
-
-
-def _rounded(network: Network, x: object, normalization: Normalization | None, bits: int) -> tuple[Rounded, float]:
-    """The same for input that is rounded."""
-    if x is None:
-        raise ValueError(
-            "give x=, samples as the network takes them, whose largest coordinate sets the unit of the input; or "
-            "pixels=True where raw samples are bytes."
-        )
-    most = 2 ** (bits - 1) - 1
-    unit = float(jnp.max(jnp.abs(network.check_inputs(x)))) / most or 1.0
-    centre = np.zeros(network.inputs) if normalization is None else normalization.centre
-    scale = 1.0 if normalization is None else normalization.scale
-    return Rounded(np.asarray(centre, np.float32), float(np.float32(1 / (unit * scale))), most), unit
-
-
-def _bias(weights: WeightMatrix, normalization: Normalization, fine: int) -> Int32[np.ndarray, " d"]:
-    """−W centre: what centring the pixels would add to the sums."""
-    centre = normalization.centre.astype(np.float64) * fine
-    return -np.rint(np.asarray(weights.values, np.float64) @ centre).astype(np.int32)
-
-
-def _hidden(
-    network: Network, inputs: Pixels | Rounded, unit: float, bias: np.ndarray | None, bits: int
-) -> IntegerNetwork:
-    steps, rounding = [], []
-    for w, factor, sigma, m in network.layers():
-        assert isinstance(sigma, Staircase)
-        thresholds = np.ceil(np.asarray(sigma.thresholds) / (w.scale * factor * unit))
-        unit, levels, error = round_levels(np.asarray(sigma.levels) - m, 2 ** (bits - 1) - 1)
-        # no sum is so large: such a threshold is never, or always, reached
-        steps.append(Steps(tuple(int(t) for t in np.clip(thresholds, -LIMIT, LIMIT)), levels))
-        rounding.append(error)
-    weights = tuple(WeightMatrix(w.values, 1.0, w.kind) for w in network.weights)
-    found = IntegerNetwork(inputs, weights, tuple(steps), bias, unit / sqrt(network.widths[-1]), tuple(rounding))
-    if max(found.largest_sums) > EXACT:
-        raise NotIntegerError(
-            f"sums could reach {max(found.largest_sums):,}, above 2**24, and not be exact in float32: use fewer "
-            "level_bits or input_bits."
-        )
-    return found
-
-
-def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> IntegerClassifier:
-    weights, offset = classifier.weights.T * hidden.unit, classifier.offset
-    # the largest score in whole numbers must fit, offsets and rounding included
-    largest = float((np.abs(weights).sum(axis=1) * hidden.steps[-1].most + np.abs(offset)).max())
-    room = LIMIT - weights.shape[1] * hidden.steps[-1].most - 1
-    unit = max(float(np.abs(weights).max()) / (2 ** (bits - 1) - 1), largest / room) or 1.0
-    return IntegerClassifier(
-        hidden,
-        np.rint(weights / unit).astype(np.int16),
-        np.rint(offset / unit).astype(np.int32),
-        classifier.classes,
-        unit,
-    )
-
-
-def _level_bits(network: Network) -> int:
-    """As many as the widest sums of levels leave."""
-    heaviest = max((_row_weight(w) for w in network.weights[1:]), default=1)
-    return max(2, min(LEVEL_BITS, (EXACT // max(1, heaviest)).bit_length()))
-
-
-def _row_weight(matrix: WeightMatrix) -> int:
+def row_weight(matrix: WeightMatrix) -> int:
     """The largest Σ_j |W_ij|."""
     return int(np.abs(np.asarray(matrix.values, np.int64)).sum(axis=1).max())

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import hntk
 from hntk.files import container
-from hntk.integers import EXACT, Rounded, Steps, round_levels
+from hntk.integers import EXACT, Rounded, Steps
+from hntk.rounding import round_levels
 from tests.architectures import INPUTS, LABELS, architectures, classifier, raw_samples, whole_classifier
 
 
@@ -64,6 +65,53 @@ def test_the_float_network_predicts_the_same_up_to_its_rounding() -> None:
     assert np.mean(fine.predict(x) == made.predict(x)) > 0.98
     assert errors[0] < 0.1 * errors[1]
     assert max(fine.network.rounding) < 0.001 < max(coarse.network.rounding)  # type: ignore[union-attr]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(architectures())
+def test_on_a_grid_the_float_network_is_the_same_one(shape: dict) -> None:
+    bits = shape.pop("bits")
+    shape.pop("pixels")
+    net = hntk.on_grid(classifier(**shape).network, bits)
+    # of multiples of 1/128 the input's rounding leaves every one as it is
+    x = np.random.default_rng(0).integers(-127, 128, (50, INPUTS)) / 128
+    x[0, 0] = 127 / 128
+    whole = hntk.to_integers(net, x=x, level_bits=bits)
+    assert isinstance(whole, hntk.IntegerNetwork)
+    assert set(whole.rounding) == {0.0}
+    levels = np.concatenate(list(whole.feature_batches(x)))
+    np.testing.assert_array_equal(levels, np.rint(np.asarray(net.features(x)) / whole.unit))
+    np.testing.assert_allclose(levels * whole.unit, net.features(x), rtol=1e-6)
+
+
+def test_a_readout_sees_what_rounding_does_to_levels() -> None:
+    data = hntk.reference_mixture(n=900, p=INPUTS, key=jax.random.key(3))
+    net = classifier(levels=4, widths=(600, 500)).network
+    grid = hntk.on_grid(net, 3)
+    late = hntk.to_integers(hntk.fit_ridge(net, data.x, data.labels, 0.1), x=data.x, level_bits=3, input_bits=14)
+    early = hntk.to_integers(hntk.fit_ridge(grid, data.x, data.labels, 0.1), x=data.x, level_bits=3, input_bits=14)
+    fitted = hntk.fit_ridge(grid, data.x, data.labels, 0.1)
+    assert np.mean(early.predict(data.x) == fitted.predict(data.x)) > 0.995  # type: ignore[union-attr]
+    assert np.mean(early.predict(data.x) == fitted.predict(data.x)) > np.mean(
+        late.predict(data.x) == hntk.fit_ridge(net, data.x, data.labels, 0.1).predict(data.x)  # type: ignore[union-attr]
+    )
+    relu = hntk.draw_network(["relu"], [20], INPUTS, tau0=1.0, law="ternary", key=jax.random.key(0))
+    with pytest.raises(hntk.NotIntegerError, match="hntk.compress"):
+        hntk.on_grid(relu)
+    with pytest.raises(ValueError, match="level_bits"):
+        hntk.on_grid(net, 1)
+
+
+def test_int8_weights_leave_levels_fewer_bits() -> None:
+    made = classifier(levels=8, widths=(300, 200), law="int8_gaussian")
+    x = np.asarray(hntk.reference_mixture(n=100, p=INPUTS, key=jax.random.key(5)).x)
+    whole = hntk.to_integers(made, x=x)
+    assert isinstance(whole, hntk.IntegerClassifier)
+    np.testing.assert_array_equal(whole.scores(x), direct(whole, x))
+    assert max(whole.network.largest_sums) <= EXACT
+    # sums of 300 weights of up to 127 leave no room for 12 bits
+    assert whole.network.steps[0].most < 2**11
+    assert np.mean(whole.predict(x) == made.predict(x)) > 0.9
 
 
 def test_levels_on_a_grid_stay_as_they_are() -> None:
