@@ -1,16 +1,23 @@
-"""Forward passes in batches: dense, or, for very sparse networks on a CPU, over the weights that are not 0 alone.
+"""Forward passes in batches, each layer the fastest way there is for it.
 
-A product of compressed rows is slower a weight than a dense one, and overtakes it somewhere above ε = .9. Sums of whole
-numbers below 2²⁴ are exact in float32 in whatever order they are taken, so that networks of whole numbers go the same
-way.
+* **dense**: a product in float32.
+* **planes**: on bit planes (:mod:`hntk.bitwise`), on a CPU, where weights are ternary and what they are multiplied with
+  has few levels.
+* **sparse**: over the weights that are not 0 alone, on a CPU, where nearly all are. A product of compressed rows is
+  slower a weight than a dense one, and overtakes it somewhere above ε = .9.
+
+Sums of whole numbers below 2²⁴ are exact in float32 in whatever order they are taken, so that for networks of whole
+numbers all ways give the same, bit for bit.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +26,20 @@ from jax import Array
 from jaxtyping import Float
 from scipy.sparse import csr_array
 
+from hntk.bitwise import BitMatrix, bit_product
+from hntk.planes import Code
 from hntk.weights import WeightMatrix
 
 LEAST_ZEROS = 0.95
 # columns a sparse product: more do not stay in the cache
 COLUMNS = 128
+# rows a batch on bit planes, for the same reason
+ROWS = 512
+# rows so few that moving weights takes the time, not arithmetic
+FEW = 16
+# whole weights up to here are kept in float32 too, which saves turning them into it for every batch
+COPIED = 2**24
+BATCH = 2048
 
 
 @dataclass(frozen=True)
@@ -36,65 +52,150 @@ class Step:
     factor : of the sums.
     function : elementwise; hashable, so that what is compiled for it is kept.
     bias : (outputs,) or None.
+    code : of what h can be, in a network of whole numbers.
     """
 
     weights: WeightMatrix
     factor: float
     function: Callable[[Array], Array]
-    bias: Float[Array, " outputs"] | None = None
+    bias: Float[np.ndarray, " outputs"] | None = None
+    code: Code | None = None
 
 
-def forward_batches(steps: Sequence[Step], x: Float[Array, "n p"], batch: int) -> Iterator[Float[Array, "batch width"]]:
-    """h_L, float32, a batch of rows at a time."""
-    if is_sparse([step.weights for step in steps]):
-        yield from _sparse_batches(steps, x, batch)
-        return
-    run = _dense(tuple(step.function for step in steps))
-    weights = [step.weights.values for step in steps]
-    factors = [jnp.float32(step.factor) for step in steps]
-    biases = [step.bias for step in steps]
-    for start in range(0, x.shape[0], batch):
-        yield run(weights, factors, biases, x[start : start + batch].astype(jnp.float32))
+class Forward:
+    """Layers that are ready to run; what is made ready is kept.
+
+    Parameters
+    ----------
+    steps : the layers.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = tuple(steps)
+
+    def batches(self, x: Float[Array, "n p"], batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
+        """h_L, float32, a batch of rows at a time."""
+        way = self.way(min(batch, x.shape[0]))
+        size = min(batch, ROWS) if way == "planes" else batch
+        for start in range(0, x.shape[0], size):
+            part = x[start : start + size]
+            if way == "sparse":
+                yield self._sparse(part)
+            else:
+                run, layers = self._planes if way == "planes" else self._dense
+                yield run(layers, part.astype(jnp.float32))
+
+    def way(self, rows: int) -> Literal["dense", "planes", "sparse"]:
+        """The fastest there is for so many rows on this machine."""
+        if jax.default_backend() != "cpu":
+            return "dense"
+        coded = any(step.code is not None for step in self.steps)
+        if coded and rows <= FEW:
+            return "planes"
+        if self._nearly_empty:
+            return "sparse"
+        return "planes" if coded and self._planes_a_weight < affordable_planes() else "dense"
+
+    @cached_property
+    def _nearly_empty(self) -> bool:
+        return is_sparse([step.weights for step in self.steps])
+
+    @cached_property
+    def _planes_a_weight(self) -> float:
+        sizes = [step.weights.values.size for step in self.steps]
+        planes = [0 if step.code is None else len(step.code.jumps) for step in self.steps]
+        return sum(n * t for n, t in zip(sizes, planes, strict=True)) / sum(sizes)
+
+    @cached_property
+    def _dense(self) -> tuple[Callable[..., Array], list]:
+        return self._prepared([None] * len(self.steps))
+
+    @cached_property
+    def _planes(self) -> tuple[Callable[..., Array], list]:
+        return self._prepared([step.code for step in self.steps])
+
+    def _prepared(self, codes: Sequence[Code | None]) -> tuple[Callable[..., Array], list]:
+        run = _compiled(tuple(step.function for step in self.steps), tuple(codes))
+        return run, [_layer(step, code) for step, code in zip(self.steps, codes, strict=True)]
+
+    @cached_property
+    def _rows(self) -> list[csr_array]:
+        return [csr_array(np.asarray(step.weights.values, np.float32)) for step in self.steps]
+
+    def _sparse(self, x: Array) -> Array:
+        part = np.asarray(x, np.float32)
+        out = np.empty((len(part), self.steps[-1].weights.shape[0]), np.float32)
+
+        def work(begin: int) -> None:
+            h = part[begin : begin + COLUMNS].T
+            for matrix, step in zip(rows, self.steps, strict=True):
+                sums = matrix @ np.ascontiguousarray(h)
+                sums = sums if step.bias is None else sums + np.asarray(step.bias, np.float32)[:, None]
+                h = np.asarray(_applied(step.function)(sums, step.factor))
+            out[begin : begin + COLUMNS] = h.T
+
+        rows = self._rows
+        # SciPy works on one core and lets others work meanwhile
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(work, range(0, len(part), COLUMNS)))
+        return jnp.asarray(out)
+
+
+@lru_cache(maxsize=1)
+def affordable_planes() -> float:
+    """Bit planes on which a product takes as long as in float32, on many rows; measured once."""
+    size = 1024
+    matrix = WeightMatrix(jnp.ones((size, size), jnp.int8), kind="ternary")
+    h = jnp.ones((ROWS // 2, size), jnp.float32)
+    code = Code.of_levels([-1, 0, 1])
+    seconds = []
+    for plan in (None, code):
+        run = _compiled((_same,), (plan,))
+        layer = [_layer(Step(matrix, 1.0, _same, None, plan), plan)]
+        run(layer, h).block_until_ready()
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            run(layer, h).block_until_ready()
+            times.append(time.perf_counter() - start)
+        seconds.append(min(times))
+    return len(code.jumps) * seconds[0] / seconds[1]
+
+
+def _same(sums: Array) -> Array:
+    return sums.astype(jnp.float32)
 
 
 def is_sparse(weights: Sequence[WeightMatrix]) -> bool:
-    """Whether working off the weights that are not 0 is the faster way."""
-    if jax.default_backend() != "cpu":
-        return False
+    """Whether nearly all weights of every layer are 0."""
     return all(float(np.mean(np.asarray(w.values) == 0)) >= LEAST_ZEROS for w in weights)
 
 
+def _layer(step: Step, code: Code | None) -> BitMatrix | tuple[Array, Array, Array | None]:
+    """What a compiled pass takes of a layer: bit planes, or (W, factor, bias)."""
+    if code is not None:
+        return BitMatrix.of(step.weights, code, step.bias)
+    values = step.weights.values
+    if values.size <= COPIED:
+        values = values.astype(jnp.float32)
+    return values, jnp.float32(step.factor), None if step.bias is None else jnp.asarray(step.bias, jnp.float32)
+
+
 @lru_cache(maxsize=64)
-def _dense(functions: tuple[Callable[[Array], Array], ...]):
+def _compiled(functions: tuple[Callable[[Array], Array], ...], codes: tuple[Code | None, ...]):
     @jax.jit
-    def run(weights: list[Array], factors: list[Array], biases: list[Array | None], h: Array) -> Array:
-        for w, factor, bias, function in zip(weights, factors, biases, functions, strict=True):
+    def run(layers: list, h: Array) -> Array:
+        for layer, function, code in zip(layers, functions, codes, strict=True):
+            if code is not None:
+                h = function(bit_product(layer, h, code))
+                continue
+            w, factor, bias = layer
             # GPUs round the factors of a product to 10 bits unless told otherwise
             sums = jnp.matmul(h, w.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
             h = function((sums if bias is None else sums + bias) * factor)
         return h
 
     return run
-
-
-def _sparse_batches(steps: Sequence[Step], x: Float[Array, "n p"], batch: int) -> Iterator[Float[Array, "batch width"]]:
-    rows = [csr_array(np.asarray(step.weights.values, np.float32)) for step in steps]
-    for start in range(0, x.shape[0], batch):
-        part = np.asarray(x[start : start + batch], np.float32)
-        out = np.empty((len(part), steps[-1].weights.shape[0]), np.float32)
-
-        def work(begin: int, part: np.ndarray = part, out: np.ndarray = out) -> None:
-            h = part[begin : begin + COLUMNS].T
-            for matrix, step in zip(rows, steps, strict=True):
-                sums = matrix @ np.ascontiguousarray(h)
-                sums = sums if step.bias is None else sums + np.asarray(step.bias)[:, None]
-                h = np.asarray(_applied(step.function)(sums, step.factor))
-            out[begin : begin + COLUMNS] = h.T
-
-        # SciPy works on one core and lets others work meanwhile
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(work, range(0, len(part), COLUMNS)))
-        yield jnp.asarray(out)
 
 
 @lru_cache(maxsize=64)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +22,8 @@ from jaxtyping import Float, Int, Int16, Int32
 
 from hntk.checks import as_samples
 from hntk.classifier import share_right
-from hntk.forward import Step, forward_batches
-from hntk.network import BATCH
+from hntk.forward import BATCH, Forward, Step
+from hntk.planes import Code
 from hntk.storable import Storable
 from hntk.weights import WeightMatrix
 
@@ -55,6 +56,11 @@ class Pixels:
     def most(self) -> int:
         """Of a coordinate."""
         return 255 * self.fine
+
+    @property
+    def code(self) -> Code:
+        """As bit planes."""
+        return Code.of_range(self.least, self.most, self.fine)
 
     def __call__(self, raw: object) -> Float[Array, "n p"]:
         """Whole numbers.
@@ -93,6 +99,11 @@ class Rounded:
         """Of a coordinate."""
         return -self.most
 
+    @property
+    def code(self) -> Code:
+        """As bit planes."""
+        return Code.of_range(self.least, self.most)
+
     def __call__(self, raw: object) -> Float[Array, "n p"]:
         """Whole numbers; halves go to even ones, as in C's ``rintf``."""
         samples = np.asarray(as_samples(raw), np.float32)
@@ -124,6 +135,11 @@ class Steps:
     def most(self) -> int:
         """Largest magnitude of a level."""
         return max(abs(level) for level in self.levels)
+
+    @property
+    def code(self) -> Code:
+        """As bit planes."""
+        return Code.of_levels(self.levels)
 
 
 @dataclass(frozen=True)
@@ -172,9 +188,18 @@ class IntegerNetwork(Storable):
             raise ValueError(
                 f"samples have {whole.shape[1]} coordinates but the network takes {self.weights[0].shape[1]}."
             )
-        biases = [None if self.bias is None else jnp.asarray(self.bias, jnp.float32), *[None] * len(self.steps)]
-        steps = [Step(w, 1.0, s, b) for w, s, b in zip(self.weights, self.steps, biases, strict=False)]
-        return forward_batches(steps, whole, batch)
+        return self._forward.batches(whole, batch)
+
+    @cached_property
+    def _forward(self) -> Forward:
+        biases = [self.bias, *[None] * len(self.steps)]
+        values = [self.inputs, *self.steps]
+        return Forward(
+            [
+                Step(w, 1.0, s, b, v.code if w.kind in ("ternary", "sign") else None)
+                for w, s, b, v in zip(self.weights, self.steps, biases, values, strict=False)
+            ]
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod, sqrt
 
 import jax
@@ -18,11 +19,9 @@ from jaxtyping import Float
 from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
-from hntk.forward import Step, forward_batches
+from hntk.forward import BATCH, Forward, Step
 from hntk.storable import Storable
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
-
-BATCH = 2048
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,13 @@ class Network(Storable):
 
     def feature_batches(self, x: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
         """The rows of :meth:`features`, a batch at a time."""
-        steps = [Step(w, w.scale * factor, _Centred(sigma, m)) for w, factor, sigma, m in self.layers()]
         size = jnp.float32(sqrt(self.widths[-1]))
-        for features in forward_batches(steps, self.check_inputs(x), batch):
+        for features in self._forward.batches(self.check_inputs(x), batch):
             yield features / size
+
+    @cached_property
+    def _forward(self) -> Forward:
+        return Forward([Step(w, w.scale * factor, _Centred(sigma, m)) for w, factor, sigma, m in self.layers()])
 
     def check_inputs(self, x: object) -> Float[Array, "n p"]:
         """Samples that fit this network.

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 import hntk
 from hntk.export.c import CProgram, to_c
 from hntk.export.onnx import to_onnx, write_onnx
-from hntk.export.planes import Code, row_constants, word_planes
 from hntk.integers import Steps
+from hntk.planes import row_constants, word_planes
 from tests.architectures import INPUTS, NORMALIZATION, architectures, classifier, raw_samples, whole_classifier
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror")
@@ -89,7 +89,7 @@ def test_planes_of_a_ternary_matrix() -> None:
     matrix = hntk.WeightMatrix(values, 1.0, "ternary")  # type: ignore[arg-type]
     mask, signs = word_planes(matrix)
     assert mask.shape == (5, 4)
-    code = Code.of(Steps((0, 5, 9), (4, -2, 7, 4)))
+    code = Steps((0, 5, 9), (4, -2, 7, 4)).code
     assert (code.base, code.jumps) == (-2, (6, 3))
     v = np.array([-2, 4, 7])[rng.integers(0, 3, 70)]
     sums = row_constants(matrix, code)

@@ -1,6 +1,6 @@
 """A classifier of whole numbers as one pair of C99 files.
 
-Matrices with few zeros lie in flash as bit planes (:mod:`hntk.export.planes`), worked off by AND, XOR and population
+Matrices with few zeros lie in flash as bit planes (:mod:`hntk.planes`), worked off by AND, XOR and population
 counts; sparse ones as gaps between the weights that are not 0, worked off by additions. Nothing is allocated: the
 caller gives the scratch memory. There is no floating point, but for rounding an input that is not whole.
 """
@@ -18,9 +18,9 @@ from typing import Literal
 
 import numpy as np
 
-from hntk.export.planes import Code, row_constants, word_planes
 from hntk.integers import IntegerClassifier, Pixels, Steps
 from hntk.packing import ESCAPE, expected_bits, pack
+from hntk.planes import row_constants, word_planes
 from hntk.weights import WeightMatrix
 
 Layout = Literal["planes", "gaps"]
@@ -145,7 +145,7 @@ class _Writer:
         self.network = classifier.network
         self.table_bytes = 0
         self.widths = (self.network.weights[0].shape[1], *self.network.widths)
-        self.codes = [Code.of(v) for v in (self.network.inputs, *self.network.steps)]
+        self.codes = [v.code for v in (self.network.inputs, *self.network.steps)]
         # what every layer reads: planes, or one number each
         self.forms = [*("planes" if layout == "planes" else "numbers" for layout in layouts), "numbers"]
         sizes = [self._size(i) for i in range(len(self.widths))]

@@ -10,12 +10,12 @@ their planes, and what does not depend on them is one constant a row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, UInt32
 
-from hntk.integers import Pixels, Rounded, Steps
 from hntk.weights import WeightMatrix
 
 
@@ -35,14 +35,16 @@ class Code:
     thermometer: bool
 
     @classmethod
-    def of(cls, values: Pixels | Rounded | Steps) -> Code:
-        """Of an input (its bits), or of a staircase's output (one plane less than it has levels)."""
-        if isinstance(values, Steps):
-            distinct = sorted(set(values.levels))
-            return cls(distinct[0], tuple(np.diff(distinct).tolist()), True)
-        fine = values.fine if isinstance(values, Pixels) else 1
-        bits = int((values.most - values.least) // fine).bit_length()
-        return cls(values.least, tuple(fine * 2**t for t in range(bits)), False)
+    def of_levels(cls, levels: Sequence[int]) -> Code:
+        """Of a staircase's levels: one plane less than there are different ones."""
+        distinct = sorted(set(levels))
+        return cls(distinct[0], tuple(np.diff(distinct).tolist()), True)
+
+    @classmethod
+    def of_range(cls, least: int, most: int, unit: int = 1) -> Code:
+        """Of least, least + unit, …, most: their bits."""
+        bits = ((most - least) // unit).bit_length()
+        return cls(least, tuple(unit * 2**t for t in range(bits)), False)
 
 
 def word_planes(matrix: WeightMatrix) -> tuple[UInt32[np.ndarray, "d words"], UInt32[np.ndarray, "d words"]]:
