@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -116,9 +117,22 @@ def convergence_figure(
 
 
 def accuracy_axis(axes: Axes, lowest: float, highest: float) -> None:
-    """Accuracy, spaced by the logarithm of the error."""
-    ticks = [a for a in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99) if lowest < a < highest]
-    axes.set_yscale("function", functions=(lambda a: -np.log10(np.clip(1 - a, 1e-6, 1)), lambda t: 1 - 10.0**-t))
+    """Accuracy, spaced by the logarithm of the error, with a margin about what there is."""
+
+    def height(a: Any) -> Any:
+        return -np.log10(np.clip(1 - a, 1e-6, 1))
+
+    bottom, top = float(height(lowest)), float(height(highest))
+    margin = 0.05 * (top - bottom)
+    wide = top - bottom > 1
+    known = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99) if wide else (*np.arange(1, 20) / 20, 0.97, 0.98, 0.99)
+    lowest, highest = (1 - 10.0**-t for t in (max(0.0, bottom - margin), top + margin))
+    # not so close that they touch
+    ticks: list[float] = []
+    for a in known:
+        if lowest < a < highest and (not ticks or height(a) - height(ticks[-1]) > 0.055 * (top - bottom)):
+            ticks.append(float(a))
+    axes.set_yscale("function", functions=(height, lambda t: 1 - 10.0**-t))
     axes.set_ylim(lowest, highest)
     axes.set_yticks(ticks, [f"{a:g}" for a in ticks])
     axes.set_yticks([], minor=True)

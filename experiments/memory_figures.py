@@ -78,7 +78,7 @@ def _finish(figure: Figure, axes: Sequence[Axes], caption: str) -> Figure:
 
 def _limits(groups: Sequence[Group]) -> tuple[float, float]:
     seen = [float(v.mean()) for g in groups for v in g.test.values()]
-    return max(0.0, min(seen) - 0.05), min(0.995, 1 - 0.6 * (1 - max(seen)))
+    return min(seen), max(seen)
 
 
 def bytes_figure(groups: Sequence[Group], caption: str) -> Figure:

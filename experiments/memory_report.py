@@ -16,11 +16,11 @@ from experiments.memory_summary import (
     table_of_costs,
     table_of_groups,
     table_within,
+    targets,
 )
 from experiments.record import Record, circumstances
 from experiments.sweep import Job
 
-TARGETS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
 OPERATIONS = (1e6, 1e7, 1e8, 1e9, 1e10)
 # tables for the report, too long for a terminal
 LONG = ("groups", "chosen")
@@ -60,6 +60,7 @@ def _budgets(jobs: Sequence[Job]) -> list[float]:
 
 
 def _tables(groups: Sequence[Group], budgets: Sequence[float]) -> dict[str, tuple[str, list[str], list[list]]]:
+    accuracies = targets(groups)
     return {
         "equal_bytes": (
             "Test accuracy within a number of bytes",
@@ -71,7 +72,7 @@ def _tables(groups: Sequence[Group], budgets: Sequence[float]) -> dict[str, tupl
         ),
         "equal_accuracy": (
             "Bytes for a test accuracy",
-            *table_of_costs(groups, file_bytes, TARGETS),
+            *table_of_costs(groups, file_bytes, accuracies),
         ),
         "equal_operations": (
             "Test accuracy within a number of bit operations a prediction",
@@ -79,7 +80,7 @@ def _tables(groups: Sequence[Group], budgets: Sequence[float]) -> dict[str, tupl
         ),
         "operations_accuracy": (
             "Bit operations for a test accuracy",
-            *table_of_costs(groups, bit_operations, TARGETS),
+            *table_of_costs(groups, bit_operations, accuracies),
         ),
         "groups": ("All networks", *table_of_groups(groups)),
     }

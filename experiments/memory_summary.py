@@ -24,6 +24,8 @@ Cost = Callable[["Group"], float]
 Score = Callable[["Group"], float]
 # costs of networks made for the same budget differ by less
 ALIKE = 1.02
+# test accuracies that costs are told for
+ACCURACIES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995)
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,12 @@ def table_of_choices(groups: Sequence[Group], cost: Cost, budgets: Sequence[floa
                     [label, int(budget), int(cost(g)), g.sparsity, g.widths, g.readout, round(g.accuracy, 5), spread]
                 )
     return ["arm", "at most", "cost", "ε", "widths", "readout", "test accuracy", "±"], rows
+
+
+def targets(groups: Sequence[Group], count: int = 6) -> list[float]:
+    """The highest round test accuracies that are reached."""
+    best = max(g.accuracy for g in groups)
+    return [a for a in ACCURACIES if a <= best][-count:] or [ACCURACIES[0]]
 
 
 def table_of_costs(groups: Sequence[Group], cost: Cost, accuracies: Sequence[float]) -> tuple[list[str], list[list]]:

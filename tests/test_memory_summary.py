@@ -16,6 +16,7 @@ from experiments.memory_summary import (
     table_of_choices,
     table_of_costs,
     table_within,
+    targets,
 )
 
 
@@ -67,6 +68,12 @@ def test_cost_of_an_accuracy_is_between_the_networks_about_it() -> None:
     assert cost_of_accuracy(LINE, file_bytes, 0.65) == pytest.approx(np.sqrt(100 * 1000))
     _, rows = table_of_costs(LINE, file_bytes, (0.85, 0.95))
     assert rows == [["a", round(np.sqrt(1000 * 10_000)), None]]
+
+
+def test_costs_are_told_for_accuracies_that_are_reached() -> None:
+    assert targets(LINE) == [0.6, 0.7, 0.75, 0.8, 0.85, 0.9]
+    assert targets([group(100, 0.78)], 2) == [0.7, 0.75]
+    assert targets([group(100, 0.1)]) == [0.2]
 
 
 def test_spread_over_seeds() -> None:
