@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 
 import hntk
+from experiments import toolchain
 from hntk.export.c import CProgram, to_c
 from hntk.export.onnx import to_onnx, write_onnx
 from hntk.integers import Steps
 from hntk.planes import row_constants, word_planes
 from tests.architectures import INPUTS, NORMALIZATION, architectures, classifier, raw_samples, whole_classifier
 
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror")
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 BUILDS = {
     "gcc": ("gcc", "-O3", "-march=native"),
@@ -36,13 +35,9 @@ BUILDS = {
 def printed(program: CProgram, folder: Path, build: tuple[str, ...], raw: np.ndarray) -> np.ndarray:
     """The classes that the program prints."""
     compiler, *options = build
-    if shutil.which(compiler) is None:
+    if not toolchain.has(compiler):
         pytest.skip(f"{compiler} is not installed")
-    _, source, main = program.write(folder)
-    command = [compiler, *STRICT, *options, str(source), str(main), "-o", str(folder / "program")]
-    subprocess.run(command, check=True)
-    result = subprocess.run([folder / "program"], input=raw.tobytes(), capture_output=True, check=True)
-    return np.array(result.stdout.split(), int)
+    return toolchain.run_program(toolchain.compile_program(program, folder, compiler, options), raw)
 
 
 @pytest.mark.slow
