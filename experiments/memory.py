@@ -46,6 +46,8 @@ def _arm(cfg: Config) -> ArmConfig:
         raise ValueError("no arm was chosen: add arm=NAME, one of conf/arm.")
     if cfg.data.kind != "dataset":
         raise ValueError(f"this experiment needs a data set on disk, not {cfg.data.name!r}: choose data=mnist.")
+    if cfg.data.normalize != "scale":
+        raise ValueError(f"files take raw samples, which data.normalize={cfg.data.normalize} rules out: use scale.")
     return cfg.arm
 
 
@@ -201,11 +203,11 @@ def _task(data: hntk.Dataset, seed: int, epochs: int) -> trained.Task:
 def _measure(cfg: Config, record: Record, classifier: hntk.Classifier, data: hntk.Dataset) -> None:
     """Bytes by formula and as written, operations, memory."""
     path = record.folder / "net.safetensors"
-    whole = replace(classifier, normalization=hntk.Normalization(data.centre.astype(np.float32), data.scale))
+    whole = replace(classifier, normalization=data.normalization)
     size = hntk.save(whole, path)
     formula = hntk.storage(classifier.network, len(data.classes))
     rest = formula.activations + formula.readout
-    cost = hntk.arithmetic(classifier.network, len(data.classes), 8 if data.image_shape else 32)
+    cost = hntk.arithmetic(classifier.network, len(data.classes), 8 if data.pixels else 32)
     record.add_metrics(
         **{
             metrics.FILE_BYTES: size,

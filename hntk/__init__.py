@@ -11,7 +11,7 @@ from hntk.activations import (
     staircase,
 )
 from hntk.applicability import Applicability, Finding, check
-from hntk.classifier import Classifier, Normalization
+from hntk.classifier import Classifier
 from hntk.coefficients import Coefficients, coefficients
 from hntk.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
 from hntk.compression import CompressedNetwork, compress
@@ -24,6 +24,8 @@ from hntk.kernels import Kernels, empirical_kernels, exact_kernels
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.network import Network, dense, draw_network
+from hntk.normalization import Normalization
+from hntk.origin import DataStatistics, MatchRecord
 from hntk.planning import Design, plan
 from hntk.population import Population, estimate_population
 from hntk.ridge import RidgeClassifier, fit_ridge
@@ -44,6 +46,7 @@ __all__ = [
     "Coefficients",
     "CompressedNetwork",
     "DataFit",
+    "DataStatistics",
     "Dataset",
     "Design",
     "EquivalentKernels",
@@ -56,6 +59,7 @@ __all__ = [
     "LossAccount",
     "Match",
     "MatchError",
+    "MatchRecord",
     "Mixture",
     "Moments",
     "Network",

@@ -5,28 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from hntk.network import Network
+from hntk.normalization import Normalization
+from hntk.origin import DataStatistics
 from hntk.storable import Storable
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """What raw samples go through before the network: (raw − centre)/scale.
-
-    Attributes
-    ----------
-    centre : (p,) what is subtracted.
-    scale : what is then divided by.
-    """
-
-    centre: Float32[np.ndarray, " p"]
-    scale: float
-
-    def __call__(self, raw: object) -> Float32[np.ndarray, "n p"]:
-        """Samples as the network takes them."""
-        return ((np.asarray(raw) - self.centre) / self.scale).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -40,6 +24,7 @@ class Classifier(Storable):
     weights : (d, K) readout.
     offset : (K,) scores at feature 0.
     normalization : what raw samples go through first, where it is known; x below is normalised already.
+    statistics : of the data the readout was fitted on, where they are known.
     """
 
     network: Network
@@ -47,6 +32,7 @@ class Classifier(Storable):
     weights: Float[np.ndarray, "d K"]
     offset: Float[np.ndarray, " K"]
     normalization: Normalization | None = field(default=None, kw_only=True)
+    statistics: DataStatistics | None = field(default=None, kw_only=True)
 
     def scores(self, x: object) -> Float[np.ndarray, "n K"]:
         """One score per class, in the order of ``classes``; the largest wins.

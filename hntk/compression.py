@@ -79,4 +79,6 @@ def compress(
     net = draw_network(
         found.activations, widths, samples.shape[1], tau0=scale, law=WeightLaw("ternary", sparsity=sparsity), key=key
     )
-    return CompressedNetwork(net.weights, net.activations, net.centres, net.readout, net.law, match=found)
+    return CompressedNetwork(
+        net.weights, net.activations, net.centres, net.readout, net.law, match=found, origin=found.record
+    )

@@ -12,7 +12,7 @@ centring them would add, or samples rounded to multiples of a unit. Scores are w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jaxtyping import Float, Int, Int16, Int32
 from hntk.checks import as_samples
 from hntk.classifier import share_right
 from hntk.forward import BATCH, Forward, Step
+from hntk.origin import DataStatistics, MatchRecord
 from hntk.planes import Code
 from hntk.storable import Storable
 from hntk.weights import WeightMatrix
@@ -154,6 +155,7 @@ class IntegerNetwork(Storable):
     bias : (d_1,) of the first layer; None where the input is centred.
     unit : a feature of the float network is a level of the last layer times this.
     rounding : of each layer's levels: largest error over largest level.
+    origin : how the activations were found, where it is known.
     """
 
     inputs: Pixels | Rounded
@@ -162,6 +164,7 @@ class IntegerNetwork(Storable):
     bias: Int32[np.ndarray, " d"] | None
     unit: float
     rounding: tuple[float, ...]
+    origin: MatchRecord | None = field(default=None, kw_only=True)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -213,6 +216,7 @@ class IntegerClassifier(Storable):
     offset : (K,).
     classes : (K,) labels in the order of the scores.
     unit : a score of the float classifier is about a whole one times this.
+    statistics : of the data the readout was fitted on, where they are known.
     """
 
     network: IntegerNetwork
@@ -220,6 +224,7 @@ class IntegerClassifier(Storable):
     offset: Int32[np.ndarray, " K"]
     classes: np.ndarray
     unit: float
+    statistics: DataStatistics | None = field(default=None, kw_only=True)
 
     @property
     def largest_score(self) -> int:

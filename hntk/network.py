@@ -7,7 +7,7 @@ $f(x) = w^\top h_L/\sqrt{d_L}$. Hidden weights are random and fixed; a readout i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod, sqrt
 
@@ -20,6 +20,7 @@ from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.forward import BATCH, Forward, Step
+from hntk.origin import MatchRecord
 from hntk.storable import Storable
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
 
@@ -35,6 +36,7 @@ class Network(Storable):
     centres : L constants m_l subtracted from the activations.
     readout : (d_L,) Gaussian readout w at initialisation, which only the NTK sees; None where it is not kept.
     law : the law the weights were drawn from; None for weights that were trained.
+    origin : how the activations were found, of a compressed network; a file keeps it.
     """
 
     weights: tuple[WeightMatrix, ...]
@@ -42,6 +44,7 @@ class Network(Storable):
     centres: tuple[float, ...]
     readout: Float[Array, " width"] | None
     law: WeightLaw | None
+    origin: MatchRecord | None = field(default=None, kw_only=True)
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from hntk.checks import as_labels
 from hntk.classifier import Classifier
 from hntk.network import BATCH, Network
+from hntk.origin import DataStatistics
 
 GRID = np.logspace(-6, 2, 33)
 
@@ -102,6 +103,7 @@ def fit_ridge(
     """
     samples = network.check_inputs(x)
     classes, index = as_labels(labels, samples.shape[0])
+    told = DataStatistics.of(np.asarray(samples), index)
     given = None if features is None else check_features(features, network, samples.shape[0])
 
     def batches(rows: np.ndarray) -> Iterator[Array | np.ndarray]:
@@ -113,7 +115,7 @@ def fit_ridge(
         if not (np.isfinite(ridge) and ridge > 0):
             raise ValueError(f"ridge must be a positive finite number, or None to have it chosen; got {ridge!r}.")
         whole = _accumulate(batches(np.arange(index.size)), index, classes.size, progress)
-        return _finish(network, classes, whole, ridge)
+        return _finish(network, classes, told, whole, ridge)
     held = held_out(index, validation_share, seed)
     kept = np.flatnonzero(~held)
     fitted = _accumulate(batches(kept), index[kept], classes.size, progress)
@@ -124,7 +126,7 @@ def fit_ridge(
     whole = fitted.plus(_statistics(validation, index[held], classes.size))
     # of equally good ridges the largest: it is the more stable
     best = max(tried, key=lambda pair: (pair[1], pair[0]))[0]
-    return _finish(network, classes, whole, best, tuple(tried))
+    return _finish(network, classes, told, whole, best, tuple(tried))
 
 
 def check_features(features: object, network: Network, n: int) -> Float[np.ndarray, "n d"]:
@@ -206,11 +208,16 @@ def _validate(s: _Normal, features: np.ndarray, index: np.ndarray) -> list[tuple
 
 
 def _finish(
-    network: Network, classes: np.ndarray, s: _Normal, ridge: float, tried: tuple[tuple[float, float], ...] = ()
+    network: Network,
+    classes: np.ndarray,
+    told: DataStatistics,
+    s: _Normal,
+    ridge: float,
+    tried: tuple[tuple[float, float], ...] = (),
 ) -> RidgeClassifier:
     weights = _solved(*_centred(s), ridge)
     offset = s.target_sum / s.count - (s.feature_sum / s.count) @ weights
-    return RidgeClassifier(network, classes, weights, offset, float(ridge), tried)
+    return RidgeClassifier(network, classes, weights, offset, float(ridge), tried, statistics=told)
 
 
 def _solved(gram: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:

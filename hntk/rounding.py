@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int32
 
 from hntk.activations import Staircase
-from hntk.classifier import Classifier, Normalization
+from hntk.classifier import Classifier
 from hntk.integers import (
     EXACT,
     LIMIT,
@@ -25,6 +25,7 @@ from hntk.integers import (
     row_weight,
 )
 from hntk.network import Network
+from hntk.normalization import Normalization
 from hntk.weights import WeightMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
@@ -216,7 +217,9 @@ def _hidden(
         steps.append(Steps(tuple(int(t) for t in np.clip(thresholds, -LIMIT, LIMIT)), levels))
         rounding.append(error)
     weights = tuple(WeightMatrix(w.values, 1.0, w.kind) for w in network.weights)
-    found = IntegerNetwork(inputs, weights, tuple(steps), bias, unit / sqrt(network.widths[-1]), tuple(rounding))
+    found = IntegerNetwork(
+        inputs, weights, tuple(steps), bias, unit / sqrt(network.widths[-1]), tuple(rounding), origin=network.origin
+    )
     if max(found.largest_sums) > EXACT:
         raise NotIntegerError(
             f"sums could reach {max(found.largest_sums):,}, above 2**24, and not be exact in float32: use fewer "
@@ -237,6 +240,7 @@ def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> In
         np.rint(offset / unit).astype(np.int32),
         classifier.classes,
         unit,
+        statistics=classifier.statistics,
     )
 
 

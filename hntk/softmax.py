@@ -19,6 +19,7 @@ from jax import Array
 from hntk.checks import as_labels
 from hntk.classifier import Classifier
 from hntk.network import Network
+from hntk.origin import DataStatistics
 from hntk.ridge import check_features, held_out
 from hntk.training import Epoch, Samples, Schedule, Trained, train
 
@@ -101,7 +102,14 @@ def fit_softmax(
     best, rate = _best(samples, classes.size, schedule or Schedule(), rates, seed, checkpoint, progress)
     weights, offset = (np.asarray(part, np.float64) for part in best.parameters)
     return SoftmaxClassifier(
-        network, classes, weights / size, offset - centre @ weights / size, best.validation, best.history, rate
+        network,
+        classes,
+        weights / size,
+        offset - centre @ weights / size,
+        best.validation,
+        best.history,
+        rate,
+        statistics=DataStatistics.of(np.asarray(inputs), index),
     )
 
 

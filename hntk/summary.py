@@ -147,7 +147,7 @@ def summarize(what: Network | Classifier | IntegerNetwork | IntegerClassifier) -
         notes.append(f"classes: {', '.join(map(str, what.classes.tolist()))}")
         if what.normalization is not None:
             notes.append(f"input: (raw - centre) / {what.normalization.scale:.6g}")
-    return Summary(tuple(layers), "float32", tuple(notes))
+    return Summary(tuple(layers), "float32", (*notes, *_origin(network, what)))
 
 
 def _of_integers(what: IntegerNetwork | IntegerClassifier) -> Summary:
@@ -165,7 +165,14 @@ def _of_integers(what: IntegerNetwork | IntegerClassifier) -> Summary:
     if isinstance(what, IntegerClassifier):
         layers.append(_readout(what.readout, 2, 4))
         notes.append(f"classes: {', '.join(map(str, what.classes.tolist()))}")
-    return Summary(tuple(layers), "whole numbers", tuple(notes))
+    return Summary(tuple(layers), "whole numbers", (*notes, *_origin(network, what)))
+
+
+def _origin(network: Network | IntegerNetwork, what: object) -> list[str]:
+    """Of the match and of the data, as far as they are known."""
+    match = [] if network.origin is None else [f"activations: {network.origin}"]
+    known = what.statistics if isinstance(what, Classifier | IntegerClassifier) else None
+    return match if known is None else [*match, f"readout: {known}"]
 
 
 def _layer(number: int, matrix: WeightMatrix, name: str, levels: int | None, beside: int) -> LayerSummary:

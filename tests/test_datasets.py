@@ -142,6 +142,24 @@ def test_npz(tmp_path, where, save):
         assert data.image_shape is None
 
 
+def test_raw_samples_come_back(tmp_path):
+    images = image_arrays()
+    write_idx(tmp_path / "bytes", images)
+    data = load_dataset("bytes", folder=tmp_path)
+    assert data.pixels
+    assert data.raw(data.x_test).dtype == np.uint8
+    np.testing.assert_array_equal(data.raw(data.x_test), images["x_test"].reshape(6, 12))
+    np.testing.assert_allclose(data.normalization(data.raw(data.x_train)), data.x_train, rtol=1e-5, atol=1e-6)
+    rows = row_arrays()
+    write_npz(tmp_path / "floats.npz", rows)
+    data = load_dataset("floats", folder=tmp_path)
+    assert not data.pixels
+    np.testing.assert_allclose(data.raw(data.x_test), rows["x_test"], rtol=1e-5, atol=1e-5)
+    for kind in ("whiten", "unit_norm"):
+        with pytest.raises(ValueError, match="normalize='scale'"):
+            load_dataset("floats", folder=tmp_path, normalize=kind).raw(data.x_test)
+
+
 @pytest.mark.parametrize("dtype", ["float16", ">f4", "float64", "uint8", "int64", "bool"])
 def test_npz_of_any_real_type(tmp_path, dtype):
     arrays = row_arrays()

@@ -170,6 +170,33 @@ def test_the_normalisation_of_the_input_is_kept(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.scores(again.normalization(raw)), made.scores(x), atol=1e-5)
 
 
+def test_where_a_network_comes_from_is_kept(tmp_path: Path) -> None:
+    data = hntk.reference_mixture(n=90, p=30, key=jax.random.key(0))
+    x, labels = np.asarray(data.x), np.repeat(["a", "b", "c"], [20, 30, 40])
+    net = hntk.compress(["relu", "abs"], [50, 40], x, levels=3, key=jax.random.key(1))
+    fitted = hntk.fit_ridge(net, x, labels, ridge=0.1)
+    statistics = fitted.statistics
+    assert statistics is not None
+    squares = np.sum(x.astype(np.float64) ** 2, axis=1)
+    assert (statistics.n, statistics.p, statistics.class_counts) == (90, 30, (20, 30, 40))
+    assert statistics.tau0**2 == pytest.approx(squares.mean())
+    assert statistics.norm_deviation == pytest.approx(squares.std() / squares.mean())
+    for made in (fitted, hntk.to_integers(fitted, x=x)):
+        assert isinstance(made, hntk.Classifier | hntk.IntegerClassifier)
+        for _ in range(2):
+            made.save(tmp_path / "net.safetensors")
+            made = hntk.load(tmp_path / "net.safetensors")
+            assert isinstance(made, hntk.Classifier | hntk.IntegerClassifier)
+            assert made.network.origin == net.match.record
+            assert made.statistics == statistics
+        shown = str(made.summary())
+        assert "for relu, abs at tau_0" in shown
+        assert "fitted on 90 samples of dimension 30, 20 to 40 a class" in shown
+    softmax = hntk.fit_softmax(net, x, labels, schedule=hntk.Schedule(epochs=1, batch=30))
+    assert softmax.statistics == statistics
+    assert hntk.dense(["relu"], [20], x, key=jax.random.key(0)).origin is None
+
+
 def test_a_function_of_the_users_own_cannot_be_saved(tmp_path: Path) -> None:
     made, _ = classifier("gaussian", [hntk.activation(jnp.tanh, name="mine"), "relu"])
     with pytest.raises(ValueError, match="register_activation"):

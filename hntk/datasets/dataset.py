@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Real
+from jaxtyping import Float32, Float64, Int, Real, UInt8
 
 from hntk.checks import as_labels
 from hntk.datasets.idx import read_idx_folder
 from hntk.datasets.locate import locate
 from hntk.datasets.npz import read_npz
 from hntk.datasets.splits import as_splits, row_blocks, select
+from hntk.normalization import Normalization
 
-Normalization = Literal["scale", "unit_norm", "whiten"]
+Scaling = Literal["scale", "unit_norm", "whiten"]
 SHRINKAGE = 0.1
 
 
@@ -38,6 +39,7 @@ class Dataset:
     classes : (K,) the labels that occur in y_train, sorted.
     centre : (p,) what was subtracted: the mean of the raw training rows, or zeros.
     scale : what was divided by: the root mean square norm of the centred training rows, or 1.
+    pixels : whether the files hold bytes from 0 to 255.
     whitening : (p, p), what rows were then multiplied by; None but for ``normalize="whiten"``.
     unit_norm : whether every row was divided by its norm at last.
     image_shape : shape of one sample where the files hold images, such as (28, 28), else None.
@@ -52,6 +54,7 @@ class Dataset:
     centre: Float64[np.ndarray, " p"]
     scale: float
     image_shape: tuple[int, ...] | None
+    pixels: bool = False
     whitening: Float64[np.ndarray, "p p"] | None = None
     unit_norm: bool = False
 
@@ -65,6 +68,45 @@ class Dataset:
         """τ_0, the root mean square norm of the training rows: 1 up to float32 rounding if they were normalised."""
         return float(np.sqrt(_mean_square_norm(self.x_train, np.zeros(self.p))))
 
+    @property
+    def normalization(self) -> Normalization:
+        """What was applied, for a classifier to take raw samples.
+
+        Raises
+        ------
+        ValueError
+            If rows were whitened or divided by their norms as well.
+        """
+        if self.whitening is not None or self.unit_norm:
+            raise ValueError(
+                f"{self.name} was {'brought to unit norms' if self.unit_norm else 'whitened'}, which a "
+                "classifier for raw samples does not do: load it with normalize='scale'."
+            )
+        return Normalization(self.centre.astype(np.float32), self.scale)
+
+    def raw(self, x: Float32[np.ndarray, "m p"]) -> Float32[np.ndarray, "m p"] | UInt8[np.ndarray, "m p"]:
+        """Rows of x_train or x_test as they are in the files, up to float32 rounding; bytes exactly.
+
+        Raises
+        ------
+        ValueError
+            As for :attr:`normalization`.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> from hntk.datasets import load_dataset
+        >>> x, y = np.arange(24, dtype=np.uint8).reshape(6, 2, 2), np.arange(6) % 2
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/toy.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
+        ...     data = load_dataset("toy", folder=folder)
+        >>> data.raw(data.x_test).tolist()
+        [[0, 1, 2, 3], [4, 5, 6, 7]]
+        """
+        known = self.normalization
+        found = np.asarray(x) * known.scale + self.centre
+        return np.rint(found).astype(np.uint8) if self.pixels else found.astype(np.float32)
+
 
 def load_dataset(
     name: str,
@@ -74,7 +116,7 @@ def load_dataset(
     n_train: int | None = None,
     n_test: int | None = None,
     seed: int = 0,
-    normalize: bool | Normalization = True,
+    normalize: bool | Scaling = True,
 ) -> Dataset:
     r"""Read a data set from disk, keep a part of it, and bring it to the scale of the theory.
 
@@ -139,16 +181,17 @@ def load_dataset(
         centre=centre,
         scale=scale,
         image_shape=kept.image_shape,
+        pixels=kept.pixels,
         whitening=whitening,
         unit_norm=kind == "unit_norm",
     )
 
 
-def _kind(normalize: bool | Normalization) -> Normalization | None:
+def _kind(normalize: bool | Scaling) -> Scaling | None:
     if isinstance(normalize, bool):
         return "scale" if normalize else None
-    if normalize not in get_args(Normalization):
-        raise ValueError(f"normalize must be True, False or one of {get_args(Normalization)}, got {normalize!r}.")
+    if normalize not in get_args(Scaling):
+        raise ValueError(f"normalize must be True, False or one of {get_args(Scaling)}, got {normalize!r}.")
     return normalize
 
 

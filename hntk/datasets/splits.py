@@ -29,6 +29,7 @@ class Splits:
     x_test: Real[np.ndarray, "m p"]
     y_test: Int[np.ndarray, " m"]
     image_shape: tuple[int, ...] | None
+    pixels: bool  # whether samples are bytes
 
 
 def as_splits(parts: dict[str, Part]) -> Splits:
@@ -56,7 +57,8 @@ def as_splits(parts: dict[str, Part]) -> Splits:
             f"{train.origin} holds samples of shape {sample_shape} but {test.origin} of {test.array.shape[1:]}: "
             f"the two must agree; {train.remedy}, both of them."
         )
-    return Splits(**rows, **labels, image_shape=sample_shape if len(sample_shape) > 1 else None)
+    pixels = all(part.array.dtype == np.uint8 for part in (train, test))
+    return Splits(**rows, **labels, image_shape=sample_shape if len(sample_shape) > 1 else None, pixels=pixels)
 
 
 def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n_test: int | None, seed: int) -> Splits:
@@ -92,6 +94,7 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
         x_test=splits.x_test[test],
         y_test=splits.y_test[test],
         image_shape=splits.image_shape,
+        pixels=splits.pixels,
     )
 
 

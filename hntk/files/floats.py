@@ -13,11 +13,12 @@ from hntk.activations.elementary import Cosine, Erf, GaussianBump, Sine
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.activations.rectifier import Rectifier
-from hntk.classifier import Classifier, Normalization
-from hntk.compression import CompressedNetwork
+from hntk.classifier import Classifier
 from hntk.files.matrices import classes_of, describe_classes, describe_matrices, matrices_of
+from hntk.files.origin import describe_origin, origin_of, statistics_of
 from hntk.files.told import Told
 from hntk.network import Network
+from hntk.normalization import Normalization
 
 CLOSED_FORMS = {cls.__name__: cls for cls in (Rectifier, Polynomial, Cosine, Sine, Erf, GaussianBump)}
 
@@ -31,9 +32,7 @@ def describe_floats(what: Network | Classifier, encoding: str | None) -> tuple[d
         if isinstance(sigma, Staircase):
             arrays[f"layer{number}.thresholds"] = np.array(sigma.thresholds, np.float32)
             arrays[f"layer{number}.levels"] = np.array(sigma.levels, np.float32)
-    metadata: dict[str, Any] = {"layers": layers}
-    if isinstance(network, CompressedNetwork):
-        metadata["match"] = _describe_match(network)
+    metadata: dict[str, Any] = {"layers": layers, **describe_origin(what)}
     if isinstance(what, Classifier):
         metadata |= describe_classes(what.classes)
         arrays |= {"readout.weights": what.weights.astype(np.float32), "readout.offset": what.offset}
@@ -57,10 +56,12 @@ def floats_of(part: Told) -> Network | Classifier:
     if "scale" in part:
         centre = part.array("input.centre", np.float32, inputs)
         normalization = Normalization(centre, part.number("scale", positive=True))
-    network = Network(
-        tuple(matrices_of(layers)), tuple(activations), centres, None if initial is None else jnp.asarray(initial), None
-    )
-    return network if readout is None else Classifier(network, *readout, normalization=normalization)
+    origin, statistics = origin_of(part), statistics_of(part)
+    kept = None if initial is None else jnp.asarray(initial)
+    network = Network(tuple(matrices_of(layers)), tuple(activations), centres, kept, None, origin=origin)
+    if readout is None:
+        return network
+    return Classifier(network, *readout, normalization=normalization, statistics=statistics)
 
 
 def _readout(part: Told, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -68,20 +69,6 @@ def _readout(part: Told, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     classes = classes_of(part)
     weights = part.array("readout.weights", np.float32, width, classes.size).astype(np.float64)
     return classes, weights, part.array("readout.offset", np.float64, classes.size)
-
-
-def _describe_match(network: CompressedNetwork) -> dict[str, Any]:
-    """How the activations were found: for people, and for :func:`hntk.inspect`."""
-    match = network.match
-    return {
-        "original": [a.name for a in match.original],
-        "tau0": match.tau0,
-        "method": match.method,
-        "objective": match.objective,
-        "residuals": match.residuals,
-        "identity_shift": match.identity_shift,
-        "relative_shift": match.relative_shift,
-    }
 
 
 def _describe_activation(sigma: Activation) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hntk.files.matrices import classes_of, describe_classes, describe_matrices, matrices_of
+from hntk.files.origin import describe_origin, origin_of, statistics_of
 from hntk.files.told import Told
 from hntk.integers import EXACT, LIMIT, IntegerClassifier, IntegerNetwork, Pixels, Rounded, Steps
 
@@ -19,7 +20,7 @@ def describe_integers(what: IntegerNetwork | IntegerClassifier, encoding: str | 
         layer["rounding"] = rounding
         arrays[f"layer{number}.thresholds"] = np.array(steps.thresholds, np.int32)
         arrays[f"layer{number}.levels"] = np.array(steps.levels, np.int16)
-    metadata: dict[str, Any] = {"layers": layers, "unit": network.unit}
+    metadata: dict[str, Any] = {"layers": layers, "unit": network.unit, **describe_origin(what)}
     if isinstance(network.inputs, Rounded):
         metadata["input"] = {"type": "rounded", "factor": network.inputs.factor, "most": network.inputs.most}
         arrays["input.centre"] = np.asarray(network.inputs.centre, np.float32)
@@ -43,12 +44,13 @@ def integers_of(part: Told) -> IntegerNetwork | IntegerClassifier:
     bias = part.array("input.bias", np.int32, first) if "input.bias" in part.arrays else None
     readout = _readout(part, last) if "classes" in part else None
     unit = part.number("unit", positive=True)
-    network = IntegerNetwork(inputs, tuple(matrices_of(layers)), steps, bias, unit, rounding)
+    origin, statistics = origin_of(part), statistics_of(part)
+    network = IntegerNetwork(inputs, tuple(matrices_of(layers)), steps, bias, unit, rounding, origin=origin)
     if any(w.kind == "float32" for w in network.weights) or max(network.largest_sums) > EXACT:
         raise ValueError("weights of a network of whole numbers must be such, and their sums stay below 2**24")
     if readout is None:
         return network
-    classifier = IntegerClassifier(network, *readout)
+    classifier = IntegerClassifier(network, *readout, statistics=statistics)
     if classifier.largest_score > LIMIT:
         raise ValueError("scores could leave 32 bits")
     return classifier

@@ -45,11 +45,31 @@ class Told:
             raise ValueError(f"{name} cannot be {given!r:.60}")
         return given
 
+    def texts(self, name: str) -> list[str]:
+        """A list of words, at least one."""
+        given = self.told[name]
+        if not isinstance(given, list) or not given or not all(isinstance(word, str) for word in given):
+            raise TypeError(f"{name} must be a list of words, not {given!r:.60}")
+        return given
+
+    def count(self, name: str) -> int:
+        """A positive whole number."""
+        return self._counts(name, [self.told[name]])[0]
+
+    def counts(self, name: str) -> list[int]:
+        """A list of positive whole numbers, at least one."""
+        return self._counts(name, self.told[name])
+
+    def _counts(self, name: str, given: object) -> list[int]:
+        if not isinstance(given, list) or not given or not all(type(n) is int and n > 0 for n in given):
+            raise ValueError(f"{name} must be positive whole numbers, not {given!r:.60}")
+        return given
+
     def shape(self, name: str) -> tuple[int, int]:
         """(outputs, inputs)."""
-        given = self.told[name]
-        if not (isinstance(given, list) and len(given) == 2 and all(type(d) is int and d > 0 for d in given)):
-            raise ValueError(f"{name} must be two positive whole numbers, not {given!r:.60}")
+        given = self.counts(name)
+        if len(given) != 2:
+            raise ValueError(f"{name} must be two numbers, not {given!r:.60}")
         return given[0], given[1]
 
     def array(self, name: str, dtype: type, *shape: int | None) -> np.ndarray:

@@ -23,6 +23,7 @@ from hntk.matching.partition import UnitStaircase
 from hntk.matching.sample import Sample, distance, refine
 from hntk.matching.shares import NAMES, Shares
 from hntk.matching.targets import TOLERANCE, MatchError
+from hntk.origin import MatchRecord
 
 Method = Literal["joint", "layerwise"]
 Kernel = Literal["alpha", "beta", "both"]
@@ -115,6 +116,19 @@ class Match:
     def relative_shift(self) -> float:
         """δ/τ_L²."""
         return self.identity_shift / float(self.original_coefficients.tau[-1] ** 2)
+
+    @property
+    def record(self) -> MatchRecord:
+        """What files keep of it."""
+        return MatchRecord(
+            tuple(a.name for a in self.original),
+            self.tau0,
+            self.method,
+            self.objective,
+            self.residuals,
+            self.identity_shift,
+            self.relative_shift,
+        )
 
     @property
     def level_counts(self) -> tuple[int, ...]:
