@@ -69,7 +69,7 @@ class DataStatistics:
         """
         tau0, counts = norm_scale(x), np.bincount(index)
         squares = np.einsum("ij,ij->i", x, x, dtype=np.float64)
-        return cls(*x.shape, tau0, float(np.std(squares) / tau0**2), tuple(counts.tolist()))
+        return cls(x.shape[0], x.shape[1], tau0, float(np.std(squares) / tau0**2), tuple(counts.tolist()))
 
     def __str__(self) -> str:
         least, most = min(self.class_counts), max(self.class_counts)
