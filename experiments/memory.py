@@ -17,6 +17,7 @@ from experiments import arms, memory_report, metrics, trained
 from experiments.config import ArmConfig, Config
 from experiments.console import progress
 from experiments.record import Record
+from experiments.setting import raw_dataset
 from experiments.sweep import resolved
 from hntk.classifier import share_right
 from hntk.training import Epoch, Schedule
@@ -26,7 +27,7 @@ gather = memory_report.gather
 
 def identity(cfg: Config) -> dict[str, Any]:
     """What decides a job's result: budgets that lead to the same widths are the same job."""
-    arm, data, plain = _arm(cfg), _data(cfg), resolved(cfg)
+    arm, data, plain = _arm(cfg), raw_dataset(cfg.data), resolved(cfg)
     compress = ("sparsity",) if arm.sparse else ()
     if arm.activations == "paper" or not isinstance(arm.activations, str):
         compress += ("objective", "alpha2", "kernel", "method")
@@ -44,24 +45,7 @@ def identity(cfg: Config) -> dict[str, Any]:
 def _arm(cfg: Config) -> ArmConfig:
     if cfg.arm is None:
         raise ValueError("no arm was chosen: add arm=NAME, one of conf/arm.")
-    if cfg.data.kind != "dataset":
-        raise ValueError(f"this experiment needs a data set on disk, not {cfg.data.name!r}: choose data=mnist.")
-    if cfg.data.normalize != "scale":
-        raise ValueError(f"files take raw samples, which data.normalize={cfg.data.normalize} rules out: use scale.")
     return cfg.arm
-
-
-def _data(cfg: Config) -> hntk.Dataset:
-    given = cfg.data
-    classes = None if given.classes is None else tuple(given.classes)
-    return _load(given.name, given.folder, classes, given.n_train, given.n_test, given.normalize)
-
-
-@lru_cache(maxsize=1)
-def _load(name: str, folder: str | None, classes: Any, n_train: int | None, n_test: int | None, normalize: str):
-    return hntk.load_dataset(
-        name, folder=folder, classes=classes, n_train=n_train, n_test=n_test, normalize=normalize  # type: ignore[arg-type]
-    )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -71,7 +55,7 @@ def _fingerprint(data: hntk.Dataset) -> list[float]:
 
 def run(cfg: Config, record: Record) -> None:
     """Build the arm within its budget, fit it, and measure accuracy, bytes and operations."""
-    arm, data = _arm(cfg), _data(cfg)
+    arm, data = _arm(cfg), raw_dataset(cfg.data)
     widths = arms.widths(cfg, arm, data.p, len(data.classes))
     fit = _fit_trained if arm.family == "trained" else _fit_random
     classifier = fit(cfg, arm, data, widths, record)

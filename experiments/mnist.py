@@ -14,7 +14,7 @@ from experiments import figures
 from experiments.config import Config
 from experiments.console import CONSOLE, progress, show_table, stage
 from experiments.record import Record
-from experiments.setting import activations, matched
+from experiments.setting import activations, dataset, matched
 
 COLUMNS = [
     "network",
@@ -74,18 +74,8 @@ def run(cfg: Config, record: Record) -> None:
 
 
 def _load(cfg: Config) -> hntk.Dataset:
-    if cfg.data.kind != "dataset":
-        raise ValueError(f"this experiment needs a data set on disk, not {cfg.data.name!r}: choose data=mnist.")
     with stage(f"loading {cfg.data.name}"):
-        data = hntk.load_dataset(
-            cfg.data.name,
-            folder=cfg.data.folder,
-            classes=None if cfg.data.classes is None else list(cfg.data.classes),
-            n_train=cfg.data.n_train,
-            n_test=cfg.data.n_test,
-            seed=cfg.seed,
-            normalize=cfg.data.normalize,  # type: ignore[arg-type]
-        )
+        data = dataset(cfg.data, cfg.seed)
     CONSOLE.print(
         f"  {len(data.x_train):,} training and {len(data.x_test):,} test samples, p = {data.x_train.shape[1]}, "
         f"normalised: {cfg.data.normalize}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -52,6 +53,48 @@ def kernel_problem(data: DataConfig, quantities: str, key: Array, n: int | None 
         return KernelProblem(drawn.x, drawn.labels, drawn.population.tau0, drawn.population)
     tau0 = float(np.sqrt(np.mean(np.sum(np.asarray(drawn.x) ** 2, axis=1))))
     return KernelProblem(drawn.x, drawn.labels, tau0, None)
+
+
+def dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
+    """The data set, which is kept for the next who asks for the same.
+
+    Raises
+    ------
+    ValueError
+        If the configuration names a mixture, or the data do not fit it.
+    """
+    if data.kind != "dataset":
+        raise ValueError(f"this experiment needs a data set on disk, not {data.name!r}: choose data=mnist.")
+    classes = None if data.classes is None else tuple(data.classes)
+    return _loaded(data.name, data.folder, classes, data.n_train, data.n_test, seed, data.normalize)
+
+
+@lru_cache(maxsize=1)
+def _loaded(
+    name: str,
+    folder: str | None,
+    classes: tuple[int, ...] | None,
+    n_train: int | None,
+    n_test: int | None,
+    seed: int,
+    normalize: Any,
+) -> hntk.Dataset:
+    return hntk.load_dataset(
+        name, folder=folder, classes=classes, n_train=n_train, n_test=n_test, seed=seed, normalize=normalize
+    )
+
+
+def raw_dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
+    """The same for networks that take raw samples.
+
+    Raises
+    ------
+    ValueError
+        Also if its normalisation is more than a centre and a scale.
+    """
+    if data.normalize != "scale":
+        raise ValueError(f"files take raw samples, which data.normalize={data.normalize} rules out: use scale.")
+    return dataset(data, seed)
 
 
 def activations(configured: Iterable[Any]) -> list[hntk.Activation]:

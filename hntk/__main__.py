@@ -11,7 +11,7 @@ from pathlib import Path
 from hntk.classifier import Classifier
 from hntk.export.c import to_c
 from hntk.export.onnx import write_onnx
-from hntk.files import Saved, load
+from hntk.files import Saved, encodings, load
 from hntk.integers import IntegerClassifier
 from hntk.rounding import to_integers
 from hntk.summary import summarize
@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _inspect(given: argparse.Namespace) -> None:
-    found, size = summarize(load(given.file)), given.file.stat().st_size
+    found, size = summarize(load(given.file), encodings(given.file)), given.file.stat().st_size
     if given.json:
         print(json.dumps({"file": str(given.file), "file_bytes": size, **found.to_dict()}, indent=2))
         return

@@ -12,8 +12,7 @@ from hntk.activations import Activation, Staircase
 from hntk.classifier import Classifier
 from hntk.integers import IntegerClassifier, IntegerNetwork, Rounded, Steps
 from hntk.network import Network
-from hntk.packing import pack
-from hntk.weights import WeightMatrix
+from hntk.packing import PackedMatrix, pack
 
 FLOAT_BYTES = 4
 
@@ -92,18 +91,17 @@ class Summary:
         return "\n".join([f"a network in {self.form}", *lines, *self.notes])
 
 
-HEADINGS = ["layer", "shape", "weights", "zeros", "activation", "bits a weight", "bytes", "float32 bytes", "ratio"]
-HEADINGS += ["multiply-accumulates", "additions"]
+HEADINGS = ["layer", "shape", "weights", "zeros", "activation", "bits", "bytes", "float32", "ratio"]
+HEADINGS += ["MACs", "additions"]
 
 
 def _row(layer: LayerSummary) -> list[str]:
-    levels = "" if layer.levels is None else f", {layer.levels} levels"
     return [
         layer.name,
         f"{layer.outputs} x {layer.inputs}",
-        f"{layer.weights} as {layer.encoding}" if layer.weights != layer.encoding else layer.weights,
+        f"{layer.weights}: {layer.encoding}" if layer.weights != layer.encoding else layer.weights,
         f"{layer.zeros:.3f}",
-        f"{layer.activation}{levels}",
+        layer.activation if layer.levels is None else f"{layer.levels} levels",
         f"{layer.bits:.2f}",
         f"{layer.bytes:,}",
         f"{layer.float_bytes:,}",
@@ -123,8 +121,14 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def summarize(what: Network | Classifier | IntegerNetwork | IntegerClassifier) -> Summary:
+def summarize(
+    what: Network | Classifier | IntegerNetwork | IntegerClassifier, encodings: Sequence[str] | None = None
+) -> Summary:
     """What a network or a classifier takes.
+
+    Parameters
+    ----------
+    encodings : of every layer's weights, such as a file has (:func:`hntk.files.encodings`); by default the smallest.
 
     Examples
     --------
@@ -135,11 +139,11 @@ def summarize(what: Network | Classifier | IntegerNetwork | IntegerClassifier) -
     ('mask+signs', 2, 32000)
     """
     if isinstance(what, IntegerNetwork | IntegerClassifier):
-        return _of_integers(what)
+        return _of_integers(what, encodings)
     network = what.network if isinstance(what, Classifier) else what
     layers = [
-        _layer(number, w, sigma.name, sigma.level_count if isinstance(sigma, Staircase) else None, _floats(sigma))
-        for number, (w, sigma) in enumerate(zip(network.weights, network.activations, strict=True), 1)
+        _layer(number, packed, sigma.name, sigma.level_count if isinstance(sigma, Staircase) else None, _floats(sigma))
+        for number, (packed, sigma) in enumerate(zip(_packed(network, encodings), network.activations, strict=True), 1)
     ]
     notes = []
     if isinstance(what, Classifier):
@@ -150,11 +154,11 @@ def summarize(what: Network | Classifier | IntegerNetwork | IntegerClassifier) -
     return Summary(tuple(layers), "float32", (*notes, *_origin(network, what)))
 
 
-def _of_integers(what: IntegerNetwork | IntegerClassifier) -> Summary:
+def _of_integers(what: IntegerNetwork | IntegerClassifier, encodings: Sequence[str] | None) -> Summary:
     network = what.network if isinstance(what, IntegerClassifier) else what
     layers = [
-        _layer(number, w, "staircase", len(set(s.levels)), _wholes(s) + (4 * w.shape[0] if first else 0))
-        for number, (w, s) in enumerate(zip(network.weights, network.steps, strict=True), 1)
+        _layer(number, packed, "staircase", len(set(s.levels)), _wholes(s) + (4 * packed.shape[0] if first else 0))
+        for number, (packed, s) in enumerate(zip(_packed(network, encodings), network.steps, strict=True), 1)
         for first in [number == 1 and network.bias is not None]
     ]
     rounded = isinstance(network.inputs, Rounded)
@@ -175,16 +179,20 @@ def _origin(network: Network | IntegerNetwork, what: object) -> list[str]:
     return match if known is None else [*match, f"readout: {known}"]
 
 
-def _layer(number: int, matrix: WeightMatrix, name: str, levels: int | None, beside: int) -> LayerSummary:
-    packed = pack(matrix)
-    values = np.asarray(matrix.values)
+def _packed(network: Network | IntegerNetwork, encodings: Sequence[str] | None) -> list[PackedMatrix]:
+    chosen = [None] * len(network.weights) if encodings is None else encodings
+    return [pack(w, encoding) for w, encoding in zip(network.weights, chosen, strict=True)]
+
+
+def _layer(number: int, packed: PackedMatrix, name: str, levels: int | None, beside: int) -> LayerSummary:
+    values = np.asarray(packed.unpack().values)
     nonzero = int(np.count_nonzero(values))
-    signs = matrix.kind in ("ternary", "sign")
+    signs = packed.kind in ("ternary", "sign")
     return LayerSummary(
         name=f"layer {number}",
-        outputs=matrix.shape[0],
-        inputs=matrix.shape[1],
-        weights=matrix.kind,
+        outputs=packed.shape[0],
+        inputs=packed.shape[1],
+        weights=packed.kind,
         encoding=packed.encoding,
         zeros=1 - nonzero / values.size,
         activation=name,

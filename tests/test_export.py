@@ -168,6 +168,12 @@ def test_the_command_line_inspects_and_exports(tmp_path: Path) -> None:
     told = json.loads(hntk_command("inspect", path, "--json").stdout)
     assert told["file_bytes"] == size
     assert told["layers"][0]["inputs"] == INPUTS
+    assert {layer["encoding"] for layer in told["layers"][:-1]} == {"mask+signs"}
+    hntk.save(known, tmp_path / "base3.safetensors", encoding="base3")
+    packed = json.loads(hntk_command("inspect", tmp_path / "base3.safetensors", "--json").stdout)["layers"]
+    assert [layer["encoding"] for layer in packed] == ["base3", "base3", "float32"]
+    assert packed[0]["bits"] == pytest.approx(1.6, abs=0.01)
+    assert max(map(len, shown.stdout.splitlines()[1:6])) <= 120
     done = hntk_command("export", path, "--to", "c", "--pixels", "--name", "mine", "--out", tmp_path / "made")
     assert done.returncode == 0, done.stderr
     assert {p.name for p in (tmp_path / "made").iterdir()} == {"mine.h", "mine.c", "mine_main.c"}

@@ -55,6 +55,17 @@ def save(what: Saved, path: str | os.PathLike[str], *, encoding: str | None = No
     return write(Path(path), arrays, {"version": VERSION, "form": "integer" if whole else "float", **metadata})
 
 
+def encodings(path: str | os.PathLike[str]) -> list[str]:
+    """How the weights of every layer are packed in a file; see :mod:`hntk.packing`.
+
+    Raises
+    ------
+    FileError, FileNotFoundError
+        As :func:`load` does.
+    """
+    return [layer.text("encoding") for layer in _read(path).parts("layers")]
+
+
 def load(path: str | os.PathLike[str]) -> Saved:
     """The network or classifier of a file.
 
@@ -65,16 +76,22 @@ def load(path: str | os.PathLike[str]) -> Saved:
     FileNotFoundError
         If there is none.
     """
+    found = _read(path)
+    make = {"float": floats_of, "integer": integers_of}.get(str(found.told.get("form")))
+    try:
+        if make is None:
+            raise ValueError(f"a form {found.told.get('form')!r} is unknown")
+        return make(found)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise FileError(f"{path} is damaged: {type(error).__name__} {error}. Write it again with hntk.save.") from error
+
+
+def _read(path: str | os.PathLike[str]) -> Told:
+    """What a whole file of this version tells."""
     arrays, metadata = read(Path(path))
     if metadata.get("version") != VERSION:
         raise FileError(
             f"{path} has format version {metadata.get('version')}, and this hntk reads {VERSION}: use the hntk that "
             "wrote it."
         )
-    make = {"float": floats_of, "integer": integers_of}.get(str(metadata.get("form")))
-    try:
-        if make is None:
-            raise ValueError(f"a form {metadata.get('form')!r} is unknown")
-        return make(Told(metadata, arrays))
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise FileError(f"{path} is damaged: {type(error).__name__} {error}. Write it again with hntk.save.") from error
+    return Told(metadata, arrays)
