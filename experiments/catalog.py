@@ -81,6 +81,12 @@ ENTRIES = (
         "test accuracy against bytes and bit operations, for everything one would pick instead",
         "100 minutes for three seeds, and can be stopped and continued",
     ),
+    Entry(
+        "ship",
+        "python -m experiments.run +exp=ship data=mnist data.folder=PATH",
+        "packed files, ONNX, C99 and a microcontroller's program: bytes, accuracy, and that all predict the same",
+        "about 2 minutes",
+    ),
 )
 
 

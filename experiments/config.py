@@ -118,6 +118,20 @@ class MemoryExperiment:
 
 
 @dataclass
+class ShipExperiment:
+    """A compressed classifier in every form it can be shipped in, each run on the test set."""
+
+    name: str = "ship"
+    readout: str = "ridge"  # ridge or softmax
+    epochs: int = 60  # at most, of the softmax readout
+    level_bits: int = 12  # of a level
+    readout_bits: int = 16  # of a readout weight
+    flash: float | None = None  # bytes there are on a microcontroller; what does not fit is an error
+    ram: float | None = None  # the same
+    emulated: int = 100  # test samples on an emulated Cortex-M4
+
+
+@dataclass
 class FetchExperiment:
     """A data set, from the internet to the data folder."""
 
@@ -153,6 +167,7 @@ EXPERIMENTS = (
     GmmExperiment,
     ConvergenceExperiment,
     FetchExperiment,
+    ShipExperiment,
     MnistExperiment,
     MemoryExperiment,
     SolverExperiment,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -17,7 +16,7 @@ from experiments import arms, memory_report, metrics, trained
 from experiments.config import ArmConfig, Config
 from experiments.console import progress
 from experiments.record import Record
-from experiments.setting import raw_dataset
+from experiments.setting import features, raw_dataset
 from experiments.sweep import resolved
 from hntk.classifier import share_right
 from hntk.training import Epoch, Schedule
@@ -76,7 +75,7 @@ def _fit_random(
     )  # fmt: skip
     start = time.perf_counter()
     with progress("features", len(data.x_train) + len(data.x_test)) as advance:
-        seen, unseen = (_features(net, x, advance) for x in (data.x_train, data.x_test))
+        seen, unseen = (features(net, x, advance) for x in (data.x_train, data.x_test))
     record.add_metrics(**{"seconds/features": time.perf_counter() - start})
     start = time.perf_counter()
     ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=seen, seed=cfg.seed)
@@ -94,15 +93,6 @@ def _fit_random(
     _add_history(record, softmax.history)
     record.add_metrics(**{metrics.KERNEL_ERROR: _kernel_error(cfg, unseen, data)})
     return softmax
-
-
-def _features(net: hntk.Network, x: np.ndarray, advance: Callable[[int], None]) -> np.ndarray:
-    out, start = np.empty((len(x), net.widths[-1]), np.float32), 0
-    for batch in net.feature_batches(x):
-        out[start : start + len(batch)] = batch
-        start += len(batch)
-        advance(len(batch))
-    return out
 
 
 def _score(

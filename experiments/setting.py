@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -95,6 +95,16 @@ def raw_dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
     if data.normalize != "scale":
         raise ValueError(f"files take raw samples, which data.normalize={data.normalize} rules out: use scale.")
     return dataset(data, seed)
+
+
+def features(net: hntk.Network, x: np.ndarray, advance: Callable[[int], None]) -> np.ndarray:
+    """All features in memory, progress told by the number of samples done."""
+    out, start = np.empty((len(x), net.widths[-1]), np.float32), 0
+    for batch in net.feature_batches(x):
+        out[start : start + len(batch)] = batch
+        start += len(batch)
+        advance(len(batch))
+    return out
 
 
 def activations(configured: Iterable[Any]) -> list[hntk.Activation]:

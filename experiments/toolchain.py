@@ -21,6 +21,8 @@ LINK = ("-nostdlib", "-Wl,--gc-sections", "-lgcc")
 CROSS, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
 # of flash, and of RAM, that the emulated machine has
 MEMORY = 4 * 2**20
+# bytes of RAM for the stack
+STACK = 1024
 
 
 class ToolError(OSError):
@@ -75,7 +77,7 @@ def link_firmware(
     Parameters
     ----------
     sample_type : of a coordinate, ``"uint8_t"`` or ``"float"``.
-    flash, ram : bytes that there are, 1 kB of the latter for the stack.
+    flash, ram : bytes that there are, ``STACK`` of the latter for the stack.
 
     Raises
     ------
@@ -90,7 +92,8 @@ def link_firmware(
         strict = () if path.stem == "startup" else STRICT
         kinds = (f"-DSAMPLE_TYPE={sample_type}", f"-I{folder}", f"-I{FIRMWARE}")
         _call([CROSS, *CORTEX_M4, *strict, *kinds, "-c", str(path), "-o", objects[-1]])
-    memory = (f"-Wl,--defsym=FLASH_BYTES={flash}", f"-Wl,--defsym=RAM_BYTES={ram}", f"-Wl,-T,{FIRMWARE / 'link.ld'}")
+    sizes = {"FLASH_BYTES": flash, "RAM_BYTES": ram, "STACK_BYTES": STACK}
+    memory = (*(f"-Wl,--defsym={name}={size}" for name, size in sizes.items()), f"-Wl,-T,{FIRMWARE / 'link.ld'}")
     out = (f"-Wl,-Map={folder / 'map'}", "-o", str(folder / "elf"))
     _call([CROSS, *CORTEX_M4, *objects, *memory, *LINK, *out])
     found = re.findall(r"^(\.text|\.data|\.bss)\s+0x[0-9a-f]+\s+(0x[0-9a-f]+)", (folder / "map").read_text(), re.M)
