@@ -87,6 +87,12 @@ ENTRIES = (
         "packed files, ONNX, C99 and a microcontroller's program: bytes, accuracy, and that all predict the same",
         "about 2 minutes",
     ),
+    Entry(
+        "bench_inference",
+        "python -m experiments.run +exp=bench_inference data=mnist data.folder=PATH",
+        "time, memory and bytes of predictions on one core: onnxruntime and JAX against packed JAX and C99",
+        "about 2 minutes",
+    ),
 )
 
 

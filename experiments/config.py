@@ -118,17 +118,34 @@ class MemoryExperiment:
 
 
 @dataclass
-class ShipExperiment:
-    """A compressed classifier in every form it can be shipped in, each run on the test set."""
+class ShippedNetwork:
+    """How a classifier is made that is to be shipped."""
 
-    name: str = "ship"
     readout: str = "ridge"  # ridge or softmax
     epochs: int = 60  # at most, of the softmax readout
     level_bits: int = 12  # of a level
     readout_bits: int = 16  # of a readout weight
+
+
+@dataclass
+class ShipExperiment(ShippedNetwork):
+    """A compressed classifier in every form it can be shipped in, each run on the test set."""
+
+    name: str = "ship"
     flash: float | None = None  # bytes there are on a microcontroller; what does not fit is an error
     ram: float | None = None  # the same
     emulated: int = 100  # test samples on an emulated Cortex-M4
+
+
+@dataclass
+class BenchInferenceExperiment(ShippedNetwork):
+    """Time and memory of predictions, dense and compressed, on one core."""
+
+    name: str = "bench_inference"
+    batches: list[int] = field(default_factory=lambda: [1, 256])
+    rounds: int = 9  # in which all are measured once
+    seconds: float = 0.2  # of a measurement, about
+    samples: int = 512  # that predictions cycle through
 
 
 @dataclass
@@ -168,6 +185,7 @@ EXPERIMENTS = (
     ConvergenceExperiment,
     FetchExperiment,
     ShipExperiment,
+    BenchInferenceExperiment,
     MnistExperiment,
     MemoryExperiment,
     SolverExperiment,

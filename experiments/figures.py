@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
 # blue, orange, green, purple, gray, yellow, sky: told apart by the colour-blind, and by line style in print
@@ -218,5 +219,28 @@ def levels_figure(rows: Sequence[Sequence], methods: Sequence[str], caption: str
     axes[1, 0].set_ylabel("relative kernel error")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncol=len(labels))
+    figure.suptitle(caption, fontsize=10)
+    return figure
+
+
+def inference_figure(panels: Mapping[str, Sequence[tuple[str, float, float | None]]], caption: str) -> Figure:
+    """Microseconds an image, a bar for every (name, time, limit), a panel for every batch; limits are marked."""
+    count = len(next(iter(panels.values())))
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(3.4 + 3.4 * len(panels), 0.42 * count + 1.7), sharey=True, squeeze=False
+    )
+    for a, (title, bars) in zip(axes[0], panels.items(), strict=True):
+        for row, (name, time, limit) in enumerate(bars):
+            a.barh(row, time, color=COLOURS[0] if name.startswith("hntk") else COLOURS[4], height=0.62)
+            a.annotate(f"{time:,.3g}", (time, row), (4, 0), textcoords="offset points", va="center", fontsize=9)
+            if limit is not None:
+                a.plot([limit, limit], [row - 0.31, row + 0.31], color=COLOURS[1], lw=2.5)
+        a.set(xscale="log", xlabel="µs an image", title=title)
+        a.set_xlim(right=4 * max(time for _, time, _ in bars))
+        a.grid(axis="y", visible=False)
+    axes[0, 0].set_yticks(range(count), [name for name, *_ in next(iter(panels.values()))])
+    axes[0, 0].invert_yaxis()
+    limits = Line2D([], [], color=COLOURS[1], lw=2.5)
+    figure.legend([limits], ["limit of memory bandwidth, popcounts or multiply-adds"], loc="outside lower center")
     figure.suptitle(caption, fontsize=10)
     return figure

@@ -50,18 +50,55 @@ def has(*programs: str) -> bool:
     return all(shutil.which(program) for program in programs)
 
 
-def compile_program(program: CProgram, folder: Path, compiler: str = "gcc", options: Sequence[str] = FAST) -> Path:
+def compile_program(
+    program: CProgram,
+    folder: Path,
+    compiler: str = "gcc",
+    options: Sequence[str] = FAST,
+    main: Path | None = None,
+) -> Path:
     """Write the program and compile it for this machine, every warning an error.
+
+    Parameters
+    ----------
+    main : a file with ``main``, in place of the program's own.
 
     Raises
     ------
     ToolError
         If the compiler is missing or refuses.
     """
-    _, source, main = program.write(folder)
+    _, source, own = program.write(folder)
     out = folder / f"{program.name}-{compiler}"
-    _call([compiler, *STRICT, *options, str(source), str(main), "-o", str(out)])
+    compile_files([source, main or own], out, compiler, (*options, f"-I{folder}"))
     return out
+
+
+def compile_files(sources: Sequence[Path], out: Path, compiler: str = "gcc", options: Sequence[str] = FAST) -> None:
+    """Compile for this machine, every warning an error.
+
+    Raises
+    ------
+    ToolError
+        If the compiler is missing or refuses.
+    """
+    _call([compiler, *STRICT, *options, *map(str, sources), "-o", str(out)])
+
+
+def instructions(executable: Path, raw: np.ndarray) -> int:
+    """Instructions that a program executes to predict these samples, by callgrind.
+
+    Raises
+    ------
+    ToolError
+        If valgrind is missing or fails.
+    """
+    options = ("--tool=callgrind", "--callgrind-out-file=/dev/null")
+    told = _call(["valgrind", *options, str(executable)], input=raw.tobytes()).stderr.decode(errors="replace")
+    found = re.search(r"Collected : (\d+)", told)
+    if found is None:
+        raise ToolError(f"valgrind did not count instructions: {told[-500:]}")
+    return int(found[1])
 
 
 def run_program(executable: Path, raw: np.ndarray) -> np.ndarray:

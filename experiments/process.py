@@ -1,0 +1,96 @@
+"""Processes that answer questions on one core, and what the system tells of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def pin(process: int, core: int) -> None:
+    """Keep a process on one core, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(process, {core})
+
+
+def status_bytes(process: int, name: str) -> int | None:
+    """Memory of a process that lives, such as VmRSS (now) or VmHWM (most); None where the system does not tell."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.M)
+    return None if found is None else 1024 * int(found[1])
+
+
+class WorkerError(OSError):
+    """A worker that ended before it was told to."""
+
+
+class Worker:
+    """A process that answers lines by numbers, on one core.
+
+    Attributes
+    ----------
+    before : bytes of memory it took when it was not ready yet, if it told.
+
+    Raises
+    ------
+    WorkerError
+        If it ends before it was told to; what it complained about is in the log.
+    """
+
+    def __init__(self, command: Sequence[str], core: int, log: Path) -> None:
+        self.log = log
+        with log.open("w") as complaints:
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment,
+                cwd=Path(__file__).parents[1],
+            )  # fmt: skip
+        # programs in C have one thread; the others pin themselves before they start more
+        pin(self.process.pid, core)
+        first = self._answer()
+        self.before = None if first[0] in ("0", "None") else int(first[0])
+
+    def ask(self, *words: object) -> list[float]:
+        """The numbers of one answer."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(" ".join(map(str, words)) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        return [float(word) for word in self._answer()]
+
+    def _answer(self) -> list[str]:
+        assert self.process.stdout is not None
+        words = self.process.stdout.readline().split()
+        if not words:
+            self.process.wait(timeout=60)
+            raise WorkerError(f"a worker ended with status {self.process.returncode}; see {self.log}.")
+        return words
+
+    @property
+    def peak(self) -> int | None:
+        """Most memory it took so far, bytes."""
+        return status_bytes(self.process.pid, "VmHWM")
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+@contextmanager
+def working(command: Sequence[str], core: int, log: Path) -> Iterator[Worker]:
+    """A worker that is closed in the end."""
+    worker = Worker(command, core, log)
+    try:
+        yield worker
+    finally:
+        worker.close()
