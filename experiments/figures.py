@@ -46,10 +46,15 @@ def eigenvalue_histogram(axes: Axes, spectra: Mapping[str, np.ndarray], spikes: 
     axes.set(xscale="log", yscale="log", xlabel="eigenvalue", ylabel="number of eigenvalues", title=title)
     # room for the legend above the bulk
     axes.set_ylim(0.7, 8 * axes.get_ylim()[1])
+    _plain_ticks(axes)
+    axes.legend(loc="upper right")
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """1, 2, 5, 10, … on a logarithmic horizontal axis."""
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.legend(loc="upper right")
 
 
 def spectra_figure(panels: Mapping[str, Mapping[str, np.ndarray]], spikes: int, caption: str) -> Figure:
@@ -224,23 +229,26 @@ def levels_figure(rows: Sequence[Sequence], methods: Sequence[str], caption: str
 
 
 def inference_figure(panels: Mapping[str, Sequence[tuple[str, float, float | None]]], caption: str) -> Figure:
-    """Microseconds an image, a bar for every (name, time, limit), a panel for every batch; limits are marked."""
+    """Microseconds an image: a dot for every (name, time, limit), a line from its limit, a panel for every batch."""
     count = len(next(iter(panels.values())))
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(3.4 + 3.4 * len(panels), 0.42 * count + 1.7), sharey=True, squeeze=False
+        1, len(panels), figsize=(2.4 + 3.2 * len(panels), 0.38 * count + 1.6), sharey=True, squeeze=False
     )
-    for a, (title, bars) in zip(axes[0], panels.items(), strict=True):
-        for row, (name, time, limit) in enumerate(bars):
-            a.barh(row, time, color=COLOURS[0] if name.startswith("hntk") else COLOURS[4], height=0.62)
-            a.annotate(f"{time:,.3g}", (time, row), (4, 0), textcoords="offset points", va="center", fontsize=9)
+    for a, (title, points) in zip(axes[0], panels.items(), strict=True):
+        for row, (name, time, limit) in enumerate(points):
+            colour = COLOURS[0] if name.startswith("hntk") else COLOURS[4]
             if limit is not None:
-                a.plot([limit, limit], [row - 0.31, row + 0.31], color=COLOURS[1], lw=2.5)
+                a.plot([limit, time], [row, row], color=colour, lw=1.5, alpha=0.5)
+                a.plot(limit, row, marker="|", ms=13, mew=2.5, color=COLOURS[1])
+            a.plot(time, row, marker="o", ms=8, color=colour)
+            number = f"{time:,.0f}" if time >= 100 else f"{time:.3g}"
+            a.annotate(number, (time, row), (8, 0), textcoords="offset points", va="center", fontsize=9)
         a.set(xscale="log", xlabel="µs an image", title=title)
-        a.set_xlim(right=4 * max(time for _, time, _ in bars))
-        a.grid(axis="y", visible=False)
+        a.set_xlim(right=3 * max(time for _, time, _ in points))
+        _plain_ticks(a)
     axes[0, 0].set_yticks(range(count), [name for name, *_ in next(iter(panels.values()))])
     axes[0, 0].invert_yaxis()
-    limits = Line2D([], [], color=COLOURS[1], lw=2.5)
-    figure.legend([limits], ["limit of memory bandwidth, popcounts or multiply-adds"], loc="outside lower center")
+    mark = Line2D([], [], color=COLOURS[1], marker="|", ms=13, mew=2.5, linestyle="none")
+    figure.legend([mark], ["limit set by memory bandwidth, popcounts or multiply-adds"], loc="outside lower center")
     figure.suptitle(caption, fontsize=10)
     return figure

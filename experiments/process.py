@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -59,18 +59,16 @@ class Worker:
     def ask(self, *words: object) -> list[float]:
         """The numbers of one answer."""
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self.process.stdin.write(" ".join(map(str, words)) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
         return [float(word) for word in self._answer()]
 
     def _answer(self) -> list[str]:
         assert self.process.stdout is not None
         words = self.process.stdout.readline().split()
         if not words:
-            self.process.wait(timeout=60)
+            self.close()
             raise WorkerError(f"a worker ended with status {self.process.returncode}; see {self.log}.")
         return words
 
@@ -81,9 +79,15 @@ class Worker:
 
     def close(self) -> None:
         """End it."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
+        try:
+            self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 @contextmanager

@@ -1,0 +1,147 @@
+"""What is shipped, and what it is measured by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hntk
+from experiments import bench_inference, process, ship, toolchain
+from experiments.config import Config, NetConfig, ShipExperiment
+from experiments.record import Record
+from hntk.export.c import to_c
+from tests.architectures import raw_samples, whole_classifier
+from tests.command_line import done, rows, run
+
+slow = pytest.mark.slow
+# quick matches, and nearly empty matrices would leave nothing of so small a network
+TINY = ("+debug=tiny", "compress.sparsity=0.5", "compress.levels=3", "compress.objective=theory", "wandb=disabled")
+needs_gcc = pytest.mark.skipif(not toolchain.has("gcc"), reason="needs gcc")
+
+
+@slow
+@pytest.mark.parametrize("experiment", ["ship", "microcontroller"])
+def test_every_form_predicts_the_same(experiment: str, tmp_path: Path, digits: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    out = tmp_path / "out"
+    printed = done(f"+exp={experiment}", *TINY, f"hydra.run.dir={out}", data=digits)
+    forms = {row["form"]: row for row in rows(out / "forms.csv")}
+    whole = [row for name, row in forms.items() if "float32" not in name]
+    assert len(whole) >= 5
+    assert all(row["same classes"] == row["of"] != "" for row in whole)
+    assert float(forms["packed, 2 bits"]["test accuracy"]) > 0.8
+    # what the table says is what lies there
+    for name, file in {
+        "packed, 2 bits": "net.bits2.safetensors",
+        "packed, base 3": "net.base3.safetensors",
+        "packed, the smallest": "net.safetensors",
+        "ONNX, int2 weights": "net.int2.onnx",
+        "ONNX, int8 weights": "net.int8.onnx",
+    }.items():
+        assert int(forms[name]["bytes"]) == (out / file).stat().st_size
+    assert "hidden weights, packed, base 3" in printed
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["hidden/packed, base 3"] < metrics["hidden/packed, 2 bits"]
+    if toolchain.has(toolchain.CROSS, toolchain.EMULATOR):
+        assert forms["C99, Cortex-M4 (flash)"]["of"] == "100"
+
+
+@slow
+@pytest.mark.skipif(not toolchain.has(toolchain.CROSS), reason="needs gcc-arm-none-eabi")
+def test_what_does_not_fit_a_microcontroller_says_what_would(tmp_path: Path, digits: Path) -> None:
+    out = f"hydra.run.dir={tmp_path / 'out'}"
+    small = run("+exp=microcontroller", *TINY, "experiment.flash=5000", out, data=digits)
+    assert small.returncode == 1
+    assert "bytes of flash, and there are 5,000" in small.stdout
+    assert "compress.sparsity" in small.stdout
+
+
+def test_a_form_that_predicts_otherwise_is_an_error(tmp_path: Path) -> None:
+    labels = np.arange(6) % 2
+    data = hntk.Dataset(
+        np.zeros((2, 1), np.float32), labels[:2], np.zeros((6, 1), np.float32), labels, "toy", np.arange(2),
+        np.zeros(1), 1.0, None,
+    )  # fmt: skip
+    cfg = Config(net=NetConfig(activations=["relu"], widths=[4]), experiment=ShipExperiment())
+    cfg.compress = type("Compress", (), {"sparsity": 0.5})()
+    wrong = labels.copy()
+    wrong[3] = 1 - wrong[3]
+    forms = [ship.Form("dense float32", 100, wrong), ship.Form("float32 on a grid", None, wrong)]
+    forms += [ship.Form("packed, 2 bits", 10, labels), ship.Form("C99, Cortex-M4 (flash)", 20, labels[:3])]
+    record = Record(tmp_path)
+    ship._report(cfg, record, forms, data)
+    assert record.metrics["accuracy/dense float32"] == pytest.approx(5 / 6)
+    with pytest.raises(ship.DifferentError, match=r"C99, gcc on 1 of 6.*defect"):
+        ship._report(cfg, record, [*forms, ship.Form("C99, gcc", 20, wrong)], data)
+
+
+@slow
+@needs_gcc
+def test_the_benchmark_measures_every_program(tmp_path: Path, digits: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    out = tmp_path / "out"
+    done(
+        "+exp=bench_inference", *TINY, "experiment.rounds=2", "experiment.seconds=0.01",
+        "experiment.samples=50", f"hydra.run.dir={out}", data=digits,
+    )  # fmt: skip
+    for batch in (1, 256):
+        speed = {row["program"]: row for row in rows(out / f"batch{batch}.csv")}
+        assert len(speed) >= 6
+        assert float(speed[bench_inference.REFERENCE]["times onnxruntime"]) == 1.0
+        for row in speed.values():
+            assert float(row["from"]) <= float(row["µs an image"]) <= float(row["to"])
+    memory = {row["program"]: row for row in rows(out / "memory.csv")}
+    assert int(memory["hntk, JAX"]["file"]) < int(memory["dense float32, JAX"]["file"]) / 5
+    assert (out / "inference.png").stat().st_size > 0
+
+
+@needs_gcc
+def test_counted_words_are_those_that_the_program_counts(tmp_path: Path) -> None:
+    made = whole_classifier(levels=4, widths=(100, 65, 33), pixels=True)
+    # 45 pixels of 8 planes, then 100 and 65 neurons of 3
+    assert bench_inference._counts(made) == 100 * 1 * 8 + 65 * 2 * 3 + 33 * 2 * 3
+    program = to_c(made, layouts="planes")
+    plain = "#define POPCOUNT(x) popcount(x)\n#endif\n"
+    assert program.source.count(plain) == 1
+    counted = "extern long counted;\n#undef POPCOUNT\n#define POPCOUNT(x) (counted++, popcount(x))\n"
+    portable = program.source.replace("defined(__GNUC__) || defined(__clang__)", "0")
+    source, main = tmp_path / "net.c", tmp_path / "main.c"
+    source.write_text(portable.replace(plain, plain + counted))
+    main.write_text(
+        '#include <stdio.h>\n#include "hntk_net.h"\nlong counted;\n'
+        "int main(void)\n{\n    static hntk_net_word scratch[HNTK_NET_SCRATCH_BYTES / sizeof(hntk_net_word)];\n"
+        "    static uint8_t input[HNTK_NET_INPUTS];\n    hntk_net_predict(input, scratch);\n"
+        '    printf("%ld", counted);\n    return 0;\n}\n'
+    )
+    program.write(tmp_path)
+    toolchain.compile_files([source, main], tmp_path / "run", options=(f"-I{tmp_path}",))
+    assert toolchain.run_program(tmp_path / "run", raw_samples(made)).tolist() == [bench_inference._counts(made)]
+
+
+def test_a_worker_that_dies_says_where_to_look(tmp_path: Path) -> None:
+    with pytest.raises(process.WorkerError, match=r"status 2; see .*log"):
+        process.Worker(["sh", "-c", "exit 2"], 0, tmp_path / "log")
+    with process.working(["sh", "-c", "echo 7; read x; echo 1.5 2; exit 3"], 0, tmp_path / "log") as worker:
+        assert worker.before == 7
+        assert worker.ask("anything") == [1.5, 2.0]
+        with pytest.raises(process.WorkerError, match="status 3"):
+            worker.ask("more")
+
+
+@pytest.mark.parametrize(
+    ("work", "batch", "expected"),
+    [
+        ({"read": 100, "multiplies": 5}, 1, (1.0, "memory")),
+        ({"read": 100, "multiplies": 5}, 100, (0.05, "multiply-add")),
+        ({"read": 100, "counts": 5, "passes": True}, 100, (1.0, "memory")),
+        ({"read": 100}, 1, (1.0, "memory")),
+        ({"read": 100}, 2, (None, None)),
+        ({}, 1, (None, None)),
+    ],
+)
+def test_the_tightest_limit_is_told(work: dict, batch: int, expected: tuple) -> None:
+    limits = {("read", 100): 100.0, ("count", bench_inference.NEAR): 10.0, ("multiply", 0): 100.0}
+    assert bench_inference._limit(bench_inference.Work(**work), limits, batch) == expected
