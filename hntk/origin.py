@@ -33,10 +33,12 @@ class MatchRecord:
     relative_shift: float
 
     def __str__(self) -> str:
-        names = ", ".join(dict.fromkeys(self.original))
+        names, miss = ", ".join(dict.fromkeys(self.original)), max(self.residuals.values(), default=0.0)
+        # the data objective only starts from the coefficients
+        told = f"largest residual {miss:.1e}" if self.objective == "theory" else f"coefficients within {miss:.0%}"
         return (
-            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {self.objective}: largest residual "
-            f"{max(self.residuals.values(), default=0.0):.1e}, identity shift {self.relative_shift:.3g} of tau^2"
+            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {self.objective}: {told}, identity shift "
+            f"{self.relative_shift:.3g} of tau^2"
         )
 
 

@@ -161,10 +161,10 @@ def _of_integers(what: IntegerNetwork | IntegerClassifier, encodings: Sequence[s
         for number, (packed, s) in enumerate(zip(_packed(network, encodings), network.steps, strict=True), 1)
         for first in [number == 1 and network.bias is not None]
     ]
-    rounded = isinstance(network.inputs, Rounded)
+    rounded, rounded_by = isinstance(network.inputs, Rounded), max(network.rounding)
     notes = [
         f"input: rounded to whole numbers of at most {network.inputs.most}" if rounded else "input: pixels, 0 to 255",
-        f"levels rounded by at most {max(network.rounding):.2g} of the largest",
+        f"levels: rounded by at most {rounded_by:.2g} of the largest" if rounded_by else "levels: exact",
     ]
     if isinstance(what, IntegerClassifier):
         layers.append(_readout(what.readout, 2, 4))
