@@ -18,7 +18,7 @@ from functools import cached_property
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int, Int16, Int32
+from jaxtyping import Float, Int, Int32
 
 from hntk.checks import as_samples
 from hntk.classifier import share_right
@@ -212,7 +212,7 @@ class IntegerClassifier(Storable):
     Attributes
     ----------
     network : gives the levels.
-    readout : (K, d).
+    readout : (K, d), int8 or int16.
     offset : (K,).
     classes : (K,) labels in the order of the scores.
     unit : a score of the float classifier is about a whole one times this.
@@ -220,7 +220,7 @@ class IntegerClassifier(Storable):
     """
 
     network: IntegerNetwork
-    readout: Int16[np.ndarray, "K d"]
+    readout: Int[np.ndarray, "K d"]
     offset: Int32[np.ndarray, " K"]
     classes: np.ndarray
     unit: float

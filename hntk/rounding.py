@@ -99,7 +99,7 @@ def to_integers(
     pixels : whether raw samples are bytes from 0 to 255, which are taken as they are.
     normalization : of raw samples, by default the classifier's.
     level_bits : of a level, sign included, 2 to 16; by default 12, or as many as sums below 2²⁴ leave.
-    readout_bits : of a readout weight, 2 to 16; fewer are used where sums would leave 32 bits.
+    readout_bits : of a readout weight, 2 to 16, kept in 8 bits or in 16; fewer are used where sums would leave 32 bits.
     input_bits : of a rounded coordinate, 2 to 16, where the input is not pixels.
 
     Raises
@@ -236,7 +236,7 @@ def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> In
     unit = max(float(np.abs(weights).max()) / (2 ** (bits - 1) - 1), largest / room) or 1.0
     return IntegerClassifier(
         hidden,
-        np.rint(weights / unit).astype(np.int16),
+        np.rint(weights / unit).astype(np.int8 if bits <= 8 else np.int16),
         np.rint(offset / unit).astype(np.int32),
         classifier.classes,
         unit,

@@ -167,7 +167,7 @@ def _of_integers(what: IntegerNetwork | IntegerClassifier, encodings: Sequence[s
         f"levels: rounded by at most {rounded_by:.2g} of the largest" if rounded_by else "levels: exact",
     ]
     if isinstance(what, IntegerClassifier):
-        layers.append(_readout(what.readout, 2, 4))
+        layers.append(_readout(what.readout, what.readout.itemsize, 4))
         notes.append(f"classes: {', '.join(map(str, what.classes.tolist()))}")
     return Summary(tuple(layers), "whole numbers", (*notes, *_origin(network, what)))
 

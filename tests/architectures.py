@@ -39,14 +39,18 @@ def classifier(
     return hntk.fit_ridge(net, x, labels, ridge=0.1)
 
 
-def whole_classifier(*, pixels: bool = False, bits: int = 8, **shape: object) -> hntk.IntegerClassifier:
+def whole_classifier(
+    *, pixels: bool = False, bits: int = 8, readout_bits: int = 16, **shape: object
+) -> hntk.IntegerClassifier:
     """The same in whole numbers."""
     made = classifier(**shape)  # type: ignore[arg-type]
     x, _ = _samples()
     if pixels:
-        found = hntk.to_integers(made, pixels=True, normalization=NORMALIZATION, level_bits=bits)
+        found = hntk.to_integers(
+            made, pixels=True, normalization=NORMALIZATION, level_bits=bits, readout_bits=readout_bits
+        )
     else:
-        found = hntk.to_integers(made, x=x, level_bits=bits, input_bits=bits)
+        found = hntk.to_integers(made, x=x, level_bits=bits, readout_bits=readout_bits, input_bits=bits)
     assert isinstance(found, hntk.IntegerClassifier)
     return found
 
@@ -70,5 +74,6 @@ def architectures(draw: st.DrawFn) -> dict:
         "law": draw(st.sampled_from(["ternary", "ternary", "bernoulli"])),
         "pixels": draw(st.booleans()),
         "bits": draw(st.sampled_from([4, 8, 12])),
+        "readout_bits": draw(st.sampled_from([5, 8, 12, 16])),
         "seed": draw(st.integers(0, 100)),
     }

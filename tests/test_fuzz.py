@@ -15,7 +15,7 @@ from hntk.files import container
 from tests.architectures import INPUTS, classifier, whole_classifier
 
 MUTATIONS = 10_000
-REWRITTEN = 1_500
+REWRITTEN = 2_500
 
 Damage = Callable[[np.random.Generator, bytearray, bytes], None]
 

@@ -71,7 +71,7 @@ def test_the_float_network_predicts_the_same_up_to_its_rounding() -> None:
 @given(architectures())
 def test_on_a_grid_the_float_network_is_the_same_one(shape: dict) -> None:
     bits = shape.pop("bits")
-    shape.pop("pixels")
+    del shape["pixels"], shape["readout_bits"]
     net = hntk.on_grid(classifier(**shape).network, bits)
     # of multiples of 1/128 the input's rounding leaves every one as it is
     x = np.random.default_rng(0).integers(-127, 128, (50, INPUTS)) / 128

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, fields
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,6 +21,12 @@ from hntk.files.told import Told
 from hntk.network import Network
 from hntk.normalization import Normalization
 
+# by the annotation of a parameter
+READERS: dict[str, Callable[[Told, str], Any]] = {
+    "float": Told.number,
+    "str": Told.text,
+    "tuple[float, ...]": lambda part, name: tuple(part.numbers(name)),
+}
 CLOSED_FORMS = {cls.__name__: cls for cls in (Rectifier, Polynomial, Cosine, Sine, Erf, GaussianBump)}
 
 
@@ -98,8 +105,8 @@ def _activation(part: Told, layer: str) -> Activation:
         return activation("staircase", thresholds=thresholds, levels=levels, name=part.text("name"))
     if kind == "registered":
         return activation(part.text("name"))
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in part.told.items() if k != "type"}
-    numbers = [n for v in fields.values() if not isinstance(v, str) for n in (v if isinstance(v, tuple) else (v,))]
-    if not all(isinstance(n, int | float) and np.isfinite(n) for n in numbers):
-        raise ValueError(f"an activation's parameters must be finite numbers, not {fields!r:.60}")
-    return CLOSED_FORMS[kind](**fields)
+    made = CLOSED_FORMS[kind]
+    parameters = {field.name: READERS[str(field.type)](part, field.name) for field in fields(made)}
+    if part.told.keys() - {"type"} != parameters.keys():
+        raise ValueError(f"the activation {kind} has the parameters {', '.join(parameters)}, not {part.told!r:.80}")
+    return made(**parameters)

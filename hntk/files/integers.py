@@ -72,7 +72,8 @@ def _inputs(part: Told, size: int) -> Pixels | Rounded:
 def _readout(part: Told, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Readout, offset, classes and unit."""
     classes = classes_of(part)
-    weights = part.array("readout.weights", np.int16, classes.size, width)
+    kind = np.int8 if part.arrays["readout.weights"].dtype == np.int8 else np.int16
+    weights = part.array("readout.weights", kind, classes.size, width)
     offset = part.array("readout.offset", np.int32, classes.size)
     return weights, offset, classes, part.number("score_unit", positive=True)
 

@@ -6,6 +6,15 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def _is_number(given: object) -> bool:
+    """Whether this is a number that float32 has room for."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return False
+    return abs(given) <= LARGEST
+
 
 class Told:
     """Metadata that is checked as it is read, and the arrays."""
@@ -30,13 +39,20 @@ class Told:
         return [Told(item, self.arrays) for item in given]
 
     def number(self, name: str, *, positive: bool = False) -> float:
-        """A finite number."""
+        """A number that float32 has room for."""
         given = self.told[name]
-        if isinstance(given, bool) or not isinstance(given, int | float) or not np.isfinite(given):
-            raise ValueError(f"{name} must be a finite number, not {given!r:.60}")
-        if positive and given <= 0:
-            raise ValueError(f"{name} must be positive, not {given!r}")
+        if not _is_number(given):
+            raise ValueError(f"{name} must be a finite number of float32's range, not {given!r:.60}")
+        if positive and given < np.finfo(np.float32).tiny:
+            raise ValueError(f"{name} must be positive, and not below float32's range, not {given!r}")
         return float(given)
+
+    def numbers(self, name: str) -> list[float]:
+        """A list of numbers that float32 has room for, at least one."""
+        given = self.told[name]
+        if not isinstance(given, list) or not given or not all(map(_is_number, given)):
+            raise ValueError(f"{name} must be a list of finite numbers of float32's range, not {given!r:.60}")
+        return [float(number) for number in given]
 
     def text(self, name: str, among: Collection[str] | None = None) -> str:
         """A word, one of those given."""
