@@ -19,7 +19,9 @@
 #define VECTOR 16
 #endif
 typedef float vector __attribute__((vector_size(VECTOR)));
+typedef uint64_t wide __attribute__((vector_size(VECTOR)));
 #define CHAINS 12
+#define STREAMS 8
 
 static volatile uint64_t sink;
 
@@ -30,14 +32,28 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* several streams at a time keep more of the memory busy than one */
 static uint64_t read_all(const uint64_t *x, size_t words)
 {
-    uint64_t sum = 0;
+    const wide *from = (const wide *)x;
+    const size_t part = words / (VECTOR / 8) / STREAMS;
+    wide sums[STREAMS];
+    uint64_t total = 0;
     size_t i;
-    for (i = 0; i < words; i++) {
-        sum ^= x[i];
+    int j, k;
+    memset(sums, 0, sizeof sums);
+    for (i = 0; i < part; i++) {
+#pragma GCC unroll 8
+        for (k = 0; k < STREAMS; k++) {
+            sums[k] ^= from[k * part + i];
+        }
     }
-    return sum;
+    for (k = 0; k < STREAMS; k++) {
+        for (j = 0; j < VECTOR / 8; j++) {
+            total ^= sums[k][j];
+        }
+    }
+    return total;
 }
 
 static uint64_t count_all(const uint64_t *x, size_t words)
@@ -85,9 +101,10 @@ int main(void)
     fflush(stdout);
     while (scanf("%15s %ld", kind, &size) == 2) {
         const size_t words = size > 64 ? (size_t)size / 8 : 8;
-        uint64_t *buffer = malloc(8 * words);
+        char *memory = malloc(8 * words + VECTOR);
+        uint64_t *buffer = (uint64_t *)(memory + VECTOR - (uintptr_t)memory % VECTOR);
         double done = 0, start;
-        if (!buffer) {
+        if (!memory) {
             return 2;
         }
         memset(buffer, 0x5a, 8 * words);
@@ -107,7 +124,7 @@ int main(void)
         } while (now() - start < SECONDS);
         printf("%.6e\n", done / (now() - start));
         fflush(stdout);
-        free(buffer);
+        free(memory);
     }
     return 0;
 }

@@ -62,14 +62,16 @@ class Graph:
         return name
 
     def product(self, h: str, number: int, matrix: WeightMatrix, kind: WeightType, **options: Any) -> str:
-        """Alpha · (h Wᵀ) + bias.
+        """Alpha · (h Wᵀ) + bias; weights that are float32 already take the factor in.
 
         Not MatMul: onnxruntime makes its product with dequantized weights one that rounds the other factor to 8 bits.
         """
         bias = options.pop("bias", None)
         name = f"weights{number}"
         if matrix.kind == "float32":
-            dense = self.constant(name, np.asarray(matrix.values, np.float32))
+            # quantisers take products without factors alone
+            factor = np.float32(options.pop("alpha", 1.0))
+            dense = self.constant(name, np.asarray(matrix.values, np.float32) * factor)
         else:
             one = self.constant(f"one{number}", np.float32(1.0))
             dense = self.node("DequantizeLinear", [self.weights(name, matrix, kind), one])
