@@ -71,7 +71,7 @@ clean:  ## remove .venv, caches and build files (never what experiments wrote)
 	    { echo "hntk needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "$(PYTHON) has no venv module (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
-	@echo "Setting up .venv: 270 MB to download, 1.2 GB on disk, about a minute ..."
+	@echo "Setting up .venv: about 300 MB to download, 1.3 GB on disk, about a minute ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(LOCKED) requirements/build.txt
 	@$(LOCKED) requirements/lock.txt
