@@ -20,7 +20,7 @@ from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
 from hntk.files import FileError, load, save
 from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError
-from hntk.kernels import Kernels, empirical_kernels, exact_kernels
+from hntk.kernels import Kernels, empirical_kernels, exact_kernels, stax_kernel_fn
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.network import Network, dense, draw_network
@@ -105,6 +105,7 @@ __all__ = [
     "share_bound",
     "spectrum",
     "staircase",
+    "stax_kernel_fn",
     "storage",
     "summarize",
     "to_integers",

@@ -197,19 +197,6 @@ def test_coefficients_against_finite_differences_of_kernels(names: list) -> None
         np.testing.assert_allclose(cross, c[1], rtol=1e-3, atol=1e-6)
 
 
-def test_exact_kernels_against_neural_tangents_own_layers() -> None:
-    from hntk.kernels.exact import _kernel_fn
-    from hntk.neural_tangents_shim import load
-
-    stax = load().stax
-    x = jax.random.normal(jax.random.key(0), (12, 30))
-    for name, layer in (("relu", stax.Relu()), ("erf", stax.Erf())):
-        theirs = stax.serial(*[stax.Dense(1, 1.0, None), layer] * 3, stax.Dense(1, 1.0, None))[2](x, None)
-        ours = _kernel_fn((hntk.activation(name),) * 3, (0.0,) * 3)(x, None)
-        np.testing.assert_allclose(ours.nngp, theirs.nngp, rtol=1e-7, atol=1e-8)
-        np.testing.assert_allclose(ours.ntk, theirs.ntk, rtol=1e-6, atol=1e-7)
-
-
 def test_exact_kernels_against_the_recursion_and_between_two_sets() -> None:
     data = hntk.reference_mixture(n=16, p=40, key=jax.random.key(1))
     layers = ["relu", hntk.staircase([0.1, 0.9], [0.0, 0.5, 1.5]), "tanh"]

@@ -15,13 +15,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 ArrayLike = Array | float
+# what an activation keeps of samples by their variances: arrays whose last axis is theirs
+Side = Any
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,27 @@ class Moments:
         return self.e1 * self.tau, self.e2 * self.tau**2, self.s2 * self.tau**2
 
 
+class PairMaps(NamedTuple):
+    """Kernel maps of all pairs of two sets of samples.
+
+    Attributes
+    ----------
+    covariance : Cov(σ(u), σ(v)).
+    derivative : E[σ'(u) σ'(v)].
+    certain : where the two may be relied on; None for everywhere.
+    """
+
+    covariance: Float[Array, "a b"]
+    derivative: Float[Array, "a b"]
+    certain: Bool[Array, "a b"] | None = None
+
+
 class Activation(ABC):
     """A function of one real variable that knows its Gaussian moments and kernel maps.
 
     Subclasses are frozen dataclasses, hence hashable, and give ``__call__``, ``_moments``, ``mean_map``,
-    ``covariance_map`` and ``derivative_map``. Kernel maps broadcast their arguments against each other.
+    ``covariance_map`` and ``derivative_map``, which broadcast their arguments against each other. Where these take
+    long, ``side`` and ``pairs`` are a faster form for many pairs at a time.
     """
 
     name: str
@@ -107,6 +127,22 @@ class Activation(ABC):
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         """E[σ'(u) σ'(v)] for the same pair; infinite where u = v and the activation jumps."""
 
+    def side(self, var: Float[Array, " n"]) -> Side:
+        """What :meth:`pairs` needs to know of samples at these variances; samples are the last axis."""
+        return var
+
+    def pairs(self, left: Side, right: Side, cov: Float[Array, "a b"]) -> PairMaps:
+        """Both maps of all pairs; ``left`` and ``right`` end in axes (a, 1) and (1, b)."""
+        return PairMaps(self.covariance_map(cov, left, right), self.derivative_map(cov, left, right))
+
+    def variance_map(self, var: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Var σ(u) for u ~ N(0, var)."""
+        return self.covariance_map(var, var, var)
+
+    def slope_map(self, var: Float[Array, " n"]) -> Float[Array, " n"]:
+        """E[σ'(u)²]; infinite for an activation that jumps."""
+        return self.derivative_map(var, var, var)
+
     def kernel_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike, mean: ArrayLike = 0.0) -> Array:
         """E[(σ(u) − mean)(σ(v) − mean)]: with one centring constant and per-sample variances."""
         return centred_map(self, cov, var1, var2, mean)
@@ -125,21 +161,56 @@ def centred_map(maps: KernelMaps, cov: ArrayLike, var1: ArrayLike, var2: ArrayLi
     return maps.covariance_map(cov, var1, var2) + (maps.mean_map(var1) - mean) * (maps.mean_map(var2) - mean)
 
 
-def correlation(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Float[Array, "*shape"]:
-    """Correlation of a Gaussian pair, clipped to [−1, 1]; 0 where a variance is 0.
+def correlation(cov: ArrayLike, scale: ArrayLike) -> Float[Array, "*shape"]:
+    """Correlation of a Gaussian pair, clipped to [−1, 1]; 0 where ``scale``, the product of their roots, is 0.
 
     Values within 32 roundings of ±1 become ±1: kernels of functions with kinks and jumps behave like √(1 − ρ) there,
     which turns one rounding of a diagonal entry into an error of 1e-8.
     """
-    scale = jnp.sqrt(var1 * var2)
+    scale = jnp.asarray(scale)
     rho = jnp.where(scale > 0, cov / jnp.where(scale > 0, scale, 1.0), 0.0)
     snap = 1.0 - 32 * jnp.finfo(rho.dtype).eps
     return jnp.where(jnp.abs(rho) >= snap, jnp.sign(rho), rho)
 
 
+def _arcsin_polynomial() -> Float[np.ndarray, " terms"]:
+    """Of arcsin(s)/s in s² ≤ 1/4, highest order first; what it misses is below rounding."""
+    nodes = (1 - np.cos(np.pi * (np.arange(ARCSIN_TERMS) + 0.5) / ARCSIN_TERMS)) / 8
+    values = np.arcsin(np.sqrt(nodes)) / np.sqrt(nodes)
+    fitted = np.polynomial.Chebyshev.fit(nodes, values, ARCSIN_TERMS - 1, domain=[0, 0.25])
+    return fitted.convert(kind=np.polynomial.Polynomial).coef[::-1]
+
+
+ARCSIN_TERMS = 15
+ARCSIN = _arcsin_polynomial()
+
+
+@jax.custom_jvp
+def arcsin(rho: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The arcsine on [−1, 1], in operations that processors do on many numbers at a time.
+
+    Beyond ½ by arcsin ρ = π/2 − 2 arcsin √((1 − ρ)/2). It takes a tenth of ``jnp.arcsin``'s time on CPUs.
+    """
+    size = jnp.abs(rho)
+    small = size < 0.5
+    square = jnp.where(small, size * size, (1 - size) / 2)
+    root = jnp.where(small, size, jnp.sqrt(square))
+    series = jnp.full_like(rho, ARCSIN[0])
+    for coefficient in ARCSIN[1:]:
+        series = series * square + jnp.asarray(coefficient, rho.dtype)
+    angle = root * series
+    return jnp.sign(rho) * jnp.where(small, angle, math.pi / 2 - 2 * angle)
+
+
+@arcsin.defjvp
+def _arcsin_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (rho,), (by_rho,) = primals, tangents
+    return arcsin(rho), by_rho / jnp.sqrt((1 - rho) * (1 + rho))
+
+
 def matched_pairs(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> tuple[Array, Array]:
     """Correlations of full shape, and where the two variables are one and the same (ρ = 1, equal variances)."""
     shape = jnp.broadcast_shapes(jnp.shape(cov), jnp.shape(var1), jnp.shape(var2))
-    rho = jnp.broadcast_to(correlation(cov, var1, var2), shape)
+    rho = jnp.broadcast_to(correlation(cov, jnp.sqrt(jnp.asarray(var1) * var2)), shape)
     close = jnp.abs(jnp.asarray(var1) - var2) <= 32 * jnp.finfo(rho.dtype).eps * jnp.abs(jnp.asarray(var1))
     return rho, (rho == 1) & close

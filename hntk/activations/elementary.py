@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hntk.activations.base import Activation, ArrayLike, Moments
+from hntk.activations.base import Activation, ArrayLike, Moments, arcsin
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Erf(Activation):
         return jnp.zeros_like(jnp.asarray(var))
 
     def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
-        return 2 / pi * jnp.arcsin(2 * cov / jnp.sqrt((1 + 2 * var1) * (1 + 2 * var2)))
+        return 2 / pi * arcsin(2 * cov / jnp.sqrt((1 + 2 * var1) * (1 + 2 * var2)))
 
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         return 4 / pi / jnp.sqrt((1 + 2 * var1) * (1 + 2 * var2) - 4 * cov**2)

@@ -5,9 +5,10 @@ With $h_k$ the orthonormal Hermite polynomials and $c_k(x) = E[\sigma(\sqrt{x}\x
 $$\mathrm{Cov}(\sigma(u), \sigma(v)) = \sum_{k\ge1} c_k(\mathrm{var}_1)c_k(\mathrm{var}_2)\rho^k,\qquad
 E[\sigma'\sigma'] = \frac{1}{\tau_1\tau_2}\sum_{k\ge1} k\,c_k(\mathrm{var}_1)c_k(\mathrm{var}_2)\rho^{k-1}.$$
 
-What is cut off after K terms is at most $(K+1)|\rho|^K\sqrt{R_1R_2}$ in either sum (the second up to its prefactor),
-where $R = \mathrm{Var}\,\sigma - \sum_{k\le K} c_k^2$. A short series is used while that bound is at rounding level for
-every pair, else the whole one while its bound is, and an exact form of the activation's own otherwise.
+Coefficients belong to one sample each, so that a pair costs three operations a term, for both sums together. What is
+cut off after K terms is at most $(K+1)|\rho|^K\sqrt{R_1R_2}$ in either sum (the second up to its prefactor), where
+$R = \mathrm{Var}\,\sigma - \sum_{k\le K} c_k^2$: K terms are certified up to some $|\rho|$. How many to take is a
+matter of cost alone; pairs beyond are told, and are the caller's to compute by an exact form.
 """
 
 from __future__ import annotations
@@ -19,8 +20,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import norm
+from jaxtyping import Float
 
-SHORT = 64
+from hntk.activations.base import PairMaps
+
+# terms compiled into one pass over the pairs
+BLOCK = 16
+# of a few rows the correlations tell how many pairs would be left over
+SAMPLED = 8
+# roundings that a cut may cost
+ALLOWED = 64
 
 
 class HermiteSide(NamedTuple):
@@ -28,30 +37,46 @@ class HermiteSide(NamedTuple):
 
     Attributes
     ----------
+    scale : (*var.shape): τ, the root of the variance of the input.
     coefficients : (K + 1, *var.shape): c_0 … c_K.
     variance : (*var.shape): Var σ, exact.
+    beyond : (blocks, *var.shape): variance beyond 1, 2, … blocks of orders; None where nobody asked.
     """
 
+    scale: Array
     coefficients: Array
     variance: Array
+    beyond: Array | None = None
+
+    def with_remainders(self) -> HermiteSide:
+        """The same, ready for :func:`mehler_maps`."""
+        squares = self.coefficients[1:] ** 2
+        by_block = squares.reshape(-1, BLOCK, *squares.shape[1:]).sum(axis=1)
+        return self._replace(beyond=jnp.clip(self.variance - jnp.cumsum(by_block, axis=0), 0.0))
 
     @property
-    def remainder(self) -> Array:
-        """Variance beyond order K."""
-        return jnp.clip(self.variance - jnp.sum(self.coefficients[1:] ** 2, axis=0), 0.0)
-
-    def cut(self, order: int) -> HermiteSide:
-        """The first orders only."""
-        return self._replace(coefficients=self.coefficients[: order + 1])
+    def greatest(self) -> Float[Array, " blocks"]:
+        """Of ``beyond``, over all samples, as shares of the variance."""
+        assert self.beyond is not None
+        share = jnp.where(self.variance > 0, self.beyond / jnp.where(self.variance > 0, self.variance, 1.0), 0.0)
+        return jnp.max(share.reshape(share.shape[0], -1), axis=1)
 
 
 def hermite_functions(xi: Array, order: int) -> Array:
     """Orthonormal Hermite polynomials h_0 … h_order at ``xi``: (order + 1, *xi.shape)."""
+    return _hermite_scan(xi, order, lambda current: current)
 
+
+def hermite_sums(xi: Array, weights: Array, order: int) -> Array:
+    """Σ_j w_j h_k(ξ_j) over the first axis: (order + 1, *xi.shape[1:])."""
+    return _hermite_scan(xi, order, lambda current: jnp.sum(weights * current, axis=0))
+
+
+def _hermite_scan(xi: Array, order: int, kept: Callable[[Array], Array]) -> Array:
     def step(pair: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], Array]:
         previous, current = pair
         following = (xi * current - jnp.sqrt(k) * previous) / jnp.sqrt(k + 1)
-        return (current, following), current
+        return (current, following), kept(current)
 
     start = (jnp.zeros_like(xi), jnp.ones_like(xi))
     return jax.lax.scan(step, start, jnp.arange(order + 1, dtype=xi.dtype))[1]
@@ -62,44 +87,56 @@ def gaussian_density(u: Array) -> Array:
     return jnp.exp(norm.logpdf(u))
 
 
-def covariance_series(left: HermiteSide, right: HermiteSide, rho: Array, exact: Callable[[], Array]) -> Array:
-    """Σ_k c_k c_k ρ^k where it is certified, else ``exact()``."""
+def mehler_maps(left: HermiteSide, right: HermiteSide, cov: Float[Array, "a b"], exact_cost: Array | float) -> PairMaps:
+    """Both sums for all pairs, to so many terms as cost least.
 
-    def series(left: HermiteSide, right: HermiteSide) -> Array:
-        return horner(left.coefficients[1:], right.coefficients[1:], rho) * rho
-
-    return _shortest(left, right, rho, series, exact)
-
-
-def derivative_series(
-    left: HermiteSide, right: HermiteSide, rho: Array, scale: Array, exact: Callable[[], Array]
-) -> Array:
-    """Σ_k k c_k c_k ρ^(k−1) / scale where it is certified, else ``exact()``; ``scale`` is τ_1 τ_2."""
-
-    def series(left: HermiteSide, right: HermiteSide) -> Array:
-        k = jnp.arange(1, left.coefficients.shape[0], dtype=rho.dtype)
-        weighted = left.coefficients[1:] * k.reshape((-1,) + (1,) * (left.coefficients.ndim - 1))
-        return horner(weighted, right.coefficients[1:], rho) / scale
-
-    return _shortest(left, right, rho, series, exact)
+    Parameters
+    ----------
+    left, right : expansions with axes (a, 1) and (1, b) after that of the orders, a multiple of ``BLOCK``.
+    cov : covariances of the pairs.
+    exact_cost : of a pair by the exact form, in terms of the series.
+    """
+    size = left.scale * right.scale
+    rho = jnp.where(size > 0, cov / jnp.where(size > 0, size, 1.0), 0.0)
+    limits = _certified_up_to(left, right)
+    blocks = _cheapest(rho[::SAMPLED], limits, exact_cost)
+    certain = jnp.abs(rho) <= limits[blocks - 1]
+    total, slope = _horner_blocks(left.coefficients[1:], right.coefficients[1:], jnp.where(certain, rho, 0.0), blocks)
+    return PairMaps(rho * total, (total + rho * slope) / jnp.where(size > 0, size, 1.0), certain)
 
 
-def _shortest(
-    left: HermiteSide,
-    right: HermiteSide,
-    rho: Array,
-    series: Callable[[HermiteSide, HermiteSide], Array],
-    exact: Callable[[], Array],
-) -> Array:
-    """The short series, the whole one, or ``exact()``: the first that is certified."""
+def _certified_up_to(left: HermiteSide, right: HermiteSide) -> Float[Array, " blocks"]:
+    """The largest |ρ| for which 1, 2, … blocks of terms leave no more than a few roundings."""
+    remainder = jnp.sqrt(left.greatest * right.greatest)
+    allowed = ALLOWED * jnp.finfo(remainder.dtype).eps
+    orders = BLOCK * jnp.arange(1, remainder.size + 1)
+    tail = (orders + 1) * remainder
+    # strictly below 1, where u = v and a jump's derivative map is infinite
+    return jnp.clip((allowed / jnp.maximum(tail, jnp.finfo(tail.dtype).tiny)) ** (1 / orders), 0.0, 1 - 1e-6)
 
-    def whole() -> Array:
-        return jax.lax.cond(_certified(left, right, rho), lambda: series(left, right), exact)
 
-    if left.coefficients.shape[0] <= SHORT + 1:
-        return whole()
-    first, second = left.cut(SHORT), right.cut(SHORT)
-    return jax.lax.cond(_certified(first, second, rho), lambda: series(first, second), whole)
+def _cheapest(rho: Array, limits: Array, exact_cost: Array | float) -> Array:
+    """How many blocks cost least, pairs that are left over included."""
+    left_over = jnp.mean(jnp.abs(rho)[None] > limits[:, None, None], axis=(1, 2))
+    return jnp.argmin(BLOCK * jnp.arange(1, limits.size + 1) + exact_cost * left_over) + 1
+
+
+def _horner_blocks(a: Array, b: Array, rho: Array, blocks: Array) -> tuple[Array, Array]:
+    """Σ_k a_k b_k ρ^k with k counted from 0, and its derivative by ρ, a block of terms a pass."""
+
+    def step(i: int, sums: Array) -> Array:
+        # as one complex array, since XLA goes through the terms once for every array that a loop's body gives
+        total, slope = sums.real, sums.imag
+        begin = BLOCK * (blocks - 1 - i)
+        first, second = (jax.lax.dynamic_slice_in_dim(c, begin, BLOCK) for c in (a, b))
+        for k in reversed(range(BLOCK)):
+            slope = slope * rho + total
+            total = total * rho + first[k] * second[k]
+        return jax.lax.complex(total, slope)
+
+    zero = jnp.zeros_like(rho)
+    sums = jax.lax.fori_loop(0, blocks, step, jax.lax.complex(zero, zero))
+    return sums.real, sums.imag
 
 
 def horner(a: Array, b: Array, rho: Array) -> Array:
@@ -111,11 +148,3 @@ def horner(a: Array, b: Array, rho: Array) -> Array:
         return total * rho + a[k] * b[k]
 
     return jax.lax.fori_loop(0, order, step, jnp.zeros_like(rho))
-
-
-def _certified(left: HermiteSide, right: HermiteSide, rho: Array) -> Array:
-    """Whether no pair's tail exceeds 64 roundings; pairs at ρ = ±1 are the caller's own business."""
-    order = left.coefficients.shape[0] - 1
-    tail = (order + 1) * jnp.abs(rho) ** order * jnp.sqrt(left.remainder * right.remainder)
-    allowed = 64 * jnp.finfo(rho.dtype).eps * jnp.sqrt(left.variance * right.variance)
-    return jnp.all((tail <= allowed) | (jnp.abs(rho) == 1))

@@ -1,8 +1,8 @@
 r"""Activations known only as a function and its breakpoints.
 
 One-dimensional moments: Gauss-Legendre panels between the breakpoints, graded towards zero because the scale may be
-large. Stein's identity gives every derivative, so kinks and jumps are exact. Kernels: Mehler's series while its
-remainder is at rounding level, else a two-dimensional rule in the coordinates
+large. Stein's identity gives every derivative, so kinks and jumps are exact. Kernels: Mehler's series for many pairs
+at a time; for those it leaves over, a two-dimensional rule in the coordinates
 
 $$u/\tau_1 = a x + b y,\quad \pm v/\tau_2 = a x - b y,\qquad a^2 = (1+|\rho|)/2,\quad b^2 = (1-|\rho|)/2,$$
 
@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
-from hntk.activations.base import Activation, ArrayLike, Moments, matched_pairs
-from hntk.activations.mehler import HermiteSide, covariance_series, derivative_series, hermite_functions
+from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, matched_pairs
+from hntk.activations.mehler import HermiteSide, hermite_functions, mehler_maps
 from hntk.precision import float64
 
 SERIES_ORDER = 128
@@ -33,6 +34,13 @@ GRADED = np.concatenate([-(2.0 ** np.arange(-5, 25)), [0.0], 2.0 ** np.arange(-5
 PAIR_REACH = 9.0
 PAIR_EDGES = np.linspace(-PAIR_REACH, PAIR_REACH, 7)
 PAIR_CHUNK = 64
+# variances that are interpolated between, and coefficients that must have vanished
+CHEBYSHEV = 96
+TAIL = 6
+# variances at a time
+ROWS = 16
+# of a pair by the two-dimensional rule, in terms of the series
+EXACT_COST = 2e5
 
 
 @dataclass(frozen=True)
@@ -90,47 +98,46 @@ class QuadratureActivation(Activation):
 
     def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         rho, same = matched_pairs(cov, var1, var2)
-        left, right = self._hermite(var1), self._hermite(var2)
-
-        def exact() -> Array:
-            return self._pair_rule(rho, var1, var2)[0] - left.coefficients[0] * right.coefficients[0]
-
-        # where u = v the variance is known exactly, and the series must not be judged there
-        smooth = covariance_series(left, right, jnp.where(same, 0.0, rho), exact)
-        return jnp.where(same, left.variance * jnp.ones_like(rho), smooth)
+        smooth = self._pair_rule(rho, var1, var2)[0] - self.mean_map(var1) * self.mean_map(var2)
+        return jnp.where(same, self.variance_map(var1) * jnp.ones_like(rho), smooth)
 
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         rho, same = matched_pairs(cov, var1, var2)
-        scale = jnp.sqrt(var1 * var2)
-        inner = jnp.where(same, 0.0, rho)
-        smooth = derivative_series(
-            self._hermite(var1), self._hermite(var2), inner, scale, lambda: self._pair_rule(inner, var1, var2)[1]
-        )
-        return jnp.where(same, self._slope_map(var1) * jnp.ones_like(rho), smooth)
+        smooth = self._pair_rule(jnp.where(same, 0.0, rho), var1, var2)[1]
+        return jnp.where(same, self.slope_map(var1) * jnp.ones_like(rho), smooth)
+
+    def side(self, var: Float[Array, " n"]) -> HermiteSide:
+        return self._hermite(var).with_remainders()
+
+    def pairs(self, left: HermiteSide, right: HermiteSide, cov: Float[Array, "a b"]) -> PairMaps:
+        return mehler_maps(left, right, cov, EXACT_COST)
+
+    def variance_map(self, var: ArrayLike) -> Array:
+        return self._hermite(var, order=1).variance
 
     def _hermite(self, var: ArrayLike, order: int = SERIES_ORDER) -> HermiteSide:
         var = jnp.asarray(var)
 
-        def one(v: Array) -> tuple[Array, Array]:
+        def one(v: Array) -> Array:
             xi, weight = gaussian_rule(jnp.sqrt(v), self.points, jnp)
             sigma = self.function(jnp.sqrt(v) * xi)
             mean = weight @ sigma
             higher = hermite_functions(xi, order)[1:] @ (weight * (sigma - mean))
-            return jnp.concatenate([mean[None], higher]), weight @ (sigma - mean) ** 2
+            return jnp.concatenate([mean[None], higher, weight @ (sigma - mean)[:, None] ** 2])
 
-        coefficients, variance = jax.lax.map(one, var.reshape(-1))
-        return HermiteSide(coefficients.T.reshape(-1, *var.shape), variance.reshape(var.shape))
+        values = _over_variances(one, var.reshape(-1))
+        return HermiteSide(jnp.sqrt(var), values[:, :-1].T.reshape(-1, *var.shape), values[:, -1].reshape(var.shape))
 
-    def _slope_map(self, var: ArrayLike) -> Array:
+    def slope_map(self, var: ArrayLike) -> Array:
         """D = E[σ'²] at each variance."""
         if self._jumps:
             return jnp.full(jnp.shape(var), jnp.inf)
 
         def one(v: Array) -> Array:
             xi, weight = gaussian_rule(jnp.sqrt(v), self.points, jnp)
-            return weight @ jax.vmap(jax.grad(self.function))(jnp.sqrt(v) * xi) ** 2
+            return weight @ jax.vmap(jax.grad(self.function))(jnp.sqrt(v) * xi)[:, None] ** 2
 
-        return jax.lax.map(one, jnp.asarray(var).reshape(-1)).reshape(jnp.shape(var))
+        return _over_variances(one, jnp.asarray(var).reshape(-1)).reshape(jnp.shape(var))
 
     def _pair_rule(self, rho: Array, var1: ArrayLike, var2: ArrayLike) -> tuple[Array, Array]:
         """(E[σσ], E[σ'σ']) of every pair by the split two-dimensional rule, a chunk of pairs at a time."""
@@ -140,10 +147,41 @@ class QuadratureActivation(Activation):
         return value.reshape(rho.shape), slope.reshape(rho.shape)
 
 
+def _over_variances(one: Callable[[Array], Array], var: Float[Array, " n"]) -> Float[Array, "n outputs"]:
+    """A function at every variance; of many by interpolation in log var, where that is exact to rounding.
+
+    Gaussian expectations are analytic in the variance: Chebyshev coefficients fall geometrically, and what the last
+    ones are tells what is missed.
+    """
+
+    def directly() -> Array:
+        return jax.lax.map(one, var, batch_size=ROWS)
+
+    if var.size <= 2 * CHEBYSHEV:
+        return directly()
+    low, high = jnp.log(jnp.min(var)), jnp.log(jnp.max(var))
+    # whole multiples of π/2N, reduced before they are rounded
+    angles = np.outer(np.arange(CHEBYSHEV), 2 * np.arange(CHEBYSHEV) + 1) % (4 * CHEBYSHEV) * np.pi / (2 * CHEBYSHEV)
+    nodes = np.cos(angles[1])
+    values = jax.lax.map(one, jnp.exp((low + high) / 2 + (high - low) / 2 * jnp.asarray(nodes)), batch_size=ROWS)
+    weights = np.cos(angles) * np.where(np.arange(CHEBYSHEV) == 0, 1, 2)[:, None] / CHEBYSHEV
+    series = jnp.matmul(jnp.asarray(weights, values.dtype), values, precision=jax.lax.Precision.HIGHEST)
+    missed = jnp.max(jnp.abs(series[-TAIL:]))
+
+    def interpolated() -> Array:
+        where = jnp.where(high > low, (2 * jnp.log(var) - low - high) / jnp.where(high > low, high - low, 1.0), 0.0)
+        degrees = jnp.arange(CHEBYSHEV, dtype=var.dtype)
+        basis = jnp.cos(degrees * jnp.arccos(jnp.clip(where, -1.0, 1.0))[:, None])
+        return jnp.matmul(basis, series, precision=jax.lax.Precision.HIGHEST)
+
+    # anything not finite, as where a variance is 0, is not below
+    return jax.lax.cond(missed <= 16 * jnp.finfo(var.dtype).eps * jnp.max(jnp.abs(values)), interpolated, directly)
+
+
 def gaussian_rule(tau: ArrayLike, points: tuple[float, ...], xp) -> tuple:
     """Nodes and weights of E over ξ ~ N(0, 1) for a function of τξ with the given breakpoints."""
     fixed = xp.asarray(np.linspace(-REACH, REACH, int(2 * REACH) + 1))
-    moving = xp.asarray(np.concatenate([GRADED, points])) / tau
+    moving = xp.asarray(np.concatenate([GRADED, points])) / xp.maximum(tau, 1e-30)
     edges = xp.sort(xp.concatenate([fixed, xp.clip(moving, -REACH, REACH)]))
     return _panels(edges, xp)
 

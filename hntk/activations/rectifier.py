@@ -12,8 +12,9 @@ from math import pi, sqrt
 
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
-from hntk.activations.base import Activation, ArrayLike, Moments, correlation
+from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, arcsin, correlation
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,18 @@ class Rectifier(Activation):
         return self.even * sqrt(2 / pi) * jnp.sqrt(var)
 
     def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
-        rho = correlation(cov, var1, var2)
-        arc = jnp.sqrt((1 - rho) * (1 + rho)) + rho * jnp.arcsin(rho) - 1
-        return self.odd**2 * cov + self.even**2 * (2 / pi) * jnp.sqrt(var1 * var2) * arc
+        return self.pairs(jnp.sqrt(var1), jnp.sqrt(var2), cov).covariance
 
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
-        return self.odd**2 + self.even**2 * (2 / pi) * jnp.arcsin(correlation(cov, var1, var2))
+        return self.pairs(jnp.sqrt(var1), jnp.sqrt(var2), cov).derivative
+
+    def side(self, var: Float[Array, " n"]) -> Float[Array, " n"]:
+        return jnp.sqrt(var)
+
+    def pairs(self, left: Array, right: Array, cov: ArrayLike) -> PairMaps:
+        size = left * right
+        rho = correlation(cov, size)
+        angle = arcsin(rho)
+        arc = jnp.sqrt((1 - rho) * (1 + rho)) + rho * angle - 1
+        weight = self.even**2 * (2 / pi)
+        return PairMaps(self.odd**2 * cov + weight * size * arc, self.odd**2 + weight * angle)

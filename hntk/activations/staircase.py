@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float
 from scipy.special import ndtr
 
-from hntk.activations.base import Activation, ArrayLike, Moments
+from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, Side
 from hntk.activations.jumps import Jumps
 
 
@@ -94,6 +94,18 @@ class Staircase(Activation):
 
     def mean_map(self, var: ArrayLike) -> Array:
         return self.step_function.mean_map(var)
+
+    def side(self, var: Float[Array, " n"]) -> Side:
+        return self.step_function.side(var)
+
+    def pairs(self, left: Side, right: Side, cov: Float[Array, "a b"]) -> PairMaps:
+        return self.step_function.pairs(left, right, cov)
+
+    def variance_map(self, var: ArrayLike) -> Array:
+        return self.step_function.variance_map(var)
+
+    def slope_map(self, var: ArrayLike) -> Array:
+        return self.step_function.slope_map(var)
 
     def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         return self.step_function.covariance_map(cov, var1, var2)

@@ -1,28 +1,30 @@
-r"""Kernels of the infinitely wide network, through neural-tangents.
+r"""Kernels of the infinitely wide network, in memory or on disk.
 
-$K_0 = \Theta_0 = XX^\top$ (rows are samples), $K_l = E[(\sigma_l(u) - m_l)(\sigma_l(v) - m_l)]$ and $\Theta_l = K_l +
-\Theta_{l-1} \circ E[\sigma_l'(u)\sigma_l'(v)]$ over $(u, v) \sim N(0, K_{l-1})$. Each activation becomes a
-``stax.Elementwise`` layer with our own closed-form maps; neural-tangents runs the recursion.
+The recursion is :mod:`hntk.kernels.recursion`; here is where its tiles go.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from math import sqrt
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk.activations import Activation, Staircase
-from hntk.activations.base import centred_map
-from hntk.activations.jumps import Jumps, of_one_size
+from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
+from hntk.kernels.recursion import Recursion, SampleSet
+from hntk.kernels.room import check_memory
+from hntk.kernels.tiling import TILE, Target, fill
 from hntk.precision import warn_if_float32
+
+# what JAX takes over without copying
+ALIGNMENT = 64
 
 
 class Kernels(NamedTuple):
@@ -39,6 +41,8 @@ def exact_kernels(
     x2: object | None = None,
     tau0: float | None = None,
     kappa_sq: float | None = None,
+    tile: int = TILE,
+    progress: Callable[[int], None] | None = None,
 ) -> Kernels:
     """K_L and Θ_L at infinite width.
 
@@ -49,6 +53,8 @@ def exact_kernels(
     x2 : (m, p) further samples: kernels between x and x2. By default x itself.
     tau0 : scale at which the activations are centred; by default the root mean square norm of x.
     kappa_sq : for a network with jumps, the number to put on the NTK's diagonal, which is infinite otherwise.
+    tile : samples on the side of a tile; numbers do not depend on it beyond rounding.
+    progress : called with the number of entries that are done, again and again, n·m in all.
 
     Returns
     -------
@@ -58,8 +64,8 @@ def exact_kernels(
     ------
     ValueError
         For data that does not fit.
-    ImportError
-        If neural-tangents cannot be imported on the installed JAX.
+    MemoryError
+        If the kernels do not fit into memory, before anything is computed; :func:`store_kernels` needs none.
 
     Examples
     --------
@@ -69,78 +75,91 @@ def exact_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    first = as_samples(x)
-    second = None if x2 is None else as_samples(x2, "x2")
-    if second is not None and second.shape[1] != first.shape[1]:
-        raise ValueError(f"x and x2 must have the same number of columns, got {first.shape[1]} and {second.shape[1]}.")
-    layers = as_activations(activations)
-    centres = coefficients(layers, norm_scale(first) if tau0 is None else tau0).centres
-    # neural-tangents divides by the input dimension
-    widen = sqrt(first.shape[1])
-    dtype = jnp.result_type(float)
-    kinds, steps = _split(layers)
-    raw = _compiled(kinds)(
-        steps,
-        jnp.asarray(centres, dtype),
-        widen * first.astype(dtype),
-        None if second is None else widen * second.astype(dtype),
-    )
-    ntk = raw.ntk
-    if kappa_sq is not None and second is None:
-        ntk = jnp.fill_diagonal(ntk, kappa_sq, inplace=False)
-    return Kernels(raw.nngp, ntk)
+    problem = Problem.of(x, activations, x2, tau0)
+    check_memory(problem.shape, problem.dtype, sides=problem.side_bytes)
+    arrays = [_aligned(problem.shape, problem.dtype) for _ in range(2)]
+    target = Target(*arrays, symmetric=problem.symmetric, tile=tile)
+    problem.fill(target, target.bands, None if progress is None else lambda band: progress(target.pairs(band)))
+    if kappa_sq is not None and problem.symmetric:
+        np.fill_diagonal(arrays[1], kappa_sq)
+    return Kernels(*map(_as_jax, arrays))
 
 
-def _split(layers: tuple[Activation, ...]) -> tuple[tuple[Activation | None, ...], list[Jumps | None]]:
-    """What is compiled, with None in the place of staircases, and the staircases, which are data to it."""
-    steps = iter(of_one_size([layer.step_function for layer in layers if isinstance(layer, Staircase)]))
-    kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in layers)
-    return kinds, [next(steps) if kind is None else None for kind in kinds]
+@dataclass(frozen=True)
+class Problem:
+    """Samples and a network whose kernels are wanted.
 
-
-@functools.lru_cache(maxsize=32)
-def _compiled(kinds: tuple[Activation | None, ...]):
-    """The kernel function, compiled once for every shape."""
-
-    def kernels(steps: list[Jumps | None], centres: Array, x1: Array, x2: Array | None):
-        layers: list[Any] = [kind if step is None else step for kind, step in zip(kinds, steps, strict=True)]
-        return _kernel_fn(layers, centres)(x1, x2, get=("nngp", "ntk"))
-
-    return jax.jit(kernels)
-
-
-def _kernel_fn(layers: Sequence[Activation | Jumps], centres: Array):
-    """The kernel function of Dense, σ_1, Dense, …, σ_L, Dense(1) with unit weight variance and no bias."""
-    from hntk.neural_tangents_shim import load
-
-    stax = load().stax
-    stack = []
-    for layer, centre in zip(layers, centres, strict=True):
-        stack += [stax.Dense(1, W_std=1.0, b_std=None), _elementwise(stax, layer, centre)]
-    return stax.serial(*stack, stax.Dense(1, W_std=1.0, b_std=None))[2]
-
-
-def _elementwise(stax, layer: Activation | Jumps, centre: Array):
-    return stax.Elementwise(
-        nngp_fn=_whole_matrix(lambda cov, var1, var2: centred_map(layer, cov, var1, var2, centre)),
-        d_nngp_fn=_whole_matrix(layer.derivative_map),
-    )
-
-
-def _whole_matrix(kernel_map):
-    """Let a map that broadcasts see whole matrices where neural-tangents applies it pair by pair under vmap.
-
-    Our maps choose between a series and an exact form by looking at all pairs; under a plain vmap both would run.
+    Attributes
+    ----------
+    x, x2 : samples in JAX's precision; x2 is None for x itself.
+    layers, centres : the network.
     """
-    mapped = jax.custom_batching.custom_vmap(kernel_map)
 
-    @mapped.def_vmap
-    def rule(axis_size: int, in_batched: list[bool], *args: Array) -> tuple[Array, bool]:
-        rank = max(jnp.ndim(a) - batched for a, batched in zip(args, in_batched, strict=True))
-        aligned = [
-            a.reshape(a.shape[0], *(1,) * (rank - a.ndim + 1), *a.shape[1:]) if batched else a
-            for a, batched in zip(args, in_batched, strict=True)
-        ]
-        return mapped(*aligned), True
+    x: Float[Array, "n p"]
+    x2: Float[Array, "m p"] | None
+    layers: tuple[Activation, ...]
+    centres: tuple[float, ...]
 
-    return mapped
+    @classmethod
+    def of(cls, x: object, activations: Sequence[str | Activation], x2: object | None, tau0: float | None) -> Problem:
+        """What is asked for, checked.
+
+        Raises
+        ------
+        ValueError
+            For data that does not fit.
+        """
+        first = as_samples(x)
+        second = None if x2 is None else as_samples(x2, "x2")
+        if second is not None and second.shape[1] != first.shape[1]:
+            raise ValueError(
+                f"x and x2 must have the same number of columns, got {first.shape[1]} and {second.shape[1]}."
+            )
+        layers = as_activations(activations)
+        centres = coefficients(layers, norm_scale(first) if tau0 is None else tau0).centres
+        dtype = jnp.result_type(float)
+        return cls(first.astype(dtype), None if second is None else second.astype(dtype), layers, centres)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether both sides are the same samples."""
+        return self.x2 is None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, m)."""
+        return self.x.shape[0], (self.x if self.x2 is None else self.x2).shape[0]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the kernels."""
+        return np.dtype(self.x.dtype)
+
+    @property
+    def side_bytes(self) -> int:
+        """Memory of what is kept of every sample, beside the kernels."""
+        recursion = Recursion(self.layers, self.centres)
+        one = jax.eval_shape(recursion.samples, jax.ShapeDtypeStruct((1, self.x.shape[1]), self.x.dtype))
+        each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(one))
+        return each * (self.shape[0] + (0 if self.x2 is None else self.shape[1]))
+
+    def fill(self, target: Target, bands: Sequence[int], done: Callable[[int], None] | None) -> None:
+        """Compute some rows of tiles."""
+        recursion = Recursion(self.layers, self.centres)
+        first = recursion.samples(self.x)
+        second: SampleSet = first if self.x2 is None else recursion.samples(self.x2)
+        fill(recursion, first, second, target, bands, done)
+
+
+def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    size = shape[0] * shape[1] * dtype.itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    begin = -raw.ctypes.data % ALIGNMENT
+    return raw[begin : begin + size].view(dtype).reshape(shape)
+
+
+def _as_jax(array: np.ndarray) -> Array:
+    """On JAX's default device; on a CPU the same memory."""
+    if jax.default_backend() == "cpu":
+        return jax.dlpack.from_dlpack(array)
+    return jnp.asarray(array)

@@ -1,0 +1,83 @@
+"""Whether kernels fit, before they are computed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+# of two results in memory, what tiles, threads and the allocator take beyond
+SLACK = 1.1
+LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def available_memory() -> int | None:
+    """Bytes that this process may still take: of the machine, or of the container it is in; None if nobody tells."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    except OSError:
+        if "SC_AVPHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for most, now in LIMITS:
+        try:
+            found.append(int(Path(most).read_text()) - int(Path(now).read_text()))
+        except (OSError, ValueError):  # "max": no limit
+            continue
+    return min(found, default=None)
+
+
+def kernel_bytes(shape: tuple[int, int], dtype: np.dtype) -> int:
+    """Of the two results."""
+    return 2 * shape[0] * shape[1] * dtype.itemsize
+
+
+def check_memory(shape: tuple[int, int], dtype: np.dtype, sides: int = 0) -> None:
+    """Refuse kernels that do not fit into memory.
+
+    Parameters
+    ----------
+    shape : (n, m).
+    dtype : of the kernels.
+    sides : bytes beside them.
+
+    Raises
+    ------
+    MemoryError
+        With what would do instead.
+    """
+    needed, there = SLACK * kernel_bytes(shape, dtype) + sides, available_memory()
+    if there is not None and needed > there:
+        raise MemoryError(
+            f"two kernels of shape {shape} take {gigabytes(needed)} and {gigabytes(there)} of memory are free. "
+            "hntk.store_kernels(folder, x, activations) writes them to disk tile by tile; hntk.equivalent_kernels(...) "
+            "are operators that take O(np) memory; fewer samples take quadratically less"
+            + (", float32 half." if dtype == np.float64 else ".")
+        )
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Refuse files that do not fit onto a disk.
+
+    Raises
+    ------
+    OSError
+        With how much is missing.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            f"the kernels take {gigabytes(needed)} in {folder}, where {gigabytes(free)} are free: free "
+            f"{gigabytes(needed - free)} there, or choose a folder on another disk."
+        )
+
+
+def gigabytes(size: float) -> str:
+    """A number of bytes to read."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,169 @@
+"""Exact kernels by tiles: against neural-tangents, whatever the tile, the pairs and the size."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hntk
+from hntk.activations import mehler
+from hntk.kernels import room, tiling
+from hntk.neural_tangents_shim import load
+
+STAIRS = hntk.staircase([-0.4, 0.2, 1.1], [0.0, 0.4, 1.0, 2.2])
+STACKS = {
+    "relu": ["relu"] * 3,
+    "stairs": [STAIRS] * 3,
+    "mixed": ["erf", STAIRS, "tanh"],
+    "clipped": [hntk.activation(lambda t: jnp.clip(t, -1, 1), breakpoints=[-1, 1], name="clipped"), "abs"],
+}
+
+
+def spread(n: int, p: int, seed: int = 0) -> np.ndarray:
+    """Samples of unequal norms, some nearly parallel or opposite: all correlations occur."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((4, p)) / np.sqrt(p)
+    closeness = 10.0 ** rng.uniform(-4, 0.5, (n, 1))
+    x = rng.choice([-1, 1], (n, 1)) * centres[rng.integers(0, 4, n)] + closeness * rng.standard_normal((n, p)) / p**0.5
+    return x * rng.uniform(0.5, 1.5, (n, 1)) / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def reference(x: np.ndarray, layers: list, tau0: float, x2: np.ndarray | None = None):
+    """neural-tangents' recursion with the exact form of every map."""
+    widen = np.sqrt(x.shape[1])
+    return hntk.stax_kernel_fn(layers, tau0)(widen * x, None if x2 is None else widen * x2, ("nngp", "ntk"))
+
+
+def close(found: object, expected: object, tolerance: float) -> None:
+    a, b = np.asarray(found), np.asarray(expected)
+    assert np.array_equal(np.isinf(a), np.isinf(b))
+    kept = np.isfinite(b)
+    assert np.max(np.abs(a[kept] - b[kept])) <= tolerance * np.max(np.abs(b[kept]))
+
+
+@pytest.mark.parametrize("name", ["relu", "erf"])
+def test_neural_tangents_own_layers_give_the_same(name: str) -> None:
+    stax = load().stax
+    x = np.asarray(jax.random.normal(jax.random.key(0), (12, 30)))
+    layer = {"relu": stax.Relu(), "erf": stax.Erf()}[name]
+    theirs = stax.serial(*[stax.Dense(1, 1.0, None), layer] * 3, stax.Dense(1, 1.0, None))[2](x, None)
+    centred = hntk.exact_kernels(x / np.sqrt(30), [name] * 3, tau0=1.0)
+    if name == "erf":  # its mean is 0
+        close(centred.ck, theirs.nngp, 1e-12)
+        close(centred.ntk, theirs.ntk, 1e-12)
+    else:
+        assert np.max(np.abs(np.asarray(centred.ck) - np.asarray(theirs.nngp))) > 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STACKS)
+def test_all_correlations_against_exact_forms(name: str) -> None:
+    layers = STACKS[name]
+    quick = name in ("relu", "stairs")
+    x, other = spread(40 if quick else 5, 6), spread(23 if quick else 2, 6, seed=1)
+    found, expected = hntk.exact_kernels(x, layers, tau0=1.0, tile=8), reference(x, layers, 1.0)
+    # of nearly parallel samples a jump's derivative map turns a rounding into 1e-9
+    tolerances = (1e-12, 1e-12 if name == "relu" else 1e-9)
+    for mine, theirs, tolerance in zip(found, expected, tolerances, strict=True):
+        close(mine, theirs, tolerance)
+        assert np.array_equal(mine, mine.T)
+    across = hntk.exact_kernels(x, layers, x2=other, tau0=1.0, tile=8)
+    for mine, theirs, tolerance in zip(across, reference(x, layers, 1.0, other), tolerances, strict=True):
+        assert mine.shape == (len(x), len(other))
+        close(mine, theirs, tolerance)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_the_tile_changes_nothing_but_rounding(name: str) -> None:
+    x = spread(101, 30)
+    whole = hntk.exact_kernels(x, STACKS[name], tau0=1.0, tile=101)
+    for tile in (1, 10, 64, 100, 500) if name == "relu" else (64,):
+        for mine, theirs in zip(hntk.exact_kernels(x, STACKS[name], tau0=1.0, tile=tile), whole, strict=True):
+            close(mine, theirs, 1e-13)
+    wrong = hntk.exact_kernels(x * 1.001, STACKS[name], tau0=1.0)
+    assert np.max(np.abs(np.asarray(wrong.ck) - np.asarray(whole.ck))) > 1e-6
+
+
+def test_equal_opposite_and_empty_samples() -> None:
+    x = spread(9, 5)
+    x[4], x[5], x[6] = x[0], -x[0], 0.0
+    for layers in (["relu"] * 2, ["erf"] * 2, [STAIRS] * 2):
+        found, expected = hntk.exact_kernels(x, layers, tau0=1.0), reference(x, layers, 1.0)
+        for mine, theirs in zip(found, expected, strict=True):
+            kept = np.isfinite(np.asarray(theirs))
+            close(np.where(kept, mine, 0), np.where(kept, theirs, 0), 1e-12)
+        assert found.ck[0, 4] == pytest.approx(float(found.ck[0, 0]), rel=1e-12)
+    assert np.all(np.isinf(np.diag(found.ntk)[:6]))
+
+
+def test_a_series_is_used_where_it_is_certified_and_no_further() -> None:
+    """Of nearly orthogonal samples no pair is left over; of parallel ones all are, and none is wrong."""
+    side = STAIRS.side(jnp.full(64, 0.7))
+    left, right = (jax.tree.map(lambda a, axis=axis: jnp.expand_dims(a, axis), side) for axis in (-1, -2))
+    rho = jnp.asarray(np.random.default_rng(0).uniform(-0.2, 0.2, (64, 64)))
+    for scale, share in ((1.0, 1.0), (5.0, 0.9), (0.0, 1.0)):
+        maps = STAIRS.pairs(left, right, 0.7 * scale * rho)
+        assert maps.certain is not None
+        assert float(jnp.mean(maps.certain)) >= share - 0.1
+        kept = np.asarray(maps.certain)
+        for mine, exact in (
+            (maps.covariance, STAIRS.covariance_map(0.7 * scale * rho, 0.7, 0.7)),
+            (maps.derivative, STAIRS.derivative_map(0.7 * scale * rho, 0.7, 0.7)),
+        ):
+            np.testing.assert_allclose(np.asarray(mine)[kept], np.asarray(exact)[kept], atol=2e-13)
+    beyond = STAIRS.pairs(left, right, jnp.full((64, 64), 0.7 * 0.99))
+    assert not np.any(np.asarray(beyond.certain))
+    # what the bound forbids is indeed wrong
+    assert np.max(np.abs(beyond.covariance - STAIRS.covariance_map(jnp.asarray(0.7 * 0.99), 0.7, 0.7))) > 1e-6
+
+
+def test_interpolated_expansions_are_the_direct_ones() -> None:
+    tanh = hntk.activation("tanh")
+    var = jnp.asarray(np.random.default_rng(0).uniform(0.2, 2.0, 300))
+    many = tanh.side(var)
+    few = [tanh.side(var[k : k + 60]) for k in range(0, 300, 60)]
+    for name in ("coefficients", "variance"):
+        direct = np.concatenate([np.asarray(getattr(part, name)) for part in few], axis=-1)
+        np.testing.assert_allclose(getattr(many, name), direct, atol=1e-14)
+    # a variance of 0 cannot be interpolated from
+    assert np.all(np.isfinite(tanh.side(jnp.append(var, 0.0)).coefficients))
+    assert mehler.BLOCK * many.beyond.shape[0] == many.coefficients.shape[0] - 1
+
+
+@pytest.mark.parametrize("m", [None, 70])
+def test_progress_counts_every_entry_once(m: int | None) -> None:
+    x, told = spread(101, 5), []
+    x2 = None if m is None else spread(m, 5)
+    hntk.exact_kernels(x, ["relu"], x2=x2, tile=16, progress=told.append)
+    assert sum(told) == 101 * (m or 101)
+    assert len(told) == 7
+
+
+def test_what_does_not_fit_is_refused_with_the_alternative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "available_memory", lambda: 10_000_000)
+    x = spread(900, 3)
+    with pytest.raises(MemoryError, match=r"\(900, 900\) take 14\.\d MB and 10\.0 MB .*store_kernels.*equivalent_k"):
+        hntk.exact_kernels(x, ["relu"])
+    assert hntk.exact_kernels(x[:500], ["relu"]).ck.shape == (500, 500)
+
+
+def test_a_tile_that_fails_ends_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(tiling, "_write", broken)
+    with pytest.raises(RuntimeError, match="no more"):
+        hntk.exact_kernels(spread(60, 3), ["relu"], tile=4)
+
+
+def test_kernels_in_float32_are_those_in_float64() -> None:
+    x = np.asarray(hntk.reference_mixture(n=80, p=60, key=jax.random.key(0)).x)
+    for layers in (["relu"] * 2, [STAIRS] * 2, ["tanh"] * 2):
+        exact = hntk.exact_kernels(x, layers, tau0=1.0, kappa_sq=1.0)
+        with jax.enable_x64(False), pytest.warns(UserWarning, match="float32"):
+            rough = hntk.exact_kernels(x.astype(np.float32), layers, tau0=1.0, kappa_sq=1.0)
+        assert rough.ck.dtype == jnp.float32
+        close(rough.ck, exact.ck, 1e-4)
+        close(rough.ntk, exact.ntk, 1e-3)
