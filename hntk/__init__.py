@@ -20,7 +20,7 @@ from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
 from hntk.files import FileError, load, save
 from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError
-from hntk.kernels import Kernels, empirical_kernels, exact_kernels, stax_kernel_fn
+from hntk.kernels import Kernels, empirical_kernels, exact_kernels, stax_kernel_fn, store_kernels
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.network import Network, dense, draw_network
@@ -107,6 +107,7 @@ __all__ = [
     "staircase",
     "stax_kernel_fn",
     "storage",
+    "store_kernels",
     "summarize",
     "to_integers",
     "weight_law",

@@ -3,5 +3,6 @@
 from hntk.kernels.empirical import empirical_kernels
 from hntk.kernels.exact import Kernels, exact_kernels
 from hntk.kernels.stax import stax_kernel_fn
+from hntk.kernels.stored import store_kernels
 
-__all__ = ["Kernels", "empirical_kernels", "exact_kernels", "stax_kernel_fn"]
+__all__ = ["Kernels", "empirical_kernels", "exact_kernels", "stax_kernel_fn", "store_kernels"]

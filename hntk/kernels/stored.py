@@ -1,0 +1,180 @@
+"""Exact kernels on disk, for those that do not fit into memory: written tile by tile, and continued when interrupted.
+
+A folder holds ``ck.npy`` and ``ntk.npy``, which NumPy opens as they are (``np.load(path, mmap_mode="r")``), and
+``progress.json``: what they are kernels of, and which rows of tiles are done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from hntk.activations import Activation
+from hntk.kernels.exact import Kernels, Problem
+from hntk.kernels.room import check_disk, kernel_bytes
+from hntk.kernels.tiling import Target
+from hntk.precision import warn_if_float32
+
+# larger than in memory: disks take long runs
+TILE = 1024
+FILES = ("ck.npy", "ntk.npy")
+PROGRESS = "progress.json"
+# points at which activations are compared
+PROBES = 1001
+
+
+def store_kernels(
+    folder: str | Path,
+    x: object,
+    activations: Sequence[str | Activation],
+    *,
+    x2: object | None = None,
+    tau0: float | None = None,
+    kappa_sq: float | None = None,
+    tile: int = TILE,
+    progress: Callable[[int], None] | None = None,
+) -> Kernels:
+    """K_L and Θ_L at infinite width in files; the same call goes on where an interrupted one stopped.
+
+    Parameters
+    ----------
+    folder : where they go; it is made if need be.
+    x, activations, x2, tau0, kappa_sq : as for :func:`exact_kernels`.
+    tile : samples on the side of a tile; what is lost by an interruption is a row of tiles.
+    progress : called with the number of entries that are done, n·m in all; first with those of earlier calls.
+
+    Returns
+    -------
+    Kernels of read-only memory maps.
+
+    Raises
+    ------
+    ValueError
+        For data that does not fit, and if the folder holds kernels of something else.
+    OSError
+        If the files do not fit onto the disk, before anything is computed.
+
+    Examples
+    --------
+    >>> import jax, tempfile, hntk
+    >>> data = hntk.reference_mixture(n=6, p=50, key=jax.random.key(0))
+    >>> kernels = hntk.store_kernels(tempfile.mkdtemp(), data.x, ["relu", "erf"])
+    >>> kernels.ntk.shape
+    (6, 6)
+    """
+    warn_if_float32("the exact kernel")
+    problem = Problem.of(x, activations, x2, tau0)
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    journal = _Journal.of(place, _identity(problem, kappa_sq, tile))
+    if journal.fresh:
+        check_disk(place, kernel_bytes(problem.shape, problem.dtype))
+    arrays = [_array(place / name, problem, journal.fresh) for name in FILES]
+    target = Target(*arrays, symmetric=problem.symmetric, tile=tile)
+    journal.write()
+
+    def told(band: int) -> None:
+        _complete(target, band, kappa_sq)
+        journal.add(band)
+        if progress is not None:
+            progress(target.pairs(band))
+
+    if progress is not None and journal.done:
+        progress(sum(target.pairs(band) for band in journal.done))
+    left = [band for band in target.bands if band not in journal.done]
+    if left:
+        problem.fill(target, left, told)
+    return Kernels(*(np.load(place / name, mmap_mode="r") for name in FILES))
+
+
+@dataclass
+class _Journal:
+    """What is done, in a file of its own that is replaced whole."""
+
+    path: Path
+    identity: dict[str, Any]
+    done: set[int] = field(default_factory=set)
+    fresh: bool = True
+
+    @classmethod
+    def of(cls, folder: Path, identity: dict[str, Any]) -> _Journal:
+        path = folder / PROGRESS
+        if not path.exists():
+            return cls(path, identity)
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            known, done = told["kernels"], {int(band) for band in told["done"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} cannot be read ({error}): remove the folder, or choose another.") from error
+        if known != identity:
+            other = [key for key in identity if known.get(key) != identity[key]]
+            raise ValueError(
+                f"{folder} holds kernels of something else (other {', '.join(other)}): choose another folder, or "
+                f"remove {FILES[0]}, {FILES[1]} and {PROGRESS} there."
+            )
+        there = all((folder / name).exists() for name in FILES)
+        return cls(path, identity, done if there else set(), fresh=not there)
+
+    def add(self, band: int) -> None:
+        self.done.add(band)
+        self.write()
+
+    def write(self) -> None:
+        part = self.path.with_name(f".{self.path.name}.part")
+        part.write_text(json.dumps({"kernels": self.identity, "done": sorted(self.done)}), encoding="utf-8")
+        os.replace(part, self.path)
+
+
+def _identity(problem: Problem, kappa_sq: float | None, tile: int) -> dict[str, Any]:
+    """What decides the numbers."""
+    samples = [None if part is None else _digest(np.asarray(part)) for part in (problem.x, problem.x2)]
+    return {
+        "x": samples[0],
+        "x2": samples[1],
+        "activations": [_fingerprint(layer) for layer in problem.layers],
+        "centres": list(problem.centres),
+        "kappa_sq": kappa_sq,
+        "precision": problem.dtype.name,
+        "tile": tile,
+    }
+
+
+def _fingerprint(layer: Activation) -> str:
+    """A function by its values: the same in every process, which its Python object is not."""
+    values = np.asarray(layer(jnp.linspace(-4.0, 4.0, PROBES)), np.float64)
+    return f"{layer.name}-{hashlib.sha256(np.round(values, 6).tobytes()).hexdigest()[:16]}"
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _array(path: Path, problem: Problem, fresh: bool) -> np.ndarray:
+    if fresh:
+        return np.lib.format.open_memmap(path, mode="w+", dtype=problem.dtype, shape=problem.shape)
+    try:
+        np.load(path, mmap_mode="r")  # "r+" would make a file longer that was cut
+        found = np.load(path, mmap_mode="r+")
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): remove it, to begin anew.") from error
+    if found.shape != problem.shape or found.dtype != problem.dtype:
+        raise ValueError(f"{path} holds {found.dtype} of shape {found.shape}: remove it, to begin anew.")
+    return found
+
+
+def _complete(target: Target, band: int, kappa_sq: float | None) -> None:
+    """The declared diagonal, and all of it on the disk before it is called done."""
+    if kappa_sq is not None and target.symmetric:
+        rows = np.arange(band, min(band + target.size[0], len(target.ntk)))
+        target.ntk[rows, rows] = kappa_sq
+    for array in (target.ck, target.ntk):
+        if isinstance(array, np.memmap):
+            array.flush()
