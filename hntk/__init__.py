@@ -20,7 +20,15 @@ from hntk.datasets import Dataset, load_dataset
 from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
 from hntk.files import FileError, load, save
 from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError
-from hntk.kernels import Kernels, empirical_kernels, exact_kernels, stax_kernel_fn, store_kernels
+from hntk.kernels import (
+    EmpiricalNTK,
+    Kernels,
+    empirical_kernels,
+    empirical_parts,
+    exact_kernels,
+    stax_kernel_fn,
+    store_kernels,
+)
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.network import Network, dense, draw_network
@@ -49,6 +57,7 @@ __all__ = [
     "DataStatistics",
     "Dataset",
     "Design",
+    "EmpiricalNTK",
     "EquivalentKernels",
     "FileError",
     "Finding",
@@ -87,6 +96,7 @@ __all__ = [
     "dense",
     "draw_network",
     "empirical_kernels",
+    "empirical_parts",
     "equivalent_kernels",
     "estimate_population",
     "exact_kernels",

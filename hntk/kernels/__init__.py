@@ -1,8 +1,16 @@
 """Exact kernels: of the infinitely wide network, and of a drawn one."""
 
-from hntk.kernels.empirical import empirical_kernels
+from hntk.kernels.empirical import EmpiricalNTK, empirical_kernels, empirical_parts
 from hntk.kernels.exact import Kernels, exact_kernels
 from hntk.kernels.stax import stax_kernel_fn
 from hntk.kernels.stored import store_kernels
 
-__all__ = ["Kernels", "empirical_kernels", "exact_kernels", "stax_kernel_fn", "store_kernels"]
+__all__ = [
+    "EmpiricalNTK",
+    "Kernels",
+    "empirical_kernels",
+    "empirical_parts",
+    "exact_kernels",
+    "stax_kernel_fn",
+    "store_kernels",
+]

@@ -1,0 +1,178 @@
+r"""Forward and backward features of a network, layer by layer and a batch of samples at a time.
+
+$A_l$ is what layer l+1's weights multiply, $h_l/\sqrt{d_l}$ ($A_0 = x$), and $B_l$ the gradient of the output by layer
+l's preactivation: $B_L = \sigma_L' \circ w/\sqrt{d_L}$ and $B_{l-1} = \sigma_{l-1}' \circ B_lW_l/\sqrt{d_{l-1}}$. The
+gradient by $W_l$ is then $B_l^\top A_{l-1}$, one outer product a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from math import sqrt
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from hntk.activations import Activation
+from hntk.classifier import Classifier
+from hntk.network import Network
+from hntk.weights import WeightMatrix
+
+BATCH = 1024
+
+
+class Output(NamedTuple):
+    """A scalar output of a network: readout · features."""
+
+    network: Network
+    readout: Float[Array, " width"]
+
+
+def outputs_of(model: Network | Classifier, output: object = None) -> list[Output]:
+    """The outputs whose kernels are asked for.
+
+    Parameters
+    ----------
+    model : a network, whose output is its readout at initialisation; or a classifier, which has one for each class.
+    output : of a classifier, the class; None for all of them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such output.
+    """
+    if isinstance(model, Classifier):
+        chosen = np.arange(len(model.classes)) if output is None else np.flatnonzero(model.classes == output)
+        if not chosen.size:
+            raise ValueError(f"output must be one of the classes {model.classes.tolist()}, got {output!r}.")
+        return [Output(model.network, jnp.asarray(model.weights[:, k])) for k in chosen]
+    if output is not None:
+        raise ValueError("output= chooses a class of a classifier; this network has one output.")
+    if model.readout is None:
+        raise ValueError(
+            "the NTK needs the readout at initialisation, which this network does not carry: use the network as drawn, "
+            "dataclasses.replace(network, readout=...) with d_L standard Gaussian numbers, or a classifier."
+        )
+    return [Output(model, model.readout)]
+
+
+def forward(network: Network, x: Float[Array, "n p"], depth: int) -> Float[Array, "n width"]:
+    """A_l at l = ``depth``; beyond it one batch is kept."""
+    if depth == 0:
+        return x
+    layers = list(network.layers())[:depth]
+    found = jnp.empty((x.shape[0], layers[-1][0].shape[0]), x.dtype)
+    for start in range(0, x.shape[0], BATCH):
+        h = x[start : start + BATCH]
+        for w, _, sigma, m in layers:
+            h = _programs(sigma).forward(h, w.values, w.scale, m)
+        # what waits to be computed holds memory
+        found = _put(found, h, start).block_until_ready()
+    return found
+
+
+def walk(output: Output, x: Float[Array, "n p"], visit: Callable[[int, Array, Array | None], None]) -> None:
+    """Visit l, A_{l−1} and B_l from the last layer, the readout (B is None), to the first.
+
+    Two such arrays are in memory at a time. Of few samples all are kept, which saves going through the network again
+    for every layer.
+    """
+    layers = list(output.network.layers())
+    if x.shape[0] <= BATCH:
+        _, forwards, backwards = next(batches(output, x))
+        for depth in reversed(range(len(layers) + 1)):
+            visit(depth, forwards[depth], backwards[depth] if depth < len(layers) else None)
+        return
+    visit(len(layers), forward(output.network, x, len(layers)), None)
+    b = _start(output, x.dtype)
+    for depth, (w, fan_in, sigma, _) in reversed(list(enumerate(layers))):
+        a = forward(output.network, x, depth)
+        b = _by_batches(_programs(sigma).local, x.shape[0], w, b, a)
+        visit(depth, a, b)
+        del a
+        if depth:
+            b = _by_batches(partial(_down, fan_in), x.shape[0], w, b, None)
+
+
+def batches(output: Output, x: Float[Array, "n p"]) -> Iterator[tuple[int, list[Array], list[Array]]]:
+    """(first row, [A_0 … A_L], [B_1 … B_L]) of every batch."""
+    network = output.network
+    layers = list(network.layers())
+    for start in range(0, x.shape[0], BATCH):
+        a, slopes = [x[start : start + BATCH]], []
+        for w, _, sigma, m in layers:
+            following, slope = _programs(sigma).both(a[-1], w.values, w.scale, m)
+            a.append(following)
+            slopes.append(slope)
+        b = [_start(output, x.dtype) * slopes[-1]]
+        for (w, fan_in, _, _), slope in zip(layers[:0:-1], slopes[-2::-1], strict=True):
+            b.append(_down(fan_in, w.values, w.scale, b[-1], None) * slope)
+        yield start, a, b[::-1]
+
+
+def _start(output: Output, dtype: jnp.dtype) -> Float[Array, "1 width"]:
+    return output.readout.astype(dtype)[None, :] / sqrt(output.network.widths[-1])
+
+
+def _by_batches(program: Callable, n: int, w: WeightMatrix, b: Array, a: Array | None) -> Array:
+    """A program of (weights, B, A) on batches of rows, in B's place where it fits; a B of one row is every sample's."""
+    found = None
+    for start in range(0, n, BATCH):
+        rows = slice(start, start + BATCH)
+        part = program(w.values, w.scale, b if b.shape[0] == 1 < n else b[rows], None if a is None else a[rows])
+        if part.shape[0] == n:
+            return part
+        if found is None:
+            found = b if b.shape == (n, part.shape[1]) else jnp.empty((n, part.shape[1]), part.dtype)
+        b_is_found = found is b
+        found = _put(found, part, start).block_until_ready()
+        b = found if b_is_found else b
+    assert found is not None
+    return found
+
+
+class _Programs(NamedTuple):
+    forward: Callable[..., Array]
+    both: Callable[..., tuple[Array, Array]]
+    local: Callable[..., Array]
+
+
+@lru_cache(maxsize=64)
+def _programs(sigma: Activation) -> _Programs:
+    @jax.jit
+    def forward(h: Array, values: Array, scale: float, m: float) -> Array:
+        z = _product(h, values.T, scale)
+        return (sigma(z) - m).astype(h.dtype) / sqrt(values.shape[0])
+
+    @jax.jit
+    def both(h: Array, values: Array, scale: float, m: float) -> tuple[Array, Array]:
+        z = _product(h, values.T, scale)
+        value, slope = jax.jvp(sigma, (z,), (jnp.ones_like(z),))
+        return (value - m).astype(h.dtype) / sqrt(values.shape[0]), slope.astype(h.dtype)
+
+    @jax.jit
+    def local(values: Array, scale: float, backward: Array, a: Array) -> Array:
+        z = _product(a, values.T, scale)
+        return backward * jax.jvp(sigma, (z,), (jnp.ones_like(z),))[1].astype(a.dtype)
+
+    return _Programs(forward, both, local)
+
+
+@partial(jax.jit, static_argnums=0)
+def _down(fan_in: float, values: Array, scale: float, local: Array, _: None) -> Array:
+    return _product(local, values, scale * fan_in)
+
+
+def _product(a: Array, values: Array, scale: float) -> Array:
+    # GPUs round the factors of a product to 10 bits unless told otherwise
+    return jnp.matmul(a, values.astype(a.dtype), precision=jax.lax.Precision.HIGHEST) * jnp.asarray(scale, a.dtype)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put(whole: Array, part: Array, start: int) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)

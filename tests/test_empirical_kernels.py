@@ -1,0 +1,137 @@
+"""Kernels of networks with weights: against Jacobians and neural-tangents, in matrices, products, diagonals, parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hntk
+from hntk.kernels import empirical, layers
+from hntk.neural_tangents_shim import load
+
+X = np.asarray(hntk.reference_mixture(n=23, p=12, key=jax.random.key(0)).x)
+X2 = np.asarray(hntk.reference_mixture(n=9, p=12, key=jax.random.key(5)).x)
+NET = hntk.dense(["relu", "erf", "tanh"], [20, 15, 31], X, key=jax.random.key(1))
+
+
+def jacobian(net: hntk.Network, readout: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
+    """Gradients of the output by every layer's weights, samples as rows."""
+
+    def output(parameters: list, row: jax.Array) -> jax.Array:
+        h = row
+        for (_, fan_in, sigma, m), w in zip(net.layers(), parameters[:-1], strict=True):
+            h = sigma(fan_in * w @ h) - m
+        return parameters[-1] @ h / np.sqrt(net.widths[-1])
+
+    parameters = [w.dense(jnp.float64) for w in net.weights] + [jnp.asarray(readout, jnp.float64)]
+    found = jax.vmap(jax.grad(output), (None, 0))(parameters, jnp.asarray(x))
+    return [np.asarray(part).reshape(len(x), -1) for part in found]
+
+
+def products(first: list[np.ndarray], second: list[np.ndarray]) -> list[np.ndarray]:
+    return [a @ b.T for a, b in zip(first, second, strict=True)]
+
+
+@pytest.fixture(params=[1024, 8])
+def small_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, or in batches and tiles that do not divide anything."""
+    monkeypatch.setattr(layers, "BATCH", request.param)
+    monkeypatch.setattr(empirical, "BATCH", request.param)
+    monkeypatch.setattr(empirical, "TILE", request.param - 1)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_matrices_parts_and_operator_against_the_jacobian() -> None:
+    gradients = jacobian(NET, np.asarray(NET.readout), X)
+    parts = products(gradients, gradients)
+    kernels = hntk.empirical_kernels(NET, X)
+    np.testing.assert_allclose(kernels.ck, parts[-1], rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(kernels.ntk, sum(parts), rtol=1e-11)
+    for mine, theirs in zip(hntk.empirical_parts(NET, X), parts, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-13)
+    ntk = hntk.EmpiricalNTK(NET, X)
+    v = np.random.default_rng(0).standard_normal((23, 3))
+    assert ntk.shape == (23, 23)
+    np.testing.assert_allclose(ntk.matvec(v), sum(parts) @ v, rtol=1e-10)
+    np.testing.assert_allclose(ntk.matvec(v[:, 0]), sum(parts) @ v[:, 0], rtol=1e-10)
+    np.testing.assert_allclose(ntk.diagonal(), np.diag(sum(parts)), rtol=1e-11)
+    np.testing.assert_array_equal(ntk.to_dense(), kernels.ntk)
+    # another draw has other kernels
+    other = hntk.dense(["relu", "erf", "tanh"], [20, 15, 31], X, key=jax.random.key(2))
+    assert np.max(np.abs(hntk.empirical_kernels(other, X).ntk - kernels.ntk)) > 0.01
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_between_two_sets() -> None:
+    first, second = (jacobian(NET, np.asarray(NET.readout), x) for x in (X, X2))
+    parts = products(first, second)
+    kernels = hntk.empirical_kernels(NET, X, x2=X2)
+    np.testing.assert_allclose(kernels.ck, parts[-1], rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(kernels.ntk, sum(parts), rtol=1e-10, atol=1e-13)
+    for mine, theirs in zip(hntk.empirical_parts(NET, X, x2=X2), parts, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-13)
+
+
+def test_of_a_classifier_each_output_and_their_mean() -> None:
+    labels = np.arange(23) % 3 + 10
+    classifier = hntk.fit_ridge(NET, X, labels, ridge=0.1)
+    each = []
+    for k, name in enumerate(classifier.classes):
+        gradients = jacobian(NET, classifier.weights[:, k], X)
+        each.append(sum(products(gradients, gradients)))
+        np.testing.assert_allclose(hntk.empirical_kernels(classifier, X, output=name).ntk, each[-1], rtol=1e-10)
+    np.testing.assert_allclose(hntk.empirical_kernels(classifier, X).ntk, np.mean(each, axis=0), rtol=1e-10)
+    mean = hntk.EmpiricalNTK(classifier, X)
+    np.testing.assert_allclose(mean.matvec(np.ones(23)), np.mean(each, axis=0).sum(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(mean.diagonal(), np.mean(each, axis=0).diagonal(), rtol=1e-10)
+    assert np.max(np.abs(each[0] - each[1])) > 0.01 * np.max(np.abs(each[0]))
+    with pytest.raises(ValueError, match=r"classes \[10, 11, 12\], got 13"):
+        hntk.empirical_kernels(classifier, X, output=13)
+    with pytest.raises(ValueError, match="one output"):
+        hntk.empirical_kernels(NET, X, output=10)
+
+
+def test_weights_need_not_be_random_nor_float() -> None:
+    """Ternary ones, and ones that a training could have made."""
+    ternary = hntk.dense(["relu", "relu"], [16, 16], X, key=jax.random.key(3), law="ternary")
+    values = np.asarray(NET.weights[0].values) * np.linspace(0, 2, 20)[:, None]
+    trained = replace(NET, weights=(hntk.WeightMatrix(jnp.asarray(values)), *NET.weights[1:]), law=None)
+    for net in (ternary, trained):
+        gradients = jacobian(net, np.asarray(net.readout), X)
+        np.testing.assert_allclose(
+            hntk.empirical_kernels(net, X).ntk, sum(products(gradients, gradients)), rtol=1e-10, atol=1e-13
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:size requires ndarray:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:shape requires ndarray:DeprecationWarning")
+def test_neural_tangents_gives_the_same_in_float32() -> None:
+    nt, x = load(), jnp.asarray(X, jnp.float32)
+    net = hntk.dense(["relu"] * 3, [64] * 3, X, key=jax.random.key(1))
+    parameters = [w.dense() for w in net.weights] + [net.readout]
+
+    def apply_fn(parameters: list, x: jax.Array) -> jax.Array:
+        h = x
+        for (_, fan_in, sigma, m), w in zip(net.layers(), parameters[:-1], strict=True):
+            h = (sigma(h @ w.T * fan_in) - m).astype(jnp.float32)
+        return (h @ parameters[-1] / np.float32(8))[:, None]
+
+    kernel_fn = nt.empirical_ntk_fn(apply_fn, implementation=nt.NtkImplementation.NTK_VECTOR_PRODUCTS, vmap_axes=0)
+    theirs = np.asarray(kernel_fn(x, None, parameters))
+    mine = np.asarray(hntk.empirical_kernels(net, x).ntk)
+    assert mine.dtype == np.float32
+    assert np.max(np.abs(mine - theirs)) < 1e-5 * np.max(np.abs(theirs))
+
+
+def test_bad_input_is_said() -> None:
+    with pytest.raises(ValueError, match="12"):
+        hntk.empirical_kernels(NET, X[:, :5])
+    with pytest.raises(ValueError, match=r"v must have shape \(23,\)"):
+        hntk.EmpiricalNTK(NET, X).matvec(np.ones(5))
+    with pytest.raises(ValueError, match="or a classifier"):
+        hntk.EmpiricalNTK(replace(NET, readout=None), X).diagonal()
