@@ -26,6 +26,7 @@ from hntk.kernels import (
     empirical_kernels,
     empirical_parts,
     exact_kernels,
+    sharded_kernels,
     stax_kernel_fn,
     store_kernels,
 )
@@ -113,6 +114,7 @@ __all__ = [
     "register_activation",
     "save",
     "share_bound",
+    "sharded_kernels",
     "spectrum",
     "staircase",
     "stax_kernel_fn",

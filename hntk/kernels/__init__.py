@@ -1,5 +1,6 @@
 """Exact kernels: of the infinitely wide network, and of a drawn one."""
 
+from hntk.kernels.devices import sharded_kernels
 from hntk.kernels.empirical import EmpiricalNTK, empirical_kernels, empirical_parts
 from hntk.kernels.exact import Kernels, exact_kernels
 from hntk.kernels.stax import stax_kernel_fn
@@ -11,6 +12,7 @@ __all__ = [
     "empirical_kernels",
     "empirical_parts",
     "exact_kernels",
+    "sharded_kernels",
     "stax_kernel_fn",
     "store_kernels",
 ]

@@ -1,0 +1,155 @@
+r"""Exact kernels on several devices, rows shared out among them.
+
+With the rows in D shares, device d computes the blocks (d, d), (d, d + 1), …, (d, d + ⌊D/2⌋) of the kernel, counted
+around the ring, and sends each transposed to the device whose rows it belongs to: every pair of shares is computed
+once, and all devices have the same to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float
+
+from hntk.activations import Activation
+from hntk.kernels.exact import Kernels, Problem
+from hntk.kernels.recursion import Recursion, SampleSet
+from hntk.precision import warn_if_float32
+
+# samples on the side of a tile
+TILE = 1024
+# pairs at a time by exact forms
+PAIRS = 256
+AXIS = "rows"
+
+
+def sharded_kernels(
+    x: object,
+    activations: Sequence[str | Activation],
+    devices: Sequence[Any] | None = None,
+    *,
+    tau0: float | None = None,
+    kappa_sq: float | None = None,
+    tile: int = TILE,
+) -> Kernels:
+    """K_L and Θ_L at infinite width, shared out over devices by rows.
+
+    Parameters
+    ----------
+    x, activations, tau0, kappa_sq : as for :func:`exact_kernels`.
+    devices : of JAX; all by default. Each holds its rows of both kernels, a block of them in transit, and all samples.
+    tile : samples on the side of a tile, at most.
+
+    Returns
+    -------
+    Kernels whose rows lie on the devices in their order, by ``jax.sharding``; where n is no multiple of the number of
+    devices they are gathered on each.
+
+    Raises
+    ------
+    ValueError
+        For data that does not fit, or more devices than samples.
+
+    Examples
+    --------
+    >>> import jax, hntk
+    >>> data = hntk.reference_mixture(n=6, p=50, key=jax.random.key(0))
+    >>> hntk.sharded_kernels(data.x, ["relu", "erf"]).ntk.shape
+    (6, 6)
+    """
+    warn_if_float32("the exact kernel")
+    problem = Problem.of(x, activations, None, tau0)
+    n, chosen = problem.shape[0], list(jax.devices() if devices is None else devices)
+    if not 1 <= len(chosen) <= n:
+        raise ValueError(f"{n} samples cannot be shared out over {len(chosen)} devices: give 1 to {n} of them.")
+    side = min(tile, -(-n // len(chosen)))
+    share = -(-n // (len(chosen) * side)) * side
+    # samples beyond the last are the first ones again, and are dropped
+    padded = problem.x[np.arange(share * len(chosen)) % n]
+    recursion = Recursion(problem.layers, problem.centres)
+    mesh = Mesh(np.array(chosen), (AXIS,))
+    samples = recursion.samples(jax.device_put(padded, NamedSharding(mesh, PartitionSpec())))
+    diagonal = samples.ntk if kappa_sq is None else jnp.full_like(samples.ntk, kappa_sq)
+    rows = _on_devices(recursion, mesh, share, side)
+    ck, ntk = rows(recursion.network, samples, diagonal)
+    return Kernels(ck, ntk) if padded.shape[0] == n else Kernels(ck[:n, :n], ntk[:n, :n])
+
+
+def _on_devices(recursion: Recursion, mesh: Mesh, share: int, side: int) -> Any:
+    """What every device does, compiled."""
+    here, count = PartitionSpec(AXIS, None), mesh.devices.size
+
+    def rows(network: Any, samples: SampleSet, diagonal: Array) -> tuple[Array, Array]:
+        me = jax.lax.axis_index(AXIS).astype(int)
+        zero = jnp.zeros_like(me)
+        mine = jnp.zeros((2, share, count * share), samples.x.dtype)
+        for step in range(count // 2 + 1):
+            other = (me + step) % count
+            block = _block(recursion, network, samples, (me * share, other * share), share, side, upper=step == 0)
+            mine = jax.lax.dynamic_update_slice(mine, block, (zero, zero, other * share))
+            if step and 2 * step != count:
+                ring = [(d, (d + step) % count) for d in range(count)]
+                sent = jax.lax.ppermute(block.swapaxes(1, 2), AXIS, ring)
+                mine = jax.lax.dynamic_update_slice(mine, sent, (zero, zero, (me - step) % count * share))
+        k = jnp.arange(share)
+        begin = partial(jax.lax.dynamic_slice_in_dim, start_index=me * share, slice_size=share)
+        ck, ntk = (m.at[k, me * share + k].set(begin(d)) for m, d in zip(mine, (samples.ck, diagonal), strict=True))
+        return ck, ntk
+
+    return jax.jit(
+        jax.shard_map(
+            rows, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec()), out_specs=(here, here),
+            check_vma=False,
+        )
+    )  # fmt: skip
+
+
+def _block(
+    recursion: Recursion,
+    network: Any,
+    samples: SampleSet,
+    corner: tuple[Array, Array],
+    share: int,
+    side: int,
+    upper: bool,
+) -> Float[Array, "2 share share"]:
+    """A block of both kernels, tile by tile; of a diagonal one the upper tiles and their mirror images."""
+    starts = range(0, share, side)
+    corners = jnp.array([(i, j) for i in starts for j in starts if not upper or j >= i])
+
+    def step(k: int, block: Array) -> Array:
+        zero, i, j = jnp.zeros((), int), *corners[k]
+        tile = _tile(recursion, network, samples, (corner[0] + i, corner[1] + j), side)
+        block = jax.lax.dynamic_update_slice(block, tile, (zero, i, j))
+        return jax.lax.dynamic_update_slice(block, tile.swapaxes(1, 2), (zero, j, i)) if upper else block
+
+    return jax.lax.fori_loop(0, len(corners), step, jnp.zeros((2, share, share), samples.x.dtype))
+
+
+def _tile(
+    recursion: Recursion, network: Any, samples: SampleSet, corner: tuple[Array, Array], side: int
+) -> Float[Array, "2 side side"]:
+    left, right = (samples.part(begin, side) for begin in corner)
+    tile = recursion.inside(network, left, right)
+    kernels = jnp.stack([tile.ck, tile.ntk])
+    if tile.certain is None:
+        return kernels
+    same = (corner[0] + jnp.arange(side))[:, None] == corner[1] + jnp.arange(side)
+    size = min(PAIRS, side * side)
+
+    def mend(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        kernels, certain = state
+        found = jnp.nonzero(~certain.reshape(-1), size=size, fill_value=0)[0]
+        i, j = found // side, found % side
+        exact = recursion.inside_pairs(network, left.rows(i), right.rows(j))
+        kernels = kernels.at[:, i, j].set(jnp.stack([exact.ck, exact.ntk]))
+        return kernels, certain.at[i, j].set(True)
+
+    return jax.lax.while_loop(lambda state: ~jnp.all(state[1]), mend, (kernels, tile.certain | same))[0]
