@@ -40,6 +40,7 @@ from hntk.population import Population, estimate_population
 from hntk.ridge import RidgeClassifier, fit_ridge
 from hntk.rounding import on_grid, to_integers
 from hntk.softmax import SoftmaxClassifier, fit_softmax
+from hntk.spectra import Eigenpairs, SpectralDensity, leading_eigenpairs, spectral_density
 from hntk.storage import Storage, storage
 from hntk.summary import Summary, summarize
 from hntk.training import Schedule, TrainingError
@@ -58,6 +59,7 @@ __all__ = [
     "DataStatistics",
     "Dataset",
     "Design",
+    "Eigenpairs",
     "EmpiricalNTK",
     "EquivalentKernels",
     "FileError",
@@ -79,6 +81,7 @@ __all__ = [
     "RidgeClassifier",
     "Schedule",
     "SoftmaxClassifier",
+    "SpectralDensity",
     "Spectrum",
     "Staircase",
     "Storage",
@@ -104,6 +107,7 @@ __all__ = [
     "fit_ridge",
     "fit_softmax",
     "gaussian_mixture",
+    "leading_eigenpairs",
     "load",
     "load_dataset",
     "match",
@@ -115,6 +119,7 @@ __all__ = [
     "save",
     "share_bound",
     "sharded_kernels",
+    "spectral_density",
     "spectrum",
     "staircase",
     "stax_kernel_fn",
