@@ -17,7 +17,7 @@ from hntk.comparison import KernelComparison, Spectrum, compare_kernels, operato
 from hntk.compression import CompressedNetwork, compress
 from hntk.counting import Arithmetic, arithmetic
 from hntk.datasets import Dataset, load_dataset
-from hntk.equivalents import EquivalentKernels, StructuredKernel, equivalent_kernels
+from hntk.equivalents import EquivalentKernels, equivalent_kernels
 from hntk.files import FileError, load, save
 from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError
 from hntk.kernels import (
@@ -42,6 +42,7 @@ from hntk.rounding import on_grid, to_integers
 from hntk.softmax import SoftmaxClassifier, fit_softmax
 from hntk.spectra import Eigenpairs, SpectralDensity, leading_eigenpairs, spectral_density
 from hntk.storage import Storage, storage
+from hntk.structured import StructuredKernel
 from hntk.summary import Summary, summarize
 from hntk.training import Schedule, TrainingError
 from hntk.weights import WeightLaw, WeightMatrix, weight_law

@@ -1,0 +1,236 @@
+r"""Kernels that are a Gram matrix of rank p, a few directions more, and a multiple of the identity.
+
+$K = c\,XX^\top + VAV^\top + \gamma I$ = $UMU^\top + \gamma I$ with $U = [\sqrt{|c|}X, V]$, (n, r). Everything follows
+from $G = U^\top U$: with $G = EDE^\top$, $UED^{-1/2}$ is an orthonormal basis of U's range, in which $UMU^\top$ is
+$D^{1/2}E^\top MED^{1/2}$. So one pass over the data and problems of size r give the spectrum, the determinant and the
+inverse, in O(nr) memory and O(nr²) time. Data is read in chunks and added up in float64, whatever it is kept in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+# bytes of a chunk of rows in float64
+CHUNK = 2**25
+# steps that make up for what G's condition number costs
+REFINEMENTS = 2
+
+
+class _Spectral(NamedTuple):
+    """Eigenvalues of U M Uᵀ on the range of U, and their eigenvectors as U W."""
+
+    values: Float[np.ndarray, " k"]
+    maps: Float[np.ndarray, "r k"]
+
+
+@dataclass(frozen=True)
+class StructuredKernel:
+    """c x xᵀ + V A Vᵀ + γ I: never an (n, n) matrix unless asked for.
+
+    Attributes
+    ----------
+    x : (n, p) samples in any precision; a memory map is read in chunks and never copied whole.
+    weight : c.
+    factor : (n, k) V.
+    core : (k, k) A, symmetric.
+    shift : γ; infinite when the diagonal is not a number the theory gives (NTK of a net with jumps).
+    """
+
+    x: Float[np.ndarray, "n p"]
+    weight: float
+    factor: Float[np.ndarray, "n k"]
+    core: Float[np.ndarray, "k k"]
+    shift: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        return self.x.shape[0], self.x.shape[0]
+
+    def to_dense(self) -> Float[np.ndarray, "n n"]:
+        """The matrix."""
+        whole = np.concatenate([u for _, u in self._chunks()])
+        return whole @ self._middle @ whole.T + self._finite_shift() * np.eye(self.shape[0])
+
+    def matvec(self, v: object) -> Float[np.ndarray, "n ..."]:
+        """The product with a vector (n,) or a block (n, m), in O(n r)."""
+        given = self._check(v, "v")
+        return self._spread(self._middle @ self._gathered(given)) + self._finite_shift() * given
+
+    def eigvalsh(self) -> Float[np.ndarray, " n"]:
+        """All n eigenvalues, descending, in O(n r²): those of the low-rank part, and γ for the rest."""
+        values = self._spectral.values
+        rest = np.zeros(self.shape[0] - values.size)
+        return np.sort(np.concatenate([values, rest]))[::-1] + self._finite_shift()
+
+    def eigh(self, k: int) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "n k"]]:
+        """The k largest eigenvalues, descending, and their eigenvectors as columns.
+
+        Raises
+        ------
+        ValueError
+            If k exceeds the number of eigenvalues above the bulk γ of multiplicity n − r.
+        """
+        values, maps = self._spectral
+        count = values.size if values.size == self.shape[0] else int(np.sum(values > 0))
+        if not 1 <= k <= count:
+            raise ValueError(
+                f"k must lie between 1 and {count}, the number of eigenvalues that stand above the multiple of the "
+                f"identity; got {k}. For more use eigvalsh() or jnp.linalg.eigh(kernel.to_dense())."
+            )
+        order = np.argsort(values)[::-1][:k]
+        vectors = self._spread(maps[:, order])
+        return values[order] + self._finite_shift(), vectors / np.linalg.norm(vectors, axis=0)
+
+    def solve(self, y: object, ridge: float) -> Float[np.ndarray, "n ..."]:
+        """(K + ridge I)⁻¹ y for (n,) or (n, m), in O(n r²) once and O(n r) per further call.
+
+        Raises
+        ------
+        ValueError
+            If the matrix is singular to working precision at this ridge.
+        """
+        given = self._check(y, "y")
+        level = self._level(ridge)
+        found = self._inverse(given, level)
+        for _ in range(REFINEMENTS):
+            found = found + self._inverse(given - self.matvec(found) - ridge * found, level)
+        return found
+
+    def log_determinant(self, ridge: float = 0.0) -> float:
+        """Log det(K + ridge I).
+
+        Raises
+        ------
+        ValueError
+            If the matrix is not positive definite at this ridge.
+        """
+        level = self._level(ridge)
+        inside, rest = self._spectral.values + level, self.shape[0] - self._spectral.values.size
+        if np.any(inside <= 0) or (rest and level <= 0):
+            least = min(inside.min(), level if rest else np.inf)
+            raise ValueError(f"the kernel plus ridge {ridge:g} has the eigenvalue {least:.3g}: use a larger ridge.")
+        return float(np.sum(np.log(inside)) + (rest * np.log(level) if rest else 0.0))
+
+    def effective_dimension(self, ridge: float) -> float:
+        """Tr K (K + ridge I)⁻¹, the degrees of freedom of kernel ridge regression.
+
+        Raises
+        ------
+        ValueError
+            If the matrix is singular to working precision at this ridge.
+        """
+        level, values = self._level(ridge), self._spectral.values
+        rest = self.shape[0] - values.size
+        return float(self.shape[0] - ridge * (np.sum(1 / (values + level)) + (rest / level if rest else 0.0)))
+
+    def inverse_diagonal(self, ridge: float) -> Float[np.ndarray, " n"]:
+        """Of (K + ridge I)⁻¹, in O(n r²).
+
+        Raises
+        ------
+        ValueError
+            If the matrix is singular to working precision at this ridge.
+        """
+        level = self._level(ridge)
+        values, maps = self._spectral
+        full = values.size == self.shape[0]
+        weights = 1 / (values + level) if full else -values / (values + level) / level
+        found = np.concatenate([(u @ maps) ** 2 @ weights for _, u in self._chunks()])
+        return found if full else found + 1 / level
+
+    def leave_one_out(self, y: object, ridge: float) -> Float[np.ndarray, "n ..."]:
+        """y_i minus its prediction by kernel ridge regression on all other samples, for (n,) or (n, m).
+
+        It is [(K + λI)⁻¹y]_i / [(K + λI)⁻¹]_ii: no regression is fitted anew.
+
+        Raises
+        ------
+        ValueError
+            If the matrix is singular to working precision at this ridge.
+        """
+        solved = self.solve(y, ridge)
+        diagonal = self.inverse_diagonal(ridge)
+        return solved / diagonal.reshape((-1,) + (1,) * (solved.ndim - 1))
+
+    def _chunks(self) -> Iterator[tuple[slice, Float[np.ndarray, "rows r"]]]:
+        """U, some rows at a time."""
+        scale, rows = np.sqrt(abs(self.weight)), max(1, CHUNK // (8 * self._middle.shape[0]))
+        for start in range(0, self.shape[0], rows):
+            part = slice(start, start + rows)
+            block = np.asarray(self.x[part], dtype=np.float64) * scale
+            yield part, np.concatenate([block, self.factor[part] * self._balance], axis=1)
+
+    @cached_property
+    def _balance(self) -> float:
+        """What makes V's columns count as much in U as they do in K, so that G loses neither part."""
+        return float(np.sqrt(np.linalg.norm(self.core, 2))) or 1.0
+
+    @cached_property
+    def _middle(self) -> Float[np.ndarray, "r r"]:
+        """M."""
+        p = self.x.shape[1]
+        middle = np.zeros((p + len(self.core),) * 2)
+        middle[np.arange(p), np.arange(p)] = np.sign(self.weight)
+        middle[p:, p:] = self.core / self._balance**2
+        return middle
+
+    @cached_property
+    def _spectral(self) -> _Spectral:
+        gram = sum(u.T @ u for _, u in self._chunks())
+        sizes, vectors = np.linalg.eigh(gram)
+        # what is no larger than rounding is no direction of U
+        kept = np.flatnonzero(sizes > len(sizes) * np.finfo(float).eps * sizes[-1])[-self.shape[0] :]
+        roots = np.sqrt(sizes[kept])
+        basis = vectors[:, kept] * roots
+        values, rotation = np.linalg.eigh(basis.T @ self._middle @ basis)
+        return _Spectral(values, (vectors[:, kept] / roots) @ rotation)
+
+    def _inverse(self, y: np.ndarray, level: float) -> np.ndarray:
+        values, maps = self._spectral
+        weights = maps.T @ self._gathered(y)
+        shaped = (values + level).reshape((-1,) + (1,) * (y.ndim - 1))
+        if values.size == self.shape[0]:
+            return self._spread(maps @ (weights / shaped))
+        return self._spread(maps @ (weights / shaped - weights / level)) + y / level
+
+    def _gathered(self, y: np.ndarray) -> np.ndarray:
+        """Uᵀ y."""
+        return np.sum([u.T @ y[part] for part, u in self._chunks()], axis=0)
+
+    def _spread(self, weights: np.ndarray) -> np.ndarray:
+        """U w."""
+        return np.concatenate([u @ weights for _, u in self._chunks()])
+
+    def _level(self, ridge: float) -> float:
+        """γ + ridge, if it makes the matrix regular."""
+        level = self._finite_shift() + float(ridge)
+        values = self._spectral.values
+        tiny = np.finfo(float).eps * np.max(np.abs(values))
+        if (values.size < self.shape[0] and abs(level) <= tiny) or np.any(np.abs(values + level) <= tiny):
+            raise ValueError(
+                f"the kernel plus ridge {ridge:g} is singular: the identity part is {self.shift:.3g}; "
+                "use a larger ridge."
+            )
+        return level
+
+    def _finite_shift(self) -> float:
+        if not np.isfinite(self.shift):
+            raise ValueError(
+                "the NTK diagonal of a network with jumps is not a number the theory gives: declare one with "
+                "equivalent_kernels(..., kappa_sq=...), for example the original network's kappa_sq."
+            )
+        return self.shift
+
+    def _check(self, v: object, name: str) -> np.ndarray:
+        array = np.asarray(v, dtype=np.float64)
+        if array.ndim not in (1, 2) or array.shape[0] != self.shape[0]:
+            n = self.shape[0]
+            raise ValueError(f"{name} must have shape ({n},) or ({n}, m), got {array.shape}.")
+        return array
