@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -17,6 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
+
+from hntk.atomic import replacing
 
 PACKAGES = ("hntk", "jax", "jaxlib", "numpy", "scipy", "neural-tangents", "hydra-core", "wandb", "matplotlib")
 # pixels per inch of figures
@@ -120,9 +121,8 @@ class Record:
         """Write a figure as png and pdf."""
         for suffix in ("png", "pdf"):
             path = self.folder / f"{name}.{suffix}"
-            part = path.with_name(f".{path.name}.part")
-            figure.savefig(part, format=suffix, dpi=DPI)
-            os.replace(part, path)
+            with replacing(path) as part:
+                figure.savefig(part, format=suffix, dpi=DPI)
         self.figures[name] = self.folder / f"{name}.png"
 
 
@@ -159,6 +159,5 @@ def _git(*arguments: str) -> str | None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader never sees half of it."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")

@@ -57,6 +57,18 @@ def as_labels(labels: object, n: int, *, least: int = 2) -> tuple[np.ndarray, In
     return classes, index
 
 
+def check_columns(v: Array | np.ndarray, n: int, name: str) -> None:
+    """Refuse what an (n, n) matrix cannot be multiplied with.
+
+    Raises
+    ------
+    ValueError
+        If it is neither (n,) nor (n, m).
+    """
+    if v.ndim not in (1, 2) or v.shape[0] != n:
+        raise ValueError(f"{name} must have shape ({n},) or ({n}, m), got {v.shape}.")
+
+
 def norm_scale(x: Float[Array | np.ndarray, "n p"]) -> float:
     """τ_0 of a data set: the root mean square norm of its rows.
 

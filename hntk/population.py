@@ -52,6 +52,7 @@ def estimate_population(x: Float[np.ndarray, "n p"], index: Int[np.ndarray, " n"
     ValueError
         If a class has fewer than 3 samples.
     """
+    x = np.asarray(x, dtype=np.float64)
     p = x.shape[1]
     sizes = np.bincount(index)
     if np.any(sizes < 3):

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from hntk.checks import check_columns
+
 # bytes of a chunk of rows in float64
 CHUNK = 2**25
 # steps that make up for what G's condition number costs
@@ -82,7 +84,7 @@ class StructuredKernel:
         if not 1 <= k <= count:
             raise ValueError(
                 f"k must lie between 1 and {count}, the number of eigenvalues that stand above the multiple of the "
-                f"identity; got {k}. For more use eigvalsh() or jnp.linalg.eigh(kernel.to_dense())."
+                f"identity; got {k}. For more use eigvalsh() or np.linalg.eigh(kernel.to_dense())."
             )
         order = np.argsort(values)[::-1][:k]
         vectors = self._spread(maps[:, order])
@@ -230,7 +232,5 @@ class StructuredKernel:
 
     def _check(self, v: object, name: str) -> np.ndarray:
         array = np.asarray(v, dtype=np.float64)
-        if array.ndim not in (1, 2) or array.shape[0] != self.shape[0]:
-            n = self.shape[0]
-            raise ValueError(f"{name} must have shape ({n},) or ({n}, m), got {array.shape}.")
+        check_columns(array, self.shape[0], name)
         return array

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
@@ -16,6 +15,8 @@ import numpy as np
 import optax
 from jax import Array
 from jaxtyping import Float, Int
+
+from hntk.atomic import replacing
 
 Parameters = Any
 Loss = Callable[[Parameters, Array, Array], Array]
@@ -225,8 +226,7 @@ def _identity(state: _State, samples: Samples, schedule: Schedule, key: Array) -
 
 def _save(path: Path, state: _State, identity: str) -> None:
     leaves = jax.tree.leaves((state.parameters, state.optimizer, state.best))
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez(
             file,
             allow_pickle=False,
@@ -235,7 +235,6 @@ def _save(path: Path, state: _State, identity: str) -> None:
             validation=np.array(state.validation),
             **{f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)},
         )
-    os.replace(part, path)
 
 
 def _restore(path: Path, start: _State, identity: str) -> _State:

@@ -99,10 +99,12 @@ def kolmogorov(density: hntk.SpectralDensity, values: np.ndarray) -> float:
 
 
 def test_the_distance_falls_with_degree_and_probes() -> None:
-    sizes = ((10, 5), (10, 20), (10, 80), (300, 80))
+    sizes = ((10, 5), (10, 20), (10, 80), (300, 80), (300, 200))
     distances = [kolmogorov(hntk.spectral_density(MATRIX, probes=n, degree=d), VALUES) for n, d in sizes]
     assert distances[0] > 2 * distances[1] > 3 * distances[2] > 4.5 * distances[3]
     assert distances[3] < 0.012
+    # a step between nodes, and three sigma of 300 probes (Var vᵀPv/n ≤ 2·¼/n each)
+    assert distances[4] < 1 / 200 + 3 * np.sqrt(0.5 / (N * 300))
 
 
 def test_marchenko_pastur_and_the_spike() -> None:

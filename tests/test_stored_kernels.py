@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -106,3 +107,7 @@ def test_functions_are_known_by_their_values() -> None:
     first, second = (hntk.activation(lambda t, a=a: a * t**2, name="own") for a in (1.0, 1.01))
     same = hntk.activation(lambda t: t * t, name="own")
     assert stored._fingerprint(first) == stored._fingerprint(same) != stored._fingerprint(second)
+    near, far = (hntk.staircase([s], [-1.0, 1.0]) for s in (50.0, 50.0 + 1e-9))
+    assert stored._fingerprint(near) != stored._fingerprint(far)
+    late = hntk.activation(lambda t: jnp.where(t > 30, 30.0, t), breakpoints=[30], name="own")
+    assert stored._fingerprint(late) != stored._fingerprint(hntk.activation(lambda t: 1.0 * t, name="own"))

@@ -76,6 +76,14 @@ def test_float32_samples_lose_their_own_rounding_and_no_more(tmp_path: Path) -> 
         assert np.max(np.abs(kernel.eigvalsh() - exact.eigvalsh())) > 1e-9
 
 
+def test_population_quantities_of_float32_samples_are_added_up_in_float64() -> None:
+    data = hntk.reference_mixture(n=3000, p=50, key=jax.random.key(0))
+    rounded = np.asarray(data.x, np.float32)
+    found, expected = (hntk.estimate_population(x, data.labels) for x in (rounded, rounded.astype(np.float64)))
+    for name in ("means", "traces", "overlaps"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
 def test_a_memory_map_is_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structured, "CHUNK", 20_000)
     exact = kernel_of(301, 40)

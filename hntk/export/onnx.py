@@ -17,6 +17,7 @@ from hntk.activations import Activation, Staircase, activation
 from hntk.activations.elementary import GaussianBump
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.rectifier import Rectifier
+from hntk.atomic import replacing
 from hntk.classifier import Classifier
 from hntk.export.graph import Graph, WeightType, onnx_type
 from hntk.integers import IntegerClassifier, Pixels, Rounded
@@ -82,12 +83,8 @@ def write_onnx(
 ) -> int:
     """Write the model, at once or not at all, and return its number of bytes."""
     data = to_onnx(classifier, weights).SerializeToString()
-    part = Path(path).with_name(f".{Path(path).name}.part")
-    try:
+    with replacing(Path(path)) as part:
         part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return len(data)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+
+from hntk.atomic import replacing
 
 KEY = "hntk"
 CHECKSUM = "sha256"
@@ -36,16 +37,12 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, A
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = _text(metadata)
-    part = path.with_name(f".{path.name}.part")
     try:
-        save_file(contiguous, part, {KEY: text, CHECKSUM: _digest(text, contiguous)})
-        size = part.stat().st_size
-        os.replace(part, path)
+        with replacing(path) as part:
+            save_file(contiguous, part, {KEY: text, CHECKSUM: _digest(text, contiguous)})
+            return part.stat().st_size
     except SafetensorError as error:
         raise OSError(f"{path} could not be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return size
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

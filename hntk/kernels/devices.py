@@ -8,7 +8,7 @@ once, and all devices have the same to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from hntk.activations import Activation
 from hntk.kernels.exact import Kernels, Problem
-from hntk.kernels.recursion import Recursion, SampleSet
+from hntk.kernels.recursion import Kinds, SampleSet, pairs_of, tile_of
 from hntk.precision import warn_if_float32
 
 # samples on the side of a tile
@@ -65,7 +65,7 @@ def sharded_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    problem = Problem.of(x, activations, None, tau0)
+    problem = Problem.of(x, activations, None, tau0, kappa_sq)
     n, chosen = problem.shape[0], list(jax.devices() if devices is None else devices)
     if not 1 <= len(chosen) <= n:
         raise ValueError(f"{n} samples cannot be shared out over {len(chosen)} devices: give 1 to {n} of them.")
@@ -73,26 +73,24 @@ def sharded_kernels(
     share = -(-n // (len(chosen) * side)) * side
     # samples beyond the last are the first ones again, and are dropped
     padded = problem.x[np.arange(share * len(chosen)) % n]
-    recursion = Recursion(problem.layers, problem.centres)
     mesh = Mesh(np.array(chosen), (AXIS,))
-    samples = recursion.samples(jax.device_put(padded, NamedSharding(mesh, PartitionSpec())))
-    diagonal = samples.ntk if kappa_sq is None else jnp.full_like(samples.ntk, kappa_sq)
-    rows = _on_devices(recursion, mesh, share, side)
-    ck, ntk = rows(recursion.network, samples, diagonal)
+    samples = problem.samples(jax.device_put(padded, NamedSharding(mesh, PartitionSpec())))
+    ck, ntk = _on_devices(problem.recursion.kinds, mesh, share, side)(problem.recursion.network, samples)
     return Kernels(ck, ntk) if padded.shape[0] == n else Kernels(ck[:n, :n], ntk[:n, :n])
 
 
-def _on_devices(recursion: Recursion, mesh: Mesh, share: int, side: int) -> Any:
+@lru_cache(maxsize=32)
+def _on_devices(kinds: Kinds, mesh: Mesh, share: int, side: int) -> Any:
     """What every device does, compiled."""
     here, count = PartitionSpec(AXIS, None), mesh.devices.size
 
-    def rows(network: Any, samples: SampleSet, diagonal: Array) -> tuple[Array, Array]:
+    def rows(network: Any, samples: SampleSet) -> tuple[Array, Array]:
         me = jax.lax.axis_index(AXIS).astype(int)
         zero = jnp.zeros_like(me)
         mine = jnp.zeros((2, share, count * share), samples.x.dtype)
         for step in range(count // 2 + 1):
             other = (me + step) % count
-            block = _block(recursion, network, samples, (me * share, other * share), share, side, upper=step == 0)
+            block = _block(kinds, network, samples, (me * share, other * share), share, side, upper=step == 0)
             mine = jax.lax.dynamic_update_slice(mine, block, (zero, zero, other * share))
             if step and 2 * step != count:
                 ring = [(d, (d + step) % count) for d in range(count)]
@@ -100,19 +98,23 @@ def _on_devices(recursion: Recursion, mesh: Mesh, share: int, side: int) -> Any:
                 mine = jax.lax.dynamic_update_slice(mine, sent, (zero, zero, (me - step) % count * share))
         k = jnp.arange(share)
         begin = partial(jax.lax.dynamic_slice_in_dim, start_index=me * share, slice_size=share)
-        ck, ntk = (m.at[k, me * share + k].set(begin(d)) for m, d in zip(mine, (samples.ck, diagonal), strict=True))
+        ck, ntk = (m.at[k, me * share + k].set(begin(d)) for m, d in zip(mine, (samples.ck, samples.ntk), strict=True))
         return ck, ntk
 
-    return jax.jit(
-        jax.shard_map(
-            rows, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec()), out_specs=(here, here),
-            check_vma=False,
-        )
-    )  # fmt: skip
+    options = {"mesh": mesh, "in_specs": (PartitionSpec(), PartitionSpec()), "out_specs": (here, here)}
+    return jax.jit(_shard_map(rows, **options))
+
+
+def _shard_map(function: Any, **options: Any) -> Any:
+    if hasattr(jax, "shard_map"):
+        return jax.shard_map(function, check_vma=False, **options)
+    from jax.experimental.shard_map import shard_map  # JAX before 0.6
+
+    return shard_map(function, check_rep=False, **options)
 
 
 def _block(
-    recursion: Recursion,
+    kinds: Kinds,
     network: Any,
     samples: SampleSet,
     corner: tuple[Array, Array],
@@ -126,7 +128,7 @@ def _block(
 
     def step(k: int, block: Array) -> Array:
         zero, i, j = jnp.zeros((), int), *corners[k]
-        tile = _tile(recursion, network, samples, (corner[0] + i, corner[1] + j), side)
+        tile = _tile(kinds, network, samples, (corner[0] + i, corner[1] + j), side)
         block = jax.lax.dynamic_update_slice(block, tile, (zero, i, j))
         return jax.lax.dynamic_update_slice(block, tile.swapaxes(1, 2), (zero, j, i)) if upper else block
 
@@ -134,10 +136,10 @@ def _block(
 
 
 def _tile(
-    recursion: Recursion, network: Any, samples: SampleSet, corner: tuple[Array, Array], side: int
+    kinds: Kinds, network: Any, samples: SampleSet, corner: tuple[Array, Array], side: int
 ) -> Float[Array, "2 side side"]:
     left, right = (samples.part(begin, side) for begin in corner)
-    tile = recursion.inside(network, left, right)
+    tile = tile_of(kinds, network, left, right)
     kernels = jnp.stack([tile.ck, tile.ntk])
     if tile.certain is None:
         return kernels
@@ -148,7 +150,7 @@ def _tile(
         kernels, certain = state
         found = jnp.nonzero(~certain.reshape(-1), size=size, fill_value=0)[0]
         i, j = found // side, found % side
-        exact = recursion.inside_pairs(network, left.rows(i), right.rows(j))
+        exact = pairs_of(kinds, network, left.rows(i), right.rows(j))
         kernels = kernels.at[:, i, j].set(jnp.stack([exact.ck, exact.ntk]))
         return kernels, certain.at[i, j].set(True)
 

@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from hntk.checks import check_columns
 from hntk.classifier import Classifier
 from hntk.kernels.exact import Kernels
 from hntk.kernels.layers import BATCH, Output, batches, outputs_of, walk
@@ -142,8 +143,7 @@ class EmpiricalNTK:
         """
         given = jnp.asarray(v)
         n = self.shape[0]
-        if given.ndim not in (1, 2) or given.shape[0] != n:
-            raise ValueError(f"v must have shape ({n},) or ({n}, m), got {given.shape}.")
+        check_columns(given, n, "v")
         columns = given.reshape(n, -1).astype(self._samples.dtype)
         total = sum(self._product(one, columns) for one in self._outputs)
         return (total / len(self._outputs)).reshape(given.shape)  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import jax
@@ -75,13 +76,11 @@ def exact_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    problem = Problem.of(x, activations, x2, tau0)
+    problem = Problem.of(x, activations, x2, tau0, kappa_sq)
     check_memory(problem.shape, problem.dtype, sides=problem.side_bytes)
     arrays = [_aligned(problem.shape, problem.dtype) for _ in range(2)]
     target = Target(*arrays, symmetric=problem.symmetric, tile=tile)
     problem.fill(target, target.bands, None if progress is None else lambda band: progress(target.pairs(band)))
-    if kappa_sq is not None and problem.symmetric:
-        np.fill_diagonal(arrays[1], kappa_sq)
     return Kernels(*map(_as_jax, arrays))
 
 
@@ -93,15 +92,24 @@ class Problem:
     ----------
     x, x2 : samples in JAX's precision; x2 is None for x itself.
     layers, centres : the network.
+    kappa_sq : the NTK's diagonal where it is declared.
     """
 
     x: Float[Array, "n p"]
     x2: Float[Array, "m p"] | None
     layers: tuple[Activation, ...]
     centres: tuple[float, ...]
+    kappa_sq: float | None
 
     @classmethod
-    def of(cls, x: object, activations: Sequence[str | Activation], x2: object | None, tau0: float | None) -> Problem:
+    def of(
+        cls,
+        x: object,
+        activations: Sequence[str | Activation],
+        x2: object | None,
+        tau0: float | None,
+        kappa_sq: float | None,
+    ) -> Problem:
         """What is asked for, checked.
 
         Raises
@@ -118,7 +126,7 @@ class Problem:
         layers = as_activations(activations)
         centres = coefficients(layers, norm_scale(first) if tau0 is None else tau0).centres
         dtype = jnp.result_type(float)
-        return cls(first.astype(dtype), None if second is None else second.astype(dtype), layers, centres)
+        return cls(first.astype(dtype), None if second is None else second.astype(dtype), layers, centres, kappa_sq)
 
     @property
     def symmetric(self) -> bool:
@@ -138,17 +146,25 @@ class Problem:
     @property
     def side_bytes(self) -> int:
         """Memory of what is kept of every sample, beside the kernels."""
-        recursion = Recursion(self.layers, self.centres)
-        one = jax.eval_shape(recursion.samples, jax.ShapeDtypeStruct((1, self.x.shape[1]), self.x.dtype))
+        one = jax.eval_shape(self.recursion.samples, jax.ShapeDtypeStruct((1, self.x.shape[1]), self.x.dtype))
         each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(one))
         return each * (self.shape[0] + (0 if self.x2 is None else self.shape[1]))
 
+    @cached_property
+    def recursion(self) -> Recursion:
+        """Of the network."""
+        return Recursion(self.layers, self.centres)
+
+    def samples(self, x: Array) -> SampleSet:
+        """What the recursion needs to know of samples, with the diagonal that is declared."""
+        found = self.recursion.samples(x)
+        return found if self.kappa_sq is None else found._replace(ntk=jnp.full_like(found.ntk, self.kappa_sq))
+
     def fill(self, target: Target, bands: Sequence[int], done: Callable[[int], None] | None) -> None:
         """Compute some rows of tiles."""
-        recursion = Recursion(self.layers, self.centres)
-        first = recursion.samples(self.x)
-        second: SampleSet = first if self.x2 is None else recursion.samples(self.x2)
-        fill(recursion, first, second, target, bands, done)
+        first = self.samples(self.x)
+        second = first if self.x2 is None else self.samples(self.x2)
+        fill(self.recursion, first, second, target, bands, done)
 
 
 def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:

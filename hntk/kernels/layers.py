@@ -92,11 +92,11 @@ def walk(output: Output, x: Float[Array, "n p"], visit: Callable[[int, Array, Ar
     b = _start(output, x.dtype)
     for depth, (w, fan_in, sigma, _) in reversed(list(enumerate(layers))):
         a = forward(output.network, x, depth)
-        b = _by_batches(_programs(sigma).local, x.shape[0], w, b, a)
+        b = _by_batches(_programs(sigma).local, x, w.shape[0], w, b, a)
         visit(depth, a, b)
         del a
         if depth:
-            b = _by_batches(partial(_down, fan_in), x.shape[0], w, b, None)
+            b = _by_batches(partial(_down, fan_in), x, w.shape[1], w, b, None)
 
 
 def batches(output: Output, x: Float[Array, "n p"]) -> Iterator[tuple[int, list[Array], list[Array]]]:
@@ -119,20 +119,14 @@ def _start(output: Output, dtype: jnp.dtype) -> Float[Array, "1 width"]:
     return output.readout.astype(dtype)[None, :] / sqrt(output.network.widths[-1])
 
 
-def _by_batches(program: Callable, n: int, w: WeightMatrix, b: Array, a: Array | None) -> Array:
+def _by_batches(program: Callable, x: Array, width: int, w: WeightMatrix, b: Array, a: Array | None) -> Array:
     """A program of (weights, B, A) on batches of rows, in B's place where it fits; a B of one row is every sample's."""
-    found = None
+    n, in_place = x.shape[0], b.shape == (x.shape[0], width)
+    found = b if in_place else jnp.empty((n, width), x.dtype)
     for start in range(0, n, BATCH):
-        rows = slice(start, start + BATCH)
-        part = program(w.values, w.scale, b if b.shape[0] == 1 < n else b[rows], None if a is None else a[rows])
-        if part.shape[0] == n:
-            return part
-        if found is None:
-            found = b if b.shape == (n, part.shape[1]) else jnp.empty((n, part.shape[1]), part.dtype)
-        b_is_found = found is b
+        rows, source = slice(start, start + BATCH), found if in_place else b
+        part = program(w.values, w.scale, source if len(source) == 1 else source[rows], None if a is None else a[rows])
         found = _put(found, part, start).block_until_ready()
-        b = found if b_is_found else b
-    assert found is not None
     return found
 
 

@@ -24,6 +24,7 @@ from hntk.activations.base import PairMaps, Side
 from hntk.activations.jumps import Jumps, of_one_size
 
 Layer = Activation | Jumps
+Kinds = tuple[Activation | None, ...]
 
 
 class SampleSet(NamedTuple):
@@ -68,34 +69,27 @@ class Recursion:
 
     Attributes
     ----------
-    network : staircases and centring constants, which are data to what is compiled.
+    kinds : activations, with None in the place of staircases; what is compiled depends on them alone.
+    network : staircases and centring constants, which are data to it.
     """
 
     def __init__(self, layers: Sequence[Activation], centres: Sequence[float]) -> None:
         dtype = jnp.result_type(float)
         steps = iter(of_one_size([layer.step_function for layer in layers if isinstance(layer, Staircase)]))
-        self._kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in layers)
-        self.network = [next(steps) if kind is None else None for kind in self._kinds], jnp.asarray(centres, dtype)
+        self.kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in layers)
+        self.network = [next(steps) if kind is None else None for kind in self.kinds], jnp.asarray(centres, dtype)
 
     def samples(self, x: Float[Array, "n p"]) -> SampleSet:
         """What there is to know of each sample."""
-        return _programs(self._kinds).samples(self.network, x)
+        return _programs(self.kinds).samples(self.network, x)
 
     def tile(self, first: SampleSet, second: SampleSet, corner: tuple[int, int], shape: tuple[int, int]) -> Tile:
         """Consecutive rows and columns of the kernels."""
-        return _programs(self._kinds).tile(self.network, first, second, *corner, shape)
+        return _programs(self.kinds).tile(self.network, first, second, *corner, shape)
 
     def pairs(self, first: SampleSet, second: SampleSet, i: np.ndarray, j: np.ndarray) -> Tile:
         """Single pairs, by the exact form of every activation."""
-        return _programs(self._kinds).pairs(self.network, first, second, i, j)
-
-    def inside(self, network: Any, left: SampleSet, right: SampleSet) -> Tile:
-        """A whole tile, for use within a compiled program."""
-        return _tile(_layers(self._kinds, network), left, right)
-
-    def inside_pairs(self, network: Any, left: SampleSet, right: SampleSet) -> Tile:
-        """Single pairs, for use within a compiled program."""
-        return _pairs(_layers(self._kinds, network), left, right)
+        return _programs(self.kinds).pairs(self.network, first, second, i, j)
 
 
 class _Programs(NamedTuple):
@@ -105,7 +99,7 @@ class _Programs(NamedTuple):
 
 
 @functools.lru_cache(maxsize=32)
-def _programs(kinds: tuple[Activation | None, ...]) -> _Programs:
+def _programs(kinds: Kinds) -> _Programs:
     """Compiled for every shape that is asked for."""
 
     @jax.jit
@@ -114,16 +108,16 @@ def _programs(kinds: tuple[Activation | None, ...]) -> _Programs:
 
     @partial(jax.jit, static_argnums=5)
     def tile(network: Any, first: SampleSet, second: SampleSet, i: int, j: int, shape: tuple[int, int]) -> Tile:
-        return _tile(_layers(kinds, network), first.part(i, shape[0]), second.part(j, shape[1]))
+        return tile_of(kinds, network, first.part(i, shape[0]), second.part(j, shape[1]))
 
     @jax.jit
     def pairs(network: Any, first: SampleSet, second: SampleSet, i: Array, j: Array) -> Tile:
-        return _pairs(_layers(kinds, network), first.rows(i), second.rows(j))
+        return pairs_of(kinds, network, first.rows(i), second.rows(j))
 
     return _Programs(samples, tile, pairs)
 
 
-def _layers(kinds: tuple[Activation | None, ...], network: Any) -> list[Layer]:
+def _layers(kinds: Kinds, network: Any) -> list[Layer]:
     steps: list[Jumps | None] = network[0]
     return [step if kind is None else kind for kind, step in zip(kinds, steps, strict=True)]  # type: ignore[misc]
 
@@ -141,7 +135,9 @@ def _samples(layers: Sequence[Layer], centres: Array, x: Array) -> SampleSet:
     return SampleSet(x, variances, sides, deviations, variance, slope)
 
 
-def _tile(layers: Sequence[Layer], left: SampleSet, right: SampleSet) -> Tile:
+def tile_of(kinds: Kinds, network: Any, left: SampleSet, right: SampleSet) -> Tile:
+    """All pairs of two sets of samples."""
+    layers = _layers(kinds, network)
     # GPUs round the factors of a product to 10 bits unless told otherwise
     ck = ntk = jnp.matmul(left.x, right.x.T, precision=jax.lax.Precision.HIGHEST)
     certain = None
@@ -159,9 +155,10 @@ def _crossed(left: Side, right: Side) -> tuple[Side, Side]:
     return jax.tree.map(lambda a: a[..., :, None], left), jax.tree.map(lambda b: b[..., None, :], right)
 
 
-def _pairs(layers: Sequence[Layer], left: SampleSet, right: SampleSet) -> Tile:
+def pairs_of(kinds: Kinds, network: Any, left: SampleSet, right: SampleSet) -> Tile:
+    """Single pairs, by the exact form of every activation."""
     ck = ntk = jnp.sum(left.x * right.x, axis=1)
-    for k, layer in enumerate(layers):
+    for k, layer in enumerate(_layers(kinds, network)):
         variances = left.variances[k], right.variances[k]
         slope = layer.derivative_map(ck, *variances)
         ck = layer.covariance_map(ck, *variances) + left.deviations[k] * right.deviations[k]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hntk.activations import Activation
+from hntk.activations.quadrature import QuadratureActivation
+from hntk.atomic import replacing
 from hntk.kernels.exact import Kernels, Problem
 from hntk.kernels.room import check_disk, kernel_bytes
 from hntk.kernels.tiling import Target
@@ -71,10 +72,10 @@ def store_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    problem = Problem.of(x, activations, x2, tau0)
+    problem = Problem.of(x, activations, x2, tau0, kappa_sq)
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    journal = _Journal.of(place, _identity(problem, kappa_sq, tile))
+    journal = _Journal.of(place, _identity(problem, tile))
     if journal.fresh:
         check_disk(place, kernel_bytes(problem.shape, problem.dtype))
     arrays = [_array(place / name, problem, journal.fresh) for name in FILES]
@@ -82,7 +83,9 @@ def store_kernels(
     journal.write()
 
     def told(band: int) -> None:
-        _complete(target, band, kappa_sq)
+        # on the disk before it is called done
+        for array in arrays:
+            array.flush()
         journal.add(band)
         if progress is not None:
             progress(target.pairs(band))
@@ -128,12 +131,11 @@ class _Journal:
         self.write()
 
     def write(self) -> None:
-        part = self.path.with_name(f".{self.path.name}.part")
-        part.write_text(json.dumps({"kernels": self.identity, "done": sorted(self.done)}), encoding="utf-8")
-        os.replace(part, self.path)
+        with replacing(self.path) as part:
+            part.write_text(json.dumps({"kernels": self.identity, "done": sorted(self.done)}), encoding="utf-8")
 
 
-def _identity(problem: Problem, kappa_sq: float | None, tile: int) -> dict[str, Any]:
+def _identity(problem: Problem, tile: int) -> dict[str, Any]:
     """What decides the numbers."""
     samples = [None if part is None else _digest(np.asarray(part)) for part in (problem.x, problem.x2)]
     return {
@@ -141,23 +143,25 @@ def _identity(problem: Problem, kappa_sq: float | None, tile: int) -> dict[str, 
         "x2": samples[1],
         "activations": [_fingerprint(layer) for layer in problem.layers],
         "centres": list(problem.centres),
-        "kappa_sq": kappa_sq,
+        "kappa_sq": problem.kappa_sq,
         "precision": problem.dtype.name,
         "tile": tile,
     }
 
 
 def _fingerprint(layer: Activation) -> str:
-    """A function by its values: the same in every process, which its Python object is not."""
-    values = np.asarray(layer(jnp.linspace(-4.0, 4.0, PROBES)), np.float64)
-    return f"{layer.name}-{hashlib.sha256(np.round(values, 6).tobytes()).hexdigest()[:16]}"
+    """A closed form by its numbers; a function by its values, since its Python object is another in every process."""
+    if not isinstance(layer, QuadratureActivation):
+        return repr(layer)
+    values = np.asarray(layer(jnp.sinh(jnp.linspace(-8.0, 8.0, PROBES))), np.float64)
+    return f"{layer.name}, {layer.points}, {_digest(np.array([f'{value:.9e}' for value in values]))}"
 
 
 def _digest(array: np.ndarray) -> str:
     return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _array(path: Path, problem: Problem, fresh: bool) -> np.ndarray:
+def _array(path: Path, problem: Problem, fresh: bool) -> np.memmap:
     if fresh:
         return np.lib.format.open_memmap(path, mode="w+", dtype=problem.dtype, shape=problem.shape)
     try:
@@ -168,13 +172,3 @@ def _array(path: Path, problem: Problem, fresh: bool) -> np.ndarray:
     if found.shape != problem.shape or found.dtype != problem.dtype:
         raise ValueError(f"{path} holds {found.dtype} of shape {found.shape}: remove it, to begin anew.")
     return found
-
-
-def _complete(target: Target, band: int, kappa_sq: float | None) -> None:
-    """The declared diagonal, and all of it on the disk before it is called done."""
-    if kappa_sq is not None and target.symmetric:
-        rows = np.arange(band, min(band + target.size[0], len(target.ntk)))
-        target.ntk[rows, rows] = kappa_sq
-    for array in (target.ck, target.ntk):
-        if isinstance(array, np.memmap):
-            array.flush()
