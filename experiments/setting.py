@@ -28,7 +28,7 @@ class KernelProblem:
     population : the mixture's own quantities, or None to have them estimated.
     """
 
-    x: Float[Array, "n p"]
+    x: Float[Array | np.ndarray, "n p"]
     labels: Int[np.ndarray, " n"]
     tau0: float
     population: hntk.Population | None

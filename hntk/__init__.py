@@ -37,6 +37,7 @@ from hntk.normalization import Normalization
 from hntk.origin import DataStatistics, MatchRecord
 from hntk.planning import Design, plan
 from hntk.population import Population, estimate_population
+from hntk.regression import EquivalentRegression, QuadraticForms, fit_equivalent
 from hntk.ridge import RidgeClassifier, fit_ridge
 from hntk.rounding import on_grid, to_integers
 from hntk.softmax import SoftmaxClassifier, fit_softmax
@@ -63,6 +64,7 @@ __all__ = [
     "Eigenpairs",
     "EmpiricalNTK",
     "EquivalentKernels",
+    "EquivalentRegression",
     "FileError",
     "Finding",
     "KernelComparison",
@@ -79,6 +81,7 @@ __all__ = [
     "Normalization",
     "NotIntegerError",
     "Population",
+    "QuadraticForms",
     "RidgeClassifier",
     "Schedule",
     "SoftmaxClassifier",
@@ -105,6 +108,7 @@ __all__ = [
     "equivalent_kernels",
     "estimate_population",
     "exact_kernels",
+    "fit_equivalent",
     "fit_ridge",
     "fit_softmax",
     "gaussian_mixture",

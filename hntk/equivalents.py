@@ -18,9 +18,10 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.activations import Activation
-from hntk.checks import as_labels, as_samples, norm_scale
+from hntk.checks import as_labels, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.population import Population, estimate_population
+from hntk.rows import as_rows, row_blocks
 from hntk.structured import StructuredKernel
 
 Identity = Literal["default", "paper"]
@@ -47,7 +48,7 @@ def equivalent_kernels(
 
     Parameters
     ----------
-    x : (n, p) samples, ‖x_i‖² ≈ τ_0².
+    x : (n, p) samples, ‖x_i‖² ≈ τ_0²; a memory map is never copied.
     labels : (n,) class of each sample.
     activations : one per layer.
     tau0 : root mean square norm; by default the data's.
@@ -70,7 +71,7 @@ def equivalent_kernels(
     """
     if identity not in ("default", "paper"):
         raise ValueError(f"identity must be 'default' or 'paper', got {identity!r}.")
-    x = np.asarray(as_samples(x))
+    x = as_rows(x)
     _, index = as_labels(labels, x.shape[0])
     scale = norm_scale(x) if tau0 is None else float(tau0)
     net = coefficients(as_activations(activations), scale)
@@ -100,9 +101,13 @@ def _checked(population: Population | None, x: np.ndarray, index: np.ndarray) ->
 def _class_factor(x: np.ndarray, index: np.ndarray, population: Population) -> Float[np.ndarray, "n K_plus_1"]:
     """V = [J/√p, ψ]."""
     p = x.shape[1]
-    indicators = np.eye(population.means.shape[0])[index] / np.sqrt(p)
-    psi = np.sum((x - population.means[index] / np.sqrt(p)) ** 2, axis=1) - population.traces[index]
-    return np.column_stack([indicators, psi])
+    factor = np.zeros((len(x), len(population.means) + 1))
+    factor[np.arange(len(x)), index] = 1 / np.sqrt(p)
+    centres = population.means / np.sqrt(p)
+    for part in row_blocks(x):
+        own = index[part]
+        factor[part, -1] = np.sum((x[part] - centres[own]) ** 2, axis=1) - population.traces[own]
+    return factor
 
 
 def _core(population: Population, c2: float, c3: float) -> Float[np.ndarray, "K_plus_1 K_plus_1"]:

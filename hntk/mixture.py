@@ -2,6 +2,7 @@ r"""Gaussian mixtures in the high-dimensional regime: $x_i = (\mu_a + z_i)/\sqrt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk.population import Population
+from hntk.rows import row_blocks
 
 Covariance = float | Float[np.ndarray, " p"] | Float[np.ndarray, "p p"]
 
@@ -20,7 +22,7 @@ Covariance = float | Float[np.ndarray, " p"] | Float[np.ndarray, "p p"]
 class Mixture:
     """A sample of a Gaussian mixture: x (n, p), labels (n,) in class order, and the population behind it."""
 
-    x: Float[Array, "n p"]
+    x: Float[Array | np.ndarray, "n p"]
     labels: Int[np.ndarray, " n"]
     population: Population
 
@@ -32,6 +34,7 @@ def gaussian_mixture(
     *,
     key: Array,
     proportions: Sequence[float] | None = None,
+    out: Float[np.ndarray, "n p"] | None = None,
 ) -> Mixture:
     """Draw n samples, class after class (class sizes are n times the proportions, rounded).
 
@@ -42,6 +45,8 @@ def gaussian_mixture(
     n : number of samples.
     key : JAX random key.
     proportions : K positive numbers, equal by default; they are normalised.
+    out : (n, p) array of float32 or float64 to draw into some rows at a time, in its precision: a memory map holds more
+        samples than memory does. The draw is another than without it.
 
     Raises
     ------
@@ -60,23 +65,43 @@ def gaussian_mixture(
     sizes = _class_sizes(n, proportions, mu.shape[0])
     p = mu.shape[1]
     roots = [_square_root(c, p, a) for a, c in enumerate(covariances)]
-    samples = []
-    for a, (k, size) in enumerate(zip(jax.random.split(key, len(sizes)), sizes, strict=True)):
-        z = jax.random.normal(k, (int(size), p), dtype=jnp.result_type(float))
-        coloured = z @ jnp.asarray(roots[a]) if np.ndim(roots[a]) == 2 else z * jnp.asarray(roots[a])
-        samples.append((jnp.asarray(mu[a]) + coloured) / np.sqrt(p))
-    population = _population(mu, covariances, sizes / n)
-    return Mixture(jnp.concatenate(samples), np.repeat(np.arange(len(sizes)), sizes), population)
+    population, labels = _population(mu, covariances, sizes / n), np.repeat(np.arange(len(sizes)), sizes)
+    keys = jax.random.split(key, len(sizes))
+    if out is None:
+        samples = [_draw(k, int(m), c, r, None) for k, m, c, r in zip(keys, sizes, mu, roots, strict=True)]
+        return Mixture(jnp.concatenate(samples), labels, population)
+    if out.shape != (n, p) or out.dtype not in (np.float32, np.float64):
+        raise ValueError(f"out must be a ({n}, {p}) array of float32 or float64, got {out.shape} of {out.dtype}.")
+    for a, whole in enumerate(np.split(out, np.cumsum(sizes)[:-1])):
+        for i, part in enumerate(row_blocks(whole)):
+            block = whole[part]
+            block[:] = _draw(jax.random.fold_in(keys[a], i), len(block), mu[a], roots[a], out.dtype)
+    return Mixture(out, labels, population)
 
 
-def reference_mixture(n: int, p: int, *, key: Array, separation: float = 3.0, spread: float = 3.0) -> Mixture:
-    """Two equal classes a = 0, 1 with μ_a = separation·e_a and C_a = (1 + spread·a/√p) I.
+def reference_mixture(
+    n: int,
+    p: int,
+    *,
+    key: Array,
+    separation: float = 3.0,
+    spread: float = 3.0,
+    out: Float[np.ndarray, "n p"] | None = None,
+) -> Mixture:
+    """Two equal classes a = 0, 1 with μ_a = separation·e_a and C_a = (1 + spread·a/√p) I; ``out`` to draw into.
 
     Classes differ in mean and in covariance, both at the scale where the kernel just sees it.
     """
     if p < 2:
         raise ValueError(f"the two class means lie on two axes: p must be at least 2, got {p}.")
-    return gaussian_mixture(separation * np.eye(2, p), [1.0, 1.0 + spread / np.sqrt(p)], n, key=key)
+    return gaussian_mixture(separation * np.eye(2, p), [1.0, 1.0 + spread / np.sqrt(p)], n, key=key, out=out)
+
+
+def _draw(key: Array, size: int, mean: np.ndarray, root: np.ndarray, dtype: np.dtype | None) -> Array:
+    z = jax.random.normal(key, (size, len(mean)), dtype=jnp.result_type(float) if dtype is None else dtype)
+    factor = jnp.asarray(root, z.dtype)
+    coloured = z @ factor if factor.ndim == 2 else z * factor
+    return (jnp.asarray(mean, z.dtype) + coloured) / math.sqrt(len(mean))
 
 
 def _check_means(means: object, covariances: Sequence[Covariance]) -> np.ndarray:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
+
+from hntk.rows import class_blocks, class_means, class_scatters
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Population:
         return np.sqrt(self.means.shape[1]) * (self.traces - self.proportions @ self.traces)
 
 
-def estimate_population(x: Float[np.ndarray, "n p"], index: Int[np.ndarray, " n"]) -> Population:
+def estimate_population(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]) -> Population:
     r"""Means, traces and overlaps from the samples, consistent when n and p are comparable.
 
     The plug-in tr(Ĉ²)/p is biased by (tr C)²/(pn), which is O(1); the unbiased form for Gaussian samples,
@@ -44,7 +46,7 @@ def estimate_population(x: Float[np.ndarray, "n p"], index: Int[np.ndarray, " n"
 
     Parameters
     ----------
-    x : (n, p) samples.
+    x : (n, p) samples; a memory map is read in blocks.
     index : (n,) class of each sample, 0 … K − 1.
 
     Raises
@@ -52,7 +54,6 @@ def estimate_population(x: Float[np.ndarray, "n p"], index: Int[np.ndarray, " n"
     ValueError
         If a class has fewer than 3 samples.
     """
-    x = np.asarray(x, dtype=np.float64)
     p = x.shape[1]
     sizes = np.bincount(index)
     if np.any(sizes < 3):
@@ -60,24 +61,26 @@ def estimate_population(x: Float[np.ndarray, "n p"], index: Int[np.ndarray, " n"
             f"class sizes are {sizes.tolist()}: estimating a class covariance takes at least 3 samples. "
             "Drop small classes, or pass population=."
         )
-    means = np.stack([x[index == a].mean(axis=0) for a in range(sizes.size)])
-    centred = [x[index == a] - means[a] for a in range(sizes.size)]
+    means = class_means(x, index)
     freedom = sizes - 1.0
-    traces = np.array([np.sum(c**2) for c in centred]) / freedom
-    overlaps = p * _scatter_overlaps(centred) / np.outer(freedom, freedom)
+    squares = np.zeros(sizes.size)
+    for a, block in class_blocks(x, index):
+        squares[a] += np.sum((block - means[a]) ** 2)
+    traces = squares / freedom
+    overlaps = p * _scatter_overlaps(x, index, means) / np.outer(freedom, freedom)
     diagonal = np.diag_indices(sizes.size)
     unbiased = freedom**2 / ((freedom - 1) * (freedom + 2)) * (overlaps[diagonal] - p * traces**2 / freedom)
     overlaps[diagonal] = np.maximum(unbiased, traces**2)  # tr C²/p ≥ (tr C/p)², whatever the noise
     return Population(np.sqrt(p) * means, traces, overlaps, sizes / sizes.sum())
 
 
-def _scatter_overlaps(centred: list[np.ndarray]) -> Float[np.ndarray, "K K"]:
+def _scatter_overlaps(
+    x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"], means: Float[np.ndarray, "K p"]
+) -> Float[np.ndarray, "K K"]:
     """tr(S_a S_b) of the scatter matrices S_a = X_aᵀX_a, through whichever of p × p and n × n is smaller."""
-    classes, p = len(centred), centred[0].shape[1]
-    overlaps = np.empty((classes, classes))
-    scatters = [c.T @ c for c in centred] if p <= max(len(c) for c in centred) else None
-    for a in range(classes):
-        for b in range(a + 1):
-            product = scatters[a] * scatters[b] if scatters else (centred[a] @ centred[b].T) ** 2
-            overlaps[a, b] = overlaps[b, a] = np.sum(product)
-    return overlaps
+    classes = len(means)
+    if x.shape[1] <= np.bincount(index).max():
+        flat = class_scatters(x, index, means).reshape(classes, -1)
+        return flat @ flat.T
+    centred = [x[index == a].astype(np.float64) - means[a] for a in range(classes)]
+    return np.array([[np.sum((a @ b.T) ** 2) for b in centred] for a in centred])

@@ -8,7 +8,7 @@ inverse, in O(nr) memory and O(nr²) time. Data is read in chunks and added up i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -17,9 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.checks import check_columns
+from hntk.rows import row_blocks
 
-# bytes of a chunk of rows in float64
-CHUNK = 2**25
 # steps that make up for what G's condition number costs
 REFINEMENTS = 2
 
@@ -57,7 +56,7 @@ class StructuredKernel:
 
     def to_dense(self) -> Float[np.ndarray, "n n"]:
         """The matrix."""
-        whole = np.concatenate([u for _, u in self._chunks()])
+        whole = np.concatenate([u.copy() for _, u in self._chunks()])
         return whole @ self._middle @ whole.T + self._finite_shift() * np.eye(self.shape[0])
 
     def matvec(self, v: object) -> Float[np.ndarray, "n ..."]:
@@ -161,13 +160,54 @@ class StructuredKernel:
         diagonal = self.inverse_diagonal(ridge)
         return solved / diagonal.reshape((-1,) + (1,) * (solved.ndim - 1))
 
+    def leave_one_out_grid(
+        self, y: object, ridges: Sequence[float]
+    ) -> Iterator[tuple[slice, Float[np.ndarray, "l rows ..."]]]:
+        """Leave-one-out errors at several ridges, some rows at a time, all from one more pass over the data.
+
+        Meant to choose a ridge by: what the matrix's condition costs is not made up for, as it is in `leave_one_out`.
+
+        Raises
+        ------
+        ValueError
+            If the matrix is singular to working precision at one of the ridges.
+        """
+        given = self._check(y, "y")
+        columns = given.reshape(len(given), -1)
+        levels = np.array([self._level(ridge) for ridge in ridges])
+        values, maps = self._spectral
+        full = values.size == self.shape[0]
+        inverse = 1 / (values[:, None] + levels)
+        if not full:
+            inverse -= 1 / levels
+        # (k, l, m): what the rows of U W are multiplied by to give the solutions
+        solutions = inverse[:, :, None] * (maps.T @ self._gathered(columns))[:, None, :]
+        for part, u in self._chunks():
+            rotated = u @ maps
+            solved = (rotated @ solutions.reshape(values.size, -1)).reshape(len(rotated), *solutions.shape[1:])
+            diagonal = np.square(rotated, out=rotated) @ inverse
+            if not full:
+                solved += columns[part][:, None, :] / levels[:, None]
+                diagonal += 1 / levels
+            errors = np.swapaxes(solved / diagonal[:, :, None], 0, 1)
+            yield part, errors.reshape(len(levels), len(rotated), *given.shape[1:])
+
+    def weights(self, v: object) -> tuple[Float[np.ndarray, "p ..."], Float[np.ndarray, "k ..."]]:
+        """W and ω such that K v = x w + V ω + γ v: what a new sample's x and V are to be multiplied by."""
+        found = self._middle @ self._gathered(self._check(v, "v"))
+        p = self.x.shape[1]
+        return np.sqrt(abs(self.weight)) * found[:p], self._balance * found[p:]
+
     def _chunks(self) -> Iterator[tuple[slice, Float[np.ndarray, "rows r"]]]:
-        """U, some rows at a time."""
-        scale, rows = np.sqrt(abs(self.weight)), max(1, CHUNK // (8 * self._middle.shape[0]))
-        for start in range(0, self.shape[0], rows):
-            part = slice(start, start + rows)
-            block = np.asarray(self.x[part], dtype=np.float64) * scale
-            yield part, np.concatenate([block, self.factor[part] * self._balance], axis=1)
+        """U, some rows at a time, in memory that the next rows are written to."""
+        scale, p = np.sqrt(abs(self.weight)), self.x.shape[1]
+        parts = list(row_blocks(self.x, self._middle.shape[0]))
+        memory = np.empty((parts[0].stop, self._middle.shape[0]))
+        for part in parts:
+            block = memory[: part.stop - part.start]
+            np.multiply(self.x[part], scale, out=block[:, :p])
+            np.multiply(self.factor[part], self._balance, out=block[:, p:])
+            yield part, block
 
     @cached_property
     def _balance(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk import structured
+from hntk import rows as blocks
 
 SIZES = [(20, 60), (64, 61), (120, 10), (301, 40)]
 
@@ -24,7 +24,7 @@ def kernel_of(n: int, p: int, x: np.ndarray | None = None) -> hntk.StructuredKer
 @pytest.fixture(params=[2**25, 5000])
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole, or a few rows at a time."""
-    monkeypatch.setattr(structured, "CHUNK", request.param)
+    monkeypatch.setattr(blocks, "BLOCK", request.param)
 
 
 @pytest.mark.usefixtures("chunk")
@@ -67,10 +67,10 @@ def test_float32_samples_lose_their_own_rounding_and_no_more(tmp_path: Path) -> 
     rounded = exact.x.astype(np.float32)
     np.save(tmp_path / "x.npy", rounded)
     on_disk = np.load(tmp_path / "x.npy", mmap_mode="r")
-    whole = structured.StructuredKernel(rounded.astype(np.float64), exact.weight, exact.factor, exact.core, exact.shift)
+    whole = hntk.StructuredKernel(rounded.astype(np.float64), exact.weight, exact.factor, exact.core, exact.shift)
     y = np.random.default_rng(0).standard_normal(301)
     for x in (rounded, on_disk):
-        kernel = structured.StructuredKernel(x, exact.weight, exact.factor, exact.core, exact.shift)
+        kernel = hntk.StructuredKernel(x, exact.weight, exact.factor, exact.core, exact.shift)
         np.testing.assert_allclose(kernel.solve(y, 0.05), whole.solve(y, 0.05), rtol=1e-12)
         np.testing.assert_allclose(kernel.eigvalsh(), whole.eigvalsh(), rtol=1e-12)
         assert np.max(np.abs(kernel.eigvalsh() - exact.eigvalsh())) > 1e-9
@@ -85,7 +85,7 @@ def test_population_quantities_of_float32_samples_are_added_up_in_float64() -> N
 
 
 def test_a_memory_map_is_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(structured, "CHUNK", 20_000)
+    monkeypatch.setattr(blocks, "BLOCK", 20_000)
     exact = kernel_of(301, 40)
 
     class Rows:
@@ -99,7 +99,7 @@ def test_a_memory_map_is_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None
             return found
 
     rows = Rows()
-    kernel = structured.StructuredKernel(rows, exact.weight, exact.factor, exact.core, exact.shift)  # type: ignore[arg-type]
+    kernel = hntk.StructuredKernel(rows, exact.weight, exact.factor, exact.core, exact.shift)  # type: ignore[arg-type]
     y = np.ones(301)
     np.testing.assert_allclose(kernel.leave_one_out(y, 0.1), exact.leave_one_out(y, 0.1), rtol=1e-12)
     assert kernel.log_determinant(0.1) == pytest.approx(exact.log_determinant(0.1), rel=1e-12)

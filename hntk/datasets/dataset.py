@@ -18,8 +18,9 @@ from hntk.checks import as_labels
 from hntk.datasets.idx import read_idx_folder
 from hntk.datasets.locate import locate
 from hntk.datasets.npz import read_npz
-from hntk.datasets.splits import as_splits, row_blocks, select
+from hntk.datasets.splits import as_splits, select
 from hntk.normalization import Normalization
+from hntk.rows import row_blocks
 
 Scaling = Literal["scale", "unit_norm", "whiten"]
 SHRINKAGE = 0.1

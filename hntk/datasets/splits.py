@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from hntk.rows import row_blocks
+
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -96,12 +98,6 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
         image_shape=splits.image_shape,
         pixels=splits.pixels,
     )
-
-
-def row_blocks(x: Real[np.ndarray, "n p"]) -> Iterable[slice]:
-    """Slices of rows of about 2^20 numbers each, so that float64 arithmetic never needs a float64 copy of x."""
-    step = max(1, (1 << 20) // x.shape[1])
-    return (slice(start, start + step) for start in range(0, len(x), step))
 
 
 def _as_rows(part: Part) -> Real[np.ndarray, "n p"]:

@@ -1,0 +1,171 @@
+"""Kernel regression with the equivalents: as a function of two samples, against matrices and the exact kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import hntk
+from hntk import rows
+
+RELU2 = ["relu"] * 2
+
+
+@pytest.fixture(autouse=True)
+def precise() -> None:
+    jax.config.update("jax_enable_x64", True)
+
+
+def three_classes(n: int, p: int, seed: int = 0) -> hntk.Mixture:
+    """Of identity, scaled and structured covariances, so that second moments differ."""
+    means = 2 * np.eye(3, p)
+    covariances = [1.0, 1 + 2 / np.sqrt(p), np.linspace(0.5, 1.5, p)]
+    drawn = hntk.gaussian_mixture(means, covariances, n, key=jax.random.key(seed))
+    order = np.random.default_rng(seed).permutation(n)
+    return hntk.Mixture(np.asarray(drawn.x)[order], drawn.labels[order], drawn.population)
+
+
+def test_a_training_sample_is_left_out_of_its_own_moment() -> None:
+    data = three_classes(60, 7)
+    forms = hntk.QuadraticForms.of(data.x, data.labels, 1.0)
+    found = forms(data.x, data.labels)
+    for i in (0, 17, 59):
+        x, label = data.x[i], data.labels[i]
+        others = (np.arange(60) != i)[:, None] & (data.labels[:, None] == np.arange(3))
+        q = [np.mean((data.x[others[:, b]] @ x) ** 2) for b in range(3)]
+        np.testing.assert_allclose(found[i, :-1], q @ forms.mixing, rtol=1e-10)
+        assert found[i, -1] == pytest.approx(x @ x - 1)
+        # to a new sample all of them count
+        q[label] = np.mean((data.x[data.labels == label] @ x) ** 2)
+        np.testing.assert_allclose(forms(x[None])[0, :-1], q @ forms.mixing, rtol=1e-10)
+
+
+def test_class_averages_of_the_projection_are_those_of_squared_inner_products() -> None:
+    """An identity where no direction is left out: the mean over pairs i ≠ j of (x_i·x_j)², class by class."""
+    data = three_classes(6000, 5)
+    forms = hntk.QuadraticForms.of(data.x, data.labels, 1.0)
+    assert forms.mixing.shape == (3, 3)
+    centres = [forms(data.x, data.labels)[data.labels == a, :-1].mean(axis=0) for a in range(3)]
+    squares = (data.x @ data.x.T) ** 2
+    np.fill_diagonal(squares, 0.0)
+    for a in range(3):
+        for b in range(3):
+            own = np.ix_(data.labels == a, data.labels == b)
+            pairs = squares[own].size - (np.sum(data.labels == a) if a == b else 0)
+            assert centres[a] @ centres[b] == pytest.approx(np.sum(squares[own]) / pairs, rel=1e-9)
+
+
+@pytest.mark.parametrize("kernel", ["ck", "ntk"])
+def test_it_becomes_the_equivalent_kernel_and_the_exact_one(kernel: str) -> None:
+    """In operator norm, relative; √2 for each doubling would be n^-1/2."""
+    between, beyond = [], []
+    sizes = (150, 300, 600, 1200)
+    for n in sizes:
+        data = three_classes(n, n // 2)
+        own = hntk.fit_equivalent(data.x, data.labels, RELU2, kernel=kernel, ridge=0.1).kernel.to_dense()  # type: ignore[arg-type]
+        paper = getattr(hntk.equivalent_kernels(data.x, data.labels, RELU2), kernel).to_dense()
+        exact = np.asarray(getattr(hntk.exact_kernels(data.x, RELU2), kernel))
+        size = np.linalg.norm(exact, 2)
+        between.append(np.linalg.norm(own - paper, 2) / size)
+        beyond.append(np.linalg.norm(own - exact, 2) / np.linalg.norm(paper - exact, 2))
+    assert np.polyfit(np.log(sizes), np.log(between), 1)[0] < -0.4
+    # as near to the exact kernel as the one that knows the classes
+    assert max(beyond) < 1.1
+
+
+def test_scores_are_those_of_the_kernel_as_a_function() -> None:
+    data, new = three_classes(90, 20), three_classes(30, 20, seed=1)
+    fitted = hntk.fit_equivalent(data.x, data.labels, RELU2, ridge=0.05)
+    kernel = fitted.kernel
+    targets = np.eye(3)[data.labels] - 1 / 3
+    dual = np.linalg.solve(kernel.to_dense() + 0.05 * np.eye(90), targets)
+    across = kernel.weight * new.x @ data.x.T + fitted.forms(new.x) @ kernel.core @ kernel.factor.T
+    np.testing.assert_allclose(fitted.scores(new.x), across @ dual + 1 / 3, atol=1e-10)
+    assert fitted.tried == ()
+
+
+def test_predictions_agree_with_the_exact_ntk_more_and_more() -> None:
+    differences = []
+    for n in (200, 600, 1800):
+        data, new = three_classes(n, n // 2), three_classes(600, n // 2, seed=1)
+        fitted = hntk.fit_equivalent(data.x, data.labels, RELU2, ridge=0.05)
+        tau0 = fitted.forms.tau0
+        kernel = np.asarray(hntk.exact_kernels(data.x, RELU2, tau0=tau0).ntk)
+        across = np.asarray(hntk.exact_kernels(new.x, RELU2, x2=data.x, tau0=tau0).ntk)
+        targets = np.eye(3)[data.labels] - 1 / 3
+        scores = across @ np.linalg.solve(kernel + 0.05 * np.eye(n), targets) + 1 / 3
+        differences.append(np.sqrt(np.mean((fitted.scores(new.x) - scores) ** 2) / np.var(scores)))
+        # the negative control: predicting without the quadratic part
+        blind = new.x @ fitted.linear + fitted.offset
+        assert np.sqrt(np.mean((blind - scores) ** 2) / np.var(scores)) > 1.5 * differences[-1]
+    assert differences[0] > 1.3 * differences[1] > 1.3**2 * differences[2]
+
+
+@pytest.mark.parametrize(("n", "p"), [(90, 20), (40, 60)])
+def test_the_ridge_of_least_leave_one_out_error(n: int, p: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "BLOCK", 5000)
+    data, done = three_classes(n, p), []
+    fitted = hntk.fit_equivalent(data.x, data.labels, RELU2, progress=done.append)
+    assert sum(done) == n
+    targets = np.eye(3)[data.labels] - np.bincount(data.labels) / n
+    for ridge, square, right in fitted.tried[::7]:
+        errors = fitted.kernel.leave_one_out(targets, ridge)
+        assert square == pytest.approx(np.sum(errors**2) / n, rel=1e-9)
+        predicted = np.argmax(targets + np.bincount(data.labels) / n - errors, axis=1)
+        assert right == pytest.approx(np.mean(predicted == data.labels))
+    assert fitted.ridge == min(fitted.tried, key=lambda found: found[1])[0]
+    one = fitted.kernel.leave_one_out_grid(targets[:, 0], [0.1])
+    found = np.concatenate([errors[0] for _, errors in one])
+    np.testing.assert_allclose(found, fitted.kernel.leave_one_out(targets[:, 0], 0.1), rtol=1e-9)
+
+
+def test_float32_on_disk_and_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, new = three_classes(400, 30), three_classes(300, 30, seed=1)
+    whole = hntk.fit_equivalent(data.x, data.labels, RELU2)
+    monkeypatch.setattr(rows, "BLOCK", 4000)
+    np.save(tmp_path / "x.npy", data.x.astype(np.float32))
+    fitted = hntk.fit_equivalent(np.load(tmp_path / "x.npy", mmap_mode="r"), data.labels, RELU2)
+    assert isinstance(fitted.kernel.x, np.memmap)
+    np.testing.assert_allclose(fitted.scores(new.x), whole.scores(new.x), atol=1e-5)
+    names = np.array(["ash", "beech", "cedar"])
+    named = hntk.fit_equivalent(data.x, names[data.labels], RELU2)
+    assert named.accuracy(new.x, names[new.labels]) == whole.accuracy(new.x, new.labels) > 0.6
+
+
+def test_a_mixture_is_drawn_into_a_memory_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "BLOCK", 8 * 40 * 1000)
+    out = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (40_000, 40))
+    drawn = hntk.reference_mixture(40_000, 40, key=jax.random.key(0), out=out)
+    assert drawn.x is out
+    # no two blocks alike
+    assert len(np.unique(out[:, 5])) > 0.99 * 40_000
+    found = hntk.estimate_population(out, drawn.labels)
+    sigma = np.sqrt(40 * 1.5 / 20_000)
+    assert np.all(np.linalg.norm(found.means - drawn.population.means, axis=1) < 1.5 * sigma)
+    np.testing.assert_allclose(found.traces, drawn.population.traces, atol=5 * np.sqrt(2 * 1.5**2 / (40 * 20_000)))
+    with pytest.raises(ValueError, match="out must be"):
+        hntk.reference_mixture(50, 40, key=jax.random.key(0), out=out)
+
+
+def test_what_does_not_fit_is_said() -> None:
+    data = three_classes(60, 10)
+    fitted = hntk.fit_equivalent(data.x, data.labels, RELU2, ridge=0.1)
+    bad = data.x.copy()
+    bad[3, 4] = np.nan
+    for call, message in (
+        (lambda: fitted.scores(data.x[:, :5]), "treat both alike"),
+        (lambda: fitted.scores(bad), "NaN or infinite values in 1"),
+        (lambda: fitted.accuracy(data.x, data.labels[:5]), "one per row"),
+        (lambda: hntk.fit_equivalent(bad, data.labels, RELU2), "clean or drop"),
+        (lambda: hntk.fit_equivalent(data.x, data.labels, RELU2, kernel="nngp"), "'ck' or 'ntk'"),  # type: ignore[arg-type]
+        (lambda: hntk.fit_equivalent(data.x, [0] * 59 + [1], RELU2), "at least 2 samples"),
+        (lambda: hntk.fit_equivalent(data.x, data.labels, ["sign"]), "kappa_sq"),
+        (lambda: hntk.fit_equivalent(np.array([["a"]]), [0], RELU2), "real numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    declared = hntk.fit_equivalent(data.x, data.labels, ["sign"], kappa_sq=2.0)
+    assert declared.accuracy(data.x, data.labels) > 0.6
