@@ -58,6 +58,12 @@ ENTRIES = (
         "about 2.5 minutes",
     ),
     Entry(
+        "million",
+        "python -m experiments.run +exp=million",
+        "regression with the equivalent NTK on a million samples: accuracy, time, memory, beside the exact NTK",
+        "about 7 minutes",
+    ),
+    Entry(
         "solver",
         "python -m experiments.run +exp=solver",
         "200 random matching problems: success and time, beside restarted least squares",

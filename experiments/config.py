@@ -149,6 +149,17 @@ class BenchInferenceExperiment(ShippedNetwork):
 
 
 @dataclass
+class MillionExperiment:
+    """Kernel regression with the equivalent kernel on more samples than an (n, n) matrix allows."""
+
+    name: str = "million"
+    kernel: str = "ntk"  # or ck
+    sizes: list[int] = field(default_factory=lambda: [100_000, 200_000, 500_000, 1_000_000])  # training samples
+    exact_sizes: list[int] = field(default_factory=lambda: [1000, 2000, 4000, 8000])  # for the exact kernel too
+    n_test: int = 10_000  # new samples of a mixture
+
+
+@dataclass
 class FetchExperiment:
     """A data set, from the internet to the data folder."""
 
@@ -183,6 +194,7 @@ class LevelsExperiment:
 EXPERIMENTS = (
     GmmExperiment,
     ConvergenceExperiment,
+    MillionExperiment,
     FetchExperiment,
     ShipExperiment,
     BenchInferenceExperiment,

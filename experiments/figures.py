@@ -252,3 +252,22 @@ def inference_figure(panels: Mapping[str, Sequence[tuple[str, float, float | Non
     figure.legend([mark], ["limit set by memory bandwidth, popcounts or multiply-adds"], loc="outside lower center")
     figure.suptitle(caption, fontsize=10)
     return figure
+
+
+def million_figure(panels: Mapping[str, Mapping[str, tuple[Sequence, Sequence]]], caption: str) -> Figure:
+    """Against the number of training samples: a panel for every quantity, a line for every kernel."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 4))
+    for a, (title, lines) in zip(axes, panels.items(), strict=True):
+        for i, (name, (sizes, values)) in enumerate(lines.items()):
+            style = {"color": COLOURS[i], "linestyle": STYLES[i], "marker": "os"[i], "ms": 5, "lw": 1.6}
+            # nothing is known where the system does not tell
+            a.plot(sizes, [np.nan if v is None else v for v in values], label=f"{name} kernel", **style)
+        a.set(xscale="log", xlabel="training samples n", ylabel=title)
+        a.xaxis.set_major_locator(LogLocator())
+        a.xaxis.set_major_formatter(EngFormatter())
+        if not title.startswith("accuracy"):
+            a.set_yscale("log")
+            a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes[0].legend(loc="lower right")
+    figure.suptitle(caption, fontsize=10)
+    return figure

@@ -62,7 +62,7 @@ def check_memory(shape: tuple[int, int], dtype: np.dtype, sides: int = 0) -> Non
         )
 
 
-def check_disk(folder: Path, needed: int) -> None:
+def check_disk(folder: Path, needed: int, what: str = "the kernels take") -> None:
     """Refuse files that do not fit onto a disk.
 
     Raises
@@ -73,7 +73,7 @@ def check_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(
-            f"the kernels take {gigabytes(needed)} in {folder}, where {gigabytes(free)} are free: free "
+            f"{what} {gigabytes(needed)} in {folder}, where {gigabytes(free)} are free: free "
             f"{gigabytes(needed - free)} there, or choose a folder on another disk."
         )
 
