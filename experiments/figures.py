@@ -265,9 +265,11 @@ def million_figure(panels: Mapping[str, Mapping[str, tuple[Sequence, Sequence]]]
         a.set(xscale="log", xlabel="training samples n", ylabel=title)
         a.xaxis.set_major_locator(LogLocator())
         a.xaxis.set_major_formatter(EngFormatter())
-        if not title.startswith("accuracy"):
+        if title.startswith("seconds"):
             a.set_yscale("log")
             a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        elif title.startswith("peak"):
+            a.set_ylim(bottom=0)
     axes[0].legend(loc="lower right")
     figure.suptitle(caption, fontsize=10)
     return figure

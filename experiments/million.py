@@ -219,7 +219,11 @@ def _report(record: Record, found: list[Outcome], exact: list[Outcome]) -> None:
     if exponent is not None:
         CONSOLE.print(
             f"\nTime from {large[0].n:,} samples on grows like n to the [bold]{exponent:.2f}[/]"
-            + ("." if exponent_exact is None else f"; with the exact kernel, n to the {exponent_exact:.2f}.")
+            + (
+                "."
+                if exponent_exact is None
+                else f"; with the exact kernel, from {exact[0].n:,} on, to the {exponent_exact:.2f}."
+            )
         )
     if peaks:
         CONSOLE.print(f"Most memory with equivalent kernels: [bold]{max(peaks) / 2**30:.2f} GiB[/].")

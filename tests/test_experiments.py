@@ -143,3 +143,27 @@ def test_levels_draws_the_cost_of_every_number_of_levels(tmp_path: Path) -> None
     assert metrics["relu/2/joint/shift"] >= metrics["relu/2/joint/bound"]
     assert metrics["relu/2/joint/shift"] <= metrics["relu/2/layer by layer/shift"] + 1e-9
     assert (out / "levels.png").exists()
+
+
+def test_million_grows_beyond_what_the_exact_kernel_can(tmp_path: Path, digits: Path) -> None:
+    out = tmp_path / "out"
+    printed = done(
+        "+exp=million", "+debug=tiny", "wandb=disabled", "experiment.sizes=[1000,4000]", "experiment.exact_sizes=[200,400]",
+        "experiment.n_test=1000", f"hydra.run.dir={out}",
+    )  # fmt: skip
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["agreement/400"] > 0.95
+    assert metrics["accuracy/4000"] > metrics["accuracy/200"]
+    assert metrics["peak"] > 0
+    # growth is a matter of large n
+    assert metrics["exponent"] is None
+    assert "Most memory" in printed
+    assert (out / "million.png").stat().st_size > 0
+    assert not (out / "samples.npy").exists()
+    done(
+        "+exp=million", "+debug=tiny", "data=mnist", "wandb=disabled", "experiment.exact_sizes=[200]",
+        f"hydra.run.dir={tmp_path / 'digits'}", data=digits,
+    )  # fmt: skip
+    table = rows(tmp_path / "digits" / "regressions.csv")
+    assert [row["n"] for row in table] == ["200", "200", "600"]
+    assert all(float(row["test accuracy"]) > 0.85 for row in table)
