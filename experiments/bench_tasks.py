@@ -21,6 +21,7 @@ import numpy as np
 from experiments.process import restart_peak, status_bytes
 
 Result = Sequence[Any]
+RIDGE = 1e-3
 TASKS: dict[str, Callable[..., Callable[[], Result]]] = {}
 
 
@@ -99,9 +100,15 @@ def copy(size: int) -> Callable[[], Result]:
     import jax
     from jax import numpy as jnp
 
-    x = jnp.zeros(size // 4, jnp.float32)
-    add = jax.jit(lambda x: x + 1)
-    return lambda: (add(x),)
+    memory = [jnp.zeros(size // 4, jnp.float32)]
+    # into memory that is there: what has to be found first is slower
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+
+    def once() -> Result:
+        memory[0] = add(memory[0])
+        return memory
+
+    return once
 
 
 @task
@@ -121,7 +128,7 @@ def multiply(size: int) -> Callable[[], Result]:
 
 @task
 def exact(n: int, p: int, depth: int, activation: str, levels: int | None = None) -> Callable[[], Result]:
-    """hntk's."""
+    """Hntk's."""
     import hntk
 
     x, net = samples(n, p), layers(activation, levels, depth)
@@ -158,35 +165,36 @@ def neural_tangents(n: int, p: int, depth: int, activation: str, batch: int) -> 
 # regressions
 
 
-def _labelled(n: int, p: int) -> tuple[np.ndarray, np.ndarray]:
-    x, labels = samples(n, p), np.arange(n) % 2
+def _labelled(n: int, p: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes a = 0, 1 of mean 3 e_a."""
+    x, labels = samples(n, p, seed), np.arange(n) % 2
     x[np.arange(n), labels] += np.float32(3 / np.sqrt(p))
     return x, labels
 
 
 @task
 def equivalent_regression(n: int, p: int, depth: int, new: int) -> Callable[[], Result]:
-    """hntk's, with the equivalent NTK."""
+    """hntk's, with the equivalent NTK of ReLU and the ridge chosen."""
     import hntk
 
-    (x, labels), (x_new, _) = _labelled(n, p), _labelled(new, p)
+    (x, labels), (x_new, _) = _labelled(n, p, 0), _labelled(new, p, 1)
     return lambda: (hntk.fit_equivalent(x, labels, ["relu"] * depth).predict(x_new),)
 
 
 @task
 def exact_regression(n: int, p: int, depth: int, new: int) -> Callable[[], Result]:
-    """Ridge regression with hntk's exact NTK and SciPy's Cholesky factors."""
+    """With hntk's exact NTK and SciPy's Cholesky factors."""
     from scipy.linalg import cho_factor, cho_solve
 
     import hntk
 
-    (x, labels), (x_new, _) = _labelled(n, p), _labelled(new, p)
-    net = ["relu"] * depth
+    (x, labels), (x_new, _) = _labelled(n, p, 0), _labelled(new, p, 1)
+    targets, net = np.eye(2, dtype=np.float32)[labels], ["relu"] * depth
 
     def once() -> Result:
         kernel = np.array(hntk.exact_kernels(x, net, tau0=1.0).ntk)
-        kernel[np.diag_indices(n)] += np.float32(1e-3)
-        dual = cho_solve(cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False), np.eye(2)[labels])
+        kernel[np.diag_indices(n)] += np.float32(RIDGE)
+        dual = cho_solve(cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False), targets)
         across = np.asarray(hntk.exact_kernels(x_new, net, x2=x, tau0=1.0).ntk)
         return (np.argmax(across @ dual, axis=1),)
 
@@ -195,33 +203,104 @@ def exact_regression(n: int, p: int, depth: int, new: int) -> Callable[[], Resul
 
 @task
 def scikit_learn(n: int, p: int, depth: int, new: int) -> Callable[[], Result]:
-    """Its kernel ridge regression with a Gaussian kernel (depth does not matter)."""
+    """Its kernel ridge regression with a Gaussian kernel, which has no depth."""
     from sklearn.kernel_ridge import KernelRidge
 
-    (x, labels), (x_new, _) = _labelled(n, p), _labelled(new, p)
+    (x, labels), (x_new, _) = _labelled(n, p, 0), _labelled(new, p, 1)
     targets = np.eye(2, dtype=np.float32)[labels]
-    model = KernelRidge(alpha=1e-3, kernel="rbf", gamma=0.5)
+    model = KernelRidge(alpha=RIDGE, kernel="rbf", gamma=0.5)  # type: ignore[arg-type]
     return lambda: (np.argmax(model.fit(x, targets).predict(x_new), axis=1),)
 
 
 # NTKs of drawn networks
 
 
-def _weights(p: int, width: int, depth: int) -> list[np.ndarray]:
-    rng = np.random.default_rng(1)
-    return [rng.standard_normal((width, p if i == 0 else width), dtype=np.float32) for i in range(depth)]
-
-
-@task
-def empirical(n: int, p: int, width: int, depth: int) -> Callable[[], Result]:
-    """hntk's, of a drawn ReLU network."""
+def _drawn(p: int, width: int, depth: int) -> Any:
     import jax
 
     import hntk
 
-    x = samples(n, p)
-    matrices = [hntk.WeightMatrix(values=w) for w in _weights(p, width, depth)]
-    net = hntk.draw_network(["relu"] * depth, [width] * depth, p, key=jax.random.key(0), law="gaussian", tau0=1.0)
-    net = net.with_weights(matrices) if hasattr(net, "with_weights") else net
-    readout = np.random.default_rng(2).standard_normal((width, 1), dtype=np.float32)
-    return lambda: (hntk.empirical_kernels(net, x, output=readout).ntk,)
+    return hntk.draw_network(["relu"] * depth, [width] * depth, p, tau0=1.0, key=jax.random.key(1))
+
+
+@task
+def empirical(n: int, p: int, width: int, depth: int) -> Callable[[], Result]:
+    """The NTK of a drawn ReLU network, layer by layer."""
+    import hntk
+
+    net, x = _drawn(p, width, depth), samples(n, p)
+    return lambda: (hntk.empirical_kernels(net, x).ntk,)
+
+
+@task
+def empirical_products(n: int, p: int, width: int, depth: int) -> Callable[[], Result]:
+    """One product of the same with a vector, without the matrix."""
+    from jax import numpy as jnp
+
+    import hntk
+
+    net, x = _drawn(p, width, depth), jnp.asarray(samples(n, p))
+    ntk, v = hntk.EmpiricalNTK(net, x), jnp.ones(n, jnp.float32)
+    return lambda: (ntk.matvec(v),)
+
+
+@task
+def empirical_neural_tangents(n: int, p: int, width: int, depth: int, implementation: str) -> Callable[[], Result]:
+    """The same matrix by one of neural-tangents' implementations, compiled."""
+    import jax
+    from jax import numpy as jnp
+
+    from hntk.neural_tangents_shim import load
+
+    nt: Any = load()
+    net, x = _drawn(p, width, depth), jnp.asarray(samples(n, p))
+    parameters = [*(w.dense() for w in net.weights), net.readout]
+    root = np.float32(np.sqrt(width))
+
+    def apply(parameters: list, x: Any) -> Any:
+        h = x
+        for (_, fan_in, sigma, m), w in zip(net.layers(), parameters[:-1], strict=True):
+            h = (sigma(h @ w.T * fan_in) - m).astype(jnp.float32)
+        return (h @ parameters[-1] / root)[:, None]
+
+    kernel = jax.jit(
+        nt.empirical_ntk_fn(apply, implementation=nt.NtkImplementation[implementation], vmap_axes=0),
+        static_argnums=1,
+    )
+    return lambda: (kernel(x, None, parameters),)
+
+
+# matches
+
+
+@task
+def match(activation: str, depth: int, levels: int, method: str) -> Callable[[], Result]:
+    """Hntk's solver; every run is of another scale, so that nothing found before is found again."""
+    from itertools import count
+
+    import hntk
+
+    scales = (1.0 + 0.013 * i for i in count())
+    return lambda: (hntk.match([activation] * depth, next(scales), levels, method=method).relative_shift,)  # type: ignore[arg-type]
+
+
+@task
+def least_squares(activation: str, depth: int, levels: int, restarts: int) -> Callable[[], Result]:
+    """Restarted least squares, as in the authors' code but in units of τ and with exact gradients."""
+    from itertools import count
+
+    import hntk
+    from experiments.solver import Problem, restarted
+
+    scales, layer = (1.0 + 0.013 * i for i in count()), hntk.activation(activation)
+
+    def once() -> Result:
+        problem = Problem("planted", (layer,) * depth, next(scales), levels)
+        found = restarted(problem, [restarts], 0, scaled=True)[0]
+        return found.shift, found.miss
+
+    return once
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -94,6 +94,24 @@ ENTRIES = (
         "about 2 minutes",
     ),
     Entry(
+        "bench_kernels",
+        "python -m experiments.run +exp=bench_kernels",
+        "time, memory and growth of exact kernels and regressions: hntk, neural-tangents, scikit-learn",
+        "about 20 minutes",
+    ),
+    Entry(
+        "bench_empirical",
+        "python -m experiments.run +exp=bench_empirical",
+        "time, memory and growth of drawn networks' NTKs: hntk and neural-tangents",
+        "about 10 minutes",
+    ),
+    Entry(
+        "bench_solver",
+        "python -m experiments.run +exp=bench_solver",
+        "time of matches against depth and levels: hntk and restarted least squares",
+        "about 5 minutes",
+    ),
+    Entry(
         "bench_inference",
         "python -m experiments.run +exp=bench_inference data=mnist data.folder=PATH",
         "time, memory and bytes of predictions on one core: onnxruntime and JAX against packed JAX and C99",

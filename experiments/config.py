@@ -160,6 +160,58 @@ class MillionExperiment:
 
 
 @dataclass
+class BenchExperiment:
+    """Rounds of a benchmark."""
+
+    rounds: int = 7  # in which all contenders run once
+    seconds: float = 30.0  # after which a contender gets no more than three
+
+
+@dataclass
+class BenchKernelsExperiment(BenchExperiment):
+    """Time and memory of exact kernels and of regressions with them."""
+
+    name: str = "bench_kernels"
+    n: list[int] = field(default_factory=lambda: [1024, 2048, 4096, 8192])
+    p: int = 100
+    depth: int = 3
+    ps: list[int] = field(default_factory=lambda: [50, 200, 800, 3200])
+    depths: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
+    levels: list[int] = field(default_factory=lambda: [2, 4, 8, 16])
+    activations: list[str] = field(default_factory=lambda: ["erf", "tanh"])  # beside ReLU
+    batches: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # of nt.batch
+    regressions: list[int] = field(default_factory=lambda: [1000, 2000, 4000, 8000])  # samples
+    new: int = 1000  # samples to predict
+
+
+@dataclass
+class BenchEmpiricalExperiment(BenchExperiment):
+    """Time and memory of the NTKs of drawn networks."""
+
+    name: str = "bench_empirical"
+    p: int = 100
+    depth: int = 3
+    n: list[int] = field(default_factory=lambda: [64, 128, 256, 512])  # at width 1024, beside neural-tangents
+    widths: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # at 256 samples
+    depths: list[int] = field(default_factory=lambda: [1, 2, 4])
+    alone: list[int] = field(default_factory=lambda: [1024, 2048, 4096, 8192])  # samples, hntk alone
+    alone_width: int = 4096
+
+
+@dataclass
+class BenchSolverExperiment(BenchExperiment):
+    """Time of matches."""
+
+    name: str = "bench_solver"
+    activation: str = "relu"
+    depth: int = 3
+    level: int = 4
+    depths: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 6])
+    levels: list[int] = field(default_factory=lambda: [2, 3, 4, 6, 8])
+    restarts: int = 10  # of least squares
+
+
+@dataclass
 class FetchExperiment:
     """A data set, from the internet to the data folder."""
 
@@ -195,6 +247,9 @@ EXPERIMENTS = (
     GmmExperiment,
     ConvergenceExperiment,
     MillionExperiment,
+    BenchKernelsExperiment,
+    BenchEmpiricalExperiment,
+    BenchSolverExperiment,
     FetchExperiment,
     ShipExperiment,
     BenchInferenceExperiment,

@@ -273,3 +273,33 @@ def million_figure(panels: Mapping[str, Mapping[str, tuple[Sequence, Sequence]]]
     axes[0].legend(loc="lower right")
     figure.suptitle(caption, fontsize=10)
     return figure
+
+
+def bench_figure(
+    panels: Sequence[tuple[str, str, str, Mapping[str, tuple[Sequence, Sequence, float | None]]]], caption: str
+) -> Figure:
+    """Quantities against sizes: (horizontal axis, vertical axis, title, lines with their growth exponents) by panel."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 4.6), squeeze=False)
+    names = list(dict.fromkeys(name for *_, lines in panels for name in lines))
+    for a, (across, up, title, lines) in zip(axes[0], panels, strict=True):
+        for name, (values, heights, exponent) in lines.items():
+            i = names.index(name)
+            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)], "marker": "o", "ms": 5}
+            a.plot(values, heights, lw=1.6, label=name, **style)
+            if exponent is not None:
+                told = f"${across}^{{{exponent:.2f}}}$" if len(across) == 1 else f"^{exponent:.2f}"
+                a.annotate(told, (values[-1], heights[-1]), (-4, 7), textcoords="offset points", fontsize=9, ha="right",
+                           color=style["color"])  # fmt: skip
+        sizes = sorted({v for values, *_ in lines.values() for v in values})
+        a.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
+        a.set_title(title, fontsize=9)
+        a.set_xticks(sizes, [f"{v:,}" for v in sizes])
+        a.minorticks_off()
+        a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        a.margins(y=0.12)
+    handles = {}
+    for a in axes[0]:
+        handles |= {label: handle for handle, label in zip(*a.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncol=min(4, len(handles)))
+    figure.suptitle(caption, fontsize=10)
+    return figure

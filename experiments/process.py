@@ -1,4 +1,4 @@
-"""Processes that answer questions on one core, and what the system tells of them."""
+"""Processes that answer questions, and what the system tells of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
+# or the first to start would take an accelerator's memory from the others
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def pin(process: int, core: int) -> None:
@@ -37,7 +41,9 @@ class WorkerError(OSError):
 
 
 class Worker:
-    """A process that answers lines by numbers, on one core.
+    """A process that answers lines by numbers.
+
+    It has one core and one thread where a core is given, and all there is otherwise.
 
     Attributes
     ----------
@@ -49,16 +55,17 @@ class Worker:
         If it ends before it was told to; what it complained about is in the log.
     """
 
-    def __init__(self, command: Sequence[str], core: int, log: Path) -> None:
+    def __init__(self, command: Sequence[str], core: int | None, log: Path) -> None:
         self.log = log
         with log.open("w") as complaints:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
+            own = SHARED if core is None else ALONE
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment,
-                cwd=Path(__file__).parents[1],
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True,
+                env={**os.environ, **own}, cwd=Path(__file__).parents[1],
             )  # fmt: skip
         # programs in C have one thread; the others pin themselves before they start more
-        pin(self.process.pid, core)
+        if core is not None:
+            pin(self.process.pid, core)
         first = self._answer()
         self.before = None if first[0] in ("0", "None") else int(first[0])
 
@@ -97,7 +104,7 @@ class Worker:
 
 
 @contextmanager
-def working(command: Sequence[str], core: int, log: Path) -> Iterator[Worker]:
+def working(command: Sequence[str], core: int | None, log: Path) -> Iterator[Worker]:
     """A worker that is closed in the end."""
     worker = Worker(command, core, log)
     try:

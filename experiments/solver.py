@@ -98,7 +98,7 @@ def run(cfg: Config, record: Record) -> None:
         tried = []
         with progress(f"{method}, {counts[-1]} restarts", len(feasible)) as advance:
             for problem in feasible:
-                tried.append(_least_squares(problem, counts, cfg.seed, scaled=scaled))
+                tried.append(restarted(problem, counts, cfg.seed, scaled=scaled))
                 advance()
         for i, restarts in enumerate(counts):
             kinds[f"{method}, {restarts} restarts"] = [(p, found[i]) for p, found in zip(feasible, tried, strict=True)]
@@ -176,7 +176,7 @@ def _judge(problem: Problem, found: Sequence[hntk.Activation], seconds: float) -
     return float(np.max(misses[asked])), seconds, float((reached.tau[-1] / wanted.tau[-1]) ** 2 - 1)
 
 
-def _least_squares(problem: Problem, counts: Sequence[int], seed: int, *, scaled: bool) -> list[Outcome]:
+def restarted(problem: Problem, counts: Sequence[int], seed: int, *, scaled: bool) -> list[Outcome]:
     """The authors' method after each number of restarts; those of fewer are the first of those of more.
 
     Layer by layer, SLSQP from random starts on the sum of squared misses of e1², e2² and s2², the best kept. The

@@ -148,8 +148,8 @@ def test_levels_draws_the_cost_of_every_number_of_levels(tmp_path: Path) -> None
 def test_million_grows_beyond_what_the_exact_kernel_can(tmp_path: Path, digits: Path) -> None:
     out = tmp_path / "out"
     printed = done(
-        "+exp=million", "+debug=tiny", "wandb=disabled", "experiment.sizes=[1000,4000]", "experiment.exact_sizes=[200,400]",
-        "experiment.n_test=1000", f"hydra.run.dir={out}",
+        "+exp=million", "+debug=tiny", "wandb=disabled", "experiment.sizes=[1000,4000]",
+        "experiment.exact_sizes=[200,400]", "experiment.n_test=1000", f"hydra.run.dir={out}",
     )  # fmt: skip
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["agreement/400"] > 0.95
@@ -167,3 +167,46 @@ def test_million_grows_beyond_what_the_exact_kernel_can(tmp_path: Path, digits: 
     table = rows(tmp_path / "digits" / "regressions.csv")
     assert [row["n"] for row in table] == ["200", "200", "600"]
     assert all(float(row["test accuracy"]) > 0.85 for row in table)
+
+
+def test_kernels_are_measured_beside_their_peers(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    printed = done(
+        "+exp=bench_kernels", "wandb=disabled", "experiment.n=[128]", "experiment.ps=[]", "experiment.depths=[]",
+        "experiment.levels=[]", "experiment.batches=[64]", "experiment.regressions=[100]", "experiment.new=50",
+        "experiment.rounds=3", "experiment.activations=[erf]", f"hydra.run.dir={out}",
+    )  # fmt: skip
+    assert "left out" not in printed
+    table = rows(out / "n_ReLU_depth_3_p_100.csv")
+    assert [row["contender"] for row in table] == ["hntk, relu", "hntk, 4 levels", "neural-tangents, best"]
+    assert all(float(row["seconds"]) > 0 for row in table)
+    assert all(float(row["limit/time"]) < 1 for row in table)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["difference/n_erf_depth_3_p_100"] < 2e-4
+    assert "exponent/n_ReLU_depth_3_p_100/hntk, relu" in metrics
+    assert (out / "kernels.png").exists()
+    assert (out / "regressions.png").exists()
+
+
+def test_drawn_networks_are_measured_beside_neural_tangents(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    printed = done(
+        "+exp=bench_empirical", "wandb=disabled", "experiment.n=[32]", "experiment.widths=[]", "experiment.depths=[]",
+        "experiment.alone=[64]", "experiment.alone_width=64", "experiment.rounds=3", f"hydra.run.dir={out}",
+    )  # fmt: skip
+    assert "left out" not in printed
+    metrics = json.loads((out / "metrics.json").read_text())
+    # float32 against float32
+    assert metrics["difference/n_width_1024_depth_3"] < 1e-5
+    assert {row["contender"] for row in rows(out / "n_width_64_depth_3.csv")} == {"hntk", "hntk, a product"}
+
+
+def test_matches_are_timed_beside_least_squares(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done(
+        "+exp=bench_solver", "wandb=disabled", "experiment.depths=[]", "experiment.levels=[2,3]",
+        "experiment.restarts=1", "experiment.rounds=3", f"hydra.run.dir={out}",
+    )  # fmt: skip
+    assert len(rows(out / "levels_relu_depth_3.csv")) == 6
+    assert json.loads((out / "metrics.json").read_text())["exponent/levels_relu_depth_3/hntk, joint"] is not None
+    assert (out / "solver_times.png").exists()
