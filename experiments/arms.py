@@ -57,10 +57,14 @@ def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:
 def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int, ...]:
     """The widest layers, in the proportions of the original's, whose file fits the budget and which can be computed.
 
+    Where ``experiment.width`` says how wide they are to be, the budget has no say.
+
     Raises
     ------
     Skip
         If not even one neuron a layer fits.
+    ValueError
+        If the width that was asked for is not positive.
     """
     most = max(cfg.net.widths)
     law = weight_law(cfg, arm)
@@ -69,6 +73,11 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
 
     def scaled(width: int) -> tuple[int, ...]:
         return tuple(max(1, round(d * width / most)) for d in shapes)
+
+    if cfg.experiment.width is not None:
+        if cfg.experiment.width < 1:
+            raise ValueError(f"experiment.width must be positive or null, got {cfg.experiment.width}.")
+        return scaled(cfg.experiment.width)
 
     def size(width: int) -> int:
         staircases = _placeholders(cfg, arm)

@@ -128,14 +128,13 @@ def measure(record: Record, sweeps: Sequence[Sweep], rounds: int, seconds: float
                 Case(value, *_case(contenders, rounds, seconds, record.folder, look, advance))
                 for value, contenders in sweep.cases.items()
             ]
-            CONSOLE.print(f"  [green]done[/] {sweep.axis}: {', '.join(map(str, sweep.cases))} [dim]({sweep.about})[/]")
+            # at once, or an interruption would lose it
+            _report(record, sweep, found[key(sweep)], machine)
     record.add_metrics(**{"machine/copy": machine.copied, "machine/multiply": machine.multiplied})
     CONSOLE.print(
         f"\nThis machine copies {machine.copied / 1e9:.1f} GB/s and multiplies at {machine.multiplied / 1e9:.0f} "
         "GFLOP/s (float32); limits are by these."
     )
-    for sweep in sweeps:
-        _report(record, sweep, found[key(sweep)], machine)
     return found
 
 

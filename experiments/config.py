@@ -109,6 +109,7 @@ class MemoryExperiment:
 
     name: str = "memory"
     budget: float = 500e3  # bytes the file may take
+    width: int | None = None  # of the widest layer, in place of what the budget allows
     max_width: int = 3000  # of random layers, by what can be computed
     max_sparse_width: int = 6500  # of those so sparse that zeros are skipped
     max_trained_width: int = 400  # of trained layers, which saturate early
@@ -157,6 +158,17 @@ class MillionExperiment:
     sizes: list[int] = field(default_factory=lambda: [100_000, 200_000, 500_000, 1_000_000])  # training samples
     exact_sizes: list[int] = field(default_factory=lambda: [1000, 2000, 4000, 8000])  # for the exact kernel too
     n_test: int = 10_000  # new samples of a mixture
+
+
+@dataclass
+class StoreExperiment:
+    """Exact kernels in files."""
+
+    name: str = "store"
+    folder: str | None = None  # the run's own by default; the same again continues what was interrupted
+    precision: str = "float32"  # in which they are kept
+    tile: int = 1024  # samples on the side of a tile
+    eigenvalues: int = 10  # leading ones to look at
 
 
 @dataclass
@@ -247,6 +259,7 @@ EXPERIMENTS = (
     GmmExperiment,
     ConvergenceExperiment,
     MillionExperiment,
+    StoreExperiment,
     BenchKernelsExperiment,
     BenchEmpiricalExperiment,
     BenchSolverExperiment,

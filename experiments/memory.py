@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,13 @@ from hntk.classifier import share_right
 from hntk.training import Epoch, Schedule
 
 gather = memory_report.gather
+# what a sweeper is to optimise: up, down
+OBJECTIVES = ("validation/softmax", metrics.FILE_BYTES)
+
+
+def objectives(measured: Mapping[str, Any]) -> tuple[float, ...]:
+    """Validation accuracy of the network in the file, and bytes of the file."""
+    return tuple(float(measured[name]) for name in OBJECTIVES)
 
 
 def identity(cfg: Config) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from experiments import memory_figures, report
 from experiments.console import show_table
 from experiments.memory_summary import (
@@ -14,6 +16,7 @@ from experiments.memory_summary import (
     groups_of,
     table_of_choices,
     table_of_costs,
+    table_of_front,
     table_of_groups,
     table_within,
     targets,
@@ -42,7 +45,7 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
     record.add_figure(
         "kernel_error", memory_figures.kernel_figure(groups, f"{cfg.data.name}: kernels of random layers")
     )
-    tables = _tables(groups, _budgets(jobs))
+    tables = _tables(groups, _budgets(jobs, groups))
     for name, (title, columns, rows) in tables.items():
         record.add_table(name, columns, rows)
         if name not in LONG:
@@ -54,9 +57,14 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
     report.write_report(_report(cfg, jobs, record, tables, command), record.folder / "report.html")
 
 
-def _budgets(jobs: Sequence[Job]) -> list[float]:
-    """Every budget of the sweep."""
-    return sorted({float(asked["experiment"]["budget"]) for job in jobs for asked in job.asked})
+def _budgets(jobs: Sequence[Job], groups: Sequence[Group]) -> list[float]:
+    """Every budget of the sweep; where it asked for widths instead, round numbers that its files lie around."""
+    asked = [asked["experiment"] for job in jobs for asked in job.asked]
+    if all(experiment["width"] is None for experiment in asked):
+        return sorted({float(experiment["budget"]) for experiment in asked})
+    low, high = (np.log10(extreme(g.file for g in groups)) for extreme in (min, max))
+    steps = [float(f"{10**e:.0e}") for e in np.arange(np.floor(2 * low), np.ceil(2 * high) + 1) / 2]
+    return [step for step in steps if step > 10**low]
 
 
 def _tables(groups: Sequence[Group], budgets: Sequence[float]) -> dict[str, tuple[str, list[str], list[list]]]:
@@ -82,6 +90,7 @@ def _tables(groups: Sequence[Group], budgets: Sequence[float]) -> dict[str, tupl
             "Bit operations for a test accuracy",
             *table_of_costs(groups, bit_operations, accuracies),
         ),
+        "front": ("Networks that no smaller one beats", *table_of_front(groups)),
         "groups": ("All networks", *table_of_groups(groups)),
     }
 
@@ -108,7 +117,10 @@ def _report(cfg: Any, jobs: Sequence[Job], record: Record, tables: dict, command
                 "Random hidden layers with a trained readout in colours; networks trained as a whole dashed, in greys. "
                 "Every matrix is stored in the smallest of the encodings that suit it.",
                 [figure("accuracy_bytes", "Test accuracy against bytes", "one line an arm, one panel a readout")],
-                [table("equal_bytes", "max"), table("chosen", None), table("equal_accuracy", "min")],
+                [
+                    table("equal_bytes", "max"), table("chosen", None), table("equal_accuracy", "min"),
+                    table("front", None),
+                ],
             ),
             report.Section(
                 "Arithmetic",

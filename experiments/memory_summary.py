@@ -210,6 +210,16 @@ def table_of_costs(groups: Sequence[Group], cost: Cost, accuracies: Sequence[flo
     return ["arm", *(f"{a:g}" for a in accuracies)], rows
 
 
+def table_of_front(groups: Sequence[Group]) -> tuple[list[str], list[list]]:
+    """Columns and rows of the networks, of all arms, that no smaller one beats on validation data."""
+    columns = ["arm", "ε", "widths", "readout", "file (bytes)", "bit operations", "validation", "test"]
+    return columns, [
+        [g.label, g.sparsity, g.widths, g.readout, int(g.file), int(bit_operations(g)), round(g.chosen_by, 4),
+         round(g.accuracy, 4)]
+        for g in frontier(groups, file_bytes)
+    ]  # fmt: skip
+
+
 def table_of_groups(groups: Sequence[Group]) -> tuple[list[str], list[list]]:
     """Columns and rows of everything measured, one row a group."""
     columns = [

@@ -7,48 +7,15 @@ import sys
 from pathlib import Path
 
 import hydra
-import jax
-import matplotlib as mpl
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from rich.markup import escape
 
-import hntk
-from experiments import catalog, config, sweep, tracking
+from experiments import catalog, config, jobs, launching, sweep
 from experiments.console import CONSOLE
-from experiments.record import Record
 
+CONF = Path(__file__).parents[1] / "conf"
 config.register()
-# errors whose message says all there is to say
-EXPECTED = (ValueError, OSError, ImportError, hntk.TrainingError, sweep.Skip)
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
-def _job(cfg: config.Config) -> None:
-    jax.config.update("jax_enable_x64", True)
-    mpl.use("Agg")
-    entry = catalog.find(cfg.experiment.name)
-    try:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            sweep.run_job(cfg, entry)
-        else:
-            _alone(cfg, entry)
-    except EXPECTED as error:
-        CONSOLE.print(f"\n[bold red]error[/] {escape(str(error))}", soft_wrap=True)
-        raise SystemExit(1) from error
-
-
-def _alone(cfg: config.Config, entry: catalog.Entry) -> None:
-    record = Record(Path(HydraConfig.get().runtime.output_dir))
-    record.start(cfg)
-    CONSOLE.print(f"[bold]{entry.name}[/]: {entry.shows}")
-    try:
-        entry.load()(cfg, record)
-    except EXPECTED:
-        CONSOLE.print(f"[dim]configuration kept in {record.folder}[/]", soft_wrap=True)
-        raise
-    tracking.mirror(cfg, record)
-    CONSOLE.print(f"\nEverything is in [bold]{record.folder}[/]", soft_wrap=True)
+launching.register()
+# the task is of a module that workers can import
+_job = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(jobs.run)
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -18,11 +20,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from rich.markup import escape
 
+import hntk
 from experiments import catalog, metrics, report_jobs, tracking
 from experiments.catalog import Entry
 from experiments.config import Config
@@ -33,10 +38,24 @@ from experiments.record import Record, write_text
 IMMATERIAL = ("wandb", "sweep")
 STATE_FILE = "state.json"
 POINTER = "job.json"
+# what workers know of the sweep, in its folder
+SWEEP_FILE = "sweep.json"
+# held while a job runs, in its folder, and who holds it
+LOCK_FILE, HOLDER_FILE = "running.lock", "running.json"
 
 
 class Skip(Exception):
     """A job that makes no sense, such as a network that does not fit its budget; not a failure."""
+
+
+# errors whose message says all there is to say
+EXPECTED = (ValueError, OSError, ImportError, MemoryError, hntk.TrainingError, Skip)
+
+
+def say_error(error: BaseException) -> int:
+    """Print it, and return the exit status."""
+    CONSOLE.print(f"\n[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+    return 1
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,6 @@ class _Sweep:
     finished: Path | None = None
     entry: Entry | None = None
     config: Any = None
-    varied: tuple[str, ...] = ()
 
 
 CURRENT = _Sweep()
@@ -84,7 +102,11 @@ class Watch(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Count the jobs, where the sweeper is Hydra's own."""
         CURRENT.started, CURRENT.finished, sizes = time.perf_counter(), None, _sizes(config)
-        CURRENT.total, CURRENT.varied = prod(sizes.values()), tuple(k for k, n in sizes.items() if n > 1)
+        CURRENT.total = prod(sizes.values()) if sizes else None
+        told = {"total": CURRENT.total, "varied": [k for k, n in sizes.items() if n > 1], "started": time.time()}
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / SWEEP_FILE, json.dumps(told) + "\n")
         if sizes:
             CONSOLE.print(
                 f"{CURRENT.total} jobs; those of the same result run once, and what is done is not repeated. Checking "
@@ -122,8 +144,14 @@ def resolved(cfg: Config) -> dict[str, Any]:
     return {k: v for k, v in plain.items() if k not in IMMATERIAL}
 
 
-def run_job(cfg: Config, entry: Entry) -> None:
+def run_job(cfg: Config, entry: Entry) -> tuple[float, ...] | None:
     """Run one job of a sweep, unless it is done; a failure is marked, said, and does not stop the sweep.
+
+    Jobs of one result may be asked for by several workers or sweeps at once: the first runs, the others wait for it.
+
+    Returns
+    -------
+    What a sweeper is to optimise, of an experiment that has ``objectives``; None after a failure.
 
     Raises
     ------
@@ -131,9 +159,9 @@ def run_job(cfg: Config, entry: Entry) -> None:
         If the store cannot be written: then no job could be kept.
     """
     hydra = HydraConfig.get()
-    words = list(hydra.overrides.task)
-    name = ", ".join([w for w in words if w.split("=")[0] in CURRENT.varied] or words) or entry.name
-    place = f"[{hydra.job.num + 1}{f'/{CURRENT.total}' if CURRENT.total else ''}]"
+    words, told = list(hydra.overrides.task), json.loads((Path(hydra.sweep.dir) / SWEEP_FILE).read_text())
+    name = ", ".join([w for w in words if w.split("=")[0] in told["varied"]] or words) or entry.name
+    place = f"[{hydra.job.num + 1}{'/{}'.format(told['total']) if told['total'] else ''}]"
     identify: Callable[[Config], object] = getattr(entry.module, "identity", resolved)
     pointer = Path(hydra.runtime.output_dir) / POINTER
     pointer.parent.mkdir(parents=True, exist_ok=True)
@@ -142,18 +170,46 @@ def run_job(cfg: Config, entry: Entry) -> None:
     except Skip as reason:
         write_text(pointer, json.dumps({"name": name, "state": "skipped", "message": str(reason)}))
         CONSOLE.print(f"[dim]{place} {name}: skipped, {reason}[/]", soft_wrap=True)
-        return
+        return None
     folder = Path(cfg.sweep.store) / f"{entry.name}-{key}"
     write_text(pointer, json.dumps({"name": name, "key": key, "folder": str(folder), "asked": resolved(cfg)}))
-    known = _state(folder)
-    if known is not None and (known["state"] == "done" or not cfg.sweep.retry):
-        _say(place, name, known, again=True)
-        return
-    _say(place, name, _run(cfg, entry, folder), again=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK_FILE):
+        known = _state(folder)
+        if known is not None and known["state"] != "done" and cfg.sweep.retry and not _since(folder, told):
+            known = None
+        state = known or _run(cfg, entry, folder)
+    _say(place, name, state, again=known is not None)
+    objectives: Callable[[dict[str, Any]], tuple[float, ...]] | None = getattr(entry.module, "objectives", None)
+    if objectives is None or state["state"] != "done":
+        return None
+    return objectives(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+
+
+def _since(folder: Path, told: dict[str, Any]) -> bool:
+    """Whether a job ended in this very sweep: what failed then is not tried again."""
+    return (folder / STATE_FILE).stat().st_mtime >= told["started"]
+
+
+def unfinished(asked: Path) -> bool:
+    """Whether the job of a folder in a sweep's was started, and neither ended nor was skipped."""
+    if not (asked / POINTER).exists():
+        return False
+    told = json.loads((asked / POINTER).read_text(encoding="utf-8"))
+    return "key" in told and _state(Path(told["folder"])) is None
+
+
+def mark_failed(asked: Path, why: str) -> None:
+    """Mark the job of a folder in a sweep's as failed, if it has no result."""
+    if unfinished(asked):
+        folder = Path(json.loads((asked / POINTER).read_text(encoding="utf-8"))["folder"])
+        state = {"state": "failed", "message": why, "traceback": "", "seconds": 0.0, "metrics": {}}
+        write_text(folder / STATE_FILE, json.dumps(state, indent=2) + "\n")
 
 
 def _run(cfg: Config, entry: Entry, folder: Path) -> dict[str, Any]:
     record, start = Record(folder), time.perf_counter()
+    write_text(folder / HOLDER_FILE, json.dumps({"host": platform.node(), "process": os.getpid()}) + "\n")
     (folder / STATE_FILE).unlink(missing_ok=True)
     record.start(cfg)
     state: dict[str, Any] = {"state": "done", "message": ""}

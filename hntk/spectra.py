@@ -18,6 +18,8 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from scipy.special import ndtr
 
+from hntk.rows import row_blocks
+
 Product = Callable[[np.ndarray], np.ndarray]
 # below it, and where nearly all eigenpairs are asked for, the matrix itself is taken
 SMALL = 64
@@ -223,7 +225,12 @@ def _known(operator: Operator | np.ndarray) -> tuple[int, Product]:
 
     def product(v: np.ndarray) -> np.ndarray:
         flat = v.reshape(-1)
-        return np.asarray(operator @ flat if isinstance(operator, np.ndarray) else operator.matvec(flat), np.float64)
+        if not isinstance(operator, np.ndarray):
+            return np.asarray(operator.matvec(flat), np.float64)
+        if operator.dtype == np.float64:
+            return operator @ flat
+        # some rows at a time: NumPy would make a copy of the whole in float64
+        return np.concatenate([operator[part].astype(np.float64) @ flat for part in row_blocks(operator)])
 
     return int(shape[0]), product
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.command_line import done, rows, run
@@ -167,6 +168,26 @@ def test_million_grows_beyond_what_the_exact_kernel_can(tmp_path: Path, digits: 
     table = rows(tmp_path / "digits" / "regressions.csv")
     assert [row["n"] for row in table] == ["200", "200", "600"]
     assert all(float(row["test accuracy"]) > 0.85 for row in table)
+
+
+def test_kernels_are_stored_and_a_run_that_was_interrupted_goes_on(tmp_path: Path, digits: Path) -> None:
+    kernels, words = tmp_path / "kernels", ("+exp=store", "data=mnist", "wandb=disabled", "experiment.tile=128")
+    words += (f"experiment.folder={kernels}",)
+    printed = done(*words, f"hydra.run.dir={tmp_path / 'one'}", data=digits)
+    assert "2.9 MB" in printed  # twice 600² numbers of 4 bytes
+    table = rows(tmp_path / "one" / "eigenvalues.csv")
+    journal = json.loads((kernels / "progress.json").read_text())
+    ntk = np.load(kernels / "ntk.npy")
+    journal["done"].pop()
+    (kernels / "progress.json").write_text(json.dumps(journal))
+    done(*words, f"hydra.run.dir={tmp_path / 'two'}", data=digits)
+    np.testing.assert_array_equal(np.load(kernels / "ntk.npy"), ntk)
+    assert rows(tmp_path / "two" / "eigenvalues.csv") == table
+    largest = np.linalg.eigvalsh(ntk.astype(np.float64))[-1]
+    assert float(table[0]["NTK"]) == pytest.approx(largest, rel=1e-5)
+    other = run(*words, "experiment.precision=float64", f"hydra.run.dir={tmp_path / 'three'}", data=digits)
+    assert other.returncode == 1
+    assert "choose another folder" in " ".join(other.stdout.split())
 
 
 def test_kernels_are_measured_beside_their_peers(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -31,6 +32,14 @@ class Counted:
     def matvec(self, v: np.ndarray) -> np.ndarray:
         self.vectors.append(v.ndim)
         return self.matrix @ v
+
+
+def test_a_matrix_of_float32_on_disk_is_multiplied_in_float64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "k.npy", MATRIX.astype(np.float32))
+    stored = np.load(tmp_path / "k.npy", mmap_mode="r")
+    monkeypatch.setattr("hntk.rows.BLOCK", 8 * N * 7)  # seven rows at a time
+    expected = np.linalg.eigvalsh(MATRIX.astype(np.float32).astype(np.float64))[::-1]
+    np.testing.assert_allclose(hntk.leading_eigenpairs(stored, 4).values, expected[:4], rtol=1e-12)
 
 
 def test_leading_eigenpairs_are_those_of_the_matrix_in_few_products() -> None:

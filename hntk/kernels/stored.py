@@ -27,6 +27,7 @@ from hntk.precision import warn_if_float32
 # larger than in memory: disks take long runs
 TILE = 1024
 FILES = ("ck.npy", "ntk.npy")
+KEPT = ("float32", "float64")
 PROGRESS = "progress.json"
 # points at which activations are compared
 PROBES = 1001
@@ -41,6 +42,7 @@ def store_kernels(
     tau0: float | None = None,
     kappa_sq: float | None = None,
     tile: int = TILE,
+    dtype: str | np.dtype | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Kernels:
     """K_L and Θ_L at infinite width in files; the same call goes on where an interrupted one stopped.
@@ -50,6 +52,7 @@ def store_kernels(
     folder : where they go; it is made if need be.
     x, activations, x2, tau0, kappa_sq : as for :func:`exact_kernels`.
     tile : samples on the side of a tile; what is lost by an interruption is a row of tiles.
+    dtype : float32 or float64, in which kernels are kept; by default the one they are computed in.
     progress : called with the number of entries that are done, n·m in all; first with those of earlier calls.
 
     Returns
@@ -59,7 +62,7 @@ def store_kernels(
     Raises
     ------
     ValueError
-        For data that does not fit, and if the folder holds kernels of something else.
+        For data that does not fit, another dtype, and if the folder holds kernels of something else.
     OSError
         If the files do not fit onto the disk, before anything is computed.
 
@@ -73,12 +76,15 @@ def store_kernels(
     """
     warn_if_float32("the exact kernel")
     problem = Problem.of(x, activations, x2, tau0, kappa_sq)
+    kept = problem.dtype if dtype is None else np.dtype(dtype)
+    if kept.name not in KEPT:
+        raise ValueError(f"kernels are kept in {' or '.join(KEPT)}, not in {kept.name}.")
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    journal = _Journal.of(place, _identity(problem, tile))
+    journal = _Journal.of(place, _identity(problem, tile) | {"kept": kept.name})
     if journal.fresh:
-        check_disk(place, kernel_bytes(problem.shape, problem.dtype))
-    arrays = [_array(place / name, problem, journal.fresh) for name in FILES]
+        check_disk(place, kernel_bytes(problem.shape, kept))
+    arrays = [_array(place / name, problem.shape, kept, journal.fresh) for name in FILES]
     target = Target(*arrays, symmetric=problem.symmetric, tile=tile)
     journal.write()
 
@@ -161,14 +167,14 @@ def _digest(array: np.ndarray) -> str:
     return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _array(path: Path, problem: Problem, fresh: bool) -> np.memmap:
+def _array(path: Path, shape: tuple[int, int], dtype: np.dtype, fresh: bool) -> np.memmap:
     if fresh:
-        return np.lib.format.open_memmap(path, mode="w+", dtype=problem.dtype, shape=problem.shape)
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     try:
         np.load(path, mmap_mode="r")  # "r+" would make a file longer that was cut
         found = np.load(path, mmap_mode="r+")
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read ({error}): remove it, to begin anew.") from error
-    if found.shape != problem.shape or found.dtype != problem.dtype:
+    if found.shape != shape or found.dtype != dtype:
         raise ValueError(f"{path} holds {found.dtype} of shape {found.shape}: remove it, to begin anew.")
     return found

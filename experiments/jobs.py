@@ -1,0 +1,55 @@
+"""What Hydra calls for every run and every job of a sweep, in this process or in a worker's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+import matplotlib as mpl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from experiments import catalog, launching, sweep, tracking
+from experiments.catalog import Entry
+from experiments.config import Config
+from experiments.console import CONSOLE
+from experiments.record import Record
+
+
+def run(cfg: Config) -> tuple[float, ...] | None:
+    """Run the experiment that was named; of a sweep's job, return what a sweeper is to optimise.
+
+    Raises
+    ------
+    SystemExit
+        After an error that was said; a worker leaves it to the launcher to say it.
+    """
+    jax.config.update("jax_enable_x64", True)
+    mpl.use("Agg")
+    hydra = HydraConfig.get()
+    entry = catalog.find(cfg.experiment.name)
+    try:
+        if hydra.mode == RunMode.MULTIRUN:
+            # a worker may have started elsewhere, and paths are meant from where the sweep was
+            os.chdir(hydra.runtime.cwd)
+            return sweep.run_job(cfg, entry)
+        _alone(cfg, entry)
+    except sweep.EXPECTED as error:
+        if hydra.launcher["_target_"] == launching.NAME and hydra.mode == RunMode.MULTIRUN:
+            raise
+        raise SystemExit(sweep.say_error(error)) from error
+    return None
+
+
+def _alone(cfg: Config, entry: Entry) -> None:
+    record = Record(Path(HydraConfig.get().runtime.output_dir))
+    record.start(cfg)
+    CONSOLE.print(f"[bold]{entry.name}[/]: {entry.shows}")
+    try:
+        entry.load()(cfg, record)
+    except sweep.EXPECTED:
+        CONSOLE.print(f"[dim]configuration kept in {record.folder}[/]", soft_wrap=True)
+        raise
+    tracking.mirror(cfg, record)
+    CONSOLE.print(f"\nEverything is in [bold]{record.folder}[/]", soft_wrap=True)

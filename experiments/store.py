@@ -1,0 +1,57 @@
+"""Exact kernels of a data set in files, tile by tile, for those that do not fit into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hntk
+from experiments.config import Config
+from experiments.console import CONSOLE, progress, show_table, stage
+from experiments.record import Record
+from experiments.setting import activations, dataset, kernel_problem, keys
+from hntk.kernels.room import available_memory, gigabytes, kernel_bytes
+
+
+def run(cfg: Config, record: Record) -> None:
+    """Compute what is not there yet, then look at the kernels' leading eigenvalues."""
+    settings, layers = cfg.experiment, activations(cfg.net.activations)
+    x, tau0 = _samples(cfg)
+    folder = Path(settings.folder) if settings.folder else record.folder / "kernels"
+    size, free = kernel_bytes((len(x), len(x)), np.dtype(str(settings.precision))), available_memory()
+    CONSOLE.print(
+        f"  CK and NTK of {len(x):,} samples take {gigabytes(size)} in {folder}"
+        + ("." if free is None else f" ({gigabytes(free)} of memory are free)."),
+        soft_wrap=True,
+    )
+    with stage("exact kernels"), progress("entries", len(x) ** 2) as advance:
+        kernels = hntk.store_kernels(
+            folder, x, layers, tau0=tau0, tile=settings.tile, dtype=settings.precision, progress=advance
+        )
+    record.add_metrics(samples=len(x), bytes=size, folder=str(folder))
+    if settings.eigenvalues:
+        _eigenvalues(record, kernels, min(settings.eigenvalues, len(x) - 1))
+    CONSOLE.print('\nThey open as they are: np.load("ck.npy", mmap_mode="r"), and ntk.npy likewise.')
+
+
+def _samples(cfg: Config) -> tuple[np.ndarray, float]:
+    """Training samples and their scale."""
+    if cfg.data.kind == "mixture":
+        problem = kernel_problem(cfg.data, "population", keys(cfg.seed, "data")["data"])
+        return np.asarray(problem.x), problem.tau0
+    with stage(f"loading {cfg.data.name}"):
+        data = dataset(cfg.data, cfg.seed)
+    return data.x_train, data.tau0
+
+
+def _eigenvalues(record: Record, kernels: hntk.Kernels, count: int) -> None:
+    found: dict[str, Any] = {}
+    for name, matrix in kernels._asdict().items():
+        with stage(f"{count} leading eigenvalues of the {name.upper()}"):
+            found[name] = hntk.leading_eigenpairs(matrix, count, tolerance=1e-6).values
+    rows = [[i + 1, *(float(values[i]) for values in found.values())] for i in range(count)]
+    columns = ["rank", *(name.upper() for name in found)]
+    show_table("Leading eigenvalues", columns, rows)
+    record.add_table("eigenvalues", columns, rows)

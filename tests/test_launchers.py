@@ -1,0 +1,212 @@
+"""Sweeps on several processes and machines, run as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import ROOT, done, rows, started
+
+pytestmark = pytest.mark.slow
+# two nodes on this machine, each with the cores of one job; ends with its standard input
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+cluster.add_node(num_cpus=2)
+cluster.wait_for_nodes()
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+QUICK = ("+exp=gmm", "+debug=tiny", "wandb=disabled", "experiment.finite_width=false")
+# a training that takes its time, and leaves a checkpoint that tells that it has begun
+LONG = (
+    "+exp=memory", "+debug=tiny", "wandb=disabled", "seed=0", "compress.sparsity=0.5", "compress.objective=theory",
+    "experiment.budget=20e3", "experiment.epochs=150", "experiment.max_trained_width=60",
+)  # fmt: skip
+
+
+def kept(folder: Path, *words: str) -> list[str]:
+    return ["-m", *words, f"hydra.sweep.dir={folder / 'sweep'}", f"sweep.store={folder / 'jobs'}"]
+
+
+def same(folder: Path, other: Path) -> bool:
+    """Whether two sweeps measured the same, but for times; as exact as sums over other numbers of threads are."""
+    tables = [rows(place / "sweep" / "jobs.csv") for place in (folder, other)]
+    assert len(tables[0]) == len(tables[1])
+    pairs = [
+        (row[name], twin[name])
+        for row, twin in zip(*tables, strict=True)
+        for name in row
+        if not name.startswith(("seconds", "folder"))
+    ]
+    return all(a == b or (_number(a) and float(a) == pytest.approx(float(b), rel=1e-5)) for a, b in pairs)
+
+
+def _number(text: str) -> bool:
+    return text.lstrip("-").replace(".", "").replace("e-", "").isdigit()
+
+
+def holder(job: Path) -> int:
+    """The process that runs a job."""
+    return json.loads((job / "running.json").read_text())["process"]
+
+
+def parent(process: int) -> int:
+    """Of a process: for a worker of Ray, its node."""
+    return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def watched(process: subprocess.Popen[str], look: Callable[[], None]) -> str:
+    """What a sweep printed that must succeed, looking at what it does meanwhile."""
+    while process.poll() is None:
+        look()
+        time.sleep(0.02)
+    out, err = process.communicate()
+    assert process.returncode == 0, out[-3000:] + err[-3000:]
+    return out
+
+
+@contextmanager
+def two_nodes() -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True, cwd=ROOT, env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        address = process.stdout.readline().strip()
+        assert ":" in address
+        yield address
+    finally:
+        process.communicate(timeout=60)
+
+
+def test_two_nodes_of_ray_share_a_sweep_and_outlive_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (*QUICK, "compress.levels=2,3,4", "seed=0,1")
+    done(*kept(tmp_path / "one", *words))
+    shared, nodes, killed = tmp_path / "shared", set(), []
+
+    def look() -> None:
+        for job in shared.glob("jobs/*"):
+            if not (job / "running.json").exists():
+                continue
+            try:
+                nodes.add(parent(holder(job)))
+                if not killed and not (job / "state.json").exists():
+                    os.kill(holder(job), signal.SIGKILL)
+                    killed.append(job)
+            except (OSError, ValueError):  # it has just ended
+                continue
+
+    with two_nodes() as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        process = started(*kept(shared, *words, "hydra/launcher=cluster"))
+        watched(process, look)
+    assert killed
+    assert len(nodes) == 2
+    assert len(rows(shared / "sweep" / "jobs.csv")) == 6
+    assert same(shared, tmp_path / "one")
+
+
+def test_the_job_of_a_killed_worker_is_run_again(tmp_path: Path, digits: Path) -> None:
+    words = (*LONG, "arm=trained,levels2")
+    done(*kept(tmp_path / "one", *words), data=digits)
+    lost, killed = tmp_path / "lost", []
+
+    def look() -> None:
+        for checkpoint in lost.glob("jobs/*/dense-*.npz"):
+            if not killed:
+                os.kill(holder(checkpoint.parent), signal.SIGKILL)
+                killed.append(checkpoint.parent)
+
+    printed = watched(started(*kept(lost, *words, "hydra/launcher=cores"), data=digits), look)
+    assert killed
+    assert "a worker was lost" in printed
+    assert same(lost, tmp_path / "one")
+
+
+def test_a_job_that_kills_every_worker_is_marked_and_the_others_end(tmp_path: Path, digits: Path) -> None:
+    killed: list[int] = []
+
+    def look() -> None:
+        for checkpoint in tmp_path.glob("jobs/*/dense-*.npz"):
+            try:
+                if (process := holder(checkpoint.parent)) not in killed:
+                    os.kill(process, signal.SIGKILL)
+                    killed.append(process)
+            except OSError:  # it is no more
+                continue
+
+    words = kept(tmp_path, *LONG, "arm=trained,levels2,dense", "hydra/launcher=cores")
+    process = started(*words, data=digits)
+    while process.poll() is None:
+        look()
+        time.sleep(0.02)
+    printed, _ = process.communicate()
+    assert process.returncode == 1
+    assert len(killed) == 3
+    states = [row["state"] for row in rows(tmp_path / "sweep" / "jobs.csv")]
+    assert sorted(states) == ["done", "done", "failed"]
+    assert "its worker was lost 3 times" in printed
+    assert "sweep.retry=true" in printed
+
+
+def test_jobs_of_one_result_asked_for_at_once_run_once(tmp_path: Path, digits: Path) -> None:
+    words = (*LONG, "arm=dense", "experiment.epochs=3", "compress.sparsity=0.5,0.9")
+    printed = done(*kept(tmp_path, *words, "hydra/launcher=cores"), data=digits)
+    assert len(list(tmp_path.glob("jobs/*"))) == 1
+    assert printed.count("done before") == 1
+
+
+def test_missing_data_is_said_once(tmp_path: Path) -> None:
+    process = started(*kept(tmp_path, *LONG, "arm=dense,trained", "hydra/launcher=cores"))
+    out, err = process.communicate()
+    assert process.returncode == 1
+    assert out.count("HNTK_DATA") == 1
+    assert "Traceback" not in out + err
+
+
+def test_slurm_runs_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("sbatch", "srun", "sacct", "scancel"):
+        program = commands / name
+        program.write_text(f"#!{sys.executable}\n" + (ROOT / "tests" / "slurm_stand_in.py").read_text())
+        program.chmod(0o755)
+    state = tmp_path / "state"
+    state.mkdir()
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_STAND_IN", str(state))
+    done(*kept(tmp_path, *QUICK, "compress.levels=2,4", "hydra/launcher=slurm"))
+    shifts = [float(row["relative_shift"]) for row in rows(tmp_path / "sweep" / "jobs.csv")]
+    assert shifts[1] < shifts[0]
+    (script,) = state.glob("*.sh")
+    assert "--mem=16GB" in script.read_text()
+
+
+def test_optuna_finds_small_and_accurate_networks(tmp_path: Path, digits: Path) -> None:
+    words = (
+        "+exp=frontier", "+debug=tiny", "wandb=disabled", "compress.objective=theory", "experiment.epochs=2",
+        "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.population_size=3",
+        "experiment.width=tag(log, int(interval(10, 100)))",
+    )  # fmt: skip
+    done(*kept(tmp_path, *words)[1:], data=digits)
+    front = rows(tmp_path / "sweep" / "front.csv")
+    sizes, validation = ([float(row[name]) for row in front] for name in ("file (bytes)", "validation"))
+    assert sizes == sorted(sizes)
+    assert validation == sorted(validation)
+    found = (tmp_path / "sweep" / "optimization_results.yaml").read_text()
+    assert found.count("values:") >= len(front)
+    # the search asks for the same networks again, and none is made twice
+    assert done(*kept(tmp_path, *words)[1:], data=digits).count("done before") == 6
