@@ -34,7 +34,7 @@ setup-tools:  ## install the compilers, emulator and browser that some tests ski
 gmm: setup  ## run the Gaussian-mixture experiment (more settings: make gmm ARGS="seed=1")
 	@$(RUN) -m experiments.run +exp=gmm $(ARGS)
 
-test: setup lint types  ## run all checks: lint, types, every test and every documented example
+test: setup setup-sweeps lint types  ## run all checks: lint, types, every test and every documented example
 	@$(PYTEST)
 
 unit: setup  ## run the tests but the slow ones (a few only: make unit ARGS="-k erf")

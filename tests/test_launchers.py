@@ -10,13 +10,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.command_line import ROOT, done, rows, started
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra sweeps (make setup-sweeps)"),
+]
 # two nodes on this machine, each with the cores of one job; ends with its standard input
 CLUSTER = """
 import sys
