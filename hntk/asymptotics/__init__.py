@@ -1,0 +1,1 @@
+"""Limits of the equivalent kernels' spectra and of learning with them, from population quantities alone."""

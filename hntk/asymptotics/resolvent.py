@@ -1,0 +1,213 @@
+r"""The limit of the resolvent of a Gram matrix whose columns have class covariances, on and off its spectrum.
+
+For Z (p × n) with $n_a$ columns $N(0, C_a)$, $Q(z) = (ZZ^\top/p - z)^{-1}$ and $\tilde Q(z) = (Z^\top Z/p - z)^{-1}$,
+
+$$\bar Q(z) = \Big(\sum_a \frac{n_a}{p}\frac{C_a}{1+\delta_a(z)} - z\Big)^{-1},\qquad
+\delta_a(z) = \frac1p\mathrm{tr}\,C_a\bar Q(z),\qquad \tilde Q_{ii} \to g_a(z) = -\frac1{z(1+\delta_a(z))}.$$
+
+Source: Couillet and Debbah (2011); Benaych-Georges and Couillet (2016). With
+$J_{ab} = \frac{n_b}{p}\frac{\mathrm{tr} C_a\bar QC_b\bar Q/p}{(1+\delta_b)^2}$ the Jacobian of the fixed point, a
+solution is the right one if and only if $\mathrm{Im}\,\delta_a > 0$ for all a (z in the upper half plane, or real and
+inside the spectrum), or z and δ are real and J has spectral radius below 1 (outside): two such solutions would differ by
+a fixed point of a map that, by Cauchy and Schwarz, contracts. So Newton's method may start anywhere: what it finds is
+checked, and where the check fails it goes on from a solution further up in the half plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Complex, Float
+
+from hntk.asymptotics.algebra import Element
+from hntk.asymptotics.law import MixtureLaw
+
+Numbers = Float[np.ndarray, "..."] | Complex[np.ndarray, "..."]
+# of the fixed point, relative to 1 + |δ|
+RESIDUAL = 1e-11
+# steps of Newton's method, and of the plain iteration that helps it off a bad start
+STEPS, PLAIN = 15, 200
+# the way down from the upper half plane: each height is this part of the one before
+DESCENT, HEIGHTS = 0.25, 20
+# complex numbers in one batch of resolvents
+BATCH = 4_000_000
+
+
+@dataclass(frozen=True)
+class Resolvent:
+    """Q̄ and δ at points z; arrays have the shape of z first.
+
+    Attributes
+    ----------
+    bulk : whose resolvent it is.
+    z : points.
+    delta : (..., K) δ_a(z).
+    element : Q̄(z), an element of the law's algebra.
+    """
+
+    bulk: Bulk
+    z: Numbers
+    delta: Numbers
+    element: Element
+
+    @property
+    def g(self) -> Numbers:
+        """(..., K) the limit of Q̃_ii for i in class a."""
+        return -1 / (self.z[..., None] * (1 + self.delta))
+
+    @property
+    def stieltjes(self) -> Numbers:
+        """m(z) = tr Q̃/n."""
+        return self.g @ (self.bulk.ratios / self.bulk.ratios.sum())
+
+    @property
+    def slope(self) -> Numbers:
+        """(..., K) δ'(z)."""
+        algebra = self.bulk.law.algebra
+        jacobian = self.bulk.jacobian(self.element, self.delta)
+        right = algebra.traces(algebra.sandwich(self.element, algebra.one, self.element))
+        return np.linalg.solve(np.eye(len(self.bulk.ratios)) - jacobian, right[..., None])[..., 0]
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """ZᵀZ/p: what of a kernel has full rank.
+
+    Attributes
+    ----------
+    law : of the columns of Z.
+    ratios : (K,) n_a/p.
+    """
+
+    law: MixtureLaw
+    ratios: Float[np.ndarray, " K"]
+
+    @property
+    def bound(self) -> float:
+        """No eigenvalue of the limit is above it: max‖C_a‖ (1 + √(n/p))²."""
+        return self.law.algebra.norm * (1 + np.sqrt(self.ratios.sum())) ** 2
+
+    def jacobian(self, element: Element, delta: Numbers) -> Numbers:
+        """(..., K, K) of the fixed point's map by δ."""
+        return self.law.algebra.pair_traces(element, element) * (self.ratios / (1 + delta) ** 2)[..., None, :]
+
+    def element(self, delta: Numbers, z: Numbers) -> Element:
+        """Q̄ for given δ (..., K) at z (...)."""
+        return self.law.algebra.inverse(self.ratios / (1 + delta), z)
+
+    def at(self, z: object, start: Numbers | None = None) -> Resolvent:
+        """The resolvent at points z, real or complex, other than 0.
+
+        On the real axis inside the spectrum it is the limit from above; outside of it everything is real.
+
+        Parameters
+        ----------
+        z : points of any shape.
+        start : (..., K) δ to try first.
+
+        Raises
+        ------
+        ArithmeticError
+            If the fixed point is not found, as at an edge of the spectrum, or at the eigenvalue 0.
+        """
+        points = np.asarray(z)
+        points = points.astype(np.result_type(points, float))
+        flat = points.reshape(-1)
+        first = None if start is None else np.broadcast_to(start, (*points.shape, self.law.classes))
+        upper = np.where(flat.imag < 0, np.conj(flat), flat)
+        found = self._solved(upper, None if first is None else first.reshape(flat.size, -1))
+        found = np.where((flat.imag < 0)[:, None], np.conj(found), found)
+        if not np.any(points.imag) and not np.any(found.imag):
+            found = found.real
+        delta = found.reshape(*points.shape, -1)
+        return Resolvent(self, points, delta, self.element(delta, points))
+
+    def _solved(self, z: Numbers, start: Numbers | None) -> Complex[np.ndarray, "Z K"]:
+        size = self.law.algebra.one.size * self.law.classes
+        width = max(1, BATCH // size)
+        delta = np.zeros((len(z), self.law.classes), complex)
+        before = None
+        for low in range(0, len(z), width):
+            part = slice(low, low + width)
+            first = start[part] if start is not None else before
+            delta[part] = _solve(self, z[part], first)
+            before = delta[part] if width == 1 else None  # neighbours help where one point fills a batch
+        return delta
+
+
+def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray, "Z K"]:
+    """By Newton's method at z itself, from points ever nearer to it."""
+    z = z.astype(complex)
+    scale = bulk.bound
+    above = bulk.law.traces * (-1 / (z + 1j * scale))[:, None] if scale > 0 else np.zeros((len(z), bulk.law.classes), complex)
+    delta = above.copy()
+    left = np.arange(len(z))
+    if start is not None:
+        delta[:] = start
+        delta, good = _newton(bulk, z, delta)
+        left = left[~good]
+    for k in range(HEIGHTS):
+        if left.size == 0:
+            return delta
+        height = z[left] + 1j * scale * DESCENT**k
+        above[left] = _certain(bulk, height, above[left])
+        delta[left], good = _newton(bulk, z[left], above[left])
+        left = left[~good]
+    if left.size:
+        raise ArithmeticError(
+            f"the fixed point of the resolvent is not found at z = {z[left[0]]:.6g}: it is at an edge of the spectrum or "
+            "at the eigenvalue 0, where there is none. Move z off it."
+        )
+    return delta
+
+
+def _certain(bulk: Bulk, z: Numbers, delta: Numbers) -> Numbers:
+    """In the upper half plane, where the plain iteration converges, if slowly."""
+    found, good = _newton(bulk, z, delta)
+    bad = ~good
+    if np.any(bad):
+        rough, points = delta[bad], z[bad]
+        for _ in range(PLAIN):
+            rough = 0.5 * (rough + bulk.law.algebra.traces(bulk.element(rough, points)))
+        found[bad], _ = _newton(bulk, points, rough)
+        lost = ~np.all(np.isfinite(found), axis=1)
+        found[lost] = delta[lost]
+    return found
+
+
+def _newton(bulk: Bulk, z: Numbers, delta: Numbers) -> tuple[Numbers, np.ndarray]:
+    """(δ, whether it is the right solution)."""
+    one = np.eye(bulk.law.classes)
+    found, good = delta.astype(complex), np.zeros(len(z), bool)
+    left = np.arange(len(z))
+    with np.errstate(all="ignore"):
+        for _ in range(STEPS):
+            current, points = found[left], z[left]
+            element = bulk.element(current, points)
+            gap = current - bulk.law.algebra.traces(element)
+            jacobian = bulk.jacobian(element, current)
+            done = np.max(np.abs(gap), axis=1) <= RESIDUAL * (1 + np.max(np.abs(current), axis=1))
+            current[done], good[left[done]] = _verdict(points[done], current[done], jacobian[done])
+            going = ~done & np.all(np.isfinite(gap), axis=1)
+            current[going] -= _corrections(one - jacobian[going], gap[going])
+            found[left] = current
+            left = left[going]
+            if left.size == 0:
+                break
+    return found, good
+
+
+def _corrections(matrices: Numbers, gaps: Numbers) -> Numbers:
+    try:
+        return np.linalg.solve(matrices, gaps[..., None])[..., 0]
+    except np.linalg.LinAlgError:
+        return np.full_like(gaps, np.nan)
+
+
+def _verdict(z: Numbers, delta: Numbers, jacobian: Numbers) -> tuple[Numbers, np.ndarray]:
+    """Real δ where only rounding makes them complex, and whether each is the right solution."""
+    flat = np.all(np.abs(delta.imag) <= 1e-9 * np.abs(delta), axis=1) & (z.imag == 0)
+    delta = np.where(flat[:, None], delta.real, delta)
+    radius = np.max(np.abs(np.linalg.eigvals(np.where(flat[:, None, None], jacobian, 0.0))), axis=1)
+    return delta, np.where(flat, radius < 1 + 1e-6, np.all(delta.imag >= 0, axis=1))
