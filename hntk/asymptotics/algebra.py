@@ -83,13 +83,17 @@ class Spectral:
         element = left * right
         return (element @ products.reshape(classes**2, -1).T).reshape(*element.shape[:-1], classes, classes)
 
+    def all_pair_traces(self, elements: Element) -> Numbers:
+        """(q, q, K, K) tr(C_a E_k C_b E_l)/p, of q elements."""
+        return self.pair_traces(elements[:, None], elements)
+
     def covariance_forms(self, element: Element) -> Numbers:
         """(..., K, K, K) MᵀC_b E M, b first."""
         return np.einsum("acg,bg,...g->...bac", self.measures, self.covariances, element, optimize=True)
 
-    def pair_forms(self, left: Element, right: Element) -> Numbers:
-        """(..., K, K, K) MᵀE C_b E'M, b first."""
-        return self.covariance_forms(left * right)
+    def all_pair_forms(self, elements: Element) -> Numbers:
+        """(q, q, K, K, K) MᵀE_k C_b E_l M, b third."""
+        return self.covariance_forms(elements[:, None] * elements)
 
 
 @dataclass(frozen=True)
@@ -147,19 +151,26 @@ class Matrices:
 
     def pair_traces(self, left: Element, right: Element) -> Numbers:
         """(..., K, K) tr(C_a E C_b E')/p."""
-        p = len(self.one)
-        first = np.stack([c @ left for c in self.covariances], axis=-3)
-        second = first if right is left else np.stack([c @ right for c in self.covariances], axis=-3)
-        return np.einsum("...aij,...bji->...ab", first, second, optimize=True) / p
+        first = self.covariances @ left[..., None, :, :]
+        second = first if right is left else self.covariances @ right[..., None, :, :]
+        return np.einsum("...aij,...bji->...ab", first, second, optimize=True) / len(self.one)
+
+    def all_pair_traces(self, elements: Element) -> Numbers:
+        """(q, q, K, K) tr(C_a E_k C_b E_l)/p, of q elements."""
+        products = self.covariances @ elements[:, None]
+        rows = products.reshape(-1, self.one.size)
+        columns = np.swapaxes(products, -1, -2).reshape(-1, self.one.size)
+        gram = (rows @ columns.T).reshape(products.shape[:2] * 2)
+        return np.moveaxis(gram, 1, 2) / len(self.one)
 
     def covariance_forms(self, element: Element) -> Numbers:
         """(..., K, K, K) MᵀC_b E M, b first."""
         return (self.means @ self.covariances) @ (element @ self.means.T)[..., None, :, :]
 
-    def pair_forms(self, left: Element, right: Element) -> Numbers:
-        """(..., K, K, K) MᵀE C_b E'M, b first."""
-        inner = self.covariances @ (right @ self.means.T)[..., None, :, :]
-        return (self.means @ left)[..., None, :, :] @ inner
+    def all_pair_forms(self, elements: Element) -> Numbers:
+        """(q, q, K, K, K) MᵀE_k C_b E_l M, b third."""
+        seen = elements @ self.means.T
+        return np.einsum("kia,bij,ljc->klbac", seen, self.covariances, seen, optimize=True)
 
 
 def algebra_of(means: Float[np.ndarray, "K p"], covariances: list[np.ndarray]) -> Spectral | Matrices:

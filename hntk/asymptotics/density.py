@@ -88,13 +88,13 @@ class LimitingDensity:
         """Ends of the intervals."""
         return np.array([(piece.left, piece.right) for piece in self.pieces]).reshape(-1, 2)
 
-    def density(self, x: object) -> Float[np.ndarray, "..."]:
+    def density(self, x: object) -> Float[np.ndarray, ...]:
         """Of the continuous part."""
         given = np.asarray(x, dtype=float)
         flat = given.reshape(-1)
         return sum((piece.density(flat) for piece in self.pieces), np.zeros(flat.shape)).reshape(given.shape)
 
-    def cdf(self, x: object) -> Float[np.ndarray, "..."]:
+    def cdf(self, x: object) -> Float[np.ndarray, ...]:
         """Share of the eigenvalues that are at most x, atoms included."""
         given = np.asarray(x, dtype=float)
         flat = given.reshape(-1)
@@ -105,7 +105,7 @@ class LimitingDensity:
         """The limit of tr(K̃ᵏ)/n, spikes apart."""
         return sum(piece.moment(k) for piece in self.pieces) + sum(mass * place**k for place, mass in self.atoms)
 
-    def quantiles(self, shares: object) -> Float[np.ndarray, "..."]:
+    def quantiles(self, shares: object) -> Float[np.ndarray, ...]:
         """The smallest x with cdf(x) ≥ share, for shares in (0, 1), by bisection."""
         wanted = np.asarray(shares, dtype=float)
         ends = [*self.edges.ravel(), *(place for place, _ in self.atoms)]
@@ -166,7 +166,7 @@ def density_of(kernel: LimitingKernel) -> LimitingDensity:
             continue
         mass = atom + sum(piece.mass for piece in pieces)
         if abs(mass - 1) <= MASS:
-            return LimitingDensity(pieces, ((shift, atom),) if atom > 0 else ())
+            return LimitingDensity(pieces, ((shift, float(atom)),) if atom > 0 else ())
     raise ArithmeticError(
         f"the limiting density has mass {mass:.9g}, not 1: it has parts too narrow to find, or a class covariance is "
         "singular and spans fewer dimensions than its class has samples; add a small multiple of the identity to it."

@@ -129,9 +129,7 @@ class LimitingKernel:
         weighted = self.ratios * (1 / (z**2 * (1 + at.delta)) + slope / (z * (1 + at.delta) ** 2))
         inner = algebra.combination(self.ratios * slope / (1 + at.delta) ** 2) + algebra.one
         derivative = algebra.forms(algebra.sandwich(at.element, inner, at.element))
-        return self._blocks(
-            weighted, algebra.forms(at.element) + z[..., None] * derivative, weighted @ self.law.v
-        )
+        return self._blocks(weighted, algebra.forms(at.element) + z[..., None] * derivative, weighted @ self.law.v)
 
     def _blocks(self, first: Numbers, middle: Numbers, last: Numbers) -> Numbers:
         k = self.law.classes

@@ -140,7 +140,11 @@ def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray,
     """By Newton's method at z itself, from points ever nearer to it."""
     z = z.astype(complex)
     scale = bulk.bound
-    above = bulk.law.traces * (-1 / (z + 1j * scale))[:, None] if scale > 0 else np.zeros((len(z), bulk.law.classes), complex)
+    above = (
+        bulk.law.traces * (-1 / (z + 1j * scale))[:, None]
+        if scale > 0
+        else np.zeros((len(z), bulk.law.classes), complex)
+    )
     delta = above.copy()
     left = np.arange(len(z))
     if start is not None:
@@ -188,9 +192,10 @@ def _newton(bulk: Bulk, z: Numbers, delta: Numbers) -> tuple[Numbers, np.ndarray
             gap = current - bulk.law.algebra.traces(element)
             jacobian = bulk.jacobian(element, current)
             done = np.max(np.abs(gap), axis=1) <= RESIDUAL * (1 + np.max(np.abs(current), axis=1))
-            current[done], good[left[done]] = _verdict(points[done], current[done], jacobian[done])
-            going = ~done & np.all(np.isfinite(gap), axis=1)
+            going = np.all(np.isfinite(gap), axis=1)
             current[going] -= _corrections(one - jacobian[going], gap[going])
+            current[done], good[left[done]] = _verdict(points[done], current[done], jacobian[done])
+            going &= ~done
             found[left] = current
             left = left[going]
             if left.size == 0:
