@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 
 # of commutators and off-diagonals, relative to the matrices' norms
 COMMUTE = 1e-10
 Element = np.ndarray
-Numbers = Float[np.ndarray, "..."] | Complex[np.ndarray, "..."]
+# real or complex, of any shape
+Numbers = np.ndarray
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,8 @@ def _piece(bulk: Bulk, interval: Interval, shift: float) -> Piece:
         at = bulk.at(x)
         if np.any(np.isreal(at.delta[1:-1])):
             raise _Gap(x[1:-1][np.all(np.isreal(at.delta[1:-1]), axis=1)])
-        values = at.stieltjes.imag / np.pi * (right - left) / 2 * np.sin(theta)
-        series = dct(values, type=2) / count
+        values = np.imag(at.stieltjes) / np.pi * (right - left) / 2 * np.sin(theta)
+        series = np.asarray(dct(values, type=2)) / count
         series[0] /= 2
         tail = np.max(np.abs(series[-count // 8 :]))
         if tail <= TAIL * abs(series[0]) or 2 * count > (MOST if cheap else MOST // 8):

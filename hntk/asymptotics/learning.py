@@ -11,8 +11,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import ndtr
-from scipy.stats import multivariate_normal
+from scipy.special import ndtr, ndtri
 
 from hntk.asymptotics.filters import LabelFilter, flow_filter, ridge_filter
 from hntk.asymptotics.kernel import Kind, LimitingKernel, Net, limiting_kernel
@@ -22,6 +21,10 @@ from hntk.asymptotics.scores import FilteredLabels, GaussianScores
 Criterion = Literal["squared", "classification"]
 # ridges tried for the best one, in units of the kernel's mean eigenvalue
 GRID = np.logspace(-5, 4, 37)
+# points of the lattice for Gaussian probabilities, and what makes a singular correlation matrix positive definite
+LATTICE, JITTER = 4096, 1e-12
+# square roots of primes are the lattice's generators
+PRIMES = np.array([q for q in range(2, 600) if all(q % r for r in range(2, q))])
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ def classification_task(law: MixtureLaw, targets: object | None = None, offset: 
         y = np.eye(law.classes) - law.proportions
         added = law.proportions if offset is None else np.asarray(offset, dtype=float)
     else:
-        y = np.asarray(targets, dtype=float).reshape(len(np.atleast_1d(targets)), -1)
+        y = np.asarray(targets, dtype=float)
+        y = y.reshape(len(y), -1) if y.ndim else y.reshape(1, 1)
         added = np.zeros(y.shape[1]) if offset is None else np.asarray(offset, dtype=float).reshape(-1)
     if len(y) != law.classes or not np.all(np.isfinite(y)) or added.shape != y.shape[1:]:
         raise ValueError(
@@ -128,7 +132,7 @@ def ridge_regression(
     >>> import numpy as np
     >>> law = MixtureLaw.of(3 * np.eye(2, 400), [1.0, 1.0])
     >>> [round(ridge_regression(law, n, ["relu"], 0.1).test.classification_error, 3) for n in (200, 800, 3200)]
-    [0.049, 0.024, 0.019]
+    [0.048, 0.035, 0.024]
     """
     limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq)
     return _ridge(limit, float(ridge), classification_task(law, targets, offset))
@@ -162,6 +166,7 @@ def gradient_flow(
     >>> import numpy as np
     >>> law = MixtureLaw.of(3 * np.eye(2, 400), [1.0, 1.0])
     >>> [round(gradient_flow(law, 800, ["relu"], s).test.squared_error, 3) for s in (0.1, 1.0, 10.0)]
+    [0.236, 0.109, 0.12]
     """
     if not (np.isfinite(time) and time > 0):
         raise ValueError(f"time must be positive and finite, got {time!r}; before training all scores are 0.")
@@ -256,8 +261,20 @@ def _positive(mean: Float[np.ndarray, " d"], covariance: Float[np.ndarray, "d d"
     scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
     with np.errstate(over="ignore"):
         standard = mean / scale
-    if len(mean) == 1:
-        return float(ndtr(standard[0]))
-    correlation = covariance / np.outer(scale, scale)
-    law = multivariate_normal(np.zeros(len(mean)), correlation, allow_singular=True, seed=0)
-    return float(law.cdf(standard))
+    return _orthant(standard, covariance / np.outer(scale, scale))
+
+
+def _orthant(bound: Float[np.ndarray, " d"], correlation: Float[np.ndarray, "d d"]) -> float:
+    """P(ξ ≤ bound), ξ ~ N(0, correlation): coordinate by coordinate, averaged over a lattice (Genz, 1992)."""
+    d = len(bound)
+    root = np.linalg.cholesky(correlation + JITTER * np.eye(d))
+    lattice = np.outer(np.arange(1, LATTICE + 1), np.sqrt(PRIMES[: max(d - 1, 1)])) % 1.0
+    uniform = np.abs(2 * lattice - 1)
+    drawn = np.zeros((LATTICE, d))
+    total = np.ones(LATTICE)
+    for i in range(d):
+        share = ndtr((bound[i] - drawn[:, :i] @ root[i, :i]) / root[i, i])
+        total = total * share
+        if i + 1 < d:
+            drawn[:, i] = ndtri(np.clip(uniform[:, i] * share, 1e-300, 1 - 1e-16))
+    return float(np.mean(total))

@@ -8,9 +8,9 @@ $$\bar Q(z) = \Big(\sum_a \frac{n_a}{p}\frac{C_a}{1+\delta_a(z)} - z\Big)^{-1},\
 Source: Couillet and Debbah (2011); Benaych-Georges and Couillet (2016). With
 $J_{ab} = \frac{n_b}{p}\frac{\mathrm{tr} C_a\bar QC_b\bar Q/p}{(1+\delta_b)^2}$ the Jacobian of the fixed point, a
 solution is the right one if and only if $\mathrm{Im}\,\delta_a > 0$ for all a (z in the upper half plane, or real and
-inside the spectrum), or z and δ are real and J has spectral radius below 1 (outside): two such solutions would differ by
-a fixed point of a map that, by Cauchy and Schwarz, contracts. So Newton's method may start anywhere: what it finds is
-checked, and where the check fails it goes on from a solution further up in the half plane.
+inside the spectrum), or z and δ are real and J has spectral radius below 1 (outside): two such solutions would differ
+by a fixed point of a map that, by Cauchy and Schwarz, contracts. So Newton's method may start anywhere: what it finds
+is checked, and where the check fails it goes on from a solution further up in the half plane.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from jaxtyping import Complex, Float
 from hntk.asymptotics.algebra import Element
 from hntk.asymptotics.law import MixtureLaw
 
-Numbers = Float[np.ndarray, "..."] | Complex[np.ndarray, "..."]
+# real or complex, of any shape
+Numbers = np.ndarray
 # of the fixed point, relative to 1 + |δ|
 RESIDUAL = 1e-11
 # steps of Newton's method, and of the plain iteration that helps it off a bad start
@@ -115,11 +116,12 @@ class Bulk:
         points = points.astype(np.result_type(points, float))
         flat = points.reshape(-1)
         first = None if start is None else np.broadcast_to(start, (*points.shape, self.law.classes))
-        upper = np.where(flat.imag < 0, np.conj(flat), flat)
+        lower = np.imag(flat) < 0
+        upper = np.where(lower, np.conj(flat), flat)
         found = self._solved(upper, None if first is None else first.reshape(flat.size, -1))
-        found = np.where((flat.imag < 0)[:, None], np.conj(found), found)
-        if not np.any(points.imag) and not np.any(found.imag):
-            found = found.real
+        found = np.where(lower[:, None], np.conj(found), found)
+        if not np.any(np.imag(points)) and not np.any(np.imag(found)):
+            found = np.real(found)
         delta = found.reshape(*points.shape, -1)
         return Resolvent(self, points, delta, self.element(delta, points))
 
@@ -140,11 +142,7 @@ def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray,
     """By Newton's method at z itself, from points ever nearer to it."""
     z = z.astype(complex)
     scale = bulk.bound
-    above = (
-        bulk.law.traces * (-1 / (z + 1j * scale))[:, None]
-        if scale > 0
-        else np.zeros((len(z), bulk.law.classes), complex)
-    )
+    above = bulk.law.traces * (-1 / (z + 1j * scale if scale > 0 else z))[:, None]
     delta = above.copy()
     left = np.arange(len(z))
     if start is not None:
@@ -160,8 +158,8 @@ def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray,
         left = left[~good]
     if left.size:
         raise ArithmeticError(
-            f"the fixed point of the resolvent is not found at z = {z[left[0]]:.6g}: it is at an edge of the spectrum or "
-            "at the eigenvalue 0, where there is none. Move z off it."
+            f"the fixed point of the resolvent is not found at z = {z[left[0]]:.6g}: it is at an edge of the spectrum "
+            "or at the eigenvalue 0, where there is none. Move z off it."
         )
     return delta
 
@@ -212,7 +210,7 @@ def _corrections(matrices: Numbers, gaps: Numbers) -> Numbers:
 
 def _verdict(z: Numbers, delta: Numbers, jacobian: Numbers) -> tuple[Numbers, np.ndarray]:
     """Real δ where only rounding makes them complex, and whether each is the right solution."""
-    flat = np.all(np.abs(delta.imag) <= 1e-9 * np.abs(delta), axis=1) & (z.imag == 0)
-    delta = np.where(flat[:, None], delta.real, delta)
+    flat = np.all(np.abs(np.imag(delta)) <= 1e-9 * np.abs(delta), axis=1) & (np.imag(z) == 0)
+    delta = np.where(flat[:, None], np.real(delta), delta)
     radius = np.max(np.abs(np.linalg.eigvals(np.where(flat[:, None, None], jacobian, 0.0))), axis=1)
-    return delta, np.where(flat, radius < 1 + 1e-6, np.all(delta.imag >= 0, axis=1))
+    return delta, np.where(flat, radius < 1 + 1e-6, np.all(np.imag(delta) >= 0, axis=1))

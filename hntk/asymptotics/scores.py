@@ -6,7 +6,8 @@ Given the training set, the score of a new sample of class b under $\beta = \sum
 $w = \sum_k\omega_kD(z_k)a_k$, is Gaussian with mean $(Bw)_b$ and covariance
 $r^\top C_br + v_bc_2^2(t^\top w_J + w_\psi)^{\otimes2}$, where $r = Mw_J + Z\beta/p$ and
 
-$$r^\top C_br = w_J^\top M^\top C_bMw_J + 2\,\mathrm{sym}\Big(w_J^\top\sum_k\omega_kM^\top C_b(I + z_k\bar Q)M\,a_{k,M}\Big)
+$$r^\top C_br = w_J^\top M^\top C_bMw_J
+    + 2\,\mathrm{sym}\Big(w_J^\top\sum_k\omega_kM^\top C_b(I + z_k\bar Q)M\,a_{k,M}\Big)
     + \sum_{kl}\omega_k\omega_l\,a_k^\top\Phi_b(z_k, z_l)a_l.$$
 
 $\Phi_b$ is the limit of $U^\top\tilde Q(z_k)Z^\top C_bZ\tilde Q(z_l)U/p$; it rests on
@@ -58,7 +59,7 @@ class FilteredLabels:
         """Of the samples trained on."""
         weights = self.label_filter.residual * self._at.g.T
         means, covariances = self._scores(weights)
-        return self.targets * (1 - np.sum(weights, axis=1).real[:, None]) + means, covariances
+        return self.targets * (1 - np.real(np.sum(weights, axis=1, keepdims=True))) + means, covariances
 
     @cached_property
     def _at(self) -> Resolvent:
@@ -79,7 +80,7 @@ class FilteredLabels:
     def _scores(self, weights: Numbers) -> GaussianScores:
         """For weights (K, q) that may differ by the class of the sample."""
         k, law = self.kernel.law.classes, self.kernel.law
-        inner = np.einsum("bq,qij->bij", weights, self._overlap @ self._sources).real
+        inner = np.real(np.einsum("bq,qij->bij", weights, self._overlap @ self._sources))
         own = np.arange(k)
         means = np.einsum("bj,bjm->bm", self.kernel.core[:k], inner)
         along = self.kernel.coefficients.norms * (law.t @ inner[:, :k] + inner[:, -1])
@@ -96,7 +97,7 @@ class FilteredLabels:
         mixed = np.einsum("bij,bqjm->bim", plain, middle) + np.einsum("q,qbij,bqjm->bim", z, seen, middle)
         cross = np.swapaxes(inner, 1, 2) @ mixed
         outer = np.swapaxes(inner, 1, 2) @ plain @ inner
-        return outer + (cross + np.swapaxes(cross, 1, 2)).real + self._quadratic_part(weighted, plain, seen).real
+        return outer + np.real(cross + np.swapaxes(cross, 1, 2) + self._quadratic_part(weighted, plain, seen))
 
     def _quadratic_part(self, weighted: Numbers, plain: Numbers, seen: Numbers) -> Numbers:
         """(K, m, m) Σ_kl a_kᵀ Φ_b a_l with the weights in a."""

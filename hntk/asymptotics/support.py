@@ -65,7 +65,7 @@ def support(bulk: Bulk, fineness: int = 1, beside: Float[np.ndarray, " j"] | Non
 
 
 def _inside(bulk: Bulk, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
-    return np.any(bulk.at(x).delta.imag > 0, axis=1)
+    return np.any(np.imag(bulk.at(x).delta) > 0, axis=1)
 
 
 def _edges(bulk: Bulk, outer: np.ndarray, inner: np.ndarray) -> list[Edge]:
@@ -74,7 +74,7 @@ def _edges(bulk: Bulk, outer: np.ndarray, inner: np.ndarray) -> list[Edge]:
         middle = (outer + inner) / 2
         within = _inside(bulk, middle)
         outer, inner = np.where(within, outer, middle), np.where(within, middle, inner)
-    start = bulk.at(outer).delta.real
+    start = np.real(bulk.at(outer).delta)
     return [_polished(bulk, a, b, d) for a, b, d in zip(outer, inner, start, strict=True)]
 
 
