@@ -24,11 +24,13 @@ class MixtureLaw:
     dimension : p.
     proportions : (K,) π_a, summing to 1.
     algebra : the class covariances and means, by eigenvalues where the covariances commute.
+    measured_overlaps : (K, K) T_ab where they were measured, and the covariances are less well known than they.
     """
 
     dimension: int
     proportions: Float[np.ndarray, " K"]
     algebra: Spectral | Matrices
+    measured_overlaps: Float[np.ndarray, "K K"] | None = None
 
     @staticmethod
     def of(
@@ -71,6 +73,7 @@ class MixtureLaw:
         measures: object,
         dimension: int,
         proportions: Sequence[float] | None = None,
+        overlaps: object | None = None,
     ) -> MixtureLaw:
         """The law known by spectra alone, as estimation gives it.
 
@@ -81,6 +84,7 @@ class MixtureLaw:
         measures : (K, K, G) shares of μ_aᵀμ_b by eigenvalue, symmetric in a and b.
         dimension : p.
         proportions : K positive numbers, equal by default.
+        overlaps : (K, K) T_ab, by default those of the eigenvalues.
 
         Raises
         ------
@@ -100,7 +104,10 @@ class MixtureLaw:
         if dimension < 1 or not np.all(np.isfinite(parts)):
             raise ValueError(f"the dimension must be positive and the measures finite; dimension is {dimension}.")
         shares = _shares(proportions, len(parts))
-        return MixtureLaw(int(dimension), shares, Spectral(values.copy(), w / w.sum(), parts))
+        measured = None if overlaps is None else np.asarray(overlaps, dtype=float)
+        if measured is not None and measured.shape != (len(parts), len(parts)):
+            raise ValueError(f"overlaps must be ({len(parts)}, {len(parts)}), got shape {measured.shape}.")
+        return MixtureLaw(int(dimension), shares, Spectral(values.copy(), w / w.sum(), parts), measured)
 
     @cached_property
     def traces(self) -> Float[np.ndarray, " K"]:
@@ -110,6 +117,8 @@ class MixtureLaw:
     @cached_property
     def overlaps(self) -> Float[np.ndarray, "K K"]:
         """T_ab = tr(C_a C_b)/p."""
+        if self.measured_overlaps is not None:
+            return self.measured_overlaps
         return self.algebra.pair_traces(self.algebra.one, self.algebra.one)
 
     @cached_property
@@ -139,7 +148,8 @@ class MixtureLaw:
 
     def scaled(self, factor: float) -> MixtureLaw:
         """Of √factor times the samples."""
-        return MixtureLaw(self.dimension, self.proportions, self.algebra.scaled(factor))
+        measured = None if self.measured_overlaps is None else self.measured_overlaps * factor**2
+        return MixtureLaw(self.dimension, self.proportions, self.algebra.scaled(factor), measured)
 
 
 def _shares(proportions: Sequence[float] | None, classes: int) -> Float[np.ndarray, " K"]:
