@@ -148,17 +148,20 @@ class Matrices:
 
     def traces(self, element: Element) -> Numbers:
         """(..., K) tr(C_a E)/p."""
-        return np.einsum("aij,...ji->...a", self.covariances, element, optimize=True) / len(self.one)
+        flat = np.swapaxes(self.covariances, -1, -2).reshape(len(self.covariances), -1)
+        return element.reshape(*element.shape[:-2], -1) @ flat.T / len(self.one)
 
     def pair_traces(self, left: Element, right: Element) -> Numbers:
         """(..., K, K) tr(C_a E C_b E')/p."""
-        first = self.covariances @ left[..., None, :, :]
-        second = first if right is left else self.covariances @ right[..., None, :, :]
-        return np.einsum("...aij,...bji->...ab", first, second, optimize=True) / len(self.one)
+        first = _product(self.covariances, left[..., None, :, :])
+        second = first if right is left else _product(self.covariances, right[..., None, :, :])
+        rows = first.reshape(*first.shape[:-2], -1)
+        columns = np.swapaxes(second, -1, -2).reshape(*second.shape[:-2], -1)
+        return rows @ np.swapaxes(columns, -1, -2) / len(self.one)
 
     def all_pair_traces(self, elements: Element) -> Numbers:
         """(q, q, K, K) tr(C_a E_k C_b E_l)/p, of q elements."""
-        products = self.covariances @ elements[:, None]
+        products = _product(self.covariances, elements[:, None])
         rows = products.reshape(-1, self.one.size)
         columns = np.swapaxes(products, -1, -2).reshape(-1, self.one.size)
         gram = (rows @ columns.T).reshape(products.shape[:2] * 2)
@@ -172,6 +175,13 @@ class Matrices:
         """(q, q, K, K, K) MᵀE_k C_b E_l M, b third."""
         seen = elements @ self.means.T
         return np.einsum("kia,bij,ljc->klbac", seen, self.covariances, seen, optimize=True)
+
+
+def _product(real: Element, element: Element) -> Element:
+    """Of a real matrix with one that may be complex, at half the price of a complex product."""
+    if np.isrealobj(element):
+        return real @ element
+    return real @ np.real(element) + 1j * (real @ np.imag(element))
 
 
 def algebra_of(means: Float[np.ndarray, "K p"], covariances: list[np.ndarray]) -> Spectral | Matrices:

@@ -1,8 +1,9 @@
 r"""The limiting distribution of the eigenvalues of an equivalent kernel.
 
-On an interval [a, b] of the support, with $x = a + (b-a)(1-\cos\theta)/2$, the density times $dx/d\theta$ is a smooth
-even function of θ about 0 and π, whether the edges are square roots or, at 0, the inverse of one. A cosine series
-through the midpoints of a uniform grid therefore converges exponentially, and its integral is the distribution.
+On an interval [a, b] of the support, with $x = a(b/a)^s$, or $x = bs$ where a = 0, and $s = (1-\cos\theta)/2$, the
+density times $dx/d\theta$ is a smooth even function of θ about 0 and π, whether the edges are square roots or, at 0,
+the inverse of one. A cosine series through the midpoints of a uniform grid therefore converges exponentially, and its
+integral is the distribution. The geometric scale is for eigenvalues of many magnitudes.
 """
 
 from __future__ import annotations
@@ -34,10 +35,17 @@ class _Gap(Exception):
 
 @dataclass(frozen=True)
 class Piece:
-    """One interval [left, right] with the cosine series of its density by θ."""
+    """One interval of the spectrum, with the cosine series by θ of its density times dx/dθ.
 
-    left: float
-    right: float
+    Attributes
+    ----------
+    ends : of the interval in the Gram part's spectrum; the kernel's eigenvalues are these plus ``shift``.
+    shift : γ.
+    series : coefficients of cos kθ.
+    """
+
+    ends: tuple[float, float]
+    shift: float
     series: Float[np.ndarray, " k"]
 
     @property
@@ -47,27 +55,45 @@ class Piece:
 
     def density(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
         """Zero outside."""
-        theta = self._angle(x)
-        inside = (x > self.left) & (x < self.right)
-        slope = np.where(inside, (self.right - self.left) / 2 * np.sin(theta), 1.0)
+        own = x - self.shift
+        inside = (own > self.ends[0]) & (own < self.ends[1])
+        theta = _angle(self.ends, np.where(inside, own, np.mean(self.ends)))
+        slope = _place(self.ends, theta)[1]
         return np.where(inside, np.cos(np.outer(theta, np.arange(len(self.series)))) @ self.series / slope, 0.0)
 
     def cdf(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
         """Mass to the left."""
         orders = np.arange(1, len(self.series))
-        theta = self._angle(x)
+        theta = _angle(self.ends, x - self.shift)
         return theta * self.series[0] + np.sin(np.outer(theta, orders)) @ (self.series[1:] / orders)
 
     def moment(self, k: int) -> float:
         """∫ xᵏ: the midpoint rule."""
-        count = 2 * len(self.series)
-        theta = (np.arange(count) + 0.5) * np.pi / count
-        x = self.left + (self.right - self.left) * (1 - np.cos(theta)) / 2
-        weights = np.cos(np.outer(theta, np.arange(len(self.series)))) @ self.series * np.pi / count
-        return float(weights @ x**k)
+        theta = _midpoints(2 * len(self.series))
+        weights = np.cos(np.outer(theta, np.arange(len(self.series)))) @ self.series * np.pi / len(theta)
+        return float(weights @ (_place(self.ends, theta)[0] + self.shift) ** k)
 
-    def _angle(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
-        return np.arccos(1 - 2 * np.clip((x - self.left) / (self.right - self.left), 0.0, 1.0))
+
+def _midpoints(count: int) -> Float[np.ndarray, " count"]:
+    return (np.arange(count) + 0.5) * np.pi / count
+
+
+def _place(ends: tuple[float, float], theta: Float[np.ndarray, " j"]) -> tuple[np.ndarray, np.ndarray]:
+    """x(θ) and dx/dθ."""
+    left, right = ends
+    share, slope = (1 - np.cos(theta)) / 2, np.sin(theta) / 2
+    if left == 0:
+        return right * share, right * slope
+    x = left * (right / left) ** share
+    return x, np.log(right / left) * slope * x
+
+
+def _angle(ends: tuple[float, float], x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
+    """θ(x), 0 and π beyond the ends."""
+    left, right = ends
+    within = np.clip(x, left, right)
+    share = within / right if left == 0 else np.log(within / left) / np.log(right / left)
+    return np.arccos(1 - 2 * np.clip(share, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -86,7 +112,7 @@ class LimitingDensity:
     @property
     def edges(self) -> Float[np.ndarray, "i 2"]:
         """Ends of the intervals."""
-        return np.array([(piece.left, piece.right) for piece in self.pieces]).reshape(-1, 2)
+        return np.array([np.add(piece.ends, piece.shift) for piece in self.pieces]).reshape(-1, 2)
 
     def density(self, x: object) -> Float[np.ndarray, ...]:
         """Of the continuous part."""
@@ -175,18 +201,19 @@ def density_of(kernel: LimitingKernel) -> LimitingDensity:
 
 def _piece(bulk: Bulk, interval: Interval, shift: float) -> Piece:
     cheap = isinstance(bulk.law.algebra, Spectral)
-    left, right = interval.left.place, interval.right.place
-    count = FEWEST if cheap else FEWEST // 2
+    ends = (interval.left.place, interval.right.place)
+    count, most = (FEWEST, MOST) if cheap else (FEWEST // 2, MOST // 8)
     while True:
-        theta = (np.arange(count) + 0.5) * np.pi / count
-        x = left + (right - left) * (1 - np.cos(theta)) / 2
+        x, slope = _place(ends, _midpoints(count))
         at = bulk.at(x)
-        if np.any(np.isreal(at.delta[1:-1])):
-            raise _Gap(x[1:-1][np.all(np.isreal(at.delta[1:-1]), axis=1)])
-        values = np.imag(at.stieltjes) / np.pi * (right - left) / 2 * np.sin(theta)
+        free = np.all(np.imag(at.delta) == 0, axis=1)
+        free[[0, -1]] = False  # next to an edge, rounding decides
+        if np.any(free):
+            raise _Gap(x[free])
+        values = np.imag(at.stieltjes) / np.pi * slope
         series = np.asarray(dct(values, type=2)) / count
         series[0] /= 2
         tail = np.max(np.abs(series[-count // 8 :]))
-        if tail <= TAIL * abs(series[0]) or 2 * count > (MOST if cheap else MOST // 8):
-            return Piece(left + shift, right + shift, series)
+        if tail <= TAIL * abs(series[0]) or 2 * count > most:
+            return Piece(ends, shift, series)
         count *= 2

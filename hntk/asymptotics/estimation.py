@@ -99,7 +99,7 @@ def estimate_law(x: object, labels: object) -> MixtureLaw:
     >>> law = estimate_law(data.x, data.labels)
     >>> law.gram.round(0) + 0.0, round(law.tau0**2, 2)
     (array([[9., 0.],
-           [0., 9.]]), 1.08)
+           [0., 9.]]), 1.1)
     """
     rows = as_rows(x)
     _, index = as_labels(labels, len(rows), least=1)

@@ -21,8 +21,9 @@ from hntk.asymptotics.scores import FilteredLabels, GaussianScores
 Criterion = Literal["squared", "classification"]
 # ridges tried for the best one, in units of the kernel's mean eigenvalue
 GRID = np.logspace(-5, 4, 37)
-# points of the lattice for Gaussian probabilities, and what makes a singular correlation matrix positive definite
-LATTICE, JITTER = 4096, 1e-12
+# points of the lattice for Gaussian probabilities, the least eigenvalue of a correlation matrix, and the most standard
+# deviations
+LATTICE, JITTER, WIDEST = 4096, 1e-12, 1e6
 # square roots of primes are the lattice's generators
 PRIMES = np.array([q for q in range(2, 600) if all(q % r for r in range(2, q))])
 
@@ -259,15 +260,16 @@ def _right(
 def _positive(mean: Float[np.ndarray, " d"], covariance: Float[np.ndarray, "d d"]) -> float:
     """Probability that all coordinates of a Gaussian vector are positive."""
     scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
-    with np.errstate(over="ignore"):
-        standard = mean / scale
-    return _orthant(standard, covariance / np.outer(scale, scale))
+    standard = np.clip(mean / scale, -WIDEST, WIDEST)
+    return _orthant(standard, covariance / np.outer(scale, scale)) if len(mean) > 1 else float(ndtr(standard[0]))
 
 
 def _orthant(bound: Float[np.ndarray, " d"], correlation: Float[np.ndarray, "d d"]) -> float:
     """P(ξ ≤ bound), ξ ~ N(0, correlation): coordinate by coordinate, averaged over a lattice (Genz, 1992)."""
     d = len(bound)
-    root = np.linalg.cholesky(correlation + JITTER * np.eye(d))
+    values, vectors = np.linalg.eigh(correlation)
+    _, upper = np.linalg.qr((vectors * np.sqrt(np.maximum(values, JITTER))).T)
+    root = upper.T * np.sign(np.diag(upper))
     lattice = np.outer(np.arange(1, LATTICE + 1), np.sqrt(PRIMES[: max(d - 1, 1)])) % 1.0
     uniform = np.abs(2 * lattice - 1)
     drawn = np.zeros((LATTICE, d))

@@ -10,7 +10,9 @@ $J_{ab} = \frac{n_b}{p}\frac{\mathrm{tr} C_a\bar QC_b\bar Q/p}{(1+\delta_b)^2}$ 
 solution is the right one if and only if $\mathrm{Im}\,\delta_a > 0$ for all a (z in the upper half plane, or real and
 inside the spectrum), or z and δ are real and J has spectral radius below 1 (outside): two such solutions would differ
 by a fixed point of a map that, by Cauchy and Schwarz, contracts. So Newton's method may start anywhere: what it finds
-is checked, and where the check fails it goes on from a solution further up in the half plane.
+is checked, and where the check fails it goes on from a solution further up in the half plane. Its unknowns are
+$h_a = z(1+\delta_a) = -1/g_a$, $h_a = z + \mathrm{tr}\,C_a(\sum_c\frac{n_c}{ph_c}C_c - I)^{-1}/p$: at z = 0, they are
+finite where n < p, unlike δ.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ from hntk.asymptotics.law import MixtureLaw
 
 # real or complex, of any shape
 Numbers = np.ndarray
-# of the fixed point, relative to 1 + |δ|
+# of the fixed point, relative to |h|
 RESIDUAL = 1e-11
+# of a step after which the next one is rounding: beside an edge, a small residual is not a small error
+SETTLED = 1e-9
 # steps of Newton's method, and of the plain iteration that helps it off a bad start
-STEPS, PLAIN = 15, 200
+STEPS, PLAIN = 30, 200
 # the way down from the upper half plane: each height is this part of the one before
 DESCENT, HEIGHTS = 0.25, 20
 # complex numbers in one batch of resolvents
@@ -110,11 +114,13 @@ class Bulk:
         Raises
         ------
         ArithmeticError
-            If the fixed point is not found, as at an edge of the spectrum, or at the eigenvalue 0.
+            At 0, and where the fixed point is not found, as at an edge of the spectrum.
         """
         points = np.asarray(z)
         points = points.astype(np.result_type(points, float))
         flat = points.reshape(-1)
+        if np.any(flat == 0):
+            raise ArithmeticError("z = 0 may be an eigenvalue, where there is no resolvent: move z off it.")
         first = None if start is None else np.broadcast_to(start, (*points.shape, self.law.classes))
         lower = np.imag(flat) < 0
         upper = np.where(lower, np.conj(flat), flat)
@@ -139,78 +145,84 @@ class Bulk:
 
 
 def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray, "Z K"]:
-    """By Newton's method at z itself, from points ever nearer to it."""
+    """δ, by Newton's method at z itself, from points ever nearer to it."""
     z = z.astype(complex)
     scale = bulk.bound
-    above = bulk.law.traces * (-1 / (z + 1j * scale if scale > 0 else z))[:, None]
-    delta = above.copy()
-    left = np.arange(len(z))
+    above = (z + 1j * scale)[:, None] - bulk.law.traces
+    found, left = above.copy(), np.arange(len(z))
     if start is not None:
-        delta[:] = start
-        delta, good = _newton(bulk, z, delta)
+        found, good = _newton(bulk, z, z[:, None] * (1 + start))
         left = left[~good]
     for k in range(HEIGHTS):
         if left.size == 0:
-            return delta
-        height = z[left] + 1j * scale * DESCENT**k
-        above[left] = _certain(bulk, height, above[left])
-        delta[left], good = _newton(bulk, z[left], above[left])
+            return found / z[:, None] - 1
+        above[left] = _certain(bulk, z[left] + 1j * scale * DESCENT**k, above[left])
+        found[left], good = _newton(bulk, z[left], above[left])
         left = left[~good]
     if left.size:
         raise ArithmeticError(
-            f"the fixed point of the resolvent is not found at z = {z[left[0]]:.6g}: it is at an edge of the spectrum "
-            "or at the eigenvalue 0, where there is none. Move z off it."
+            f"the fixed point of the resolvent is not found at z = {z[left[0]]:.6g}, as at an edge of the spectrum: "
+            "move z off it."
         )
-    return delta
+    return found / z[:, None] - 1
 
 
-def _certain(bulk: Bulk, z: Numbers, delta: Numbers) -> Numbers:
+def _map(bulk: Bulk, z: Numbers, h: Numbers) -> tuple[Numbers, Element]:
+    """The fixed point's map of h, and zQ̄."""
+    element = bulk.law.algebra.inverse(bulk.ratios / h, np.ones(len(z)))
+    return z[:, None] + bulk.law.algebra.traces(element), element
+
+
+def _certain(bulk: Bulk, z: Numbers, h: Numbers) -> Numbers:
     """In the upper half plane, where the plain iteration converges, if slowly."""
-    found, good = _newton(bulk, z, delta)
+    found, good = _newton(bulk, z, h)
     bad = ~good
     if np.any(bad):
-        rough, points = delta[bad], z[bad]
+        rough, points = h[bad], z[bad]
         for _ in range(PLAIN):
-            rough = 0.5 * (rough + bulk.law.algebra.traces(bulk.element(rough, points)))
+            rough = 0.5 * (rough + _map(bulk, points, rough)[0])
         found[bad], _ = _newton(bulk, points, rough)
         lost = ~np.all(np.isfinite(found), axis=1)
-        found[lost] = delta[lost]
+        found[lost] = h[lost]
     return found
 
 
-def _newton(bulk: Bulk, z: Numbers, delta: Numbers) -> tuple[Numbers, np.ndarray]:
-    """(δ, whether it is the right solution)."""
-    one = np.eye(bulk.law.classes)
-    found, good = delta.astype(complex), np.zeros(len(z), bool)
+def _newton(bulk: Bulk, z: Numbers, h: Numbers) -> tuple[Numbers, np.ndarray]:
+    """(h, whether it is the right solution)."""
+    algebra, one = bulk.law.algebra, np.eye(bulk.law.classes)
+    found, good = h.astype(complex), np.zeros(len(z), bool)
     left = np.arange(len(z))
     with np.errstate(all="ignore"):
-        for _ in range(STEPS):
+        for k in range(STEPS):
             current, points = found[left], z[left]
-            element = bulk.element(current, points)
-            gap = current - bulk.law.algebra.traces(element)
-            jacobian = bulk.jacobian(element, current)
-            done = np.max(np.abs(gap), axis=1) <= RESIDUAL * (1 + np.max(np.abs(current), axis=1))
-            going = np.all(np.isfinite(gap), axis=1)
-            current[going] -= _corrections(one - jacobian[going], gap[going])
-            current[done], good[left[done]] = _verdict(points[done], current[done], jacobian[done])
-            going &= ~done
-            found[left] = current
-            left = left[going]
+            image, element = _map(bulk, points, current)
+            gap = current - image
+            jacobian = algebra.pair_traces(element, element) * (bulk.ratios / current**2)[:, None, :]
+            step = _corrections(one - jacobian, gap)
+            found[left] = current = current - step
+            small = np.all(np.abs(gap) <= RESIDUAL * np.abs(current), axis=1)
+            done = small & ((k + 1 == STEPS) | np.all(np.abs(step) <= SETTLED * np.abs(current), axis=1))
+            found[left[done]], good[left[done]] = _verdict(points[done], current[done], jacobian[done])
+            left = left[~done & np.all(np.isfinite(current), axis=1)]
             if left.size == 0:
                 break
     return found, good
 
 
 def _corrections(matrices: Numbers, gaps: Numbers) -> Numbers:
+    fine = np.all(np.isfinite(matrices), axis=(1, 2))
+    steps = np.full_like(gaps, np.nan)
     try:
-        return np.linalg.solve(matrices, gaps[..., None])[..., 0]
+        steps[fine] = np.linalg.solve(matrices[fine], gaps[fine][..., None])[..., 0]
     except np.linalg.LinAlgError:
-        return np.full_like(gaps, np.nan)
+        steps[fine] = np.einsum("zij,zj->zi", np.linalg.pinv(matrices[fine]), gaps[fine])
+    return steps
 
 
-def _verdict(z: Numbers, delta: Numbers, jacobian: Numbers) -> tuple[Numbers, np.ndarray]:
-    """Real δ where only rounding makes them complex, and whether each is the right solution."""
+def _verdict(z: Numbers, h: Numbers, jacobian: Numbers) -> tuple[Numbers, np.ndarray]:
+    """Real h where only rounding makes them complex, and whether each is the right solution."""
+    delta = h / z[:, None] - 1
     flat = np.all(np.abs(np.imag(delta)) <= 1e-9 * np.abs(delta), axis=1) & (np.imag(z) == 0)
-    delta = np.where(flat[:, None], np.real(delta), delta)
     radius = np.max(np.abs(np.linalg.eigvals(np.where(flat[:, None, None], jacobian, 0.0))), axis=1)
-    return delta, np.where(flat, radius < 1 + 1e-6, np.all(np.imag(delta) >= 0, axis=1))
+    right = np.where(flat, radius < 1 + 1e-6, np.all(np.imag(delta) >= 0, axis=1))
+    return np.where(flat[:, None], np.real(h), h), right

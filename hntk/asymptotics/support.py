@@ -21,7 +21,7 @@ from hntk.asymptotics.resolvent import Bulk
 LEAST = 1e-9
 BISECTIONS = 14
 # points of the first look where resolvents are cheap, and where each inverts a matrix
-LOOK, DEAR_LOOK = 600, 120
+LOOK, DEAR_LOOK = 600, 80
 
 
 @dataclass(frozen=True)
