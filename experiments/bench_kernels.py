@@ -72,7 +72,7 @@ def run(cfg: Config, record: Record) -> None:
     ]  # fmt: skip
     found = bench.measure(record, sweeps, settings.rounds, settings.seconds)
     shown = [sweeps[0], sweeps[1], sweeps[2], sweeps[-1]]
-    bench.draw(record, shown, found, "kernels", "Exact CK and NTK together; dotted: what the machine could do at most")
+    bench.draw(record, shown, found, "kernels", "Exact CK and NTK together")
     _regressions(settings, record)
 
 

@@ -279,15 +279,20 @@ def bench_figure(
     panels: Sequence[tuple[str, str, str, Mapping[str, tuple[Sequence, Sequence, float | None]]]], caption: str
 ) -> Figure:
     """Quantities against sizes: (horizontal axis, vertical axis, title, lines with their growth exponents) by panel."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 4.6), squeeze=False)
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(4.3 * columns, 3.9 * rows + 0.6), squeeze=False)
     names = list(dict.fromkeys(name for *_, lines in panels for name in lines))
-    for a, (across, up, title, lines) in zip(axes[0], panels, strict=True):
+    axes = grid.ravel()
+    for unused in axes[len(panels) :]:
+        unused.set_axis_off()
+    for a, (across, up, title, lines) in zip(axes, panels, strict=False):
         for name, (values, heights, exponent) in lines.items():
             i = names.index(name)
             style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)], "marker": "o", "ms": 5}
             a.plot(values, heights, lw=1.6, label=name, **style)
             if exponent is not None:
-                told = f"${across}^{{{exponent:.2f}}}$" if len(across) == 1 else f"^{exponent:.2f}"
+                told = rf"$\propto\mathrm{{{across}}}^{{{exponent:.2f}}}$"
                 a.annotate(told, (values[-1], heights[-1]), (-4, 7), textcoords="offset points", fontsize=9, ha="right",
                            color=style["color"])  # fmt: skip
         sizes = sorted({v for values, *_ in lines.values() for v in values})
@@ -295,10 +300,11 @@ def bench_figure(
         a.set_title(title, fontsize=9)
         a.set_xticks(sizes, [f"{v:,}" for v in sizes])
         a.minorticks_off()
+        a.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         a.margins(y=0.12)
     handles = {}
-    for a in axes[0]:
+    for a in axes:
         handles |= {label: handle for handle, label in zip(*a.get_legend_handles_labels(), strict=True)}
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncol=min(4, len(handles)))
     figure.suptitle(caption, fontsize=10)
