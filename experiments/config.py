@@ -248,12 +248,18 @@ class TheoryExperiment:
     """Limits of theory beside simulations."""
 
     seeds: int = 20  # draws of the data, at every point
-    large_seeds: int = 5  # in dimensions above data.p, where draws are dear
-    sizes: list[int] = field(default_factory=lambda: [100, 200, 400, 800, 1600])  # p, where errors are followed
 
 
 @dataclass
-class SpectrumTheoryExperiment(TheoryExperiment):
+class FollowedExperiment(TheoryExperiment):
+    """The same, with errors against p."""
+
+    sizes: list[int] = field(default_factory=lambda: [100, 200, 400, 800, 1600])  # p
+    large_seeds: int = 5  # draws above data.p, where they are dear
+
+
+@dataclass
+class SpectrumTheoryExperiment(FollowedExperiment):
     """Limiting densities and simulated spectra."""
 
     name: str = "spectrum_theory"
@@ -266,7 +272,7 @@ class SpectrumTheoryExperiment(TheoryExperiment):
 
 
 @dataclass
-class SpikesExperiment(TheoryExperiment):
+class SpikesExperiment(FollowedExperiment):
     """Isolated eigenvalues across the phase transition."""
 
     name: str = "spikes"
@@ -286,7 +292,8 @@ class LearningCurveExperiment(TheoryExperiment):
     name: str = "learning_curve"
     kernel: str = "ck"  # or ntk, whose compressed diagonal is declared
     ratios: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0, 2.0])  # n/p
-    ridges: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0, 30.0])  # by the kernel's diagonal
+    ridges: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0, 100.0])  # by the kernel's diagonal
+    shown_ridge: float = 0.3  # one of them, at which errors are drawn against n/p
     n_test: int = 4000  # new samples of a mixture; a data set has its own
 
 
@@ -296,8 +303,9 @@ class DynamicsExperiment(TheoryExperiment):
 
     name: str = "dynamics"
     ratios: list[float] = field(default_factory=lambda: [0.5, 2.0])  # n/p
-    times: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0])
-    n_test: int = 4000
+    # by one over the kernel's diagonal
+    times: list[float] = field(default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0])
+    n_test: int = 4000  # new samples of a mixture; a data set has its own
 
 
 EXPERIMENTS = (

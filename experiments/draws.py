@@ -22,3 +22,8 @@ def standard_errors(prediction: float, mean: float, error: float) -> float:
 def plus_minus(mean: float, error: float, digits: int = 4) -> str:
     """Such as 0.0123 ± 0.0004."""
     return f"{mean:.{digits}f} ± {error:.{digits}f}"
+
+
+def signed(number: float) -> str:
+    """With its sign and one digit, or a dash where there is none."""
+    return f"{number:+.1f}" if np.isfinite(number) else "–"

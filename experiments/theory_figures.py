@@ -9,12 +9,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from experiments.draws import mean_and_error
 from experiments.figures import COLOURS, STYLES
 from hntk.asymptotics.density import LimitingDensity
 
 if TYPE_CHECKING:
+    from experiments.dynamics import Point as FlowPoint
+    from experiments.learning_curve import Point as LearningPoint
     from experiments.spikes import Point
 
 MARKS = "osD^vPX"
@@ -45,7 +48,9 @@ def _density_panel(axes: Axes, density: LimitingDensity, values: np.ndarray) -> 
     width = right - left
     atoms = [place for place, _ in density.atoms]
     low, high = min([left, *atoms]) - MARGIN * width, right + MARGIN * width
-    off = np.all([np.abs(values - place) > 1e-6 * abs(place) for place in atoms], axis=0) if atoms else slice(None)
+    off = np.ones(values.size, bool)
+    for place in atoms:
+        off &= np.abs(values - place) > 1e-6 * abs(place)
     bins = np.linspace(low, high, BINS + 1)
     counts, _ = np.histogram(values[off], bins)
     heights = counts / (values.size * np.diff(bins))
@@ -90,7 +95,7 @@ def distance_figure(
         a.annotate("0.02", (sizes[-1], 0.02), (0, 2), textcoords="offset points", ha="right", fontsize=8)
         a.set(xscale="log", yscale="log", xlabel="dimension p", title=title)
         a.set_xticks(sizes, [str(p) for p in sizes])
-        a.xaxis.set_minor_locator(plt.NullLocator())
+        a.xaxis.set_minor_locator(NullLocator())
     axes[0, 0].set_ylabel("Kolmogorov distance")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncol=3)
@@ -138,13 +143,94 @@ def spike_error_figure(points: Sequence[Point], caption: str) -> Figure:
             axes[0].plot([q.p for q in own], errors[:, 0], label=label, **style)
             axes[1].plot([q.p for q in own], errors[:, 1], **style)
     sizes = sorted({q.p for q in points})
-    labels = ("relative error of the eigenvalue", "error of the squared alignment")
+    labels = ("eigenvalue: |mean/theory − 1|", "squared alignment: |mean − theory|")
     for a, label, limit in zip(axes, labels, (0.03, 0.03), strict=True):
         a.axhline(limit, color=COLOURS[4], lw=0.8)
         a.annotate(f"{limit:g}", (sizes[-1], limit), (0, 2), textcoords="offset points", ha="right", fontsize=8)
-        a.set(xscale="log", yscale="log", xlabel="dimension p", ylabel=f"|mean − theory|: {label}")
+        a.set(xscale="log", yscale="log", xlabel="dimension p", ylabel=label)
         a.set_xticks(sizes, [str(p) for p in sizes])
-        a.xaxis.set_minor_locator(plt.NullLocator())
+        a.xaxis.set_minor_locator(NullLocator())
+        a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        a.yaxis.set_minor_formatter(StrMethodFormatter(""))
     figure.legend(loc="outside lower center", ncol=3)
+    figure.suptitle(caption, fontsize=10)
+    return figure
+
+
+def learning_figure(
+    points: Sequence[LearningPoint],
+    curves: Sequence[LearningPoint],
+    best: Mapping[str, Sequence[tuple[int, float, float]]],
+    ridge: float,
+    caption: str,
+) -> Figure:
+    """Test errors (rows) against n/p at one ridge, all networks, and against the ridge for every n, dense."""
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7.4), sharex="col", squeeze=False)
+    arms = list(dict.fromkeys(q.arm for q in points))
+    sizes = sorted({q.n for q in points})
+    rows = {"squared": ("test_squared", "test squared error"), "classification": ("test_wrong", "test errors (share)")}
+    for (left, right), (criterion, (error, label)) in zip(axes, rows.items(), strict=True):
+        for i, arm in enumerate(arms):
+            line, marks = ([q for q in part if q.arm == arm and q.ridge == ridge] for part in (curves, points))
+            _theory_and_simulation(left, line, marks, "ratio", error, i, arm)
+        for i, n in enumerate(sizes):
+            line, marks = ([q for q in part if q.arm == arms[0] and q.n == n] for part in (curves, points))
+            _theory_and_simulation(right, line, marks, "ridge", error, i, f"n = {n}")
+            _, place, height = next(b for b in best[criterion] if b[0] == n)
+            low, high = min(q.ridge for q in points), max(q.ridge for q in points)
+            mark = "<" if place < low else ">" if place > high else "*"
+            right.plot(np.clip(place, low / 1.4, high * 1.4), height, marker=mark, ms=11 if mark == "*" else 8,
+                       color=COLOURS[i], mec="black", mew=0.6, linestyle="none")  # fmt: skip
+        left.set(xscale="log", ylabel=label, title=f"at λ = {ridge:g} τ²" if left is axes[0, 0] else None)
+        right.set(
+            xscale="log",
+            title="dense; ★ ◄ ►: best ridge by theory, ◄ ► beyond the axis" if right is axes[0, 1] else None,
+        )
+    ratios = sorted({q.ratio for q in points})
+    axes[1, 0].set_xticks(ratios, [f"{r:g}" for r in ratios])
+    axes[1, 0].xaxis.set_minor_locator(NullLocator())
+    axes[1, 0].set_xlabel("training samples by dimension, n/p")
+    axes[1, 1].set_xlabel("ridge λ by the kernel's diagonal τ²")
+    axes[0, 0].legend()
+    axes[0, 1].legend()
+    figure.suptitle(caption, fontsize=10)
+    return figure
+
+
+def _theory_and_simulation(
+    axes: Axes,
+    curve: Sequence[LearningPoint] | Sequence[FlowPoint],
+    points: Sequence[LearningPoint] | Sequence[FlowPoint],
+    across: str,
+    error: str,
+    i: int,
+    label: str,
+) -> None:
+    line = sorted((getattr(q, across), np.mean([getattr(e, error) for e in q.predicted])) for q in curve)
+    axes.plot(*np.array(line).reshape(-1, 2).T, color=COLOURS[i], linestyle=STYLES[i], lw=1.6)
+    marks = sorted((getattr(q, across), *mean_and_error([getattr(e, error) for e in q.simulated])) for q in points)
+    style = {"color": COLOURS[i], "marker": MARKS[i], "ms": 7 - i, "mfc": "none" if i == 0 else COLOURS[i]}
+    places, means, errors = np.array(marks).reshape(-1, 3).T
+    axes.errorbar(places, means, errors, linestyle="none", capsize=3, label=label, **style)
+
+
+def dynamics_figure(
+    panels: Mapping[str, Sequence[FlowPoint]], curves: Mapping[str, Sequence[FlowPoint]], caption: str
+) -> Figure:
+    """Squared errors above, shares of errors below, against time; a column for every n."""
+    figure, axes = plt.subplots(
+        2, len(panels), figsize=(4.8 * len(panels), 6.6), sharex=True, sharey="row", squeeze=False
+    )
+    for column, (title, points) in enumerate(panels.items()):
+        for row, kind in enumerate(("squared", "wrong")):
+            a = axes[row, column]
+            for i, part in enumerate(("training", "test")):
+                _theory_and_simulation(a, curves[title], points, "time", f"{part}_{kind}", i, part)
+            a.set_xscale("log")
+        axes[0, column].set_title(title)
+        axes[1, column].set_xlabel("time s by one over the kernel's diagonal, s κ²")
+    axes[0, 0].set_ylabel("mean squared error")
+    axes[1, 0].set_ylabel("errors (share)")
+    axes[0, 0].legend()
     figure.suptitle(caption, fontsize=10)
     return figure
