@@ -22,7 +22,7 @@ STAIRCASE = hntk.staircase([-1.0, 0.0, 1.0], [-0.5, -0.3, 0.4, 1.6])
 NETS: dict[str, str | hntk.Activation] = {"relu": "relu", "erf": "erf", "staircase": STAIRCASE}
 KERNELS = ("ck", "ntk")
 # the exact kernel with the diagonal c1‖x_i‖² + γ in place of its own
-DIAGONAL = "exact, limit's diagonal"
+DIAGONAL = "exact but for its diagonal"
 # eigenvalues this near an atom, relative to its place, are rounding errors away from it
 ROUNDING = 1e-9
 
@@ -132,36 +132,36 @@ def _report(cfg: Config, record: Record, found: list[Setting], sizes: list[int])
     rows, lines, means = [], [], {}
     for setting in found:
         for kind, simulated in dict.fromkeys(name[:2] for name in setting.distances):
-            title = f"{setting.name}, {kind.upper()}, n/p = {setting.ratio:g}, {simulated}"
             pairs = [mean_and_error(setting.distances[kind, simulated, p]) for p in sizes]
             rate = float(np.polyfit(np.log(sizes), np.log([m for m, _ in pairs]), 1)[0]) if len(sizes) > 1 else np.nan
-            rows.append([title, *(plus_minus(*pair) for pair in pairs), rate])
-            if simulated != DIAGONAL:
-                means[title] = pairs
-            for p, (mean, error) in zip(sizes, pairs, strict=True):
+            case = [setting.name, kind.upper(), setting.ratio, simulated]
+            rows.append([*case, *(plus_minus(1000 * m, 1000 * e, 1) for m, e in pairs), f"{rate:+.2f}"])
+            means[setting.name, kind, setting.ratio, simulated] = [mean for mean, _ in pairs]
+            for p, pair in zip(sizes, pairs, strict=True):
                 draws = len(setting.distances[kind, simulated, p])
-                lines.append([title, p, round(setting.ratio * p), draws, mean, error])
-                record.add_metrics(**{f"distance/{title}/{p}": mean})
-    columns = ["mixture/net, kernel, n/p, simulated kernel", *(f"p = {p}" for p in sizes), "p to the"]
-    show_table(
-        "Kolmogorov distance of simulated spectra from the limit: mean ± standard error over draws", columns, rows
-    )
+                lines.append([", ".join(map(str, case)), p, round(setting.ratio * p), draws, *pair])
+    columns = ["mixture/net", "kernel", "n/p", "simulated", *(f"p = {p}" for p in sizes), "p to the"]
+    title = "Kolmogorov distance of simulated spectra from the limit, × 1000: mean ± standard error over draws"
+    show_table(title, columns, rows)
     record.add_table("distances", ["case", "p", "n", "draws", "distance", "standard error"], lines)
     record.add_chart("distance against p", "lines", "distances", "p", "distance", by="case", log=["p", "distance"])
-    _report_worst(record, means, sizes, cfg.data.p)
+    for simulated in ("equivalent", "exact", DIAGONAL):
+        own = {case[:3]: values for case, values in means.items() if case[3] == simulated}
+        if own and cfg.data.p in sizes:
+            _report_worst(record, simulated, own, sizes, cfg.data.p)
     _draw(cfg, record, found, sizes)
 
 
-def _report_worst(record: Record, means: dict[str, list[tuple[float, float]]], sizes: list[int], p: int) -> None:
-    if p not in sizes:
-        return
-    title, pairs = max(means.items(), key=lambda item: item[1][sizes.index(p)][0])
-    worst, _ = pairs[sizes.index(p)]
-    falling = all(pairs[-1][0] < pairs[0][0] for pairs in means.values())
-    record.add_metrics(worst=worst, falling=falling)
+def _report_worst(
+    record: Record, simulated: str, means: dict[tuple[str, str, float], list[float]], sizes: list[int], p: int
+) -> None:
+    (name, kind, ratio), values = max(means.items(), key=lambda item: item[1][sizes.index(p)])
+    worst = values[sizes.index(p)]
+    falling = all(values[-1] < values[0] for values in means.values())
+    record.add_metrics(**{f"worst/{simulated}": worst, f"falling/{simulated}": falling})
     CONSOLE.print(
-        f"\nLargest distance at p = {p}: [bold]{worst:.4f}[/] ({title}); from the smallest p to the largest, "
-        + ("all fall." if falling else "[bold red]not all fall[/]."),
+        f"\nKernels {simulated}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, {kind.upper()}, "
+        f"n/p = {ratio:g}); " + ("all fall with p." if falling else "[bold red]not all fall with p[/]."),
         soft_wrap=True,
     )
 
@@ -187,7 +187,7 @@ def _draw(cfg: Config, record: Record, found: list[Setting], sizes: list[int]) -
         )
         record.add_figure(f"spectra_{n}_{p}", theory_figures.density_figure(panels, len(own), caption))
     panels = {
-        f"{simulated} kernel, n/p = {ratio:g}": {
+        f"{simulated}, n/p = {ratio:g}": {
             f"{s.name}, {kind.upper()}": [mean_and_error(s.distances[kind, simulated, p]) for p in sizes]
             for s in found
             if s.ratio == ratio
