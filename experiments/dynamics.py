@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,15 +10,13 @@ import hntk
 from experiments import theory_figures
 from experiments.config import Config
 from experiments.console import CONSOLE, progress, show_table
-from experiments.draws import mean_and_error, signed, standard_errors
-from experiments.machines import Errors, Machine, Source, source
+from experiments.draws import signed, standard_errors
+from experiments.machines import VISIBLE, Comparison, Errors, Machine, Source, source
 from experiments.record import Record
 from experiments.setting import activations, declared_diagonal
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import gradient_flow
 
-# a difference from real data that is to be seen
-VISIBLE = 0.01
 TITLES = {
     "training_squared": "Training squared error",
     "training_wrong": "Training share of wrong classes",
@@ -28,19 +26,11 @@ TITLES = {
 
 
 @dataclass
-class Point:
-    """Errors at one n and one time (by one over the kernel's diagonal): predicted and simulated, of every draw."""
+class Point(Comparison):
+    """One n and one time, by one over the kernel's diagonal."""
 
     n: int
     time: float
-    predicted: list[Errors] = field(default_factory=list)
-    simulated: list[Errors] = field(default_factory=list)
-
-    def means(self, error: str) -> tuple[float, float, float]:
-        """Prediction, simulation, and the standard error of their difference."""
-        predicted = np.array([getattr(e, error) for e in self.predicted])
-        simulated = np.array([getattr(e, error) for e in self.simulated])
-        return float(predicted.mean()), float(simulated.mean()), mean_and_error(simulated - predicted)[1]
 
 
 @dataclass(frozen=True)
@@ -135,7 +125,7 @@ def _draw(cfg: Config, record: Record, data: Source, training: Training, points:
         times = np.geomspace(min(cfg.experiment.times), max(cfg.experiment.times), 61)
         law = data.problem(data.size(min(cfg.experiment.ratios)), 0).law
         curves = {
-            title: [Point(own[0].n, float(s), [training.predicted(law, own[0].n, float(s))]) for s in times]
+            title: [Point(own[0].n, float(s), predicted=[training.predicted(law, own[0].n, float(s))]) for s in times]
             for title, own in panels.items()
         }
     net = "-".join(a.name for a in training.layers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,8 +11,8 @@ import hntk
 from experiments import theory_figures
 from experiments.config import Config
 from experiments.console import CONSOLE, progress, show_table, stage
-from experiments.draws import mean_and_error, signed, standard_errors
-from experiments.machines import Errors, Machine, Source, source
+from experiments.draws import signed, standard_errors
+from experiments.machines import VISIBLE, Comparison, Errors, Machine, Source, source
 from experiments.record import Record
 from experiments.setting import activations, declared_diagonal, matched
 from hntk.asymptotics.law import MixtureLaw
@@ -21,8 +21,6 @@ from hntk.asymptotics.learning import optimal_ridge, ridge_regression
 # names of the three ways
 DENSE, SAME, COMPENSATED = "dense", "compressed, same λ", "compressed, λ − δ"
 CRITERIA = {"squared": "test_squared", "classification": "test_wrong"}
-# a difference from real data that is to be seen
-VISIBLE = 0.01
 
 
 @dataclass(frozen=True)
@@ -36,28 +34,19 @@ class Arm:
 
 
 @dataclass
-class Point:
-    """An arm at one n and one ridge: errors predicted and simulated, of every draw.
+class Point(Comparison):
+    """An arm at one n and one ridge.
 
     Attributes
     ----------
     arm, n, ratio : which; n/p.
     ridge : λ of the dense network, by the kernel's diagonal.
-    predicted, simulated : of every draw; predictions differ where the law is estimated.
     """
 
     arm: str
     n: int
     ratio: float
     ridge: float
-    predicted: list[Errors] = field(default_factory=list)
-    simulated: list[Errors] = field(default_factory=list)
-
-    def means(self, error: str) -> tuple[float, float, float]:
-        """Prediction, simulation, and the standard error of their difference."""
-        predicted = np.array([getattr(e, error) for e in self.predicted])
-        simulated = np.array([getattr(e, error) for e in self.simulated])
-        return float(predicted.mean()), float(simulated.mean()), mean_and_error(simulated - predicted)[1]
 
 
 def run(cfg: Config, record: Record) -> None:
@@ -170,7 +159,7 @@ def _curves(cfg: Config, data: Source, arms: list[Arm], unit: float) -> list[Poi
             if ridge is not None:
                 n = data.size(ratio)
                 predicted = _predicted(cfg, law, n, arm, ridge, _declared(cfg, arm, unit))
-                points.append(Point(arm.name, n, n / data.p, relative, [predicted]))
+                points.append(Point(arm.name, n, n / data.p, relative, predicted=[predicted]))
     return points
 
 

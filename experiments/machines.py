@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,11 +12,15 @@ import numpy as np
 import hntk
 from experiments.config import Config
 from experiments.console import CONSOLE
+from experiments.draws import mean_and_error
 from experiments.mixtures import reference_model
 from experiments.setting import dataset
 from hntk.asymptotics.estimation import estimate_law
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import Learned
+
+# a difference from real data that is to be seen in tables
+VISIBLE = 0.01
 
 
 class Errors(NamedTuple):
@@ -32,6 +36,20 @@ class Errors(NamedTuple):
         """By theory."""
         parts = (learned.training, learned.test)
         return Errors(*(e for part in parts for e in (part.squared_error, part.classification_error)))
+
+
+@dataclass
+class Comparison:
+    """Errors of every draw, predicted and simulated; predictions differ where the law is estimated."""
+
+    predicted: list[Errors] = field(default_factory=list, kw_only=True)
+    simulated: list[Errors] = field(default_factory=list, kw_only=True)
+
+    def means(self, error: str) -> tuple[float, float, float]:
+        """Prediction, simulation, and the standard error of their difference."""
+        predicted = np.array([getattr(e, error) for e in self.predicted])
+        simulated = np.array([getattr(e, error) for e in self.simulated])
+        return float(predicted.mean()), float(simulated.mean()), mean_and_error(simulated - predicted)[1]
 
 
 @dataclass(frozen=True)

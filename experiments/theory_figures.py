@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,7 @@ def spike_figure(panels: Mapping[str, Sequence[Point]], curves: Mapping[str, Seq
     figure, axes = plt.subplots(2, len(panels), figsize=(4.7 * len(panels), 6.2), sharex="col", squeeze=False)
     for column, (title, points) in enumerate(panels.items()):
         curve = curves[title]
-        crossing = next((q.at for q in curve if q.above), None)
+        crossing = next(((a.at + b.at) / 2 for a, b in itertools.pairwise(curve) if b.above and not a.above), None)
         for row, part in enumerate(("value", "alignment")):
             a = axes[row, column]
             theory = [getattr(q.predicted, part) for q in curve]
