@@ -1,5 +1,6 @@
 """hntk: high-dimensional neural tangent kernels, and ternary networks with the same spectrum."""
 
+from hntk import asymptotics
 from hntk.account import LossAccount
 from hntk.activations import (
     Activation,
@@ -97,6 +98,7 @@ __all__ = [
     "activation",
     "activation_names",
     "arithmetic",
+    "asymptotics",
     "check",
     "coefficients",
     "compare_kernels",

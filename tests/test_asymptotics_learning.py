@@ -168,6 +168,7 @@ def test_errors_are_those_of_simulations(ratio: float, rule: str, strength: floa
     assert np.any(np.abs(drawn.mean(axis=0) - errors(limit(wrong, n, NET, strength, kernel="ck"))) > 8 * noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 def test_exact_kernels_learn_alike(kernel: str) -> None:
     p, n, new, ridge, seeds = 200, 200, 1000, 0.1, 4
@@ -188,6 +189,7 @@ def test_exact_kernels_learn_alike(kernel: str) -> None:
     assert np.all(gap < 3 * np.std(found, axis=0, ddof=1) / np.sqrt(seeds) + [0.005, 0.005])
 
 
+@pytest.mark.slow
 def test_estimated_law_comes_nearer() -> None:
     gaps = []
     for p in (100, 400):

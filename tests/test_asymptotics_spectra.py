@@ -225,19 +225,20 @@ def simulated(name: str, n: int, p: int, seed: int, kernel: str = "ck") -> tuple
     return data, getattr(kernels, kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["scaled", "three classes", "no common basis"])
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
 def test_density_comes_nearer_to_simulation(name: str, ratio: float) -> None:
     gaps, wrong_gaps = [], []
-    for p in (25, 100) if name == "no common basis" else (50, 200):
+    for p in (20, 60) if name == "no common basis" else (50, 200):
         n = round(ratio * p)
         values = simulated(name, n, p, seed=0, kernel="ntk")[1].eigvalsh()
         gaps.append(distance(values, limiting_density(law_of(name, p), n, NET, kernel="ntk")))
         wrong = MixtureLaw.of(np.zeros((1, p)), [2.0])
         wrong_gaps.append(distance(values, limiting_density(wrong, n, NET, kernel="ntk")))
     assert gaps[1] < 0.5 * gaps[0]
-    assert gaps[1] < 0.06
-    assert wrong_gaps[1] > 4 * gaps[1]
+    assert gaps[1] < (0.15 if name == "no common basis" else 0.06)
+    assert wrong_gaps[1] > 2 * gaps[1]
 
 
 @pytest.mark.parametrize("ratio", [0.25, 4.0])
@@ -261,6 +262,7 @@ def leading(found: tuple[Spike, ...]) -> list[Spike]:
     return [spike for spike in found if spike.above and not np.isnan(spike.strength)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "ratio"), [("one class", 0.5), ("scaled", 0.5), ("scaled", 2.0), ("three classes", 2.0)]
 )

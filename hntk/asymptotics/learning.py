@@ -11,21 +11,16 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import ndtr, ndtri
 
 from hntk.asymptotics.filters import LabelFilter, flow_filter, ridge_filter
 from hntk.asymptotics.kernel import Kind, LimitingKernel, Net, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.orthant import positive_probability
 from hntk.asymptotics.scores import FilteredLabels, GaussianScores
 
 Criterion = Literal["squared", "classification"]
 # ridges tried for the best one, in units of the kernel's mean eigenvalue
 GRID = np.logspace(-5, 4, 37)
-# points of the lattice for Gaussian probabilities, the least eigenvalue of a correlation matrix, and the most standard
-# deviations
-LATTICE, JITTER, WIDEST = 4096, 1e-12, 1e6
-# square roots of primes are the lattice's generators
-PRIMES = np.array([q for q in range(2, 600) if all(q % r for r in range(2, q))])
 
 
 @dataclass(frozen=True)
@@ -250,33 +245,8 @@ def _right(
     classes, outputs = targets.shape
     if outputs == 1 and classes == 2:
         side = np.sign(targets[b, 0] - targets[1 - b, 0])
-        return _positive(side * mean, covariance)
+        return positive_probability(side * mean, covariance)
     if outputs != classes:
         return np.nan
     contrast = np.delete(np.eye(outputs)[b] - np.eye(outputs), b, axis=0)
-    return _positive(contrast @ mean, contrast @ covariance @ contrast.T)
-
-
-def _positive(mean: Float[np.ndarray, " d"], covariance: Float[np.ndarray, "d d"]) -> float:
-    """Probability that all coordinates of a Gaussian vector are positive."""
-    scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
-    standard = np.clip(mean / scale, -WIDEST, WIDEST)
-    return _orthant(standard, covariance / np.outer(scale, scale)) if len(mean) > 1 else float(ndtr(standard[0]))
-
-
-def _orthant(bound: Float[np.ndarray, " d"], correlation: Float[np.ndarray, "d d"]) -> float:
-    """P(ξ ≤ bound), ξ ~ N(0, correlation): coordinate by coordinate, averaged over a lattice (Genz, 1992)."""
-    d = len(bound)
-    values, vectors = np.linalg.eigh(correlation)
-    _, upper = np.linalg.qr((vectors * np.sqrt(np.maximum(values, JITTER))).T)
-    root = upper.T * np.sign(np.diag(upper))
-    lattice = np.outer(np.arange(1, LATTICE + 1), np.sqrt(PRIMES[: max(d - 1, 1)])) % 1.0
-    uniform = np.abs(2 * lattice - 1)
-    drawn = np.zeros((LATTICE, d))
-    total = np.ones(LATTICE)
-    for i in range(d):
-        share = ndtr((bound[i] - drawn[:, :i] @ root[i, :i]) / root[i, i])
-        total = total * share
-        if i + 1 < d:
-            drawn[:, i] = ndtri(np.clip(uniform[:, i] * share, 1e-300, 1 - 1e-16))
-    return float(np.mean(total))
+    return positive_probability(contrast @ mean, contrast @ covariance @ contrast.T)
