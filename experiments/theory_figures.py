@@ -185,7 +185,7 @@ def learning_figure(
         left.set(xscale="log", ylabel=label, title=f"at λ = {ridge:g} τ²" if left is axes[0, 0] else None)
         right.set(
             xscale="log",
-            title="dense; ★ ◄ ►: best ridge by theory, ◄ ► beyond the axis" if right is axes[0, 1] else None,
+            title="dense; ★ best ridge by theory (◄ ► off the axis)" if right is axes[0, 1] else None,
         )
     ratios = sorted({q.ratio for q in points})
     axes[1, 0].set_xticks(ratios, [f"{r:g}" for r in ratios])
