@@ -67,13 +67,13 @@ ENTRIES = (
         "spikes",
         "python -m experiments.run +exp=spikes",
         "isolated eigenvalues and what their eigenvectors know of the classes, across the phase transition",
-        "about 4 minutes",
+        "about 3 minutes",
     ),
     Entry(
         "learning_curve",
         "python -m experiments.run +exp=learning_curve",
         "predicted and simulated errors of ridge regression against n/p and the ridge, dense and compressed",
-        "about 4 minutes",
+        "about 6 minutes",
     ),
     Entry(
         "dynamics",

@@ -182,11 +182,10 @@ def learning_figure(
             mark = "<" if place < low else ">" if place > high else "*"
             right.plot(np.clip(place, low / 1.4, high * 1.4), height, marker=mark, ms=11 if mark == "*" else 8,
                        color=COLOURS[i], mec="black", mew=0.6, linestyle="none")  # fmt: skip
-        left.set(xscale="log", ylabel=label, title=f"at λ = {ridge:g} τ²" if left is axes[0, 0] else None)
-        right.set(
-            xscale="log",
-            title="dense; ★ best ridge by theory (◄ ► off the axis)" if right is axes[0, 1] else None,
-        )
+        left.set(xscale="log", ylabel=label)
+        right.set(xscale="log")
+    axes[0, 0].set_title(f"at λ = {ridge:g} τ²", fontsize=10)
+    axes[0, 1].set_title("dense; ★: best ridge by theory (◄ ►: off the axis)", fontsize=10)
     ratios = sorted({q.ratio for q in points})
     axes[1, 0].set_xticks(ratios, [f"{r:g}" for r in ratios])
     axes[1, 0].xaxis.set_minor_locator(NullLocator())
