@@ -115,7 +115,8 @@ def _summarise(record: Record, data: Source, points: list[Point], error: str) ->
     within = float(np.mean(differences <= VISIBLE) if data.estimated else np.mean(scores[known] <= 2))
     record.add_metrics(**{f"{error}/within": within, f"{error}/worst": float(differences.max())})
     what = f"differences within {VISIBLE:g}" if data.estimated else "predictions within two standard errors"
-    CONSOLE.print(f"  {within:.0%} of {known.sum()} {what}; largest difference {differences.max():.4f}", soft_wrap=True)
+    count = len(means) if data.estimated else int(known.sum())
+    CONSOLE.print(f"  {within:.0%} of {count} {what}; largest difference {differences.max():.4f}", soft_wrap=True)
 
 
 def _draw(cfg: Config, record: Record, data: Source, training: Training, points: list[Point]) -> None:
