@@ -112,11 +112,11 @@ def _summarise(record: Record, data: Source, points: list[Point], error: str) ->
     differences = np.array([abs(a - b) for a, b, _ in means])
     scores = np.array([abs(standard_errors(*m)) for m in means])
     known = np.isfinite(scores)
-    within = float(np.mean(differences <= VISIBLE) if data.estimated else np.mean(scores[known] <= 2))
+    close = differences <= VISIBLE if data.estimated else scores[known] <= 2
+    within = float(np.mean(close)) if close.size else float("nan")
     record.add_metrics(**{f"{error}/within": within, f"{error}/worst": float(differences.max())})
     what = f"differences within {VISIBLE:g}" if data.estimated else "predictions within two standard errors"
-    count = len(means) if data.estimated else int(known.sum())
-    CONSOLE.print(f"  {within:.0%} of {count} {what}; largest difference {differences.max():.4f}", soft_wrap=True)
+    CONSOLE.print(f"  {within:.0%} of {close.size} {what}; largest difference {differences.max():.4f}", soft_wrap=True)
 
 
 def _draw(cfg: Config, record: Record, data: Source, training: Training, points: list[Point]) -> None:
