@@ -58,6 +58,30 @@ ENTRIES = (
         "about 2.5 minutes",
     ),
     Entry(
+        "spectrum_theory",
+        "python -m experiments.run +exp=spectrum_theory",
+        "limiting eigenvalue densities over simulated spectra, and their distance against p",
+        "about 4 minutes",
+    ),
+    Entry(
+        "spikes",
+        "python -m experiments.run +exp=spikes",
+        "isolated eigenvalues and what their eigenvectors know of the classes, across the phase transition",
+        "about 3 minutes",
+    ),
+    Entry(
+        "learning_curve",
+        "python -m experiments.run +exp=learning_curve",
+        "predicted and simulated errors of ridge regression against n/p and the ridge, dense and compressed",
+        "about 6 minutes",
+    ),
+    Entry(
+        "dynamics",
+        "python -m experiments.run +exp=dynamics",
+        "predicted and simulated errors of gradient flow on the NTK against time",
+        "about 2 minutes",
+    ),
+    Entry(
         "million",
         "python -m experiments.run +exp=million",
         "regression with the equivalent NTK on a million samples: accuracy, time, memory, beside the exact NTK",

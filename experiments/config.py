@@ -255,6 +255,71 @@ class LevelsExperiment:
     depth: int = 3
 
 
+@dataclass
+class TheoryExperiment:
+    """Limits of theory beside simulations."""
+
+    seeds: int = 20  # draws of the data, at every point
+
+
+@dataclass
+class FollowedExperiment(TheoryExperiment):
+    """The same, with errors against p."""
+
+    sizes: list[int] = field(default_factory=lambda: [100, 200, 400, 800, 1600])  # p
+    large_seeds: int = 5  # draws above data.p, where they are dear
+
+
+@dataclass
+class SpectrumTheoryExperiment(FollowedExperiment):
+    """Limiting densities and simulated spectra."""
+
+    name: str = "spectrum_theory"
+    # a mixture (identity, scaled, structured, unequal) and a net (relu, erf, staircase)
+    cases: list[str] = field(
+        default_factory=lambda: ["identity/relu", "scaled/erf", "structured/staircase", "unequal/relu"]
+    )
+    depth: int = 3
+    ratios: list[float] = field(default_factory=lambda: [0.5, 2.0])  # n/p
+
+
+@dataclass
+class SpikesExperiment(FollowedExperiment):
+    """Isolated eigenvalues across the phase transition."""
+
+    name: str = "spikes"
+    kernel: str = "ck"  # or ntk
+    separations: list[float] = field(default_factory=lambda: [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
+    spreads: list[float] = field(default_factory=lambda: [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0])
+    # where errors are followed against p, on both sides of the transitions
+    followed_separations: list[float] = field(default_factory=lambda: [1.0, 3.0])
+    followed_spreads: list[float] = field(default_factory=lambda: [0.0, 4.0])
+    ratio: float = 2.0  # n/p
+
+
+@dataclass
+class LearningCurveExperiment(TheoryExperiment):
+    """Errors of ridge regression against n/p and against the ridge."""
+
+    name: str = "learning_curve"
+    kernel: str = "ck"  # or ntk, whose compressed diagonal is declared
+    ratios: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0, 2.0])  # n/p
+    ridges: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0, 100.0])  # by the kernel's diagonal
+    shown_ridge: float = 0.3  # one of them, at which errors are drawn against n/p
+    n_test: int = 4000  # new samples of a mixture; a data set has its own
+
+
+@dataclass
+class DynamicsExperiment(TheoryExperiment):
+    """Errors of gradient flow against time."""
+
+    name: str = "dynamics"
+    ratios: list[float] = field(default_factory=lambda: [0.5, 2.0])  # n/p
+    # by one over the kernel's diagonal
+    times: list[float] = field(default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0])
+    n_test: int = 4000  # new samples of a mixture; a data set has its own
+
+
 EXPERIMENTS = (
     GmmExperiment,
     ConvergenceExperiment,
@@ -270,6 +335,10 @@ EXPERIMENTS = (
     MemoryExperiment,
     SolverExperiment,
     LevelsExperiment,
+    SpectrumTheoryExperiment,
+    SpikesExperiment,
+    LearningCurveExperiment,
+    DynamicsExperiment,
 )
 
 

@@ -11,7 +11,7 @@ from experiments import figures
 from experiments.config import Config
 from experiments.console import CONSOLE, show_table, stage
 from experiments.record import Record
-from experiments.setting import KernelProblem, activations, kernel_problem, keys, matched
+from experiments.setting import KernelProblem, activations, declared_diagonal, kernel_problem, keys, matched
 from hntk.comparison import KernelComparison, Spectrum, compare_with_spectra
 from hntk.equivalents import Identity
 
@@ -58,7 +58,7 @@ def _infinite_width(
 ) -> dict[str, np.ndarray]:
     """Exact kernels and equivalents; an NTK of a net with jumps gets the original's diagonal κ²."""
     x, tau0 = problem.x, problem.tau0
-    kappa_sq = _declared(match.original_coefficients)
+    kappa_sq = declared_diagonal(match.original_coefficients)
     with stage("exact kernels of the original, infinite width"):
         original = hntk.exact_kernels(x, layers, tau0=tau0, kappa_sq=_if_jumps(layers, kappa_sq))
         found = {"CK original": np.asarray(original.ck), "NTK original": np.asarray(original.ntk)}
@@ -94,14 +94,6 @@ def _finite_width(
         features = np.asarray(ternary.features(x), np.float64)
         found["CK ternary drawn"] = features @ features.T
     return found
-
-
-def _declared(coefficients: hntk.Coefficients) -> float:
-    """The original's κ_L², or where that is infinite the value that makes the equivalent's diagonal τ_L² + τ_0² β_1."""
-    kappa_sq = float(coefficients.kappa_sq[-1])
-    if np.isfinite(kappa_sq):
-        return kappa_sq
-    return float(coefficients.tau[-1] ** 2 + coefficients.tau[0] ** 2 * coefficients.beta[-1, 0])
 
 
 def _if_jumps(layers: list[hntk.Activation], kappa_sq: float) -> float | None:

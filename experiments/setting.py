@@ -145,6 +145,14 @@ def matched(
     )
 
 
+def declared_diagonal(coefficients: hntk.Coefficients) -> float:
+    """The NTK's κ_L², or where that is infinite the value that makes the equivalent's identity part τ_L²."""
+    kappa_sq = float(coefficients.kappa_sq[-1])
+    if np.isfinite(kappa_sq):
+        return kappa_sq
+    return float(coefficients.tau[-1] ** 2 + coefficients.tau[0] ** 2 * coefficients.beta[-1, 0])
+
+
 def keys(seed: int, *names: str) -> dict[str, Array]:
     """A random key for each purpose."""
     return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))

@@ -27,6 +27,8 @@ from hntk.checks import as_labels
 from hntk.population import estimate_population
 from hntk.rows import as_rows, class_means, class_scatters
 
+# squared singular values that are rounding errors, relative to the largest
+NULL = 1e-12
 # eigenvalues τ of the grid, from the largest down to this part of it, and 0
 GRID, LEAST = 160, 1e-4
 # z on rays: their angles by π, and distances from 0 by the largest eigenvalue of the scatter
@@ -61,10 +63,12 @@ class _Scatter:
             return _Scatter(np.maximum(values, 0.0), means @ vectors, np.zeros((len(means), len(means))), freedom)
         centred = x.astype(np.float64) - means[index]
         squares, left = np.linalg.eigh(centred @ centred.T)
-        values, left = squares[-freedom:], left[:, -freedom:]
-        vectors = centred.T @ (left / np.sqrt(np.maximum(values, np.finfo(float).tiny)))
-        along = means @ vectors
-        return _Scatter(np.maximum(values, 0.0), along, means @ means.T - along @ along.T, freedom)
+        # coordinates that never vary leave eigenvalues that are 0 up to rounding, whose vectors are not known
+        kept = squares > NULL * squares[-1]
+        kept[:-freedom] = False
+        values, left = squares[kept], left[:, kept]
+        along = means @ (centred.T @ (left / np.sqrt(values)))
+        return _Scatter(values, along, means @ means.T - along @ along.T, freedom)
 
     def delta(self, z: Complex[np.ndarray, " z"]) -> Complex[np.ndarray, " z"]:
         """δ(z) = −1 − 1/(z m̃(z))."""

@@ -1,0 +1,203 @@
+"""Limiting eigenvalue densities over simulated spectra, and the Kolmogorov distance between them against p."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+import hntk
+from experiments import theory_figures
+from experiments.config import Config
+from experiments.console import CONSOLE, progress, show_table
+from experiments.draws import mean_and_error, plus_minus
+from experiments.mixtures import CAPTIONS, MixtureModel, named_model
+from experiments.record import Record
+from experiments.setting import declared_diagonal
+from hntk.asymptotics.density import LimitingDensity, limiting_density
+
+STAIRCASE = hntk.staircase([-1.0, 0.0, 1.0], [-0.5, -0.3, 0.4, 1.6])
+NETS: dict[str, str | hntk.Activation] = {"relu": "relu", "erf": "erf", "staircase": STAIRCASE}
+KERNELS = ("ck", "ntk")
+# the exact kernel with the diagonal c1‖x_i‖² + γ in place of its own
+DIAGONAL = "exact but for its diagonal"
+# eigenvalues this near an atom, relative to its place, are rounding errors away from it
+ROUNDING = 1e-9
+
+
+@dataclass
+class Setting:
+    """A mixture, a net and n/p, in every dimension.
+
+    Attributes
+    ----------
+    name : of mixture and net.
+    mixture, layers, ratio : what they are.
+    distances : by (kernel, what was simulated, p), of every draw.
+    shown : by kernel, what the histograms at data.p are of: the density and the eigenvalues of all draws.
+    """
+
+    name: str
+    mixture: str
+    layers: list[str | hntk.Activation]
+    ratio: float
+    distances: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
+    shown: dict[str, tuple[LimitingDensity, list[np.ndarray]]] = field(default_factory=dict)
+
+
+def run(cfg: Config, record: Record) -> None:
+    """Simulate every case at every n/p and p."""
+    settings = cfg.experiment
+    found = [
+        Setting(case, *_case(case, settings.depth), ratio=ratio) for ratio in settings.ratios for case in settings.cases
+    ]
+    plan = [(p, settings.seeds if p <= cfg.data.p else settings.large_seeds) for p in settings.sizes]
+    with progress("spectra, small p first", len(found) * sum(draws for _, draws in plan)) as advance:
+        for p, draws in plan:
+            for index, setting in enumerate(found):
+                key = jax.random.fold_in(jax.random.fold_in(jax.random.key(cfg.seed), index), p)
+                for distances in _simulated(setting, named_model(setting.mixture, cfg.data, p), p, draws, key, cfg):
+                    for name, value in distances.items():
+                        setting.distances.setdefault((*name, p), []).append(value)
+                    advance()
+            CONSOLE.print(f"  [green]done[/] p = {p}, {draws} draws of each")
+    _report(cfg, record, found, [p for p, _ in plan])
+
+
+def _case(case: str, depth: int) -> tuple[str, list[str | hntk.Activation]]:
+    mixture, _, net = case.partition("/")
+    if mixture not in CAPTIONS or net not in NETS:
+        raise ValueError(
+            f"a case is MIXTURE/NET with one of {', '.join(CAPTIONS)} and one of {', '.join(NETS)}: {case!r}."
+        )
+    return mixture, [NETS[net]] * depth
+
+
+def _simulated(
+    setting: Setting, model: MixtureModel, p: int, draws: int, key: jax.Array, cfg: Config
+) -> Iterator[dict[tuple[str, str], float]]:
+    """Distances of one draw after the other, by kernel and by what was simulated."""
+    n, law = model.size(setting.ratio), model.law
+    coefficients = hntk.coefficients(setting.layers, law.tau0)
+    level = declared_diagonal(coefficients)
+    densities = {kind: limiting_density(law, n, coefficients, kernel=kind, kappa_sq=level) for kind in KERNELS}
+    for draw in range(draws):
+        sample = model.draw(n, jax.random.fold_in(key, draw))
+        spectra = dict(_spectra(setting, sample, coefficients, exact=n < p))
+        if p == cfg.data.p:
+            for kind in KERNELS:
+                values = spectra[kind, "exact" if n < p else "equivalent"]
+                setting.shown.setdefault(kind, (densities[kind], []))[1].append(values)
+        yield {name: kolmogorov_distance(densities[name[0]], values) for name, values in spectra.items()}
+
+
+def _spectra(
+    setting: Setting, sample: hntk.Mixture, coefficients: hntk.Coefficients, exact: bool
+) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+    tau0, population, level = float(coefficients.tau[0]), sample.population, declared_diagonal(coefficients)
+    equivalent = hntk.equivalent_kernels(
+        sample.x, sample.labels, setting.layers, tau0=tau0, population=population, kappa_sq=level
+    )
+    for kind, operator in zip(KERNELS, equivalent, strict=True):
+        small = operator.shape[0] <= population.means.shape[1]
+        values = np.linalg.eigvalsh(operator.to_dense()) if small else operator.eigvalsh()
+        yield (kind, "equivalent"), values
+    if exact:
+        jumps = any(isinstance(a, hntk.Staircase) for a in setting.layers)
+        matrices = hntk.exact_kernels(sample.x, setting.layers, tau0=tau0, kappa_sq=level if jumps else None)
+        for kind, matrix, operator in zip(KERNELS, matrices, equivalent, strict=True):
+            values = np.array(matrix)
+            yield (kind, "exact"), np.linalg.eigvalsh(values)
+            # what of the distance is the diagonal's, which follows each ‖x_i‖²
+            np.fill_diagonal(values, np.einsum("ij,ij->i", sample.x, sample.x) * operator.weight + operator.shift)
+            yield (kind, DIAGONAL), np.linalg.eigvalsh(values)
+
+
+def kolmogorov_distance(density: LimitingDensity, values: np.ndarray) -> float:
+    """The largest difference of the two distribution functions, spikes and atoms included."""
+    snapped = np.asarray(values, dtype=float).copy()
+    for place, _ in density.atoms:
+        snapped[np.abs(snapped - place) <= ROUNDING * abs(place)] = place
+    points, counts = np.unique(snapped, return_counts=True)
+    after = np.cumsum(counts) / snapped.size
+    before = after - counts / snapped.size
+    above = np.abs(density.cdf(points) - after)
+    below = np.abs(density.cdf(np.nextafter(points, -np.inf)) - before)
+    return float(max(above.max(), below.max()))
+
+
+def _report(cfg: Config, record: Record, found: list[Setting], sizes: list[int]) -> None:
+    rows, lines, means = [], [], {}
+    for setting in found:
+        for kind, simulated in dict.fromkeys(name[:2] for name in setting.distances):
+            pairs = [mean_and_error(setting.distances[kind, simulated, p]) for p in sizes]
+            rate = float(np.polyfit(np.log(sizes), np.log([m for m, _ in pairs]), 1)[0]) if len(sizes) > 1 else np.nan
+            case = [setting.name, kind.upper(), setting.ratio, simulated]
+            rows.append([*case, *(plus_minus(1000 * m, 1000 * e, 1) for m, e in pairs), f"{rate:+.2f}"])
+            means[setting.name, kind, setting.ratio, simulated] = [mean for mean, _ in pairs]
+            for p, pair in zip(sizes, pairs, strict=True):
+                draws = len(setting.distances[kind, simulated, p])
+                lines.append([", ".join(map(str, case)), p, round(setting.ratio * p), draws, *pair])
+    columns = ["mixture/net", "kernel", "n/p", "simulated", *(f"p = {p}" for p in sizes), "p to the"]
+    title = "Kolmogorov distance of simulated spectra from the limit, × 1000: mean ± standard error over draws"
+    show_table(title, columns, rows)
+    record.add_table("distances", ["case", "p", "n", "draws", "distance", "standard error"], lines)
+    record.add_chart("distance against p", "lines", "distances", "p", "distance", by="case", log=["p", "distance"])
+    for simulated in ("equivalent", "exact", DIAGONAL):
+        own = {case[:3]: values for case, values in means.items() if case[3] == simulated}
+        if own and cfg.data.p in sizes:
+            _report_worst(record, simulated, own, sizes, cfg.data.p)
+    _draw(cfg, record, found, sizes)
+
+
+def _report_worst(
+    record: Record, simulated: str, means: dict[tuple[str, str, float], list[float]], sizes: list[int], p: int
+) -> None:
+    (name, kind, ratio), values = max(means.items(), key=lambda item: item[1][sizes.index(p)])
+    worst = values[sizes.index(p)]
+    falling = all(values[-1] < values[0] for values in means.values())
+    record.add_metrics(**{f"worst/{simulated}": worst, f"falling/{simulated}": falling})
+    CONSOLE.print(
+        f"\nKernels {simulated}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, {kind.upper()}, "
+        f"n/p = {ratio:g}); " + ("all fall with p." if falling else "[bold red]not all fall with p[/]."),
+        soft_wrap=True,
+    )
+
+
+def _draw(cfg: Config, record: Record, found: list[Setting], sizes: list[int]) -> None:
+    draws, depth = cfg.experiment.seeds, cfg.experiment.depth
+    for ratio in cfg.experiment.ratios:
+        own = [setting for setting in found if setting.ratio == ratio and setting.shown]
+        if not own:
+            continue
+        panels = {}
+        for kind in KERNELS:
+            for setting in own:
+                what = CAPTIONS[setting.mixture].format(spread=cfg.data.spread)
+                title = f"{kind.upper()}, {setting.name.partition('/')[2]}\n{what}"
+                density, spectra = setting.shown[kind]
+                panels[title] = (density, np.concatenate(spectra))
+        n, p = round(ratio * cfg.data.p), cfg.data.p
+        simulated = "exact" if n < p else "equivalent"
+        caption = (
+            f"Eigenvalues of {simulated} kernels of Gaussian mixtures, p = {p}, n = {n}, networks of {depth} layers, "
+            f"{draws} draws, beside the limit (line)"
+        )
+        record.add_figure(f"spectra_{n}_{p}", theory_figures.density_figure(panels, len(own), caption))
+    panels = {
+        f"{simulated}, n/p = {ratio:g}": {
+            f"{s.name}, {kind.upper()}": [mean_and_error(s.distances[kind, simulated, p]) for p in sizes]
+            for s in found
+            if s.ratio == ratio
+            for kind in KERNELS
+            if (kind, simulated, sizes[0]) in s.distances
+        }
+        for ratio in cfg.experiment.ratios
+        for simulated in ("equivalent", "exact", DIAGONAL)
+    }
+    caption = f"Distance of simulated spectra from the limit: mean and standard error over {draws} draws"
+    caption += f" ({cfg.experiment.large_seeds} above p = {cfg.data.p})"
+    filled = {title: lines for title, lines in panels.items() if lines}
+    record.add_figure("distances", theory_figures.distance_figure(filled, sizes, caption))
