@@ -21,6 +21,8 @@ from scipy.special import ndtri
 
 Kind = Literal["float32", "int8", "ternary", "sign"]
 STEP = 4 / 127
+# degrees of freedom up to which a chi-square is drawn as so many squares
+SQUARES = 64
 KEEPS_ZEROS = ("ternary", "sparse_gaussian", "pruned_gaussian")
 
 
@@ -143,7 +145,22 @@ def _int8_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> Weight
 
 
 def _student_t(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    return WeightMatrix(jax.random.t(key, law.degrees, shape, dtype=jnp.float32), sqrt(1 - 2 / law.degrees))
+    above, below = jax.random.split(key)
+    normal = jax.random.normal(above, shape, dtype=jnp.float32)
+    ratio = _chi_square(law.degrees, below, shape) / law.degrees
+    return WeightMatrix(normal / jnp.sqrt(ratio), sqrt(1 - 2 / law.degrees))
+
+
+def _chi_square(degrees: float, key: Array, shape: tuple[int, int]) -> Array:
+    """As many squares of normals, which JAX draws ten times faster than by rejection."""
+    if degrees != round(degrees) or degrees > SQUARES:
+        return jax.random.chisquare(key, degrees, shape, dtype=jnp.float32)
+
+    def added(total: Array, key: Array) -> tuple[Array, None]:
+        return total + jax.random.normal(key, shape, dtype=jnp.float32) ** 2, None
+
+    keys = jax.random.split(key, round(degrees))
+    return jax.lax.scan(added, jnp.zeros(shape, jnp.float32), keys)[0]
 
 
 def _bernoulli(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:

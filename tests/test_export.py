@@ -41,7 +41,7 @@ def printed(program: CProgram, folder: Path, build: tuple[str, ...], raw: np.nda
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(architectures())
 def test_c_predicts_the_same(tmp_path_factory: pytest.TempPathFactory, shape: dict) -> None:
     made = whole_classifier(**shape)
