@@ -27,7 +27,7 @@ from hntk.weights import WeightLaw
 
 # widths that are tried, the same in all layers: a neighbour is a fifth wider
 WIDTHS = np.unique(np.round(8 * 2 ** (np.arange(45) / 4)).astype(int))
-# samples that are measured on, and designs that are built before giving up
+# samples that are measured on, and designs of one match that are built before it is given up
 MOST_ROWS, MOST_BUILT = 4000, 12
 
 
@@ -52,14 +52,17 @@ def cheapest_accurate(
         raise ValueError(_unpredicted(accuracy, original.predicted, searches))
     heapq.heapify(queue)
     built = []
-    while queue and len(built) < MOST_BUILT:
+    while queue:
         *_, step, number = heapq.heappop(queue)
         design = searches[number].built(step)
         built.append(design)
         assert design.accuracy is not None
         if design.accuracy.loss <= accuracy + design.accuracy.standard_error:
             return design
-        if step + 1 < len(WIDTHS):
+        start = starts[number]
+        assert start is not None  # else it were not in the queue
+        # all widths of a grid and none skipped: so a tighter tolerance never finds a cheaper design
+        if step + 1 < min(len(WIDTHS), start + MOST_BUILT):
             heapq.heappush(queue, searches[number].entry(step + 1))
     raise ValueError(_unmeasured(accuracy, built))
 

@@ -82,6 +82,8 @@ def plan(
     samples = as_samples(x)
     classes, index = as_labels(labels, samples.shape[0])
     inputs, scale = samples.shape[1], norm_scale(samples)
+    if len(sparsities) == 0:
+        raise ValueError("sparsities is empty: give the shares of zero weights to choose from, 0 for none.")
     if accuracy is not None:
         if key is None:
             raise ValueError("accuracy= draws networks and measures them: give key=, for example jax.random.key(0).")

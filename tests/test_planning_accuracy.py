@@ -12,7 +12,7 @@ import hntk
 from hntk.asymptotics import MixtureLaw, RandomFeatures
 from hntk.task import held_out_accuracy, held_out_parts
 
-N, P, NEW = 600, 200, 4000
+N, P, NEW = 500, 200, 2000
 
 
 @cache
@@ -21,6 +21,7 @@ def sample(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(drawn.x), drawn.labels
 
 
+@cache
 def planned(tolerance: float, seed: int, depth: int = 1) -> hntk.Design:
     x, y = sample(N, seed)
     return hntk.plan(["relu"] * depth, x, y, accuracy=tolerance, key=jax.random.key(seed), levels=[4])
@@ -31,14 +32,15 @@ def right(net: hntk.Network, ridge: float, seed: int) -> np.ndarray:
     return hntk.fit_ridge(net, *sample(N, seed), ridge=ridge).predict(new) == labels
 
 
+@cache
 def right_original(depth: int, seed: int) -> np.ndarray:
     """By kernel regression at the ridge theory finds the best."""
     (x, y), (new, labels) = sample(N, seed), sample(NEW, seed + 1000)
     law = MixtureLaw.of(3 * np.eye(2, P), [1.0, 1 + 3 / np.sqrt(P)])
     ridge = hntk.asymptotics.optimal_ridge(law, N, ["relu"] * depth, kernel="ck", criterion="classification").ridge
-    kernel = np.asarray(hntk.exact_kernels(np.concatenate([x, new]), ["relu"] * depth, tau0=law.tau0).ck)
-    dual = np.linalg.solve(kernel[:N, :N] + ridge * np.eye(N), np.eye(2)[y] - 0.5)
-    return np.argmax(kernel[N:, :N] @ dual, axis=1) == labels
+    kernel, cross = (hntk.exact_kernels(x, ["relu"] * depth, x2=x2, tau0=law.tau0).ck for x2 in (None, new))
+    dual = np.linalg.solve(np.asarray(kernel) + ridge * np.eye(N), np.eye(2)[y] - 0.5)
+    return np.argmax(np.asarray(cross).T @ dual, axis=1) == labels
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -52,20 +54,19 @@ def test_the_prediction_at_finite_width_holds_in_simulation(depth: int) -> None:
         predicted = features.best([width] * depth)
         assert predicted is not None
         measured = []
-        for seed in range(6):
+        for seed in range(4):
             key = jax.random.key(50 + seed)
             net = hntk.compress(["relu"] * depth, [width] * depth, sample(N, seed)[0], found, 2 / 3, key=key)
             measured.append(np.mean(right(net, predicted.ridge, seed)))
         error = np.std(measured, ddof=1) / np.sqrt(len(measured))
-        # measured at depth 1, 2 and 3: within .01 (depth 1: .003)
         assert abs(np.mean(measured) - predicted.accuracy) < 0.01 + 2 * error
         # negative control: the infinitely wide network's is not it
         assert wide.accuracy - np.mean(measured) > 0.01 + 2 * error
 
 
-@pytest.mark.parametrize(("tolerance", "depth"), [(0.01, 1), (0.03, 1), (0.05, 2)])
-def test_designs_keep_their_accuracy_on_fresh_samples(tolerance: float, depth: int) -> None:
-    for seed in range(3):
+@pytest.mark.parametrize(("tolerance", "depth", "seeds"), [(0.01, 1, 4), (0.08, 2, 2)])
+def test_designs_keep_their_accuracy_on_fresh_samples(tolerance: float, depth: int, seeds: int) -> None:
+    for seed in range(seeds):
         design = planned(tolerance, seed, depth)
         assert design.accuracy is not None
         net = design.draw(sample(N, seed)[0], key=jax.random.key(seed))
@@ -85,11 +86,25 @@ def test_designs_keep_their_accuracy_on_fresh_samples(tolerance: float, depth: i
         assert np.mean(worse) > tolerance + 2 * np.std(worse) / np.sqrt(NEW)
 
 
+def test_a_layer_that_passes_nothing_linear_hides_those_before() -> None:
+    law = MixtureLaw.of(3 * np.eye(2, P), [1.0, 1 + 3 / np.sqrt(P)])
+    features = RandomFeatures(law, N, hntk.coefficients(["relu", "cos"], law.tau0))
+    narrow, wide, last = (features.best(widths) for widths in ([100, 1000], [np.inf, 1000], [np.inf, 100]))
+    assert narrow is not None
+    assert wide is not None
+    assert last is not None
+    assert narrow.accuracy == wide.accuracy > last.accuracy
+
+
 def test_a_tighter_tolerance_is_never_cheaper() -> None:
     for seed in range(3):
-        sizes = [planned(tolerance, seed).bytes for tolerance in (0.01, 0.02, 0.04, 0.1)]
-        assert sizes == sorted(sizes, reverse=True)
-        assert sizes[0] > 3 * sizes[-1]
+        sizes = [planned(tolerance, seed).bytes for tolerance in (0.01, 0.05)]
+        assert sizes[0] > 3 * sizes[1]
+
+
+def test_a_slightly_tighter_tolerance_is_not_cheaper_either() -> None:
+    sizes = [planned(tolerance, 0).bytes for tolerance in (0.01, 0.03, 0.05, 0.06, 0.08, 0.1)]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 def test_a_design_tells_what_was_predicted_and_measured() -> None:
@@ -132,6 +147,7 @@ def test_labels_of_chance_are_not_recognised_when_held_out() -> None:
         ({"accuracy": 0.0}, "between 0 and 1"),
         ({"accuracy": 1.5}, "between 0 and 1"),
         ({"accuracy": 0.1, "key": None}, "give key="),
+        ({"accuracy": 0.1, "sparsities": []}, "sparsities is empty"),
         ({"accuracy": 1e-9}, "neurons a layer reach 0.9"),
     ],
 )

@@ -23,6 +23,14 @@ so that the layer before is regressed on with ridge $(\kappa_l + \gamma_l)/e_1^2
 What is approximated: features are Gaussian given the layer before; a layer's κ is taken at the infinitely wide kernel
 of that layer (an error of second order in 1/d); the quadratic part of the kernels, of finite rank, is not passed on. It
 knows nothing of the weights' law.
+
+How well it does, on ReLU networks matched by 4 levels with weights of ε = 2/3, on reference mixtures of p = 200 and n
+= 400 with the law known, against 12 (at given ridges 6) draws. One layer of 50 to 1600 neurons at the best ridge:
+accuracy within .005, squared error within 2 %, which is what 12 draws can tell. Three layers of 50 to 1600 at the
+best ridge: accuracy too high by up to .009. Three layers at any ridge: within .006 at 1600 neurons; at 400 = n and a
+ridge so small that the features nearly interpolate, accuracy is .04 and squared error .12 too pessimistic. Not with
+every activation: where nothing of a layer is linear (abs, cos), or on data that is no mixture, the error is larger
+and of no known size.
 """
 
 from __future__ import annotations
@@ -43,6 +51,8 @@ from hntk.coefficients import Coefficients
 
 # effective ridges tried, in units of the kernel's mean eigenvalue, and the step of derivatives by their logarithm
 GRID, STEP = np.logspace(-4, 3, 29), 1e-3
+# the share of a layer's variance that is linear in the one before, below which it is none
+NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -124,8 +134,9 @@ class RandomFeatures:
     @property
     def _first(self) -> int:
         """The first layer whose fluctuations are passed on: one with e_1 = 0 passes nothing of those before."""
-        blocked = [i for i, m in enumerate(self.net.moments, start=1) if m.e1 == 0]
-        return max([1, *blocked])
+        tau_sq = self.net.tau**2
+        passed = [m.e1**2 * tau_sq[i] / tau_sq[i + 1] for i, m in enumerate(self.net.moments)]
+        return max([1, *(i for i, share in enumerate(passed, start=1) if share < NOTHING)])
 
     def _limit(self, layer: int) -> LimitingKernel:
         c1, c2, c3 = map(float, self.net.alpha[layer, :3])
