@@ -18,6 +18,7 @@ from hntk.comparison import KernelComparison, Spectrum, compare_kernels, operato
 from hntk.compression import CompressedNetwork, compress
 from hntk.counting import Arithmetic, arithmetic
 from hntk.datasets import Dataset, load_dataset
+from hntk.design import Design
 from hntk.equivalents import EquivalentKernels, equivalent_kernels
 from hntk.files import FileError, load, save
 from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError
@@ -36,7 +37,7 @@ from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.network import Network, dense, draw_network
 from hntk.normalization import Normalization
 from hntk.origin import DataStatistics, MatchRecord
-from hntk.planning import Design, plan
+from hntk.planning import plan
 from hntk.population import Population, estimate_population
 from hntk.regression import EquivalentRegression, QuadraticForms, fit_equivalent
 from hntk.ridge import RidgeClassifier, fit_ridge
@@ -46,6 +47,7 @@ from hntk.spectra import Eigenpairs, SpectralDensity, leading_eigenpairs, spectr
 from hntk.storage import Storage, storage
 from hntk.structured import StructuredKernel
 from hntk.summary import Summary, summarize
+from hntk.task import TaskAccuracy
 from hntk.training import Schedule, TrainingError
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
 
@@ -92,6 +94,7 @@ __all__ = [
     "Storage",
     "StructuredKernel",
     "Summary",
+    "TaskAccuracy",
     "TrainingError",
     "WeightLaw",
     "WeightMatrix",

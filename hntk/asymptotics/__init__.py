@@ -6,12 +6,15 @@ from hntk.asymptotics.kernel import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import Learned, ScoreLaw, gradient_flow, optimal_ridge, ridge_regression
 from hntk.asymptotics.spikes import Spike, spikes
+from hntk.asymptotics.widths import FiniteWidth, RandomFeatures
 
 __all__ = [
+    "FiniteWidth",
     "KernelCoefficients",
     "Learned",
     "LimitingDensity",
     "MixtureLaw",
+    "RandomFeatures",
     "ScoreLaw",
     "Spike",
     "estimate_law",

@@ -228,10 +228,11 @@ def _ridge(limit: LimitingKernel, ridge: float, task: Task) -> Learned:
 def _learned(limit: LimitingKernel, label_filter: LabelFilter, task: Task) -> tuple[ScoreLaw, ScoreLaw]:
     labels = FilteredLabels(limit, label_filter, task.targets)
     shares = limit.law.proportions
-    return _score_law(labels.trained(), task, shares), _score_law(labels.new(), task, shares)
+    return score_law(labels.trained(), task, shares), score_law(labels.new(), task, shares)
 
 
-def _score_law(scores: GaussianScores, task: Task, shares: Float[np.ndarray, " K"]) -> ScoreLaw:
+def score_law(scores: GaussianScores, task: Task, shares: Float[np.ndarray, " K"]) -> ScoreLaw:
+    """The errors Gaussian scores make."""
     means, covariances = scores
     squares = np.sum((task.targets - means) ** 2, axis=1) + np.trace(covariances, axis1=1, axis2=2)
     right = [_right(mean + task.offset, c, b, task.targets) for b, (mean, c) in enumerate(zip(*scores, strict=True))]

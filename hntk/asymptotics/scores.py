@@ -61,6 +61,12 @@ class FilteredLabels:
         means, covariances = self._scores(weights)
         return self.targets * (1 - np.real(np.sum(weights, axis=1, keepdims=True))) + means, covariances
 
+    @property
+    def energies(self) -> Numbers:
+        """(q, m, m) yᵀ(K̃ − ζ_k)⁻¹y, by node."""
+        seen = (self._overlap @ self._sources)[:, : self.kernel.law.classes]
+        return self.kernel.law.dimension * self.targets.T @ seen
+
     @cached_property
     def _at(self) -> Resolvent:
         return self.kernel.bulk.at(self.label_filter.nodes - self.kernel.coefficients.shift)
