@@ -8,7 +8,7 @@ PIP := $(RUN) -m pip install -qq --disable-pip-version-check --no-deps --no-buil
 LOCKED := $(PIP) --require-hashes --requirement
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 # Several test processes share one accelerator, where there is one.
-PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false $(RUN) -m pytest -n $(JOBS)
+PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false $(RUN) -m pytest -n $(JOBS) --dist worksteal
 
 # Debian packages beside Python's.
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium

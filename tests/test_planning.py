@@ -12,7 +12,7 @@ from hntk.account import Terms
 from hntk.planning import plan
 
 RELU = ["relu"] * 3
-SEEDS = 20
+SEEDS, CASES = 20, 10
 # the account is an upper estimate: never below what is measured, and within this factor of it
 FACTOR = 2.2
 
@@ -46,9 +46,9 @@ def test_the_account_is_honest_over_seeds(n: int, p: int, levels: int, widths: t
 
 
 @pytest.mark.slow
-def test_plans_meet_their_targets_in_all_of_20_cases() -> None:
+def test_plans_meet_their_targets_in_all_cases() -> None:
     met = 0
-    for case in range(SEEDS):
+    for case in range(CASES):
         n, p, error = [(120, 60, 0.8), (100, 100, 0.7)][case % 2]
         data = hntk.reference_mixture(n, p, key=jax.random.key(case))
         # the choice of levels, which takes longest, in every fifth
@@ -56,7 +56,7 @@ def test_plans_meet_their_targets_in_all_of_20_cases() -> None:
         design = plan(RELU, data.x, data.labels, error=error, levels=levels, sparsities=[0.5, 2 / 3])
         assert design.account.total <= error
         met += loss(design.match, design.widths, design.sparsity, np.asarray(data.x), 100 + case) <= error
-    assert met == SEEDS
+    assert met == CASES
 
 
 def small() -> tuple[np.ndarray, np.ndarray]:
