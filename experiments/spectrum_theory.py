@@ -1,4 +1,8 @@
-"""Limiting eigenvalue densities over simulated spectra, and the Kolmogorov distance between them against p."""
+"""Predicted eigenvalue densities over simulated spectra, and the Kolmogorov distance between them against p.
+
+Equivalent kernels are held against their limit, exact kernels against their distribution at their size, and where
+n < p against the limit too; where n > p that has an atom, which no finite spectrum comes near in this distance.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,13 @@ from experiments.mixtures import CAPTIONS, MixtureModel, named_model
 from experiments.record import Record
 from experiments.setting import declared_diagonal
 from hntk.asymptotics.density import LimitingDensity, limiting_density
+from hntk.asymptotics.finite_density import FiniteSizeDensity, finite_size_density
 
 STAIRCASE = hntk.staircase([-1.0, 0.0, 1.0], [-0.5, -0.3, 0.4, 1.6])
 NETS: dict[str, str | hntk.Activation] = {"relu": "relu", "erf": "erf", "staircase": STAIRCASE}
 KERNELS = ("ck", "ntk")
-# the exact kernel with the diagonal c1‖x_i‖² + γ in place of its own
-DIAGONAL = "exact but for its diagonal"
+# what is simulated, and by which theory it is predicted
+EQUIVALENT, EXACT, LIMIT = "equivalent, limit", "exact, finite size", "exact, limit"
 # eigenvalues this near an atom, relative to its place, are rounding errors away from it
 ROUNDING = 1e-9
 
@@ -36,7 +41,7 @@ class Setting:
     name : of mixture and net.
     mixture, layers, ratio : what they are.
     distances : by (kernel, what was simulated, p), of every draw.
-    shown : by kernel, what the histograms at data.p are of: the density and the eigenvalues of all draws.
+    shown : by kernel, what the figures at data.p show: the densities and the exact eigenvalues of all draws.
     """
 
     name: str
@@ -44,7 +49,7 @@ class Setting:
     layers: list[str | hntk.Activation]
     ratio: float
     distances: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
-    shown: dict[str, tuple[LimitingDensity, list[np.ndarray]]] = field(default_factory=dict)
+    shown: dict[str, tuple[LimitingDensity, FiniteSizeDensity, list[np.ndarray]]] = field(default_factory=dict)
 
 
 def run(cfg: Config, record: Record) -> None:
@@ -82,40 +87,42 @@ def _simulated(
     n, law = model.size(setting.ratio), model.law
     coefficients = hntk.coefficients(setting.layers, law.tau0)
     level = declared_diagonal(coefficients)
-    densities = {kind: limiting_density(law, n, coefficients, kernel=kind, kappa_sq=level) for kind in KERNELS}
+    limits, sized = (
+        {kind: density(law, n, setting.layers, kernel=kind, kappa_sq=level) for kind in KERNELS}
+        for density in (limiting_density, finite_size_density)
+    )
     for draw in range(draws):
         sample = model.draw(n, jax.random.fold_in(key, draw))
-        spectra = dict(_spectra(setting, sample, coefficients, exact=n < p))
-        if p == cfg.data.p:
-            for kind in KERNELS:
-                values = spectra[kind, "exact" if n < p else "equivalent"]
-                setting.shown.setdefault(kind, (densities[kind], []))[1].append(values)
-        yield {name: kolmogorov_distance(densities[name[0]], values) for name, values in spectra.items()}
+        distances = {}
+        for kind, (equivalent, exact) in _spectra(setting, sample, coefficients).items():
+            distances[kind, EQUIVALENT] = kolmogorov_distance(limits[kind], equivalent)
+            distances[kind, EXACT] = kolmogorov_distance(sized[kind], exact)
+            if n < p:
+                distances[kind, LIMIT] = kolmogorov_distance(limits[kind], exact)
+            if p == cfg.data.p:
+                setting.shown.setdefault(kind, (limits[kind], sized[kind], []))[2].append(exact)
+        yield distances
 
 
 def _spectra(
-    setting: Setting, sample: hntk.Mixture, coefficients: hntk.Coefficients, exact: bool
-) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+    setting: Setting, sample: hntk.Mixture, coefficients: hntk.Coefficients
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Eigenvalues of the equivalent and of the exact kernel, by kernel."""
     tau0, population, level = float(coefficients.tau[0]), sample.population, declared_diagonal(coefficients)
+    jumps = any(isinstance(a, hntk.Staircase) for a in setting.layers)
+    matrices = hntk.exact_kernels(sample.x, setting.layers, tau0=tau0, kappa_sq=level if jumps else None)
     equivalent = hntk.equivalent_kernels(
         sample.x, sample.labels, setting.layers, tau0=tau0, population=population, kappa_sq=level
     )
-    for kind, operator in zip(KERNELS, equivalent, strict=True):
+    found = {}
+    for kind, operator, matrix in zip(KERNELS, equivalent, matrices, strict=True):
         small = operator.shape[0] <= population.means.shape[1]
         values = np.linalg.eigvalsh(operator.to_dense()) if small else operator.eigvalsh()
-        yield (kind, "equivalent"), values
-    if exact:
-        jumps = any(isinstance(a, hntk.Staircase) for a in setting.layers)
-        matrices = hntk.exact_kernels(sample.x, setting.layers, tau0=tau0, kappa_sq=level if jumps else None)
-        for kind, matrix, operator in zip(KERNELS, matrices, equivalent, strict=True):
-            values = np.array(matrix)
-            yield (kind, "exact"), np.linalg.eigvalsh(values)
-            # what of the distance is the diagonal's, which follows each ‖x_i‖²
-            np.fill_diagonal(values, np.einsum("ij,ij->i", sample.x, sample.x) * operator.weight + operator.shift)
-            yield (kind, DIAGONAL), np.linalg.eigvalsh(values)
+        found[kind] = values, np.linalg.eigvalsh(np.asarray(matrix))
+    return found
 
 
-def kolmogorov_distance(density: LimitingDensity, values: np.ndarray) -> float:
+def kolmogorov_distance(density: LimitingDensity | FiniteSizeDensity, values: np.ndarray) -> float:
     """The largest difference of the two distribution functions, spikes and atoms included."""
     snapped = np.asarray(values, dtype=float).copy()
     for place, _ in density.atoms:
@@ -140,12 +147,12 @@ def _report(cfg: Config, record: Record, found: list[Setting], sizes: list[int])
             for p, pair in zip(sizes, pairs, strict=True):
                 draws = len(setting.distances[kind, simulated, p])
                 lines.append([", ".join(map(str, case)), p, round(setting.ratio * p), draws, *pair])
-    columns = ["mixture/net", "kernel", "n/p", "simulated", *(f"p = {p}" for p in sizes), "p to the"]
-    title = "Kolmogorov distance of simulated spectra from the limit, × 1000: mean ± standard error over draws"
+    columns = ["mixture/net", "kernel", "n/p", "kernels, theory", *(f"p = {p}" for p in sizes), "p to the"]
+    title = "Kolmogorov distance of simulated spectra from theory, × 1000: mean ± standard error over draws"
     show_table(title, columns, rows)
     record.add_table("distances", ["case", "p", "n", "draws", "distance", "standard error"], lines)
     record.add_chart("distance against p", "lines", "distances", "p", "distance", by="case", log=["p", "distance"])
-    for simulated in ("equivalent", "exact", DIAGONAL):
+    for simulated in (EQUIVALENT, EXACT, LIMIT):
         own = {case[:3]: values for case, values in means.items() if case[3] == simulated}
         if own and cfg.data.p in sizes:
             _report_worst(record, simulated, own, sizes, cfg.data.p)
@@ -160,7 +167,7 @@ def _report_worst(
     falling = all(values[-1] < values[0] for values in means.values())
     record.add_metrics(**{f"worst/{simulated}": worst, f"falling/{simulated}": falling})
     CONSOLE.print(
-        f"\nKernels {simulated}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, {kind.upper()}, "
+        f"\n{simulated[0].upper()}{simulated[1:]}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, {kind.upper()}, "
         f"n/p = {ratio:g}); " + ("all fall with p." if falling else "[bold red]not all fall with p[/]."),
         soft_wrap=True,
     )
@@ -177,13 +184,12 @@ def _draw(cfg: Config, record: Record, found: list[Setting], sizes: list[int]) -
             for setting in own:
                 what = CAPTIONS[setting.mixture].format(spread=cfg.data.spread)
                 title = f"{kind.upper()}, {setting.name.partition('/')[2]}\n{what}"
-                density, spectra = setting.shown[kind]
-                panels[title] = (density, np.concatenate(spectra))
+                limit, sized, spectra = setting.shown[kind]
+                panels[title] = (limit, sized, np.concatenate(spectra))
         n, p = round(ratio * cfg.data.p), cfg.data.p
-        simulated = "exact" if n < p else "equivalent"
         caption = (
-            f"Eigenvalues of {simulated} kernels of Gaussian mixtures, p = {p}, n = {n}, networks of {depth} layers, "
-            f"{draws} draws, beside the limit (line)"
+            f"Eigenvalues of exact kernels of Gaussian mixtures, p = {p}, n = {n}, networks of {depth} layers, "
+            f"{draws} draws, beside theory in the limit and at this size"
         )
         record.add_figure(f"spectra_{n}_{p}", theory_figures.density_figure(panels, len(own), caption))
     panels = {
@@ -195,9 +201,9 @@ def _draw(cfg: Config, record: Record, found: list[Setting], sizes: list[int]) -
             if (kind, simulated, sizes[0]) in s.distances
         }
         for ratio in cfg.experiment.ratios
-        for simulated in ("equivalent", "exact", DIAGONAL)
+        for simulated in (EQUIVALENT, EXACT, LIMIT)
     }
-    caption = f"Distance of simulated spectra from the limit: mean and standard error over {draws} draws"
+    caption = f"Distance of simulated spectra from theory: mean and standard error over {draws} draws"
     caption += f" ({cfg.experiment.large_seeds} above p = {cfg.data.p})"
     filled = {title: lines for title, lines in panels.items() if lines}
     record.add_figure("distances", theory_figures.distance_figure(filled, sizes, caption))

@@ -15,6 +15,7 @@ from matplotlib.ticker import NullLocator, StrMethodFormatter
 from experiments.draws import mean_and_error
 from experiments.figures import COLOURS, STYLES
 from hntk.asymptotics.density import LimitingDensity
+from hntk.asymptotics.finite_density import FiniteSizeDensity
 
 if TYPE_CHECKING:
     from experiments.dynamics import Point as FlowPoint
@@ -27,12 +28,14 @@ BINS = 60
 MARGIN = 0.06
 
 
-def density_figure(panels: Mapping[str, tuple[LimitingDensity, np.ndarray]], columns: int, caption: str) -> Figure:
-    """Histograms of eigenvalues and their limit; dashed: edges of the bulk, an arrow: an atom."""
+def density_figure(
+    panels: Mapping[str, tuple[LimitingDensity, FiniteSizeDensity, np.ndarray]], columns: int, caption: str
+) -> Figure:
+    """Histograms of eigenvalues, their distribution at their size (line) and in the limit (dashed; arrow: an atom)."""
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 2.7 * rows + 0.9), squeeze=False)
-    for a, (title, (density, values)) in zip(axes.ravel(), panels.items(), strict=False):
-        _density_panel(a, density, values)
+    for a, (title, (limit, sized, values)) in zip(axes.ravel(), panels.items(), strict=False):
+        _density_panel(a, limit, sized, values)
         a.set_title(title, fontsize=9)
     for a in axes[:, 0]:
         a.set_ylabel("share of eigenvalues\nper unit")
@@ -44,29 +47,24 @@ def density_figure(panels: Mapping[str, tuple[LimitingDensity, np.ndarray]], col
     return figure
 
 
-def _density_panel(axes: Axes, density: LimitingDensity, values: np.ndarray) -> None:
-    left, right = density.edges.min(), density.edges.max()
-    width = right - left
-    atoms = [place for place, _ in density.atoms]
-    low, high = min([left, *atoms]) - MARGIN * width, right + MARGIN * width
-    off = np.ones(values.size, bool)
-    for place in atoms:
-        off &= np.abs(values - place) > 1e-6 * abs(place)
+def _density_panel(axes: Axes, limit: LimitingDensity, sized: FiniteSizeDensity, values: np.ndarray) -> None:
+    left = min([limit.edges.min(), *(place for place, _ in limit.atoms)])
+    right = limit.edges.max()
+    low, high = min(left, float(sized.quantiles(0.001))), max(right, float(sized.quantiles(0.9995)))
+    low, high = low - MARGIN * (right - left), high + MARGIN * (right - left)
     bins = np.linspace(low, high, BINS + 1)
-    counts, _ = np.histogram(values[off], bins)
+    counts, _ = np.histogram(values, bins)
     heights = counts / (values.size * np.diff(bins))
     axes.stairs(heights, bins, fill=True, color=COLOURS[0], alpha=0.3, label="simulation")
-    grid = np.concatenate([_angles(*edges) for edges in density.edges])
-    line = density.density(grid)
-    top = 1.3 * max(np.sort(heights)[-2:].mean(), np.quantile(line, 0.9))
-    axes.plot(grid, line, color=COLOURS[1], lw=1.8, label="limit")
-    for i, edge in enumerate(density.edges.ravel()):
-        axes.axvline(edge, color=COLOURS[4], lw=0.9, linestyle="--", label="edges of the limit" if i == 0 else None)
-    for place, mass in density.atoms:
-        share = 1 - np.mean(off)
-        axes.annotate("", (place, top), (place, 0), arrowprops={"arrowstyle": "->", "color": COLOURS[3], "lw": 1.8})
-        axes.annotate(f"atom: {mass:.3f}\n(simulated {share:.3f})", (place, 0.98 * top), (5, 0), va="top",
-                      textcoords="offset points", fontsize=8, color=COLOURS[3])  # fmt: skip
+    grid = sized.grid[(sized.grid > low) & (sized.grid < high)]
+    axes.plot(grid, sized.density(grid), color=COLOURS[1], lw=1.8, label="theory at this size")
+    fine = np.concatenate([_angles(*edges) for edges in limit.edges])
+    axes.plot(fine, limit.density(fine), color=COLOURS[2], lw=1.2, linestyle="--", label="limit")
+    top = 1.3 * max(np.sort(heights)[-2:].mean(), np.quantile(sized.density(grid), 0.9))
+    for place, mass in limit.atoms:
+        axes.annotate("", (place, top), (place, 0), arrowprops={"arrowstyle": "->", "color": COLOURS[2], "lw": 1.4})
+        axes.annotate(f"limit: {mass:.0%} here", (place, 0.98 * top), (8, 0), va="top",
+                      textcoords="offset points", fontsize=8, color=COLOURS[2])  # fmt: skip
     beyond = int(np.sum(values > high))
     if beyond:
         axes.annotate(f"{beyond / values.size:.2%} beyond →", (0.99, 0.5), xycoords="axes fraction", ha="right",

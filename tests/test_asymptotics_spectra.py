@@ -11,7 +11,8 @@ import pytest
 import hntk
 from hntk.asymptotics.algebra import Matrices, Spectral
 from hntk.asymptotics.density import LimitingDensity, limiting_density
-from hntk.asymptotics.kernel import KernelCoefficients, kernel_coefficients, limiting_kernel
+from hntk.asymptotics.coefficients import KernelCoefficients, kernel_coefficients
+from hntk.asymptotics.kernel import limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk
 from hntk.asymptotics.spikes import Spike, spikes
@@ -110,7 +111,7 @@ def test_spectral_law_is_the_law_of_its_spectra() -> None:
 def test_resolvent_of_white_noise(ratio: float) -> None:
     bulk = Bulk(MixtureLaw.of(np.zeros((1, 50)), [1.0]), np.array([ratio]))
     z = np.array([-2.0, -1e-3, 12.0, 1.0, 0.7 + 1e-3j, 0.7 - 1e-3j, 3j])
-    delta = bulk.at(z).delta[:, 0]
+    delta = -bulk.at(z).self_energy[:, 0, 0] / z
     np.testing.assert_allclose(z * delta**2 + (z + 1 - ratio) * delta + 1, 0, atol=1e-9)
     np.testing.assert_allclose(delta[4], np.conj(delta[5]))
     assert np.all(delta[:2].imag == 0)
@@ -133,7 +134,7 @@ def test_resolvent_comes_nearer_to_simulation(name: str) -> None:
         by_class = np.array([found[:, data.labels == a].mean(axis=1) for a in range(law.classes)]).T
         gaps.append(np.max(np.abs(by_class / at.g - 1)))
         q = np.linalg.inv(x.T @ x - z[1] * np.eye(p))
-        gaps.append(np.linalg.norm(means @ q @ means.T - law.algebra.forms(at.element[1])))
+        gaps.append(np.linalg.norm(means @ q @ means.T - law.algebra.forms(at.element[1]) / -z[1]))
     assert gaps[2] < 0.6 * gaps[0]
     assert gaps[2] < 0.01
     assert gaps[3] < gaps[1]
@@ -145,7 +146,8 @@ def test_slopes_are_derivatives() -> None:
         for z in (-0.3, 0.2 + 0.4j):
             at, step = kernel.bulk.at(z), 1e-5
             low, high = kernel.bulk.at(z - step), kernel.bulk.at(z + step)
-            np.testing.assert_allclose(at.slope, (high.delta - low.delta) / (2 * step), rtol=1e-6)
+            self_energy_slope = (high.self_energy - low.self_energy) / (2 * step)
+            np.testing.assert_allclose(at.self_energy_slope, self_energy_slope, rtol=1e-6)
             slope = (kernel.overlap(high) - kernel.overlap(low)) / (2 * step)
             np.testing.assert_allclose(kernel.overlap_slope(at), slope, rtol=1e-6, atol=1e-7)
 

@@ -1,14 +1,16 @@
-"""Limits of the equivalent kernels' spectra, and of learning with them, from population quantities alone."""
+"""Spectra of kernels, and what is learned with them, from population quantities alone, in the limit and at a size."""
 
+from hntk.asymptotics.coefficients import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.density import LimitingDensity, limiting_density
 from hntk.asymptotics.estimation import estimate_law
-from hntk.asymptotics.kernel import KernelCoefficients, kernel_coefficients
+from hntk.asymptotics.finite_density import FiniteSizeDensity, finite_size_density
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import Learned, ScoreLaw, gradient_flow, optimal_ridge, ridge_regression
 from hntk.asymptotics.spikes import Spike, spikes
 from hntk.asymptotics.widths import FiniteWidth, RandomFeatures
 
 __all__ = [
+    "FiniteSizeDensity",
     "FiniteWidth",
     "KernelCoefficients",
     "Learned",
@@ -18,6 +20,7 @@ __all__ = [
     "ScoreLaw",
     "Spike",
     "estimate_law",
+    "finite_size_density",
     "gradient_flow",
     "kernel_coefficients",
     "limiting_density",

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from scipy.fft import dct
 
 from hntk.asymptotics.algebra import Spectral
-from hntk.asymptotics.kernel import Kind, LimitingKernel, Net, limiting_kernel
+from hntk.asymptotics.coefficients import Kind, Net
+from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk
 from hntk.asymptotics.support import Interval, support
@@ -206,7 +207,7 @@ def _piece(bulk: Bulk, interval: Interval, shift: float) -> Piece:
     while True:
         x, slope = _place(ends, _midpoints(count))
         at = bulk.at(x)
-        free = np.all(np.imag(at.delta) == 0, axis=1)
+        free = np.all(np.imag(at.self_energy) == 0, axis=(1, 2))
         free[[0, -1]] = False  # next to an edge, rounding decides
         if np.any(free):
             raise _Gap(x[free])

@@ -1,106 +1,67 @@
 r"""An equivalent kernel in the limit: a Gram matrix of full rank, and a few directions whose inner products are known.
 
-With $c_1 C_a$ and $\sqrt{c_1}M$ in place of $C_a$ and M ("primed"), Z the primed centred samples as columns and
-$U = [J/\sqrt p, Z^\top M/\sqrt p, \psi]$, the equivalent kernel is $\tilde K = Z^\top Z/p + UBU^\top + \gamma I$,
+With $c_1 C_a$ and $\sqrt{c_1}M$ in place of $C_a$ and M ("primed"), Z the primed centred samples as columns,
+$\varepsilon_i = t_a/\sqrt p + \psi_i$ the deviation of $\|x_i\|^2$ from $\tau_0^2$ and $U = [J/\sqrt p, Z^\top M/\sqrt p,
+\varepsilon]$, the equivalent kernel is $\tilde K = Z^\top Z/p + UBU^\top + \gamma I$,
 
-$$B = \begin{bmatrix} M^\top M + c_2tt^\top + c_3T & I & c_2t\\ I & 0 & 0\\ c_2t^\top & 0 & c_2\end{bmatrix},\qquad
-U^\top\tilde Q(z)U \to D(z) = \mathrm{diag}\Big(\tfrac{n_a}p g_a,\ M^\top M + zM^\top\bar QM,\
-    \sum_a\tfrac{n_a}pv_ag_a\Big),$$
+$$B = \begin{bmatrix} M^\top M + c_3T & I & 0\\ I & 0 & 0\\ 0 & 0 & c_2\end{bmatrix},\qquad
+U^\top\tilde Q(z)U \to D(z) = \begin{bmatrix} \mathrm{diag}_a\,\rho_ag_a & 0 & [\rho_at_ag_a]_a\\
+    0 & M^\top M - M^\top\bar EM & 0\\ \cdot & 0 & \sum_a\rho_a(v_a + t_a^2)g_a\end{bmatrix},$$
 
-where M is primed, t, T and the variance $v_a/p$ of $\psi_i$ are not, and what D leaves out is odd in Z or O(p^{-1/2}).
+where $\rho_a = n_a/p$, M is primed, t, T and the variance $v_a/p$ of $\psi_i$ are not, and what D leaves out is odd in Z
+or O(p^{-1/2}). Of a finite sample's exact kernel, J's rows and the Gram part have the weights of
+:mod:`hntk.asymptotics.norms`, $\sqrt{\ell_i}J_i$ with $\ell = c_1(\|x_i\|^2)/c_1$, and with the responses r of
+:mod:`hntk.asymptotics.resolvent` the entries of D are $\rho_a\mathrm E_a[\ell r]$, $\sqrt p\,\rho_a\mathrm
+E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. As targets do not have these weights, J without
+them stands in U as well, with zeros in B.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from hntk.activations import Activation
+from hntk.asymptotics.coefficients import KernelCoefficients, Kind, Net, kernel_coefficients
 from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.norms import Norms, class_products, cross_weights, quadratic_noise
 from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
-from hntk.coefficients import Coefficients, coefficients
 
-Kind = Literal["ck", "ntk"]
-
-
-@dataclass(frozen=True)
-class KernelCoefficients:
-    """Of c1·XXᵀ + V A(c2, c3) Vᵀ + shift·I.
-
-    Attributes
-    ----------
-    gram, norms, quadratic : c1, c2, c3.
-    shift : γ.
-    """
-
-    gram: float
-    norms: float
-    quadratic: float
-    shift: float
-
-
-Net = Sequence[str | Activation] | Coefficients | KernelCoefficients
-
-
-def kernel_coefficients(
-    net: Net, tau0: float, *, kernel: Kind = "ck", kappa_sq: float | None = None
-) -> KernelCoefficients:
-    """Of a network's equivalent CK or NTK.
-
-    Parameters
-    ----------
-    net : one activation per layer; or coefficients, as of a compressed network, which are at their own scale.
-    tau0 : data scale.
-    kernel : ``"ck"`` or ``"ntk"``.
-    kappa_sq : the NTK's diagonal κ_L², to be declared when an activation jumps.
-
-    Raises
-    ------
-    ValueError
-        If the NTK's diagonal is infinite, or the kernel unknown.
-
-    Examples
-    --------
-    >>> kernel_coefficients(["relu"], 1.0).gram
-    0.25
-    """
-    if isinstance(net, KernelCoefficients):
-        return net
-    if kernel not in ("ck", "ntk"):
-        raise ValueError(f"kernel must be 'ck' or 'ntk', got {kernel!r}.")
-    found = net if isinstance(net, Coefficients) else coefficients(net, tau0)
-    rows, levels = (found.alpha, found.tau**2) if kernel == "ck" else (found.beta, found.kappa_sq)
-    level = float(levels[-1]) if kernel == "ck" or kappa_sq is None else float(kappa_sq)
-    if not np.isfinite(level):
-        raise ValueError("the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=.")
-    c1, c2, c3 = map(float, rows[-1][:3])
-    return KernelCoefficients(c1, c2, c3, level - float(found.tau[0]) ** 2 * c1)
+# of a quadrature over norms, where nothing singular is integrated
+POINTS = 9
 
 
 @dataclass(frozen=True)
 class LimitingKernel:
-    """The equivalent kernel of n samples of a law.
+    """The kernel of n samples of a law.
 
     Attributes
     ----------
     law : of the samples.
     n : number of them.
     coefficients : of the kernel.
+    points : of a quadrature over the norms of a finite sample, for its exact kernel; None for the equivalent's limit.
     """
 
     law: MixtureLaw
     n: int
     coefficients: KernelCoefficients
+    points: int | None = None
+
+    @cached_property
+    def norms(self) -> Norms:
+        """Of the samples."""
+        if self.points is None:
+            return Norms.limit(self.law)
+        return Norms.finite(self.law, self.coefficients, self.points)
 
     @cached_property
     def bulk(self) -> Bulk:
-        """ZᵀZ/p."""
-        return Bulk(self.law.scaled(self.coefficients.gram), self.ratios)
+        """What has full rank, γI apart."""
+        noise = self.noise if np.any(self.noise) else None
+        return Bulk(self.law.scaled(self.coefficients.gram), self.ratios, self.norms.diagonal, noise)
 
     @property
     def ratios(self) -> Float[np.ndarray, " K"]:
@@ -108,42 +69,82 @@ class LimitingKernel:
         return self.n / self.law.dimension * self.law.proportions
 
     @cached_property
+    def noise(self) -> Float[np.ndarray, "K K"]:
+        """N; 0 in the limit."""
+        return quadratic_noise(self.law, 0.0 if self.points is None else self.coefficients.quadratic)
+
+    @cached_property
     def core(self) -> Float[np.ndarray, "m m"]:
-        """B, of size 2K + 1."""
+        """B, of size 3K + 1: for √ℓ J, the means, ε and J."""
         k, c = self.law.classes, self.coefficients
-        extended = np.concatenate([self.law.t, np.zeros(k), [1.0]])
-        core = c.norms * np.outer(extended, extended)
-        core[:k, :k] += self.bulk.law.gram + c.quadratic * self.law.overlaps
+        core = np.zeros((3 * k + 1, 3 * k + 1))
+        if self.points is None:
+            core[:k, :k] = self.bulk.law.gram + c.quadratic * self.law.overlaps
+        else:
+            raised = cross_weights(self.law, c)
+            core[:k, :k] = class_products(self.law, c) / np.outer(raised, raised)
         core[:k, k : 2 * k] = core[k : 2 * k, :k] = np.eye(k)
+        core[2 * k, 2 * k] = c.norms
         return core
+
+    @property
+    def labels(self) -> slice:
+        """Where J stands in U."""
+        return slice(2 * self.law.classes + 1, 3 * self.law.classes + 1)
+
+    @property
+    def apart(self) -> list[int]:
+        """What stands in U beside the means."""
+        k = self.law.classes
+        return [*range(k), *range(2 * k, 3 * k + 1)]
 
     def overlap(self, at: Resolvent) -> Numbers:
         """(..., m, m) D."""
-        weighted = self.ratios * at.g
-        middle = self.bulk.law.gram + at.z[..., None, None] * self.bulk.law.algebra.forms(at.element)
-        return self._blocks(weighted, middle, weighted @ self.law.v)
+        return self._blocks(at.responses, self.bulk.law.gram - self.bulk.law.algebra.forms(at.element))
 
     def overlap_slope(self, at: Resolvent) -> Numbers:
         """(..., m, m) D', the limit of Uᵀ Q̃² U."""
-        algebra, z, slope = self.bulk.law.algebra, at.z[..., None], at.slope
-        weighted = self.ratios * (1 / (z**2 * (1 + at.delta)) + slope / (z * (1 + at.delta) ** 2))
-        inner = algebra.combination(self.ratios * slope / (1 + at.delta) ** 2) + algebra.one
-        derivative = algebra.forms(algebra.sandwich(at.element, inner, at.element))
-        return self._blocks(weighted, algebra.forms(at.element) + z[..., None] * derivative, weighted @ self.law.v)
+        algebra, diagonal, slope = self.bulk.law.algebra, self.bulk.diagonal, at.response_slope
+        changes = algebra.combination(self.ratios * np.sum(diagonal.shares * diagonal.weights * slope, axis=-1))
+        return self._blocks(slope, algebra.forms(algebra.sandwich(at.element, changes, at.element)))
 
-    def _blocks(self, first: Numbers, middle: Numbers, last: Numbers) -> Numbers:
-        k = self.law.classes
-        out = np.zeros((*first.shape[:-1], 2 * k + 1, 2 * k + 1), np.result_type(first, middle))
-        out[..., range(k), range(k)] = first
+    def sums(self, responses: Numbers) -> Numbers:
+        """(..., 2K + 1, 2K + 1) Σ_i U_i r_i U_iᵀ of r (..., K, q), U without the means."""
+        k, norms = self.law.classes, self.norms
+        rows = np.stack([norms.lifts, norms.deviations, np.ones_like(norms.lifts)])
+        moments = np.einsum("xkq,ykq,kq,...kq->...xyk", rows, rows, norms.diagonal.shares, responses)
+        places = (range(k), [k] * k, range(k + 1, 2 * k + 1))
+        out = np.zeros((*responses.shape[:-2], 2 * k + 1, 2 * k + 1), responses.dtype)
+        for x, first in enumerate(places):
+            for y, second in enumerate(places):
+                out[..., first, second] = self.ratios * moments[..., x, y, :]
+        out[..., k, k] = moments[..., 1, 1, :] @ self.ratios
+        return out
+
+    def _blocks(self, responses: Numbers, middle: Numbers) -> Numbers:
+        k, apart = self.law.classes, np.array(self.apart)
+        out = np.zeros((*middle.shape[:-2], 3 * k + 1, 3 * k + 1), np.result_type(responses, middle))
+        out[..., apart[:, None], apart] = self.sums(responses)
         out[..., k : 2 * k, k : 2 * k] = middle
-        out[..., -1, -1] = last
         return out
 
 
 def limiting_kernel(
-    law: MixtureLaw, n: int, net: Net, *, kernel: Kind = "ck", kappa_sq: float | None = None
+    law: MixtureLaw,
+    n: int,
+    net: Net,
+    *,
+    kernel: Kind = "ck",
+    kappa_sq: float | None = None,
+    finite_size: bool = False,
+    points: int = POINTS,
 ) -> LimitingKernel:
-    """The equivalent CK or NTK of n samples.
+    """The equivalent CK or NTK of n samples, or the exact one.
+
+    Parameters
+    ----------
+    law, n, net, kernel, kappa_sq, finite_size : see :func:`hntk.asymptotics.ridge_regression`.
+    points : of the quadrature over norms, for a finite size.
 
     Raises
     ------
@@ -152,4 +153,5 @@ def limiting_kernel(
     """
     if n < 1:
         raise ValueError(f"n must be a positive number of samples, got {n}.")
-    return LimitingKernel(law, int(n), kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq))
+    found = kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq)
+    return LimitingKernel(law, int(n), found, points if finite_size else None)

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.asymptotics.filters import LabelFilter, flow_filter, ridge_filter
-from hntk.asymptotics.kernel import Kind, LimitingKernel, Net, limiting_kernel
+from hntk.asymptotics.coefficients import Kind, Net
+from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.orthant import positive_probability
 from hntk.asymptotics.scores import FilteredLabels, GaussianScores
@@ -103,6 +104,7 @@ def ridge_regression(
     *,
     kernel: Kind = "ntk",
     kappa_sq: float | None = None,
+    finite_size: bool = False,
     targets: object | None = None,
     offset: object | None = None,
 ) -> Learned:
@@ -116,6 +118,8 @@ def ridge_regression(
     ridge : λ, above −γ, minus the kernel's own multiple of the identity.
     kernel : ``"ntk"`` or ``"ck"``.
     kappa_sq : the NTK's diagonal κ_L², to be declared when an activation jumps.
+    finite_size : whether for the exact kernel of p coordinates (:mod:`hntk.asymptotics.norms`), which takes the
+        activations, or for the equivalent kernel in the limit.
     targets, offset : see :func:`classification_task`.
 
     Raises
@@ -130,7 +134,7 @@ def ridge_regression(
     >>> [round(ridge_regression(law, n, ["relu"], 0.1).test.classification_error, 3) for n in (200, 800, 3200)]
     [0.048, 0.035, 0.024]
     """
-    limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq)
+    limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq, finite_size=finite_size)
     return _ridge(limit, float(ridge), classification_task(law, targets, offset))
 
 
@@ -142,6 +146,7 @@ def gradient_flow(
     *,
     kernel: Kind = "ntk",
     kappa_sq: float | None = None,
+    finite_size: bool = False,
     targets: object | None = None,
     offset: object | None = None,
 ) -> Learned:
@@ -149,7 +154,7 @@ def gradient_flow(
 
     Parameters
     ----------
-    law, n, net, kernel, kappa_sq, targets, offset : as for :func:`ridge_regression`.
+    law, n, net, kernel, kappa_sq, finite_size, targets, offset : as for :func:`ridge_regression`.
     time : s > 0, in units of one over the kernel's eigenvalues.
 
     Raises
@@ -166,7 +171,7 @@ def gradient_flow(
     """
     if not (np.isfinite(time) and time > 0):
         raise ValueError(f"time must be positive and finite, got {time!r}; before training all scores are 0.")
-    limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq)
+    limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq, finite_size=finite_size)
     found = _learned(limit, flow_filter(float(time)), classification_task(law, targets, offset))
     return Learned(*found, time=float(time))
 
@@ -179,6 +184,7 @@ def optimal_ridge(
     criterion: Criterion = "squared",
     kernel: Kind = "ntk",
     kappa_sq: float | None = None,
+    finite_size: bool = False,
     targets: object | None = None,
     offset: object | None = None,
     rounds: int = 4,
@@ -187,7 +193,7 @@ def optimal_ridge(
 
     Parameters
     ----------
-    law, n, net, kernel, kappa_sq, targets, offset : as for :func:`ridge_regression`.
+    law, n, net, kernel, kappa_sq, finite_size, targets, offset : as for :func:`ridge_regression`.
     criterion : ``"squared"`` or ``"classification"``.
     rounds : of a search on a grid, each ten times finer about the best ridge of the last.
 
@@ -198,7 +204,7 @@ def optimal_ridge(
     """
     if criterion not in ("squared", "classification"):
         raise ValueError(f"criterion must be 'squared' or 'classification', got {criterion!r}.")
-    limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq)
+    limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq, finite_size=finite_size)
     task = classification_task(law, targets, offset)
     shift = limit.coefficients.shift
     scale = shift + limit.coefficients.gram * law.tau0**2

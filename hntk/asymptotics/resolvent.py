@@ -1,23 +1,29 @@
-r"""The limit of the resolvent of a Gram matrix whose columns have class covariances, on and off its spectrum.
+r"""The resolvent of a Gram matrix whose columns have class covariances, on and off its spectrum, in the limit.
 
-For Z (p × n) with $n_a$ columns $N(0, C_a)$, $Q(z) = (ZZ^\top/p - z)^{-1}$ and $\tilde Q(z) = (Z^\top Z/p - z)^{-1}$,
+Let Z (p × n) have $n_a$ columns $N(0, C_a)$, and W, H be diagonal, with entries $w_i, h_i$ of the law of i's class, and
+S symmetric with independent entries of variance $N_{ab}/p$ for i in class a, j in b. In forms and on the diagonal
 
-$$\bar Q(z) = \Big(\sum_a \frac{n_a}{p}\frac{C_a}{1+\delta_a(z)} - z\Big)^{-1},\qquad
-\delta_a(z) = \frac1p\mathrm{tr}\,C_a\bar Q(z),\qquad \tilde Q_{ii} \to g_a(z) = -\frac1{z(1+\delta_a(z))}.$$
+$$\tilde Q(z) = \big(W^{1/2}\tfrac{Z^\top Z}pW^{1/2} + H + S - z\big)^{-1},\qquad
+\tilde Q_{ii} \to r_i = \frac1{h_i - z + w_i\Delta_a + \Delta'_a},$$
+$$\bar E(z) = \Big(I + \sum_a\frac{n_a}p\mathrm E_a[wr]\,C_a\Big)^{-1},\qquad
+\Delta_a = \frac1p\mathrm{tr}\,C_a\bar E,\qquad \Delta'_a = -\sum_b N_{ab}\frac{n_b}p\mathrm E_b[r],$$
 
-Source: Couillet and Debbah (2011); Benaych-Georges and Couillet (2016). With
-$J_{ab} = \frac{n_b}{p}\frac{\mathrm{tr} C_a\bar QC_b\bar Q/p}{(1+\delta_b)^2}$ the Jacobian of the fixed point, a
-solution is the right one if and only if $\mathrm{Im}\,\delta_a > 0$ for all a (z in the upper half plane, or real and
-inside the spectrum), or z and δ are real and J has spectral radius below 1 (outside): two such solutions would differ
-by a fixed point of a map that, by Cauchy and Schwarz, contracts. So Newton's method may start anywhere: what it finds
-is checked, and where the check fails it goes on from a solution further up in the half plane. Its unknowns are
-$h_a = z(1+\delta_a) = -1/g_a$, $h_a = z + \mathrm{tr}\,C_a(\sum_c\frac{n_c}{ph_c}C_c - I)^{-1}/p$: at z = 0, they are
-finite where n < p, unlike δ.
+and $W^{1/2}Z^\top$ on both sides of $\tilde Q/p$ gives $I - \bar E$. An equivalent kernel has w = 1, h = 0 and S = 0, where
+$\bar E = -z\lim(ZZ^\top/p - z)^{-1}$ and $\Delta = -z\delta$ in the notation of the sources: Couillet and Debbah (2011),
+Benaych-Georges and Couillet (2016); what a finite sample adds is in :mod:`hntk.asymptotics.norms`.
+
+The self-energies $u = (\Delta, \Delta')$ solve a fixed point whose map has the Jacobian
+$J_{ca,db} = P^c_{ab}\frac{n_b}p\mathrm E_b[f_cf_dr^2]$ with $f = (w, 1)$, $P^1_{ab} = \mathrm{tr}(C_a\bar EC_b\bar E)/p$,
+$P^2 = N$. A solution is the right one if and only if $\mathrm{Im}\,u \le 0$ (z in the upper half plane, or real and
+inside the spectrum), or z and u are real and J has spectral radius below 1 (outside). In the half plane the map takes
+$\{\mathrm{Im}\,u \le 0\}$ into its inside and so, by Earle and Hamilton, has one fixed point there. So Newton's method
+may start anywhere: what it finds is checked, and where the check fails it goes on from a solution further up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Complex, Float
@@ -27,7 +33,7 @@ from hntk.asymptotics.law import MixtureLaw
 
 # real or complex, of any shape
 Numbers = np.ndarray
-# of the fixed point, relative to |h|
+# of the fixed point, relative to |u|
 RESIDUAL = 1e-11
 # of a step after which the next one is rounding: beside an edge, a small residual is not a small error
 SETTLED = 1e-9
@@ -40,26 +46,51 @@ BATCH = 4_000_000
 
 
 @dataclass(frozen=True)
+class Diagonal:
+    """W and H: their law in every class, on q points.
+
+    Attributes
+    ----------
+    shares : (K, q) probabilities.
+    weights, shifts : (K, q) w and h.
+    """
+
+    shares: Float[np.ndarray, "K q"]
+    weights: Float[np.ndarray, "K q"]
+    shifts: Float[np.ndarray, "K q"]
+
+    @staticmethod
+    def plain(classes: int) -> Diagonal:
+        """w = 1, h = 0."""
+        return Diagonal(np.ones((classes, 1)), np.ones((classes, 1)), np.zeros((classes, 1)))
+
+
+@dataclass(frozen=True)
 class Resolvent:
-    """Q̄ and δ at points z; arrays have the shape of z first.
+    """Limits at points z; arrays have the shape of z first.
 
     Attributes
     ----------
     bulk : whose resolvent it is.
     z : points.
-    delta : (..., K) δ_a(z).
-    element : Q̄(z), an element of the law's algebra.
+    self_energy : (..., c, K) Δ_a(z), and Δ'_a(z) where there is noise.
+    element : Ē(z), an element of the law's algebra.
     """
 
     bulk: Bulk
     z: Numbers
-    delta: Numbers
+    self_energy: Numbers
     element: Element
+
+    @cached_property
+    def responses(self) -> Numbers:
+        """(..., K, q) r, the limit of Q̃_ii, by class and point of the diagonal's law."""
+        return self.bulk.responses(self.self_energy, self.z)
 
     @property
     def g(self) -> Numbers:
-        """(..., K) the limit of Q̃_ii for i in class a."""
-        return -1 / (self.z[..., None] * (1 + self.delta))
+        """(..., K) the mean of Q̃_ii by class."""
+        return np.sum(self.responses * self.bulk.diagonal.shares, axis=-1)
 
     @property
     def stieltjes(self) -> Numbers:
@@ -67,41 +98,107 @@ class Resolvent:
         return self.g @ (self.bulk.ratios / self.bulk.ratios.sum())
 
     @property
-    def slope(self) -> Numbers:
-        """(..., K) δ'(z)."""
-        algebra = self.bulk.law.algebra
-        jacobian = self.bulk.jacobian(self.element, self.delta)
-        right = algebra.traces(algebra.sandwich(self.element, algebra.one, self.element))
-        return np.linalg.solve(np.eye(len(self.bulk.ratios)) - jacobian, right[..., None])[..., 0]
+    def self_energy_slope(self) -> Numbers:
+        """(..., c, K) du/dz."""
+        bulk = self.bulk
+        coupling = bulk.coupling(bulk.law.algebra.pair_traces(self.element, self.element))
+        source = np.einsum("kq,ckq,...kq->...ck", bulk.diagonal.shares, bulk.features, self.responses**2)
+        right = np.einsum("...cab,...cb->...ca", coupling, -bulk.ratios * source)
+        jacobian = bulk.jacobian(self.element, self.responses)
+        solved = np.linalg.solve(np.eye(jacobian.shape[-1]) - jacobian, right.reshape(*right.shape[:-2], -1, 1))
+        return solved.reshape(right.shape)
+
+    @property
+    def response_slope(self) -> Numbers:
+        """(..., K, q) dr/dz."""
+        change = np.einsum("ckq,...ck->...kq", self.bulk.features, self.self_energy_slope)
+        return -(self.responses**2) * (change - 1)
 
 
 @dataclass(frozen=True)
 class Bulk:
-    """ZᵀZ/p: what of a kernel has full rank.
+    """What of a kernel has full rank, γI apart.
 
     Attributes
     ----------
     law : of the columns of Z.
     ratios : (K,) n_a/p.
+    diagonal : the law of W and H; by default w = 1, h = 0.
+    noise : (K, K) N; None without.
     """
 
     law: MixtureLaw
     ratios: Float[np.ndarray, " K"]
+    diagonal: Diagonal = None  # type: ignore[assignment]
+    noise: Float[np.ndarray, "K K"] | None = None
+
+    def __post_init__(self) -> None:
+        """Fill in the plain diagonal."""
+        if self.diagonal is None:
+            object.__setattr__(self, "diagonal", Diagonal.plain(self.law.classes))
 
     @property
     def bound(self) -> float:
-        """No eigenvalue of the limit is above it: max‖C_a‖ (1 + √(n/p))²."""
+        """No eigenvalue of the limit of ZᵀZ/p is above it: max‖C_a‖ (1 + √(n/p))²."""
         return self.law.algebra.norm * (1 + np.sqrt(self.ratios.sum())) ** 2
 
-    def jacobian(self, element: Element, delta: Numbers) -> Numbers:
-        """(..., K, K) of the fixed point's map by δ."""
-        return self.law.algebra.pair_traces(element, element) * (self.ratios / (1 + delta) ** 2)[..., None, :]
+    @property
+    def scale(self) -> float:
+        """No eigenvalue is far above it."""
+        spread = 0.0 if self.noise is None else 2 * float(np.sqrt(np.max(self.noise @ self.ratios)))
+        return self.bound * float(np.max(self.diagonal.weights)) + float(np.max(np.abs(self.diagonal.shifts))) + spread
 
-    def element(self, delta: Numbers, z: Numbers) -> Element:
-        """Q̄ for given δ (..., K) at z (...)."""
-        return self.law.algebra.inverse(self.ratios / (1 + delta), z)
+    @cached_property
+    def features(self) -> Float[np.ndarray, "c K q"]:
+        """f: what each self-energy is multiplied by."""
+        weights = self.diagonal.weights
+        return weights[None] if self.noise is None else np.stack([weights, np.ones_like(weights)])
 
-    def at(self, z: object, start: Numbers | None = None) -> Resolvent:
+    @cached_property
+    def _squares(self) -> Float[np.ndarray, "c c K q"]:
+        """f_c f_d times shares and ratios."""
+        products = self.features[:, None] * self.features
+        return products * self.diagonal.shares * self.ratios[:, None]
+
+    def responses(self, self_energy: Numbers, z: Numbers) -> Numbers:
+        """(..., K, q) r for given u (..., c, K) at z (...)."""
+        energies = np.einsum("ckq,...ck->...kq", self.features, self_energy)
+        return 1 / (self.diagonal.shifts - np.asarray(z)[..., None, None] + energies)
+
+    def element(self, responses: Numbers) -> Element:
+        """Ē for given r (..., K, q)."""
+        scales = self.ratios * np.sum(self.diagonal.weights * self.diagonal.shares * responses, axis=-1)
+        return self.law.algebra.inverse(scales, np.full(scales.shape[:-1], -1.0))
+
+    def image(self, responses: Numbers, element: Element) -> Numbers:
+        """(..., c, K) u by its equation."""
+        gram = self.law.algebra.traces(element)
+        if self.noise is None:
+            return gram[..., None, :]
+        return np.stack([gram, -(self.ratios * np.sum(responses * self.diagonal.shares, axis=-1)) @ self.noise.T], axis=-2)
+
+    def coupling(self, pair_traces: Numbers) -> Numbers:
+        """(..., c, K, K) P."""
+        if self.noise is None:
+            return pair_traces[..., None, :, :]
+        return np.stack([pair_traces, np.broadcast_to(self.noise, pair_traces.shape)], axis=-3)
+
+    def transfer(self, pair_traces: Numbers, products: Numbers) -> Numbers:
+        """(..., cK, cK) J of P¹ (..., K, K) and r² (..., K, q), or of r times another r."""
+        inner = np.einsum("cdkq,...kq->...cdk", self._squares, products)
+        blocks = np.einsum("...cab,...cdb->...cadb", self.coupling(pair_traces), inner)
+        size = len(self.features) * self.law.classes
+        return blocks.reshape(*blocks.shape[:-4], size, size)
+
+    def jacobian(self, element: Element, responses: Numbers) -> Numbers:
+        """(..., cK, cK) of the fixed point's map by u."""
+        return self.transfer(self.law.algebra.pair_traces(element, element), responses**2)
+
+    def resolvent(self, z: Numbers, self_energy: Numbers) -> Resolvent:
+        """Of u that is known."""
+        return Resolvent(self, z, self_energy, self.element(self.responses(self_energy, z)))
+
+    def at(self, z: object) -> Resolvent:
         """The resolvent at points z, real or complex, other than 0.
 
         On the real axis inside the spectrum it is the limit from above; outside of it everything is real.
@@ -109,7 +206,6 @@ class Bulk:
         Parameters
         ----------
         z : points of any shape.
-        start : (..., K) δ to try first.
 
         Raises
         ------
@@ -121,41 +217,38 @@ class Bulk:
         flat = points.reshape(-1)
         if np.any(flat == 0):
             raise ArithmeticError("z = 0 may be an eigenvalue, where there is no resolvent: move z off it.")
-        first = None if start is None else np.broadcast_to(start, (*points.shape, self.law.classes))
         lower = np.imag(flat) < 0
-        upper = np.where(lower, np.conj(flat), flat)
-        found = self._solved(upper, None if first is None else first.reshape(flat.size, -1))
+        found = self._solved(np.where(lower, np.conj(flat), flat))
         found = np.where(lower[:, None], np.conj(found), found)
         if not np.any(np.imag(points)) and not np.any(np.imag(found)):
             found = np.real(found)
-        delta = found.reshape(*points.shape, -1)
-        return Resolvent(self, points, delta, self.element(delta, points))
+        return self.resolvent(points, found.reshape(*points.shape, len(self.features), self.law.classes))
 
-    def _solved(self, z: Numbers, start: Numbers | None) -> Complex[np.ndarray, "Z K"]:
-        size = self.law.algebra.one.size * self.law.classes
+    def _solved(self, z: Numbers) -> Complex[np.ndarray, "Z u"]:
+        unknowns = len(self.features) * self.law.classes
+        size = max(self.law.algebra.one.size * self.law.classes, self._squares.size)
         width = max(1, BATCH // size)
-        delta = np.zeros((len(z), self.law.classes), complex)
+        found = np.zeros((len(z), unknowns), complex)
         before = None
         for low in range(0, len(z), width):
             part = slice(low, low + width)
-            first = start[part] if start is not None else before
-            delta[part] = _solve(self, z[part], first)
-            before = delta[part] if width == 1 else None  # neighbours help where one point fills a batch
-        return delta
+            found[part] = _solve(self, z[part], before)
+            before = found[part] if width == 1 else None  # neighbours help where one point fills a batch
+        return found
 
 
-def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray, "Z K"]:
-    """δ, by Newton's method at z itself, from points ever nearer to it."""
-    z = z.astype(complex)
-    scale = bulk.bound
-    above = (z + 1j * scale)[:, None] - bulk.law.traces
+def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray, "Z u"]:
+    """Self-energies, by Newton's method at z itself, from points ever nearer to it."""
+    z, scale = z.astype(complex), bulk.scale
+    above = np.zeros((len(z), len(bulk.features) * bulk.law.classes), complex)
+    above[:, : bulk.law.classes] = bulk.law.traces
     found, left = above.copy(), np.arange(len(z))
     if start is not None:
-        found, good = _newton(bulk, z, z[:, None] * (1 + start))
+        found, good = _newton(bulk, z, start)
         left = left[~good]
     for k in range(HEIGHTS):
         if left.size == 0:
-            return found / z[:, None] - 1
+            return found
         above[left] = _certain(bulk, z[left] + 1j * scale * DESCENT**k, above[left])
         found[left], good = _newton(bulk, z[left], above[left])
         left = left[~good]
@@ -164,40 +257,41 @@ def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray,
             f"the fixed point of the resolvent is not found at z = {z[left[0]]:.6g}, as at an edge of the spectrum: "
             "move z off it."
         )
-    return found / z[:, None] - 1
+    return found
 
 
-def _map(bulk: Bulk, z: Numbers, h: Numbers) -> tuple[Numbers, Element]:
-    """The fixed point's map of h, and zQ̄."""
-    element = bulk.law.algebra.inverse(bulk.ratios / h, np.ones(len(z)))
-    return z[:, None] + bulk.law.algebra.traces(element), element
+def _map(bulk: Bulk, z: Numbers, u: Numbers) -> tuple[Numbers, Numbers, Element]:
+    """The fixed point's map of u (Z, cK), r and Ē."""
+    responses = bulk.responses(u.reshape(len(u), len(bulk.features), -1), z)
+    element = bulk.element(responses)
+    return bulk.image(responses, element).reshape(u.shape), responses, element
 
 
-def _certain(bulk: Bulk, z: Numbers, h: Numbers) -> Numbers:
+def _certain(bulk: Bulk, z: Numbers, u: Numbers) -> Numbers:
     """In the upper half plane, where the plain iteration converges, if slowly."""
-    found, good = _newton(bulk, z, h)
+    found, good = _newton(bulk, z, u)
     bad = ~good
     if np.any(bad):
-        rough, points = h[bad], z[bad]
+        rough, points = u[bad], z[bad]
         for _ in range(PLAIN):
             rough = 0.5 * (rough + _map(bulk, points, rough)[0])
         found[bad], _ = _newton(bulk, points, rough)
         lost = ~np.all(np.isfinite(found), axis=1)
-        found[lost] = h[lost]
+        found[lost] = u[lost]
     return found
 
 
-def _newton(bulk: Bulk, z: Numbers, h: Numbers) -> tuple[Numbers, np.ndarray]:
-    """(h, whether it is the right solution)."""
-    algebra, one = bulk.law.algebra, np.eye(bulk.law.classes)
-    found, good = h.astype(complex), np.zeros(len(z), bool)
+def _newton(bulk: Bulk, z: Numbers, u: Numbers) -> tuple[Numbers, np.ndarray]:
+    """(u, whether it is the right solution)."""
+    one = np.eye(u.shape[1])
+    found, good = u.astype(complex), np.zeros(len(z), bool)
     left = np.arange(len(z))
     with np.errstate(all="ignore"):
         for k in range(STEPS):
             current, points = found[left], z[left]
-            image, element = _map(bulk, points, current)
+            image, responses, element = _map(bulk, points, current)
             gap = current - image
-            jacobian = algebra.pair_traces(element, element) * (bulk.ratios / current**2)[:, None, :]
+            jacobian = bulk.jacobian(element, responses)
             step = _corrections(one - jacobian, gap)
             found[left] = current = current - step
             small = np.all(np.abs(gap) <= RESIDUAL * np.abs(current), axis=1)
@@ -219,10 +313,9 @@ def _corrections(matrices: Numbers, gaps: Numbers) -> Numbers:
     return steps
 
 
-def _verdict(z: Numbers, h: Numbers, jacobian: Numbers) -> tuple[Numbers, np.ndarray]:
-    """Real h where only rounding makes them complex, and whether each is the right solution."""
-    delta = h / z[:, None] - 1
-    flat = np.all(np.abs(np.imag(delta)) <= 1e-9 * np.abs(delta), axis=1) & (np.imag(z) == 0)
+def _verdict(z: Numbers, u: Numbers, jacobian: Numbers) -> tuple[Numbers, np.ndarray]:
+    """Real u where only rounding makes them complex, and whether each is the right solution."""
+    flat = np.all(np.abs(np.imag(u)) <= 1e-9 * np.abs(u), axis=1) & (np.imag(z) == 0)
     radius = np.max(np.abs(np.linalg.eigvals(np.where(flat[:, None, None], jacobian, 0.0))), axis=1)
-    right = np.where(flat, radius < 1 + 1e-6, np.all(np.imag(delta) >= 0, axis=1))
-    return np.where(flat[:, None], np.real(h), h), right
+    right = np.where(flat, radius < 1 + 1e-6, np.all(np.imag(u) <= 0, axis=1))
+    return np.where(flat[:, None], np.real(u), u), right

@@ -1,23 +1,27 @@
 r"""The Gaussian law of a trained kernel machine's scores.
 
 With $\beta_k = (\tilde K - \zeta_k)^{-1}JY$, $z_k = \zeta_k - \gamma$ and U, B, D of :mod:`hntk.asymptotics.kernel`,
-$\beta_k = \sqrt p\,\tilde Q(z_k)Ua_k$ where $a_k = (I + BD(z_k))^{-1}E_JY$, and $U^\top\beta_k/\sqrt p = D(z_k)a_k$.
-Given the training set, the score of a new sample of class b under $\beta = \sum_k\omega_k\beta_k$, with
-$w = \sum_k\omega_kD(z_k)a_k$, is Gaussian with mean $(Bw)_b$ and covariance
-$r^\top C_br + v_bc_2^2(t^\top w_J + w_\psi)^{\otimes2}$, where $r = Mw_J + Z\beta/p$ and
+$\beta_k = \sqrt p\,\tilde Q(z_k)Ua_k$ where $a_k = (I + BD(z_k))^{-1}E_JY$ with $E_J$ the columns for J, and $U^\top\beta_k/\sqrt p = D(z_k)a_k$.
+Given the training set, the score of a new sample of class b and of norm ε under $\beta = \sum_k\omega_k\beta_k$, with
+$d = \sum_k\omega_kD(z_k)a_k$, is Gaussian with mean $\sqrt\ell(Bd)_b + \sqrt p\,\varepsilon\,(Bd)_\varepsilon$ and
+covariance $w\,s^\top C_bs + \sigma_b$, where $s = Md_J + ZW^{1/2}\beta/p$ and
 
-$$r^\top C_br = w_J^\top M^\top C_bMw_J
-    + 2\,\mathrm{sym}\Big(w_J^\top\sum_k\omega_kM^\top C_b(I + z_k\bar Q)M\,a_{k,M}\Big)
+$$s^\top C_bs = d_J^\top M^\top C_bMd_J
+    + 2\,\mathrm{sym}\Big(d_J^\top\sum_k\omega_kM^\top C_b(I - \bar E(z_k))M\,a_{k,M}\Big)
     + \sum_{kl}\omega_k\omega_l\,a_k^\top\Phi_b(z_k, z_l)a_l.$$
 
-$\Phi_b$ is the limit of $U^\top\tilde Q(z_k)Z^\top C_bZ\tilde Q(z_l)U/p$; it rests on
-$Q(z_k)C_bQ(z_l) \to \bar Q(z_k)\big(C_b + \sum_c G_{cb}C_c\big)\bar Q(z_l)$ with
-$G_{cb} = \frac{n_c}p\frac{\chi_{cb}}{(1+\delta_c(z_k))(1+\delta_c(z_l))}$, $\chi = P + PG$,
-$P_{ac} = \mathrm{tr}(C_a\bar Q(z_k)C_c\bar Q(z_l))/p$.
+$\Phi_b$ is the limit of $U^\top\tilde Q(z_k)W^{1/2}Z^\top C_bZW^{1/2}\tilde Q(z_l)U/p$. On the diagonal
+$\tilde Q(z_k)W^{1/2}Z^\top C_bZW^{1/2}\tilde Q(z_l)/p$ is $y_{ab} = rr'\sum_cf_c\chi^c_{ab}$ for i in class a, and
+$ZW^{1/2}\tilde QW^{1/2}Z^\top/p = I - Q$, $QC_bQ' \to \bar E(C_b + \sum_cG_{cb}C_c)\bar E'$ with
+$G_{cb} = \rho_c\mathrm E_c[w\,y_{cb}]$. The χ solve $\chi^1 = P + PG$, $P_{ac} = \mathrm{tr}(C_a\bar EC_c\bar E')/p$,
+$\chi^2_{ab} = N_{ab} + \sum_cN_{ac}\rho_c\mathrm E_c[y_{cb}]$: $(I - J)\chi = (P, N)$ with J of
+:mod:`hntk.asymptotics.resolvent`, of r times r'. What the quadratic terms $c_3(x^\top x_i)^2$ of a new sample's row add
+to its score about their mean is $\sigma_b = \sum_iN_{a(i)b}\beta_i^2/p$, taken to have the same weight w; it is the
+source $N_{ab}$ of $\chi^2$.
 
-A training sample leaves itself out: $\beta_{k,i} = g_b(z_k)(y_i - f_{k,-i})$ and $f_{k,-i}$ has the law of a new
-sample's score, jointly in k. So its residual $\sum_k\rho_k\beta_{k,i}$ is Gaussian too, by the same formulas with
-weights $\rho_kg_b(z_k)$.
+A training sample leaves itself out: $\beta_{k,i} = r_i(z_k)(y_i - f_{k,-i})$ and $f_{k,-i}$ has the law of a new
+sample's score of the same norm, jointly in k. So its residual $\sum_k\rho_k\beta_{k,i}$ is Gaussian too, by the same
+formulas with weights $\rho_kr_i(z_k)$. Over norms, means and covariances are averaged and scores taken as Gaussian.
 """
 
 from __future__ import annotations
@@ -52,20 +56,26 @@ class FilteredLabels:
 
     def new(self) -> GaussianScores:
         """Means and covariances of the scores of new samples, by class."""
-        weights = np.broadcast_to(self.label_filter.dual, (self.kernel.law.classes, self.label_filter.dual.size))
-        return self._scores(weights)
+        weights = np.broadcast_to(self.label_filter.dual, (*self._shares.shape, self.label_filter.dual.size))
+        return self._over_norms(*self._scores(weights))
 
     def trained(self) -> GaussianScores:
         """Of the samples trained on."""
-        weights = self.label_filter.residual * self._at.g.T
+        weights = self.label_filter.residual * np.moveaxis(self._at.responses, 0, -1)
+        weights = np.broadcast_to(weights, (*self._shares.shape, weights.shape[-1]))
         means, covariances = self._scores(weights)
-        return self.targets * (1 - np.real(np.sum(weights, axis=1, keepdims=True))) + means, covariances
+        own = self.targets[:, None] * (1 - np.real(np.sum(weights, axis=-1, keepdims=True)))
+        return self._over_norms(own + means, covariances)
 
     @property
     def energies(self) -> Numbers:
         """(q, m, m) yᵀ(K̃ − ζ_k)⁻¹y, by node."""
-        seen = (self._overlap @ self._sources)[:, : self.kernel.law.classes]
+        seen = (self._overlap @ self._sources)[:, self.kernel.labels]
         return self.kernel.law.dimension * self.targets.T @ seen
+
+    @property
+    def _shares(self) -> Float[np.ndarray, "K s"]:
+        return self.kernel.norms.diagonal.shares
 
     @cached_property
     def _at(self) -> Resolvent:
@@ -77,55 +87,60 @@ class FilteredLabels:
 
     @cached_property
     def _sources(self) -> Numbers:
-        """(q, 2K + 1, m) a_k."""
-        size, k = len(self.kernel.core), self.kernel.law.classes
+        """(q, 3K + 1, m) a_k."""
+        size = len(self.kernel.core)
         first = np.zeros((size, self.targets.shape[1]))
-        first[:k] = self.targets
+        first[self.kernel.labels] = self.targets
         return np.linalg.solve(np.eye(size) + self.kernel.core @ self._overlap, first)
 
-    def _scores(self, weights: Numbers) -> GaussianScores:
-        """For weights (K, q) that may differ by the class of the sample."""
-        k, law = self.kernel.law.classes, self.kernel.law
-        inner = np.real(np.einsum("bq,qij->bij", weights, self._overlap @ self._sources))
-        own = np.arange(k)
-        means = np.einsum("bj,bjm->bm", self.kernel.core[:k], inner)
-        along = self.kernel.coefficients.norms * (law.t @ inner[:, :k] + inner[:, -1])
-        spread = law.v[:, None, None] * along[:, :, None] * along[:, None, :]
-        return means, spread + self._linear_part(weights, inner[own, :k])
+    def _over_norms(self, means: Numbers, covariances: Numbers) -> GaussianScores:
+        """By class, of (K, s, m) and (K, s, m, m) by class and norm."""
+        mean = np.einsum("bs,bsm->bm", self._shares, means)
+        apart = means - mean[:, None]
+        spread = covariances + apart[..., :, None] * apart[..., None, :]
+        return mean, np.einsum("bs,bsmn->bmn", self._shares, spread)
 
-    def _linear_part(self, weights: Numbers, inner: Float[np.ndarray, "K K m"]) -> Float[np.ndarray, "K m m"]:
-        """(K, m, m) rᵀ C_b r."""
-        algebra, k, z = self.kernel.bulk.law.algebra, self.kernel.law.classes, self._at.z
+    def _scores(self, weights: Numbers) -> tuple[Numbers, Numbers]:
+        """(K, s, m) and (K, s, m, m), for weights (K, s, q) that may differ by class and norm of the sample."""
+        k, norms = self.kernel.law.classes, self.kernel.norms
+        inner = np.real(np.einsum("bsq,qij->bsij", weights, self._overlap @ self._sources))
+        seen = self.kernel.core @ inner
+        own = np.einsum("bsbm->bsm", seen[:, :, :k])
+        means = norms.lifts[..., None] * own + norms.deviations[..., None] * seen[:, :, 2 * k]
+        return means, norms.diagonal.weights[..., None, None] * self._spread(weights, inner[:, :, :k])
+
+    def _spread(self, weights: Numbers, inner: Float[np.ndarray, "K s K m"]) -> Float[np.ndarray, "K s m m"]:
+        """sᵀC_bs + σ_b."""
+        algebra, k = self.kernel.bulk.law.algebra, self.kernel.law.classes
         plain = algebra.covariance_forms(algebra.one)
         seen = algebra.covariance_forms(self._at.element)
-        weighted = weights[:, :, None, None] * self._sources
-        middle = weighted[:, :, k : 2 * k]
-        mixed = np.einsum("bij,bqjm->bim", plain, middle) + np.einsum("q,qbij,bqjm->bim", z, seen, middle)
-        cross = np.swapaxes(inner, 1, 2) @ mixed
-        outer = np.swapaxes(inner, 1, 2) @ plain @ inner
-        return outer + np.real(cross + np.swapaxes(cross, 1, 2) + self._quadratic_part(weighted, plain, seen))
+        along = np.einsum("qbij,qjm->qbim", plain - seen, self._sources[:, k : 2 * k])
+        cross = np.einsum("bsim,bsq,qbin->bsmn", inner, weights, along, optimize=True)
+        outer = np.einsum("bsim,bij,bsjn->bsmn", inner, plain, inner, optimize=True)
+        pairs = np.einsum("bsk,bsl,klbmn->bsmn", weights, weights, self._pairs(plain, seen), optimize=True)
+        return outer + np.real(cross + np.swapaxes(cross, -1, -2) + pairs)
 
-    def _quadratic_part(self, weighted: Numbers, plain: Numbers, seen: Numbers) -> Numbers:
-        """(K, m, m) Σ_kl a_kᵀ Φ_b a_l with the weights in a."""
-        algebra, k, z = self.kernel.bulk.law.algebra, self.kernel.law.classes, self._at.z
-        spread = self._variance_transfer
-        forms = algebra.all_pair_forms(self._at.element)
-        forms = forms + np.einsum("klcij,klcb->klbij", forms, spread, optimize=True)
-        second = z[:, None, None, None] * np.swapaxes(seen, -1, -2)
-        middle = plain + second[:, None] + z[None, :, None, None, None] * seen[None]
-        middle = middle + (z[:, None] * z)[..., None, None, None] * forms
-        first, between, last = weighted[:, :, :k], weighted[:, :, k : 2 * k], weighted[:, :, -1]
-        return (
-            np.einsum("bkam,klab,blan->bmn", first, spread, first, optimize=True)
-            + np.einsum("bkim,klbij,bljn->bmn", between, middle, between, optimize=True)
-            + np.einsum("bkm,a,klab,bln->bmn", last, self.kernel.law.v, spread, last, optimize=True)
+    def _pairs(self, plain: Numbers, seen: Numbers) -> Numbers:
+        """(q, q, K, m, m) a_kᵀ Φ_b(z_k, z_l) a_l."""
+        k, variances = self.kernel.law.classes, self._variances
+        diagonal = self.kernel.bulk.diagonal
+        transfer = self.kernel.ratios * np.sum(variances * diagonal.weights * diagonal.shares, axis=-1)
+        forms = self.kernel.bulk.law.algebra.all_pair_forms(self._at.element)
+        forms = forms + np.einsum("klcij,klbc->klbij", forms, transfer, optimize=True)
+        middle = plain - np.swapaxes(seen, -1, -2)[:, None] - seen + forms
+        own = self._sources[:, self.kernel.apart]
+        between = self._sources[:, k : 2 * k]
+        return np.einsum("kim,klbij,ljn->klbmn", own, self.kernel.sums(variances), own, optimize=True) + np.einsum(
+            "kim,klbij,ljn->klbmn", between, middle, between, optimize=True
         )
 
     @cached_property
-    def _variance_transfer(self) -> Numbers:
-        """(q, q, K, K) G_cb(z_k, z_l)."""
-        traces = self.kernel.bulk.law.algebra.all_pair_traces(self._at.element)
-        damping = 1 + self._at.delta
-        factor = self.kernel.ratios / (damping[:, None] * damping)
-        system = np.eye(self.kernel.law.classes) - traces * factor[..., None, :]
-        return factor[..., None] * np.linalg.solve(system, traces)
+    def _variances(self) -> Numbers:
+        """(q, q, K, K, s) y_ab, b first."""
+        bulk, at = self.kernel.bulk, self._at
+        coupling = bulk.coupling(bulk.law.algebra.all_pair_traces(at.element))
+        products = at.responses[:, None] * at.responses
+        right = coupling.reshape(*coupling.shape[:2], -1, self.kernel.law.classes)
+        system = np.eye(right.shape[2]) - bulk.transfer(coupling[:, :, 0], products)
+        solved = np.linalg.solve(system, right).reshape(coupling.shape)
+        return np.einsum("cas,klcab,klas->klbas", bulk.features, solved, products, optimize=True)

@@ -20,12 +20,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from hntk.asymptotics.kernel import Kind, LimitingKernel, Net, limiting_kernel
+from hntk.asymptotics.coefficients import Kind, Net
+from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.resolvent import Resolvent
 from hntk.asymptotics.support import Edge, Interval, support
 
-# eigenvalues of B that count as zero, and positive strengths that do, relative to the largest
+# eigenvalues of B and N that count as zero, and positive strengths that do, relative to the largest
 NULL = 1e-12
 # how near, relative to its width, an interval free of the bulk is searched to an end that is not a polished edge
 MARGIN = 1e-7
@@ -146,10 +147,11 @@ def _search(kernel: LimitingKernel, left: Edge, right: Edge | None) -> Iterator[
     start = _beside(kernel, left, right, +1)
     at_start = secular.eigenvalues(start)
     end = _far(kernel, secular, start) if right is None else _beside(kernel, right, left, -1)
-    rising = np.flatnonzero((at_start < 0) & (secular.eigenvalues(end) > 0))
+    # beside 0, directions of the means that carry no spike have eigenvalues that are 0 up to rounding
+    rising = np.flatnonzero((at_start < -NULL * np.max(np.abs(at_start))) & (secular.eigenvalues(end) > 0))
     low, high = float(start.z), float(end.z)
 
-    # at the ends themselves δ is known, which the fixed point does not give; brentq asks for them first
+    # at the ends themselves Δ is known, which the fixed point does not give; brentq asks for them first
     ends = {low: at_start, high: secular.eigenvalues(end)}
 
     def height(x: float, j: int) -> float:
@@ -160,17 +162,16 @@ def _search(kernel: LimitingKernel, left: Edge, right: Edge | None) -> Iterator[
 
 
 def _beside(kernel: LimitingKernel, edge: Edge, other: Edge | None, side: int) -> Resolvent:
-    """At a polished edge, or a little off an end that is not one, where the bulk has no δ."""
-    if edge.delta is not None:
-        place = np.asarray(edge.place)
-        return Resolvent(kernel.bulk, place, edge.delta, kernel.bulk.element(edge.delta, place))
+    """At a polished edge, or a little off an end that is not one, where the bulk has no Δ."""
+    if edge.self_energy is not None:
+        return kernel.bulk.resolvent(np.asarray(edge.place), edge.self_energy)
     width = abs(other.place - edge.place) if other is not None else max(kernel.bulk.bound, _weight(kernel))
     return kernel.bulk.at(edge.place + side * MARGIN * width)
 
 
 def _weight(kernel: LimitingKernel) -> float:
     """A size that no eigenvalue of U B Uᵀ is far above: ‖B‖ tr UᵀU."""
-    return float(np.linalg.norm(kernel.core, 2) * (kernel.ratios.sum() + kernel.ratios @ kernel.law.v))
+    return float(np.linalg.norm(kernel.core, 2) * (kernel.ratios @ (1 + kernel.law.v + kernel.law.t**2)))
 
 
 def _far(kernel: LimitingKernel, secular: _Secular, start: Resolvent) -> Resolvent:
@@ -195,7 +196,7 @@ def _spikes_at(secular: _Secular, roots: Float[np.ndarray, " s"]) -> Iterator[Sp
         null = secular.basis @ vectors[:, np.argsort(np.abs(values))[: len(group)]]
         lengths, turn = np.linalg.eigh(null.T @ np.real(kernel.overlap_slope(at)) @ null)
         inner = -np.real(kernel.overlap(at)) @ null @ (turn / np.sqrt(lengths))
-        alignments = inner[: kernel.law.classes] ** 2 / kernel.ratios[:, None]
+        alignments = inner[kernel.labels] ** 2 / kernel.ratios[:, None]
         for alignment in alignments.T:
             yield Spike(float(at.z) + kernel.coefficients.shift, alignment, True, np.nan)
 

@@ -1,8 +1,8 @@
 r"""Where the eigenvalues of ZᵀZ/p lie in the limit: a few intervals, and 0.
 
-Inside, δ(x) is complex; outside it is real and ends, as an edge is approached, where det(I − J) = 0, J the Jacobian of
+Inside, Δ(x) is complex; outside it is real and ends, as an edge is approached, where det(I − J) = 0, J the Jacobian of
 the fixed point: there the two real solutions that the fixed point has outside meet. So an edge is bracketed by whether
-δ is real, and then found to rounding as the solution (δ, x) of $\delta = \mathrm{tr}C\bar Q/p$, det(I − J) = 0.
+Δ is real, and then found to rounding as the solution (Δ, x) of $\Delta = \mathrm{tr}C\bar E/p$, det(I − J) = 0.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ LOOK, DEAR_LOOK = 600, 80
 
 @dataclass(frozen=True)
 class Edge:
-    """An end of an interval of the spectrum: its place, and δ there, which is real (None at 0)."""
+    """An end of an interval of the spectrum: its place, and Δ there, which is real (None at 0)."""
 
     place: float
-    delta: Float[np.ndarray, " K"] | None
+    self_energy: Float[np.ndarray, "1 K"] | None
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def support(bulk: Bulk, fineness: int = 1, beside: Float[np.ndarray, " j"] | Non
 
 
 def _inside(bulk: Bulk, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
-    return np.any(np.imag(bulk.at(x).delta) > 0, axis=1)
+    return np.any(np.imag(bulk.at(x).self_energy) < 0, axis=(1, 2))
 
 
 def _edges(bulk: Bulk, outer: np.ndarray, inner: np.ndarray) -> list[Edge]:
@@ -74,24 +74,25 @@ def _edges(bulk: Bulk, outer: np.ndarray, inner: np.ndarray) -> list[Edge]:
         middle = (outer + inner) / 2
         within = _inside(bulk, middle)
         outer, inner = np.where(within, outer, middle), np.where(within, middle, inner)
-    start = np.real(bulk.at(outer).delta)
+    start = np.real(bulk.at(outer).self_energy)
     return [_polished(bulk, a, b, d) for a, b, d in zip(outer, inner, start, strict=True)]
 
 
-def _polished(bulk: Bulk, outer: float, inner: float, delta: Float[np.ndarray, " K"]) -> Edge:
-    scale = np.append(np.maximum(np.abs(delta), 1e-12), outer)
-    solution = root(_gap_and_determinant(bulk, scale), np.append(delta, outer) / scale, tol=1e-13)
+def _polished(bulk: Bulk, outer: float, inner: float, start: Float[np.ndarray, "1 K"]) -> Edge:
+    scale = np.append(np.maximum(np.abs(start), 1e-12), outer)
+    solution = root(_gap_and_determinant(bulk, scale), np.append(start, outer) / scale, tol=1e-13)
     found = solution.x * scale
     if abs(found[-1] - outer) <= 2 * abs(inner - outer) and np.max(np.abs(solution.fun)) < 1e-8:
-        return Edge(float(found[-1]), found[:-1])
-    return Edge(float(outer), delta)
+        return Edge(float(found[-1]), found[None, :-1])
+    return Edge(float(outer), start)
 
 
 def _gap_and_determinant(bulk: Bulk, scale: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     def equations(unknown: np.ndarray) -> np.ndarray:
-        delta, x = (unknown * scale)[:-1], (unknown * scale)[-1]
-        element = bulk.element(delta, x)
-        gap = (delta - bulk.law.algebra.traces(element)) / scale[:-1]
-        return np.append(gap, np.linalg.det(np.eye(len(delta)) - bulk.jacobian(element, delta)))
+        self_energy, x = (unknown * scale)[None, :-1], (unknown * scale)[-1]
+        responses = bulk.responses(self_energy, x)
+        element = bulk.element(responses)
+        gap = (self_energy - bulk.image(responses, element))[0] / scale[:-1]
+        return np.append(gap, np.linalg.det(np.eye(gap.size) - bulk.jacobian(element, responses)))
 
     return equations

@@ -43,7 +43,8 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.asymptotics.filters import LabelFilter
-from hntk.asymptotics.kernel import KernelCoefficients, LimitingKernel, limiting_kernel
+from hntk.asymptotics.coefficients import KernelCoefficients
+from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import ScoreLaw, Task, classification_task, ridge_regression, score_law
 from hntk.asymptotics.scores import FilteredLabels

@@ -1,0 +1,106 @@
+"""The numbers an equivalent kernel is made of, and how the exact kernel depends on norms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hntk.activations import Activation
+from hntk.coefficients import Coefficients, as_activations, coefficients
+
+Kind = Literal["ck", "ntk"]
+
+
+@dataclass(frozen=True)
+class NormDependence:
+    """How a kernel depends on ‖x‖²: its activations are centred for one norm and see others.
+
+    Attributes
+    ----------
+    layers : the activations.
+    centres : what is subtracted from each.
+    ntk : whether the kernel is the NTK.
+    level : the diagonal, where it is declared.
+    """
+
+    layers: tuple[Activation, ...]
+    centres: tuple[float, ...]
+    ntk: bool
+    level: float | None = None
+
+    def at(self, square: float) -> tuple[float, float]:
+        """(diagonal, coefficient of x_iᵀx_j) for ‖x_i‖² = ‖x_j‖² = square."""
+        variance, gram, diagonal, gram_ntk = square, 1.0, square, 1.0
+        for layer, centre in zip(self.layers, self.centres, strict=True):
+            m = layer.moments(float(np.sqrt(variance)))
+            variance = m.variance + (m.mean - centre) ** 2
+            gram = m.e1**2 * gram
+            gram_ntk = gram + m.e1**2 * gram_ntk
+            diagonal = variance + diagonal * m.d
+        level, found = (diagonal, gram_ntk) if self.ntk else (variance, gram)
+        return (level if self.level is None else self.level), found
+
+
+@dataclass(frozen=True)
+class KernelCoefficients:
+    """Of c1·XXᵀ + V A(c2, c3) Vᵀ + shift·I.
+
+    Attributes
+    ----------
+    gram, norms, quadratic : c1, c2, c3.
+    shift : γ.
+    scale : τ_0², the squared norm they are made for.
+    norms_seen : how the kernel depends on other norms, for finite sizes; None where activations were not given.
+    """
+
+    gram: float
+    norms: float
+    quadratic: float
+    shift: float
+    scale: float = 1.0
+    norms_seen: NormDependence | None = None
+
+
+Net = Sequence[str | Activation] | Coefficients | KernelCoefficients
+
+
+def kernel_coefficients(
+    net: Net, tau0: float, *, kernel: Kind = "ck", kappa_sq: float | None = None
+) -> KernelCoefficients:
+    """Of a network's equivalent CK or NTK.
+
+    Parameters
+    ----------
+    net : one activation per layer; or coefficients, as of a compressed network, which are at their own scale.
+    tau0 : data scale.
+    kernel : ``"ck"`` or ``"ntk"``.
+    kappa_sq : the NTK's diagonal κ_L², to be declared when an activation jumps.
+
+    Raises
+    ------
+    ValueError
+        If the NTK's diagonal is infinite, or the kernel unknown.
+
+    Examples
+    --------
+    >>> kernel_coefficients(["relu"], 1.0).gram
+    0.25
+    """
+    if isinstance(net, KernelCoefficients):
+        return net
+    if kernel not in ("ck", "ntk"):
+        raise ValueError(f"kernel must be 'ck' or 'ntk', got {kernel!r}.")
+    found = net if isinstance(net, Coefficients) else coefficients(net, tau0)
+    declared = None if kernel == "ck" or kappa_sq is None else float(kappa_sq)
+    rows, levels = (found.alpha, found.tau**2) if kernel == "ck" else (found.beta, found.kappa_sq)
+    level = float(levels[-1]) if declared is None else declared
+    if not np.isfinite(level):
+        raise ValueError("the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=.")
+    c1, c2, c3 = map(float, rows[-1][:3])
+    scale, seen = float(found.tau[0]) ** 2, None
+    if not isinstance(net, Coefficients):
+        seen = NormDependence(as_activations(net), found.centres, kernel == "ntk", declared)
+    return KernelCoefficients(c1, c2, c3, level - scale * c1, scale, seen)
