@@ -303,6 +303,7 @@ class LearningCurveExperiment(TheoryExperiment):
 
     name: str = "learning_curve"
     kernel: str = "ck"  # or ntk, whose compressed diagonal is declared
+    finite_size: bool = True  # theory of the exact kernel at its size, or of the equivalent kernel's limit
     ratios: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0, 2.0])  # n/p
     ridges: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0, 100.0])  # by the kernel's diagonal
     shown_ridge: float = 0.3  # one of them, at which errors are drawn against n/p
@@ -314,6 +315,7 @@ class DynamicsExperiment(TheoryExperiment):
     """Errors of gradient flow against time."""
 
     name: str = "dynamics"
+    finite_size: bool = True  # as above
     ratios: list[float] = field(default_factory=lambda: [0.5, 2.0])  # n/p
     # by one over the kernel's diagonal
     times: list[float] = field(default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0])

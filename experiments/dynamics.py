@@ -11,9 +11,10 @@ from experiments import theory_figures
 from experiments.config import Config
 from experiments.console import CONSOLE, progress, show_table
 from experiments.draws import signed, standard_errors
-from experiments.machines import VISIBLE, Comparison, Errors, Machine, Source, source
+from experiments.machines import VISIBLE, Comparison, Errors, Machine, Source, size_of, source
 from experiments.record import Record
-from experiments.setting import activations, declared_diagonal
+from experiments.setting import activations, declared, declared_diagonal, kernel_net
+from hntk.asymptotics.coefficients import KernelCoefficients
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import gradient_flow
 
@@ -35,27 +36,28 @@ class Point(Comparison):
 
 @dataclass(frozen=True)
 class Training:
-    """The network that is trained: its coefficients, and the NTK's diagonal, whose inverse is the unit of time."""
+    """The network that is trained, what theory takes it for, and the NTK's diagonal: time is in its inverse."""
 
     layers: list[hntk.Activation]
-    coefficients: hntk.Coefficients
+    net: KernelCoefficients
     diagonal: float
+    finite_size: bool
 
     @staticmethod
     def of(cfg: Config, tau0: float) -> Training:
         """As configured; with jumps the diagonal is declared."""
         layers = activations(cfg.net.activations)
-        found = hntk.coefficients(layers, tau0)
-        return Training(layers, found, declared_diagonal(found))
+        diagonal = declared_diagonal(hntk.coefficients(layers, tau0))
+        return Training(layers, kernel_net(layers, tau0, "ntk", diagonal), diagonal, cfg.experiment.finite_size)
 
     def machine(self, data: Source, n: int, draw: int) -> Machine:
         """The exact NTK of one draw."""
-        declared = self.diagonal if any(a.has_jumps for a in self.layers) else None
-        return Machine.of(data.problem(n, draw), self.layers, "ntk", data.tau0, declared)
+        level = declared(self.layers, "ntk", self.diagonal)
+        return Machine.of(data.problem(n, draw), self.layers, "ntk", data.tau0, level)
 
     def predicted(self, law: MixtureLaw, n: int, time: float) -> Errors:
         """By theory."""
-        learned = gradient_flow(law, n, self.coefficients, time / self.diagonal, kappa_sq=self.diagonal)
+        learned = gradient_flow(law, n, self.net, time / self.diagonal, finite_size=self.finite_size)
         return Errors.predicted(learned)
 
 
@@ -131,7 +133,7 @@ def _draw(cfg: Config, record: Record, data: Source, training: Training, points:
         }
     net = "-".join(a.name for a in training.layers)
     caption = (
-        f"Gradient flow on the NTK ({net}). {data.name}; p = {data.p}.\nLines: theory"
+        f"Gradient flow on the NTK ({net}). {data.name}; p = {data.p}.\nLines: theory {size_of(cfg)}"
         f"{' with estimated quantities' if data.estimated else ''}; marks: exact kernels, mean and standard error over "
         f"{cfg.experiment.seeds} draws"
     )

@@ -12,9 +12,10 @@ from experiments import theory_figures
 from experiments.config import Config
 from experiments.console import CONSOLE, progress, show_table, stage
 from experiments.draws import signed, standard_errors
-from experiments.machines import VISIBLE, Comparison, Errors, Machine, Source, source
+from experiments.machines import VISIBLE, Comparison, Errors, Machine, Source, size_of, source
 from experiments.record import Record
-from experiments.setting import activations, declared_diagonal, matched
+from experiments.setting import activations, declared, declared_diagonal, kernel_net, matched
+from hntk.asymptotics.coefficients import KernelCoefficients
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import optimal_ridge, ridge_regression
 
@@ -25,11 +26,11 @@ CRITERIA = {"squared": "test_squared", "classification": "test_wrong"}
 
 @dataclass(frozen=True)
 class Arm:
-    """A network, and the ridge it takes in the place of λ (None where there is none)."""
+    """A network, what theory takes it for, and the ridge it takes in the place of λ (None where there is none)."""
 
     name: str
     layers: list[hntk.Activation]
-    coefficients: hntk.Coefficients
+    net: KernelCoefficients
     ridge: Callable[[float], float | None]
 
 
@@ -76,21 +77,17 @@ def _arms(cfg: Config, data: Source) -> tuple[list[Arm], float]:
     match, name = matched(cfg.compress, layers, data.tau0, None)
     original = match.original_coefficients
     unit = float(original.tau[-1] ** 2) if kernel == "ck" else declared_diagonal(original)
-    arms = [Arm(DENSE, layers, original, lambda ridge: ridge)]
-    arms.append(Arm(SAME, list(match.activations), match.coefficients, lambda ridge: ridge))
+    nets = [kernel_net(chosen, data.tau0, kernel, unit) for chosen in (layers, list(match.activations))]
+    arms = [Arm(DENSE, layers, nets[0], lambda ridge: ridge)]
+    arms.append(Arm(SAME, list(match.activations), nets[1], lambda ridge: ridge))
     if kernel == "ck":
 
         def compensated(ridge: float) -> float | None:
             return match.ridge_for(ridge) if ridge >= match.identity_shift else None
 
-        arms.append(Arm(COMPENSATED, list(match.activations), match.coefficients, compensated))
+        arms.append(Arm(COMPENSATED, list(match.activations), nets[1], compensated))
     CONSOLE.print(f"  compressed: {name}, identity shift δ = {match.relative_shift:.4f} of the kernel's diagonal τ²")
     return arms, unit
-
-
-def _declared(cfg: Config, arm: Arm, unit: float) -> float | None:
-    """An NTK's diagonal, where it has to be declared."""
-    return unit if cfg.experiment.kernel == "ntk" and any(a.has_jumps for a in arm.layers) else None
 
 
 def _draw_once(
@@ -106,10 +103,10 @@ def _draw_once(
     problem = data.problem(n, draw)
     machines: dict[int, Machine] = {}
     for arm in arms:
-        declared = _declared(cfg, arm, unit)
-        own = id(arm.coefficients)
+        own = id(arm.net)
         if own not in machines:
-            machines[own] = Machine.of(problem, arm.layers, cfg.experiment.kernel, data.tau0, declared)
+            level = declared(arm.layers, cfg.experiment.kernel, unit)
+            machines[own] = Machine.of(problem, arm.layers, cfg.experiment.kernel, data.tau0, level)
         for relative in cfg.experiment.ridges:
             ridge = arm.ridge(relative * unit)
             if ridge is None:
@@ -117,28 +114,27 @@ def _draw_once(
             point = points.setdefault((arm.name, n, relative), Point(arm.name, n, ratio, relative))
             point.simulated.append(machines[own].ridge(ridge))
             if data.estimated or not point.predicted:
-                fresh = _predicted(cfg, problem.law, n, arm, ridge, declared)
+                fresh = _predicted(cfg, problem.law, n, arm, ridge)
             else:
                 fresh = point.predicted[0]
             point.predicted.append(fresh)
 
 
-def _predicted(cfg: Config, law: MixtureLaw, n: int, arm: Arm, ridge: float, declared: float | None) -> Errors:
-    kernel = cfg.experiment.kernel
-    return Errors.predicted(ridge_regression(law, n, arm.coefficients, ridge, kernel=kernel, kappa_sq=declared))
+def _predicted(cfg: Config, law: MixtureLaw, n: int, arm: Arm, ridge: float) -> Errors:
+    return Errors.predicted(ridge_regression(law, n, arm.net, ridge, finite_size=cfg.experiment.finite_size))
 
 
 def _best(
     cfg: Config, data: Source, arm: Arm, unit: float, sizes: dict[float, int]
 ) -> dict[str, list[tuple[int, float, float]]]:
     """By criterion: n, ridge and error of the best ridge of the dense network."""
-    kernel = cfg.experiment.kernel
+    sized = cfg.experiment.finite_size
     found = {}
     for criterion, error in CRITERIA.items():
         best = []
         for n in sizes.values():
             law = data.problem(n, 0).law
-            learned = optimal_ridge(law, n, arm.coefficients, criterion=criterion, kernel=kernel)  # type: ignore[arg-type]
+            learned = optimal_ridge(law, n, arm.net, criterion=criterion, finite_size=sized)  # type: ignore[arg-type]
             assert learned.ridge is not None
             best.append((n, learned.ridge / unit, getattr(Errors.predicted(learned), error)))
         found[criterion] = best
@@ -158,7 +154,7 @@ def _curves(cfg: Config, data: Source, arms: list[Arm], unit: float) -> list[Poi
             ridge = arm.ridge(relative * unit)
             if ridge is not None:
                 n = data.size(ratio)
-                predicted = _predicted(cfg, law, n, arm, ridge, _declared(cfg, arm, unit))
+                predicted = _predicted(cfg, law, n, arm, ridge)
                 points.append(Point(arm.name, n, n / data.p, relative, predicted=[predicted]))
     return points
 
@@ -241,8 +237,8 @@ def _draw_figure(
     net = "-".join(a.name for a in activations(cfg.net.activations))
     caption = (
         f"Ridge regression with the {cfg.experiment.kernel.upper()} ({net}). {data.name}; p = {data.p}.\n"
-        f"Lines: theory{' with estimated quantities' if data.estimated else ''}; marks: exact kernels, mean and "
-        f"standard error over {cfg.experiment.seeds} draws"
+        f"Lines: theory {size_of(cfg)}{' with estimated quantities' if data.estimated else ''}; marks: exact kernels, "
+        f"mean and standard error over {cfg.experiment.seeds} draws"
     )
     lines = curves or points
     figure = theory_figures.learning_figure(points, lines, best, cfg.experiment.shown_ridge, caption)

@@ -162,6 +162,11 @@ class DatasetSource:
 Source = MixtureSource | DatasetSource
 
 
+def size_of(cfg: Config) -> str:
+    """Which theory lines are of, in words."""
+    return "at this size" if cfg.experiment.finite_size else "in the limit"
+
+
 def source(cfg: Config) -> Source:
     """Of the configured data."""
     found = MixtureSource(cfg) if cfg.data.kind == "mixture" else DatasetSource(cfg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -156,3 +156,16 @@ def declared_diagonal(coefficients: hntk.Coefficients) -> float:
 def keys(seed: int, *names: str) -> dict[str, Array]:
     """A random key for each purpose."""
     return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
+
+
+def declared(layers: Sequence[hntk.Activation], kernel: str, diagonal: float) -> float | None:
+    """The NTK's diagonal, where it has to be declared."""
+    return diagonal if kernel == "ntk" and any(a.has_jumps for a in layers) else None
+
+
+def kernel_net(
+    layers: Sequence[hntk.Activation], tau0: float, kernel: str, diagonal: float
+) -> hntk.asymptotics.KernelCoefficients:
+    """What the theory of a kernel takes a network for."""
+    level = declared(layers, kernel, diagonal)
+    return hntk.asymptotics.kernel_coefficients(layers, tau0, kernel=kernel, kappa_sq=level)  # type: ignore[arg-type]

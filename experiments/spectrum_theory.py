@@ -86,11 +86,9 @@ def _simulated(
     """Distances of one draw after the other, by kernel and by what was simulated."""
     n, law = model.size(setting.ratio), model.law
     coefficients = hntk.coefficients(setting.layers, law.tau0)
-    level = declared_diagonal(coefficients)
-    limits, sized = (
-        {kind: density(law, n, setting.layers, kernel=kind, kappa_sq=level) for kind in KERNELS}
-        for density in (limiting_density, finite_size_density)
-    )
+    level = declared_diagonal(coefficients) if _jumps(setting) else None
+    limits = {kind: limiting_density(law, n, setting.layers, kernel=kind, kappa_sq=level) for kind in KERNELS}
+    sized = {kind: finite_size_density(law, n, setting.layers, kernel=kind, kappa_sq=level) for kind in KERNELS}
     for draw in range(draws):
         sample = model.draw(n, jax.random.fold_in(key, draw))
         distances = {}
@@ -108,9 +106,9 @@ def _spectra(
     setting: Setting, sample: hntk.Mixture, coefficients: hntk.Coefficients
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Eigenvalues of the equivalent and of the exact kernel, by kernel."""
-    tau0, population, level = float(coefficients.tau[0]), sample.population, declared_diagonal(coefficients)
-    jumps = any(isinstance(a, hntk.Staircase) for a in setting.layers)
-    matrices = hntk.exact_kernels(sample.x, setting.layers, tau0=tau0, kappa_sq=level if jumps else None)
+    tau0, population = float(coefficients.tau[0]), sample.population
+    level = declared_diagonal(coefficients) if _jumps(setting) else None
+    matrices = hntk.exact_kernels(sample.x, setting.layers, tau0=tau0, kappa_sq=level)
     equivalent = hntk.equivalent_kernels(
         sample.x, sample.labels, setting.layers, tau0=tau0, population=population, kappa_sq=level
     )
@@ -120,6 +118,11 @@ def _spectra(
         values = np.linalg.eigvalsh(operator.to_dense()) if small else operator.eigvalsh()
         found[kind] = values, np.linalg.eigvalsh(np.asarray(matrix))
     return found
+
+
+def _jumps(setting: Setting) -> bool:
+    """Whether the NTK's diagonal has to be declared."""
+    return any(isinstance(a, hntk.Staircase) for a in setting.layers)
 
 
 def kolmogorov_distance(density: LimitingDensity | FiniteSizeDensity, values: np.ndarray) -> float:
@@ -166,9 +169,11 @@ def _report_worst(
     worst = values[sizes.index(p)]
     falling = all(values[-1] < values[0] for values in means.values())
     record.add_metrics(**{f"worst/{simulated}": worst, f"falling/{simulated}": falling})
+    trend = "all fall with p." if falling else "[bold red]not all fall with p[/]."
     CONSOLE.print(
-        f"\n{simulated[0].upper()}{simulated[1:]}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, {kind.upper()}, "
-        f"n/p = {ratio:g}); " + ("all fall with p." if falling else "[bold red]not all fall with p[/]."),
+        f"\n{simulated[0].upper()}{simulated[1:]}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, "
+        f"{kind.upper()}, n/p = {ratio:g}); "
+        + ("all fall with p." if falling else "[bold red]not all fall with p[/]."),
         soft_wrap=True,
     )
 

@@ -8,9 +8,9 @@ import pytest
 
 import hntk
 from hntk.asymptotics.algebra import Matrices
+from hntk.asymptotics.coefficients import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.estimation import estimate_law
 from hntk.asymptotics.filters import flow_filter
-from hntk.asymptotics.coefficients import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.kernel import limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import Learned, ScoreLaw, gradient_flow, optimal_ridge, ridge_regression

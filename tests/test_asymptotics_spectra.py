@@ -10,8 +10,8 @@ import pytest
 
 import hntk
 from hntk.asymptotics.algebra import Matrices, Spectral
-from hntk.asymptotics.density import LimitingDensity, limiting_density
 from hntk.asymptotics.coefficients import KernelCoefficients, kernel_coefficients
+from hntk.asymptotics.density import LimitingDensity, limiting_density
 from hntk.asymptotics.kernel import limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk

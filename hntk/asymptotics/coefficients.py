@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from hntk.activations import Activation
 from hntk.coefficients import Coefficients, as_activations, coefficients
+from hntk.kernels.exact import exact_kernels
+from hntk.precision import float64
 
 Kind = Literal["ck", "ntk"]
 
@@ -42,6 +45,25 @@ class NormDependence:
             diagonal = variance + diagonal * m.d
         level, found = (diagonal, gram_ntk) if self.ntk else (variance, gram)
         return (level if self.level is None else self.level), found
+
+    def orthogonal(self, squares: Float[np.ndarray, ...], scale: float) -> Float[np.ndarray, ...]:
+        """The kernel of two samples of these norms² each that are orthogonal; scale is τ_0²."""
+        roots = np.sqrt(squares.ravel())[:, None]
+        pairs = self._exact(roots * np.eye(1, 2), roots * np.eye(1, 2, 1), scale)
+        return np.diag(pairs).reshape(squares.shape)
+
+    def across(self, scale: float, products: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+        """The kernel of samples of norm² τ_0² and these inner products."""
+        r = np.clip(products.ravel() / scale, -1, 1)
+        others = np.sqrt(scale) * np.stack([r, np.sqrt(1 - r**2)], axis=1)
+        return self._exact(np.sqrt(scale) * np.eye(1, 2), others, scale).reshape(products.shape)
+
+    def _exact(
+        self, x: Float[np.ndarray, "n 2"], x2: Float[np.ndarray, "m 2"], scale: float
+    ) -> Float[np.ndarray, "n m"]:
+        with float64():
+            found = exact_kernels(x, self.layers, x2=x2, tau0=float(np.sqrt(scale)), kappa_sq=self.level)
+            return np.asarray(found.ntk if self.ntk else found.ck, dtype=float)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from scipy.optimize import nnls
 from hntk.asymptotics.law import MixtureLaw
 from hntk.checks import as_labels
 from hntk.population import estimate_population
-from hntk.rows import as_rows, class_means, class_scatters
+from hntk.rows import as_rows, class_means, class_scatters, row_blocks
 
 # squared singular values that are rounding errors, relative to the largest
 NULL = 1e-12
@@ -109,7 +109,8 @@ def estimate_law(x: object, labels: object) -> MixtureLaw:
     _, index = as_labels(labels, len(rows), least=1)
     population = estimate_population(rows, index)
     sizes, p = np.bincount(index), rows.shape[1]
-    scatter = _Scatter.of(rows, index, class_means(rows, index))
+    middle = class_means(rows, index)
+    scatter = _Scatter.of(rows, index, middle)
     trace = float(population.proportions @ population.traces)
     if trace == 0:
         raise ValueError("samples do not vary within their classes: there is no spectrum to estimate.")
@@ -125,7 +126,20 @@ def estimate_law(x: object, labels: object) -> MixtureLaw:
     gram = centre @ centre.T - bias * population.traces
     measures = _means_measures(kernel[:, kept], forms, gram)
     eigenvalues = np.outer(population.traces / trace, grid[kept])
-    return MixtureLaw.spectral(eigenvalues, weights[kept], measures, p, list(sizes), population.overlaps)
+    norms = _norm_variances(rows, index, middle)
+    return MixtureLaw.spectral(eigenvalues, weights[kept], measures, p, list(sizes), population.overlaps, norms)
+
+
+def _norm_variances(
+    x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"], means: Float[np.ndarray, "K p"]
+) -> Float[np.ndarray, " K"]:
+    """Of ‖x_i − μ_a/√p‖², times p: that of ‖x_i − x̄_a‖², which is shorter by 1 − 1/n_a on average."""
+    squares = np.zeros(len(x))
+    for part in row_blocks(x):
+        squares[part] = np.sum((x[part].astype(np.float64) - means[index[part]]) ** 2, axis=1)
+    sizes = np.bincount(index)
+    found = [np.var(squares[index == a], ddof=1) for a in range(len(means))]
+    return x.shape[1] * np.array(found) / (1 - 1 / sizes) ** 2
 
 
 def _points(largest: float) -> Complex[np.ndarray, " z"]:

@@ -1,19 +1,19 @@
 r"""An equivalent kernel in the limit: a Gram matrix of full rank, and a few directions whose inner products are known.
 
 With $c_1 C_a$ and $\sqrt{c_1}M$ in place of $C_a$ and M ("primed"), Z the primed centred samples as columns,
-$\varepsilon_i = t_a/\sqrt p + \psi_i$ the deviation of $\|x_i\|^2$ from $\tau_0^2$ and $U = [J/\sqrt p, Z^\top M/\sqrt p,
-\varepsilon]$, the equivalent kernel is $\tilde K = Z^\top Z/p + UBU^\top + \gamma I$,
+$\varepsilon_i = t_a/\sqrt p + \psi_i$ the deviation of $\|x_i\|^2$ from $\tau_0^2$ and
+$U = [J/\sqrt p, Z^\top M/\sqrt p, \varepsilon]$, the equivalent is $\tilde K = Z^\top Z/p + UBU^\top + \gamma I$,
 
 $$B = \begin{bmatrix} M^\top M + c_3T & I & 0\\ I & 0 & 0\\ 0 & 0 & c_2\end{bmatrix},\qquad
 U^\top\tilde Q(z)U \to D(z) = \begin{bmatrix} \mathrm{diag}_a\,\rho_ag_a & 0 & [\rho_at_ag_a]_a\\
     0 & M^\top M - M^\top\bar EM & 0\\ \cdot & 0 & \sum_a\rho_a(v_a + t_a^2)g_a\end{bmatrix},$$
 
-where $\rho_a = n_a/p$, M is primed, t, T and the variance $v_a/p$ of $\psi_i$ are not, and what D leaves out is odd in Z
-or O(p^{-1/2}). Of a finite sample's exact kernel, J's rows and the Gram part have the weights of
+where $\rho_a = n_a/p$, M is primed, t, T and the variance $v_a/p$ of $\psi_i$ are not, and what D leaves out is odd
+in Z or O(p^{-1/2}). Of a finite sample's exact kernel, J's rows and the Gram part have the weights of
 :mod:`hntk.asymptotics.norms`, $\sqrt{\ell_i}J_i$ with $\ell = c_1(\|x_i\|^2)/c_1$, and with the responses r of
-:mod:`hntk.asymptotics.resolvent` the entries of D are $\rho_a\mathrm E_a[\ell r]$, $\sqrt p\,\rho_a\mathrm
-E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. As targets do not have these weights, J without
-them stands in U as well, with zeros in B.
+:mod:`hntk.asymptotics.resolvent` the entries of D are $\rho_a\mathrm E_a[\ell r]$,
+$\sqrt p\,\rho_a\mathrm E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. As targets do not
+have these weights, J without them stands in U as well, with zeros in B.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jaxtyping import Float
 
 from hntk.asymptotics.coefficients import KernelCoefficients, Kind, Net, kernel_coefficients
 from hntk.asymptotics.law import MixtureLaw
-from hntk.asymptotics.norms import Norms, class_products, cross_weights, quadratic_noise
+from hntk.asymptotics.norms import ClassProducts, Norms
 from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
 
 # of a quadrature over norms, where nothing singular is integrated
@@ -54,13 +54,19 @@ class LimitingKernel:
     def norms(self) -> Norms:
         """Of the samples."""
         if self.points is None:
-            return Norms.limit(self.law)
-        return Norms.finite(self.law, self.coefficients, self.points)
+            return Norms.limit(self.law, self.coefficients)
+        return Norms.finite(self.law, self.coefficients, self.products, self.points)
+
+    @cached_property
+    def products(self) -> ClassProducts:
+        """The kernel off its diagonal."""
+        find = ClassProducts.limit if self.points is None else ClassProducts.finite
+        return find(self.law, self.coefficients)
 
     @cached_property
     def bulk(self) -> Bulk:
         """What has full rank, γI apart."""
-        noise = self.noise if np.any(self.noise) else None
+        noise = self.products.noise if np.any(self.products.noise) else None
         return Bulk(self.law.scaled(self.coefficients.gram), self.ratios, self.norms.diagonal, noise)
 
     @property
@@ -69,22 +75,13 @@ class LimitingKernel:
         return self.n / self.law.dimension * self.law.proportions
 
     @cached_property
-    def noise(self) -> Float[np.ndarray, "K K"]:
-        """N; 0 in the limit."""
-        return quadratic_noise(self.law, 0.0 if self.points is None else self.coefficients.quadratic)
-
-    @cached_property
     def core(self) -> Float[np.ndarray, "m m"]:
         """B, of size 3K + 1: for √ℓ J, the means, ε and J."""
-        k, c = self.law.classes, self.coefficients
+        k = self.law.classes
         core = np.zeros((3 * k + 1, 3 * k + 1))
-        if self.points is None:
-            core[:k, :k] = self.bulk.law.gram + c.quadratic * self.law.overlaps
-        else:
-            raised = cross_weights(self.law, c)
-            core[:k, :k] = class_products(self.law, c) / np.outer(raised, raised)
+        core[:k, :k] = self.products.means / np.outer(self.products.factors, self.products.factors)
         core[:k, k : 2 * k] = core[k : 2 * k, :k] = np.eye(k)
-        core[2 * k, 2 * k] = c.norms
+        core[2 * k, 2 * k] = self.norms.weight
         return core
 
     @property

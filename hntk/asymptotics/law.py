@@ -25,12 +25,14 @@ class MixtureLaw:
     proportions : (K,) π_a, summing to 1.
     algebra : the class covariances and means, by eigenvalues where the covariances commute.
     measured_overlaps : (K, K) T_ab where they were measured, and the covariances are less well known than they.
+    measured_norms : (K,) v_a where it was measured, as samples need not be Gaussian.
     """
 
     dimension: int
     proportions: Float[np.ndarray, " K"]
     algebra: Spectral | Matrices
     measured_overlaps: Float[np.ndarray, "K K"] | None = None
+    measured_norms: Float[np.ndarray, " K"] | None = None
 
     @staticmethod
     def of(
@@ -74,6 +76,7 @@ class MixtureLaw:
         dimension: int,
         proportions: Sequence[float] | None = None,
         overlaps: object | None = None,
+        norms: object | None = None,
     ) -> MixtureLaw:
         """The law known by spectra alone, as estimation gives it.
 
@@ -85,6 +88,7 @@ class MixtureLaw:
         dimension : p.
         proportions : K positive numbers, equal by default.
         overlaps : (K, K) T_ab, by default those of the eigenvalues.
+        norms : (K,) v_a, by default that of Gaussian samples.
 
         Raises
         ------
@@ -107,7 +111,10 @@ class MixtureLaw:
         measured = None if overlaps is None else np.asarray(overlaps, dtype=float)
         if measured is not None and measured.shape != (len(parts), len(parts)):
             raise ValueError(f"overlaps must be ({len(parts)}, {len(parts)}), got shape {measured.shape}.")
-        return MixtureLaw(int(dimension), shares, Spectral(values.copy(), w / w.sum(), parts), measured)
+        seen = None if norms is None else np.asarray(norms, dtype=float)
+        if seen is not None and (seen.shape != (len(parts),) or not np.all(seen >= 0)):
+            raise ValueError(f"norms must be {len(parts)} variances, not negative; got {norms!r}.")
+        return MixtureLaw(int(dimension), shares, Spectral(values.copy(), w / w.sum(), parts), measured, seen)
 
     @cached_property
     def traces(self) -> Float[np.ndarray, " K"]:
@@ -143,13 +150,14 @@ class MixtureLaw:
 
     @property
     def v(self) -> Float[np.ndarray, " K"]:
-        """v_a = 2 tr(C_a²)/p: p times the variance of ‖z_i‖²/p."""
-        return 2 * np.diag(self.overlaps)
+        """v_a: p times the variance of ‖z_i‖²/p, 2 tr(C_a²)/p for Gaussian samples."""
+        return 2 * np.diag(self.overlaps) if self.measured_norms is None else self.measured_norms
 
     def scaled(self, factor: float) -> MixtureLaw:
         """Of √factor times the samples."""
         measured = None if self.measured_overlaps is None else self.measured_overlaps * factor**2
-        return MixtureLaw(self.dimension, self.proportions, self.algebra.scaled(factor), measured)
+        norms = None if self.measured_norms is None else self.measured_norms * factor**2
+        return MixtureLaw(self.dimension, self.proportions, self.algebra.scaled(factor), measured, norms)
 
 
 def _shares(proportions: Sequence[float] | None, classes: int) -> Float[np.ndarray, " K"]:

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from hntk.asymptotics.filters import LabelFilter, flow_filter, ridge_filter
 from hntk.asymptotics.coefficients import Kind, Net
+from hntk.asymptotics.filters import LabelFilter, flow_filter, ridge_filter
 from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.orthant import positive_probability

@@ -8,13 +8,13 @@ $$\tilde Q(z) = \big(W^{1/2}\tfrac{Z^\top Z}pW^{1/2} + H + S - z\big)^{-1},\qqua
 $$\bar E(z) = \Big(I + \sum_a\frac{n_a}p\mathrm E_a[wr]\,C_a\Big)^{-1},\qquad
 \Delta_a = \frac1p\mathrm{tr}\,C_a\bar E,\qquad \Delta'_a = -\sum_b N_{ab}\frac{n_b}p\mathrm E_b[r],$$
 
-and $W^{1/2}Z^\top$ on both sides of $\tilde Q/p$ gives $I - \bar E$. An equivalent kernel has w = 1, h = 0 and S = 0, where
-$\bar E = -z\lim(ZZ^\top/p - z)^{-1}$ and $\Delta = -z\delta$ in the notation of the sources: Couillet and Debbah (2011),
-Benaych-Georges and Couillet (2016); what a finite sample adds is in :mod:`hntk.asymptotics.norms`.
+and $W^{1/2}Z^\top$ on both sides of $\tilde Q/p$ gives $I - \bar E$. An equivalent kernel has w = 1, h = 0, S = 0.
+Then $\bar E = -z\lim(ZZ^\top/p - z)^{-1}$ and $\Delta = -z\delta$ in the notation of the sources, Couillet and Debbah
+(2011), Benaych-Georges and Couillet (2016). What a finite sample adds is in :mod:`hntk.asymptotics.norms`.
 
 The self-energies $u = (\Delta, \Delta')$ solve a fixed point whose map has the Jacobian
-$J_{ca,db} = P^c_{ab}\frac{n_b}p\mathrm E_b[f_cf_dr^2]$ with $f = (w, 1)$, $P^1_{ab} = \mathrm{tr}(C_a\bar EC_b\bar E)/p$,
-$P^2 = N$. A solution is the right one if and only if $\mathrm{Im}\,u \le 0$ (z in the upper half plane, or real and
+$J_{ca,db} = P^c_{ab}\frac{n_b}p\mathrm E_b[f_cf_dr^2]$, $f = (w, 1)$,
+$P^1_{ab} = \mathrm{tr}(C_a\bar EC_b\bar E)/p$, $P^2 = N$. A solution is the right one if and only if $\mathrm{Im}\,u \le 0$ (z in the upper half plane, or real and
 inside the spectrum), or z and u are real and J has spectral radius below 1 (outside). In the half plane the map takes
 $\{\mathrm{Im}\,u \le 0\}$ into its inside and so, by Earle and Hamilton, has one fixed point there. So Newton's method
 may start anywhere: what it finds is checked, and where the check fails it goes on from a solution further up.
@@ -61,7 +61,7 @@ class Diagonal:
 
     @staticmethod
     def plain(classes: int) -> Diagonal:
-        """w = 1, h = 0."""
+        """W = 1, h = 0."""
         return Diagonal(np.ones((classes, 1)), np.ones((classes, 1)), np.zeros((classes, 1)))
 
 
@@ -175,7 +175,9 @@ class Bulk:
         gram = self.law.algebra.traces(element)
         if self.noise is None:
             return gram[..., None, :]
-        return np.stack([gram, -(self.ratios * np.sum(responses * self.diagonal.shares, axis=-1)) @ self.noise.T], axis=-2)
+        return np.stack(
+            [gram, -(self.ratios * np.sum(responses * self.diagonal.shares, axis=-1)) @ self.noise.T], axis=-2
+        )
 
     def coupling(self, pair_traces: Numbers) -> Numbers:
         """(..., c, K, K) P."""

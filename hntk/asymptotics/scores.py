@@ -1,7 +1,8 @@
 r"""The Gaussian law of a trained kernel machine's scores.
 
 With $\beta_k = (\tilde K - \zeta_k)^{-1}JY$, $z_k = \zeta_k - \gamma$ and U, B, D of :mod:`hntk.asymptotics.kernel`,
-$\beta_k = \sqrt p\,\tilde Q(z_k)Ua_k$ where $a_k = (I + BD(z_k))^{-1}E_JY$ with $E_J$ the columns for J, and $U^\top\beta_k/\sqrt p = D(z_k)a_k$.
+$\beta_k = \sqrt p\,\tilde Q(z_k)Ua_k$ where $a_k = (I + BD(z_k))^{-1}E_JY$, $E_J$ the columns
+for J, and $U^\top\beta_k/\sqrt p = D(z_k)a_k$.
 Given the training set, the score of a new sample of class b and of norm ε under $\beta = \sum_k\omega_k\beta_k$, with
 $d = \sum_k\omega_kD(z_k)a_k$, is Gaussian with mean $\sqrt\ell(Bd)_b + \sqrt p\,\varepsilon\,(Bd)_\varepsilon$ and
 covariance $w\,s^\top C_bs + \sigma_b$, where $s = Md_J + ZW^{1/2}\beta/p$ and

@@ -42,8 +42,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from hntk.asymptotics.filters import LabelFilter
 from hntk.asymptotics.coefficients import KernelCoefficients
+from hntk.asymptotics.filters import LabelFilter
 from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import ScoreLaw, Task, classification_task, ridge_regression, score_law
