@@ -27,7 +27,7 @@ STAIRCASE = hntk.staircase([-1.0, 0.0, 1.0], [-0.5, -0.3, 0.4, 1.6])
 NETS: dict[str, str | hntk.Activation] = {"relu": "relu", "erf": "erf", "staircase": STAIRCASE}
 KERNELS = ("ck", "ntk")
 # what is simulated, and by which theory it is predicted
-EQUIVALENT, EXACT, LIMIT = "equivalent, limit", "exact, finite size", "exact, limit"
+EQUIVALENT, EXACT, LIMIT = "equivalent", "exact", "exact against the limit"
 # eigenvalues this near an atom, relative to its place, are rounding errors away from it
 ROUNDING = 1e-9
 
@@ -150,7 +150,7 @@ def _report(cfg: Config, record: Record, found: list[Setting], sizes: list[int])
             for p, pair in zip(sizes, pairs, strict=True):
                 draws = len(setting.distances[kind, simulated, p])
                 lines.append([", ".join(map(str, case)), p, round(setting.ratio * p), draws, *pair])
-    columns = ["mixture/net", "kernel", "n/p", "kernels, theory", *(f"p = {p}" for p in sizes), "p to the"]
+    columns = ["mixture/net", "kernel", "n/p", "simulated", *(f"p = {p}" for p in sizes), "p to the"]
     title = "Kolmogorov distance of simulated spectra from theory, × 1000: mean ± standard error over draws"
     show_table(title, columns, rows)
     record.add_table("distances", ["case", "p", "n", "draws", "distance", "standard error"], lines)
@@ -171,9 +171,8 @@ def _report_worst(
     record.add_metrics(**{f"worst/{simulated}": worst, f"falling/{simulated}": falling})
     trend = "all fall with p." if falling else "[bold red]not all fall with p[/]."
     CONSOLE.print(
-        f"\n{simulated[0].upper()}{simulated[1:]}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, "
-        f"{kind.upper()}, n/p = {ratio:g}); "
-        + ("all fall with p." if falling else "[bold red]not all fall with p[/]."),
+        f"\nKernels {simulated}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, "
+        f"{kind.upper()}, n/p = {ratio:g}); {trend}",
         soft_wrap=True,
     )
 

@@ -32,8 +32,9 @@ def test_spectra_come_nearer_to_the_limit_as_p_grows(tmp_path: Path) -> None:
     for simulated in ("equivalent", "exact"):
         assert metrics[f"falling/{simulated}"] is True
         assert metrics[f"worst/{simulated}"] < 0.08
-    # two cases, two kernels, and three simulations below n = p, one above
-    assert len(rows(out / "distances.csv")) == 2 * 2 * 4 * 2
+    assert metrics["worst/exact against the limit"] > metrics["worst/exact"]
+    # two cases, two kernels, and three comparisons below n = p, two above
+    assert len(rows(out / "distances.csv")) == 2 * 2 * 5 * 2
     assert all((out / name).stat().st_size > 0 for name in ("distances.png", "spectra_80_160.png"))
 
 
@@ -72,7 +73,9 @@ def test_learning_is_predicted_dense_and_compressed(tmp_path: Path) -> None:
         [float(row["test squared, theory"]) for row in table if row["network"] == name]
         for name in ("dense", "compressed, same λ", "compressed, λ − δ")
     )
-    assert compensated == pytest.approx(dense)
+    # in the limit they are equal; the exact kernels of this size are not
+    assert compensated == pytest.approx(dense, abs=0.005)
+    assert compensated != pytest.approx(dense, abs=1e-5)
     assert same[0] != pytest.approx(dense[0], rel=1e-3)
     assert (out / "learning_curve.png").stat().st_size > 0
 

@@ -15,6 +15,8 @@ from hntk.kernels.exact import exact_kernels
 from hntk.precision import float64
 
 Kind = Literal["ck", "ntk"]
+# the largest correlation of two samples: at 1 the NTK of a network with jumps is infinite
+NEAREST = 0.95
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class NormDependence:
         return np.diag(pairs).reshape(squares.shape)
 
     def across(self, scale: float, products: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
-        """The kernel of samples of norm² τ_0² and these inner products."""
-        r = np.clip(products.ravel() / scale, -1, 1)
+        """The kernel of samples of norm² τ_0² and these inner products, those that nearly coincide moved apart."""
+        r = np.clip(products.ravel() / scale, -NEAREST, NEAREST)
         others = np.sqrt(scale) * np.stack([r, np.sqrt(1 - r**2)], axis=1)
         return self._exact(np.sqrt(scale) * np.eye(1, 2), others, scale).reshape(products.shape)
 

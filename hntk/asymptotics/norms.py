@@ -4,8 +4,8 @@ Norms concentrate: $\|x_i\|^2 = \tau_0^2 + \varepsilon_i$ with $\varepsilon_i = 
 $c_2\varepsilon_i\varepsilon_j$ is left of that, a direction of its own. An exact kernel of finite size depends on them
 in more ways:
 
-* for orthogonal samples it is a product $\varphi(\|x_i\|^2)\varphi(\|x_j\|^2)$ up to terms of fourth order, of which the
-  limit keeps $\varphi = \sqrt{c_2}\,\varepsilon$;
+* for orthogonal samples it is a product $\varphi(\|x_i\|^2)\varphi(\|x_j\|^2)$ up to terms of fourth order, of
+  which the limit keeps $\varphi = \sqrt{c_2}\,\varepsilon$;
 * its diagonal is $k(\|x_i\|^2)$, which the limit takes to be $k(\tau_0^2) + c_1\varepsilon_i$;
 * the coefficient of $x_i^\top x_j$ is $c_1$ at these norms, and $z_i$ itself is longer or shorter.
 
@@ -41,6 +41,8 @@ from hntk.asymptotics.resolvent import Diagonal
 
 # of the quadrature over inner products
 PRODUCTS = 12
+# a probability that changes no sum: points less likely are moved to where networks were meant to be used
+NEVER = 1e-15
 
 
 @dataclass(frozen=True)
@@ -164,4 +166,6 @@ def gamma_points(shape: float, count: int) -> tuple[Float[np.ndarray, " q"], Flo
         return np.ones(count), np.full(count, 1 / count)
     orders = np.arange(count)
     points, vectors = eigh_tridiagonal(2 * orders + shape, np.sqrt(orders[1:] * (orders[1:] + shape - 1)))
-    return points / shape, vectors[0] ** 2
+    points, shares = points / shape, vectors[0] ** 2
+    likely = points[shares > NEVER]
+    return np.clip(points, likely[0], likely[-1]), shares

@@ -14,10 +14,11 @@ Then $\bar E = -z\lim(ZZ^\top/p - z)^{-1}$ and $\Delta = -z\delta$ in the notati
 
 The self-energies $u = (\Delta, \Delta')$ solve a fixed point whose map has the Jacobian
 $J_{ca,db} = P^c_{ab}\frac{n_b}p\mathrm E_b[f_cf_dr^2]$, $f = (w, 1)$,
-$P^1_{ab} = \mathrm{tr}(C_a\bar EC_b\bar E)/p$, $P^2 = N$. A solution is the right one if and only if $\mathrm{Im}\,u \le 0$ (z in the upper half plane, or real and
-inside the spectrum), or z and u are real and J has spectral radius below 1 (outside). In the half plane the map takes
-$\{\mathrm{Im}\,u \le 0\}$ into its inside and so, by Earle and Hamilton, has one fixed point there. So Newton's method
-may start anywhere: what it finds is checked, and where the check fails it goes on from a solution further up.
+$P^1_{ab} = \mathrm{tr}(C_a\bar EC_b\bar E)/p$, $P^2 = N$. A solution is the right one if and only if
+$\mathrm{Im}\,u \le 0$ (z in the upper half plane, or real and inside the spectrum), or z and u are real and J has
+spectral radius below 1 (outside). In the half plane the map takes $\{\mathrm{Im}\,u \le 0\}$ into its inside and so,
+by Earle and Hamilton, has one fixed point there. So Newton's method may start anywhere: what it finds is checked, and
+where the check fails it goes on from a solution further up.
 """
 
 from __future__ import annotations

@@ -1,0 +1,196 @@
+"""Theory of exact kernels at their size: its parts against oracles, and simulations that the limit does not predict."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+import hntk
+from experiments.spectrum_theory import kolmogorov_distance
+from hntk.asymptotics.coefficients import kernel_coefficients
+from hntk.asymptotics.density import limiting_density
+from hntk.asymptotics.finite_density import finite_size_density
+from hntk.asymptotics.kernel import limiting_kernel
+from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.learning import ridge_regression
+from hntk.asymptotics.norms import ClassProducts, gamma_points
+from hntk.asymptotics.resolvent import Bulk, Diagonal
+
+STEPS = hntk.staircase([-0.5, 0.3, 1.1], [0.0, 0.3, 1.1, 2.4])
+NETS = {"relu": ["relu"] * 3, "erf and tanh": ["erf", "tanh"], "steps": [STEPS, "relu"]}
+
+
+def mixture(p: int) -> tuple[np.ndarray, list]:
+    return 3 * np.eye(2, p), [1.0, 1 + 3 / np.sqrt(p)]
+
+
+@pytest.mark.parametrize("shape", [0.7, 12.0, 400.0])
+def test_gamma_points_have_the_moments_of_the_law(shape: float) -> None:
+    points, shares = gamma_points(shape, 9)
+    assert np.all(points > 0)
+    for k in range(1, 6):
+        assert shares @ points**k == pytest.approx(stats.gamma(shape, scale=1 / shape).moment(k), rel=1e-9)
+    assert gamma_points(np.inf, 4)[0] == pytest.approx(np.ones(4))
+    with pytest.raises(ValueError, match="positive"):
+        gamma_points(0.0, 4)
+
+
+@pytest.mark.parametrize("kernel", ["ck", "ntk"])
+@pytest.mark.parametrize("name", ["relu", "erf and tanh"])
+def test_dependence_on_norms_is_the_exact_kernels(name: str, kernel: str) -> None:
+    scale = 1.3
+    found = kernel_coefficients(NETS[name], np.sqrt(scale), kernel=kernel)
+    assert found.norms_seen is not None
+    for square in (0.9, 1.3, 1.8):
+        first = np.sqrt(square) * np.eye(2)
+        exact = np.asarray(getattr(hntk.exact_kernels(first, NETS[name], tau0=np.sqrt(scale)), kernel))
+        level, gram = found.norms_seen.at(square)
+        assert level == pytest.approx(exact[0, 0], rel=1e-6)
+        orthogonal = found.norms_seen.orthogonal(np.array([square]), scale)
+        assert orthogonal == pytest.approx(exact[0, 1], rel=1e-6, abs=1e-12)
+        # with a sample of norm² τ_0², at which nothing but the slope is left
+        second = np.sqrt(scale) * np.array([[1e-4, np.sqrt(1 - 1e-8)], [-1e-4, np.sqrt(1 - 1e-8)]])
+        across = np.asarray(getattr(hntk.exact_kernels(first, NETS[name], x2=second, tau0=np.sqrt(scale)), kernel))
+        slope = (across[0, 0] - across[0, 1]) / (2e-4 * np.sqrt(square * scale))
+        assert np.sqrt(gram * found.gram) == pytest.approx(slope, rel=1e-6 if kernel == "ck" else 2e-3)
+    assert found.norms_seen.across(scale, np.zeros(1)) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_slope_of_the_diagonal_is_the_fourth_coefficient() -> None:
+    coefficients, step = hntk.coefficients(["relu", "erf"], 1.2), 1e-4
+    seen = kernel_coefficients(["relu", "erf"], 1.2).norms_seen
+    assert seen is not None
+    slope = (seen.at(1.44 + step)[0] - seen.at(1.44 - step)[0]) / (2 * step)
+    assert slope == pytest.approx(coefficients.alpha[-1, 3], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["relu", "steps"])
+def test_products_by_class_tend_to_their_limits(name: str) -> None:
+    gaps = []
+    for p in (400, 40_000):
+        law = MixtureLaw.of(*mixture(p))
+        kernel = kernel_coefficients(NETS[name], law.tau0)
+        limit, finite = ClassProducts.limit(law, kernel), ClassProducts.finite(law, kernel)
+        noise = 2 * kernel.quadratic**2 * law.overlaps**2 / p
+        parts = (finite.means / limit.means - 1, finite.factors - 1, finite.noise / noise - 1)
+        gaps.append([np.max(np.abs(part)) for part in parts])
+    # all fall like 1/p
+    np.testing.assert_array_less(gaps[1], 0.02 * np.array(gaps[0]) + 1e-6)
+
+
+def test_products_by_class_are_those_of_samples() -> None:
+    """Means over pairs of different classes and alike, 4 draws of n = 1500: errors of a mean are below 2 %."""
+    p, seen = 150, []
+    means, covariances = mixture(p)
+    means[1] += means[0] / 2
+    law = MixtureLaw.of(means, covariances)
+    for draw in range(4):
+        data = hntk.gaussian_mixture(means, covariances, 1500, key=jax.random.key(draw))
+        matrix = np.array(hntk.exact_kernels(data.x, NETS["relu"], tau0=law.tau0).ck)
+        np.fill_diagonal(matrix, 0)
+        indicators = np.eye(2)[np.asarray(data.labels)]
+        counts = indicators.sum(axis=0)
+        seen.append(p * indicators.T @ matrix @ indicators / (np.outer(counts, counts) - np.diag(counts)))
+    limit = limiting_kernel(law, 1500, NETS["relu"], finite_size=True)
+    norms = np.sum(limit.norms.deviations * limit.norms.diagonal.shares, axis=1)
+    predicted = limit.products.means + np.outer(norms, norms)
+    error = np.std(seen, axis=0, ddof=1) / 2
+    np.testing.assert_array_less(np.abs(predicted - np.mean(seen, axis=0)), 4 * error + 0.02 * predicted.max())
+
+
+def test_resolvent_with_a_diagonal_and_noise() -> None:
+    """Gram matrix, weights, diagonal and noise drawn as the fixed point has them; gaps fall with p."""
+    shares = np.array([[0.3, 0.7], [0.5, 0.5]])
+    diagonal = Diagonal(shares, np.array([[0.5, 1.2], [1.0, 1.5]]), np.array([[0.0, 0.4], [0.2, 0.3]]))
+    noise, z = np.array([[0.2, 0.1], [0.1, 0.3]]), 0.5 + 0.3j
+    gaps = []
+    for p in (60, 480):
+        rng, n = np.random.default_rng(p), 2 * p
+        classes = np.repeat([0, 1], p)
+        points = np.array([rng.permutation(np.repeat([0, 1], np.round(p * s).astype(int))) for s in shares]).ravel()
+        scales = np.where(classes == 0, 1.0, 1.5)
+        columns = rng.standard_normal((p, n)) * np.sqrt(scales * diagonal.weights[classes, points])
+        draw = np.triu(rng.standard_normal((n, n)) * np.sqrt(noise[classes][:, classes] / p), 1)
+        matrix = columns.T @ columns / p + np.diag(diagonal.shifts[classes, points]) + draw + draw.T
+        q = np.diag(np.linalg.inv(matrix - z * np.eye(n)))
+        at = Bulk(MixtureLaw.of(np.zeros((2, p)), [1.0, 1.5]), np.ones(2), diagonal, noise).at(z)
+        found = np.array([[q[(classes == a) & (points == s)].mean() for s in (0, 1)] for a in (0, 1)])
+        gaps.append(np.max(np.abs(found / at.responses - 1)))
+    assert gaps[1] < min(0.01, 0.5 * gaps[0])
+
+
+def test_derivatives_with_a_diagonal_and_noise() -> None:
+    kernel = limiting_kernel(MixtureLaw.of(*mixture(50)), 80, ["relu", "erf"], finite_size=True)
+    for z in (-0.2, 0.1 + 0.2j):
+        step = 1e-5
+        low, high = kernel.bulk.at(z - step), kernel.bulk.at(z + step)
+        at = kernel.bulk.at(z)
+        slope = (high.self_energy - low.self_energy) / (2 * step)
+        np.testing.assert_allclose(at.self_energy_slope, slope, rtol=1e-5, atol=1e-9)
+        slope = (kernel.overlap(high) - kernel.overlap(low)) / (2 * step)
+        np.testing.assert_allclose(kernel.overlap_slope(at), slope, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kernel", ["ck", "ntk"])
+def test_large_sizes_are_the_limit(kernel: str) -> None:
+    gaps = []
+    for p in (1000, 100_000):
+        law = MixtureLaw.of(*mixture(p))
+        both = [ridge_regression(law, p, NETS["relu"], 0.02, kernel=kernel, finite_size=f) for f in (False, True)]
+        gaps.append([abs(getattr(both[0], part).squared_error - getattr(both[1], part).squared_error)
+                     for part in ("training", "test")])  # fmt: skip
+    # O(1/p), but for the mean norms t_a/√p
+    np.testing.assert_array_less(gaps[1], 0.1 * np.array(gaps[0]))
+
+
+def test_coefficients_alone_know_no_size() -> None:
+    law = MixtureLaw.of(*mixture(100))
+    with pytest.raises(ValueError, match="give the activations"):
+        ridge_regression(law, 100, hntk.coefficients(["relu"], law.tau0), 0.1, finite_size=True)
+    with pytest.raises(ValueError, match="declare"):
+        finite_size_density(law, 100, [STEPS], kernel="ntk")
+
+
+@pytest.mark.parametrize(("kernel", "ratio"), [("ck", 0.5), ("ntk", 0.5), ("ntk", 2.0)])
+def test_spectra_of_exact_kernels(kernel: str, ratio: float) -> None:
+    p, distances = 200, []
+    means, covariances = mixture(p)
+    law, n = MixtureLaw.of(means, covariances), round(ratio * p)
+    densities = [find(law, n, NETS["relu"], kernel=kernel) for find in (finite_size_density, limiting_density)]
+    for draw in range(3):
+        data = hntk.gaussian_mixture(means, covariances, n, key=jax.random.key(draw))
+        matrix = getattr(hntk.exact_kernels(data.x, NETS["relu"], tau0=law.tau0), kernel)
+        distances.append([kolmogorov_distance(d, np.linalg.eigvalsh(np.asarray(matrix))) for d in densities])
+    finite, limit = np.mean(distances, axis=0)
+    assert finite < 0.05
+    assert finite < 0.5 * limit
+    shares = np.array([0.01, 0.5, 0.99])
+    np.testing.assert_allclose(densities[0].cdf(densities[0].quantiles(shares)), shares, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_errors_of_exact_kernels_are_nearer_than_in_the_limit() -> None:
+    """4-level staircases at p = 200, n = 400 and a large ridge, 12 draws: the limit is 7 standard errors off."""
+    p, n = 200, 400
+    means, covariances = mixture(p)
+    law = MixtureLaw.of(means, covariances)
+    layers = list(hntk.match(["relu"] * 3, law.tau0, levels=4).activations)
+    ridge = 10 * float(hntk.coefficients(layers, law.tau0).tau[-1] ** 2)
+    found = []
+    for draw in range(12):
+        first, second = jax.random.split(jax.random.key(draw))
+        own, new = (hntk.gaussian_mixture(means, covariances, m, key=k) for m, k in ((n, first), (4000, second)))
+        matrix = np.asarray(hntk.exact_kernels(own.x, layers, tau0=law.tau0).ck)
+        across = np.asarray(hntk.exact_kernels(new.x, layers, x2=own.x, tau0=law.tau0).ck)
+        target, wanted = (np.eye(2)[np.asarray(d.labels)] - 0.5 for d in (own, new))
+        scores = across @ np.linalg.solve(matrix + ridge * np.eye(n), target)
+        found.append(np.mean(np.sum((wanted - scores) ** 2, axis=1)))
+    error = np.std(found, ddof=1) / np.sqrt(len(found))
+    gaps = [
+        abs(ridge_regression(law, n, layers, ridge, kernel="ck", finite_size=f).test.squared_error - np.mean(found))
+        for f in (True, False)
+    ]
+    assert gaps[0] < 0.6 * gaps[1]
+    assert gaps[0] < 4 * error
