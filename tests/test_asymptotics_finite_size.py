@@ -15,8 +15,9 @@ from hntk.asymptotics.finite_density import finite_size_density
 from hntk.asymptotics.kernel import limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import ridge_regression
-from hntk.asymptotics.norms import ClassProducts, gamma_points
-from hntk.asymptotics.resolvent import Bulk, Diagonal
+from hntk.asymptotics.norms import Quadrature, dense_points, gauss_points
+from hntk.asymptotics.products import ClassProducts
+from hntk.asymptotics.resolvent import Bulk, Diagonal, Noise
 
 STEPS = hntk.staircase([-0.5, 0.3, 1.1], [0.0, 0.3, 1.1, 2.4])
 NETS = {"relu": ["relu"] * 3, "erf and tanh": ["erf", "tanh"], "steps": [STEPS, "relu"]}
@@ -27,14 +28,15 @@ def mixture(p: int) -> tuple[np.ndarray, list]:
 
 
 @pytest.mark.parametrize("shape", [0.7, 12.0, 400.0])
-def test_gamma_points_have_the_moments_of_the_law(shape: float) -> None:
-    points, shares = gamma_points(shape, 9)
+@pytest.mark.parametrize(("quadrature", "accuracy"), [(gauss_points, 1e-9), (dense_points, 1e-3)])
+def test_quadratures_have_the_moments_of_the_law(quadrature: Quadrature, accuracy: float, shape: float) -> None:
+    points, shares = quadrature(shape)
     assert np.all(points > 0)
     for k in range(1, 6):
-        assert shares @ points**k == pytest.approx(stats.gamma(shape, scale=1 / shape).moment(k), rel=1e-9)
-    assert gamma_points(np.inf, 4)[0] == pytest.approx(np.ones(4))
+        assert shares @ points**k == pytest.approx(stats.gamma(shape, scale=1 / shape).moment(k), rel=accuracy)
+    assert quadrature(np.inf)[0] == pytest.approx(np.ones(len(points)))
     with pytest.raises(ValueError, match="positive"):
-        gamma_points(0.0, 4)
+        quadrature(0.0)
 
 
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
@@ -55,7 +57,7 @@ def test_dependence_on_norms_is_the_exact_kernels(name: str, kernel: str) -> Non
         across = np.asarray(getattr(hntk.exact_kernels(first, NETS[name], x2=second, tau0=np.sqrt(scale)), kernel))
         slope = (across[0, 0] - across[0, 1]) / (2e-4 * np.sqrt(square * scale))
         assert np.sqrt(gram * found.gram) == pytest.approx(slope, rel=1e-6 if kernel == "ck" else 2e-3)
-    assert found.norms_seen.across(scale, np.zeros(1)) == pytest.approx(0, abs=1e-12)
+    assert found.norms_seen.across(scale, np.zeros(1), scale) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_slope_of_the_diagonal_is_the_fourth_coefficient() -> None:
@@ -73,8 +75,8 @@ def test_products_by_class_tend_to_their_limits(name: str) -> None:
         law = MixtureLaw.of(*mixture(p))
         kernel = kernel_coefficients(NETS[name], law.tau0)
         limit, finite = ClassProducts.limit(law, kernel), ClassProducts.finite(law, kernel)
-        noise = 2 * kernel.quadratic**2 * law.overlaps**2 / p
-        parts = (finite.means / limit.means - 1, finite.factors - 1, finite.noise / noise - 1)
+        quadratic = np.sqrt(2) * kernel.quadratic * law.overlaps / p
+        parts = (finite.means / limit.means - 1, finite.factors - 1, finite.parts[1] / quadratic - 1)
         gaps.append([np.max(np.abs(part)) for part in parts])
     # all fall like 1/p
     np.testing.assert_array_less(gaps[1], 0.02 * np.array(gaps[0]) + 1e-6)
@@ -101,20 +103,22 @@ def test_products_by_class_are_those_of_samples() -> None:
 
 
 def test_resolvent_with_a_diagonal_and_noise() -> None:
-    """Gram matrix, weights, diagonal and noise drawn as the fixed point has them; gaps fall with p."""
+    """Gram matrices, weights and diagonal drawn as the fixed point has them; gaps fall with p."""
     shares = np.array([[0.3, 0.7], [0.5, 0.5]])
     diagonal = Diagonal(shares, np.array([[0.5, 1.2], [1.0, 1.5]]), np.array([[0.0, 0.4], [0.2, 0.3]]))
-    noise, z = np.array([[0.2, 0.1], [0.1, 0.3]]), 0.5 + 0.3j
-    gaps = []
+    noise = Noise(np.array([0.5, 3.0]), np.array([[1.0, 0.5], [0.1, 0.2]]), 0.5 + np.arange(8).reshape(2, 2, 2) / 8)
+    z, gaps = 0.5 + 0.3j, []
     for p in (60, 480):
         rng, n = np.random.default_rng(p), 2 * p
         classes = np.repeat([0, 1], p)
         points = np.array([rng.permutation(np.repeat([0, 1], np.round(p * s).astype(int))) for s in shares]).ravel()
         scales = np.where(classes == 0, 1.0, 1.5)
-        columns = rng.standard_normal((p, n)) * np.sqrt(scales * diagonal.weights[classes, points])
-        draw = np.triu(rng.standard_normal((n, n)) * np.sqrt(noise[classes][:, classes] / p), 1)
-        matrix = columns.T @ columns / p + np.diag(diagonal.shifts[classes, points]) + draw + draw.T
-        q = np.diag(np.linalg.inv(matrix - z * np.eye(n)))
+        columns = [rng.standard_normal((p, n)) * np.sqrt(scales * diagonal.weights[classes, points])]
+        for count, variances, weights in zip(noise.counts, noise.variances, noise.weights, strict=True):
+            deviations = np.sqrt(variances[classes] * weights[classes, points])
+            columns.append(rng.standard_normal((round(p * count), n)) * deviations)
+        rows = np.concatenate(columns)
+        q = np.diag(np.linalg.inv(rows.T @ rows / p + np.diag(diagonal.shifts[classes, points]) - z * np.eye(n)))
         at = Bulk(MixtureLaw.of(np.zeros((2, p)), [1.0, 1.5]), np.ones(2), diagonal, noise).at(z)
         found = np.array([[q[(classes == a) & (points == s)].mean() for s in (0, 1)] for a in (0, 1)])
         gaps.append(np.max(np.abs(found / at.responses - 1)))

@@ -51,6 +51,11 @@ class Spectral:
         """The share of directions in which some class varies."""
         return float(self.weights @ np.any(self.covariances > 0, axis=0))
 
+    @property
+    def spectra(self) -> tuple[Float[np.ndarray, "K G"], Float[np.ndarray, " G"]]:
+        """Eigenvalues by class, and shares of the p."""
+        return self.covariances, self.weights
+
     def scaled(self, factor: float) -> Spectral:
         """Covariances and squared means times ``factor``."""
         return Spectral(self.covariances * factor, self.weights, self.measures * factor)
@@ -125,6 +130,13 @@ class Matrices:
         """The share of directions in which some class varies."""
         values = np.linalg.eigvalsh(np.sum(self.covariances, axis=0))
         return float(np.mean(values > 1e-12 * values[-1]))
+
+    @cached_property
+    def spectra(self) -> tuple[Float[np.ndarray, "K p"], Float[np.ndarray, " p"]]:
+        """Variances by class along the eigenvectors of their sum, and shares of the p."""
+        _, basis = np.linalg.eigh(np.sum(self.covariances, axis=0))
+        values = np.einsum("pi,kpq,qi->ki", basis, self.covariances, basis, optimize=True)
+        return values, np.full(len(basis), 1 / len(basis))
 
     def scaled(self, factor: float) -> Matrices:
         """Covariances and squared means times ``factor``."""

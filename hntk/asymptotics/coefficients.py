@@ -54,11 +54,14 @@ class NormDependence:
         pairs = self._exact(roots * np.eye(1, 2), roots * np.eye(1, 2, 1), scale)
         return np.diag(pairs).reshape(squares.shape)
 
-    def across(self, scale: float, products: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
-        """The kernel of samples of norm² τ_0² and these inner products, those that nearly coincide moved apart."""
-        r = np.clip(products.ravel() / scale, -NEAREST, NEAREST)
-        others = np.sqrt(scale) * np.stack([r, np.sqrt(1 - r**2)], axis=1)
-        return self._exact(np.sqrt(scale) * np.eye(1, 2), others, scale).reshape(products.shape)
+    def across(
+        self, scale: float, products: Float[np.ndarray, ...], square: float | None = None
+    ) -> Float[np.ndarray, ...]:
+        """The kernel of samples of one norm², by default τ_0², and these inner products; near ones are moved apart."""
+        square = scale if square is None else square
+        r = np.clip(products.ravel() / square, -NEAREST, NEAREST)
+        others = np.sqrt(square) * np.stack([r, np.sqrt(1 - r**2)], axis=1)
+        return self._exact(np.sqrt(square) * np.eye(1, 2), others, scale).reshape(products.shape)
 
     def _exact(
         self, x: Float[np.ndarray, "n 2"], x2: Float[np.ndarray, "m 2"], scale: float
@@ -86,6 +89,22 @@ class KernelCoefficients:
     shift: float
     scale: float = 1.0
     norms_seen: NormDependence | None = None
+
+    @property
+    def seen(self) -> NormDependence:
+        """How the kernel depends on norms.
+
+        Raises
+        ------
+        ValueError
+            If the coefficients were made without the activations.
+        """
+        if self.norms_seen is None:
+            raise ValueError(
+                "finite sizes are about the kernel itself, which coefficients do not tell: give the activations, or "
+                "kernel_coefficients of them."
+            )
+        return self.norms_seen
 
 
 Net = Sequence[str | Activation] | Coefficients | KernelCoefficients

@@ -3,7 +3,7 @@ r"""The distribution of the eigenvalues of an exact kernel of finite size.
 By :mod:`hntk.asymptotics.resolvent` with the norms of :mod:`hntk.asymptotics.norms`. Norms have no bound, so the
 spectrum has no edges and no atoms: what is an atom in the limit, of n − p eigenvalues, is as wide as the kernel's
 diagonal varies. The density is $\mathrm{Im}\,m(x + i\eta)/\pi$ on a grid that is refined until straight lines between
-its points carry its mass; η, a tenth of the diagonal's deviation, makes the points of the norms' quadrature one.
+its points carry its mass; η, .03 of the diagonal's deviation, makes the points of the norms' quadrature one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from scipy.interpolate import PchipInterpolator
 from hntk.asymptotics.coefficients import Kind, Net
 from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.norms import dense_points
 
-# of the quadrature over norms
-POINTS = 80
 # η by the deviation of the diagonal, and at least by the spectrum's scale
-SMOOTHING, LEAST = 0.1, 1e-6
+SMOOTHING, LEAST = 0.03, 1e-6
 # points of the first grid, mass that a straight line between two may miss, and looks
 FIRST, MISSED, LOOKS = 400, 1e-6, 8
 # by which the total mass may differ from 1 before it is made so
@@ -92,9 +91,10 @@ def finite_size_density(
     >>> law = MixtureLaw.of(3 * np.eye(2, 400), [1.0, 1.0])
     >>> found = finite_size_density(law, 200, ["relu"] * 3), limiting_density(law, 200, ["relu"] * 3)
     >>> [round(float(density.quantiles(0.01)), 4) for density in found]
-    [0.0245, 0.0256]
+    [0.0248, 0.0256]
     """
-    return _sampled(limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq, finite_size=True, points=POINTS))
+    sized = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq, finite_size=True, quadrature=dense_points)
+    return _sampled(sized)
 
 
 def _sampled(kernel: LimitingKernel) -> FiniteSizeDensity:
@@ -104,7 +104,7 @@ def _sampled(kernel: LimitingKernel) -> FiniteSizeDensity:
     deviations = np.sqrt(np.sum(diagonal.shares * (diagonal.shifts - mean) ** 2, axis=1))
     eta = max(SMOOTHING * float(np.min(deviations)), LEAST * bulk.scale)
     low = float(np.min(diagonal.shifts)) - 10 * eta
-    high = float(np.max(diagonal.shifts)) + bulk.bound * 1.2 + 10 * eta
+    high = low + bulk.scale
     spread = eta * np.geomspace(1, (high - low) / eta, FIRST // 2)
     x = np.unique(np.concatenate([low + spread, low + (high - low) * np.linspace(0, 1, FIRST)]))
     x = x[np.append(True, np.diff(x) > eta / FIRST)]

@@ -26,11 +26,9 @@ from jaxtyping import Float
 
 from hntk.asymptotics.coefficients import KernelCoefficients, Kind, Net, kernel_coefficients
 from hntk.asymptotics.law import MixtureLaw
-from hntk.asymptotics.norms import ClassProducts, Norms
+from hntk.asymptotics.norms import Norms, Quadrature, gauss_points
+from hntk.asymptotics.products import ClassProducts
 from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
-
-# of a quadrature over norms, where nothing singular is integrated
-POINTS = 9
 
 
 @dataclass(frozen=True)
@@ -42,32 +40,31 @@ class LimitingKernel:
     law : of the samples.
     n : number of them.
     coefficients : of the kernel.
-    points : of a quadrature over the norms of a finite sample, for its exact kernel; None for the equivalent's limit.
+    quadrature : over the norms of a finite sample, for its exact kernel; None for the equivalent's limit.
     """
 
     law: MixtureLaw
     n: int
     coefficients: KernelCoefficients
-    points: int | None = None
+    quadrature: Quadrature | None = None
 
     @cached_property
     def norms(self) -> Norms:
         """Of the samples."""
-        if self.points is None:
+        if self.quadrature is None:
             return Norms.limit(self.law, self.coefficients)
-        return Norms.finite(self.law, self.coefficients, self.products, self.points)
+        return Norms.finite(self.law, self.n, self.coefficients, self.products, self.quadrature)
 
     @cached_property
     def products(self) -> ClassProducts:
         """The kernel off its diagonal."""
-        find = ClassProducts.limit if self.points is None else ClassProducts.finite
+        find = ClassProducts.limit if self.quadrature is None else ClassProducts.finite
         return find(self.law, self.coefficients)
 
     @cached_property
     def bulk(self) -> Bulk:
         """What has full rank, γI apart."""
-        noise = self.products.noise if np.any(self.products.noise) else None
-        return Bulk(self.law.scaled(self.coefficients.gram), self.ratios, self.norms.diagonal, noise)
+        return Bulk(self.law.scaled(self.coefficients.gram), self.ratios, self.norms.diagonal, self.norms.noise)
 
     @property
     def ratios(self) -> Float[np.ndarray, " K"]:
@@ -134,14 +131,14 @@ def limiting_kernel(
     kernel: Kind = "ck",
     kappa_sq: float | None = None,
     finite_size: bool = False,
-    points: int = POINTS,
+    quadrature: Quadrature = gauss_points,
 ) -> LimitingKernel:
     """The equivalent CK or NTK of n samples, or the exact one.
 
     Parameters
     ----------
     law, n, net, kernel, kappa_sq, finite_size : see :func:`hntk.asymptotics.ridge_regression`.
-    points : of the quadrature over norms, for a finite size.
+    quadrature : over norms, for a finite size.
 
     Raises
     ------
@@ -151,4 +148,4 @@ def limiting_kernel(
     if n < 1:
         raise ValueError(f"n must be a positive number of samples, got {n}.")
     found = kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq)
-    return LimitingKernel(law, int(n), found, points if finite_size else None)
+    return LimitingKernel(law, int(n), found, quadrature if finite_size else None)

@@ -17,32 +17,34 @@ $\varepsilon = \theta_aG + \|\mu_a\|^2/p - \tau_0^2$ and $\ell = c_1(\tau_0^2 + 
 
 $$w = \ell\,G\,u_a^2,\qquad h = k(\tau_0^2 + \varepsilon) - c_1w\theta_a - \varphi^2 - \ell P_{aa}/p - \gamma,$$
 
-where the last terms of h are what the other parts of the equivalent have on the diagonal and the kernel has not.
-
-Off its diagonal the kernel is a function f of $r = x_i^\top x_j$, of which the limit keeps $c_1r$ and the mean of
-$c_3r^2$. For i in class a and j in class b, r is nearly Gaussian with mean $\mu_a^\top\mu_b/p$ and variance
-$(T_{ab} + (\mu_a^\top C_b\mu_a + \mu_b^\top C_a\mu_b)/p)/p$. So f has a mean there, $P_{ab}/p$; by Stein's identity a
-slope $\mathrm Ef'$, which is taken to be $c_1u_au_b$ (the best such product, so that the u weight Z and J); and what is
-left of it varies like independent entries of variance $N_{ab}/p$. P replaces $c_1M^\top M + c_3T$ in B but for the u.
-That a kernel matrix has the spectrum of a Gram matrix plus such noise is due to Cheng and Singer (2013).
+where the last terms of h are what the other parts of the equivalent have on the diagonal and the kernel has not; so
+have Y, :mod:`hntk.asymptotics.products`. What is left, $h + \gamma$, is of a positive semidefinite kernel and so not
+negative, unless its diagonal was declared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 from scipy.linalg import eigh_tridiagonal
 
-from hntk.asymptotics.coefficients import KernelCoefficients, NormDependence
+from hntk.asymptotics.coefficients import KernelCoefficients
 from hntk.asymptotics.law import MixtureLaw
-from hntk.asymptotics.resolvent import Diagonal
+from hntk.asymptotics.products import ClassProducts
+from hntk.asymptotics.resolvent import Diagonal, Noise
 
-# of the quadrature over inner products
-PRODUCTS = 12
-# a probability that changes no sum: points less likely are moved to where networks were meant to be used
-NEVER = 1e-15
+# points of the two quadratures over norms
+SMOOTH, DENSE = 9, 400
+# probabilities that change no sum: Gauss' points that are less likely are moved to the likely ones, and dense points
+# leave out that much on either side
+NEVER, TAIL = 1e-15, 1e-8
+
+# points and probabilities for the gamma law of mean 1 and variance 1/shape
+Quadrature = Callable[[float], tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]]
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ class Norms:
     weight : of the direction of norms in B: c2, or 1 where deviations have it.
     deviations : (K, q) √p ε, or √p φ.
     lifts : (K, q) what multiplies √c1 μ_a: the square root of c1 at the sample's norm, by c1.
+    noise : what acts like noise; None without.
     """
 
     diagonal: Diagonal
     weight: float
     deviations: Float[np.ndarray, "K q"]
     lifts: Float[np.ndarray, "K q"]
+    noise: Noise | None = None
 
     @staticmethod
     def limit(law: MixtureLaw, kernel: KernelCoefficients) -> Norms:
@@ -70,8 +74,10 @@ class Norms:
         return Norms(Diagonal(ones / 2, ones, 0 * ones), kernel.norms, law.t[:, None] + spread, ones)
 
     @staticmethod
-    def finite(law: MixtureLaw, kernel: KernelCoefficients, products: ClassProducts, count: int) -> Norms:
-        """Of p coordinates, on so many points.
+    def finite(
+        law: MixtureLaw, n: int, kernel: KernelCoefficients, products: ClassProducts, quadrature: Quadrature
+    ) -> Norms:
+        """Of n samples of p coordinates.
 
         Raises
         ------
@@ -80,80 +86,30 @@ class Norms:
         """
         traces, p = law.traces, law.dimension
         shapes = [p * theta**2 / v if v > 0 else np.inf for theta, v in zip(traces, law.v, strict=True)]
-        points, shares = (np.array(part) for part in zip(*(gamma_points(s, count) for s in shapes), strict=True))
+        points, shares = (np.array(part) for part in zip(*map(quadrature, shapes), strict=True))
         squares = traces[:, None] * points + np.diag(law.gram)[:, None] / p
-        seen_at = _seen(kernel).at
-        seen = np.array([[seen_at(float(square)) for square in row] for row in squares])
-        level, gram = seen[..., 0], seen[..., 1]
-        orthogonal = np.maximum(_seen(kernel).orthogonal(squares, kernel.scale), 0.0)
+        found = np.array([[kernel.seen.at(float(square)) for square in row] for row in squares])
+        level, gram = found[..., 0], found[..., 1]
+        orthogonal = np.maximum(kernel.seen.orthogonal(squares, kernel.scale), 0.0)
         deviations = np.sign(squares - kernel.scale) * np.sqrt(orthogonal)
         relative = gram / kernel.gram if kernel.gram > 0 else np.ones_like(gram)
         raised = products.factors**2
         weights = points * relative * raised[:, None]
         own = kernel.gram * weights * traces[:, None] + orthogonal
         own += relative * (np.diag(products.means) / p)[:, None]
-        shifts = level - own - kernel.shift
+        noise = products.noise(law, n, kernel, squares)
+        if noise is not None:
+            own += np.einsum("b,bk,bkq->kq", noise.counts, noise.variances, noise.weights)
+        left = level - own
+        if kernel.seen.level is None:
+            left = np.maximum(left, 0.0)
         lifts = np.sqrt(relative * raised[:, None])
-        return Norms(Diagonal(shares, weights, shifts), 1.0, np.sqrt(p) * deviations, lifts)
+        diagonal = Diagonal(shares, weights, left - kernel.shift)
+        return Norms(diagonal, 1.0, np.sqrt(p) * deviations, lifts, noise)
 
 
-@dataclass(frozen=True)
-class ClassProducts:
-    """A kernel off its diagonal, by the classes of the two samples, as a function of r = x_iᵀx_j.
-
-    Attributes
-    ----------
-    means : (K, K) P: p times its mean.
-    factors : (K,) u, of which products by pairs are its slopes relative to c1.
-    noise : (K, K) N: p times the variance of what is not linear in r.
-    """
-
-    means: Float[np.ndarray, "K K"]
-    factors: Float[np.ndarray, " K"]
-    noise: Float[np.ndarray, "K K"]
-
-    @staticmethod
-    def limit(law: MixtureLaw, kernel: KernelCoefficients) -> ClassProducts:
-        """c1 r plus the mean of c3 r²."""
-        means = kernel.gram * law.gram + kernel.quadratic * law.overlaps
-        return ClassProducts(means, np.ones(law.classes), np.zeros_like(means))
-
-    @staticmethod
-    def finite(law: MixtureLaw, kernel: KernelCoefficients) -> ClassProducts:
-        """By Gauss' quadrature over r."""
-        p, forms = law.dimension, np.einsum("baa->ab", law.algebra.covariance_forms(law.algebra.one))
-        centre, variance = law.gram / p, (law.overlaps + (forms + forms.T) / p) / p
-        nodes, weights = np.polynomial.hermite_e.hermegauss(PRODUCTS)
-        weights = weights / weights.sum()
-        products = centre[..., None] + np.sqrt(variance)[..., None] * nodes
-        values = _seen(kernel).across(kernel.scale, products)
-        mean = values @ weights
-        apart = values - mean[..., None]
-        linear = (apart * nodes) @ weights
-        noise = p * np.maximum(apart**2 @ weights - linear**2, 0.0)
-        return ClassProducts(p * mean, _factors(law, kernel, linear / np.sqrt(variance)), noise)
-
-
-def _factors(law: MixtureLaw, kernel: KernelCoefficients, slopes: Float[np.ndarray, "K K"]) -> Float[np.ndarray, " K"]:
-    """The products nearest to slopes/c1, classes by their shares."""
-    if kernel.gram == 0:
-        return np.ones(law.classes)
-    root = np.sqrt(law.proportions)
-    values, vectors = np.linalg.eigh(root[:, None] * slopes / kernel.gram * root)
-    return np.abs(np.sqrt(values[-1]) * vectors[:, -1] / root)
-
-
-def _seen(kernel: KernelCoefficients) -> NormDependence:
-    if kernel.norms_seen is None:
-        raise ValueError(
-            "finite sizes are about the kernel itself, which coefficients do not tell: give the activations, or "
-            "kernel_coefficients of them."
-        )
-    return kernel.norms_seen
-
-
-def gamma_points(shape: float, count: int) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
-    """Points and probabilities of Gauss' quadrature for the gamma law of mean 1 and variance 1/shape.
+def gauss_points(shape: float, count: int = SMOOTH) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
+    """Gauss' quadrature, where what is integrated is smooth on the scale of the law.
 
     Raises
     ------
@@ -169,3 +125,19 @@ def gamma_points(shape: float, count: int) -> tuple[Float[np.ndarray, " q"], Flo
     points, shares = points / shape, vectors[0] ** 2
     likely = points[shares > NEVER]
     return np.clip(points, likely[0], likely[-1]), shares
+
+
+def dense_points(shape: float, count: int = DENSE) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
+    """Points at equal distances of their logarithms, for what is nearly singular.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not positive.
+    """
+    if not np.isfinite(shape) or not shape > 0:
+        return gauss_points(shape, count)
+    law = stats.gamma(shape, scale=1 / shape)
+    points = np.geomspace(law.ppf(TAIL), law.isf(TAIL), count)
+    shares = law.pdf(points) * points
+    return points, shares / shares.sum()

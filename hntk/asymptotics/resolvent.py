@@ -1,24 +1,27 @@
 r"""The resolvent of a Gram matrix whose columns have class covariances, on and off its spectrum, in the limit.
 
-Let Z (p × n) have $n_a$ columns $N(0, C_a)$, and W, H be diagonal, with entries $w_i, h_i$ of the law of i's class, and
-S symmetric with independent entries of variance $N_{ab}/p$ for i in class a, j in b. In forms and on the diagonal
+Let Z (p × n) have $n_a$ columns $N(0, C_a)$, and $Y_k$, for a few k, ($D_k$ × n) independent columns of covariance
+$\gamma_{ka}I$. Let W, $W_k$, H be diagonal, with entries $w_i, w_{ki}, h_i$ of the law of i's class. In forms and on
+the diagonal
 
-$$\tilde Q(z) = \big(W^{1/2}\tfrac{Z^\top Z}pW^{1/2} + H + S - z\big)^{-1},\qquad
-\tilde Q_{ii} \to r_i = \frac1{h_i - z + w_i\Delta_a + \Delta'_a},$$
+$$\tilde Q(z) = \Big(\tfrac1pW^{1/2}Z^\top ZW^{1/2} + \tfrac1p\sum_kW_k^{1/2}Y_k^\top Y_kW_k^{1/2} + H - z\Big)^{-1},$$
+$$\tilde Q_{ii} \to r_i = \frac1{h_i - z + w_i\Delta_a + \sum_kw_{ki}\Delta^k_a},$$
 $$\bar E(z) = \Big(I + \sum_a\frac{n_a}p\mathrm E_a[wr]\,C_a\Big)^{-1},\qquad
-\Delta_a = \frac1p\mathrm{tr}\,C_a\bar E,\qquad \Delta'_a = -\sum_b N_{ab}\frac{n_b}p\mathrm E_b[r],$$
+e_k = \Big(1 + \sum_a\frac{n_a}p\mathrm E_a[w_kr]\,\gamma_{ka}\Big)^{-1},$$
+$$\Delta_a = \frac1p\mathrm{tr}\,C_a\bar E,\qquad \Delta^k_a = \frac{D_k}p\gamma_{ka}e_k,$$
 
-and $W^{1/2}Z^\top$ on both sides of $\tilde Q/p$ gives $I - \bar E$. An equivalent kernel has w = 1, h = 0, S = 0.
+and $W^{1/2}Z^\top$ on both sides of $\tilde Q/p$ gives $I - \bar E$. An equivalent kernel has w = 1, h = 0 and no Y.
 Then $\bar E = -z\lim(ZZ^\top/p - z)^{-1}$ and $\Delta = -z\delta$ in the notation of the sources, Couillet and Debbah
-(2011), Benaych-Georges and Couillet (2016). What a finite sample adds is in :mod:`hntk.asymptotics.norms`.
+(2011), Benaych-Georges and Couillet (2016). Y are the coordinates that stand for what of a kernel acts like noise,
+:class:`Noise`. What a finite sample adds is in :mod:`hntk.asymptotics.norms`.
 
-The self-energies $u = (\Delta, \Delta')$ solve a fixed point whose map has the Jacobian
-$J_{ca,db} = P^c_{ab}\frac{n_b}p\mathrm E_b[f_cf_dr^2]$, $f = (w, 1)$,
-$P^1_{ab} = \mathrm{tr}(C_a\bar EC_b\bar E)/p$, $P^2 = N$. A solution is the right one if and only if
-$\mathrm{Im}\,u \le 0$ (z in the upper half plane, or real and inside the spectrum), or z and u are real and J has
-spectral radius below 1 (outside). In the half plane the map takes $\{\mathrm{Im}\,u \le 0\}$ into its inside and so,
-by Earle and Hamilton, has one fixed point there. So Newton's method may start anywhere: what it finds is checked, and
-where the check fails it goes on from a solution further up.
+The self-energies $u = (\Delta, \Delta^1, \dots)$ solve a fixed point whose map has the Jacobian
+$J_{ca,db} = P^c_{ab}\frac{n_b}p\mathrm E_b[f_cf_dr^2]$, $f = (w, w_1, \dots)$,
+$P^0_{ab} = \mathrm{tr}(C_a\bar EC_b\bar E)/p$, $P^k_{ab} = \frac{D_k}p\gamma_{ka}\gamma_{kb}e_k^2$. A solution is the
+right one if and only if $\mathrm{Im}\,u \le 0$ (z in the upper half plane, or real and inside the spectrum), or z and
+u are real and J has spectral radius below 1 (outside). In the half plane the map takes $\{\mathrm{Im}\,u \le 0\}$ into
+its inside and so, by Earle and Hamilton, has one fixed point there. So Newton's method may start anywhere: what it
+finds is checked, and where the check fails it goes on from a solution further up.
 """
 
 from __future__ import annotations
@@ -67,6 +70,29 @@ class Diagonal:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """B Gram matrices of many coordinates without means, which act on a kernel's other parts like noise.
+
+    Attributes
+    ----------
+    counts : (B,) D_k/p.
+    variances : (B, K) γ_ka.
+    weights : (B, K, q) w_k, on the points of the diagonal's law.
+    """
+
+    counts: Float[np.ndarray, " B"]
+    variances: Float[np.ndarray, "B K"]
+    weights: Float[np.ndarray, "B K q"]
+
+    @property
+    def bound(self) -> float:
+        """Of the eigenvalues at n = p, but for a factor that grows like n/p."""
+        return float(
+            np.sum(self.variances.max(axis=1) * self.weights.max(axis=(1, 2)) * (1 + np.sqrt(self.counts)) ** 2)
+        )
+
+
+@dataclass(frozen=True)
 class Resolvent:
     """Limits at points z; arrays have the shape of z first.
 
@@ -74,7 +100,7 @@ class Resolvent:
     ----------
     bulk : whose resolvent it is.
     z : points.
-    self_energy : (..., c, K) Δ_a(z), and Δ'_a(z) where there is noise.
+    self_energy : (..., c, K) Δ_a(z), and Δ^k_a(z) where there is noise.
     element : Ē(z), an element of the law's algebra.
     """
 
@@ -87,6 +113,11 @@ class Resolvent:
     def responses(self) -> Numbers:
         """(..., K, q) r, the limit of Q̃_ii, by class and point of the diagonal's law."""
         return self.bulk.responses(self.self_energy, self.z)
+
+    @cached_property
+    def noise_element(self) -> Numbers:
+        """(..., B) e."""
+        return self.bulk.noise_element(self.responses)
 
     @property
     def g(self) -> Numbers:
@@ -102,10 +133,10 @@ class Resolvent:
     def self_energy_slope(self) -> Numbers:
         """(..., c, K) du/dz."""
         bulk = self.bulk
-        coupling = bulk.coupling(bulk.law.algebra.pair_traces(self.element, self.element))
+        coupling = bulk.coupling(bulk.law.algebra.pair_traces(self.element, self.element), self.noise_element**2)
         source = np.einsum("kq,ckq,...kq->...ck", bulk.diagonal.shares, bulk.features, self.responses**2)
         right = np.einsum("...cab,...cb->...ca", coupling, -bulk.ratios * source)
-        jacobian = bulk.jacobian(self.element, self.responses)
+        jacobian = bulk.transfer(coupling, self.responses**2)
         solved = np.linalg.solve(np.eye(jacobian.shape[-1]) - jacobian, right.reshape(*right.shape[:-2], -1, 1))
         return solved.reshape(right.shape)
 
@@ -125,13 +156,13 @@ class Bulk:
     law : of the columns of Z.
     ratios : (K,) n_a/p.
     diagonal : the law of W and H; by default w = 1, h = 0.
-    noise : (K, K) N; None without.
+    noise : Y; None without.
     """
 
     law: MixtureLaw
     ratios: Float[np.ndarray, " K"]
     diagonal: Diagonal = None  # type: ignore[assignment]
-    noise: Float[np.ndarray, "K K"] | None = None
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         """Fill in the plain diagonal."""
@@ -146,14 +177,14 @@ class Bulk:
     @property
     def scale(self) -> float:
         """No eigenvalue is far above it."""
-        spread = 0.0 if self.noise is None else 2 * float(np.sqrt(np.max(self.noise @ self.ratios)))
-        return self.bound * float(np.max(self.diagonal.weights)) + float(np.max(np.abs(self.diagonal.shifts))) + spread
+        noise = 0.0 if self.noise is None else self.noise.bound * (1 + float(self.ratios.sum()))
+        return self.bound * float(np.max(self.diagonal.weights)) + float(np.max(np.abs(self.diagonal.shifts))) + noise
 
     @cached_property
     def features(self) -> Float[np.ndarray, "c K q"]:
         """f: what each self-energy is multiplied by."""
         weights = self.diagonal.weights
-        return weights[None] if self.noise is None else np.stack([weights, np.ones_like(weights)])
+        return weights[None] if self.noise is None else np.concatenate([weights[None], self.noise.weights])
 
     @cached_property
     def _squares(self) -> Float[np.ndarray, "c c K q"]:
@@ -171,31 +202,41 @@ class Bulk:
         scales = self.ratios * np.sum(self.diagonal.weights * self.diagonal.shares * responses, axis=-1)
         return self.law.algebra.inverse(scales, np.full(scales.shape[:-1], -1.0))
 
-    def image(self, responses: Numbers, element: Element) -> Numbers:
+    def noise_element(self, responses: Numbers) -> Numbers:
+        """(..., B) e for given r (..., K, q)."""
+        if self.noise is None:
+            return np.zeros((*responses.shape[:-2], 0))
+        weights = self.noise.weights * self.diagonal.shares * (self.ratios * self.noise.variances)[..., None]
+        return 1 / (1 + np.einsum("bkq,...kq->...b", weights, responses))
+
+    def image(self, element: Element, noise_element: Numbers) -> Numbers:
         """(..., c, K) u by its equation."""
-        gram = self.law.algebra.traces(element)
+        gram = self.law.algebra.traces(element)[..., None, :]
         if self.noise is None:
-            return gram[..., None, :]
-        return np.stack(
-            [gram, -(self.ratios * np.sum(responses * self.diagonal.shares, axis=-1)) @ self.noise.T], axis=-2
-        )
+            return gram
+        return np.concatenate([gram, (self.noise.counts * noise_element)[..., None] * self.noise.variances], axis=-2)
 
-    def coupling(self, pair_traces: Numbers) -> Numbers:
-        """(..., c, K, K) P."""
+    def image_and_jacobian(self, self_energy: Numbers, z: Numbers) -> tuple[Numbers, Numbers]:
+        """(..., c, K) the fixed point's map of u (..., c, K) at z (...), and its derivative (..., cK, cK)."""
+        responses = self.responses(self_energy, z)
+        element, noise_element = self.element(responses), self.noise_element(responses)
+        coupling = self.coupling(self.law.algebra.pair_traces(element, element), noise_element**2)
+        return self.image(element, noise_element), self.transfer(coupling, responses**2)
+
+    def coupling(self, pair_traces: Numbers, noise_pairs: Numbers) -> Numbers:
+        """(..., c, K, K) P of P⁰ (..., K, K) and e² (..., B), or of e times another e."""
+        gram = pair_traces[..., None, :, :]
         if self.noise is None:
-            return pair_traces[..., None, :, :]
-        return np.stack([pair_traces, np.broadcast_to(self.noise, pair_traces.shape)], axis=-3)
+            return gram
+        variances = self.noise.variances[:, :, None] * self.noise.variances[:, None]
+        return np.concatenate([gram, (self.noise.counts * noise_pairs)[..., None, None] * variances], axis=-3)
 
-    def transfer(self, pair_traces: Numbers, products: Numbers) -> Numbers:
-        """(..., cK, cK) J of P¹ (..., K, K) and r² (..., K, q), or of r times another r."""
+    def transfer(self, coupling: Numbers, products: Numbers) -> Numbers:
+        """(..., cK, cK) J of P (..., c, K, K) and r² (..., K, q), or of r times another r."""
         inner = np.einsum("cdkq,...kq->...cdk", self._squares, products)
-        blocks = np.einsum("...cab,...cdb->...cadb", self.coupling(pair_traces), inner)
+        blocks = np.einsum("...cab,...cdb->...cadb", coupling, inner)
         size = len(self.features) * self.law.classes
         return blocks.reshape(*blocks.shape[:-4], size, size)
-
-    def jacobian(self, element: Element, responses: Numbers) -> Numbers:
-        """(..., cK, cK) of the fixed point's map by u."""
-        return self.transfer(self.law.algebra.pair_traces(element, element), responses**2)
 
     def resolvent(self, z: Numbers, self_energy: Numbers) -> Resolvent:
         """Of u that is known."""
@@ -244,7 +285,7 @@ def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray,
     """Self-energies, by Newton's method at z itself, from points ever nearer to it."""
     z, scale = z.astype(complex), bulk.scale
     above = np.zeros((len(z), len(bulk.features) * bulk.law.classes), complex)
-    above[:, : bulk.law.classes] = bulk.law.traces
+    above[:] = bulk.image(bulk.law.algebra.one, np.ones(0 if bulk.noise is None else len(bulk.noise.counts))).ravel()
     found, left = above.copy(), np.arange(len(z))
     if start is not None:
         found, good = _newton(bulk, z, start)
@@ -263,13 +304,6 @@ def _solve(bulk: Bulk, z: Numbers, start: Numbers | None) -> Complex[np.ndarray,
     return found
 
 
-def _map(bulk: Bulk, z: Numbers, u: Numbers) -> tuple[Numbers, Numbers, Element]:
-    """The fixed point's map of u (Z, cK), r and Ē."""
-    responses = bulk.responses(u.reshape(len(u), len(bulk.features), -1), z)
-    element = bulk.element(responses)
-    return bulk.image(responses, element).reshape(u.shape), responses, element
-
-
 def _certain(bulk: Bulk, z: Numbers, u: Numbers) -> Numbers:
     """In the upper half plane, where the plain iteration converges, if slowly."""
     found, good = _newton(bulk, z, u)
@@ -277,7 +311,9 @@ def _certain(bulk: Bulk, z: Numbers, u: Numbers) -> Numbers:
     if np.any(bad):
         rough, points = u[bad], z[bad]
         for _ in range(PLAIN):
-            rough = 0.5 * (rough + _map(bulk, points, rough)[0])
+            responses = bulk.responses(rough.reshape(len(rough), len(bulk.features), -1), points)
+            image = bulk.image(bulk.element(responses), bulk.noise_element(responses))
+            rough = 0.5 * (rough + image.reshape(rough.shape))
         found[bad], _ = _newton(bulk, points, rough)
         lost = ~np.all(np.isfinite(found), axis=1)
         found[lost] = u[lost]
@@ -292,9 +328,9 @@ def _newton(bulk: Bulk, z: Numbers, u: Numbers) -> tuple[Numbers, np.ndarray]:
     with np.errstate(all="ignore"):
         for k in range(STEPS):
             current, points = found[left], z[left]
-            image, responses, element = _map(bulk, points, current)
-            gap = current - image
-            jacobian = bulk.jacobian(element, responses)
+            shape = (len(current), len(bulk.features), bulk.law.classes)
+            image, jacobian = bulk.image_and_jacobian(current.reshape(shape), points)
+            gap = current - image.reshape(current.shape)
             step = _corrections(one - jacobian, gap)
             found[left] = current = current - step
             small = np.all(np.abs(gap) <= RESIDUAL * np.abs(current), axis=1)

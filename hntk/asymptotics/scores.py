@@ -139,9 +139,10 @@ class FilteredLabels:
     def _variances(self) -> Numbers:
         """(q, q, K, K, s) y_ab, b first."""
         bulk, at = self.kernel.bulk, self._at
-        coupling = bulk.coupling(bulk.law.algebra.all_pair_traces(at.element))
+        noise = at.noise_element[:, None] * at.noise_element
+        coupling = bulk.coupling(bulk.law.algebra.all_pair_traces(at.element), noise)
         products = at.responses[:, None] * at.responses
         right = coupling.reshape(*coupling.shape[:2], -1, self.kernel.law.classes)
-        system = np.eye(right.shape[2]) - bulk.transfer(coupling[:, :, 0], products)
+        system = np.eye(right.shape[2]) - bulk.transfer(coupling, products)
         solved = np.linalg.solve(system, right).reshape(coupling.shape)
         return np.einsum("cas,klcab,klas->klbas", bulk.features, solved, products, optimize=True)

@@ -90,9 +90,8 @@ def _polished(bulk: Bulk, outer: float, inner: float, start: Float[np.ndarray, "
 def _gap_and_determinant(bulk: Bulk, scale: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     def equations(unknown: np.ndarray) -> np.ndarray:
         self_energy, x = (unknown * scale)[None, :-1], (unknown * scale)[-1]
-        responses = bulk.responses(self_energy, x)
-        element = bulk.element(responses)
-        gap = (self_energy - bulk.image(responses, element))[0] / scale[:-1]
-        return np.append(gap, np.linalg.det(np.eye(gap.size) - bulk.jacobian(element, responses)))
+        image, jacobian = bulk.image_and_jacobian(self_energy, x)
+        gap = (self_energy - image)[0] / scale[:-1]
+        return np.append(gap, np.linalg.det(np.eye(gap.size) - jacobian))
 
     return equations
