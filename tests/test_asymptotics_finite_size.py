@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
+
 import jax
 import numpy as np
 import pytest
@@ -11,13 +14,14 @@ import hntk
 from experiments.spectrum_theory import kolmogorov_distance
 from hntk.asymptotics.coefficients import kernel_coefficients
 from hntk.asymptotics.density import limiting_density
-from hntk.asymptotics.finite_density import finite_size_density
+from hntk.asymptotics.finite_density import _sampled, finite_size_density
 from hntk.asymptotics.kernel import limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import ridge_regression
 from hntk.asymptotics.norms import Quadrature, dense_points, gauss_points
-from hntk.asymptotics.products import ClassProducts
+from hntk.asymptotics.products import ClassProducts, monomials
 from hntk.asymptotics.resolvent import Bulk, Diagonal, Noise
+from hntk.asymptotics.spikes import spikes
 
 STEPS = hntk.staircase([-0.5, 0.3, 1.1], [0.0, 0.3, 1.1, 2.4])
 NETS = {"relu": ["relu"] * 3, "erf and tanh": ["erf", "tanh"], "steps": [STEPS, "relu"]}
@@ -157,21 +161,78 @@ def test_coefficients_alone_know_no_size() -> None:
         finite_size_density(law, 100, [STEPS], kernel="ntk")
 
 
-@pytest.mark.parametrize(("kernel", "ratio"), [("ck", 0.5), ("ntk", 0.5), ("ntk", 2.0)])
-def test_spectra_of_exact_kernels(kernel: str, ratio: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "kernel", "ratio"),
+    [("relu", "ck", 0.5), ("relu", "ntk", 0.5), ("relu", "ntk", 2.0), ("erf and tanh", "ck", 2.0)],
+)
+def test_spectra_of_exact_kernels(name: str, kernel: str, ratio: float) -> None:
     p, distances = 200, []
     means, covariances = mixture(p)
     law, n = MixtureLaw.of(means, covariances), round(ratio * p)
-    densities = [find(law, n, NETS["relu"], kernel=kernel) for find in (finite_size_density, limiting_density)]
+    densities = [find(law, n, NETS[name], kernel=kernel) for find in (finite_size_density, limiting_density)]
     for draw in range(3):
         data = hntk.gaussian_mixture(means, covariances, n, key=jax.random.key(draw))
-        matrix = getattr(hntk.exact_kernels(data.x, NETS["relu"], tau0=law.tau0), kernel)
+        matrix = getattr(hntk.exact_kernels(data.x, NETS[name], tau0=law.tau0), kernel)
         distances.append([kolmogorov_distance(d, np.linalg.eigvalsh(np.asarray(matrix))) for d in densities])
     finite, limit = np.mean(distances, axis=0)
-    assert finite < 0.05
+    assert finite < (0.04 if n < p else 0.025)
     assert finite < 0.5 * limit
     shares = np.array([0.01, 0.5, 0.99])
     np.testing.assert_allclose(densities[0].cdf(densities[0].quantiles(shares)), shares, atol=1e-3)
+
+
+def test_spikes_are_in_the_distribution() -> None:
+    """As many eigenvalues beyond the bulk as the limit has spikes, where it has them, and none without."""
+    p, n = 400, 400
+    for separation, count in ((0.0, 0), (4.0, 2)):
+        law = MixtureLaw.of(separation * np.diag([1.0, 2.0]) @ np.eye(2, p), [1.0, 1.0])
+        density = finite_size_density(law, n, NETS["relu"])
+        edge = limiting_density(law, n, NETS["relu"]).edges.max()
+        places = np.array([s.value for s in spikes(law, n, NETS["relu"]) if s.value > 1.2 * edge])
+        assert len(places) == count
+        between = [*(1.3 * places[:1]), *np.sqrt(places[1:] * places[:-1]), 1.1 * edge]
+        np.testing.assert_allclose(n * (1 - density.cdf(between)), np.arange(len(between)), atol=0.2)
+
+
+def test_monomials_have_the_sums_of_products() -> None:
+    """Of all different pairs and triples, against sums over them; a group keeps sums and sums of squares."""
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(size=(1, 30)) * 1.5)
+    for degree in (2, 3):
+        products = np.array([np.prod(c) for c in combinations(values[0], degree)])
+        for many in (0.0, np.inf):
+            counts, groups = monomials(values, np.full(30, 1 / 30), 30, degree, many)
+            assert counts @ groups[:, 0] == pytest.approx(products.sum(), rel=0.05)
+            assert counts @ groups[:, 0] ** 2 == pytest.approx(np.sum(products**2), rel=0.15)
+            assert (len(counts) == 1) == (many == 0)
+    two = np.array([[2.0, 1.0], [1.0, 3.0]])
+    counts, groups = monomials(two, np.array([0.5, 0.5]), 100, 2, 0.0)
+    # of 50 and 50: Σ_{i<j} by class
+    np.testing.assert_allclose(counts @ groups, [1225 * 4 + 2500 * 2 + 1225, 1225 + 2500 * 3 + 1225 * 9], rtol=5e-3)
+
+
+def test_data_of_small_effective_dimension() -> None:
+    """Few directions of weight, n ≫ their monomials. As independent noise these would make the kernel indefinite."""
+    p, n, net = 200, 1600, NETS["relu"]
+    spectrum = p * np.append(np.full(20, 0.04), np.full(p - 20, 0.2 / (p - 20)))
+    law = MixtureLaw.of(3 * np.eye(2, p), [spectrum, spectrum])
+    found = []
+    for draw in range(3):
+        data = hntk.gaussian_mixture(3 * np.eye(2, p), [spectrum, spectrum], n, key=jax.random.key(draw))
+        found.append(np.linalg.eigvalsh(np.asarray(hntk.exact_kernels(data.x, net, tau0=law.tau0).ck)))
+    low = np.array([0.02, 0.1, 0.3])
+    simulated = np.quantile(found, low, axis=1).mean(axis=1)
+    kernel = limiting_kernel(law, n, net, finite_size=True, quadrature=dense_points)
+    np.testing.assert_allclose(_sampled(kernel).quantiles(low), simulated, rtol=0.15)
+    norms, noise = kernel.norms, kernel.norms.noise
+    assert noise is not None
+    own = np.einsum("b,bk,bkq->kq", noise.counts, noise.variances, noise.weights)
+    more = Noise(1e4 * noise.counts, noise.variances / 1e2, noise.weights)
+    shifts = norms.diagonal.shifts - 99 * own
+    independent = limiting_kernel(law, n, net, finite_size=True, quadrature=dense_points)
+    changed = replace(norms, diagonal=replace(norms.diagonal, shifts=shifts), noise=more)
+    independent.__dict__["norms"] = changed
+    assert _sampled(independent).quantiles(0.02) < 0
 
 
 @pytest.mark.slow

@@ -30,6 +30,9 @@ from hntk.asymptotics.norms import Norms, Quadrature, gauss_points
 from hntk.asymptotics.products import ClassProducts
 from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
 
+# eigenvalues of B that count as zero, relative to the largest
+NULL = 1e-12
+
 
 @dataclass(frozen=True)
 class LimitingKernel:
@@ -80,6 +83,18 @@ class LimitingKernel:
         core[:k, k : 2 * k] = core[k : 2 * k, :k] = np.eye(k)
         core[2 * k, 2 * k] = self.norms.weight
         return core
+
+    @cached_property
+    def active(self) -> tuple[Float[np.ndarray, "m r"], Float[np.ndarray, " r"]]:
+        """An orthonormal basis of the directions that B acts on, and its eigenvalues there."""
+        values, vectors = np.linalg.eigh(self.core)
+        kept = np.abs(values) > NULL * np.max(np.abs(values))
+        return vectors[:, kept], values[kept]
+
+    def secular(self, at: Resolvent) -> Numbers:
+        """(..., r, r) N = B⁻¹ + D on these directions."""
+        basis, values = self.active
+        return np.diag(1 / values) + basis.T @ self.overlap(at) @ basis
 
     @property
     def labels(self) -> slice:

@@ -137,7 +137,7 @@ def dense_points(shape: float, count: int = DENSE) -> tuple[Float[np.ndarray, " 
     """
     if not np.isfinite(shape) or not shape > 0:
         return gauss_points(shape, count)
-    law = stats.gamma(shape, scale=1 / shape)
-    points = np.geomspace(law.ppf(TAIL), law.isf(TAIL), count)
-    shares = law.pdf(points) * points
+    low, high = stats.gamma.ppf([TAIL, 1 - TAIL], shape) / shape
+    points = np.geomspace(low, high, count)
+    shares = stats.gamma.pdf(points * shape, shape) * points
     return points, shares / shares.sum()

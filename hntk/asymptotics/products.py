@@ -4,7 +4,9 @@ The kernel is a function f of $r = x_i^\top x_j$, of which the limit keeps $c_1r
 class a and j in class b, r is nearly Gaussian with mean $\mu_a^\top\mu_b/p$ and variance
 $(T_{ab} + (\mu_a^\top C_b\mu_a + \mu_b^\top C_a\mu_b)/p)/p$. So f has a mean there, $P_{ab}/p$; by Stein's identity a
 slope $\mathrm Ef'$, which is taken to be $c_1u_au_b$ (the best such product, so that the u weight Z and J); and Hermite
-parts of degree 2 and 3. P replaces $c_1M^\top M + c_3T$ in B but for the u.
+parts of degree 2 and 3. P replaces $c_1M^\top M + c_3T$ in B but for the u: what it is more than the $c_1u_au_b$ of the
+means tells classes apart without noise, as in the limit. That asks the data to have small eigenvalues along its means
+and along differences of its covariances, beside these.
 
 The part of degree k is $q_k(r - \mathrm Er)^k$ up to lower degrees, which is a Gram matrix of the monomials of degree k
 of $z_i$: those of k different eigendirections are uncorrelated with each other and with all lower degrees, and have in
@@ -133,7 +135,7 @@ def _grouped(
 def _sizes(
     law: MixtureLaw, kernel: KernelCoefficients, parts: Float[np.ndarray, "B K K"], squares: Float[np.ndarray, "K q"]
 ) -> Float[np.ndarray, "D K q"]:
-    """Of the parts at other norms, by those at τ_0², interpolated in the norms' logarithms."""
+    """Of the parts at these norms, by what they are at τ_0² for the same products, interpolated in logarithms."""
     classes = np.arange(law.classes)
     centre, spread = (part[classes, classes] for part in _inner_products(law))
     out = np.ones((len(DEGREES), *squares.shape))
@@ -143,8 +145,8 @@ def _sizes(
         if low == high:
             continue
         nodes = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(SIZES) + 0.5) / SIZES)
-        longer = np.exp(nodes) / kernel.scale
-        found = [_hermite_parts(kernel, g * centre[a], g * spread[a], float(g * kernel.scale))[1:] for g in longer]
+        own = law.traces[a] + law.gram[a, a] / law.dimension
+        found = [_hermite_parts(kernel, s / own * centre[a], s / own * spread[a], s)[1:] for s in np.exp(nodes)]
         seen = np.abs(at[1:]) > SLIGHT * np.abs(at[0])
         values = barycentric_interpolate(nodes, np.array(found)[:, seen] / at[1:][seen], np.log(squares[a]))
         out[seen, a] = np.maximum(values.T, 0.0)

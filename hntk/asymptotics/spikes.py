@@ -111,25 +111,9 @@ def spikes_of(kernel: LimitingKernel) -> tuple[Spike, ...]:
     return (*named, *below)
 
 
-@dataclass(frozen=True)
-class _Secular:
-    """N(λ) on the directions that B acts on."""
-
-    kernel: LimitingKernel
-    basis: Float[np.ndarray, "m r"]
-    inverse: Float[np.ndarray, "r r"]
-
-    @staticmethod
-    def of(kernel: LimitingKernel) -> _Secular:
-        values, vectors = np.linalg.eigh(kernel.core)
-        kept = np.abs(values) > NULL * np.max(np.abs(values))
-        return _Secular(kernel, vectors[:, kept], np.diag(1 / values[kept]))
-
-    def matrix(self, at: Resolvent) -> Float[np.ndarray, "r r"]:
-        return self.inverse + self.basis.T @ np.real(self.kernel.overlap(at)) @ self.basis
-
-    def eigenvalues(self, at: Resolvent) -> Float[np.ndarray, " r"]:
-        return np.linalg.eigvalsh(self.matrix(at))
+def _heights(kernel: LimitingKernel, at: Resolvent) -> Float[np.ndarray, " r"]:
+    """Eigenvalues of N at a real point, ascending."""
+    return np.linalg.eigvalsh(np.real(kernel.secular(at)))
 
 
 def _free(bulk: tuple[Interval, ...], kernel: LimitingKernel) -> Iterator[tuple[Edge, Edge | None]]:
@@ -143,22 +127,21 @@ def _free(bulk: tuple[Interval, ...], kernel: LimitingKernel) -> Iterator[tuple[
 
 
 def _search(kernel: LimitingKernel, left: Edge, right: Edge | None) -> Iterator[Spike]:
-    secular = _Secular.of(kernel)
     start = _beside(kernel, left, right, +1)
-    at_start = secular.eigenvalues(start)
-    end = _far(kernel, secular, start) if right is None else _beside(kernel, right, left, -1)
+    at_start = _heights(kernel, start)
+    end = _far(kernel, start) if right is None else _beside(kernel, right, left, -1)
     # beside 0, directions of the means that carry no spike have eigenvalues that are 0 up to rounding
-    rising = np.flatnonzero((at_start < -NULL * np.max(np.abs(at_start))) & (secular.eigenvalues(end) > 0))
+    rising = np.flatnonzero((at_start < -NULL * np.max(np.abs(at_start))) & (_heights(kernel, end) > 0))
     low, high = float(start.z), float(end.z)
 
     # at the ends themselves Δ is known, which the fixed point does not give; brentq asks for them first
-    ends = {low: at_start, high: secular.eigenvalues(end)}
+    ends = {low: at_start, high: _heights(kernel, end)}
 
     def height(x: float, j: int) -> float:
-        return float(ends[x][j] if x in ends else secular.eigenvalues(kernel.bulk.at(x))[j])
+        return float(ends[x][j] if x in ends else _heights(kernel, kernel.bulk.at(x))[j])
 
     roots = [brentq(height, low, high, args=(j,), xtol=1e-14 * high) for j in rising]
-    yield from _spikes_at(secular, np.sort(np.array(roots, dtype=float)))
+    yield from _spikes_at(kernel, np.sort(np.array(roots, dtype=float)))
 
 
 def _beside(kernel: LimitingKernel, edge: Edge, other: Edge | None, side: int) -> Resolvent:
@@ -174,26 +157,25 @@ def _weight(kernel: LimitingKernel) -> float:
     return float(np.linalg.norm(kernel.core, 2) * (kernel.ratios @ (1 + kernel.law.v + kernel.law.t**2)))
 
 
-def _far(kernel: LimitingKernel, secular: _Secular, start: Resolvent) -> Resolvent:
+def _far(kernel: LimitingKernel, start: Resolvent) -> Resolvent:
     """Where every eigenvalue of N that becomes positive is so."""
-    positive = np.sum(np.diag(secular.inverse) > 0)
+    positive = np.sum(kernel.active[1] > 0)
     x = 2 * max(float(start.z), kernel.bulk.bound)
     x = x if x > 0 else _weight(kernel)
     while True:
         at = kernel.bulk.at(x)
-        if np.sum(secular.eigenvalues(at) > 0) >= positive:
+        if np.sum(_heights(kernel, at) > 0) >= positive:
             return at
         x *= 4
 
 
-def _spikes_at(secular: _Secular, roots: Float[np.ndarray, " s"]) -> Iterator[Spike]:
+def _spikes_at(kernel: LimitingKernel, roots: Float[np.ndarray, " s"]) -> Iterator[Spike]:
     """Roots that coincide share a null space, in which alignments are those of a basis."""
-    kernel = secular.kernel
     groups = np.split(roots, np.flatnonzero(np.diff(roots) > SAME * roots[1:]) + 1) if roots.size else []
     for group in groups:
         at = kernel.bulk.at(float(group.mean()))
-        values, vectors = np.linalg.eigh(secular.matrix(at))
-        null = secular.basis @ vectors[:, np.argsort(np.abs(values))[: len(group)]]
+        values, vectors = np.linalg.eigh(np.real(kernel.secular(at)))
+        null = kernel.active[0] @ vectors[:, np.argsort(np.abs(values))[: len(group)]]
         lengths, turn = np.linalg.eigh(null.T @ np.real(kernel.overlap_slope(at)) @ null)
         inner = -np.real(kernel.overlap(at)) @ null @ (turn / np.sqrt(lengths))
         alignments = inner[kernel.labels] ** 2 / kernel.ratios[:, None]
