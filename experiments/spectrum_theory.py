@@ -196,18 +196,19 @@ def _draw(cfg: Config, record: Record, found: list[Setting], sizes: list[int]) -
             f"{draws} draws, beside theory in the limit and at this size"
         )
         record.add_figure(f"spectra_{n}_{p}", theory_figures.density_figure(panels, len(own), caption))
-    panels = {
-        f"{simulated}, n/p = {ratio:g}": {
-            f"{s.name}, {kind.upper()}": [mean_and_error(s.distances[kind, simulated, p]) for p in sizes]
-            for s in found
-            if s.ratio == ratio
-            for kind in KERNELS
-            if (kind, simulated, sizes[0]) in s.distances
+    rows = {
+        f"n/p = {ratio:g}": {
+            simulated: {
+                f"{s.name}, {kind.upper()}": [mean_and_error(s.distances[kind, simulated, p]) for p in sizes]
+                for s in found
+                if s.ratio == ratio
+                for kind in KERNELS
+            }
+            for simulated in (EQUIVALENT, EXACT, LIMIT)
+            if any(name[1] == simulated for s in found if s.ratio == ratio for name in s.distances)
         }
         for ratio in cfg.experiment.ratios
-        for simulated in (EQUIVALENT, EXACT, LIMIT)
     }
     caption = f"Distance of simulated spectra from theory: mean and standard error over {draws} draws"
     caption += f" ({cfg.experiment.large_seeds} above p = {cfg.data.p})"
-    filled = {title: lines for title, lines in panels.items() if lines}
-    record.add_figure("distances", theory_figures.distance_figure(filled, sizes, caption))
+    record.add_figure("distances", theory_figures.distance_figure(rows, sizes, caption))

@@ -50,26 +50,45 @@ def density_figure(
 def _density_panel(axes: Axes, limit: LimitingDensity, sized: FiniteSizeDensity, values: np.ndarray) -> None:
     left = min([limit.edges.min(), *(place for place, _ in limit.atoms)])
     right = limit.edges.max()
-    low, high = min(left, float(sized.quantiles(0.001))), max(right, float(sized.quantiles(0.9995)))
-    low, high = low - MARGIN * (right - left), high + MARGIN * (right - left)
-    bins = np.linspace(low, high, BINS + 1)
-    counts, _ = np.histogram(values, bins)
-    heights = counts / (values.size * np.diff(bins))
+    bulk = np.cumsum(sized.values * np.gradient(sized.grid))
+    ends = np.interp([0.001, 0.9995], bulk, sized.grid)
+    low, high = min(left, ends[0]) - MARGIN * (right - left), max(right, ends[1]) + MARGIN * (right - left)
+    heights = _histogram(axes, low, high, sized, values)
+    fine = np.concatenate([_angles(*edges) for edges in limit.edges])
+    axes.plot(fine, limit.density(fine), color=COLOURS[2], lw=1.2, linestyle="--", label="limit")
+    top = 1.3 * np.sort(heights)[-2:].mean()
+    if limit.atoms:
+        top = 2.6 * limit.density(fine).max()
+    for place, mass in limit.atoms:
+        axes.annotate("", (place, top), (place, 0), arrowprops={"arrowstyle": "->", "color": COLOURS[2], "lw": 1.4})
+        axes.annotate(f"limit: {mass:.0%}\nhere, enlarged →", (place, 0.97 * top), (6, 0), va="top",
+                      textcoords="offset points", fontsize=7, color=COLOURS[2])  # fmt: skip
+        inset = axes.inset_axes((0.52, 0.42, 0.46, 0.54))
+        ends = sized.quantiles(mass * np.array([0.002, 0.97]))
+        width = float(ends[1] - ends[0])
+        own = _histogram(inset, float(ends[0]) - 0.2 * width, float(ends[1]) + 0.2 * width, sized, values, BINS // 2)
+        inset.axvline(place, color=COLOURS[2], lw=1.2, linestyle="--")
+        inset.set(ylim=(0, 1.2 * own.max()), yticks=[])
+        inset.tick_params(labelsize=7)
+        inset.locator_params(axis="x", nbins=3)
+    beyond = int(np.sum(values > high))
+    if beyond:
+        axes.annotate(f"{beyond / values.size:.2%} beyond →", (0.99, 0.03 if limit.atoms else 0.5), va="bottom",
+                      xycoords="axes fraction", ha="right", fontsize=8, color=COLOURS[4])  # fmt: skip
+    axes.set(xlim=(low, high), ylim=(0, top))
+
+
+def _histogram(
+    axes: Axes, low: float, high: float, sized: FiniteSizeDensity, values: np.ndarray, count: int = BINS
+) -> np.ndarray:
+    """Bars of the values, a line of what is predicted; the bars' heights."""
+    bins = np.linspace(low, high, count + 1)
+    heights = np.histogram(values, bins)[0] / (values.size * np.diff(bins))
     axes.stairs(heights, bins, fill=True, color=COLOURS[0], alpha=0.3, label="simulation")
     grid = sized.grid[(sized.grid > low) & (sized.grid < high)]
     axes.plot(grid, sized.density(grid), color=COLOURS[1], lw=1.8, label="theory at this size")
-    fine = np.concatenate([_angles(*edges) for edges in limit.edges])
-    axes.plot(fine, limit.density(fine), color=COLOURS[2], lw=1.2, linestyle="--", label="limit")
-    top = 1.3 * max(np.sort(heights)[-2:].mean(), np.quantile(sized.density(grid), 0.9))
-    for place, mass in limit.atoms:
-        axes.annotate("", (place, top), (place, 0), arrowprops={"arrowstyle": "->", "color": COLOURS[2], "lw": 1.4})
-        axes.annotate(f"limit: {mass:.0%} here", (place, 0.98 * top), (8, 0), va="top",
-                      textcoords="offset points", fontsize=8, color=COLOURS[2])  # fmt: skip
-    beyond = int(np.sum(values > high))
-    if beyond:
-        axes.annotate(f"{beyond / values.size:.2%} beyond →", (0.99, 0.5), xycoords="axes fraction", ha="right",
-                      fontsize=8, color=COLOURS[4])  # fmt: skip
-    axes.set(xlim=(low, high), ylim=(0, top))
+    axes.set_xlim(low, high)
+    return heights
 
 
 def _angles(left: float, right: float) -> np.ndarray:
@@ -78,28 +97,42 @@ def _angles(left: float, right: float) -> np.ndarray:
 
 
 def distance_figure(
-    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], sizes: Sequence[int], caption: str
+    rows: Mapping[str, Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]], sizes: Sequence[int], caption: str
 ) -> Figure:
-    """Distances (mean, standard error) against p, double logarithmic; a dotted line falls like 1/p."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 4.9), sharey=True, squeeze=False)
-    for a, (title, lines) in zip(axes[0], panels.items(), strict=True):
-        for i, (name, pairs) in enumerate(lines.items()):
-            means, errors = np.array(pairs).T
-            # one colour for each case, whose CK and NTK differ by marks
-            style = {"color": COLOURS[i // 2], "linestyle": STYLES[i % 2], "marker": MARKS[i % 2], "ms": 5, "lw": 1.4}
-            a.errorbar(sizes, means, errors, capsize=2, label=name, **style)
-        first = max(pairs[0][0] for pairs in lines.values())
-        a.plot(sizes, 1.25 * first * sizes[0] / np.array(sizes), color=COLOURS[4], linestyle=":", label="∝ 1/p")
-        a.axhline(0.02, color=COLOURS[4], lw=0.8)
-        a.annotate("0.02", (sizes[-1], 0.02), (0, 2), textcoords="offset points", ha="right", fontsize=8)
-        a.set(xscale="log", yscale="log", xlabel="dimension p", title=title)
-        a.set_xticks(sizes, [str(p) for p in sizes])
-        a.xaxis.set_minor_locator(NullLocator())
-    axes[0, 0].set_ylabel("Kolmogorov distance")
+    """Distances (mean, standard error) against p by row and column; a dotted line falls like 1/p."""
+    columns = max(map(len, rows.values()))
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(4.1 * columns, 3.4 * len(rows) + 1.2), sharex=True, sharey=True, squeeze=False
+    )
+    for line, (name, panels) in zip(axes, rows.items(), strict=True):
+        for a, (title, lines) in zip(line, panels.items(), strict=False):
+            _distance_panel(a, lines, sizes)
+            a.set_title(f"{title}, {name}", fontsize=10)
+        for a in line[len(panels) :]:
+            a.remove()
+        line[0].set_ylabel("Kolmogorov distance")
+    for a in figure.axes:
+        a.set_xlabel("dimension p")
+        a.tick_params(labelbottom=True)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncol=3)
     figure.suptitle(caption, fontsize=10)
     return figure
+
+
+def _distance_panel(a: Axes, lines: Mapping[str, Sequence[tuple[float, float]]], sizes: Sequence[int]) -> None:
+    for i, (name, pairs) in enumerate(lines.items()):
+        means, errors = np.array(pairs).T
+        # one colour for each case, whose CK and NTK differ by marks
+        style = {"color": COLOURS[i // 2], "linestyle": STYLES[i % 2], "marker": MARKS[i % 2], "ms": 5, "lw": 1.4}
+        a.errorbar(sizes, means, errors, capsize=2, label=name, **style)
+    first = max(pairs[0][0] for pairs in lines.values())
+    a.plot(sizes, 1.25 * first * sizes[0] / np.array(sizes), color=COLOURS[4], linestyle=":", label="∝ 1/p")
+    a.axhline(0.02, color=COLOURS[4], lw=0.8)
+    a.annotate("0.02", (sizes[-1], 0.02), (0, 2), textcoords="offset points", ha="right", fontsize=8)
+    a.set(xscale="log", yscale="log")
+    a.set_xticks(sizes, [str(p) for p in sizes])
+    a.xaxis.set_minor_locator(NullLocator())
 
 
 def spike_figure(panels: Mapping[str, Sequence[Point]], curves: Mapping[str, Sequence[Point]], caption: str) -> Figure:

@@ -54,8 +54,8 @@ def test_dependence_on_norms_is_the_exact_kernels(name: str, kernel: str) -> Non
         exact = np.asarray(getattr(hntk.exact_kernels(first, NETS[name], tau0=np.sqrt(scale)), kernel))
         level, gram = found.norms_seen.at(square)
         assert level == pytest.approx(exact[0, 0], rel=1e-6)
-        orthogonal = found.norms_seen.orthogonal(np.array([square]), scale)
-        assert orthogonal == pytest.approx(exact[0, 1], rel=1e-6, abs=1e-12)
+        orthogonal = found.norms_seen.orthogonal(square, scale)
+        assert orthogonal * abs(orthogonal) == pytest.approx(np.sign(square - scale) * exact[0, 1], rel=1e-6, abs=1e-12)
         # with a sample of norm² τ_0², at which nothing but the slope is left
         second = np.sqrt(scale) * np.array([[1e-4, np.sqrt(1 - 1e-8)], [-1e-4, np.sqrt(1 - 1e-8)]])
         across = np.asarray(getattr(hntk.exact_kernels(first, NETS[name], x2=second, tau0=np.sqrt(scale)), kernel))
@@ -157,6 +157,9 @@ def test_coefficients_alone_know_no_size() -> None:
     law = MixtureLaw.of(*mixture(100))
     with pytest.raises(ValueError, match="give the activations"):
         ridge_regression(law, 100, hntk.coefficients(["relu"], law.tau0), 0.1, finite_size=True)
+    gamma = kernel_coefficients(["relu"], law.tau0).shift
+    with pytest.raises(ValueError, match="larger"):
+        ridge_regression(law, 200, ["relu"], -0.99 * gamma, kernel="ck", finite_size=True)
     with pytest.raises(ValueError, match="declare"):
         finite_size_density(law, 100, [STEPS], kernel="ntk")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
+from scipy.interpolate import barycentric_interpolate
 
 from hntk.activations import Activation
 from hntk.coefficients import Coefficients, as_activations, coefficients
@@ -17,6 +18,8 @@ from hntk.precision import float64
 Kind = Literal["ck", "ntk"]
 # the largest correlation of two samples: at 1 the NTK of a network with jumps is infinite
 NEAREST = 0.95
+# norms at which a function of them is found, from which it is interpolated
+NODES = 12
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,11 @@ class NormDependence:
         level, found = (diagonal, gram_ntk) if self.ntk else (variance, gram)
         return (level if self.level is None else self.level), found
 
-    def orthogonal(self, squares: Float[np.ndarray, ...], scale: float) -> Float[np.ndarray, ...]:
-        """The kernel of two samples of these norms² each that are orthogonal; scale is τ_0²."""
-        roots = np.sqrt(squares.ravel())[:, None]
-        pairs = self._exact(roots * np.eye(1, 2), roots * np.eye(1, 2, 1), scale)
-        return np.diag(pairs).reshape(squares.shape)
+    def orthogonal(self, square: float, scale: float) -> float:
+        """φ: the root of the kernel of two orthogonal samples of this norm², of the sign of its excess over τ_0²."""
+        root = np.sqrt(square)
+        found = self._exact(root * np.eye(1, 2), root * np.eye(1, 2, 1), scale)[0, 0]
+        return float(np.sign(square - scale) * np.sqrt(max(found, 0.0)))
 
     def across(
         self, scale: float, products: Float[np.ndarray, ...], square: float | None = None
@@ -105,6 +108,17 @@ class KernelCoefficients:
                 "kernel_coefficients of them."
             )
         return self.norms_seen
+
+
+def by_norm(
+    squares: Float[np.ndarray, " q"], find: Callable[[float], Float[np.ndarray, " m"]]
+) -> Float[np.ndarray, "m q"]:
+    """A smooth function of norms²; where there are many, interpolated in their logarithms."""
+    low, high = np.log([squares.min(), squares.max()])
+    if squares.size <= NODES or high - low < 1e-9:
+        return np.array([find(float(s)) for s in squares]).T
+    nodes = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
+    return barycentric_interpolate(nodes, np.array([find(float(s)) for s in np.exp(nodes)]), np.log(squares)).T
 
 
 Net = Sequence[str | Activation] | Coefficients | KernelCoefficients

@@ -250,6 +250,8 @@ def _right(
 ) -> float:
     """Probability that class b is recognised."""
     classes, outputs = targets.shape
+    if classes == 1:
+        return 1.0
     if outputs == 1 and classes == 2:
         side = np.sign(targets[b, 0] - targets[1 - b, 0])
         return positive_probability(side * mean, covariance)

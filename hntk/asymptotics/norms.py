@@ -32,7 +32,7 @@ from jaxtyping import Float
 from scipy import stats
 from scipy.linalg import eigh_tridiagonal
 
-from hntk.asymptotics.coefficients import KernelCoefficients
+from hntk.asymptotics.coefficients import KernelCoefficients, by_norm
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.products import ClassProducts
 from hntk.asymptotics.resolvent import Diagonal, Noise
@@ -88,14 +88,15 @@ class Norms:
         shapes = [p * theta**2 / v if v > 0 else np.inf for theta, v in zip(traces, law.v, strict=True)]
         points, shares = (np.array(part) for part in zip(*map(quadrature, shapes), strict=True))
         squares = traces[:, None] * points + np.diag(law.gram)[:, None] / p
-        found = np.array([[kernel.seen.at(float(square)) for square in row] for row in squares])
-        level, gram = found[..., 0], found[..., 1]
-        orthogonal = np.maximum(kernel.seen.orthogonal(squares, kernel.scale), 0.0)
-        deviations = np.sign(squares - kernel.scale) * np.sqrt(orthogonal)
+
+        def find(square: float) -> np.ndarray:
+            return np.array([*kernel.seen.at(square), kernel.seen.orthogonal(square, kernel.scale)])
+
+        level, gram, deviations = np.moveaxis(np.array([by_norm(row, find) for row in squares]), 1, 0)
         relative = gram / kernel.gram if kernel.gram > 0 else np.ones_like(gram)
         raised = products.factors**2
         weights = points * relative * raised[:, None]
-        own = kernel.gram * weights * traces[:, None] + orthogonal
+        own = kernel.gram * weights * traces[:, None] + deviations**2
         own += relative * (np.diag(products.means) / p)[:, None]
         noise = products.noise(law, n, kernel, squares)
         if noise is not None:

@@ -24,17 +24,18 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import barycentric_interpolate
 from scipy.special import factorial
 
-from hntk.asymptotics.coefficients import KernelCoefficients
+from hntk.asymptotics.coefficients import KernelCoefficients, by_norm
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.resolvent import Noise
 
 # of the quadrature over inner products, and the degrees of the parts that act like noise
 NODES, DEGREES = 12, (2, 3)
-# norms at which the size of these parts is found, and the least that counts beside the slope
-SIZES, SLIGHT = 7, 1e-6
+# the least of these parts that counts beside the slope
+SLIGHT = 1e-6
+# of products that do not vary, a deviation to find the slope by, in units of τ_0²/√p
+POINT = 0.1
 # eigenvalues, and groups of monomials, that are told apart, each by a part of the largest
 EIGENVALUES, GROUPS, LEAST = 12, 6, 1e-4
 # so many times n monomials are noise whatever their variances: one group
@@ -135,28 +136,24 @@ def _grouped(
 def _sizes(
     law: MixtureLaw, kernel: KernelCoefficients, parts: Float[np.ndarray, "B K K"], squares: Float[np.ndarray, "K q"]
 ) -> Float[np.ndarray, "D K q"]:
-    """Of the parts at these norms, by what they are at τ_0² for the same products, interpolated in logarithms."""
-    classes = np.arange(law.classes)
-    centre, spread = (part[classes, classes] for part in _inner_products(law))
+    """Of the parts at these norms, by what they are at τ_0² for the same products."""
+    centre, spread = _inner_products(law)
     out = np.ones((len(DEGREES), *squares.shape))
-    for a in classes:
-        at = parts[:, a, a]
-        low, high = np.log([squares[a].min(), squares[a].max()])
-        if low == high:
-            continue
-        nodes = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(SIZES) + 0.5) / SIZES)
+    for a, row in enumerate(squares):
         own = law.traces[a] + law.gram[a, a] / law.dimension
-        found = [_hermite_parts(kernel, s / own * centre[a], s / own * spread[a], s)[1:] for s in np.exp(nodes)]
+        own_centre, own_spread = centre[a, a] / own, spread[a, a] / own
+        at = parts[:, a, a]
         seen = np.abs(at[1:]) > SLIGHT * np.abs(at[0])
-        values = barycentric_interpolate(nodes, np.array(found)[:, seen] / at[1:][seen], np.log(squares[a]))
-        out[seen, a] = np.maximum(values.T, 0.0)
+        found = by_norm(row, lambda s, c=own_centre, d=own_spread: _hermite_parts(kernel, s * c, s * d, s)[1:])
+        out[seen, a] = np.maximum(found[seen] / at[1:][seen, None], 0.0)
     return out
 
 
 def _inner_products(law: MixtureLaw) -> tuple[Float[np.ndarray, "K K"], Float[np.ndarray, "K K"]]:
     """Mean and deviation of x_iᵀx_j, by class."""
     p, forms = law.dimension, np.einsum("baa->ab", law.algebra.covariance_forms(law.algebra.one))
-    return law.gram / p, np.sqrt((law.overlaps + (forms + forms.T) / p) / p)
+    variance = (law.overlaps + (forms + forms.T) / p) / p
+    return law.gram / p, np.sqrt(np.maximum(variance, (POINT * law.tau0**2) ** 2 / p))
 
 
 def _hermite_parts(

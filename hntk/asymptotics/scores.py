@@ -80,7 +80,10 @@ class FilteredLabels:
 
     @cached_property
     def _at(self) -> Resolvent:
-        return self.kernel.bulk.at(self.label_filter.nodes - self.kernel.coefficients.shift)
+        at = self.kernel.bulk.at(self.label_filter.nodes - self.kernel.coefficients.shift)
+        if np.isrealobj(self.label_filter.nodes) and np.iscomplexobj(at.self_energy):
+            raise ValueError("the ridge does not make a kernel of this size positive definite: give a larger one.")
+        return at
 
     @cached_property
     def _overlap(self) -> Numbers:
