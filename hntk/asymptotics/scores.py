@@ -13,12 +13,10 @@ $$s^\top C_bs = d_J^\top M^\top C_bMd_J
 
 $\Phi_b$ is the limit of $U^\top\tilde Q(z_k)W^{1/2}Z^\top C_bZW^{1/2}\tilde Q(z_l)U/p$. On the diagonal
 $\tilde Q(z_k)W^{1/2}Z^\top C_bZW^{1/2}\tilde Q(z_l)/p$ is $y_{ab} = rr'\sum_cf_c\chi^c_{ab}$ for i in class a, and
-$ZW^{1/2}\tilde QW^{1/2}Z^\top/p = I - Q$, $QC_bQ' \to \bar E(C_b + \sum_cG_{cb}C_c)\bar E'$ with
-$G_{cb} = \rho_c\mathrm E_c[w\,y_{cb}]$. The χ solve $\chi^1 = P + PG$, $P_{ac} = \mathrm{tr}(C_a\bar EC_c\bar E')/p$,
-$\chi^2_{ab} = N_{ab} + \sum_cN_{ac}\rho_c\mathrm E_c[y_{cb}]$: $(I - J)\chi = (P, N)$ with J of
-:mod:`hntk.asymptotics.resolvent`, of r times r'. What the quadratic terms $c_3(x^\top x_i)^2$ of a new sample's row add
-to its score about their mean is $\sigma_b = \sum_iN_{a(i)b}\beta_i^2/p$, taken to have the same weight w; it is the
-source $N_{ab}$ of $\chi^2$.
+$ZW^{1/2}\tilde QW^{1/2}Z^\top/p = I - E$, $EC_bE' \to \bar E(C_b + \sum_cG_{cb}C_c)\bar E'$ with
+$G_{cb} = \rho_c\mathrm E_c[w\,y_{cb}]$. The χ solve $(I - J)\chi = P$ with J and P of
+:mod:`hntk.asymptotics.resolvent`, r² and e² of J and P being r times r' and e times e'. The coordinates Y of a new
+sample add to its score what $C_b$'s do, with the same weight w.
 
 A training sample leaves itself out: $\beta_{k,i} = r_i(z_k)(y_i - f_{k,-i})$ and $f_{k,-i}$ has the law of a new
 sample's score of the same norm, jointly in k. So its residual $\sum_k\rho_k\beta_{k,i}$ is Gaussian too, by the same
