@@ -25,6 +25,8 @@ SIMULATED = ("exact", "equivalent")
 AXES = {"separation": "separation of the means ‖μ₁ − μ₀‖", "spread": "spread of the covariances, √p (C₁ − C₀)"}
 # Lanczos stops here: far below the simulation's own spread
 TOLERANCE = 1e-8
+# points of a line, and steps towards the transition on it
+CURVE, HALVINGS = 61, 7
 
 
 class Pair(NamedTuple):
@@ -184,9 +186,16 @@ def _report_worst(record: Record, points: list[Point]) -> None:
 
 
 def _curve(cfg: Config, axis: str, p: int) -> list[Point]:
-    """Theory between the simulated places."""
+    """Theory between the simulated places, and close to the transition on both sides."""
     settings = cfg.experiment
     places = settings.separations if axis == "separation" else settings.spreads
-    return [
-        _predicted(cfg, axis, float(at), _model(axis, float(at), p)) for at in np.linspace(min(places), max(places), 61)
-    ]
+
+    def predicted(at: float) -> Point:
+        return _predicted(cfg, axis, at, _model(axis, at, p))
+
+    points = [predicted(float(at)) for at in np.linspace(min(places), max(places), CURVE)]
+    for _ in range(HALVINGS):
+        after = next((i for i, q in enumerate(points) if q.above), 0)
+        if after:
+            points.insert(after, predicted((points[after - 1].at + points[after].at) / 2))
+    return points

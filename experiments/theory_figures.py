@@ -61,8 +61,8 @@ def _density_panel(axes: Axes, limit: LimitingDensity, sized: FiniteSizeDensity,
         top = 2.6 * limit.density(fine).max()
     for place, mass in limit.atoms:
         axes.annotate("", (place, top), (place, 0), arrowprops={"arrowstyle": "->", "color": COLOURS[2], "lw": 1.4})
-        axes.annotate(f"limit: {mass:.0%}\nhere, enlarged →", (place, 0.97 * top), (6, 0), va="top",
-                      textcoords="offset points", fontsize=7, color=COLOURS[2])  # fmt: skip
+        axes.annotate(f"limit: {mass:.0%}\n← here\nenlarged →", (0.19, 0.97), va="top", xycoords="axes fraction",
+                      fontsize=7, color=COLOURS[2])  # fmt: skip
         inset = axes.inset_axes((0.52, 0.42, 0.46, 0.54))
         ends = sized.quantiles(mass * np.array([0.002, 0.97]))
         width = float(ends[1] - ends[0])
@@ -73,7 +73,7 @@ def _density_panel(axes: Axes, limit: LimitingDensity, sized: FiniteSizeDensity,
         inset.locator_params(axis="x", nbins=3)
     beyond = int(np.sum(values > high))
     if beyond:
-        axes.annotate(f"{beyond / values.size:.2%} beyond →", (0.99, 0.03 if limit.atoms else 0.5), va="bottom",
+        axes.annotate(f"{beyond / values.size:.2%} beyond →", (0.99, 0.21 if limit.atoms else 0.5), va="bottom",
                       xycoords="axes fraction", ha="right", fontsize=8, color=COLOURS[4])  # fmt: skip
     axes.set(xlim=(low, high), ylim=(0, top))
 
