@@ -7,8 +7,9 @@ RUN := .venv/bin/python
 PIP := $(RUN) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
 LOCKED := $(PIP) --require-hashes --requirement
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-# Several test processes share one accelerator, where there is one.
-PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false $(RUN) -m pytest -n $(JOBS) --dist worksteal
+# Several test processes share one accelerator, where there is one, and what they compile.
+PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 $(RUN) -m pytest -n $(JOBS) --dist worksteal
 
 # Debian packages beside Python's.
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium
@@ -61,7 +62,7 @@ lock:  ## pin the newest versions pyproject.toml allows (needs uv)
 	done
 
 clean:  ## remove .venv, caches and build files (never what experiments wrote)
-	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is made by set-up. Each file here is written last, so that an interrupted set-up starts again from nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,8 @@ Kind = Literal["ck", "ntk"]
 NEAREST = 0.95
 # norms at which a function of them is found, from which it is interpolated
 NODES = 12
+# values of kernels that are kept
+REMEMBERED = 4096
 
 
 @dataclass(frozen=True)
@@ -53,25 +56,27 @@ class NormDependence:
 
     def orthogonal(self, square: float, scale: float) -> float:
         """φ: the root of the kernel of two orthogonal samples of this norm², of the sign of its excess over τ_0²."""
-        root = np.sqrt(square)
-        found = self._exact(root * np.eye(1, 2), root * np.eye(1, 2, 1), scale)[0, 0]
+        found = _exact(self, square, (0.0,), scale)[0]
         return float(np.sign(square - scale) * np.sqrt(max(found, 0.0)))
 
-    def across(
-        self, scale: float, products: Float[np.ndarray, ...], square: float | None = None
-    ) -> Float[np.ndarray, ...]:
-        """The kernel of samples of one norm², by default τ_0², and these inner products; near ones are moved apart."""
-        square = scale if square is None else square
+    def across(self, scale: float, products: Float[np.ndarray, ...], square: float) -> Float[np.ndarray, ...]:
+        """The kernel of samples of one norm² and of these inner products, those that nearly coincide moved apart."""
         r = np.clip(products.ravel() / square, -NEAREST, NEAREST)
-        others = np.sqrt(square) * np.stack([r, np.sqrt(1 - r**2)], axis=1)
-        return self._exact(np.sqrt(square) * np.eye(1, 2), others, scale).reshape(products.shape)
+        return _exact(self, square, tuple(map(float, r)), scale).reshape(products.shape)
 
-    def _exact(
-        self, x: Float[np.ndarray, "n 2"], x2: Float[np.ndarray, "m 2"], scale: float
-    ) -> Float[np.ndarray, "n m"]:
-        with float64():
-            found = exact_kernels(x, self.layers, x2=x2, tau0=float(np.sqrt(scale)), kappa_sq=self.level)
-            return np.asarray(found.ntk if self.ntk else found.ck, dtype=float)
+
+@lru_cache(maxsize=REMEMBERED)
+def _exact(
+    seen: NormDependence, square: float, correlations: tuple[float, ...], scale: float
+) -> Float[np.ndarray, " m"]:
+    """By the exact kernels: what theory asks for again at every ridge and n."""
+    r, root = np.array(correlations), np.sqrt(square)
+    others = root * np.stack([r, np.sqrt(1 - r**2)], axis=1)
+    with float64():
+        found = exact_kernels(
+            root * np.eye(1, 2), seen.layers, x2=others, tau0=float(np.sqrt(scale)), kappa_sq=seen.level
+        )
+        return np.asarray(found.ntk if seen.ntk else found.ck, dtype=float)[0]
 
 
 @dataclass(frozen=True)
