@@ -101,17 +101,17 @@ def test_convergence_measures_rates(tmp_path: Path) -> None:
 def test_mnist_ranks_the_networks(tmp_path: Path, digits: Path) -> None:
     out = tmp_path / "out"
     printed = done(
-        "+exp=mnist", "+debug=tiny", "wandb=disabled", "experiment.levels=[paper,3,8]", f"hydra.run.dir={out}",
+        "+exp=mnist", "+debug=tiny", "wandb=disabled", "experiment.levels=[paper,3,4]", f"hydra.run.dir={out}",
         data=digits,
     )  # fmt: skip
     table = rows(out / "accuracy.csv")
-    # dense, ternary, σ_T, and 3 and 8 levels by theory and by data
+    # dense, ternary, σ_T, and 3 and 4 levels by theory and by data
     assert len(table) == 7
     accuracy = [float(row["test accuracy"]) for row in table]
     assert accuracy[0] > 0.9
     assert accuracy[-1] > 0.9
     assert float(table[1]["dense/bytes"]) > 10
-    assert "8 levels" in printed
+    assert "4 levels" in printed
     assert "VIOLATED" in printed
     assert "fitted to the data" in printed
 

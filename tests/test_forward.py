@@ -19,7 +19,7 @@ from tests.architectures import architectures, raw_samples, whole_classifier
 WAYS = ("dense", "planes", "sparse")
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(architectures(), st.integers(1, 40))
 def test_all_ways_give_the_same_bits(shape: dict, rows: int) -> None:
     network = whole_classifier(**shape).network

@@ -30,7 +30,7 @@ def direct(made: hntk.IntegerClassifier, raw: np.ndarray) -> np.ndarray:
     return v @ made.readout.T.astype(np.int64) + made.offset
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(architectures())
 def test_scores_are_exact(shape: dict) -> None:
     made = whole_classifier(**shape)
@@ -40,7 +40,7 @@ def test_scores_are_exact(shape: dict) -> None:
     assert np.abs(made.scores(raw)).max() <= made.largest_score < 2**31
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(architectures(), st.sampled_from(["bits2", "base3", "mask+signs", "gaps+signs"]))
 def test_files_give_back_every_bit(tmp_path_factory: pytest.TempPathFactory, shape: dict, encoding: str) -> None:
     made = whole_classifier(**shape)

@@ -202,7 +202,7 @@ def test_slurm_runs_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_optuna_finds_small_and_accurate_networks(tmp_path: Path, digits: Path) -> None:
     words = (
         "+exp=frontier", "+debug=tiny", "wandb=disabled", "compress.objective=theory", "experiment.epochs=2",
-        "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.population_size=3",
+        "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler.population_size=2",
         "experiment.width=tag(log, int(interval(10, 100)))",
     )  # fmt: skip
     done(*kept(tmp_path, *words)[1:], data=digits)
@@ -213,4 +213,4 @@ def test_optuna_finds_small_and_accurate_networks(tmp_path: Path, digits: Path) 
     found = (tmp_path / "sweep" / "optimization_results.yaml").read_text()
     assert found.count("values:") >= len(front)
     # the search asks for the same networks again, and none is made twice
-    assert done(*kept(tmp_path, *words)[1:], data=digits).count("done before") == 6
+    assert done(*kept(tmp_path, *words)[1:], data=digits).count("done before") == 4

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 from scipy.linalg import eigh_tridiagonal
+from scipy.special import gammainccinv, gammaincinv
 
 from hntk.asymptotics.coefficients import KernelCoefficients, by_norm
 from hntk.asymptotics.law import MixtureLaw
@@ -138,7 +138,7 @@ def dense_points(shape: float, count: int = DENSE) -> tuple[Float[np.ndarray, " 
     """
     if not np.isfinite(shape) or not shape > 0:
         return gauss_points(shape, count)
-    low, high = stats.gamma.ppf([TAIL, 1 - TAIL], shape) / shape
-    points = np.geomspace(low, high, count)
-    shares = stats.gamma.pdf(points * shape, shape) * points
+    points = np.geomspace(gammaincinv(shape, TAIL), gammainccinv(shape, TAIL), count) / shape
+    logarithms = shape * (np.log(points) - points)
+    shares = np.exp(logarithms - logarithms.max())
     return points, shares / shares.sum()
