@@ -167,12 +167,15 @@ def _report_worst(
 ) -> None:
     (name, kind, ratio), values = max(means.items(), key=lambda item: item[1][sizes.index(p)])
     worst = values[sizes.index(p)]
-    falling = all(values[-1] < values[0] for values in means.values())
-    record.add_metrics(**{f"worst/{simulated}": worst, f"falling/{simulated}": falling})
-    trend = "all fall with p." if falling else "[bold red]not all fall with p[/]."
+    record.add_metrics(**{f"worst/{simulated}": worst})
+    trend = ""
+    if len(sizes) > 1:
+        falling = all(values[-1] < values[0] for values in means.values())
+        record.add_metrics(**{f"falling/{simulated}": falling})
+        trend = "; all fall with p" if falling else "; [bold red]not all fall with p[/]"
     CONSOLE.print(
         f"\nKernels {simulated}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, "
-        f"{kind.upper()}, n/p = {ratio:g}); {trend}",
+        f"{kind.upper()}, n/p = {ratio:g}){trend}.",
         soft_wrap=True,
     )
 
