@@ -41,7 +41,7 @@ def printed(program: CProgram, folder: Path, build: tuple[str, ...], raw: np.nda
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(architectures())
 def test_c_predicts_the_same(tmp_path_factory: pytest.TempPathFactory, shape: dict) -> None:
     made = whole_classifier(**shape)
@@ -94,7 +94,7 @@ def test_planes_of_a_ternary_matrix() -> None:
     np.testing.assert_array_equal(sums, values.astype(int) @ v)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(architectures())
 def test_onnx_predicts_the_same(shape: dict) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")

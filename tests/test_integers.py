@@ -67,7 +67,7 @@ def test_the_float_network_predicts_the_same_up_to_its_rounding() -> None:
     assert max(fine.network.rounding) < 0.001 < max(coarse.network.rounding)  # type: ignore[union-attr]
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(architectures())
 def test_on_a_grid_the_float_network_is_the_same_one(shape: dict) -> None:
     bits = shape.pop("bits")
