@@ -229,9 +229,8 @@ def test_data_of_small_effective_dimension() -> None:
     np.testing.assert_allclose(_sampled(kernel).quantiles(low), simulated, rtol=0.15)
     norms, noise = kernel.norms, kernel.norms.noise
     assert noise is not None
-    own = np.einsum("b,bk,bkq->kq", noise.counts, noise.variances, noise.weights)
     more = Noise(1e4 * noise.counts, noise.variances / 1e2, noise.weights)
-    shifts = norms.diagonal.shifts - 99 * own
+    shifts = norms.diagonal.shifts - 99 * noise.diagonal
     independent = limiting_kernel(law, n, net, finite_size=True, quadrature=dense_points)
     changed = replace(norms, diagonal=replace(norms.diagonal, shifts=shifts), noise=more)
     independent.__dict__["norms"] = changed

@@ -12,7 +12,7 @@ from hntk.account import Terms
 from hntk.planning import plan
 
 RELU = ["relu"] * 3
-SEEDS, CASES = 12, 4
+SEEDS, CASES = 20, 4
 # the account is an upper estimate: never below what is measured, and within this factor of it
 FACTOR = 2.2
 

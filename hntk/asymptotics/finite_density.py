@@ -116,7 +116,7 @@ def _sampled(kernel: LimitingKernel) -> FiniteSizeDensity:
     deviations = np.sqrt(np.sum(diagonal.shares * (diagonal.shifts - mean) ** 2, axis=1))
     eta = max(SMOOTHING * float(np.min(deviations)), LEAST * bulk.scale)
     low = float(np.min(diagonal.shifts)) - 10 * eta
-    spread = eta * np.geomspace(1, (bulk.scale + _reach(kernel)) / eta, FIRST)
+    spread = eta * np.geomspace(1, (bulk.scale + kernel.reach) / eta, FIRST)
     x = np.unique(np.concatenate([low + spread, low + bulk.scale * np.linspace(0, 1, FIRST)]))
     x = x[np.append(True, np.diff(x) > eta / FIRST)]
 
@@ -154,10 +154,3 @@ def _moved(kernel: LimitingKernel, at: Resolvent) -> Float[np.ndarray, " z"]:
     values = np.linalg.eigvals(kernel.secular(at))
     angles = np.angle(np.real(values) + 1j * np.maximum(np.imag(values), 0.0))
     return np.sum(kernel.active[1] < 0) - np.sum(angles, axis=-1) / np.pi
-
-
-def _reach(kernel: LimitingKernel) -> float:
-    """No eigenvalue of U B Uᵀ is above it: ‖B‖ tr UᵀU."""
-    bulk = kernel.bulk
-    own = np.trace(kernel.sums(np.broadcast_to(1.0, bulk.diagonal.shares.shape)))
-    return float(np.linalg.norm(kernel.core, 2) * (own + np.trace(bulk.law.gram) * bulk.bound))

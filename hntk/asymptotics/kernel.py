@@ -97,6 +97,12 @@ class LimitingKernel:
         return np.diag(1 / values) + basis.T @ self.overlap(at) @ basis
 
     @property
+    def reach(self) -> float:
+        """A size that no eigenvalue of U B Uᵀ is far above: ‖B‖ tr UᵀU."""
+        own = np.trace(self.sums(np.ones_like(self.norms.diagonal.shares)))
+        return float(np.linalg.norm(self.core, 2) * (own + np.trace(self.bulk.law.gram) * self.bulk.bound))
+
+    @property
     def labels(self) -> slice:
         """Where J stands in U."""
         return slice(2 * self.law.classes + 1, 3 * self.law.classes + 1)

@@ -100,7 +100,7 @@ class Norms:
         own += relative * (np.diag(products.means) / p)[:, None]
         noise = products.noise(law, n, kernel, squares)
         if noise is not None:
-            own += np.einsum("b,bk,bkq->kq", noise.counts, noise.variances, noise.weights)
+            own += noise.diagonal
         left = level - own
         if kernel.seen.level is None:
             left = np.maximum(left, 0.0)

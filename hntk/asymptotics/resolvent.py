@@ -85,6 +85,11 @@ class Noise:
     weights: Float[np.ndarray, "B K q"]
 
     @property
+    def diagonal(self) -> Float[np.ndarray, "K q"]:
+        """What it has on a kernel's diagonal: Σ_k w_k γ_ka D_k/p."""
+        return np.einsum("b,bk,bkq->kq", self.counts, self.variances, self.weights)
+
+    @property
     def bound(self) -> float:
         """Of the eigenvalues at n = p, but for a factor that grows like n/p."""
         return float(

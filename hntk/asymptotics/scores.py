@@ -5,7 +5,7 @@ $\beta_k = \sqrt p\,\tilde Q(z_k)Ua_k$ where $a_k = (I + BD(z_k))^{-1}E_JY$, $E_
 for J, and $U^\top\beta_k/\sqrt p = D(z_k)a_k$.
 Given the training set, the score of a new sample of class b and of norm ε under $\beta = \sum_k\omega_k\beta_k$, with
 $d = \sum_k\omega_kD(z_k)a_k$, is Gaussian with mean $\sqrt\ell(Bd)_b + \sqrt p\,\varepsilon\,(Bd)_\varepsilon$ and
-covariance $w\,s^\top C_bs + \sigma_b$, where $s = Md_J + ZW^{1/2}\beta/p$ and
+covariance $w\,s^\top C_bs$, where $s = Md_J + ZW^{1/2}\beta/p$ and
 
 $$s^\top C_bs = d_J^\top M^\top C_bMd_J
     + 2\,\mathrm{sym}\Big(d_J^\top\sum_k\omega_kM^\top C_b(I - \bar E(z_k))M\,a_{k,M}\Big)
@@ -112,7 +112,7 @@ class FilteredLabels:
         return means, norms.diagonal.weights[..., None, None] * self._spread(weights, inner[:, :, :k])
 
     def _spread(self, weights: Numbers, inner: Float[np.ndarray, "K s K m"]) -> Float[np.ndarray, "K s m m"]:
-        """sᵀC_bs + σ_b."""
+        """sᵀC_bs, and what the coordinates Y add."""
         algebra, k = self.kernel.bulk.law.algebra, self.kernel.law.classes
         plain = algebra.covariance_forms(algebra.one)
         seen = algebra.covariance_forms(self._at.element)

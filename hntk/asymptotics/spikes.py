@@ -148,20 +148,15 @@ def _beside(kernel: LimitingKernel, edge: Edge, other: Edge | None, side: int) -
     """At a polished edge, or a little off an end that is not one, where the bulk has no Δ."""
     if edge.self_energy is not None:
         return kernel.bulk.resolvent(np.asarray(edge.place), edge.self_energy)
-    width = abs(other.place - edge.place) if other is not None else max(kernel.bulk.bound, _weight(kernel))
+    width = abs(other.place - edge.place) if other is not None else max(kernel.bulk.bound, kernel.reach)
     return kernel.bulk.at(edge.place + side * MARGIN * width)
-
-
-def _weight(kernel: LimitingKernel) -> float:
-    """A size that no eigenvalue of U B Uᵀ is far above: ‖B‖ tr UᵀU."""
-    return float(np.linalg.norm(kernel.core, 2) * (kernel.ratios @ (1 + kernel.law.v + kernel.law.t**2)))
 
 
 def _far(kernel: LimitingKernel, start: Resolvent) -> Resolvent:
     """Where every eigenvalue of N that becomes positive is so."""
     positive = np.sum(kernel.active[1] > 0)
     x = 2 * max(float(start.z), kernel.bulk.bound)
-    x = x if x > 0 else _weight(kernel)
+    x = x if x > 0 else kernel.reach
     while True:
         at = kernel.bulk.at(x)
         if np.sum(_heights(kernel, at) > 0) >= positive:
