@@ -19,7 +19,7 @@ from experiments.console import progress
 from experiments.record import Record
 from experiments.setting import features, raw_dataset
 from experiments.sweep import resolved
-from hntk.classifier import share_right
+from hntk.labels import share_right
 from hntk.training import Epoch, Schedule
 
 gather = memory_report.gather

@@ -16,9 +16,9 @@ from experiments.record import Record
 from experiments.setting import raw_dataset
 from experiments.shipping import Made
 from experiments.toolchain import Firmware
-from hntk.classifier import share_right
 from hntk.export.c import CProgram, to_c
 from hntk.export.onnx import write_onnx
+from hntk.labels import share_right
 from hntk.packing import pack
 
 COLUMNS = ["form", "bytes", "dense/bytes", "test accuracy", "same classes", "of"]

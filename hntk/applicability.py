@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from hntk.activations import Activation
-from hntk.checks import as_labels, as_samples, norm_scale
+from hntk.checks import as_samples, norm_scale
 from hntk.comparison import operator_norm
 from hntk.equivalents import equivalent_kernels
 from hntk.kernels import exact_kernels
+from hntk.labels import as_labels
 from hntk.population import Population, estimate_population
 from hntk.precision import float64
 

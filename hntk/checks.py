@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 
 def as_samples(x: object, name: str = "x") -> Float[Array, "n p"]:
@@ -33,28 +33,6 @@ def as_samples(x: object, name: str = "x") -> Float[Array, "n p"]:
             f"{name} has NaN or infinite values in {bad} of its {array.shape[0]} rows: clean or drop them."
         )
     return array
-
-
-def as_labels(labels: object, n: int, *, least: int = 2) -> tuple[np.ndarray, Int[np.ndarray, " n"]]:
-    """The sorted classes, and each sample's index into them.
-
-    Raises
-    ------
-    ValueError
-        If there is not one label per sample, labels are not finite, or fewer than ``least`` classes occur.
-    """
-    given = np.asarray(labels)
-    if given.shape != (n,):
-        raise ValueError(f"labels must have shape ({n},), one per row of x; got shape {given.shape}.")
-    if given.dtype.kind == "f" and not np.all(np.isfinite(given)):
-        raise ValueError("labels contain NaN or infinite values: drop those samples.")
-    classes, index = np.unique(given, return_inverse=True)
-    if classes.size < least:
-        raise ValueError(
-            f"labels hold only one class ({classes.tolist()}): at least {least} are needed. "
-            "Check how the data was subset or sorted before it was cut."
-        )
-    return classes, index
 
 
 def check_columns(v: Array | np.ndarray, n: int, name: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from hntk.labels import share_right
 from hntk.network import Network
 from hntk.normalization import Normalization
 from hntk.origin import DataStatistics
@@ -61,11 +62,3 @@ class Classifier(Storable):
             If x does not fit the network, or there is not one label per row of it.
         """
         return share_right(self.predict(x), labels)
-
-
-def share_right(predicted: np.ndarray, labels: object) -> float:
-    """Share of predictions that equal the labels."""
-    given = np.asarray(labels)
-    if given.shape != predicted.shape:
-        raise ValueError(f"labels must have shape {predicted.shape}, one per row of x; got {given.shape}.")
-    return float(np.mean(predicted == given))

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.activations import Activation
-from hntk.checks import as_labels, norm_scale
+from hntk.checks import norm_scale
 from hntk.coefficients import as_activations, coefficients
+from hntk.labels import as_labels
 from hntk.population import Population, estimate_population
 from hntk.rows import as_rows, row_blocks
 from hntk.structured import StructuredKernel

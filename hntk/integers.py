@@ -21,8 +21,8 @@ from jax import Array
 from jaxtyping import Float, Int, Int32
 
 from hntk.checks import as_samples
-from hntk.classifier import share_right
 from hntk.forward import BATCH, Forward, Step
+from hntk.labels import share_right
 from hntk.origin import DataStatistics, MatchRecord
 from hntk.planes import Code
 from hntk.storable import Storable

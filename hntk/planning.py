@@ -12,8 +12,9 @@ from scipy.optimize import minimize
 from hntk.account import LossAccount, Terms
 from hntk.accuracy import cheapest_accurate
 from hntk.activations import Activation
-from hntk.checks import as_labels, as_samples, norm_scale
+from hntk.checks import as_samples, norm_scale
 from hntk.design import Design
+from hntk.labels import as_labels
 from hntk.matching import Match, MatchError, match
 from hntk.storage import Storage, storage_of
 from hntk.task import held_out_parts

@@ -27,9 +27,9 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from hntk.activations import Activation
-from hntk.checks import as_labels, norm_scale
-from hntk.classifier import share_right
+from hntk.checks import norm_scale
 from hntk.coefficients import as_activations, coefficients
+from hntk.labels import as_labels, share_right
 from hntk.rows import as_rows, class_means, class_scatters, row_blocks
 from hntk.structured import StructuredKernel
 

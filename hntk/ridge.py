@@ -15,8 +15,8 @@ from jax import Array
 from jaxtyping import Float, Int
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from hntk.checks import as_labels
 from hntk.classifier import Classifier
+from hntk.labels import as_labels
 from hntk.network import BATCH, Network
 from hntk.origin import DataStatistics
 

@@ -16,8 +16,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from hntk.checks import as_labels
 from hntk.classifier import Classifier
+from hntk.labels import as_labels
 from hntk.network import Network
 from hntk.origin import DataStatistics
 from hntk.ridge import check_features, held_out

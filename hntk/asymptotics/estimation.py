@@ -23,7 +23,7 @@ from jaxtyping import Complex, Float, Int, Real
 from scipy.optimize import nnls
 
 from hntk.asymptotics.law import MixtureLaw
-from hntk.checks import as_labels
+from hntk.labels import as_labels
 from hntk.population import estimate_population
 from hntk.rows import as_rows, class_means, class_scatters, row_blocks
 

@@ -14,11 +14,11 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Real, UInt8
 
-from hntk.checks import as_labels
 from hntk.datasets.idx import read_idx_folder
 from hntk.datasets.locate import locate
 from hntk.datasets.npz import read_npz
 from hntk.datasets.splits import as_splits, select
+from hntk.labels import as_labels
 from hntk.normalization import Normalization
 from hntk.rows import row_blocks
 
