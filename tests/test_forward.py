@@ -41,7 +41,7 @@ def test_products_on_planes_are_exact(rows: int, levels: tuple[int, ...]) -> Non
     bias = rng.integers(-1000, 1000, 50).astype(np.int32)
     h = rng.choice(levels, (rows, 131))
     code = Code.of_levels(levels)
-    found = bit_product(BitMatrix.of(matrix, code, bias), jnp.asarray(h, jnp.float32), code)
+    found = bit_product(BitMatrix.of(matrix, code, bias), jnp.asarray(h, jnp.float32))
     np.testing.assert_array_equal(found, h @ np.asarray(matrix.values, np.int64).T + bias)
 
 
@@ -50,7 +50,7 @@ def test_bits_of_a_range_are_exact() -> None:
     matrix = weight_law("bernoulli").draw(jax.random.key(0), (50, 131))
     code = Code.of_range(0, 255 * 4, 4)
     assert len(code.jumps) == 8
-    found = bit_product(BitMatrix.of(matrix, code), jnp.asarray(h, jnp.float32), code)
+    found = bit_product(BitMatrix.of(matrix, code), jnp.asarray(h, jnp.float32))
     np.testing.assert_array_equal(found, h @ np.asarray(matrix.values, np.int64).T)
 
 

@@ -1,0 +1,184 @@
+"""What a forward pass compiles, and the numbers it is compiled for.
+
+Thresholds, levels and centres are arguments of what is compiled, so that all networks of one shape share it. Equal
+layers one after another are one step of a scan, so that a network of many is compiled as fast as one of few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from hntk.bitwise import BitMatrix, bit_product
+from hntk.lookup import lookup
+from hntk.planes import Code
+from hntk.weights import WeightMatrix
+
+# whole weights up to here are kept in float32 too, which saves turning them into it for every batch
+COPIED = 2**24
+# equal layers from which on a scan is compiled in less time
+SCANNED = 4
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer: function(factor · (W h + bias)).
+
+    Attributes
+    ----------
+    weights : W, of which the values alone are used.
+    factor : of the sums.
+    function : elementwise; hashable, so that what is compiled for it is kept.
+    bias : (outputs,) or None.
+    code : of what h can be, in a network of whole numbers.
+    """
+
+    weights: WeightMatrix
+    factor: float
+    function: Callable[[Array], Array]
+    bias: Float[np.ndarray, " outputs"] | None = None
+    code: Code | None = None
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["table", "centre"], meta_fields=["function"])
+@dataclass(frozen=True)
+class Elementwise:
+    """A layer's function σ(z) − m.
+
+    Attributes
+    ----------
+    function : σ; None where it is a staircase.
+    table : a staircase's thresholds and levels, which are arguments of what is compiled.
+    centre : m, if there is one.
+    """
+
+    function: Callable[[Array], Array] | None
+    table: tuple[Array, Array] | None
+    centre: Array | None
+
+    @classmethod
+    def of(cls, function: Callable[[Array], Array], dtype: DTypeLike) -> Elementwise:
+        """From a function of sums of a type, or from what has such a function ``sigma`` and its centre ``m``."""
+        sigma, m = getattr(function, "sigma", function), getattr(function, "m", None)
+        centre = None if m is None else jnp.float32(m)
+        if not hasattr(sigma, "table"):
+            return cls(sigma, None, centre)
+        thresholds, levels = sigma.table(dtype)
+        return cls(None, (jnp.asarray(thresholds), jnp.asarray(levels)), centre)
+
+    def __call__(self, z: Array) -> Array:
+        """Apply it to every element."""
+        if self.function is not None:
+            values = self.function(z)
+        else:
+            assert self.table is not None
+            values = lookup(*self.table, z)
+        return values if self.centre is None else values - self.centre
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["weights", "factor", "bias", "function"],
+    meta_fields=["shape", "borrowed"],
+)
+@dataclass(frozen=True)
+class Layer:
+    """A layer that is ready to run.
+
+    Attributes
+    ----------
+    weights : bit planes with their bias, or W.
+    factor, bias : of the sums; None for bit planes.
+    function : of them.
+    shape : (outputs, inputs).
+    borrowed : whether W is the network's own array, and not a copy.
+    """
+
+    weights: BitMatrix | Array
+    factor: Array | None
+    bias: Array | None
+    function: Elementwise
+    shape: tuple[int, ...]
+    borrowed: bool
+
+    @classmethod
+    def of(cls, step: Step, code: Code | None) -> Layer:
+        """On the planes of a code, or on numbers."""
+        values, shape = step.weights.values, step.weights.shape
+        if code is not None:
+            planes = BitMatrix.of(step.weights, code, step.bias)
+            return cls(planes, None, None, Elementwise.of(step.function, jnp.int32), shape, False)
+        borrowed = values.dtype == jnp.float32 or values.size > COPIED
+        values = values if borrowed else values.astype(jnp.float32)
+        bias = None if step.bias is None else jnp.asarray(step.bias, jnp.float32)
+        function = Elementwise.of(step.function, jnp.float32)
+        return cls(values, jnp.float32(step.factor), bias, function, shape, borrowed)
+
+    def __call__(self, h: Float[Array, "n p"]) -> Float[Array, "n d"]:
+        """What the next layer takes."""
+        if isinstance(self.weights, BitMatrix):
+            return self.function(bit_product(self.weights, h))
+        # GPUs round the factors of a product to 10 bits unless told otherwise
+        sums = jnp.matmul(h, self.weights.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
+        return self.function((sums if self.bias is None else sums + self.bias) * self.factor)
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """All that is compiled: equal forms can share it."""
+        leaves, structure = jax.tree.flatten(self)
+        return structure, *((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A compiled pass through layers.
+
+    Attributes
+    ----------
+    groups : one layer each, or several equal ones with their arrays stacked.
+    counts : of layers in each.
+    """
+
+    groups: tuple[Layer, ...]
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> Pass:
+        """From layers in their order."""
+        groups, counts = [], []
+        for _, equal in groupby(layers, key=lambda layer: layer.form):
+            found = list(equal)
+            if _can_be_scanned(found):
+                groups.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *found))
+                counts.append(len(found))
+            else:
+                groups += found
+                counts += [1] * len(found)
+        return cls(tuple(groups), tuple(counts))
+
+    def __call__(self, h: Float[Array, "n p"]) -> Float[Array, "n d"]:
+        """Features of the last layer."""
+        return _run(self.counts, self.groups, h)
+
+
+def _can_be_scanned(equal: Sequence[Layer]) -> bool:
+    """Whether equal layers are many, can follow each other, and need no second copy of much."""
+    (outputs, inputs), copied = equal[0].shape, len(equal) * prod(equal[0].shape)
+    return len(equal) >= SCANNED and outputs == inputs and (copied <= COPIED or not equal[0].borrowed)
+
+
+@partial(jax.jit, static_argnums=0)
+def _run(counts: tuple[int, ...], groups: tuple[Layer, ...], h: Array) -> Array:
+    for count, group in zip(counts, groups, strict=True):
+        h = group(h) if count == 1 else jax.lax.scan(lambda v, layer: (layer(v), None), h, group)[0]
+    return h
