@@ -7,7 +7,7 @@ word, for which AND, XOR and a population count stand, on as many rows at a time
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -24,10 +24,21 @@ WORD = 32
 FEW = 4
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["base", "jumps"], meta_fields=["thermometer"])
+@dataclass(frozen=True)
+class TracedCode:
+    """A :class:`hntk.planes.Code` whose numbers are arrays: codes of as many planes share what is compiled.
+
+    Products take about half as long again as with numbers that are known to the compiler.
+    """
+
+    base: Float[Array, ""]
+    jumps: Int32[Array, " planes"]
+    thermometer: bool
+
+
 @partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["mask", "signs", "start", "base", "jumps"],
-    meta_fields=["thermometer"],
+    jax.tree_util.register_dataclass, data_fields=["mask", "signs", "start", "traced_code"], meta_fields=["known_code"]
 )
 @dataclass(frozen=True)
 class BitMatrix:
@@ -37,30 +48,41 @@ class BitMatrix:
     ----------
     mask, signs : words of a position side by side, (words, d).
     start : what Σ_j W_ij v_j is where no count is taken off, bias included, (d,).
-    base, jumps, thermometer : the code, see :class:`hntk.planes.Code`. Its numbers are arrays, so that matrices of one
-        shape and codes of as many planes share what is compiled.
+    traced_code, known_code : the code; one of them is None.
     """
 
     mask: UInt32[Array, "words d"]
     signs: UInt32[Array, "words d"]
     start: Int32[Array, " d"]
-    base: Float[Array, ""]
-    jumps: Int32[Array, " planes"]
-    thermometer: bool
+    traced_code: TracedCode | None
+    known_code: Code | None
 
     @classmethod
     def of(cls, matrix: WeightMatrix, code: Code, bias: np.ndarray | None = None) -> BitMatrix:
         """From its values."""
         mask, signs = (jnp.asarray(np.ascontiguousarray(plane.T)) for plane in word_planes(matrix))
         start = row_constants(matrix, code) + (0 if bias is None else bias)
-        numbers = jnp.float32(code.base), jnp.asarray(code.jumps, jnp.int32)
-        return cls(mask, signs, jnp.asarray(start, jnp.int32), *numbers, code.thermometer)
+        return cls(mask, signs, jnp.asarray(start, jnp.int32), None, code)
+
+    @property
+    def code(self) -> Code | TracedCode:
+        """Whichever there is."""
+        code = self.known_code if self.traced_code is None else self.traced_code
+        assert code is not None
+        return code
+
+    def traced(self) -> BitMatrix:
+        """Return the same matrix with the code's numbers as arrays."""
+        code = self.code
+        numbers = jnp.asarray(code.base, jnp.float32), jnp.asarray(code.jumps, jnp.int32)
+        return replace(self, traced_code=TracedCode(*numbers, code.thermometer), known_code=None)
 
 
 @jax.jit
 def bit_product(matrix: BitMatrix, h: Float[Array, "n p"]) -> Int32[Array, "n d"]:
     """Whole sums Σ_j W_ij v_j + bias_i of values that the matrix's code has."""
-    planes, shape = matrix.jumps.shape[0], (h.shape[0], matrix.mask.shape[1])
+    jumps, shape = matrix.code.jumps, (h.shape[0], matrix.mask.shape[1])
+    planes = len(jumps)
     if planes == 0:
         return jnp.broadcast_to(matrix.start, shape)
 
@@ -75,7 +97,7 @@ def bit_product(matrix: BitMatrix, h: Float[Array, "n p"]) -> Int32[Array, "n d"
         return sums + weighted([counts(mask, signs, values[t]) for t in range(planes)]), None
 
     def weighted(counted: Sequence[Array] | Array) -> Array:
-        return sum((matrix.jumps[t] * counted[t] for t in range(planes)), jnp.int32(0))
+        return sum((jumps[t] * counted[t] for t in range(planes)), jnp.int32(0))
 
     few, words = h.shape[0] <= FEW, (matrix.mask, matrix.signs, _bits(h, matrix))
     sums, _ = jax.lax.scan(apart if few else together, jnp.zeros((planes, *shape) if few else shape, jnp.int32), words)
@@ -84,13 +106,14 @@ def bit_product(matrix: BitMatrix, h: Float[Array, "n p"]) -> Int32[Array, "n d"
 
 def _bits(h: Float[Array, "n p"], matrix: BitMatrix) -> UInt32[Array, "words planes n"]:
     """The planes of values, in words of one position side by side."""
-    words, count = matrix.mask.shape[0], matrix.jumps.shape[0]
-    if matrix.thermometer:
-        levels = matrix.base + jnp.cumsum(matrix.jumps).astype(jnp.float32)
+    words, code = matrix.mask.shape[0], matrix.code
+    count = len(code.jumps)
+    if code.thermometer:
+        levels = code.base + jnp.cumsum(jnp.asarray(code.jumps)).astype(jnp.float32)
         planes = jnp.stack([h >= levels[t] for t in range(count)])
     else:
-        # whole multiples of the first jump
-        rank = ((h - matrix.base) / matrix.jumps[0]).astype(jnp.int32)
+        # whole multiples of the first jump, which a compiler may divide by through its rounded reciprocal
+        rank = jnp.rint((h - code.base) / code.jumps[0]).astype(jnp.int32)
         planes = jnp.stack([(rank >> t) & 1 for t in range(count)])
     padded = jnp.pad(planes.astype(jnp.uint32), ((0, 0), (0, 0), (0, words * WORD - h.shape[1])))
     places = jnp.arange(WORD, dtype=jnp.uint32)

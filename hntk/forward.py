@@ -100,7 +100,7 @@ class Forward:
 
     @cached_property
     def _functions(self) -> list[Elementwise]:
-        return [Elementwise.of(step.function, jnp.float32) for step in self.steps]
+        return [Elementwise.of(step.function, jnp.float32).traced(jnp.float32) for step in self.steps]
 
     def _sparse(self, x: Array) -> Array:
         part = np.asarray(x, np.float32)

@@ -134,12 +134,12 @@ class Steps:
     def table(self, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
         """Thresholds to compare sums of a type with, and levels in float32."""
         thresholds, levels = np.asarray(self.thresholds, np.int64), np.asarray(self.levels, np.float32)
-        kind = np.dtype(dtype)
-        if kind.kind in "iu":
-            return np.clip(thresholds, np.iinfo(kind).min, np.iinfo(kind).max).astype(kind), levels
-        # the next number of the type: none that is whole lies between
-        rounded = thresholds.astype(kind)
-        return np.where(rounded < thresholds, np.nextafter(rounded, kind.type(np.inf)), rounded), levels
+        if jnp.issubdtype(dtype, jnp.integer):
+            info = jnp.iinfo(dtype)
+            return np.clip(thresholds, info.min, info.max).astype(dtype), levels
+        # where the type has no such number, the next larger one: none that a sum can be lies between
+        rounded = thresholds.astype(dtype)
+        return np.where(rounded < thresholds, np.nextafter(rounded, np.inf, dtype=dtype), rounded), levels
 
     def within(self, most: int) -> Steps:
         """Return the same staircase for sums from −most to most, without the cells that none of them reaches.

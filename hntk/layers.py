@@ -1,13 +1,13 @@
 """What a forward pass compiles, and the numbers it is compiled for.
 
-Thresholds, levels and centres are arguments of what is compiled, so that all networks of one shape share it. Equal
-layers one after another are one step of a scan, so that a network of many is compiled as fast as one of few.
+Equal layers one after another are one step of a scan, so that a network of many is compiled as fast as one of few:
+their thresholds, levels and centres are arrays then, and equal are layers of one shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from math import prod
@@ -15,12 +15,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from hntk.bitwise import BitMatrix, bit_product
-from hntk.lookup import lookup
+from hntk.lookup import COMPARED, lookup
 from hntk.planes import Code
 from hntk.weights import WeightMatrix
 
@@ -57,24 +58,34 @@ class Elementwise:
 
     Attributes
     ----------
-    function : σ; None where it is a staircase.
-    table : a staircase's thresholds and levels, which are arguments of what is compiled.
-    centre : m, if there is one.
+    function : all of it where its numbers are known to the compiler, which makes a pass on bit planes a third faster;
+        σ where m is an array; None where σ is a staircase of arrays.
+    table : thresholds and levels of the latter.
+    centre : m.
     """
 
     function: Callable[[Array], Array] | None
-    table: tuple[Array, Array] | None
-    centre: Array | None
+    table: tuple[Array, Array] | None = None
+    centre: Array | None = None
 
     @classmethod
     def of(cls, function: Callable[[Array], Array], dtype: DTypeLike) -> Elementwise:
-        """From a function of sums of a type, or from what has such a function ``sigma`` and its centre ``m``."""
-        sigma, m = getattr(function, "sigma", function), getattr(function, "m", None)
-        centre = None if m is None else jnp.float32(m)
-        if not hasattr(sigma, "table"):
-            return cls(sigma, None, centre)
-        thresholds, levels = sigma.table(dtype)
-        return cls(None, (jnp.asarray(thresholds), jnp.asarray(levels)), centre)
+        """From a function of sums of a type; many thresholds become arrays."""
+        sigma = getattr(function, "sigma", function)
+        few = len(getattr(sigma, "thresholds", ())) <= COMPARED
+        return cls(function) if few else cls(function).traced(dtype)
+
+    def traced(self, dtype: DTypeLike) -> Elementwise:
+        """Return the same function with its numbers as arrays, as far as it is a staircase or has a centre ``m``."""
+        if self.function is None:
+            return self
+        sigma, m = getattr(self.function, "sigma", self.function), getattr(self.function, "m", None)
+        centre = self.centre if m is None else jnp.float32(m)
+        table = getattr(sigma, "table", None)
+        if table is None:
+            return Elementwise(sigma, None, centre)
+        thresholds, levels = table(dtype)
+        return Elementwise(None, (jnp.asarray(thresholds), jnp.asarray(levels)), centre)
 
     def __call__(self, z: Array) -> Array:
         """Apply it to every element."""
@@ -98,14 +109,14 @@ class Layer:
     Attributes
     ----------
     weights : bit planes with their bias, or W.
-    factor, bias : of the sums; None for bit planes.
+    factor, bias : of the sums; of bit planes they are 1 and None.
     function : of them.
     shape : (outputs, inputs).
     borrowed : whether W is the network's own array, and not a copy.
     """
 
     weights: BitMatrix | Array
-    factor: Array | None
+    factor: Array
     bias: Array | None
     function: Elementwise
     shape: tuple[int, ...]
@@ -117,7 +128,7 @@ class Layer:
         values, shape = step.weights.values, step.weights.shape
         if code is not None:
             planes = BitMatrix.of(step.weights, code, step.bias)
-            return cls(planes, None, None, Elementwise.of(step.function, jnp.int32), shape, False)
+            return cls(planes, jnp.float32(1.0), None, Elementwise.of(step.function, jnp.int32), shape, False)
         borrowed = values.dtype == jnp.float32 or values.size > COPIED
         values = values if borrowed else values.astype(jnp.float32)
         bias = None if step.bias is None else jnp.asarray(step.bias, jnp.float32)
@@ -132,11 +143,11 @@ class Layer:
         sums = jnp.matmul(h, self.weights.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
         return self.function((sums if self.bias is None else sums + self.bias) * self.factor)
 
-    @property
-    def form(self) -> tuple[Any, ...]:
-        """All that is compiled: equal forms can share it."""
-        leaves, structure = jax.tree.flatten(self)
-        return structure, *((leaf.shape, leaf.dtype) for leaf in leaves)
+    def traced(self) -> Layer:
+        """Return the same layer with all its numbers as arrays."""
+        if isinstance(self.weights, BitMatrix):
+            return replace(self, weights=self.weights.traced(), function=self.function.traced(jnp.int32))
+        return replace(self, function=self.function.traced(jnp.float32))
 
 
 @dataclass(frozen=True)
@@ -156,10 +167,10 @@ class Pass:
     def of(cls, layers: Sequence[Layer]) -> Pass:
         """From layers in their order."""
         groups, counts = [], []
-        for _, equal in groupby(layers, key=lambda layer: layer.form):
+        for _, equal in groupby(layers, key=_form):
             found = list(equal)
             if _can_be_scanned(found):
-                groups.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *found))
+                groups.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *(layer.traced() for layer in found)))
                 counts.append(len(found))
             else:
                 groups += found
@@ -169,6 +180,12 @@ class Pass:
     def __call__(self, h: Float[Array, "n p"]) -> Float[Array, "n d"]:
         """Features of the last layer."""
         return _run(self.counts, self.groups, h)
+
+
+def _form(layer: Layer) -> tuple[Any, ...]:
+    """Return all that is compiled of a traced layer: layers of equal forms can share it."""
+    leaves, structure = jax.tree.flatten(layer.traced())
+    return structure, *((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
 def _can_be_scanned(equal: Sequence[Layer]) -> bool:

@@ -89,12 +89,13 @@ def to_c(
     weights = classifier.network.weights
     if any(w.kind not in ("ternary", "sign") for w in weights):
         raise ValueError("a C program needs ternary or ±1 weights: draw the network with the law 'ternary'.")
-    writer = Writer(classifier, labels, check_name(name), _layouts(weights, layouts))
+    chosen = _layouts(weights, layouts)
+    writer = Writer(classifier, labels, check_name(name), chosen)
     header, source, main = writer.files()
-    return CProgram(name, header, source, main, writer.layouts, writer.table_bytes, writer.scratch_bytes)
+    return CProgram(name, header, source, main, chosen, writer.table_bytes, writer.scratch_bytes)
 
 
-def _layouts(weights: Sequence[WeightMatrix], given: object) -> tuple[Layout, ...]:
+def _layouts(weights: Sequence[WeightMatrix], given: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:
     if given is None:
         return tuple("gaps" if _gap_bits(w) < 2 else "planes" for w in weights)
     asked = [given] * len(weights) if isinstance(given, str) else given

@@ -13,6 +13,7 @@ from hntk.labels import label_array
 from hntk.weights import WeightMatrix
 
 VALUES = {"ternary": (-1, 0, 1), "sign": (-1, 1), "int8": tuple(range(-127, 128))}
+SMALLEST, LARGEST = (float(v) for v in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
 REMEDY = "make the classifier with hntk.to_integers, or load it from a file"
 
 
@@ -125,9 +126,9 @@ def _of_inputs(network: IntegerNetwork) -> Iterator[str]:
             yield f"pixels in parts of {inputs.fine!r:.40} are not 1, 2, 4, 8 or 16"
     elif isinstance(inputs, Rounded):
         centre, factor = np.asarray(inputs.centre), np.asarray(inputs.factor)
-        if centre.shape != (size,) or centre.dtype.kind != "f" or not np.all(np.isfinite(np.float32(centre))):
-            yield f"the input's centre must be {size} finite numbers"
-        if factor.shape != () or factor.dtype.kind not in "fiu" or not 0 < np.float32(factor) < np.inf:
+        if centre.shape != (size,) or centre.dtype.kind != "f" or not np.abs(centre).max() <= LARGEST:
+            yield f"the input's centre must be {size} numbers of float32's range"
+        if factor.shape != () or factor.dtype.kind not in "fiu" or not SMALLEST <= factor <= LARGEST:
             yield f"the input's factor must be positive and of float32's range, not {inputs.factor!r:.40}"
         if not _whole(np.asarray(inputs.most), 2**15 - 1) or inputs.most < 1:
             yield f"the largest coordinate must be from 1 to 32767, not {inputs.most!r:.40}"

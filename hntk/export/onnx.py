@@ -22,6 +22,7 @@ from hntk.classifier import Classifier
 from hntk.export.checked import check_folder, check_integers, check_labels
 from hntk.export.graph import Graph, WeightType, onnx_type
 from hntk.integers import IntegerClassifier, Pixels, Rounded
+from hntk.roundable import check_normalization, check_readout
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -188,22 +189,9 @@ def _check_floats(classifier: object) -> np.ndarray:
         raise TypeError(
             f"a classifier is needed, not {type(classifier).__name__}: fit a readout, for instance with hntk.fit_ridge."
         )
-    labels, network = check_labels(classifier.classes), classifier.network
-    shape = (network.widths[-1], labels.size)
-    weights, offset = np.asarray(classifier.weights), np.asarray(classifier.offset)
-    if weights.shape != shape or offset.shape != shape[1:]:
-        raise ValueError(
-            f"a readout of shape {weights.shape} and an offset of {offset.shape} do not fit {shape[0]} features and "
-            f"{shape[1]} classes: fit the readout on features of this network."
-        )
-    if not np.all(np.isfinite(np.float32(weights))) or not np.all(np.isfinite(np.float32(offset))):
-        raise ValueError("the readout has values that are not finite in float32: fit it again, with a larger ridge.")
-    known = classifier.normalization
-    if known is not None and np.shape(known.centre) != (network.inputs,):
-        raise ValueError(
-            f"the normalization has {np.size(known.centre)} coordinates and the network takes {network.inputs}: give "
-            "the one of the network's own data."
-        )
+    labels = check_labels(classifier.classes)
+    check_readout(classifier)
+    check_normalization(classifier.normalization, classifier.network.inputs)
     return labels
 
 
