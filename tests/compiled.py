@@ -22,13 +22,6 @@ static void number(const void *value, size_t size)
     fwrite(value, size, 1, stdout);
 }
 
-static void text(const char *label)
-{
-    const uint32_t size = (uint32_t)strlen(label);
-    number(&size, sizeof size);
-    number(label, size);
-}
-
 #define RUN(name, NAME, type, rows, LABEL) \\
     { \\
         static name##_word scratch[NAME##_SCRATCH_BYTES / sizeof(name##_word)]; \\
@@ -50,7 +43,12 @@ static void text(const char *label)
         } \\
     }
 #define NUMBER(label) number(&label, sizeof label)
-#define TEXT(label) text(label)
+#define TEXT(label) \\
+    { \\
+        const uint32_t size = (uint32_t)strlen(label); \\
+        number(&size, sizeof size); \\
+        number(label, size); \\
+    }
 
 int main(void)
 {

@@ -10,12 +10,14 @@ import pytest
 from experiments import toolchain
 from hntk.export.c import to_c
 from hntk.export.onnx import to_onnx
+from hntk.forward import Forward
 from tests.compiled import SANITIZED, run_all
 from tests.random_classifiers import Sample, random_sample
 
 # classifiers a binary: compilers take their time for each call
 TOGETHER = 10
 COMPILERS = ("gcc", "clang")
+WAYS = ("dense", "planes", "sparse")
 
 
 def exported(samples: list[Sample], first: int) -> list:
@@ -29,8 +31,11 @@ def exported(samples: list[Sample], first: int) -> list:
     return made
 
 
-def check_python(sample: Sample) -> None:
-    np.testing.assert_array_equal(sample.classifier.scores(sample.raw), sample.scores)
+def check_python(sample: Sample, way: str) -> None:
+    # what the way would be depends on how fast this machine is
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Forward, "way", lambda self, rows: way)
+        np.testing.assert_array_equal(sample.classifier.scores(sample.raw), sample.scores)
 
 
 def check_c(samples: list[Sample], first: int, folder: Path, compiler: str, words: list[int]) -> None:
@@ -58,7 +63,8 @@ def check_all(first: int, count: int, folder: Path, everywhere: bool) -> None:
     pytest.importorskip("onnxruntime")
     samples = [random_sample(seed) for seed in range(first, first + count)]
     for number, sample in enumerate(samples, first):
-        check_python(sample)
+        for way in WAYS if everywhere else (WAYS[number % 3],):
+            check_python(sample, way)
         for weights in ("int2", "int8") if everywhere else (("int2", "int8")[number % 2],):
             check_onnx(sample, weights)
     for turn, compiler in enumerate(COMPILERS):

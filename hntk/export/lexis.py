@@ -32,7 +32,8 @@ KEYWORDS = """
 # NAME.h beside a program would be read in place of these
 HEADERS = """
     assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
-    stdbit stdbool stdckdint stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar unistd wchar wctype
+    stdbit stdbool stdckdint stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
+    alloca corecrt crtdefs endian features malloc memory newlib sal strings unistd vcruntime yvals
 """
 TYPES = re.compile(r"u?int(_least|_fast)?(8|16|32|64)_t|u?int(max|ptr)_t|(s?size|ptrdiff)_t")
 
