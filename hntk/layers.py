@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-from math import prod
 from typing import Any
 
 import jax
@@ -190,8 +189,12 @@ def _form(layer: Layer) -> tuple[Any, ...]:
 
 def _can_be_scanned(equal: Sequence[Layer]) -> bool:
     """Whether equal layers are many, can follow each other, and need no second copy of much."""
-    (outputs, inputs), copied = equal[0].shape, len(equal) * prod(equal[0].shape)
-    return len(equal) >= SCANNED and outputs == inputs and (copied <= COPIED or not equal[0].borrowed)
+    first, (outputs, inputs) = equal[0], equal[0].shape
+    if len(equal) < SCANNED or outputs != inputs or (first.borrowed and len(equal) * inputs**2 > COPIED):
+        return False
+    # a function of the user's own may give another type than it takes
+    row = jax.ShapeDtypeStruct((1, inputs), jnp.float32)
+    return jax.eval_shape(lambda h: first(h), row).dtype == jnp.float32
 
 
 @partial(jax.jit, static_argnums=0)

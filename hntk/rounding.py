@@ -36,7 +36,7 @@ EXACTLY, NEARLY = 1e-12, 1e-7
 ROUNDED = 2**22
 # parts of a pixel's unit
 FINE = 16
-FLOATS = np.finfo(np.float32)
+SMALLEST, LARGEST = (float(v) for v in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
 N = TypeVar("N", bound=Network)
 
 
@@ -194,13 +194,12 @@ def _rounded(network: Network, x: object, normalization: Normalization | None, b
     unit = largest / most or 1.0
     centre = np.zeros(network.inputs) if normalization is None else normalization.centre
     scale = 1.0 if normalization is None else float(normalization.scale)
-    factor = 1 / (unit * scale)
-    if not FLOATS.tiny <= factor <= FLOATS.max:
+    if not 1 / LARGEST <= unit * scale <= 1 / SMALLEST:
         raise ValueError(
             f"x has coordinates of up to {largest:.3g}, for which float32 has no factor: scale the samples to norms "
             "of about 1, as the network was made for."
         )
-    return Rounded(np.asarray(centre, np.float32), float(np.float32(factor)), most), unit
+    return Rounded(np.asarray(centre, np.float32), float(np.float32(1 / (unit * scale))), most), unit
 
 
 def _bias(weights: WeightMatrix, normalization: Normalization, fine: int) -> Int32[np.ndarray, " d"]:
