@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,8 +67,14 @@ def _export(given: argparse.Namespace) -> None:
     print(
         f"{header}\n{source}\n{main_file}: reads samples from its standard input\n"
         f"tables (flash): {program.table_bytes:,} bytes; scratch (RAM): {program.scratch_bytes:,} bytes\n"
-        f"cc -std=c99 -O3 -march=native {source} {main_file} -o {given.name}"
+        f"cc -std=c99 -O3 -march=native {_word(source)} {_word(main_file)} -o {given.name}"
     )
+
+
+def _word(path: Path) -> str:
+    """A path as one word of a shell's command, and not an option of it."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def _whole(what: Saved, given: argparse.Namespace) -> IntegerClassifier:

@@ -11,11 +11,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 from scipy.special import ndtr
 
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, Side
 from hntk.activations.jumps import Jumps
+from hntk.lookup import lookup
 
 
 class Cells(NamedTuple):
@@ -71,11 +73,11 @@ class Staircase(Activation):
 
     def __call__(self, t: ArrayLike) -> Array:
         t = jnp.asarray(t)
-        dtype = jnp.result_type(t.dtype, jnp.float32)
-        total = jnp.full(t.shape, self.levels[0], dtype)
-        for threshold, level in zip(self.thresholds, self.levels[1:], strict=True):
-            total = jnp.where(t >= jnp.asarray(threshold, dtype), jnp.asarray(level, dtype), total)
-        return total
+        return lookup(*self.table(jnp.result_type(t.dtype, jnp.float32)), t)
+
+    def table(self, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
+        """Thresholds and levels in a type."""
+        return np.asarray(self.thresholds, dtype), np.asarray(self.levels, dtype)
 
     def _moments(self, tau: float) -> Moments:
         cells = gaussian_cells(np.asarray(self.thresholds) / tau)
