@@ -9,7 +9,7 @@ import numpy as np
 
 from hntk.files.bounds import LEVELS, shown
 from hntk.files.classes import classes_of, describe_classes
-from hntk.files.finite import largest_row_sum
+from hntk.files.finite import LARGEST, LARGEST_INPUT, largest_row_sum
 from hntk.files.matrices import describe_matrices, matrices_of
 from hntk.files.origin import describe_origin, origin_of, statistics_of
 from hntk.files.told import Told
@@ -111,7 +111,10 @@ def _inputs(part: Told, size: int) -> Pixels | Rounded:
     most = told.number("most", positive=True)
     if most not in range(1, 2**15):
         raise ValueError(f"most must be a whole number below 2**15, not {most}")
-    return Rounded(part.array("input.centre", np.float32, size), told.number("factor", positive=True), int(most))
+    centre, factor = part.array("input.centre", np.float32, size), told.number("factor", positive=True)
+    if (float(np.abs(centre).max()) + LARGEST_INPUT) * factor > LARGEST:
+        raise ValueError(f"samples times the factor {factor:.3g} would overflow float32: rescale them")
+    return Rounded(centre, factor, int(most))
 
 
 def _readout(part: Told, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
