@@ -275,11 +275,11 @@ def retype(rng: np.random.Generator, arrays: dict, told: dict, other: Parts) -> 
 
 def reshape(rng: np.random.Generator, arrays: dict, told: dict, other: Parts) -> str:
     name = _any_array(rng, arrays)
-    if not name:
+    if not name or not arrays[name].size:
         return "nothing"
     given = arrays[name]
     ways = [given.ravel(), given[None], given.T, given[..., None], given.reshape(-1, 1), given.ravel()[:1].reshape(())]
-    arrays[name] = ways[rng.integers(len(ways))] if given.size else given[None]
+    arrays[name] = ways[rng.integers(len(ways))]
     return f"{name}: {arrays[name].shape}"
 
 

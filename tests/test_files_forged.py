@@ -18,7 +18,7 @@ import hntk
 from hntk.files import encodings, load_packed
 from tests.forgeries import forge, originals
 
-# files of a sample, and of the whole: HNTK_FORGED_FIRST and HNTK_FORGED_FILES choose others
+# HNTK_FORGED_FIRST and HNTK_FORGED_FILES choose others
 SAMPLE, WHOLE = 2_000, 20_000
 MEMORY, SECONDS = 100e6, 2.0
 UNIFORM = np.random.default_rng(0).random((3, 1000))
@@ -111,3 +111,9 @@ def test_a_sample_of_forged_files(tmp_path: Path) -> None:
     # a forger that is always found out, or never, tries nothing
     if sum(tally.count.values()) == SAMPLE:
         assert SAMPLE / 10 < tally.count["loaded"] < SAMPLE / 2
+
+
+@pytest.mark.nightly
+def test_all_forged_files(tmp_path: Path) -> None:
+    tally = run(tmp_path / "net", SAMPLE, WHOLE - SAMPLE)
+    assert tally.count["refused"] > tally.count["loaded"] > 0 or "HNTK_FORGED_FILES" in os.environ

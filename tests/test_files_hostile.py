@@ -226,6 +226,7 @@ def many(metadata: dict, name: str, count: int) -> dict:
     return metadata | {name: metadata[name] * count}
 
 
+@pytest.mark.slow
 def test_no_file_costs_more_than_its_size_explains(originals: dict, tmp_path: Path) -> None:
     arrays, metadata = originals["float"]
     layer = metadata["layers"][0]
@@ -286,6 +287,24 @@ def test_the_emptiest_matrix_takes_255_weights_a_byte(tmp_path: Path) -> None:
     )
     assert hntk.save(net, tmp_path / "net", encoding="gaps+signs") < values.size / 255 + 1500
     np.testing.assert_array_equal(hntk.load(tmp_path / "net").weights[0].values, values)  # type: ignore[union-attr]
+
+
+def test_weights_that_do_not_fit_into_memory_are_not_unpacked(
+    originals: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten kB that are two and a half million zeros, or as many as there is room for."""
+    arrays, metadata = originals["float"]
+    layer = metadata["layers"][0] | {"shape": [255_000, 10], "encoding": "gaps+signs", "kind": "ternary"}
+    following = metadata["layers"][1] | {"shape": [9, 255_000], "encoding": "gaps+signs", "kind": "ternary"}
+    held = arrays | {f"layer{i}.weights": np.zeros(0, np.uint8) for i in (1, 2)}
+    held |= {f"layer{i}.positions": np.full(1000 * size, 255, np.uint8) for i, size in ((1, 10), (2, 9))}
+    container.write(tmp_path / "net", held, metadata | {"layers": [layer, following]})
+    found, peak, _ = cost(tmp_path / "net")
+    assert isinstance(found, hntk.Classifier)
+    assert peak < 2.5 * 255_000 * 19 + 5e6
+    monkeypatch.setattr("hntk.files.matrices.available_memory", lambda: 4_000_000)
+    with pytest.raises(hntk.FileError, match="unpack to 9.7 MB, and 4.0 MB of memory are free"):
+        hntk.load(tmp_path / "net")
 
 
 def test_what_a_file_may_hold_is_enough(tmp_path: Path) -> None:
@@ -385,6 +404,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_no_file_is_mapped(tmp_path: Path) -> None:
     """A mapped file that another process cuts short ends the one that reads it, by a signal."""
     path = str(tmp_path / "net")

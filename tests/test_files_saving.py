@@ -190,6 +190,14 @@ def test_what_could_not_be_loaded_is_not_saved(make: Callable, change: Callable,
     assert path.read_bytes() == b"before"
 
 
+@pytest.mark.parametrize("shape", [(3,), (INPUTS, 1), ()], ids=str)
+def test_a_normalization_of_another_shape_is_not_saved(shape: tuple, tmp_path: Path) -> None:
+    (tmp_path / "net").write_bytes(b"before")
+    with pytest.raises(ValueError, match="centre"):
+        hntk.save(replace(small(), normalization=hntk.Normalization(np.ones(shape, np.float32), 1.0)), tmp_path / "net")
+    assert (tmp_path / "net").read_bytes() == b"before"
+
+
 def test_what_was_refused_is_well_but_for_one_thing(tmp_path: Path) -> None:
     for made in (small(), whole()):
         hntk.save(made, tmp_path / "net")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from hntk.files.told import Told
+from hntk.kernels.room import available_memory, gigabytes
 from hntk.packing import ENCODINGS, PackedMatrix, check_bytes, pack
 from hntk.weights import WeightMatrix
+
+# of a matrix while it is unpacked: NumPy's, and JAX's
+COPIES = 2
 
 
 def describe_matrices(weights: Sequence[WeightMatrix], encoding: str | None) -> tuple[dict, list[dict]]:
@@ -56,7 +61,18 @@ def matrices_of(layers: list[Told], known: Sequence[WeightMatrix] | None = None)
     ]
     for matrix in packed:
         check_bytes(matrix)
-    return [matrix.unpack() for matrix in packed] if known is None else list(known)
+    if known is not None:
+        return list(known)
+    _check_room(packed)
+    return [matrix.unpack() for matrix in packed]
+
+
+def _check_room(packed: list[PackedMatrix]) -> None:
+    """Refuse matrices that do not fit into memory: of zeros alone, a byte is 255 weights."""
+    needed = sum(COPIES * prod(p.shape) * (4 if p.kind == "float32" else 1) for p in packed)
+    free = available_memory()
+    if free is not None and needed > free:
+        raise ValueError(f"its weights unpack to {gigabytes(needed)}, and {gigabytes(free)} of memory are free")
 
 
 def _packed(layer: Told, number: int, shape: tuple[int, int]) -> PackedMatrix:
