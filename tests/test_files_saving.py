@@ -329,3 +329,29 @@ def test_places_that_are_no_files_are_named(tmp_path: Path) -> None:
         hntk.load(tmp_path)
     assert (tmp_path / "file").read_bytes() == b"mine"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+# --- files of the first version ---
+
+X = np.array([[1, 2, 3, 4], [-1, 0.5, 0, 2], [0, 0, 1, 0]], np.float32) / 2
+SCORES = [[0.2918693, 0.7081307], [0.4832191, 0.5167809], [0.8745311, 0.1254690]]
+WHOLE_SCORES = [[3788192, 9190926], [6271757, 6707361], [8178877, 4800241]]
+FEATURES = [
+    [0.4165685, -0.3817817, -0.0272127],
+    [0.2335381, -0.1808752, -0.0149038],
+    [0.1405138, -0.0793517, -0.0140639],
+]
+
+
+def test_files_written_before_are_read() -> None:
+    """Written when a type of labels was declared as it was in memory: wider than the labels, or of swapped bytes."""
+    folder = Path(__file__).parent / "written"
+    made: Any = hntk.load(folder / "float.safetensors")
+    np.testing.assert_allclose(made.scores(X), SCORES, atol=1e-6)
+    assert made.classes.tolist() == ["left", "right"]
+    assert (made.normalization.scale, made.statistics.n) == (2.0, 30)
+    assert made.network.origin.original == ("relu", "tanh")
+    made = hntk.load(folder / "integer.safetensors")
+    assert made.scores(4 * X + 3).tolist() == WHOLE_SCORES
+    assert (made.classes.tolist(), made.classes.dtype) == ([3, -7], np.int16)
+    np.testing.assert_allclose(hntk.load(folder / "network.safetensors").features(X), FEATURES, atol=1e-6)  # type: ignore[union-attr]

@@ -63,9 +63,7 @@ def _no_number(word: str) -> None:
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the name {shown(max(names, key=names.count))} occurs twice" if len(names) < 99 else "a name "
-                         "occurs twice")  # fmt: skip
+        raise ValueError(f"a table has {len(pairs)} entries of {len(made)} names: one occurs twice")
     return made
 
 
