@@ -101,7 +101,7 @@ def _held(folder: Path, source: Source) -> Held:
         if len(paths) > 1:
             raise ValueError(f"{folder} is ambiguous: {[path.name for path in paths]} hold the same part; keep one.")
     files = {key: path for key, (path,) in found.items()}
-    checked = {key: sources.defect(path, source.sha256[key]) for key, path in files.items()}
+    checked = {key: sources.defect(path, source.sha256[key], source.most_bytes) for key, path in files.items()}
     return Held(files, {key: wrong for key, wrong in checked.items() if wrong is not None})
 
 

@@ -8,11 +8,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from hntk.classifier import Classifier
 from hntk.export.c import to_c
 from hntk.export.onnx import write_onnx
-from hntk.files import Saved, encodings, load
+from hntk.files import Saved, load, load_packed
 from hntk.integers import IntegerClassifier
 from hntk.rounding import to_integers
 from hntk.summary import summarize
@@ -39,18 +40,28 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         given.run(given)
     except (ValueError, OSError, ImportError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(_printable(f"{type(error).__name__}: {error}", sys.stderr), file=sys.stderr)
         return 1
     return 0
 
 
+def _printable(text: str, stream: TextIO) -> str:
+    """Return text without what a terminal would take for commands, in the characters that a stream has.
+
+    Names and labels are those of a file, which anybody may have made.
+    """
+    shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    encoding = stream.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def _inspect(given: argparse.Namespace) -> None:
-    found, size = summarize(load(given.file), encodings(given.file)), given.file.stat().st_size
+    found, size = summarize(*load_packed(given.file)), given.file.stat().st_size
     if given.json:
         print(json.dumps({"file": str(given.file), "file_bytes": size, **found.to_dict()}, indent=2))
         return
-    print(f"{given.file}: {size:,} bytes, {found.float_bytes / size:.1f} times fewer than its matrices in float32")
-    print(found)
+    told = f"{given.file}: {size:,} bytes, {found.float_bytes / size:.1f} times fewer than its matrices in float32"
+    print(_printable(f"{told}\n{found}", sys.stdout))
 
 
 def _export(given: argparse.Namespace) -> None:

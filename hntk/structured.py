@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.checks import check_columns
+from hntk.copies import Copyable
 from hntk.rows import row_blocks
 
 # steps that make up for what G's condition number costs
@@ -31,7 +32,7 @@ class _Spectral(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StructuredKernel:
+class StructuredKernel(Copyable):
     """c x xᵀ + V A Vᵀ + γ I: never an (n, n) matrix unless asked for.
 
     Attributes

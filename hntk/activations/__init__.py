@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import jax
 from jax import Array
@@ -19,7 +20,8 @@ __all__ = ["Activation", "Moments", "Staircase", "activation", "activation_names
 
 
 def _smooth(name: str, function: Callable[[Array], Array]) -> Callable[[], Activation]:
-    return lambda: QuadratureActivation(function, (), name)
+    # examining a function takes a tenth of a second
+    return cache(lambda: QuadratureActivation(function, (), name))
 
 
 def _leaky_relu(slope: float = 0.01) -> Activation:

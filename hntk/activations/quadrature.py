@@ -13,8 +13,10 @@ derivative of E[σσ] by ρ, with the weight $\pm\frac12[(x^2-1)/(1+|\rho|) - (y
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +66,14 @@ class QuadratureActivation(Activation):
             raise ValueError(f"breakpoints must be finite, got {self.points!r}.")
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "_jumps", _check_function(self))
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple:
+        """Go by name where the function itself cannot be pickled."""
+        from hntk.activations import activation, activation_names
+
+        if not _can_be_pickled(self.function) and self.name in activation_names() and activation(self.name) == self:
+            return activation, (self.name,)
+        return super().__reduce_ex__(protocol)
 
     @property
     def breakpoints(self) -> tuple[float, ...]:
@@ -176,6 +186,14 @@ def _over_variances(one: Callable[[Array], Array], var: Float[Array, " n"]) -> F
 
     # anything not finite, as where a variance is 0, is not below
     return jax.lax.cond(missed <= 16 * jnp.finfo(var.dtype).eps * jnp.max(jnp.abs(values)), interpolated, directly)
+
+
+def _can_be_pickled(function: Callable) -> bool:
+    try:
+        pickle.dumps(function)
+    except Exception:  # pickle, and what functions are made of, raise many kinds
+        return False
+    return True
 
 
 def gaussian_rule(tau: ArrayLike, points: tuple[float, ...], xp) -> tuple:

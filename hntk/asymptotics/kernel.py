@@ -29,13 +29,14 @@ from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.norms import Norms, Quadrature, gauss_points
 from hntk.asymptotics.products import ClassProducts
 from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
+from hntk.copies import Copyable
 
 # eigenvalues of B that count as zero, relative to the largest
 NULL = 1e-12
 
 
 @dataclass(frozen=True)
-class LimitingKernel:
+class LimitingKernel(Copyable):
     """The kernel of n samples of a law.
 
     Attributes

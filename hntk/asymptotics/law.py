@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.asymptotics.algebra import Matrices, Spectral, algebra_of
+from hntk.copies import Copyable
 
 
 @dataclass(frozen=True)
-class MixtureLaw:
+class MixtureLaw(Copyable):
     """A K-class mixture in p dimensions; :meth:`of` makes it of means and covariances.
 
     Attributes

@@ -49,6 +49,7 @@ from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import ScoreLaw, Task, classification_task, ridge_regression, score_law
 from hntk.asymptotics.scores import FilteredLabels
 from hntk.coefficients import Coefficients
+from hntk.copies import Copyable
 
 # effective ridges tried, in units of the kernel's mean eigenvalue, and the step of derivatives by their logarithm
 GRID, STEP = np.logspace(-4, 3, 29), 1e-3
@@ -78,7 +79,7 @@ class FiniteWidth:
 
 
 @dataclass(frozen=True)
-class RandomFeatures:
+class RandomFeatures(Copyable):
     """A net whose widths are open, on n samples of a law.
 
     Attributes

@@ -14,6 +14,7 @@ from jax import Array
 from hntk.activations import Activation, Staircase
 from hntk.checks import as_samples
 from hntk.coefficients import Coefficients, as_activations, coefficients
+from hntk.copies import Copyable
 from hntk.matching.bits import spread_bits
 from hntk.matching.certificate import Certificate, layer_bounds, ratio_bound
 from hntk.matching.fidelity import correlation_map
@@ -57,7 +58,7 @@ class DataFit:
 
 
 @dataclass(frozen=True)
-class Match:
+class Match(Copyable):
     """A compressed network's activations, and how well they do.
 
     Attributes
