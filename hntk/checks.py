@@ -2,37 +2,251 @@
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from hntk.arrays import check_backing, finite_array, real_array, told
+from hntk.rows import check_rows, check_shape
 
-def as_samples(x: object, name: str = "x") -> Float[Array, "n p"]:
-    """A finite (n, p) array, samples as rows.
+
+def as_count(value: object, name: str, least: int = 1, most: int | None = None) -> int:
+    """A whole number within bounds.
 
     Raises
     ------
     ValueError
-        For another number of dimensions, an empty array, or values that are not finite or not numbers.
+        For everything else; 2.5 is not cut to 2, and True is no number.
     """
+    found = _whole(value)
+    if found is None or found < least or (most is not None and found > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} must be a whole number {bounds}, got {told(value)}.")
+    return found
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) == bool:
+        return None
     try:
-        array = x if isinstance(x, jax.Array) else jnp.asarray(np.asarray(x))
-    except TypeError as error:
-        raise ValueError(f"{name} must be an (n, p) array of numbers: {error}.") from error
-    if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"{name} must have shape (n, p), one sample per row and none empty; got shape {array.shape}.")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        if not jnp.issubdtype(array.dtype, jnp.integer):
-            raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}.")
-        array = array.astype(float)
-    bad = int(jnp.sum(~jnp.all(jnp.isfinite(array), axis=1)))
-    if bad:
-        raise ValueError(
-            f"{name} has NaN or infinite values in {bad} of its {array.shape[0]} rows: clean or drop them."
-        )
-    return array
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def as_number(value: Any) -> float:
+    """As a float; NaN where it is no real number, so that every comparison fails."""
+    if isinstance(value, bool | np.bool_ | str | bytes) or getattr(value, "dtype", None) == bool or np.ndim(value):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def as_finite(value: object, name: str, what: str = "") -> float:
+    """A finite real number.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    return _number(value, name, "a finite number", what, lambda _: True)
+
+
+def as_positive(value: object, name: str, what: str = "") -> float:
+    """A finite number above 0; ``what`` says in the message what it is.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    return _number(value, name, "a positive finite number", what, lambda found: found > 0)
+
+
+def as_nonnegative(value: object, name: str, what: str = "") -> float:
+    """A finite number of at least 0.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    return _number(value, name, "a non-negative finite number", what, lambda found: found >= 0)
+
+
+def as_share(value: object, name: str, what: str = "") -> float:
+    """A number strictly between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    found = as_number(value)
+    if not 0 < found < 1:
+        raise ValueError(f"{name} must lie strictly between 0 and 1, got {told(value)}{what and ': ' + what}.")
+    return found
+
+
+def _number(value: object, name: str, wanted: str, what: str, good: Callable[[float], bool]) -> float:
+    found = as_number(value)
+    if not (math.isfinite(found) and good(found)):
+        raise ValueError(f"{name} must be {wanted}{what and f' ({what})'}, got {told(value)}.")
+    return found
+
+
+def as_diagonal(kappa_sq: object) -> float | None:
+    """The NTK's diagonal κ² where it is declared; None where it is not.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive and finite.
+    """
+    return None if kappa_sq is None else as_positive(kappa_sq, "kappa_sq", "the NTK's diagonal")
+
+
+def as_scale(tau0: object) -> float:
+    """τ_0, the root mean square norm of a sample.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive and finite.
+    """
+    return as_positive(tau0, "tau0", "the root mean square norm of a sample")
+
+
+def as_choice(value: object, name: str, known: Iterable[str]) -> Any:
+    """One of the names there are.
+
+    Raises
+    ------
+    ValueError
+        With the names.
+    """
+    names = tuple(known)
+    if not (isinstance(value, str) and value in names):
+        raise ValueError(f"{name} must be {' or '.join(map(repr, names))}, got {told(value)}.")
+    return value
+
+
+def as_widths(widths: object, depth: int) -> tuple[int, ...]:
+    """Widths of so many layers; one number is the width of each.
+
+    Raises
+    ------
+    ValueError
+        If they are not whole and positive, or not as many as there are layers.
+    """
+    given = [widths] * depth if np.ndim(widths) == 0 and not isinstance(widths, str | bytes) else widths
+    if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
+        raise ValueError(_wanted_widths(widths, depth))
+    found = [_whole(d) for d in given]
+    if len(found) != depth or any(d is None or d < 1 for d in found):
+        raise ValueError(_wanted_widths(widths, depth))
+    return tuple(d for d in found if d is not None)
+
+
+def _wanted_widths(widths: object, depth: int) -> str:
+    return f"widths must be {depth} positive integers, one per activation, or one for all of them; got {told(widths)}."
+
+
+def as_key(key: Any, name: str = "key") -> Array:
+    """A JAX random key: one of ``jax.random.key``, or of the older ``jax.random.PRNGKey``, as it is.
+
+    Raises
+    ------
+    ValueError
+        For numbers, several keys at once, and everything else.
+    """
+    remedy = f"for example {name}=jax.random.key(0)"
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.shape:
+            raise ValueError(f"{name} must be one random key, got {key.size} of shape {key.shape}: give one of them.")
+        return key
+    if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
+        try:
+            jax.random.wrap_key_data(jnp.asarray(key))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} is no random key of JAX ({error}): give one, {remedy}.") from error
+        if key.ndim == 1:
+            return jnp.asarray(key)
+    raise ValueError(f"{name} must be a random key of JAX, {remedy}; got {told(key)}.")
+
+
+def as_seed(seed: object, name: str = "seed") -> int:
+    """A whole number that is not negative.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    return as_count(seed, name, least=0)
+
+
+def as_callback(function: Any, name: str = "progress") -> Any:
+    """A function to call, or None.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    if not (function is None or callable(function)):
+        raise ValueError(f"{name} must be a function, or None for none; got {told(function)}.")
+    return function
+
+
+def as_instance(value: Any, name: str, kinds: type | tuple[type, ...], remedy: str) -> Any:
+    """An object of hntk's own.
+
+    Raises
+    ------
+    ValueError
+        With how to make one.
+    """
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name} must be {remedy}, got {told(value)}.")
+    return value
+
+
+def as_samples(x: object, name: str = "x", dtype: Any = None) -> Float[Array, "n p"]:
+    """A finite (n, p) array, samples as rows, on JAX's device.
+
+    Parameters
+    ----------
+    x : numbers in any form.
+    name : of the argument, for messages.
+    dtype : in which they will be computed with; by default their own, float32 at least.
+
+    Raises
+    ------
+    ValueError
+        For another number of dimensions, an empty array, or values that are not finite, not numbers, or so large that
+        their squares overflow.
+    """
+    given = real_array(x, name)
+    check_shape(given, name)
+    if isinstance(given, np.ndarray):
+        check_backing(given)
+    native = given.dtype if isinstance(given, jax.Array) else given.dtype.newbyteorder("=")
+    own = jnp.result_type(float) if given.dtype.kind in "biu" else jax.dtypes.canonicalize_dtype(native)
+    computed = np.dtype(jnp.result_type(own, jnp.float32) if dtype is None else dtype)
+    # on a processor a view, and no compilation for every shape
+    check_rows(np.asarray(given), name, computed)
+    return jnp.asarray(given if isinstance(given, jax.Array) else np.asarray(given, dtype=own))
 
 
 def check_columns(v: Array | np.ndarray, n: int, name: str) -> None:
@@ -47,16 +261,49 @@ def check_columns(v: Array | np.ndarray, n: int, name: str) -> None:
         raise ValueError(f"{name} must have shape ({n},) or ({n}, m), got {v.shape}.")
 
 
+def as_columns(v: object, n: int, name: str) -> Float[np.ndarray, "n ..."]:
+    """Finite numbers that an (n, n) matrix can be multiplied with, in float64.
+
+    Raises
+    ------
+    ValueError
+        If they are neither (n,) nor (n, m), or not finite.
+    """
+    array = finite_array(v, name)
+    check_columns(array, n, name)
+    return array
+
+
+def check_result(values: Array | np.ndarray, what: str) -> None:
+    """Refuse a result that overflowed.
+
+    Raises
+    ------
+    ValueError
+        With what to do.
+    """
+    if not np.all(np.isfinite(np.asarray(values))):
+        raise ValueError(
+            f"{what} overflowed: numbers of the data or of the settings are out of scale. Bring x to norms about 1 "
+            "(x / sqrt(mean of its squared norms)), and look for a setting that is far from 1."
+        )
+
+
 def norm_scale(x: Float[Array | np.ndarray, "n p"]) -> float:
     """τ_0 of a data set: the root mean square norm of its rows.
 
     Raises
     ------
     ValueError
-        If all rows are zero.
+        If all rows are zero, or so small that their squares are.
     """
     array = np.asarray(x)
     tau0 = float(np.sqrt(np.einsum("ij,ij->", array, array, dtype=np.float64) / array.shape[0]))
-    if tau0 == 0.0:
-        raise ValueError("all rows of x are zero: nothing can be scaled by their norm.")
-    return tau0
+    if tau0**2 >= np.finfo(np.float64).tiny:
+        return tau0
+    if np.any(array):
+        raise ValueError(
+            f"the largest value of x is {np.max(np.abs(array)):.3g}, whose square underflows: rescale x, for instance "
+            "to x / np.abs(x).max()."
+        )
+    raise ValueError("all rows of x are zero: nothing can be scaled by their norm.")

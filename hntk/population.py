@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from hntk.rows import class_blocks, class_means, class_scatters
+from hntk.checks import check_result
+from hntk.labels import label_array
+from hntk.rows import as_rows, class_blocks, class_means, class_scatters
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,15 @@ def estimate_population(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]
     Parameters
     ----------
     x : (n, p) samples; a memory map is read in blocks.
-    index : (n,) class of each sample, 0 … K − 1.
+    index : (n,) class of each sample, whole numbers 0 … K − 1.
 
     Raises
     ------
     ValueError
-        If a class has fewer than 3 samples.
+        If the samples or classes do not fit, or a class has fewer than 3 samples.
     """
+    x = as_rows(x)
+    index = as_index(index, len(x))
     p = x.shape[1]
     sizes = np.bincount(index)
     if np.any(sizes < 3):
@@ -71,7 +75,27 @@ def estimate_population(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]
     diagonal = np.diag_indices(sizes.size)
     unbiased = freedom**2 / ((freedom - 1) * (freedom + 2)) * (overlaps[diagonal] - p * traces**2 / freedom)
     overlaps[diagonal] = np.maximum(unbiased, traces**2)  # tr C²/p ≥ (tr C/p)², whatever the noise
+    check_result(np.append(overlaps, np.sum(means**2, axis=1)), "the estimate of means and covariances")
     return Population(np.sqrt(p) * means, traces, overlaps, sizes / sizes.sum())
+
+
+def as_index(index: object, n: int) -> Int[np.ndarray, " n"]:
+    """Classes 0 … K − 1 of n samples.
+
+    Raises
+    ------
+    ValueError
+        If they are no whole numbers, not one per sample, negative, or leave numbers out.
+    """
+    given = label_array(index, n, "index")
+    remedy = "np.unique(labels, return_inverse=True)[1] gives them"
+    if given.dtype.kind not in "iu" or int(given.min()) < 0:
+        raise ValueError(f"index must hold whole numbers from 0, one class each: {remedy}.")
+    # beyond n classes are missing in any case, and counting them would take their number in memory
+    present = np.unique(given)
+    if int(present[-1]) != present.size - 1:
+        raise ValueError(f"index leaves out classes below its largest, {present[-1]}: {remedy}.")
+    return given.astype(np.int64)
 
 
 def _scatter_overlaps(
