@@ -23,7 +23,7 @@ def told(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def real_array(given: object, name: str = "x") -> Real[Array | np.ndarray, "..."]:
+def real_array(given: object, name: str = "x") -> Real[Array | np.ndarray, ...]:
     """Return real numbers as an array, of the type they have where NumPy knows it.
 
     Arrays of JAX and memory maps are returned as they are; arrays of Python objects that are numbers become float64.
@@ -116,6 +116,6 @@ def _check_map(array: np.memmap) -> None:
     there = mapped.size()
     if there < needed:
         raise ValueError(
-            f"the file behind the memory map, {array.filename}, has become shorter while it is used: {there:,} bytes of "
-            f"{needed:,} are left. Write it anew, and open it again."
+            f"the file behind the memory map, {array.filename}, has become shorter while it is used: {there:,} bytes "
+            f"of {needed:,} are left. Write it anew, and open it again."
         )

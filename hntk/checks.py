@@ -32,8 +32,12 @@ def as_count(value: object, name: str, least: int = 1, most: int | None = None) 
     return found
 
 
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool | np.bool_) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
+
+
 def _whole(value: Any) -> int | None:
-    if isinstance(value, bool | np.bool_) or getattr(value, "dtype", None) == bool:
+    if _is_bool(value):
         return None
     try:
         return operator.index(value)
@@ -43,7 +47,7 @@ def _whole(value: Any) -> int | None:
 
 def as_number(value: Any) -> float:
     """As a float; NaN where it is no real number, so that every comparison fails."""
-    if isinstance(value, bool | np.bool_ | str | bytes) or getattr(value, "dtype", None) == bool or np.ndim(value):
+    if isinstance(value, str | bytes) or _is_bool(value) or np.ndim(value):
         return math.nan
     try:
         return float(value)

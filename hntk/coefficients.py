@@ -24,7 +24,6 @@ from hntk.activations import Activation, Moments, activation
 from hntk.arrays import told
 from hntk.checks import as_scale, check_result
 
-
 # scales from here to one over it have powers that float64 holds
 LEAST = 1e-60
 

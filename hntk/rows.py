@@ -80,8 +80,8 @@ def check_rows(array: Real[np.ndarray, "n p"], name: str, dtype: np.dtype | type
         raise ValueError(f"{name} has NaN or infinite values in {infinite} of its {n} rows: clean or drop them.")
     largest = float(np.max(np.abs(refused.astype(np.float64))))
     raise ValueError(
-        f"{name} has values as large as {largest:.3g}, whose squares overflow in {np.dtype(dtype).name}, in {rows.size} "
-        f"of its {n} rows: rescale it, for instance to {name} / np.abs({name}).max()."
+        f"{name} has values as large as {largest:.3g}, whose squares overflow in {np.dtype(dtype).name}, in "
+        f"{rows.size} of its {n} rows: rescale it, for instance to {name} / np.abs({name}).max()."
     )
 
 
