@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -211,6 +213,35 @@ def as_callback(function: Any, name: str = "progress") -> Any:
     if not (function is None or callable(function)):
         raise ValueError(f"{name} must be a function, or None for none; got {told(function)}.")
     return function
+
+
+def as_path(value: Any, name: str) -> Path:
+    """A path.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    if not isinstance(value, str | os.PathLike) or "\0" in str(value) or not str(value):
+        raise ValueError(f"{name} must be a path, got {told(value)}.")
+    return Path(value)
+
+
+def as_reals(values: object, name: str, check: Callable[[object, str], float]) -> tuple[float, ...]:
+    """A list of numbers, at least one, each of which passes a check.
+
+    Raises
+    ------
+    ValueError
+        If it is no list, empty, or a number does not pass.
+    """
+    if isinstance(values, str | bytes | dict) or np.ndim(values) != 1 or not isinstance(values, Iterable):  # type: ignore[arg-type]
+        raise ValueError(f"{name} must be a list of numbers, got {told(values)}.")
+    found = tuple(check(value, f"every number of {name}") for value in values)
+    if not found:
+        raise ValueError(f"{name} is empty: give at least one number.")
+    return found
 
 
 def as_instance(value: Any, name: str, kinds: type | tuple[type, ...], remedy: str) -> Any:

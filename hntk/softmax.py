@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from hntk.checks import as_instance, as_path, as_positive, as_reals, as_seed
 from hntk.classifier import Classifier
 from hntk.labels import as_labels
 from hntk.network import Network
@@ -86,6 +87,12 @@ def fit_softmax(
     >>> hntk.fit_softmax(net, data.x, data.labels, schedule=schedule).accuracy(data.x, data.labels) > 0.9
     True
     """
+    as_instance(network, "network", Network, "a network, such as of hntk.dense")
+    schedule = as_instance(
+        Schedule() if schedule is None else schedule, "schedule", Schedule, "a hntk.Schedule, or None"
+    )
+    rates, seed = as_reals(rates, "rates", as_positive), as_seed(seed)
+    checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
     inputs = network.check_inputs(x)
     classes, index = as_labels(labels, inputs.shape[0])
     f = np.asarray(network.features(inputs) if features is None else check_features(features, network, len(index)))
@@ -99,7 +106,7 @@ def fit_softmax(
     for part in (kept, rest):
         part /= np.float32(size)
     samples = Samples(*(jnp.asarray(part) for part in (kept, index[~held], rest, index[held])))
-    best, rate = _best(samples, classes.size, schedule or Schedule(), rates, seed, checkpoint, progress)
+    best, rate = _best(samples, classes.size, schedule, rates, seed, checkpoint, progress)
     weights, offset = (np.asarray(part, np.float64) for part in best.parameters)
     return SoftmaxClassifier(
         network,

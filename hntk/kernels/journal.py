@@ -63,7 +63,7 @@ class Journal:
         _check_identity(folder, known, identity, older_code)
         _check_bands(path, done, bands)
         there = all((folder / name).exists() for name in FILES)
-        older = known.get(PROGRAM) != identity[PROGRAM]
+        older = there and known.get(PROGRAM) != identity[PROGRAM]
         # what another version of the code began stays its
         return cls(path, known if there else identity, list(bands), set(done) if there else set(), not there, older)
 

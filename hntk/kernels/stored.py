@@ -23,7 +23,7 @@ from filelock import FileLock
 from hntk.activations import Activation
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.arrays import told
-from hntk.checks import as_callback
+from hntk.checks import as_callback, as_path
 from hntk.fingerprint import source_digest
 from hntk.kernels.exact import Kernels, Problem, as_tile
 from hntk.kernels.journal import FILES, Journal, remedy
@@ -92,12 +92,10 @@ def store_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    if not isinstance(folder, str | os.PathLike) or isinstance(folder, bytes):
-        raise ValueError(f"folder must be a path, got {told(folder)}.")
-    progress, tile = as_callback(progress), as_tile(tile)
+    place, progress, tile = as_path(folder, "folder"), as_callback(progress), as_tile(tile)
     problem = Problem.of(x, activations, x2, tau0, kappa_sq)
     kept = _as_kept(problem.dtype if dtype is None else dtype)
-    place, identity = Path(folder), _identity(problem, tile) | {"kept": kept.name}
+    identity = _identity(problem, tile) | {"kept": kept.name}
     store = _Store(place, problem, kept, tile)
     journal = Journal.of(place, identity, store.bands, older_code)
     if journal.older:
