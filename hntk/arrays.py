@@ -59,6 +59,20 @@ def finite_array(given: object, name: str) -> np.ndarray:
     return array
 
 
+def point_array(given: object, name: str) -> np.ndarray:
+    """Return real numbers as float64, of any shape; infinite ones are points too.
+
+    Raises
+    ------
+    ValueError
+        As :func:`real_array` does, and for NaN.
+    """
+    array = np.asarray(real_array(given, name), dtype=np.float64)
+    if np.any(np.isnan(array)):
+        raise ValueError(f"{name} must be numbers, got NaN among {told(given)}.")
+    return array
+
+
 def _numpy(given: object, name: str) -> np.ndarray:
     if issparse(given):
         raise ValueError(f"{name} is a sparse matrix: give {name}.toarray(), where that fits into memory.")

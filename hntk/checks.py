@@ -333,6 +333,7 @@ def norm_scale(x: Float[Array | np.ndarray, "n p"]) -> float:
         If all rows are zero, or so small that their squares are.
     """
     array = np.asarray(x)
+    check_backing(array)
     tau0 = float(np.sqrt(np.einsum("ij,ij->", array, array, dtype=np.float64) / array.shape[0]))
     if tau0**2 >= np.finfo(np.float64).tiny:
         return tau0

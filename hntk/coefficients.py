@@ -113,15 +113,10 @@ def coefficients(activations: Sequence[str | Activation], tau0: float) -> Coeffi
 
 
 def _moments(layer: Activation, tau: float, depth: int) -> Moments:
-    # of an activation whose output is out of scale they overflow on the way to a variance that is not finite
-    with np.errstate(all="ignore"):
-        try:
-            m = layer.moments(tau)
-        except OverflowError as error:
-            raise ValueError(
-                f"layer {depth} ({layer.name}) overflows at the input scale {tau:.3g}: rescale the data, or change the "
-                "activation."
-            ) from error
+    try:
+        m = layer.moments(tau)
+    except ValueError as error:
+        raise ValueError(f"layer {depth} ({layer.name}): {error}") from error
     _check_layer(m, layer, depth)
     return m
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+from hntk.arrays import real_array
+from hntk.checks import as_count, check_result
+from hntk.room import check_room
+from hntk.rows import row_blocks
+from hntk.structured import StructuredKernel
+
+# below it the matrix itself is taken
+SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -44,30 +55,65 @@ class Spectrum:
 def spectrum(kernel: object, k: int) -> Spectrum:
     """All eigenvalues of a symmetric (n, n) kernel, and k leading eigenvectors.
 
+    Parameters
+    ----------
+    kernel : a matrix, or an operator such as ``StructuredKernel``, whose spectrum needs no matrix where at least k of
+        its eigenvalues stand above the multiple of the identity.
+    k : from 1 to n.
+
     Raises
     ------
     ValueError
-        If the kernel is not a finite square matrix, or k is not within 1 … n.
+        If the kernel is not a finite symmetric matrix, or k does not fit.
+    MemoryError
+        If a matrix is needed and does not fit into memory.
     """
-    matrix = _square(kernel)
-    if not 1 <= k <= matrix.shape[0]:
-        raise ValueError(f"k must lie between 1 and n = {matrix.shape[0]}, got {k}.")
-    values, vectors = np.linalg.eigh(matrix)
+    n = _size(kernel)
+    k = _as_spikes(k, "k", n)
+    if isinstance(kernel, StructuredKernel) and k <= kernel.above:
+        return Spectrum(kernel.eigvalsh(), kernel.eigh(k)[1])
+    check_room(
+        24 * n * n, f"the eigenvectors of {n:,} samples", "hntk.leading_eigenpairs finds the leading ones alone."
+    )
+    values, vectors = np.linalg.eigh(_square(kernel))
     return Spectrum(values[::-1], vectors[:, ::-1][:, :k])
 
 
+def _as_spikes(k: object, name: str, n: int) -> int:
+    count = as_count(k, name)
+    if count > n:
+        raise ValueError(f"{name} must lie between 1 and n = {n}, got {count}.")
+    return count
+
+
 def operator_norm(kernel: object) -> float:
-    """Largest absolute eigenvalue of a symmetric matrix, by Lanczos."""
-    matrix = _square(kernel)
-    if matrix.shape[0] < 64 or not np.any(matrix):
-        return float(np.max(np.abs(np.linalg.eigvalsh(matrix))))
-    start = np.random.default_rng(0).standard_normal(matrix.shape[0])
-    return float(np.abs(eigsh(matrix, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)[0]))  # type: ignore[arg-type]
+    """Largest absolute eigenvalue of a symmetric matrix or operator, by Lanczos; an operator stays one.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is not square, not finite, or a matrix that is not symmetric.
+    """
+    n = _size(kernel)
+    if isinstance(kernel, StructuredKernel):
+        return float(np.max(np.abs(kernel.eigvalsh())))
+    if n < SMALL or not _is_operator(kernel):
+        given = matrix = _square(kernel)
+        if n < SMALL or not np.any(matrix):
+            return float(np.max(np.abs(np.linalg.eigvalsh(matrix))))
+    else:
+        given = LinearOperator((n, n), matvec=_product(kernel), dtype=np.float64)  # type: ignore[call-arg]
+    start = np.random.default_rng(0).standard_normal(n)
+    try:
+        return float(np.abs(eigsh(given, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)[0]))  # type: ignore[arg-type]
+    except ArpackNoConvergence:
+        # two eigenvalues of one size and opposite sign
+        return float(np.max(np.abs(np.linalg.eigvalsh(_square(kernel)))))
 
 
 def off_diagonal(kernel: object) -> Float[np.ndarray, "n n"]:
     """A copy with a zero diagonal."""
-    matrix = np.array(kernel, dtype=np.float64)
+    matrix = np.array(real_array(kernel, "kernel"), dtype=np.float64)
     np.fill_diagonal(matrix, 0.0)
     return matrix
 
@@ -77,13 +123,15 @@ def compare_kernels(reference: object, other: object, spikes: int = 3) -> Kernel
 
     Parameters
     ----------
-    reference, other : (n, n) symmetric, finite. Declare an infinite NTK diagonal first.
-    spikes : number of leading eigenpairs to compare.
+    reference, other : (n, n) symmetric, finite, matrices or operators. Declare an infinite NTK diagonal first.
+    spikes : number of leading eigenpairs to compare, from 1 to n.
 
     Raises
     ------
     ValueError
-        If shapes differ or something is not finite.
+        If shapes differ, something is not finite or not symmetric, or the reference is zero.
+    MemoryError
+        If operators do not fit into memory as matrices.
 
     Examples
     --------
@@ -91,9 +139,12 @@ def compare_kernels(reference: object, other: object, spikes: int = 3) -> Kernel
     >>> hntk.compare_kernels(np.eye(4), 1.5 * np.eye(4), spikes=1).operator
     0.5
     """
+    if _size(reference) != _size(other):
+        raise ValueError(f"kernels must have the same shape, got {_shape(reference)} and {_shape(other)}.")
+    spikes = _as_spikes(spikes, "spikes", _size(reference))
     a, b = _square(reference), _square(other)
-    if a.shape != b.shape:
-        raise ValueError(f"kernels must have the same shape, got {a.shape} and {b.shape}.")
+    if not np.any(a):
+        raise ValueError("the reference kernel is zero, and nothing is relative to it: exchange the two.")
     first, second = spectrum(a, spikes), spectrum(b, spikes)
     return compare_with_spectra(a, b, first, second)
 
@@ -102,18 +153,27 @@ def compare_with_spectra(a: np.ndarray, b: np.ndarray, first: Spectrum, second: 
     """:func:`compare_kernels` where the spectra are known already."""
     size, size_frobenius = float(np.max(np.abs(first.values))), float(np.linalg.norm(a))
     gap, gap_off = a - b, off_diagonal(a - b)
-    k = first.leading.shape[1]
     absolute = operator_norm(gap)
-    return KernelComparison(
+    found = KernelComparison(
         operator=absolute / size,
         frobenius=float(np.linalg.norm(gap)) / size_frobenius,
         operator_off=operator_norm(gap_off) / size,
         frobenius_off=float(np.linalg.norm(gap_off)) / size_frobenius,
         operator_absolute=absolute,
         eigenvalue_mismatch=float(np.max(np.abs(first.values - second.values))) / size,
-        spike_mismatch=float(np.max(np.abs(first.values[:k] - second.values[:k]) / np.abs(first.values[:k]))),
+        spike_mismatch=_spike_mismatch(first, second, size),
         alignment=subspace_alignment(first.leading, second.leading),
     )
+    check_result(np.array(astuple(found)), "a distance")
+    return found
+
+
+def _spike_mismatch(first: Spectrum, second: Spectrum, size: float) -> float:
+    """Relative to each eigenvalue; where that is 0 up to rounding, to the rounding error."""
+    k = first.leading.shape[1]
+    rounding = first.values.size * np.finfo(float).eps * size
+    gap = np.abs(first.values[:k] - second.values[:k])
+    return float(np.max(np.where(gap <= rounding, 0.0, gap) / np.maximum(np.abs(first.values[:k]), rounding)))
 
 
 def subspace_alignment(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "n k"]) -> float:
@@ -121,13 +181,70 @@ def subspace_alignment(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "n k"])
     return float(min(1.0, np.linalg.svd(a.T @ b, compute_uv=False)[-1]))
 
 
-def _square(kernel: object) -> Float[np.ndarray, "n n"]:
-    matrix = np.asarray(kernel, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"a kernel must be a square matrix, got shape {matrix.shape}.")
+def _is_operator(kernel: object) -> bool:
+    return hasattr(kernel, "matvec") and hasattr(kernel, "shape")
+
+
+def _shape(kernel: Any) -> tuple[int, ...]:
+    return tuple(kernel.shape) if _is_operator(kernel) else np.shape(real_array(kernel, "a kernel"))
+
+
+def _size(kernel: object) -> int:
+    """N of a square matrix or operator that is not empty."""
+    shape = _shape(kernel)
+    if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
+        raise ValueError(f"a kernel must be a square matrix, not empty; got shape {shape}.")
+    return int(shape[0])
+
+
+def _square(kernel: Any) -> Float[np.ndarray, "n n"]:
+    n = _size(kernel)
+    check_room(8 * n * n, f"a kernel of {n:,} samples in float64", "hntk.leading_eigenpairs works with products alone.")
+    if _is_operator(kernel):
+        given = kernel.to_dense() if hasattr(kernel, "to_dense") else _columns(kernel, n)
+    else:
+        given = real_array(kernel, "a kernel")
+    matrix = np.asarray(given, dtype=np.float64)
     if not np.all(np.isfinite(matrix)):
         raise ValueError(
             "the kernel has values that are not finite. The NTK of a network with jumps has an infinite diagonal: "
             "declare one with kappa_sq= when the kernel is computed."
         )
+    exact = given.dtype if jnp.issubdtype(given.dtype, np.floating) else np.float64
+    check_symmetric(matrix, float(jnp.finfo(exact).eps) ** 0.5)
     return matrix
+
+
+def _columns(kernel: Any, n: int) -> np.ndarray:
+    product = _product(kernel)
+    return np.stack([product(v) for v in np.eye(n)])
+
+
+def _product(kernel: Any):
+    """The product with a vector in float64, which must be finite."""
+
+    def product(v: np.ndarray) -> np.ndarray:
+        found = np.asarray(kernel.matvec(v.reshape(-1)), np.float64)
+        if not np.all(np.isfinite(found)):
+            raise ArithmeticError("the operator gives products that are not finite: check the kernel for NaN or inf.")
+        return found
+
+    return product
+
+
+def check_symmetric(matrix: Float[np.ndarray, "n n"], tolerance: float) -> None:
+    """Refuse a matrix that differs from its transpose by more than rounding.
+
+    Raises
+    ------
+    ValueError
+        With how much.
+    """
+    size = float(np.max(np.abs(matrix), initial=0.0))
+    for part in row_blocks(matrix):
+        gap = float(np.max(np.abs(matrix[part] - matrix[:, part].T), initial=0.0))
+        if gap > tolerance * size:
+            raise ValueError(
+                f"the kernel is not symmetric: entries differ from their mirror images by up to {gap:.3g}. Give "
+                "(kernel + kernel.T) / 2, or look for what mixes up rows."
+            )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from hntk.arrays import check_backing, finite_array
 from hntk.checks import check_result
 from hntk.labels import label_array
 from hntk.rows import as_rows, class_blocks, class_means, class_scatters
@@ -28,6 +29,17 @@ class Population:
     traces: Float[np.ndarray, " K"]
     overlaps: Float[np.ndarray, "K K"]
     proportions: Float[np.ndarray, " K"]
+
+    def __post_init__(self) -> None:
+        for name in ("means", "traces", "overlaps", "proportions"):
+            object.__setattr__(self, name, finite_array(getattr(self, name), name))
+        classes = len(self.means) if self.means.ndim == 2 else 0
+        shapes = [self.traces.shape, self.overlaps.shape, self.proportions.shape]
+        if not classes or shapes != [(classes,), (classes, classes), (classes,)] or np.any(self.proportions <= 0):
+            raise ValueError(
+                "a population of K classes needs means (K, p), traces (K,), overlaps (K, K) and K proportions > 0; "
+                f"got shapes {self.means.shape}, {', '.join(map(str, shapes))}."
+            )
 
     @property
     def tau0(self) -> float:
@@ -85,16 +97,14 @@ def as_index(index: object, n: int) -> Int[np.ndarray, " n"]:
     Raises
     ------
     ValueError
-        If they are no whole numbers, not one per sample, negative, or leave numbers out.
+        If they are no whole numbers, not one per sample, or not from 0 to less than n.
     """
     given = label_array(index, n, "index")
-    remedy = "np.unique(labels, return_inverse=True)[1] gives them"
-    if given.dtype.kind not in "iu" or int(given.min()) < 0:
-        raise ValueError(f"index must hold whole numbers from 0, one class each: {remedy}.")
-    # beyond n classes are missing in any case, and counting them would take their number in memory
-    present = np.unique(given)
-    if int(present[-1]) != present.size - 1:
-        raise ValueError(f"index leaves out classes below its largest, {present[-1]}: {remedy}.")
+    # of n classes or more some have no sample, and counting them would take their number in memory
+    if given.dtype.kind not in "iu" or not 0 <= int(given.min()) <= int(given.max()) < n:
+        raise ValueError(
+            "index must hold classes, whole numbers 0 … K − 1: np.unique(labels, return_inverse=True)[1] gives them."
+        )
     return given.astype(np.int64)
 
 
@@ -106,5 +116,6 @@ def _scatter_overlaps(
     if x.shape[1] <= np.bincount(index).max():
         flat = class_scatters(x, index, means).reshape(classes, -1)
         return flat @ flat.T
+    check_backing(x)
     centred = [x[index == a].astype(np.float64) - means[a] for a in range(classes)]
     return np.array([[np.sum((a @ b.T) ** 2) for b in centred] for a in centred])

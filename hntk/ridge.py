@@ -166,7 +166,10 @@ def check_normalization(normalization: Normalization | None, network: Network) -
     ValueError
         If dimensions differ.
     """
-    if normalization is not None and normalization.centre.size != network.inputs:
+    if normalization is None:
+        return
+    as_instance(normalization, "normalization", Normalization, "a hntk.Normalization")
+    if normalization.centre.size != network.inputs:
         raise ValueError(
             f"the normalisation is for samples of {normalization.centre.size} coordinates, and the network takes "
             f"{network.inputs}: give the one of these samples."

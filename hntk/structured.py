@@ -16,8 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from hntk.checks import check_columns
-from hntk.rows import row_blocks
+from hntk.arrays import finite_array, real_array
+from hntk.checks import as_columns, as_count, as_finite, as_number, as_reals, check_result
+from hntk.room import check_room
+from hntk.rows import check_shape, row_blocks
 
 # steps that make up for what G's condition number costs
 REFINEMENTS = 2
@@ -49,19 +51,52 @@ class StructuredKernel:
     core: Float[np.ndarray, "k k"]
     shift: float
 
+    def __post_init__(self) -> None:
+        x = np.asanyarray(real_array(self.x, "x"))
+        check_shape(x, "x")
+        factor, core = finite_array(self.factor, "factor"), finite_array(self.core, "core")
+        if factor.ndim != 2 or len(factor) != len(x) or core.shape != (factor.shape[1],) * 2:
+            raise ValueError(
+                f"a kernel of {len(x)} samples needs factor ({len(x)}, k) and core (k, k), got shapes {factor.shape} "
+                f"and {core.shape}."
+            )
+        if not np.allclose(core, core.T, rtol=1e-6, atol=1e-12 * np.max(np.abs(core), initial=0.0)):
+            raise ValueError("core must be symmetric: give (core + core.T) / 2.")
+        shift = as_number(self.shift)
+        if not shift > -np.inf:
+            raise ValueError(f"shift must be a number, or inf where the diagonal is not known; got {self.shift!r}.")
+        told = (("x", x), ("weight", as_finite(self.weight, "weight")), ("factor", factor), ("core", core))
+        for name, value in (*told, ("shift", shift)):
+            object.__setattr__(self, name, value)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(n, n)."""
         return self.x.shape[0], self.x.shape[0]
 
     def to_dense(self) -> Float[np.ndarray, "n n"]:
-        """The matrix."""
+        """The matrix.
+
+        Raises
+        ------
+        MemoryError
+            If it does not fit into memory; :meth:`matvec` and the spectrum need none.
+        """
+        n, shift = self.shape[0], self._finite_shift()
+        check_room(
+            16 * n * (n + self._middle.shape[0]),
+            f"the kernel of {n:,} samples as a matrix",
+            "matvec(), eigvalsh(), eigh() and solve() work without it.",
+        )
         whole = np.concatenate([u.copy() for _, u in self._chunks()])
-        return whole @ self._middle @ whole.T + self._finite_shift() * np.eye(self.shape[0])
+        found = whole @ self._middle @ whole.T
+        found[np.diag_indices(n)] += shift
+        check_result(found, "the kernel")
+        return found
 
     def matvec(self, v: object) -> Float[np.ndarray, "n ..."]:
         """The product with a vector (n,) or a block (n, m), in O(n r)."""
-        given = self._check(v, "v")
+        given = as_columns(v, self.shape[0], "v")
         return self._spread(self._middle @ self._gathered(given)) + self._finite_shift() * given
 
     def eigvalsh(self) -> Float[np.ndarray, " n"]:
@@ -78,9 +113,10 @@ class StructuredKernel:
         ValueError
             If k exceeds the number of eigenvalues above the bulk γ of multiplicity n − r.
         """
+        k = as_count(k, "k")
         values, maps = self._spectral
-        count = values.size if values.size == self.shape[0] else int(np.sum(values > 0))
-        if not 1 <= k <= count:
+        count = self.above
+        if k > count:
             raise ValueError(
                 f"k must lie between 1 and {count}, the number of eigenvalues that stand above the multiple of the "
                 f"identity; got {k}. For more use eigvalsh() or np.linalg.eigh(kernel.to_dense())."
@@ -88,6 +124,12 @@ class StructuredKernel:
         order = np.argsort(values)[::-1][:k]
         vectors = self._spread(maps[:, order])
         return values[order] + self._finite_shift(), vectors / np.linalg.norm(vectors, axis=0)
+
+    @property
+    def above(self) -> int:
+        """How many eigenvalues stand above the multiple of the identity, those that :meth:`eigh` gives."""
+        values = self._spectral.values
+        return values.size if values.size == self.shape[0] else int(np.sum(values > 0))
 
     def solve(self, y: object, ridge: float) -> Float[np.ndarray, "n ..."]:
         """(K + ridge I)⁻¹ y for (n,) or (n, m), in O(n r²) once and O(n r) per further call.
@@ -97,7 +139,7 @@ class StructuredKernel:
         ValueError
             If the matrix is singular to working precision at this ridge.
         """
-        given = self._check(y, "y")
+        given, ridge = as_columns(y, self.shape[0], "y"), as_finite(ridge, "ridge")
         level = self._level(ridge)
         found = self._inverse(given, level)
         for _ in range(REFINEMENTS):
@@ -112,6 +154,7 @@ class StructuredKernel:
         ValueError
             If the matrix is not positive definite at this ridge.
         """
+        ridge = as_finite(ridge, "ridge")
         level = self._level(ridge)
         inside, rest = self._spectral.values + level, self.shape[0] - self._spectral.values.size
         if np.any(inside <= 0) or (rest and level <= 0):
@@ -172,9 +215,14 @@ class StructuredKernel:
         ValueError
             If the matrix is singular to working precision at one of the ridges.
         """
-        given = self._check(y, "y")
+        given = as_columns(y, self.shape[0], "y")
+        levels = np.array([self._level(ridge) for ridge in as_reals(ridges, "ridges", as_finite)])
+        return self._errors(given, levels)
+
+    def _errors(
+        self, given: Float[np.ndarray, "n ..."], levels: Float[np.ndarray, " l"]
+    ) -> Iterator[tuple[slice, Float[np.ndarray, "l rows ..."]]]:
         columns = given.reshape(len(given), -1)
-        levels = np.array([self._level(ridge) for ridge in ridges])
         values, maps = self._spectral
         full = values.size == self.shape[0]
         inverse = 1 / (values[:, None] + levels)
@@ -194,7 +242,7 @@ class StructuredKernel:
 
     def weights(self, v: object) -> tuple[Float[np.ndarray, "p ..."], Float[np.ndarray, "k ..."]]:
         """W and ω such that K v = x w + V ω + γ v: what a new sample's x and V are to be multiplied by."""
-        found = self._middle @ self._gathered(self._check(v, "v"))
+        found = self._middle @ self._gathered(as_columns(v, self.shape[0], "v"))
         p = self.x.shape[1]
         return np.sqrt(abs(self.weight)) * found[:p], self._balance * found[p:]
 
@@ -225,7 +273,8 @@ class StructuredKernel:
 
     @cached_property
     def _spectral(self) -> _Spectral:
-        gram = sum(u.T @ u for _, u in self._chunks())
+        gram = sum((u.T @ u for _, u in self._chunks()), np.zeros(self._middle.shape))
+        check_result(gram, "an inner product of samples")
         sizes, vectors = np.linalg.eigh(gram)
         # what is no larger than rounding is no direction of U
         kept = np.flatnonzero(sizes > len(sizes) * np.finfo(float).eps * sizes[-1])[-self.shape[0] :]
@@ -252,7 +301,7 @@ class StructuredKernel:
 
     def _level(self, ridge: float) -> float:
         """γ + ridge, if it makes the matrix regular."""
-        level = self._finite_shift() + float(ridge)
+        level = self._finite_shift() + as_finite(ridge, "ridge")
         values = self._spectral.values
         tiny = np.finfo(float).eps * np.max(np.abs(values))
         if (values.size < self.shape[0] and abs(level) <= tiny) or np.any(np.abs(values + level) <= tiny):
@@ -269,8 +318,3 @@ class StructuredKernel:
                 "equivalent_kernels(..., kappa_sq=...), for example the original network's kappa_sq."
             )
         return self.shift
-
-    def _check(self, v: object, name: str) -> np.ndarray:
-        array = np.asarray(v, dtype=np.float64)
-        check_columns(array, self.shape[0], name)
-        return array

@@ -16,6 +16,7 @@ from scipy.special import ndtr
 
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, Side
 from hntk.activations.jumps import Jumps
+from hntk.arrays import real_array
 
 
 class Cells(NamedTuple):
@@ -139,7 +140,7 @@ def staircase(thresholds: object, levels: object, name: str = "staircase") -> St
     >>> float(hntk.staircase([0.0], [-1.0, 1.0]).moments(1.0).variance)
     1.0
     """
-    s, a = (np.asarray(v, dtype=float) for v in (thresholds, levels))
+    s, a = (np.asarray(real_array(v, n), dtype=float) for v, n in ((thresholds, "thresholds"), (levels, "levels")))
     if s.ndim != 1 or a.ndim != 1 or a.size != s.size + 1 or s.size == 0:
         raise ValueError(
             f"a staircase needs N - 1 >= 1 thresholds and N levels, got shapes {s.shape} and {a.shape}; "
@@ -149,4 +150,6 @@ def staircase(thresholds: object, levels: object, name: str = "staircase") -> St
         raise ValueError(f"thresholds and levels must be finite, got {s.tolist()} and {a.tolist()}.")
     if np.any(np.diff(s) <= 0):
         raise ValueError(f"thresholds must be strictly ascending, got {s.tolist()}; sort them and merge equal ones.")
+    if not isinstance(name, str):
+        raise ValueError(f"name must be text, got {name!r}.")
     return Staircase(tuple(s.tolist()), tuple(a.tolist()), name)
