@@ -121,9 +121,12 @@ def check(x: object, labels: object, activations: Sequence[str | Activation] | N
     rows = np.random.default_rng(0).permutation(n)[:MOST_ROWS]
     part, own = samples[rows].astype(np.float64), index[rows]
     population = estimate_population(part, own)
-    if not population.traces.max() > 0:
-        raise ValueError("samples do not vary within their classes: there is nothing that a theory could apply to.")
     square = norm_scale(part) ** 2
+    if not population.traces.max() > 0:
+        raise ValueError(
+            "samples of x do not vary within their classes, and theory is about how they do: look for how they were "
+            "made or subset."
+        )
     findings = [
         Finding(
             "samples over dimensions, n/p", n / p, 100.0,

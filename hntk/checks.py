@@ -29,8 +29,9 @@ def as_count(value: object, name: str, least: int = 1, most: int | None = None) 
     """
     found = _whole(value)
     if found is None or found < least or (most is not None and found > most):
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} must be a whole number {bounds}, got {told(value)}.")
+        open_ended = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
+        wanted = open_ended if most is None else f"a whole number from {least} to {most}"
+        raise ValueError(f"{name} must be {wanted}, got {told(value)}.")
     return found
 
 
@@ -192,14 +193,14 @@ def as_key(key: Any, name: str = "key") -> Array:
 
 
 def as_seed(seed: object, name: str = "seed") -> int:
-    """A whole number that is not negative.
+    """A whole number from 0, of 63 bits.
 
     Raises
     ------
     ValueError
         For everything else.
     """
-    return as_count(seed, name, least=0)
+    return as_count(seed, name, least=0, most=2**63 - 1)
 
 
 def as_callback(function: Any, name: str = "progress") -> Any:
@@ -236,12 +237,12 @@ def as_reals(values: object, name: str, check: Callable[[object, str], float]) -
     ValueError
         If it is no list, empty, or a number does not pass.
     """
-    if isinstance(values, str | bytes | dict) or np.ndim(values) != 1 or not isinstance(values, Iterable):  # type: ignore[arg-type]
+    array = real_array(values, name)
+    if array.ndim != 1:
         raise ValueError(f"{name} must be a list of numbers, got {told(values)}.")
-    found = tuple(check(value, f"every number of {name}") for value in values)
-    if not found:
+    if not array.size:
         raise ValueError(f"{name} is empty: give at least one number.")
-    return found
+    return tuple(check(value, f"every number of {name}") for value in array.tolist())
 
 
 def as_instance(value: Any, name: str, kinds: type | tuple[type, ...], remedy: str) -> Any:

@@ -151,10 +151,19 @@ def compare_kernels(reference: object, other: object, spikes: int = 3) -> Kernel
 
 def compare_with_spectra(a: np.ndarray, b: np.ndarray, first: Spectrum, second: Spectrum) -> KernelComparison:
     """:func:`compare_kernels` where the spectra are known already."""
+    with np.errstate(all="ignore"):
+        found = _compared(a, b, first, second)
+    check_result(np.array(astuple(found)), "a distance")
+    return found
+
+
+def _compared(a: np.ndarray, b: np.ndarray, first: Spectrum, second: Spectrum) -> KernelComparison:
     size, size_frobenius = float(np.max(np.abs(first.values))), float(np.linalg.norm(a))
+    if size_frobenius < np.finfo(float).tiny:
+        raise ValueError(f"the reference kernel's largest eigenvalue is {size:.3g}: rescale both kernels.")
     gap, gap_off = a - b, off_diagonal(a - b)
     absolute = operator_norm(gap)
-    found = KernelComparison(
+    return KernelComparison(
         operator=absolute / size,
         frobenius=float(np.linalg.norm(gap)) / size_frobenius,
         operator_off=operator_norm(gap_off) / size,
@@ -164,8 +173,6 @@ def compare_with_spectra(a: np.ndarray, b: np.ndarray, first: Spectrum, second: 
         spike_mismatch=_spike_mismatch(first, second, size),
         alignment=subspace_alignment(first.leading, second.leading),
     )
-    check_result(np.array(astuple(found)), "a distance")
-    return found
 
 
 def _spike_mismatch(first: Spectrum, second: Spectrum, size: float) -> float:

@@ -185,9 +185,11 @@ def _population(mu: np.ndarray, covariances: Sequence[Covariance], proportions: 
     p = mu.shape[1]
     full = [np.asarray(c, dtype=float) for c in covariances]
     traces = np.array([np.trace(c) if c.ndim == 2 else np.sum(np.broadcast_to(c, p)) for c in full]) / p
-    overlaps = np.array([[_trace_product(a, b, p) for b in full] for a in full]) / p
+    with np.errstate(all="ignore"):
+        overlaps = np.array([[_trace_product(a, b, p) for b in full] for a in full]) / p
+        norms = np.sum(mu**2, axis=1)
+    check_result(norms, "norms of these means")
     check_result(overlaps, "tr(C_a C_b)/p of these covariances")
-    check_result(np.sum(mu**2, axis=1), "norms of these means")
     return Population(mu, traces, overlaps, proportions)
 
 

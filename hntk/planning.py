@@ -135,10 +135,6 @@ def _choices(levels: object, sparsities: object) -> tuple[tuple[int, ...], tuple
     ValueError
         If there are none, or one is out of range.
     """
-    if np.ndim(sparsities) == 1 and len(sparsities) == 0:  # type: ignore[arg-type]
-        raise ValueError("sparsities is empty: give the shares of zero weights to choose from, 0 for none.")
-    if np.ndim(levels) == 1 and len(levels) == 0:  # type: ignore[arg-type]
-        raise ValueError("levels is empty: give the numbers of levels to choose from.")
     shares = as_reals(sparsities, "sparsities", lambda share, _: WeightLaw("ternary", sparsity=share).sparsity)  # type: ignore[arg-type]
     counts = as_reals(levels, "levels", lambda count, name: as_count(count, name, 2, MOST_LEVELS))
     return tuple(map(int, counts)), shares
@@ -161,7 +157,7 @@ def _matches(
 
 def _refusal(error: float | None, memory: int | None, floor: float) -> str:
     if error is None:
-        return f"not even a network of {NARROWEST} neurons a layer fits {memory:,} bytes: allow more."
+        return f"not even a network of {NARROWEST} neurons a layer fits {memory:,} bytes: give more memory=."
     return (
         f"no width reaches an error of {error:g}: what identity shift, finite n and p, and sparsity leave at infinite "
         f"width is {floor:.3g} at least. Ask for more than that, allow more levels, or use more data."

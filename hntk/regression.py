@@ -93,6 +93,8 @@ class QuadraticForms:
         diagonal = np.diag_indices(len(sizes))
         gram[diagonal] = (sizes * gram[diagonal] - fourth / sizes) / (sizes - 1)
         values, vectors = np.linalg.eigh(gram)
+        if not values[-1] > 0:
+            raise ValueError("all rows of x are zero: no kernel tells them apart. Check how they were made.")
         kept = values > np.sqrt(2 * len(sizes) / sizes.sum()) * values[-1]
         return QuadraticForms(moments, sizes, vectors[:, kept] / np.sqrt(values[kept]), tau0)
 

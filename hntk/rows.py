@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Real
@@ -43,7 +44,7 @@ def as_rows(x: object, name: str = "x") -> Real[np.ndarray, "n p"]:
     return array
 
 
-def check_shape(array: object, name: str) -> None:
+def check_shape(array: Any, name: str) -> None:
     """Refuse what is not (n, p) with n and p at least 1.
 
     Raises
@@ -51,7 +52,7 @@ def check_shape(array: object, name: str) -> None:
     ValueError
         With what to do about one sample, or about images.
     """
-    shape: tuple[int, ...] = array.shape  # type: ignore[attr-defined]
+    shape = tuple(array.shape)
     if len(shape) == 2 and 0 not in shape:
         return
     hint = {1: f" For one sample give {name}[None, :].", 3: f" For images give {name}.reshape(len({name}), -1)."}

@@ -23,6 +23,7 @@ from hntk.labels import as_labels
 from hntk.network import Network
 from hntk.normalization import Normalization
 from hntk.origin import DataStatistics
+from hntk.precision import float64
 from hntk.ridge import check_features, check_normalization, held_out
 from hntk.training import Epoch, Samples, Schedule, Trained, train
 
@@ -152,11 +153,13 @@ def _best(
     width = samples.x.shape[1]
     start = (jnp.zeros((width, classes), jnp.float32), jnp.zeros(classes, jnp.float32))
     found = []
+    with float64():
+        key = jax.random.key(seed)  # of all its bits, whatever precision JAX is set to
     for rate in rates:
         plan = Schedule(
             schedule.epochs, schedule.batch, rate / np.sqrt(width), schedule.weight_decay, schedule.patience
         )
         path = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}-{rate:g}{checkpoint.suffix}")
-        done = train(_loss, _scores, start, samples, plan, jax.random.key(seed), checkpoint=path, progress=progress)
+        done = train(_loss, _scores, start, samples, plan, key, checkpoint=path, progress=progress)
         found.append((done, float(rate)))
     return max(found, key=lambda pair: pair[0].validation)

@@ -19,7 +19,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from scipy.special import ndtr
 
 from hntk.arrays import point_array, real_array
-from hntk.checks import as_callback, as_count, as_finite, as_nonnegative, as_positive, as_seed
+from hntk.checks import as_callback, as_count, as_finite, as_nonnegative, as_positive, as_seed, check_result
 from hntk.room import check_room
 from hntk.rows import row_blocks
 
@@ -135,7 +135,7 @@ class SpectralDensity:
         if not callable(function):
             raise ValueError(f"function must map arrays to arrays, such as np.exp, got {function!r}.")
         with np.errstate(all="ignore"):
-            values = np.asarray(function(self.nodes))
+            values = np.asarray(real_array(function(self.nodes), "what the function gives"))
         used = self.weights > 0
         if values.shape != self.nodes.shape or not np.all(np.isfinite(values[used])):
             raise ValueError(
@@ -194,8 +194,11 @@ class SpectralDensity:
             If t is not a number or a list of them, or the width is not positive.
         """
         points, width = _points(t)[:, None, None], as_positive(width, "width")
-        bumps = np.exp(-(((points - self.nodes) / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
-        return np.sum(self.weights * bumps, axis=(1, 2)) / len(self.nodes)
+        with np.errstate(all="ignore"):
+            bumps = np.exp(-(((points - self.nodes) / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
+            found = np.sum(self.weights * bumps, axis=(1, 2)) / len(self.nodes)
+        check_result(found, "the density of so small a width")
+        return found
 
     def counts(self, edges: object, width: float = 0.0) -> Float[np.ndarray, " bins"]:
         """Expected number of eigenvalues between consecutive edges, of nodes widened as in :meth:`density`.
@@ -210,7 +213,9 @@ class SpectralDensity:
             raise ValueError(f"edges must be at least two numbers, ascending; got {bounds.tolist()}.")
         if width == 0:
             return self.size * np.diff(self.cdf(bounds))
-        below = np.sum(self.weights * ndtr((bounds[:, None, None] - self.nodes) / width), axis=(1, 2))
+        with np.errstate(over="ignore"):
+            scores = (bounds[:, None, None] - self.nodes) / width
+        below = np.sum(self.weights * ndtr(scores), axis=(1, 2))
         return self.size * np.diff(below) / len(self.nodes)
 
 

@@ -14,7 +14,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from jax import Array
 from jaxtyping import Float
+from scipy.sparse import issparse
 
 from hntk.arrays import finite_array, real_array
 from hntk.checks import as_columns, as_count, as_finite, as_number, as_reals, check_result
@@ -52,12 +54,14 @@ class StructuredKernel:
     shift: float
 
     def __post_init__(self) -> None:
-        x = np.asanyarray(real_array(self.x, "x"))
+        # what reads its rows from elsewhere stays as it is
+        foreign = hasattr(self.x, "shape") and not isinstance(self.x, np.ndarray | Array) and not issparse(self.x)
+        x = self.x if foreign else np.asanyarray(real_array(self.x, "x"))
         check_shape(x, "x")
-        factor, core = finite_array(self.factor, "factor"), finite_array(self.core, "core")
-        if factor.ndim != 2 or len(factor) != len(x) or core.shape != (factor.shape[1],) * 2:
+        n, factor, core = x.shape[0], finite_array(self.factor, "factor"), finite_array(self.core, "core")
+        if factor.ndim != 2 or len(factor) != n or core.shape != (factor.shape[1],) * 2:
             raise ValueError(
-                f"a kernel of {len(x)} samples needs factor ({len(x)}, k) and core (k, k), got shapes {factor.shape} "
+                f"a kernel of {n} samples needs factor ({n}, k) and core (k, k), got shapes {factor.shape} "
                 f"and {core.shape}."
             )
         if not np.allclose(core, core.T, rtol=1e-6, atol=1e-12 * np.max(np.abs(core), initial=0.0)):
@@ -216,6 +220,7 @@ class StructuredKernel:
             If the matrix is singular to working precision at one of the ridges.
         """
         given = as_columns(y, self.shape[0], "y")
+        self._finite_shift()
         levels = np.array([self._level(ridge) for ridge in as_reals(ridges, "ridges", as_finite)])
         return self._errors(given, levels)
 
@@ -273,7 +278,8 @@ class StructuredKernel:
 
     @cached_property
     def _spectral(self) -> _Spectral:
-        gram = sum((u.T @ u for _, u in self._chunks()), np.zeros(self._middle.shape))
+        with np.errstate(all="ignore"):
+            gram = sum((u.T @ u for _, u in self._chunks()), np.zeros(self._middle.shape))
         check_result(gram, "an inner product of samples")
         sizes, vectors = np.linalg.eigh(gram)
         # what is no larger than rounding is no direction of U

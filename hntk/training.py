@@ -51,7 +51,7 @@ class Schedule:
             object.__setattr__(self, name, as_count(getattr(self, name), name))
         object.__setattr__(self, "learning_rate", as_positive(self.learning_rate, "learning_rate"))
         object.__setattr__(self, "weight_decay", as_nonnegative(self.weight_decay, "weight_decay"))
-        if max(self.learning_rate, self.weight_decay) > np.finfo(np.float32).max:
+        if max(self.learning_rate, self.weight_decay) > float(np.finfo(np.float32).max):
             raise ValueError(
                 f"learning_rate and weight_decay must be numbers of float32, got {self.learning_rate:g} and "
                 f"{self.weight_decay:g}."

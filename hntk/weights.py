@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, pi, sqrt
+from math import exp, inf, isfinite, pi, sqrt
 from typing import Literal
 
 import jax
@@ -81,6 +81,9 @@ class WeightLaw:
         if not isinstance(self.name, str) or self.name not in _DRAW:
             raise ValueError(f"unknown weight law {told(self.name)}; known are {', '.join(sorted(_DRAW))}.")
         sparsity, degrees = as_number(self.sparsity), as_number(self.degrees)
+        for name, value in (("sparsity", sparsity), ("degrees", degrees)):
+            if isfinite(value):
+                object.__setattr__(self, name, value)
         if self.name in KEEPS_ZEROS and not 0.0 <= sparsity < 1.0:
             raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {told(self.sparsity)}.")
         if self.name == "student_t" and not 4.0 < degrees < inf:

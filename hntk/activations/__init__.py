@@ -15,7 +15,7 @@ from hntk.activations.polynomial import Polynomial
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.activations.rectifier import Rectifier
 from hntk.activations.staircase import Staircase, staircase
-from hntk.arrays import told
+from hntk.arrays import finite_array, told
 from hntk.checks import as_finite
 
 __all__ = ["Activation", "Moments", "Staircase", "activation", "activation_names", "register_activation", "staircase"]
@@ -133,9 +133,11 @@ def register_activation(name: str, function: Callable[[Array], Array], breakpoin
 
 
 def _as_points(breakpoints: object) -> tuple:
-    if np.ndim(breakpoints) != 1 or isinstance(breakpoints, dict):  # type: ignore[arg-type]
+    plain = isinstance(breakpoints, Iterable) and not isinstance(breakpoints, str | bytes | dict | np.ndarray)
+    found = finite_array(list(breakpoints) if plain else breakpoints, "breakpoints")  # type: ignore[call-overload]
+    if found.ndim != 1:
         raise ValueError(f"breakpoints must be a list of numbers, got {told(breakpoints)}.")
-    return tuple(breakpoints)  # type: ignore[arg-type]
+    return tuple(found.tolist())
 
 
 def _no_parameters(name: str, parameters: dict) -> None:

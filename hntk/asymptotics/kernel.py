@@ -145,6 +145,10 @@ class LimitingKernel:
         return out
 
 
+# samples, beyond which float64 does not tell n from n − 1
+MOST = 10**15
+
+
 def limiting_kernel(
     law: MixtureLaw,
     n: int,
@@ -167,7 +171,7 @@ def limiting_kernel(
     ValueError
         If n is not a positive whole number, or the net does not fit (:func:`kernel_coefficients`).
     """
-    n = as_count(n, "n")
+    n = as_count(n, "n", 1, MOST)
     as_instance(law, "law", MixtureLaw, "a MixtureLaw, such as of MixtureLaw.of or estimate_law")
     found = kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq)
     return LimitingKernel(law, n, found, quadrature if finite_size else None)

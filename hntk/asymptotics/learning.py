@@ -88,7 +88,7 @@ def classification_task(law: MixtureLaw, targets: object | None = None, offset: 
         added = law.proportions if offset is None else finite_array(offset, "offset")
     else:
         y = finite_array(targets, "targets")
-        y = y.reshape(len(y), -1) if y.ndim else y.reshape(1, 1)
+        y = y.reshape(len(y), -1) if y.size and y.ndim else y.reshape(1, -1)
         added = np.zeros(y.shape[1]) if offset is None else finite_array(offset, "offset").reshape(-1)
     if len(y) != law.classes or 0 in y.shape or added.shape != y.shape[1:]:
         raise ValueError(

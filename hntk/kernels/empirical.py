@@ -18,7 +18,6 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk.arrays import real_array
 from hntk.checks import as_columns
 from hntk.classifier import Classifier
 from hntk.kernels.exact import Kernels
@@ -150,8 +149,7 @@ class EmpiricalNTK:
             If v has another number of rows.
         """
         n = self.shape[0]
-        as_columns(v, n, "v")
-        given = jnp.asarray(real_array(v, "v"))
+        given = jnp.asarray(as_columns(v, n, "v"))
         columns = given.reshape(n, -1).astype(self._samples.dtype)
         total = sum(self._product(one, columns) for one in self._outputs)
         return (total / len(self._outputs)).reshape(given.shape)  # type: ignore[union-attr]

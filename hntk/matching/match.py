@@ -395,7 +395,8 @@ def _check_bound(target: JointTarget, counts: tuple[int, ...], max_shift: float 
     advice = f"the bound allows it from levels={enough} on" if enough else f"not even {MOST_LEVELS} levels are enough"
     raise MatchError(
         f"no network with {'-'.join(map(str, counts))} levels has these coefficients and δ/τ_L² ≤ {max_shift:.4g}: the "
-        f"Hermite shares of functions of so few levels bound it from below by {bound - 1:.4g}; {advice}."
+        f"Hermite shares of functions of so few levels bound it from below by {bound - 1:.4g}; {advice}. Or "
+        "allow a larger max_shift."
     )
 
 
