@@ -34,7 +34,8 @@ def real_array(given: object, name: str = "x") -> Real[Array | np.ndarray, ...]:
         For sparse matrices, masked places, missing values, text, complex numbers and everything else that is no number.
     """
     array = given if isinstance(given, jax.Array) else _numpy(given, name)
-    if array.dtype.kind in "biu":
+    # arrays of JAX's random keys have no kind
+    if getattr(array.dtype, "kind", "") in tuple("biu"):
         return array
     if not jnp.issubdtype(array.dtype, np.floating):
         raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}.")

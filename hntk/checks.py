@@ -156,7 +156,8 @@ def as_widths(widths: object, depth: int) -> tuple[int, ...]:
     ValueError
         If they are not whole and positive, or not as many as there are layers.
     """
-    given = [widths] * depth if np.ndim(widths) == 0 and not isinstance(widths, str | bytes) else widths
+    alone = not isinstance(widths, Iterable) or (isinstance(widths, np.ndarray | Array) and widths.ndim == 0)
+    given = [widths] * depth if alone else widths
     if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
         raise ValueError(_wanted_widths(widths, depth))
     found = [_whole(d) for d in given]

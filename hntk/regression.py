@@ -188,7 +188,7 @@ class EquivalentRegression:
             raise ValueError(
                 f"x has {samples.shape[1]} columns but the training samples had {len(self.linear)}: treat both alike."
             )
-        parts = [samples[part] for part in row_blocks(samples)]
+        parts = (samples[part] for part in row_blocks(samples))
         found = np.concatenate([part @ self.linear + self.forms(part) @ self.quadratic for part in parts])
         check_result(found, "a score")
         return found + self.offset

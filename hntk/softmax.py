@@ -94,7 +94,9 @@ def fit_softmax(
     True
     """
     as_instance(network, "network", Network, "a network, such as of hntk.dense")
-    schedule = Schedule() if schedule is None else as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
+    planned: Schedule = (
+        Schedule() if schedule is None else as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
+    )
     rates, seed = as_reals(rates, "rates", as_positive), as_seed(seed)
     checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
     x, labels, normalization = training_part(x, labels, normalization)
@@ -112,7 +114,7 @@ def fit_softmax(
     for part in (kept, rest):
         part /= np.float32(size)
     samples = Samples(*(jnp.asarray(part) for part in (kept, index[~held], rest, index[held])))
-    best, rate = _best(samples, classes.size, schedule, rates, seed, checkpoint, progress)
+    best, rate = _best(samples, classes.size, planned, rates, seed, checkpoint, progress)
     weights, offset = (np.asarray(part, np.float64) for part in best.parameters)
     return SoftmaxClassifier(
         network,

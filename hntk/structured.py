@@ -254,9 +254,10 @@ class StructuredKernel:
     def _chunks(self) -> Iterator[tuple[slice, Float[np.ndarray, "rows r"]]]:
         """U, some rows at a time, in memory that the next rows are written to."""
         scale, p = np.sqrt(abs(self.weight)), self.x.shape[1]
-        parts = list(row_blocks(self.x, self._middle.shape[0]))
-        memory = np.empty((parts[0].stop, self._middle.shape[0]))
-        for part in parts:
+        memory = np.empty((0, self._middle.shape[0]))
+        for part in row_blocks(self.x, self._middle.shape[0]):
+            if not memory.size:
+                memory = np.empty((part.stop, memory.shape[1]))
             block = memory[: part.stop - part.start]
             np.multiply(self.x[part], scale, out=block[:, :p])
             np.multiply(self.factor[part], self._balance, out=block[:, p:])

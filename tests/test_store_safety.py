@@ -1,4 +1,4 @@
-"""Kernels on disk: whole after kills, full and read-only disks, two writers and other code; or an error, never zeros."""
+"""Kernels on disk: whole after kills, on full and read-only disks, with two writers; or an error, never zeros."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_every_tile_gives_the_same(tmp_path: Path, tile: int) -> None:
 
 @pytest.mark.parametrize(("done", "said"), [
     ([0, 8, 16, 24, 32, 40], "do not have"), ([0, 4], "do not have"), ([0, 0], "counts them twice"),
-    ([-8], "do not have"), ([0.5], "do not have"), ([True], "do not have"), (["0"], "do not have"), ({}, "cannot be read"),
-    (None, "cannot be read"),
+    ([-8], "do not have"), ([0.5], "do not have"), ([True], "do not have"), (["0"], "do not have"),
+    ({}, "cannot be read"), (None, "cannot be read"),
 ])  # fmt: skip
 def test_a_journal_must_fit_its_kernels(tmp_path: Path, done: object, said: str) -> None:
     hntk.store_kernels(tmp_path, X, NET, tile=8)

@@ -65,7 +65,8 @@ def outputs_of(model: Network | Classifier, output: object = None) -> list[Outpu
 
 
 def _same(known: object, output: object) -> bool:
-    return np.ndim(output) == 0 and isinstance(output, bool | np.bool_) == isinstance(known, bool) and known == output
+    plain = isinstance(output, bool | int | float | str | np.generic)
+    return plain and isinstance(output, bool | np.bool_) == isinstance(known, bool) and known == output
 
 
 def forward(network: Network, x: Float[Array, "n p"], depth: int) -> Float[Array, "n width"]:
