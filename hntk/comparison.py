@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -87,28 +88,44 @@ def _as_spikes(k: object, name: str, n: int) -> int:
 
 
 def operator_norm(kernel: object) -> float:
-    """Largest absolute eigenvalue of a symmetric matrix or operator, by Lanczos; an operator stays one.
+    """Largest singular value, which of a symmetric matrix is its largest absolute eigenvalue, by Lanczos.
+
+    An operator, such as ``StructuredKernel``, must be symmetric, and is not made a matrix where n is 64 or more.
 
     Raises
     ------
     ValueError
-        If the kernel is not square, not finite, or a matrix that is not symmetric.
+        If the kernel is not square or not finite.
     """
     n = _size(kernel)
     if isinstance(kernel, StructuredKernel):
         return float(np.max(np.abs(kernel.eigvalsh())))
-    if n < SMALL or not _is_operator(kernel):
-        given = matrix = _square(kernel)
-        if n < SMALL or not np.any(matrix):
-            return float(np.max(np.abs(np.linalg.eigvalsh(matrix))))
-    else:
-        given = LinearOperator((n, n), matvec=_product(kernel), dtype=np.float64)  # type: ignore[call-arg]
-    start = np.random.default_rng(0).standard_normal(n)
+    if _is_operator(kernel) and n >= SMALL:
+        return _largest(n, _product(kernel), lambda: _dense(kernel)[0])
+    matrix, tolerance = _dense(kernel)
+    if _asymmetry(matrix) <= tolerance * float(np.max(np.abs(matrix))):
+        return _norm(matrix)
+    if n < SMALL:
+        return float(np.linalg.norm(matrix, 2))
+    return _largest(n, lambda v: matrix.T @ (matrix @ v), lambda: matrix.T @ matrix) ** 0.5
+
+
+def _norm(matrix: Float[np.ndarray, "n n"]) -> float:
+    """Of a symmetric matrix; of differences, which are no more than rounding where kernels agree, unchecked."""
+    if len(matrix) < SMALL or not np.any(matrix):
+        return float(np.max(np.abs(np.linalg.eigvalsh(matrix))))
+    return _largest(len(matrix), matrix.__matmul__, lambda: matrix)
+
+
+def _largest(n: int, product: Callable[[np.ndarray], np.ndarray], matrix: Callable[[], np.ndarray]) -> float:
+    """The largest absolute eigenvalue."""
+    start: Any = np.random.default_rng(0).standard_normal(n)
+    given: Any = LinearOperator((n, n), matvec=lambda v: product(v.reshape(-1)), dtype=np.float64)  # type: ignore[call-arg]
     try:
         return float(np.abs(eigsh(given, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)[0]))  # type: ignore[arg-type]
     except ArpackNoConvergence:
         # two eigenvalues of one size and opposite sign
-        return float(np.max(np.abs(np.linalg.eigvalsh(_square(kernel)))))
+        return float(np.max(np.abs(np.linalg.eigvalsh(matrix()))))
 
 
 def off_diagonal(kernel: object) -> Float[np.ndarray, "n n"]:
@@ -162,11 +179,11 @@ def _compared(a: np.ndarray, b: np.ndarray, first: Spectrum, second: Spectrum) -
     if size_frobenius < np.finfo(float).tiny:
         raise ValueError(f"the reference kernel's largest eigenvalue is {size:.3g}: rescale both kernels.")
     gap, gap_off = a - b, off_diagonal(a - b)
-    absolute = operator_norm(gap)
+    absolute = _norm(gap)
     return KernelComparison(
         operator=absolute / size,
         frobenius=float(np.linalg.norm(gap)) / size_frobenius,
-        operator_off=operator_norm(gap_off) / size,
+        operator_off=_norm(gap_off) / size,
         frobenius_off=float(np.linalg.norm(gap_off)) / size_frobenius,
         operator_absolute=absolute,
         eigenvalue_mismatch=float(np.max(np.abs(first.values - second.values))) / size,
@@ -204,9 +221,12 @@ def _size(kernel: object) -> int:
     return int(shape[0])
 
 
-def _square(kernel: Any) -> Float[np.ndarray, "n n"]:
+def _dense(kernel: Any) -> tuple[Float[np.ndarray, "n n"], float]:
+    """The finite matrix in float64, and what counts as rounding in it, relative to its largest entry."""
     n = _size(kernel)
-    check_room(8 * n * n, f"a kernel of {n:,} samples in float64", "hntk.leading_eigenpairs works with products alone.")
+    if not (isinstance(kernel, np.ndarray) and kernel.dtype == np.float64):
+        remedy = "hntk.leading_eigenpairs works with products alone."
+        check_room(8 * n * n, f"a kernel of {n:,} samples in float64", remedy)
     if _is_operator(kernel):
         given = kernel.to_dense() if hasattr(kernel, "to_dense") else _columns(kernel, n)
     else:
@@ -218,8 +238,23 @@ def _square(kernel: Any) -> Float[np.ndarray, "n n"]:
             "declare one with kappa_sq= when the kernel is computed."
         )
     exact = given.dtype if jnp.issubdtype(given.dtype, np.floating) else np.float64
-    check_symmetric(matrix, float(jnp.finfo(exact).eps) ** 0.5)
+    return matrix, float(jnp.finfo(exact).eps) ** 0.5
+
+
+def _square(kernel: Any) -> Float[np.ndarray, "n n"]:
+    """The matrix, which must be symmetric up to rounding."""
+    matrix, tolerance = _dense(kernel)
+    gap = _asymmetry(matrix)
+    if gap > tolerance * float(np.max(np.abs(matrix))):
+        raise ValueError(
+            f"the kernel is not symmetric: entries differ from their mirror images by up to {gap:.3g}. Give "
+            "(kernel + kernel.T) / 2, or look for what mixes up rows."
+        )
     return matrix
+
+
+def _asymmetry(matrix: Float[np.ndarray, "n n"]) -> float:
+    return max(float(np.max(np.abs(matrix[part] - matrix[:, part].T))) for part in row_blocks(matrix))
 
 
 def _columns(kernel: Any, n: int) -> np.ndarray:
@@ -227,7 +262,7 @@ def _columns(kernel: Any, n: int) -> np.ndarray:
     return np.stack([product(v) for v in np.eye(n)])
 
 
-def _product(kernel: Any):
+def _product(kernel: Any) -> Callable[[np.ndarray], np.ndarray]:
     """The product with a vector in float64, which must be finite."""
 
     def product(v: np.ndarray) -> np.ndarray:
@@ -237,21 +272,3 @@ def _product(kernel: Any):
         return found
 
     return product
-
-
-def check_symmetric(matrix: Float[np.ndarray, "n n"], tolerance: float) -> None:
-    """Refuse a matrix that differs from its transpose by more than rounding.
-
-    Raises
-    ------
-    ValueError
-        With how much.
-    """
-    size = float(np.max(np.abs(matrix), initial=0.0))
-    for part in row_blocks(matrix):
-        gap = float(np.max(np.abs(matrix[part] - matrix[:, part].T), initial=0.0))
-        if gap > tolerance * size:
-            raise ValueError(
-                f"the kernel is not symmetric: entries differ from their mirror images by up to {gap:.3g}. Give "
-                "(kernel + kernel.T) / 2, or look for what mixes up rows."
-            )
