@@ -69,7 +69,8 @@ def test_eigenvalues_beyond_those_that_stand_out_are_found_too() -> None:
     (0, "square matrix, not empty"), (np.zeros((0, 0)), "not empty"), (np.ones((3, 2)), r"shape \(3, 2\)"),
     (np.triu(np.ones((70, 70))), "not symmetric: entries differ from their mirror images by up to 1"),
     (np.triu(np.ones((3, 3))), "not symmetric"), (np.full((3, 3), np.nan), "kappa_sq="),
-    (np.eye(3) + 1j, "real numbers"), ("text", "real numbers"), (None, "no real numbers"), (np.ma.masked_array(np.eye(2), mask=np.eye(2)), "masked"),
+    (np.eye(3) + 1j, "real numbers"), ("text", "real numbers"),
+    (None, "no real numbers"), (np.ma.masked_array(np.eye(2), mask=np.eye(2)), "masked"),
 ])  # fmt: skip
 def test_what_is_no_kernel_is_refused(kernel: Any, said: str) -> None:
     for call in (
