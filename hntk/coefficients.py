@@ -22,7 +22,8 @@ from jaxtyping import Float
 
 from hntk.activations import Activation, Moments, activation
 from hntk.arrays import told
-from hntk.checks import as_scale, check_result
+from hntk.checks import check_result
+from hntk.settings import as_scale
 
 # scales from here to one over it have powers that float64 holds
 LEAST = 1e-60

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from hntk.arrays import real_array
-from hntk.checks import as_count, check_result
+from hntk.checks import check_result
+from hntk.operators import asymmetry, dense, is_operator, product_of, size_of, symmetric
 from hntk.room import check_room
-from hntk.rows import row_blocks
+from hntk.settings import as_count
 from hntk.structured import StructuredKernel
 
 # below it the matrix itself is taken
@@ -69,14 +69,14 @@ def spectrum(kernel: object, k: int) -> Spectrum:
     MemoryError
         If a matrix is needed and does not fit into memory.
     """
-    n = _size(kernel)
+    n = size_of(kernel)
     k = _as_spikes(k, "k", n)
     if isinstance(kernel, StructuredKernel) and k <= kernel.above:
         return Spectrum(kernel.eigvalsh(), kernel.eigh(k)[1])
     check_room(
         24 * n * n, f"the eigenvectors of {n:,} samples", "hntk.leading_eigenpairs finds the leading ones alone."
     )
-    values, vectors = np.linalg.eigh(_square(kernel))
+    values, vectors = np.linalg.eigh(symmetric(kernel))
     return Spectrum(values[::-1], vectors[:, ::-1][:, :k])
 
 
@@ -97,13 +97,13 @@ def operator_norm(kernel: object) -> float:
     ValueError
         If the kernel is not square or not finite.
     """
-    n = _size(kernel)
+    n = size_of(kernel)
     if isinstance(kernel, StructuredKernel):
         return float(np.max(np.abs(kernel.eigvalsh())))
-    if _is_operator(kernel) and n >= SMALL:
-        return _largest(n, _product(kernel), lambda: _dense(kernel)[0])
-    matrix, tolerance = _dense(kernel)
-    if _asymmetry(matrix) <= tolerance * float(np.max(np.abs(matrix))):
+    if is_operator(kernel) and n >= SMALL:
+        return _largest(n, product_of(kernel), lambda: dense(kernel)[0])
+    matrix, rounding = dense(kernel)
+    if asymmetry(matrix) <= rounding:
         return _norm(matrix)
     if n < SMALL:
         return float(np.linalg.norm(matrix, 2))
@@ -156,10 +156,11 @@ def compare_kernels(reference: object, other: object, spikes: int = 3) -> Kernel
     >>> hntk.compare_kernels(np.eye(4), 1.5 * np.eye(4), spikes=1).operator
     0.5
     """
-    if _size(reference) != _size(other):
-        raise ValueError(f"kernels must have the same shape, got {_shape(reference)} and {_shape(other)}.")
-    spikes = _as_spikes(spikes, "spikes", _size(reference))
-    a, b = _square(reference), _square(other)
+    n = size_of(reference)
+    if n != size_of(other):
+        raise ValueError(f"kernels must have the same shape, got {n} and {size_of(other)} samples.")
+    spikes = _as_spikes(spikes, "spikes", n)
+    a, b = symmetric(reference), symmetric(other)
     if not np.any(a):
         raise ValueError("the reference kernel is zero, and nothing is relative to it: exchange the two.")
     first, second = spectrum(a, spikes), spectrum(b, spikes)
@@ -203,72 +204,3 @@ def _spike_mismatch(first: Spectrum, second: Spectrum, size: float) -> float:
 def subspace_alignment(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "n k"]) -> float:
     """Smallest cosine of the principal angles between the spans of orthonormal columns."""
     return float(min(1.0, np.linalg.svd(a.T @ b, compute_uv=False)[-1]))
-
-
-def _is_operator(kernel: object) -> bool:
-    return hasattr(kernel, "matvec") and hasattr(kernel, "shape")
-
-
-def _shape(kernel: Any) -> tuple[int, ...]:
-    return tuple(kernel.shape) if _is_operator(kernel) else np.shape(real_array(kernel, "a kernel"))
-
-
-def _size(kernel: object) -> int:
-    """N of a square matrix or operator that is not empty."""
-    shape = _shape(kernel)
-    if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
-        raise ValueError(f"a kernel must be a square matrix, not empty; got shape {shape}.")
-    return int(shape[0])
-
-
-def _dense(kernel: Any) -> tuple[Float[np.ndarray, "n n"], float]:
-    """The finite matrix in float64, and what counts as rounding in it, relative to its largest entry."""
-    n = _size(kernel)
-    if not (isinstance(kernel, np.ndarray) and kernel.dtype == np.float64):
-        remedy = "hntk.leading_eigenpairs works with products alone."
-        check_room(8 * n * n, f"a kernel of {n:,} samples in float64", remedy)
-    if _is_operator(kernel):
-        given = kernel.to_dense() if hasattr(kernel, "to_dense") else _columns(kernel, n)
-    else:
-        given = real_array(kernel, "a kernel")
-    matrix = np.asarray(given, dtype=np.float64)
-    if not np.all(np.isfinite(matrix)):
-        raise ValueError(
-            "the kernel has values that are not finite. The NTK of a network with jumps has an infinite diagonal: "
-            "declare one with kappa_sq= when the kernel is computed."
-        )
-    exact = given.dtype if jnp.issubdtype(given.dtype, np.floating) else np.float64
-    return matrix, float(jnp.finfo(exact).eps) ** 0.5
-
-
-def _square(kernel: Any) -> Float[np.ndarray, "n n"]:
-    """The matrix, which must be symmetric up to rounding."""
-    matrix, tolerance = _dense(kernel)
-    gap = _asymmetry(matrix)
-    if gap > tolerance * float(np.max(np.abs(matrix))):
-        raise ValueError(
-            f"the kernel is not symmetric: entries differ from their mirror images by up to {gap:.3g}. Give "
-            "(kernel + kernel.T) / 2, or look for what mixes up rows."
-        )
-    return matrix
-
-
-def _asymmetry(matrix: Float[np.ndarray, "n n"]) -> float:
-    return max(float(np.max(np.abs(matrix[part] - matrix[:, part].T))) for part in row_blocks(matrix))
-
-
-def _columns(kernel: Any, n: int) -> np.ndarray:
-    product = _product(kernel)
-    return np.stack([product(v) for v in np.eye(n)])
-
-
-def _product(kernel: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """The product with a vector in float64, which must be finite."""
-
-    def product(v: np.ndarray) -> np.ndarray:
-        found = np.asarray(kernel.matvec(v.reshape(-1)), np.float64)
-        if not np.all(np.isfinite(found)):
-            raise ArithmeticError("the operator gives products that are not finite: check the kernel for NaN or inf.")
-        return found
-
-    return product

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from jax import Array
 
 from hntk.activations import Activation
-from hntk.checks import as_key, as_samples, as_scale, as_widths, norm_scale
+from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations
 from hntk.matching import Levels, Match, Objective, match
 from hntk.network import Network, draw_network
+from hntk.settings import as_key, as_scale, as_widths
 from hntk.weights import WeightLaw
 
 

@@ -17,8 +17,8 @@ from math import ceil, log2
 import numpy as np
 
 from hntk.activations import Activation, Staircase
-from hntk.checks import as_count, as_instance
 from hntk.network import Network
+from hntk.settings import as_count, as_instance
 from hntk.weights import Kind, WeightMatrix
 
 WEIGHT_BITS: dict[Kind, int] = {"float32": 32, "int8": 8, "ternary": 1, "sign": 1}

@@ -18,11 +18,12 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.activations import Activation
-from hntk.checks import as_choice, as_diagonal, as_instance, as_scale, check_result, norm_scale
+from hntk.checks import check_result, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.labels import as_labels
 from hntk.population import Population, estimate_population
 from hntk.rows import as_rows, row_blocks
+from hntk.settings import as_choice, as_diagonal, as_instance, as_scale
 from hntk.structured import StructuredKernel
 
 Identity = Literal["default", "paper"]

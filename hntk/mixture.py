@@ -14,11 +14,12 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk.arrays import finite_array, told
-from hntk.checks import as_count, as_finite, as_key, check_result
+from hntk.checks import check_result
 from hntk.population import Population
 from hntk.precision import float64
 from hntk.room import check_room
 from hntk.rows import row_blocks
+from hntk.settings import as_count, as_finite, as_key
 
 # bytes a number that drawing takes: float64, once as drawn and once in the result
 BYTES = 16

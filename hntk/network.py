@@ -17,11 +17,12 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk.activations import Activation
-from hntk.checks import as_count, as_key, as_samples, as_scale, as_widths, norm_scale
+from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.forward import BATCH, Forward, Step
 from hntk.origin import MatchRecord
 from hntk.room import check_room
+from hntk.settings import as_count, as_key, as_scale, as_widths
 from hntk.storable import Storable
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
 

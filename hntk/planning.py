@@ -13,11 +13,12 @@ from hntk.account import LossAccount, Terms
 from hntk.accuracy import cheapest_accurate
 from hntk.activations import Activation
 from hntk.arrays import told
-from hntk.checks import as_count, as_key, as_number, as_reals, as_samples, as_share, norm_scale
+from hntk.checks import as_samples, norm_scale
 from hntk.design import Design
 from hntk.labels import as_labels
 from hntk.matching import Match, MatchError, match
 from hntk.matching.match import MOST_LEVELS
+from hntk.settings import as_count, as_key, as_number, as_reals, as_share
 from hntk.storage import Storage, storage_of
 from hntk.task import held_out_parts
 from hntk.weights import WeightLaw

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from hntk.arrays import real_array
-from hntk.checks import as_callback, as_instance, as_positive, as_seed, as_share, check_result
+from hntk.checks import check_result
 from hntk.classifier import Classifier
 from hntk.datasets.dataset import training_part
 from hntk.labels import as_labels
@@ -24,6 +24,7 @@ from hntk.network import BATCH, Network
 from hntk.normalization import Normalization
 from hntk.origin import DataStatistics
 from hntk.rows import check_rows
+from hntk.settings import as_callback, as_instance, as_positive, as_seed, as_share
 
 GRID = np.logspace(-6, 2, 33)
 

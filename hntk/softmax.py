@@ -16,7 +16,6 @@ import numpy as np
 import optax
 from jax import Array
 
-from hntk.checks import as_instance, as_path, as_positive, as_reals, as_seed
 from hntk.classifier import Classifier
 from hntk.datasets.dataset import training_part
 from hntk.labels import as_labels
@@ -25,6 +24,7 @@ from hntk.normalization import Normalization
 from hntk.origin import DataStatistics
 from hntk.precision import float64
 from hntk.ridge import check_features, check_normalization, held_out
+from hntk.settings import as_instance, as_path, as_positive, as_reals, as_seed
 from hntk.training import Epoch, Samples, Schedule, Trained, train
 
 RATES = (3e-2, 1e-2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -19,28 +19,15 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from scipy.special import ndtr
 
 from hntk.arrays import point_array, real_array
-from hntk.checks import as_callback, as_count, as_finite, as_nonnegative, as_positive, as_seed, check_result
+from hntk.checks import check_result
+from hntk.operators import Operator, Product, check_matrix, is_operator, product_of, size_of
 from hntk.room import check_room
-from hntk.rows import row_blocks
+from hntk.settings import as_callback, as_count, as_finite, as_nonnegative, as_positive, as_seed
 
-Product = Callable[[np.ndarray], np.ndarray]
 # below it, and where nearly all eigenpairs are asked for, the matrix itself is taken
 SMALL = 64
 # of Lanczos vectors: what follows is rounding
 BREAKDOWN = 1e-12
-
-
-class Operator(Protocol):
-    """A symmetric matrix by its products, such as ``StructuredKernel`` and ``EmpiricalNTK``."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, n)."""
-        ...
-
-    def matvec(self, v: Any, /) -> Any:
-        """The product with a vector (n,)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -287,47 +274,14 @@ def _known(operator: Operator | np.ndarray) -> tuple[int, Product]:
     Raises
     ------
     ValueError
-        If it is not square, or a matrix that is not finite or not symmetric.
+        If it is not square, or a matrix that is not symmetric.
+    ArithmeticError
+        If it is a matrix that is not finite.
     """
-    given: Any = operator
-    if not (hasattr(operator, "matvec") and hasattr(operator, "shape")):
-        given = np.asanyarray(real_array(operator, "operator"))
-    shape = tuple(given.shape)
-    if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
-        raise ValueError(f"an operator must be square, and not empty; got shape {shape}.")
-    if isinstance(given, np.ndarray):
-        _check_matrix(given)
-
-    def product(v: np.ndarray) -> np.ndarray:
-        flat = v.reshape(-1)
-        if not isinstance(given, np.ndarray):
-            found = np.asarray(given.matvec(flat), np.float64)
-        elif given.dtype == np.float64:
-            found = given @ flat
-        else:
-            # some rows at a time: NumPy would make a copy of the whole in float64
-            found = np.concatenate([given[part].astype(np.float64) @ flat for part in row_blocks(given)])
-        if not np.all(np.isfinite(found)):
-            raise ArithmeticError("the operator gives products that are not finite: check the kernel for NaN or inf.")
-        return found
-
-    return int(shape[0]), product
-
-
-def _check_matrix(matrix: np.ndarray) -> None:
-    """Refuse a matrix whose products are not finite or, with random vectors, not symmetric: two passes, no copy."""
-    u, v = np.random.default_rng(0).standard_normal((2, len(matrix)))
-    forms, square = np.zeros(2), 0.0
-    with np.errstate(all="ignore"):
-        for part in row_blocks(matrix):
-            block = matrix[part].astype(np.float64, copy=False)
-            forms += u[part] @ (block @ v), v[part] @ (block @ u)
-            square += float(np.einsum("ij,ij->", block, block))
-    if not np.all(np.isfinite([*forms, square])):
-        raise ArithmeticError("the matrix has values that are not finite, or whose squares are not: rescale it.")
-    exact = matrix.dtype if matrix.dtype.kind == "f" else np.float64
-    if abs(forms[0] - forms[1]) > np.finfo(exact).eps ** 0.5 * np.sqrt(square):
-        raise ValueError("the matrix is not symmetric: give (matrix + matrix.T) / 2, or look for what mixes up rows.")
+    n = size_of(operator)
+    if not is_operator(operator):
+        check_matrix(operator)
+    return n, product_of(operator)
 
 
 def _lanczos(product: Product, start: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:

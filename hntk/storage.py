@@ -15,9 +15,9 @@ from math import ceil, log2
 import numpy as np
 
 from hntk.activations import Activation, Staircase
-from hntk.checks import as_count, as_instance
 from hntk.network import Network
 from hntk.packing import expected_bits, smallest_encoding
+from hntk.settings import as_count, as_instance
 from hntk.weights import Kind, WeightLaw
 
 FLOAT_BITS = 32

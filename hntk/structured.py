@@ -19,9 +19,10 @@ from jaxtyping import Float
 from scipy.sparse import issparse
 
 from hntk.arrays import finite_array, real_array
-from hntk.checks import as_columns, as_count, as_finite, as_number, as_reals, check_result
+from hntk.checks import as_columns, check_result
 from hntk.room import check_room
 from hntk.rows import check_shape, row_blocks
+from hntk.settings import as_count, as_finite, as_number, as_reals
 
 # steps that make up for what G's condition number costs
 REFINEMENTS = 2

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from hntk.activations import Activation, Staircase
-from hntk.checks import as_instance
 from hntk.classifier import Classifier
 from hntk.integers import IntegerClassifier, IntegerNetwork, Rounded, Steps
 from hntk.network import Network
 from hntk.packing import PackedMatrix, pack
+from hntk.settings import as_instance
 
 FLOAT_BYTES = 4
 

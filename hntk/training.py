@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk.checkpoints import Kept, described, restored, saved
-from hntk.checks import as_callback, as_count, as_key, as_nonnegative, as_path, as_positive
+from hntk.settings import as_callback, as_count, as_key, as_nonnegative, as_path, as_positive
 
 Parameters = Any
 Loss = Callable[[Parameters, Array, Array], Array]

@@ -21,9 +21,9 @@ from jaxtyping import Float
 from scipy.special import ndtri
 
 from hntk.arrays import told
-from hntk.checks import as_count, as_key, as_number
 from hntk.precision import float64
 from hntk.room import check_room
+from hntk.settings import as_count, as_key, as_number
 
 Kind = Literal["float32", "int8", "ternary", "sign"]
 STEP = 4 / 127

@@ -16,7 +16,7 @@ from hntk.activations.quadrature import QuadratureActivation
 from hntk.activations.rectifier import Rectifier
 from hntk.activations.staircase import Staircase, staircase
 from hntk.arrays import finite_array, told
-from hntk.checks import as_finite
+from hntk.settings import as_finite
 
 __all__ = ["Activation", "Moments", "Staircase", "activation", "activation_names", "register_activation", "staircase"]
 

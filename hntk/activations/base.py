@@ -24,7 +24,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from hntk.arrays import told
-from hntk.checks import as_number
+from hntk.settings import as_number
 
 ArrayLike = Array | float
 # what an activation keeps of samples by their variances: arrays whose last axis is theirs

@@ -21,7 +21,8 @@ from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk
 from hntk.asymptotics.support import Interval, support
-from hntk.checks import as_count, check_result
+from hntk.checks import check_result
+from hntk.settings import as_count
 
 # nodes an interval to begin with and at most; half of that where each inverts a matrix
 FEWEST, MOST = 64, 4096

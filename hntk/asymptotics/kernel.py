@@ -29,7 +29,7 @@ from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.norms import Norms, Quadrature, gauss_points
 from hntk.asymptotics.products import ClassProducts
 from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
-from hntk.checks import as_count, as_instance
+from hntk.settings import as_count, as_instance
 
 # eigenvalues of B that count as zero, relative to the largest
 NULL = 1e-12

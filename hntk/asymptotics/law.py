@@ -14,7 +14,8 @@ from jaxtyping import Float
 
 from hntk.arrays import finite_array, told
 from hntk.asymptotics.algebra import Matrices, Spectral, algebra_of
-from hntk.checks import as_count, as_positive, check_result
+from hntk.checks import check_result
+from hntk.settings import as_count, as_positive
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.orthant import positive_probability
 from hntk.asymptotics.scores import FilteredLabels, GaussianScores
-from hntk.checks import as_choice, as_count, as_finite, as_positive, check_result
+from hntk.checks import check_result
+from hntk.settings import as_choice, as_count, as_finite, as_positive
 
 Criterion = Literal["squared", "classification"]
 # ridges tried for the best one, in units of the kernel's mean eigenvalue

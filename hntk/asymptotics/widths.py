@@ -49,8 +49,8 @@ from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import ScoreLaw, Task, classification_task, ridge_regression, score_law
 from hntk.asymptotics.scores import FilteredLabels
-from hntk.checks import as_count, as_instance
 from hntk.coefficients import Coefficients
+from hntk.settings import as_count, as_instance
 
 # effective ridges tried, in units of the kernel's mean eigenvalue, and the step of derivatives by their logarithm
 GRID, STEP = np.logspace(-4, 3, 29), 1e-3

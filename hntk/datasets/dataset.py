@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Real, UInt8
 
 from hntk.arrays import told
-from hntk.checks import as_path
 from hntk.datasets.idx import read_idx_folder
 from hntk.datasets.locate import locate
 from hntk.datasets.npz import read_npz
@@ -23,6 +22,7 @@ from hntk.datasets.splits import as_splits, select
 from hntk.labels import as_labels, label_array
 from hntk.normalization import Normalization
 from hntk.rows import row_blocks
+from hntk.settings import as_path
 
 Scaling = Literal["scale", "unit_norm", "whiten"]
 SHRINKAGE = 0.1

@@ -17,12 +17,13 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk.activations import Activation
-from hntk.checks import as_callback, as_count, as_diagonal, as_samples, as_scale, check_result, norm_scale
+from hntk.checks import as_samples, check_result, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.kernels.recursion import Recursion, SampleSet
 from hntk.kernels.room import check_memory
 from hntk.kernels.tiling import TILE, Target, fill
 from hntk.precision import warn_if_float32
+from hntk.settings import as_callback, as_count, as_diagonal, as_scale
 
 # what JAX takes over without copying
 ALIGNMENT = 64

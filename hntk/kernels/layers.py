@@ -20,9 +20,9 @@ from jaxtyping import Float
 
 from hntk.activations import Activation
 from hntk.arrays import told
-from hntk.checks import as_instance
 from hntk.classifier import Classifier
 from hntk.network import Network
+from hntk.settings import as_instance
 from hntk.weights import WeightMatrix
 
 BATCH = 1024

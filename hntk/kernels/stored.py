@@ -23,13 +23,13 @@ from filelock import FileLock
 from hntk.activations import Activation
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.arrays import told
-from hntk.checks import as_callback, as_path
 from hntk.fingerprint import source_digest
 from hntk.kernels.exact import Kernels, Problem, as_tile
 from hntk.kernels.journal import FILES, Journal, remedy
 from hntk.kernels.room import check_disk, gigabytes, kernel_bytes
 from hntk.kernels.tiling import Target
 from hntk.precision import warn_if_float32
+from hntk.settings import as_callback, as_path
 
 # larger than in memory: disks take long runs
 TILE = 1024

@@ -18,10 +18,10 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.activations.staircase import gaussian_cells
-from hntk.checks import as_count, as_nonnegative
 from hntk.matching.joint import ZERO, JointTarget
 from hntk.matching.partition import UnitStaircase
 from hntk.matching.quantiser import Grid, gaussian_grid, quantise
+from hntk.settings import as_count, as_nonnegative
 
 GRID_CELLS = 8192
 GRID_REACH = 6.0

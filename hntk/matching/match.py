@@ -13,7 +13,7 @@ from jax import Array
 
 from hntk.activations import Activation, Staircase
 from hntk.arrays import told
-from hntk.checks import as_nonnegative, as_samples
+from hntk.checks import as_samples
 from hntk.coefficients import Coefficients, as_activations, coefficients
 from hntk.matching.bits import spread_bits
 from hntk.matching.certificate import Certificate, layer_bounds, ratio_bound
@@ -25,6 +25,7 @@ from hntk.matching.sample import Sample, distance, refine
 from hntk.matching.shares import NAMES, Shares
 from hntk.matching.targets import TOLERANCE, MatchError
 from hntk.origin import MatchRecord
+from hntk.settings import as_nonnegative
 
 Method = Literal["joint", "layerwise"]
 Kernel = Literal["alpha", "beta", "both"]
