@@ -31,7 +31,7 @@ class Operator(Protocol):
         ...
 
 
-def is_operator(given: object) -> bool:
+def is_operator(given: Any) -> bool:
     """Whether it is known by its products."""
     return hasattr(given, "matvec") and hasattr(given, "shape")
 
@@ -116,10 +116,11 @@ def dense(given: Any) -> tuple[Float[np.ndarray, "n n"], float]:
     if not (isinstance(given, np.ndarray) and given.dtype == np.float64):
         remedy = "hntk.leading_eigenpairs works with products alone."
         check_room(8 * n * n, f"a kernel of {n:,} samples in float64", remedy)
+    operator: Any = given
     if not is_operator(given):
         found = real_array(given, "a kernel")
-    elif hasattr(given, "to_dense"):
-        found = given.to_dense()
+    elif hasattr(operator, "to_dense"):
+        found = operator.to_dense()
     else:
         found = np.stack([product_of(given)(v) for v in np.eye(n)])
     matrix = np.asarray(found, dtype=np.float64)

@@ -99,6 +99,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     ),
     "count": (*NUMBERS, HUGE, 10**30, np.array([1, 2]), np.float64(3.0), np.bool_(True), "3"),
     "real": (*NUMBERS, HUGE, 10**400, np.array([1.0, 2.0]), np.bool_(True)),
+    # small ones are tried against bounds that take long
+    "bound": (*(number for number in NUMBERS if number not in (0, 5e-324)), HUGE, 10**400, np.array([1.0, 2.0])),
     "key": (0, 1, None, 2.5, "text", np.array([0, 1]), np.zeros(4, np.uint32), jax.random.split(KEY), [0, 1], True,
             jax.random.PRNGKey(0), np.asarray(jax.random.PRNGKey(0))),
     "seed": (-1, 2.5, None, "text", math.nan, math.inf, True, [], 2**40, 2**70),

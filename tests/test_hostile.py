@@ -227,7 +227,7 @@ CASES = {
     "match": case(
         lambda **a: hntk.match(**a).residuals, activations=NET, tau0=SCALE, levels=(3, "count"),
         kernel=("alpha", "choice"),
-        method=("joint", "choice"), max_shift=(None, "real"), objective=("theory", "choice")),
+        method=("joint", "choice"), max_shift=(None, "bound"), objective=("theory", "choice")),
     "match of bits": case(lambda bits: hntk.match(RELU, 1.0, bits=bits).residuals, bits=(2, "count")),
     "match of data": case(lambda x: hntk.match(RELU, 1.0, 2, objective="data", x=x).residuals, x=(X, "samples")),
     "Match.ridge_for": case(of(matched, "ridge_for"), ridge=(9.0, "real")),
@@ -293,7 +293,8 @@ CASES = {
                              targets=(np.eye(2), "kernel"), offset=(np.zeros(2), "numbers"), allowed=np.isnan),
     "gradient_flow": case(asymptotics.gradient_flow, **LIMIT, time=(1.0, "real"),
                           targets=(np.eye(2), "kernel"), offset=(np.zeros(2), "numbers"), allowed=np.isnan),
-    "optimal_ridge": case(asymptotics.optimal_ridge, **LIMIT, criterion=("squared", "choice"), rounds=(0, "count")),
+    "optimal_ridge": case(asymptotics.optimal_ridge, law=LIMIT["law"], n=LIMIT["n"], net=NET,
+                          criterion=("squared", "choice"), rounds=(0, "count")),
     "RandomFeatures": case(asymptotics.RandomFeatures, law=(law(), "object"), n=(20, "count"),
                            net=(hntk.coefficients(RELU, 1.0), "object")),
     "RandomFeatures.best": case(
