@@ -258,6 +258,8 @@ CASES = {
     "SpectralDensity.density": case(of(density, "density"), t=(COLUMN, "points"), width=(0.1, "real")),
     "SpectralDensity.counts": case(of(density, "counts"), edges=(COLUMN, "points"), width=(0.1, "real")),
     "spectrum": case(hntk.spectrum, kernel=(KERNEL, "kernel"), k=(2, "count")),
+    "Staircase": case(hntk.Staircase, thresholds=([0.1, 0.2], "numbers"), levels=([0.0, 1.0, 2.0], "numbers"),
+                      name=("own", "text")),
     "staircase": case(hntk.staircase, thresholds=([0.1, 0.2], "numbers"), levels=([0.0, 1.0, 2.0], "numbers"),
                       name=("own", "text")),
     "stax_kernel_fn": case(hntk.stax_kernel_fn, activations=NET, tau0=SCALE),
@@ -308,7 +310,7 @@ RETURNED = {
     "FileError", "Finding", "IntegerClassifier", "IntegerNetwork", "KernelComparison", "Kernels", "LossAccount",
     "Match",
     "MatchError", "MatchRecord", "Mixture", "Moments", "Network", "NotIntegerError", "RidgeClassifier",
-    "SoftmaxClassifier", "SpectralDensity", "Spectrum", "Staircase", "Storage", "Summary", "TaskAccuracy",
+    "SoftmaxClassifier", "SpectralDensity", "Spectrum", "Storage", "Summary", "TaskAccuracy",
     "TrainingError", "WeightMatrix", "FiniteSizeDensity", "FiniteWidth", "Learned", "LimitingDensity", "ScoreLaw",
     "Spike",
 }  # fmt: skip

@@ -242,6 +242,29 @@ def test_a_disk_that_fills_up_is_said_and_nothing_is_left(tmp_path: Path, sample
     assert not list((tmp_path / "s").glob("*.npy"))
 
 
+def test_a_disk_that_another_process_fills_does_not_kill_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the free space and the write through the map, which would be a bus error."""
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(tmp_path)]
+    if os.geteuid() or subprocess.run(mounted, capture_output=True).returncode:
+        pytest.skip("a small disk can be mounted by the administrator alone")
+    look = stored.check_disk
+
+    def taken(place: Path, needed: int) -> None:
+        look(place, needed)
+        (tmp_path / "other").write_bytes(bytes(700_000))
+
+    monkeypatch.setattr(stored, "check_disk", taken)
+    x = np.random.default_rng(0).normal(size=(280, 10)) / 10**0.5
+    try:
+        with pytest.raises(OSError, match=r"has no room for kernels of 1\.3 MB .*No space left"):
+            hntk.store_kernels(tmp_path / "s", x, ["relu"], tile=32)
+        assert not list((tmp_path / "s").glob("*.npy"))
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 @pytest.mark.slow
 def test_kills_at_any_moment_end_as_no_kill(tmp_path: Path, samples: Path) -> None:
     """SIGKILL after random times, again and again, until the store is finished: bit for bit the uninterrupted one."""
