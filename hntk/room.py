@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+# bytes that the system is not asked about: it takes as long as the prediction of one sample
+SMALL = 2**26
 LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -43,6 +45,8 @@ def check_room(needed: float, what: str, remedy: str) -> None:
     MemoryError
         With how much it would take and how much there is.
     """
+    if needed <= SMALL:
+        return
     there = available_memory()
     if there is not None and needed > there:
         raise MemoryError(f"{what} would take {gigabytes(needed)} and {gigabytes(there)} of memory are free. {remedy}")

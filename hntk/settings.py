@@ -48,7 +48,9 @@ def _whole(value: Any) -> int | None:
 
 def as_number(value: Any) -> float:
     """As a float; NaN where it is no real number, so that every comparison fails."""
-    if isinstance(value, str | bytes) or _is_bool(value) or np.ndim(value):
+    if isinstance(value, str | bytes | list | tuple | dict) or value is np.ma.masked:
+        return math.nan
+    if _is_bool(value) or np.ndim(value):
         return math.nan
     try:
         return float(value)

@@ -128,6 +128,7 @@ def test_what_cannot_fit_is_refused_before_it_is_drawn() -> None:
 def test_features_that_cannot_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.ones((100, 3))
     net = hntk.dense(["relu"], [50], x, key=jax.random.key(0))
+    monkeypatch.setattr("hntk.room.SMALL", 0)
     monkeypatch.setattr("hntk.room.available_memory", lambda: 30_000)
     with pytest.raises(MemoryError, match="feature_batches"):
         net.features(x)
