@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from hntk.arrays import finite_array
 from hntk.labels import share_right
 from hntk.network import Network
 from hntk.normalization import Normalization, prepared
@@ -54,8 +55,17 @@ class Classifier(Storable):
         return np.concatenate([self.scores_of(batch) for batch in self.network.feature_batches(samples)])
 
     def scores_of(self, features: object) -> Float[np.ndarray, "n K"]:
-        """The same from (n, d) features of the network."""
-        return np.asarray(features) @ self.weights.astype(np.float32) + self.offset
+        """The same from (n, d) features of the network.
+
+        Raises
+        ------
+        ValueError
+            If they are not finite, or not of the network's width.
+        """
+        given = finite_array(features, "features").astype(np.result_type(np.asarray(features), np.float32), copy=False)
+        if given.ndim != 2 or given.shape[1] != len(self.weights):
+            raise ValueError(f"features must have shape (n, {len(self.weights)}), got {given.shape}.")
+        return given @ self.weights.astype(np.float32) + self.offset
 
     def predict(self, x: object, *, raw: bool = False) -> np.ndarray:
         """Return predicted labels, (n,), of samples as for :meth:`scores`."""

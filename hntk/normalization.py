@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from hntk.arrays import real_array
 from hntk.rows import as_rows
 
 # root mean square norms this many times larger or smaller than in training are not of the same scale
@@ -113,9 +114,12 @@ def prepared(x: object, normalization: Normalization | None, tau0: float | None,
 
 
 def _warn_if_far(x: object, tau0: float, normalization: Normalization | None) -> None:
-    array = np.asarray(x)
-    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiub":
+    try:
+        array = np.asarray(real_array(x))
+    except ValueError:
         return  # refused with a message of its own later
+    if array.ndim != 2 or not array.size:
+        return
     size = float(np.sqrt(np.einsum("ij,ij->", array, array, dtype=np.float64) / len(array)))
     if np.isfinite(size) and not tau0 / FAR <= size <= tau0 * FAR:
         remedy = "for raw samples say raw=True" if normalization is not None else REMEDY

@@ -26,6 +26,7 @@ from jaxtyping import Float
 
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, matched_pairs
 from hntk.activations.mehler import HermiteSide, hermite_functions, mehler_maps
+from hntk.arrays import finite_array
 from hntk.precision import float64
 
 SERIES_ORDER = 128
@@ -61,9 +62,10 @@ class QuadratureActivation(Activation):
     _jumps: bool = field(init=False, default=False, compare=False)
 
     def __post_init__(self) -> None:
-        points = tuple(sorted(float(b) for b in self.points))
-        if not all(math.isfinite(b) for b in points):
-            raise ValueError(f"breakpoints must be finite, got {self.points!r}.")
+        given = finite_array(self.points, "breakpoints")
+        if given.ndim != 1:
+            raise ValueError(f"breakpoints must be a list of numbers, got {self.points!r}.")
+        points = tuple(sorted(given.tolist()))
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "_jumps", _check_function(self))
 

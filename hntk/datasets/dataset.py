@@ -14,13 +14,15 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Real, UInt8
 
+from hntk.arrays import told
 from hntk.datasets.idx import read_idx_folder
 from hntk.datasets.locate import locate
 from hntk.datasets.npz import read_npz
 from hntk.datasets.splits import as_splits, select
-from hntk.labels import as_labels
+from hntk.labels import as_labels, label_array
 from hntk.normalization import Normalization
 from hntk.rows import row_blocks
+from hntk.settings import as_path
 
 Scaling = Literal["scale", "unit_norm", "whiten"]
 SHRINKAGE = 0.1
@@ -154,11 +156,15 @@ def load_dataset(
     >>> data.x_train.shape, data.classes.tolist(), round(data.tau0, 6)
     ((10, 3), [0, 1], 1.0)
     """
+    if not isinstance(name, str) or "\0" in name:
+        raise ValueError(f"name must be the name of a data set, such as 'mnist', got {told(name)}.")
+    if folder is not None and folder != "":
+        folder = as_path(folder, "folder")
+    kind, chosen = _kind(normalize), _chosen(classes)
     source = locate(name, folder)
     whole = as_splits(read_npz(source) if source.is_file() else read_idx_folder(source))
-    kept = select(whole, classes, n_train, n_test, seed)
+    kept = select(whole, chosen, n_train, n_test, seed)
     present, _ = as_labels(kept.y_train, len(kept.y_train))
-    kind = _kind(normalize)
     centre, scale = _centre_and_scale(kept.x_train) if kind else (np.zeros(kept.x_train.shape[1]), 1.0)
     x_train, x_test = (_normalised(x, centre, scale) for x in (kept.x_train, kept.x_test))
     whitening = _whitening(x_train) if kind == "whiten" else None
@@ -203,11 +209,21 @@ def training_part(
     return x, labels, normalization
 
 
+def _chosen(classes: object) -> list | None:
+    """Labels to keep, as a list."""
+    if classes is None:
+        return None
+    if isinstance(classes, str | bytes | dict) or not isinstance(classes, Iterable):
+        raise ValueError(f"classes must be a list of the labels to keep, got {told(classes)}.")
+    given = classes if isinstance(classes, np.ndarray) else list(classes)
+    return label_array(given, name="classes").tolist()
+
+
 def _kind(normalize: bool | Scaling) -> Scaling | None:
     if isinstance(normalize, bool):
         return "scale" if normalize else None
-    if normalize not in get_args(Scaling):
-        raise ValueError(f"normalize must be True, False or one of {get_args(Scaling)}, got {normalize!r}.")
+    if not isinstance(normalize, str) or normalize not in get_args(Scaling):
+        raise ValueError(f"normalize must be True, False or one of {get_args(Scaling)}, got {told(normalize)}.")
     return normalize
 
 

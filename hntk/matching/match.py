@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from hntk.activations import Activation, Staircase
+from hntk.arrays import told
 from hntk.checks import as_samples
 from hntk.coefficients import Coefficients, as_activations, coefficients
 from hntk.copies import Copyable
@@ -25,6 +26,7 @@ from hntk.matching.sample import Sample, distance, refine
 from hntk.matching.shares import NAMES, Shares
 from hntk.matching.targets import TOLERANCE, MatchError
 from hntk.origin import MatchRecord
+from hntk.settings import as_nonnegative
 
 Method = Literal["joint", "layerwise"]
 Kernel = Literal["alpha", "beta", "both"]
@@ -164,8 +166,7 @@ class Match(Copyable):
                 "a match made with objective='data' has another kernel than the original, not one shifted by δ: choose "
                 "its ridge on validation data, as fit_ridge does, or use objective='theory'."
             )
-        if not (np.isfinite(ridge) and ridge >= 0):
-            raise ValueError(f"ridge must be a non-negative finite number, got {ridge!r}.")
+        ridge = as_nonnegative(ridge, "ridge")
         # a lossless match has δ = 0 up to rounding, of either sign
         rounding = 1e-12 * float(self.original_coefficients.tau[-1] ** 2)
         shift = 0.0 if abs(self.identity_shift) < rounding else self.identity_shift
@@ -269,6 +270,7 @@ def match(
     >>> round(hntk.match(["relu"] * 3, tau0=1.0, levels=3).relative_shift, 3)
     0.429
     """
+    max_shift = None if max_shift is None else as_nonnegative(max_shift, "max_shift")
     layers = as_activations(activations)
     original = coefficients(layers, tau0)
     asked = _asked(kernel, alpha2=alpha2)
@@ -299,8 +301,8 @@ def match(
 
 def _samples(objective: Objective, x: object, method: Method, max_shift: float | None) -> Array | None:
     """The samples of the data objective; None for theory's."""
-    if objective not in get_args(Objective):
-        raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {objective!r}.")
+    if not isinstance(objective, str) or objective not in get_args(Objective):
+        raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {told(objective)}.")
     if objective == "theory":
         return None
     if x is None:
@@ -334,34 +336,34 @@ def _follow(x: Array, found: Match, target: JointTarget, layers: tuple[Activatio
 
 
 def _asked(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
-    if kernel not in get_args(Kernel):
-        raise ValueError(f"kernel must be one of {', '.join(get_args(Kernel))}, got {kernel!r}.")
+    if not isinstance(kernel, str) or kernel not in get_args(Kernel):
+        raise ValueError(f"kernel must be one of {', '.join(get_args(Kernel))}, got {told(kernel)}.")
     names = NAMES if kernel == "both" else tuple(name for name in NAMES if name.startswith(kernel))
     return names if alpha2 else tuple(name for name in names if not name.endswith("2"))
 
 
 def _method(method: Method | None, counts: Sequence[Levels]) -> Method:
     paper = "paper" in counts
-    chosen = method or ("layerwise" if paper else "joint")
-    if chosen not in get_args(Method):
-        raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}.")
+    chosen = ("layerwise" if paper else "joint") if method is None else method
+    if not isinstance(chosen, str) or chosen not in get_args(Method):
+        raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {told(method)}.")
     if paper and chosen == "joint":
         raise ValueError("the paper's σ_T is defined layer by layer: use method='layerwise', or a number of levels.")
     return chosen
 
 
 def _levels_per_layer(levels: Levels | Sequence[Levels] | None, depth: int) -> tuple[Levels, ...]:
-    levels = 4 if levels is None else levels
+    levels = 4 if levels is None else levels.tolist() if isinstance(levels, np.ndarray) else levels
     given: tuple[Any, ...] = (
         tuple(levels) if isinstance(levels, Sequence) and not isinstance(levels, str) else (levels,) * depth
     )
     if len(given) != depth:
         raise ValueError(f"levels has {len(given)} entries for {depth} layers: give one number, or one per layer.")
     for count in given:
-        if count != "paper" and (
+        if not (isinstance(count, str) and count == "paper") and (
             isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= MOST_LEVELS
         ):
-            raise ValueError(f"levels must be whole numbers from 2 to {MOST_LEVELS}, or 'paper'; got {count!r}.")
+            raise ValueError(f"levels must be whole numbers from 2 to {MOST_LEVELS}, or 'paper'; got {told(count)}.")
     return tuple(c if c == "paper" else int(c) for c in given)
 
 
@@ -372,7 +374,7 @@ def _from_bits(target: JointTarget, levels: object, bits: int) -> tuple[int, ...
     if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or not depth <= bits <= MOST_BITS * depth:
         raise ValueError(
             f"bits must be a whole number from {depth} (one for each of the {depth} layers) to {MOST_BITS * depth}, "
-            f"got {bits!r}."
+            f"got {told(bits)}."
         )
     return spread_bits(target, int(bits), MOST_BITS)
 
@@ -394,8 +396,6 @@ def _check_bound(target: JointTarget, counts: tuple[int, ...], max_shift: float 
     """Say beforehand what no search could find."""
     if max_shift is None:
         return
-    if not (np.isfinite(max_shift) and max_shift >= 0):
-        raise ValueError(f"max_shift must be a non-negative finite number, got {max_shift!r}.")
     bound = ratio_bound(target, counts)
     if bound <= 1 + max_shift:
         return
@@ -406,7 +406,8 @@ def _check_bound(target: JointTarget, counts: tuple[int, ...], max_shift: float 
     advice = f"the bound allows it from levels={enough} on" if enough else f"not even {MOST_LEVELS} levels are enough"
     raise MatchError(
         f"no network with {'-'.join(map(str, counts))} levels has these coefficients and δ/τ_L² ≤ {max_shift:.4g}: the "
-        f"Hermite shares of functions of so few levels bound it from below by {bound - 1:.4g}; {advice}."
+        f"Hermite shares of functions of so few levels bound it from below by {bound - 1:.4g}; {advice}. Or "
+        "allow a larger max_shift."
     )
 
 
