@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from hntk.activations import Activation
-from hntk.activations.quadrature import QuadratureActivation
+from hntk.activations.fingerprint import fingerprint as _fingerprint
 from hntk.atomic import replacing
 from hntk.kernels.exact import Kernels, Problem
 from hntk.kernels.room import check_disk, kernel_bytes
@@ -29,8 +28,6 @@ TILE = 1024
 FILES = ("ck.npy", "ntk.npy")
 KEPT = ("float32", "float64")
 PROGRESS = "progress.json"
-# points at which activations are compared
-PROBES = 1001
 
 
 def store_kernels(
@@ -153,14 +150,6 @@ def _identity(problem: Problem, tile: int) -> dict[str, Any]:
         "precision": problem.dtype.name,
         "tile": tile,
     }
-
-
-def _fingerprint(layer: Activation) -> str:
-    """A closed form by its numbers; a function by its values, since its Python object is another in every process."""
-    if not isinstance(layer, QuadratureActivation):
-        return repr(layer)
-    values = np.asarray(layer(jnp.sinh(jnp.linspace(-8.0, 8.0, PROBES))), np.float64)
-    return f"{layer.name}, {layer.points}, {_digest(np.array([f'{value:.9e}' for value in values]))}"
 
 
 def _digest(array: np.ndarray) -> str:
