@@ -8,7 +8,6 @@ failed if that does not help.
 from __future__ import annotations
 
 import copy
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from experiments import grid, states, stopping, sweep
 from experiments.console import CONSOLE
@@ -67,7 +66,11 @@ class Surviving(Launcher):
             try:
                 returns = self._inner_launch(asked, initial_job_idx)
             except Exception as error:
+                stopping.check()
                 lost = [i for i in range(len(asked)) if states.unfinished(self._folder / str(initial_job_idx + i))]
+                if not lost and isinstance(error, sweep.expected()):
+                    # such as a cluster that is not there
+                    raise SystemExit(sweep.say_error(error)) from error
                 if not lost:
                     raise
                 CONSOLE.print(
@@ -88,6 +91,7 @@ class Surviving(Launcher):
                 _checked(self._inner_launch([words], number))
                 return
             except Exception as error:
+                stopping.check()
                 reason = f"its worker was lost {ATTEMPTS + 1} times ({_told(error)})"
         states.mark_failed(self._folder / str(number), reason)
 
@@ -97,14 +101,24 @@ class Surviving(Launcher):
         # a file system's clock may be coarser
         started = time.time() - 2
         try:
+            if self.inner.get("ray") is not None:
+                _connect(self.inner.ray.init)
             return self._launcher.launch(asked, number)
-        except (KeyboardInterrupt, SystemExit) as end:
+        except (KeyboardInterrupt, SystemExit):
             if self._queue is not None:
                 stopping.cancel_queued(self._queue, started)
-            if isinstance(end, SystemExit) and end.code == signal.SIGTERM:
-                # Ray ends a process by a handler of its own
-                stopping.stop(signal.SIGTERM)
+            # Ray makes exits of its own of what a signal raises
+            stopping.check()
             raise
+
+
+def _connect(options: DictConfig) -> None:
+    """Join Ray before its launcher does, and take back the signals that Ray took: it would end with a C++ trace."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(**OmegaConf.to_container(options, resolve=True))  # type: ignore[arg-type]
+        stopping.listen()
 
 
 def _checked(returns: Sequence[JobReturn]) -> Sequence[JobReturn]:

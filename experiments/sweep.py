@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 
-from experiments import keys, states
+from experiments import keys, states, stopping
 from experiments.console import CONSOLE, format_cell
 from experiments.finished import Job, jobs_of, summarise
 from experiments.keys import resolved
@@ -145,6 +145,7 @@ def _run(cfg: Config, entry: Entry, folder: Path, key: keys.Key) -> dict[str, An
         if why := states.lacking(folder):
             state = states.failure(f"{folder} was removed or changed while the job ran: {why}")
     except Exception as error:
+        stopping.check()
         gone = "" if folder.exists() else f"its folder {folder} was removed while it ran; "
         state = states.failure(f"{gone}{type(error).__name__}: {error}", traceback.format_exc())
     state |= {"seconds": round(time.perf_counter() - start, 2), "metrics": record.headline}
