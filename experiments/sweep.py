@@ -166,11 +166,17 @@ def _check_store(store: Path) -> None:
     """
     from hntk.atomic import replacing
 
-    store.mkdir(parents=True, exist_ok=True)
-    probe = store / f".{platform.node()}-{os.getpid()}.probe"
-    with replacing(probe) as part:
-        part.write_bytes(b"probe")
-    probe.unlink(missing_ok=True)
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        probe = store / f".{platform.node()}-{os.getpid()}.probe"
+        with replacing(probe) as part:
+            part.write_bytes(b"probe")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"no job can be kept in {store} ({error}): make room there, or choose another sweep.store; the same "
+            "command goes on from here."
+        ) from error
 
 
 def _objectives(entry: Entry, folder: Path, state: dict[str, Any]) -> tuple[float, ...] | None:

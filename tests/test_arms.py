@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import hntk
-from experiments import arms, memory
+from experiments import arms, catalog, keys, memory, setting
 from experiments import config as settings
 
 
@@ -77,3 +77,24 @@ def test_kernels_are_compared_with_the_original_of_its_own_parameters(data: hntk
     unseen = np.random.default_rng(1).normal(size=(len(data.x_test), 5)).astype(np.float32)
     errors = [memory._kernel_error(configuration(slope), unseen, data) for slope in (0.1, 0.9, 0.1)]
     assert errors[0] == errors[2] != errors[1]
+
+
+@pytest.mark.parametrize("name", ["y_train", "y_test", "x_test"])
+def test_a_result_of_other_labels_or_tests_has_another_key(tmp_path: Path, data: hntk.Dataset, name: str) -> None:
+    def key() -> str:
+        setting._loaded.cache_clear()
+        return str(keys.key_of(cfg, catalog.find("memory")))
+
+    cfg = configuration()
+    cfg.data = settings.DataConfig(name="toy", kind="dataset", folder=str(tmp_path))
+    cfg.arm = settings.ArmConfig(name="dense", label="dense")
+    cfg.experiment.budget = 5e8
+    first = key()
+    # what jobs of the same widths have in common
+    cfg.experiment.budget = 1e9
+    assert key() == first
+    with np.load(tmp_path / "toy.npz") as found:
+        arrays = {k: v for k, v in found.items()}
+    arrays[name] = arrays[name][::-1].copy()
+    np.savez(tmp_path / "toy.npz", **arrays)
+    assert key() != first
