@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
+import jax
+from omegaconf import OmegaConf
+
 import hntk
 from experiments.config import ArmConfig, CompressConfig, Config
+from experiments.keys import data_digest
 from experiments.setting import activations, matched
 from experiments.sweep import Skip
+from hntk.activations.fingerprint import fingerprint
 from hntk.forward import LEAST_ZEROS
 from hntk.storage import storage_of
 
 # of the file besides arrays: names, shapes and what is not an array
 HEADER = 2048
-_MATCHES: dict[Any, hntk.Match] = {}
+_MATCHES: dict[str, hntk.Match] = {}
 
 
 def original_layers(cfg: Config) -> list[hntk.Activation]:
@@ -31,18 +38,21 @@ def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk
         return layers
     if isinstance(arm.activations, str) and arm.activations != "paper":
         return [hntk.activation(arm.activations)] * len(layers)
-    options = cfg.compress
-    objective = "theory" if arm.activations == "paper" else options.objective
-    question = (id(data), tuple(a.name for a in layers), arm.activations, objective, options.kernel, options.alpha2)
+    objective = "theory" if arm.activations == "paper" else cfg.compress.objective
+    question = match_question(cfg.compress, layers, data, arm.activations, objective)
     if question not in _MATCHES:
-        _MATCHES[question] = _solve(options, layers, data, arm.activations, objective)
+        _MATCHES[question] = matched(cfg.compress, layers, data.tau0, data.x_train, arm.activations, objective)[0]
     return _MATCHES[question].activations
 
 
-def _solve(
-    options: CompressConfig, layers: list[hntk.Activation], data: hntk.Dataset, levels: Any, objective: str
-) -> hntk.Match:
-    return matched(options, layers, data.tau0, data.x_train, levels, objective)[0]
+def match_question(
+    options: CompressConfig, layers: Sequence[hntk.Activation], data: hntk.Dataset, levels: Any, objective: str
+) -> str:
+    """Return all that decides a match, as a text that is the same for the same match."""
+    asked = OmegaConf.to_container(options, resolve=True) if OmegaConf.is_config(options) else asdict(options)
+    x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    told = [asked, levels, objective, data_digest(data), data.tau0, list(map(fingerprint, layers)), x64]
+    return json.dumps(told, sort_keys=True, default=str)
 
 
 def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:

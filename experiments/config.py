@@ -350,6 +350,7 @@ class SweepConfig:
 
     store: str = "outputs/jobs"  # finished jobs, by the hash of their configuration
     retry: bool = False  # run jobs that failed once more
+    older_code: bool = False  # take finished results of the same settings and data that other code made
 
 
 @dataclass

@@ -9,11 +9,10 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from experiments import metrics
 from experiments.config import WandbConfig
 from experiments.console import CONSOLE
+from experiments.words import shown
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace
@@ -149,9 +148,9 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         address = save(chosen.entity, chosen.project)
     except Unavailable as error:
-        CONSOLE.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+        CONSOLE.print(f"[bold red]error[/] {shown(error)}", soft_wrap=True)
         raise SystemExit(1) from None
-    CONSOLE.print(f"Saved: {address}", soft_wrap=True)
+    CONSOLE.print(f"Saved: {shown(address)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import jax
-import matplotlib as mpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from experiments import catalog, launching, sweep, tracking
+from experiments import catalog, launching, sweep
 from experiments.catalog import Entry
 from experiments.config import Config
 from experiments.console import CONSOLE
 from experiments.record import Record
+from experiments.words import shown
 
 
 def run(cfg: Config) -> tuple[float, ...] | None:
@@ -25,6 +24,10 @@ def run(cfg: Config) -> tuple[float, ...] | None:
     SystemExit
         After an error that was said; a worker leaves it to the launcher to say it.
     """
+    # both take their time, and whoever asks in vain need not wait for them
+    import jax
+    import matplotlib as mpl
+
     jax.config.update("jax_enable_x64", True)
     mpl.use("Agg")
     hydra = HydraConfig.get()
@@ -35,7 +38,7 @@ def run(cfg: Config) -> tuple[float, ...] | None:
             os.chdir(hydra.runtime.cwd)
             return sweep.run_job(cfg, entry)
         _alone(cfg, entry)
-    except sweep.EXPECTED as error:
+    except sweep.expected() as error:
         if hydra.launcher["_target_"] == launching.NAME and hydra.mode == RunMode.MULTIRUN:
             raise
         raise SystemExit(sweep.say_error(error)) from error
@@ -43,13 +46,15 @@ def run(cfg: Config) -> tuple[float, ...] | None:
 
 
 def _alone(cfg: Config, entry: Entry) -> None:
+    from experiments import tracking
+
     record = Record(Path(HydraConfig.get().runtime.output_dir))
     record.start(cfg)
     CONSOLE.print(f"[bold]{entry.name}[/]: {entry.shows}")
     try:
         entry.load()(cfg, record)
-    except sweep.EXPECTED:
-        CONSOLE.print(f"[dim]configuration kept in {record.folder}[/]", soft_wrap=True)
+    except sweep.expected():
+        CONSOLE.print(f"[dim]configuration kept in {shown(record.folder)}[/]", soft_wrap=True)
         raise
     tracking.mirror(cfg, record)
-    CONSOLE.print(f"\nEverything is in [bold]{record.folder}[/]", soft_wrap=True)
+    CONSOLE.print(f"\nEverything is in [bold]{shown(record.folder)}[/]", soft_wrap=True)

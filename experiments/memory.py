@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -16,15 +16,17 @@ import hntk
 from experiments import arms, memory_report, metrics, trained
 from experiments.config import ArmConfig, Config
 from experiments.console import progress
+from experiments.keys import data_digest, resolved
 from experiments.record import Record
 from experiments.setting import features, raw_dataset
-from experiments.sweep import resolved
+from hntk.activations.fingerprint import fingerprint
 from hntk.labels import share_right
 from hntk.training import Epoch, Schedule
 
 gather = memory_report.gather
 # what a sweeper is to optimise: up, down
 OBJECTIVES = ("validation/softmax", metrics.FILE_BYTES)
+_KERNELS: dict[tuple[Any, ...], np.ndarray] = {}
 
 
 def objectives(measured: Mapping[str, Any]) -> tuple[float, ...]:
@@ -32,9 +34,14 @@ def objectives(measured: Mapping[str, Any]) -> tuple[float, ...]:
     return tuple(float(measured[name]) for name in OBJECTIVES)
 
 
+def data_read(cfg: Config) -> hntk.Dataset:
+    """Return the samples that every job of a sweep reads, whatever its seed."""
+    return raw_dataset(cfg.data)
+
+
 def identity(cfg: Config) -> dict[str, Any]:
-    """What decides a job's result: budgets that lead to the same widths are the same job."""
-    arm, data, plain = _arm(cfg), raw_dataset(cfg.data), resolved(cfg)
+    """What of the settings decides a job's result: budgets that lead to the same widths are the same job."""
+    arm, data, plain = _arm(cfg), data_read(cfg), resolved(cfg)
     compress = ("sparsity",) if arm.sparse else ()
     if arm.activations == "paper" or not isinstance(arm.activations, str):
         compress += ("objective", "alpha2", "kernel", "method")
@@ -43,8 +50,8 @@ def identity(cfg: Config) -> dict[str, Any]:
         "widths": arms.widths(cfg, arm, data.p, len(data.classes)),
         "original": plain["net"]["activations"],
         "compress": {k: plain["compress"][k] for k in compress},
-        "data": {k: v for k, v in plain["data"].items() if k != "folder"} | {"content": _fingerprint(data)},
-        "experiment": {k: plain["experiment"][k] for k in ("name", "epochs", "kernel_samples")},
+        "data": {k: v for k, v in plain["data"].items() if k != "folder"},
+        "experiment": {k: plain["experiment"][k] for k in ("name", "epochs", "kernel_samples", "keep")},
         "seed": plain["seed"],
     }
 
@@ -55,14 +62,9 @@ def _arm(cfg: Config) -> ArmConfig:
     return cfg.arm
 
 
-@lru_cache(maxsize=1)
-def _fingerprint(data: hntk.Dataset) -> list[float]:
-    return [*data.x_train.shape, *data.x_test.shape, float(data.x_train.sum(dtype=np.float64)), float(data.scale)]
-
-
 def run(cfg: Config, record: Record) -> None:
     """Build the arm within its budget, fit it, and measure accuracy, bytes and operations."""
-    arm, data = _arm(cfg), raw_dataset(cfg.data)
+    arm, data = _arm(cfg), data_read(cfg)
     widths = arms.widths(cfg, arm, data.p, len(data.classes))
     fit = _fit_trained if arm.family == "trained" else _fit_random
     classifier = fit(cfg, arm, data, widths, record)
@@ -132,7 +134,7 @@ def _kernel_error(cfg: Config, unseen: np.ndarray, data: hntk.Dataset) -> float:
     Diagonals are left out, and the common factor that brings them nearest is taken out: the ridge absorbs both.
     """
     rows = _rows(len(unseen), cfg.experiment.kernel_samples)
-    exact = _exact(data, tuple(a.name for a in arms.original_layers(cfg)), rows.size)
+    exact = _exact(data, tuple(arms.original_layers(cfg)), rows.size)
     drawn = unseen[rows].astype(np.float64) @ unseen[rows].T.astype(np.float64)
     np.fill_diagonal(drawn, 0.0)
     factor = np.sum(exact * drawn) / np.sum(drawn**2)
@@ -143,10 +145,22 @@ def _rows(available: int, wanted: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(available, min(available, wanted), replace=False))
 
 
-@lru_cache(maxsize=1)
-def _exact(data: hntk.Dataset, names: tuple[str, ...], size: int) -> np.ndarray:
+def _exact(data: hntk.Dataset, layers: Sequence[hntk.Activation], size: int) -> np.ndarray:
+    """The exact kernel of test samples, kept for the next job that asks for it."""
+    question = (data_digest(data), tuple(map(fingerprint, layers)), size, _precision())
+    if question not in _KERNELS:
+        _KERNELS.clear()
+        _KERNELS[question] = _computed(data, layers, size)
+    return _KERNELS[question]
+
+
+def _precision() -> bool:
+    return bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+
+
+def _computed(data: hntk.Dataset, layers: Sequence[hntk.Activation], size: int) -> np.ndarray:
     x = data.x_test[_rows(len(data.x_test), size)].astype(np.float64)
-    kernel = np.array(hntk.exact_kernels(x, list(names), tau0=data.tau0).ck)
+    kernel = np.array(hntk.exact_kernels(x, layers, tau0=data.tau0).ck)
     np.fill_diagonal(kernel, 0.0)
     return kernel
 

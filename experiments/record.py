@@ -9,17 +9,18 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from hntk.atomic import replacing
+from experiments import keys
 
-PACKAGES = ("hntk", "jax", "jaxlib", "numpy", "scipy", "neural-tangents", "hydra-core", "wandb", "matplotlib")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PACKAGES = ("hntk", *keys.COMPUTING, "hydra-core", "wandb", "matplotlib")
 # pixels per inch of figures
 DPI = 160
 Kind = Literal["scatter", "lines", "bar"]
@@ -84,7 +85,11 @@ class Record:
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.metrics.items()}
 
     def add_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Write a table as csv."""
+        """Write a table as csv, every cell as it is.
+
+        A spreadsheet may take a text that begins with = or + for a formula. Cells are not changed on that account:
+        programs read these files, and their texts come from the settings of who ran the experiment.
+        """
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
@@ -119,6 +124,8 @@ class Record:
 
     def add_figure(self, name: str, figure: Figure) -> None:
         """Write a figure as png and pdf."""
+        from hntk.atomic import replacing
+
         for suffix in ("png", "pdf"):
             path = self.folder / f"{name}.{suffix}"
             with replacing(path) as part:
@@ -127,25 +134,19 @@ class Record:
 
 
 def circumstances(seed: int) -> dict[str, Any]:
-    """Versions, seed, machine and git state."""
+    """Versions, hash of the sources, seed, machine and git state."""
     import jax
 
     return {
         "seed": seed,
+        "code": keys.code()["sources"],
         "python": platform.python_version(),
         "machine": platform.machine(),
         "devices": [str(d) for d in jax.devices()],
         "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: keys.version(name) for name in PACKAGES},
         "git": {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))},
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _git(*arguments: str) -> str | None:
@@ -159,5 +160,8 @@ def _git(*arguments: str) -> str | None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader never sees half of it."""
+    # the library brings JAX, which takes seconds
+    from hntk.atomic import replacing
+
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")

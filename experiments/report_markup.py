@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import re
 
-# what terminals colour with, and characters that HTML or UTF-8 cannot hold
+# what terminals colour with; characters that HTML or UTF-8 cannot hold, and those that turn the order of others about
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
-_UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def escape(value: object) -> str:

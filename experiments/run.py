@@ -28,6 +28,7 @@ def main() -> None:
             CONSOLE.print("\n[bold red]error[/] no experiment was named: add +exp=NAME", soft_wrap=True)
             raise SystemExit(2)
         return
+    sys.argv[1:] = launching.as_sweep(words)
     try:
         _job()
     except KeyboardInterrupt:

@@ -11,13 +11,13 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
-from rich.markup import escape
 
 from experiments import metrics
 from experiments.charts import custom_chart
 from experiments.config import Config
 from experiments.console import CONSOLE
 from experiments.record import Record
+from experiments.words import shown
 
 # metrics of a finished job that are read against another one rather than against a step
 AXES = {pattern: metrics.FILE_BYTES for pattern in ("accuracy/*", "validation/*", "kernel/*")}
@@ -60,7 +60,7 @@ def mirror(cfg: Config, record: Record, *, summary: bool = False, failure: str =
     try:
         _send(cfg, record, mode, summary=summary, failure=failure)
     except Exception as error:  # whatever W&B, its service or the network may raise
-        why = escape(" ".join(f"{type(error).__name__}: {error}".split()))
+        why = shown(" ".join(f"{type(error).__name__}: {error}".split()))
         if mode == "online":
             Server.lost = True
             CONSOLE.print(
@@ -71,7 +71,7 @@ def mirror(cfg: Config, record: Record, *, summary: bool = False, failure: str =
             mirror(cfg, record, summary=summary, failure=failure)
             return
         CONSOLE.print(
-            f"[yellow]not mirrored in Weights & Biases[/] ({why}); everything is in {escape(str(record.folder))}. "
+            f"[yellow]not mirrored in Weights & Biases[/] ({why}); everything is in {shown(record.folder)}. "
             "wandb=disabled leaves the mirror out.",
             soft_wrap=True,
         )
@@ -93,7 +93,7 @@ def _send(cfg: Config, record: Record, mode: str, *, summary: bool, failure: str
         mode=mode,  # type: ignore[arg-type]
         dir=str(record.folder),
         config=config,
-        settings=wandb.Settings(**LEAN),
+        settings=lean_settings(wandb.Settings),
         **described(cfg, summary=summary, failure=failure),
     ) as run:
         _define(run, record)
@@ -107,6 +107,12 @@ def _send(cfg: Config, record: Record, mode: str, *, summary: bool, failure: str
             if list(record.folder.glob(pattern)):
                 run.save(str(record.folder / pattern), base_path=str(record.folder), policy="now")
         run.finish(exit_code=1 if failure else 0)
+
+
+def lean_settings(kind: Any) -> Any:
+    """Return W&B's settings for many runs, without those that the version which is installed does not know."""
+    known = getattr(kind, "model_fields", None) or getattr(kind, "__annotations__", {})
+    return kind(**{name: value for name, value in LEAN.items() if name in known})
 
 
 def described(cfg: Config, *, summary: bool = False, failure: str = "") -> dict[str, Any]:

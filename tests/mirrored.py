@@ -19,6 +19,8 @@ WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 def records(path: Path) -> Iterator[messages.Record]:
     """The messages of a .wandb file, which is a log of blocks: checksum, length and type before each piece."""
     data = path.read_bytes()
+    if len(data) < HEADER:  # older versions begin to write late
+        return
     assert data[:4] == b":W&B"
     place, message = HEADER, b""
     while place + HEADER <= len(data):

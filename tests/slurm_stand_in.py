@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 JOB = "4711"
@@ -27,8 +29,11 @@ def sbatch(script: Path) -> None:
             "SLURM_NTASKS": "1", "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
         }  # fmt: skip
         command = f"bash {script}; echo $? > {state}/{number}_{task}"
-        subprocess.Popen(["bash", "-c", command], env=os.environ | told, start_new_session=True,
-                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        process = subprocess.Popen(
+            ["bash", "-c", command], env=os.environ | told, start_new_session=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        (state / f"{number}_{task}.session").write_text(str(process.pid))
     print(f"Submitted batch job {number}")
 
 
@@ -58,6 +63,14 @@ def sacct() -> None:
             print(f"{script.stem}_{task}|{state}|here")
 
 
+def scancel(numbers: list[str]) -> None:
+    """End all tasks of jobs."""
+    for number in numbers:
+        for session in Path(os.environ["SLURM_STAND_IN"]).glob(f"{number}_*.session"):
+            with suppress(ProcessLookupError):
+                os.killpg(int(session.read_text()), signal.SIGKILL)
+
+
 if __name__ == "__main__":
     name, *rest = Path(sys.argv[0]).name, *sys.argv[1:]
     if name == "sbatch":
@@ -66,3 +79,5 @@ if __name__ == "__main__":
         raise SystemExit(srun(rest))
     elif name == "sacct":
         sacct()
+    elif name == "scancel":
+        scancel(rest)

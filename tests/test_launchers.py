@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -181,7 +181,9 @@ def test_missing_data_is_said_once(tmp_path: Path) -> None:
     assert "Traceback" not in out + err
 
 
-def test_slurm_runs_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Slurm's commands, and where they keep what they know."""
     commands = tmp_path / "bin"
     commands.mkdir()
     for name in ("sbatch", "srun", "sacct", "scancel"):
@@ -192,11 +194,47 @@ def test_slurm_runs_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     state.mkdir()
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_STAND_IN", str(state))
+    return state
+
+
+def test_slurm_runs_a_sweep(tmp_path: Path, slurm: Path) -> None:
     done(*kept(tmp_path, *QUICK, "compress.levels=2,4", "hydra/launcher=slurm"))
     shifts = [float(row["relative_shift"]) for row in rows(tmp_path / "sweep" / "jobs.csv")]
     assert shifts[1] < shifts[0]
-    (script,) = state.glob("*.sh")
+    (script,) = slurm.glob("*.sh")
     assert "--mem=16GB" in script.read_text()
+
+
+def marked(folder: Path) -> list[int]:
+    """Processes that live and have a folder in their command or environment."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if str(folder).encode() in (place / "environ").read_bytes() + (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+    return [process for process in found if process != os.getpid()]
+
+
+@pytest.mark.parametrize("launcher", ["cores", "slurm"])
+def test_a_sweep_that_is_told_to_end_takes_its_workers_along(
+    tmp_path: Path, digits: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    monkeypatch.setenv("OF_THIS_SWEEP", str(tmp_path / "mark"))
+    words = kept(tmp_path, *LONG, "arm=trained,trained_ternary", "experiment.epochs=3000", f"hydra/launcher={launcher}")
+    process = started(*words, data=digits)
+    until = time.monotonic() + 300
+    while not list(tmp_path.glob("jobs/*/*.npz")) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert len(marked(tmp_path / "mark")) > 1
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert out.count("stopped by SIGTERM; the same command goes on from here") == 1
+    assert "Traceback" not in out + err
+    until = time.monotonic() + 20
+    while marked(tmp_path / "mark") and time.monotonic() < until:
+        time.sleep(0.1)
+    assert marked(tmp_path / "mark") == []
 
 
 def test_optuna_finds_small_and_accurate_networks(tmp_path: Path, digits: Path) -> None:

@@ -27,6 +27,11 @@ COMMAND = "python -m experiments.run -m +exp=memory 'data.folder=a b' compress.l
 HOSTILE = (
     '<script>throw new Error("x")</script> & \'quotes\' "both" <img src=http://elsewhere.example/x.png> \x1b[31mred\0'
 )
+WORSE = (
+    "</script><script>alert(1)</script> x", "</title></style><style>body { display: none } </style>",
+    "' onmouseover='alert(1)' title=\" onerror=\"alert(1)", "<svg/onload=alert(1)> <a href='javascript:alert(1)'>",
+    "${script} $title $$ % {0} {title} \u2028 \u2029 ]]> --> <!-- &lt; &#60;", "words in their order, \u202e then not ]0;title\x07 & `<b>` ``",
+)  # fmt: skip
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
 
@@ -167,21 +172,27 @@ def test_ids_are_unique_and_all_anchors_lead_somewhere(sweep: Report, tmp_path: 
     assert set(page.all("aria-labelledby")) <= set(ids)
 
 
-def test_data_cannot_become_markup(sweep: Report, tmp_path: Path) -> None:
-    figure = replace(sweep.sections[0].figures[0], title=HOSTILE, caption=HOSTILE, alt=HOSTILE, command=HOSTILE)
-    table = Table(HOSTILE, [HOSTILE, "b"], [[HOSTILE, HOSTILE]], HOSTILE)
-    failed = replace(sweep.jobs[2], name=HOSTILE, message=HOSTILE, command=HOSTILE)
-    (failed.folder / "config.yaml").write_text(json.dumps({"a<b>": HOSTILE[:60]}))
+@pytest.mark.parametrize("hostile", [HOSTILE, *WORSE])
+def test_data_cannot_become_markup(sweep: Report, tmp_path: Path, hostile: str) -> None:
+    figure = replace(sweep.sections[0].figures[0], title=hostile, caption=hostile, alt=hostile, command=hostile)
+    table = Table(hostile, [hostile, "b"], [[hostile, hostile]], hostile)
+    failed = replace(sweep.jobs[2], name=hostile, message=hostile, command=hostile)
+    (failed.folder / "config.yaml").write_text(json.dumps({"a<b>": hostile[:60]}))
     page = written(
-        Report(HOSTILE, HOSTILE, [HOSTILE], [Section(HOSTILE, HOSTILE, [figure], [table])], [failed], {"v": HOSTILE}),
+        Report(hostile, hostile, [hostile], [Section(hostile, hostile, [figure], [table])], [failed], {"v": hostile}),
         tmp_path,
     )
     tags = [tag for tag, _ in page.tags]
     assert (tags.count("script"), tags.count("img")) == (1, 1)
-    assert page.text.count("<script>throw new Error") > 15
+    # all of it is there, as text
+    assert page.text.count(" ".join(re.sub("[`\x00-\x1f\u202e]", " ", hostile)[:20].split())) > 15
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert all(value.startswith("#") for value in page.all("href"))
     text = (tmp_path / "report.html").read_text()
-    assert not {"\x1b", "\0"} & set(text)
-    assert "red\ufffd" in text
+    assert not {"\x1b", "\0", "\u202e"} & set(text)
+    assert "red\ufffd" in text or hostile != HOSTILE
+    # the page's own style and script, and no other
+    assert len(re.findall("<style", text)) == len(re.findall("<script", text)) == 1
 
 
 def test_text_that_utf8_cannot_hold_is_written_all_the_same(tmp_path: Path) -> None:

@@ -51,6 +51,20 @@ def test_a_memory_sweep_compares_all_arms_at_equal_bytes(tmp_path: Path, digits:
     assert not list(tmp_path.glob("jobs/*/*.npz")) + list(tmp_path.glob("jobs/*/*.safetensors"))
 
 
+def tell_to_end(words: list[str], job: Path, data: Path) -> None:
+    """Start a sweep, and end it as systems do when it has begun with a job."""
+    process = started(*words, data=data)
+    until = time.monotonic() + 300
+    while json.loads((job / "running.json").read_text())["process"] != process.pid and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert out.count("stopped by SIGTERM; the same command goes on from here") == 1
+    assert "Traceback" not in out + err
+    assert not (job / "state.json").exists()
+
+
 def test_a_killed_sweep_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path, digits: Path) -> None:
     words = ("experiment.budget=20e3", "compress.sparsity=0.5", "arm=levels2,trained", "experiment.epochs=400")
     done(*sweep(tmp_path / "whole", *words), data=digits)
@@ -64,6 +78,7 @@ def test_a_killed_sweep_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path,
     process.communicate()
     states = {path.name: (path / "state.json").exists() for path in killed.glob("jobs/*")}
     assert sorted(states.values()) == [False, True]
+    tell_to_end(sweep(killed, *words), next(killed / "jobs" / name for name in states if not states[name]), digits)
     printed = done(*sweep(killed, *words), data=digits)
     assert printed.count("done before") == 1
     assert measured(killed) == measured(tmp_path / "whole")

@@ -106,7 +106,7 @@ def test_a_broken_mirror_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise ConnectionError("no route")
+        raise ConnectionError("no route [/] \x1b[31m")
 
     monkeypatch.setattr("wandb.init", broken)
     cfg = configuration()
@@ -114,9 +114,27 @@ def test_a_broken_mirror_loses_nothing(
     tracking.mirror(cfg, record)
     printed = " ".join(capsys.readouterr().out.split())
     assert "not mirrored" in printed
-    assert "no route" in printed
+    assert "no route [/] \\x1b[31m" in printed
     assert "wandb=disabled" in printed
     assert (tmp_path / "metrics.json").exists()
+
+
+def test_settings_that_a_version_does_not_know_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(tracking.LEAN, "x_of_a_version_to_come", True)
+    cfg = configuration()
+    tracking.mirror(cfg, recorded(tmp_path, cfg))
+    assert "not mirrored" not in capsys.readouterr().out
+    assert Mirrored(tmp_path).rows("training", TRAINING) == EPOCHS
+
+    class Older:
+        model_fields = {"console": None}
+
+        def __init__(self, **given: object) -> None:
+            self.given = given
+
+    assert tracking.lean_settings(Older).given == {"console": "off"}
 
 
 def test_an_unreachable_server_leaves_runs_offline(

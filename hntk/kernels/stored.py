@@ -8,7 +8,6 @@ time write them.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,14 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from filelock import FileLock
 
 from hntk.activations import Activation
-from hntk.activations.quadrature import QuadratureActivation
+from hntk.activations.fingerprint import fingerprint
 from hntk.arrays import told
-from hntk.fingerprint import source_digest
+from hntk.fingerprint import array_digest, source_digest
 from hntk.kernels.exact import Kernels, Problem, as_tile
 from hntk.kernels.journal import FILES, Journal, remedy
 from hntk.kernels.room import check_disk, gigabytes, kernel_bytes
@@ -37,8 +35,6 @@ KEPT = ("float32", "float64")
 LOCK = "progress.lock"
 # of file systems that reserve nothing
 NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-# points at which activations are compared
-PROBES = 1001
 PACKAGE = Path(__file__).parents[1]
 # what kernels are computed by
 CODE = (PACKAGE / "kernels", PACKAGE / "activations", PACKAGE / "coefficients.py")
@@ -225,31 +221,12 @@ def _as_kept(dtype: object) -> np.dtype:
 def _identity(problem: Problem, tile: int) -> dict[str, Any]:
     """What decides the numbers."""
     return {
-        "x": _digest(np.asarray(problem.x)),
-        "x2": None if problem.x2 is None else _digest(np.asarray(problem.x2)),
-        "activations": [_fingerprint(layer) for layer in problem.layers],
+        "x": array_digest(problem.x),
+        "x2": array_digest(problem.x2),
+        "activations": [fingerprint(layer) for layer in problem.layers],
         "centres": list(problem.centres),
         "kappa_sq": problem.kappa_sq,
         "precision": problem.dtype.name,
         "tile": tile,
         "code": source_digest(*CODE),
     }
-
-
-def _fingerprint(layer: Activation) -> str:
-    """A closed form by its numbers; a function by its values, since its Python object is another in every process.
-
-    An activation of the user's own class too: what it is called tells nothing of what it computes.
-    """
-    if type(layer).__module__.startswith("hntk.") and not isinstance(layer, QuadratureActivation):
-        return repr(layer)
-    values = np.asarray(layer(jnp.sinh(jnp.linspace(-8.0, 8.0, PROBES))), np.float64)
-    told = f"{layer.name}, {layer.breakpoints}, {_digest(np.array([f'{value:.9e}' for value in values]))}"
-    if isinstance(layer, QuadratureActivation):
-        return told
-    own = type(layer)
-    return f"{own.__module__}.{own.__qualname__}, {told}, {[layer.moments(scale) for scale in (0.5, 1.0, 2.0)]}"
-
-
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()

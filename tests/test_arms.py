@@ -1,0 +1,100 @@
+"""What the memory experiment keeps in a process between jobs: that it is taken for the same question alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+import hntk
+from experiments import arms, catalog, keys, memory, setting
+from experiments import config as settings
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> hntk.Dataset:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 6)), np.arange(60) % 2
+    np.savez(tmp_path / "toy.npz", x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:])
+    return hntk.load_dataset("toy", folder=tmp_path)
+
+
+@pytest.fixture
+def solved(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Every question that was solved; the answer is its number."""
+    asked: list[Any] = []
+
+    def matched(*question: Any) -> tuple[Any, str]:
+        asked.append(question)
+        return type("Match", (), {"activations": len(asked)}), ""
+
+    monkeypatch.setattr(arms, "matched", matched)
+    monkeypatch.setattr(arms, "_MATCHES", {})
+    return asked
+
+
+def configuration(slope: float = 0.1, **compress: Any) -> Any:
+    cfg = OmegaConf.structured(settings.Config)
+    cfg.net = settings.NetConfig(activations=[{"name": "leaky_relu", "slope": slope}], widths=[8])
+    cfg.compress = settings.CompressConfig(**compress)
+    cfg.experiment = settings.MemoryExperiment()
+    return cfg
+
+
+ARM = settings.ArmConfig(name="levels4", label="4", law="ternary", activations=4)
+
+
+def test_a_match_is_solved_once_for_one_question(data: hntk.Dataset, solved: list[Any]) -> None:
+    first = arms.arm_layers(configuration(), ARM, data)
+    # samples count by their values, not by the object that holds them
+    assert arms.arm_layers(configuration(), replace(ARM, label="b"), replace(data)) == first
+    assert len(solved) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"method": "layerwise"}, {"alpha2": False}, {"kernel": "beta"}, {"bits": 9}, {"objective": "data"}]
+)
+def test_a_match_of_other_options_is_another(data: hntk.Dataset, solved: list[Any], change: dict[str, Any]) -> None:
+    first = arms.arm_layers(configuration(), ARM, data)
+    assert arms.arm_layers(configuration(**change), ARM, data) != first
+
+
+def test_a_match_of_other_activations_or_samples_is_another(data: hntk.Dataset, solved: list[Any]) -> None:
+    first = arms.arm_layers(configuration(), ARM, data)
+    # names have six digits
+    assert arms.arm_layers(configuration(0.10000001), ARM, data) != first
+    assert arms.arm_layers(configuration(), replace(ARM, activations=3), data) != first
+    moved = replace(data, x_train=data.x_train[::-1].copy())
+    assert arms.arm_layers(configuration(), ARM, moved) != first
+
+
+def test_kernels_are_compared_with_the_original_of_its_own_parameters(data: hntk.Dataset) -> None:
+    unseen = np.random.default_rng(1).normal(size=(len(data.x_test), 5)).astype(np.float32)
+    errors = [memory._kernel_error(configuration(slope), unseen, data) for slope in (0.1, 0.9, 0.1)]
+    assert errors[0] == errors[2] != errors[1]
+
+
+@pytest.mark.parametrize("name", ["y_train", "y_test", "x_test"])
+def test_a_result_of_other_labels_or_tests_has_another_key(tmp_path: Path, data: hntk.Dataset, name: str) -> None:
+    def key() -> str:
+        setting._loaded.cache_clear()
+        return str(keys.key_of(cfg, catalog.find("memory")))
+
+    cfg = configuration()
+    cfg.data = settings.DataConfig(name="toy", kind="dataset", folder=str(tmp_path))
+    cfg.arm = settings.ArmConfig(name="dense", label="dense")
+    cfg.experiment.budget = 5e8
+    first = key()
+    # what jobs of the same widths have in common
+    cfg.experiment.budget = 1e9
+    assert key() == first
+    with np.load(tmp_path / "toy.npz") as found:
+        arrays = {k: v for k, v in found.items()}
+    arrays[name] = arrays[name][::-1].copy()
+    np.savez(tmp_path / "toy.npz", **arrays)
+    assert key() != first
