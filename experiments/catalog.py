@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from experiments.config import Config
-from experiments.record import Record
+if TYPE_CHECKING:
+    from experiments.config import Config
+    from experiments.record import Record
 
 
 @dataclass(frozen=True)

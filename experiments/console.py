@@ -12,6 +12,8 @@ from rich.table import Table
 
 # outside a terminal rich falls back to 80 columns, which breaks tables
 CONSOLE = Console(highlight=False, soft_wrap=False, width=None if Console().is_terminal else 132)
+# for what is wrong with a command line
+ERRORS = Console(highlight=False, stderr=True)
 
 
 @contextmanager
