@@ -27,5 +27,5 @@ def run(cfg: Config, record: Record) -> None:
         Sweep("levels", f"{settings.activation}, depth {settings.depth}",
               {k: all_of(settings.depth, k) for k in settings.levels}, peer),
     ]  # fmt: skip
-    found = bench.measure(record, sweeps, settings.rounds, settings.seconds)
+    found = bench.measure(record, sweeps, settings)
     bench.draw(record, sweeps, found, "solver_times", "Matching α₁, α₂ and α₃: time of one match")

@@ -338,7 +338,7 @@ def _with_data(words: list[str]) -> tuple[list[str], str]:
     if cfg.data.kind != "dataset" or cfg.data.folder is not None or cfg.data.name == "stand_in":
         return words, ""
     told = (
-        f"No data folder is named (data.folder=PATH or the environment variable HNTK_DATA): a small synthetic data set, "
+        "No data folder is named (data.folder=PATH or the environment variable HNTK_DATA): a small synthetic data set, "
         f"made on the spot, stands in for {cfg.data.name}."
     )
     return [*(w for w in words if w not in data), "data=stand_in"], told

@@ -198,6 +198,9 @@ class BenchExperiment:
 
     rounds: int = 7  # in which all contenders run once
     seconds: float = 30.0  # after which a contender gets no more than three
+    copied: int = 2**28  # bytes, by which the machine's memory is measured
+    multiplied: int = 3072  # size of the matrices by whose products its arithmetic is
+    starting: int = 1  # contenders made ready at a time; several need more memory
 
 
 @dataclass
@@ -224,8 +227,10 @@ class BenchEmpiricalExperiment(BenchExperiment):
     name: str = "bench_empirical"
     p: int = 100
     depth: int = 3
-    n: list[int] = field(default_factory=lambda: [64, 128, 256, 512])  # at width 1024, beside neural-tangents
-    widths: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # at 256 samples
+    samples: int = 256  # where these stay the same
+    width: int = 1024
+    n: list[int] = field(default_factory=lambda: [64, 128, 256, 512])  # beside neural-tangents
+    widths: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])
     depths: list[int] = field(default_factory=lambda: [1, 2, 4])
     alone: list[int] = field(default_factory=lambda: [1024, 2048, 4096, 8192])  # samples, hntk alone
     alone_width: int = 4096
@@ -314,6 +319,8 @@ class SpikesExperiment(FollowedExperiment):
     followed_separations: list[float] = field(default_factory=lambda: [1.0, 3.0])
     followed_spreads: list[float] = field(default_factory=lambda: [0.0, 4.0])
     ratio: float = 2.0  # n/p
+    curve: int = 61  # points of a line of theory
+    halvings: int = 7  # more of them towards the transition
 
 
 @dataclass
@@ -327,6 +334,8 @@ class LearningCurveExperiment(TheoryExperiment):
     ridges: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0, 100.0])  # by the kernel's diagonal
     shown_ridge: float = 0.3  # one of them, at which errors are drawn against n/p
     n_test: int = 4000  # new samples of a mixture; a data set has its own
+    ridge_points: int = 41  # of a line of theory against the ridge
+    ratio_points: int = 31  # and against n/p
 
 
 @dataclass
@@ -339,6 +348,7 @@ class DynamicsExperiment(TheoryExperiment):
     # by one over the kernel's diagonal
     times: list[float] = field(default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0])
     n_test: int = 4000  # new samples of a mixture; a data set has its own
+    curve: int = 61  # points of a line of theory
 
 
 EXPERIMENTS = (

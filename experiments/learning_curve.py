@@ -144,8 +144,8 @@ def _best(
 def _curves(cfg: Config, data: Source, arms: list[Arm], unit: float) -> list[Point]:
     """Theory between the simulated points: along ridges at every n, and along n at the shown ridge."""
     settings = cfg.experiment
-    ridges = np.geomspace(min(settings.ridges), max(settings.ridges), 41)
-    ratios = np.geomspace(min(settings.ratios), max(settings.ratios), 31)
+    ridges = np.geomspace(min(settings.ridges), max(settings.ridges), settings.ridge_points)
+    ratios = np.geomspace(min(settings.ratios), max(settings.ratios), settings.ratio_points)
     grid = [(ratio, float(ridge)) for ratio in settings.ratios for ridge in ridges]
     grid += [(float(ratio), settings.shown_ridge) for ratio in ratios]
     law, points = data.problem(data.size(min(settings.ratios)), 0).law, []

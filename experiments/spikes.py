@@ -25,8 +25,6 @@ SIMULATED = ("exact", "equivalent")
 AXES = {"separation": "separation of the means ‖μ₁ − μ₀‖", "spread": "spread of the covariances, √p (C₁ − C₀)"}
 # Lanczos stops here: far below the simulation's own spread
 TOLERANCE = 1e-8
-# points of a line, and steps towards the transition on it
-CURVE, HALVINGS = 61, 7
 
 
 class Pair(NamedTuple):
@@ -193,8 +191,8 @@ def _curve(cfg: Config, axis: str, p: int) -> list[Point]:
     def predicted(at: float) -> Point:
         return _predicted(cfg, axis, at, _model(axis, at, p))
 
-    points = [predicted(float(at)) for at in np.linspace(min(places), max(places), CURVE)]
-    for _ in range(HALVINGS):
+    points = [predicted(float(at)) for at in np.linspace(min(places), max(places), settings.curve)]
+    for _ in range(settings.halvings):
         after = next((i for i, q in enumerate(points) if q.above), 0)
         if after:
             points.insert(after, predicted((points[after - 1].at + points[after].at) / 2))
