@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -58,14 +57,11 @@ def _fitted(cfg: Config, net: hntk.Network, data: hntk.Dataset, what: str) -> hn
     given: dict[str, Any] = {"seed": cfg.seed}
     if kind == "ridge":
         with progress(f"{what}: features", len(data.x_train)) as advance:
-            found = hntk.fit_ridge(net, data.x_train, data.y_train, progress=advance, **given)
-    else:
-        with progress(f"{what}: features", len(data.x_train)) as advance:
-            seen = features(net, data.x_train, advance)
-        schedule = hntk.Schedule(epochs=cfg.experiment.epochs, batch=min(256, len(seen) // 2))
-        with progress(f"{what}: readout, epochs", 2 * schedule.epochs) as advance:
-            found = hntk.fit_softmax(
-                net, data.x_train, data.y_train, features=seen, schedule=schedule,
-                progress=lambda _: advance(1), **given,
-            )  # fmt: skip
-    return replace(found, normalization=data.normalization)
+            return hntk.fit_ridge(net, data, progress=advance, **given)
+    with progress(f"{what}: features", len(data.x_train)) as advance:
+        seen = features(net, data.x_train, advance)
+    schedule = hntk.Schedule(epochs=cfg.experiment.epochs, batch=min(256, len(seen) // 2))
+    with progress(f"{what}: readout, epochs", 2 * schedule.epochs) as advance:
+        return hntk.fit_softmax(
+            net, data, features=seen, schedule=schedule, progress=lambda _: advance(1), **given
+        )  # fmt: skip

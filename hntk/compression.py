@@ -6,7 +6,7 @@ ternary network whose kernels on this data have the original's spectrum.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jax import Array
@@ -41,6 +41,7 @@ def compress(
     tau0: float | None = None,
     alpha2: bool = True,
     objective: Objective = "theory",
+    progress: Callable[[str], None] | None = None,
 ) -> CompressedNetwork:
     """Draw the ternary network that is spectrally equivalent to a dense one on the data x.
 
@@ -52,7 +53,7 @@ def compress(
     sparsity : ε, share of zero weights, in [0, 1).
     key : JAX random key.
     tau0 : data scale, by default the root mean square norm of x.
-    alpha2, objective : see :func:`hntk.match`; for its other options, make the match first.
+    alpha2, objective, progress : see :func:`hntk.match`; for its other options, make the match first.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def compress(
     found = (
         levels
         if isinstance(levels, Match)
-        else match(activations, scale, levels, alpha2=alpha2, objective=objective, x=samples)
+        else match(activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, progress=progress)
     )
     net = draw_network(
         found.activations, widths, samples.shape[1], tau0=scale, law=WeightLaw("ternary", sparsity=sparsity), key=key

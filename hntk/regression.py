@@ -29,7 +29,9 @@ from jaxtyping import Float, Int, Real
 from hntk.activations import Activation
 from hntk.checks import norm_scale
 from hntk.coefficients import as_activations, coefficients
+from hntk.datasets.dataset import training_part
 from hntk.labels import as_labels, share_right
+from hntk.normalization import Normalization, prepared
 from hntk.rows import as_rows, class_means, class_scatters, row_blocks
 from hntk.structured import StructuredKernel
 
@@ -118,6 +120,7 @@ class EquivalentRegression:
     ridge : λ that was used.
     tried : (λ, mean square leave-one-out error, share of leave-one-out predictions that are right) by λ; empty when
         the ridge was given.
+    normalization : what raw samples go through first, where it is known.
     """
 
     classes: np.ndarray
@@ -128,16 +131,23 @@ class EquivalentRegression:
     offset: Float[np.ndarray, " K"]
     ridge: float
     tried: tuple[tuple[float, float, float], ...] = ()
+    normalization: Normalization | None = None
 
-    def scores(self, x: object) -> Float[np.ndarray, "m K"]:
-        """One score per class; the largest wins.
+    def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray, "m K"]:
+        """Return one score per class; the largest wins.
+
+        Parameters
+        ----------
+        x : (m, p) samples, normalised as the training samples were.
+        raw : whether they are raw instead, to go through ``normalization`` first.
 
         Raises
         ------
         ValueError
-            If x does not have the training samples' dimension, or is not finite.
+            If x does not have the training samples' dimension, is not finite, or is raw and the normalisation is not
+            known.
         """
-        samples = as_rows(x)
+        samples = as_rows(prepared(x, self.normalization, self.forms.tau0, raw=raw))
         if samples.shape[1] != len(self.linear):
             raise ValueError(
                 f"x has {samples.shape[1]} columns but the training samples had {len(self.linear)}: treat both alike."
@@ -145,19 +155,19 @@ class EquivalentRegression:
         parts = [samples[part] for part in row_blocks(samples)]
         return np.concatenate([part @ self.linear + self.forms(part) @ self.quadratic for part in parts]) + self.offset
 
-    def predict(self, x: object) -> np.ndarray:
-        """Predicted labels, (m,)."""
-        return self.classes[np.argmax(self.scores(x), axis=1)]
+    def predict(self, x: object, *, raw: bool = False) -> np.ndarray:
+        """Return predicted labels, (m,), of samples as for :meth:`scores`."""
+        return self.classes[np.argmax(self.scores(x, raw=raw), axis=1)]
 
-    def accuracy(self, x: object, labels: object) -> float:
-        """Share of samples whose label is predicted.
+    def accuracy(self, x: object, labels: object, *, raw: bool = False) -> float:
+        """Return the share of samples, as for :meth:`scores`, whose label is predicted.
 
         Raises
         ------
         ValueError
             If x does not fit, or there is not one label per row of it.
         """
-        return share_right(self.predict(x), labels)
+        return share_right(self.predict(x, raw=raw), labels)
 
 
 def fit_equivalent(
@@ -169,20 +179,24 @@ def fit_equivalent(
     ridge: float | None = None,
     tau0: float | None = None,
     kappa_sq: float | None = None,
+    normalization: Normalization | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> EquivalentRegression:
     r"""Classify by kernel ridge regression with the equivalent CK or NTK, in O(np) memory and O(np²) time.
 
     Parameters
     ----------
-    x : (n, p) training samples, ‖x_i‖² ≈ τ_0²; a memory map is read in blocks and never copied.
-    labels : (n,) labels of any kind.
+    x : (n, p) training samples, ‖x_i‖² ≈ τ_0², or a :class:`hntk.Dataset`, whose training part is taken; a memory map
+        is read in blocks and never copied.
+    labels : (n,) whole numbers, real numbers, booleans or text; None for a data set's own.
     activations : one per layer.
     kernel : ``"ntk"`` or ``"ck"``.
     ridge : λ ≥ 0, added to the kernel's own multiple of the identity; None chooses it from ``GRID`` times the mean
         eigenvalue, by mean square leave-one-out error.
     tau0 : root mean square norm; by default the data's.
     kappa_sq : the NTK's diagonal κ_L², to be declared when an activation jumps.
+    normalization : what raw samples go through before they are like x, for the result to take those with ``raw=True``;
+        by default the data set's own.
     progress : called with the number of samples done, after each block of the choice of the ridge.
 
     Raises
@@ -200,6 +214,7 @@ def fit_equivalent(
     """
     if kernel not in ("ck", "ntk"):
         raise ValueError(f"kernel must be 'ck' or 'ntk', got {kernel!r}.")
+    x, labels, normalization = training_part(x, labels, normalization)
     x = as_rows(x)
     classes, index = as_labels(labels, len(x))
     scale = norm_scale(x) if tau0 is None else float(tau0)
@@ -220,7 +235,9 @@ def fit_equivalent(
         tried = _tried(operator, targets, index, shares, GRID * diagonal, progress)
         ridge = min(tried, key=lambda found: found[1])[0]
     dual = operator.solve(targets, ridge)
-    return EquivalentRegression(classes, operator, forms, *operator.weights(dual), shares, float(ridge), tried)
+    return EquivalentRegression(
+        classes, operator, forms, *operator.weights(dual), shares, float(ridge), tried, normalization
+    )
 
 
 def _tried(

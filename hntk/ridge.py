@@ -8,7 +8,7 @@ kernel. A compressed network whose kernel carries an identity shift δ needs the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jax import Array
@@ -16,8 +16,10 @@ from jaxtyping import Float, Int
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from hntk.classifier import Classifier
+from hntk.datasets.dataset import training_part
 from hntk.labels import as_labels
 from hntk.network import BATCH, Network
+from hntk.normalization import Normalization
 from hntk.origin import DataStatistics
 
 GRID = np.logspace(-6, 2, 33)
@@ -65,9 +67,10 @@ class _Normal:
 def fit_ridge(
     network: Network,
     x: object,
-    labels: object,
+    labels: object = None,
     ridge: float | None = None,
     *,
+    normalization: Normalization | None = None,
     features: object = None,
     validation_share: float = 0.1,
     seed: int = 0,
@@ -78,10 +81,12 @@ def fit_ridge(
     Parameters
     ----------
     network : any drawn network.
-    x : (n, p) training samples.
-    labels : (n,) labels of any kind.
+    x : (n, p) training samples, or a :class:`hntk.Dataset`, whose training part is taken.
+    labels : (n,) whole numbers, real numbers, booleans or text; by default the data set's own.
     ridge : λ > 0; None chooses it from ``GRID`` times the mean eigenvalue of FFᵀ, by accuracy on a validation part
         of the training data, and refits on all of it.
+    normalization : what raw samples go through before they are like x, for the classifier to take those with
+        ``raw=True``; by default the data set's own.
     features : (n, d) features of x, where they are at hand; by default they are computed a batch at a time and not
         kept.
     validation_share : size of that part.
@@ -101,6 +106,8 @@ def fit_ridge(
     >>> hntk.fit_ridge(net, data.x, data.labels).accuracy(data.x, data.labels) > 0.9
     True
     """
+    x, labels, normalization = training_part(x, labels, normalization)
+    check_normalization(normalization, network)
     samples = network.check_inputs(x)
     classes, index = as_labels(labels, samples.shape[0])
     told = DataStatistics.of(np.asarray(samples), index)
@@ -115,7 +122,7 @@ def fit_ridge(
         if not (np.isfinite(ridge) and ridge > 0):
             raise ValueError(f"ridge must be a positive finite number, or None to have it chosen; got {ridge!r}.")
         whole = _accumulate(batches(np.arange(index.size)), index, classes.size, progress)
-        return _finish(network, classes, told, whole, ridge)
+        return replace(_finish(network, classes, told, whole, ridge), normalization=normalization)
     held = held_out(index, validation_share, seed)
     kept = np.flatnonzero(~held)
     fitted = _accumulate(batches(kept), index[kept], classes.size, progress)
@@ -126,7 +133,7 @@ def fit_ridge(
     whole = fitted.plus(_statistics(validation, index[held], classes.size))
     # of equally good ridges the largest: it is the more stable
     best = max(tried, key=lambda pair: (pair[1], pair[0]))[0]
-    return _finish(network, classes, told, whole, best, tuple(tried))
+    return replace(_finish(network, classes, told, whole, best, tuple(tried)), normalization=normalization)
 
 
 def check_features(features: object, network: Network, n: int) -> Float[np.ndarray, "n d"]:
@@ -143,6 +150,21 @@ def check_features(features: object, network: Network, n: int) -> Float[np.ndarr
             f"features must have shape {(n, network.widths[-1])}, as network.features(x) gives; got {given.shape}."
         )
     return given
+
+
+def check_normalization(normalization: Normalization | None, network: Network) -> None:
+    """Refuse a normalisation of samples that are not the network's inputs.
+
+    Raises
+    ------
+    ValueError
+        If dimensions differ.
+    """
+    if normalization is not None and normalization.centre.size != network.inputs:
+        raise ValueError(
+            f"the normalisation is for samples of {normalization.centre.size} coordinates, and the network takes "
+            f"{network.inputs}: give the one of these samples."
+        )
 
 
 def held_out(index: Int[np.ndarray, " n"], share: float, seed: int) -> np.ndarray:

@@ -17,10 +17,12 @@ import optax
 from jax import Array
 
 from hntk.classifier import Classifier
+from hntk.datasets.dataset import training_part
 from hntk.labels import as_labels
 from hntk.network import Network
+from hntk.normalization import Normalization
 from hntk.origin import DataStatistics
-from hntk.ridge import check_features, held_out
+from hntk.ridge import check_features, check_normalization, held_out
 from hntk.training import Epoch, Samples, Schedule, Trained, train
 
 RATES = (3e-2, 1e-2)
@@ -45,8 +47,9 @@ class SoftmaxClassifier(Classifier):
 def fit_softmax(
     network: Network,
     x: object,
-    labels: object,
+    labels: object = None,
     *,
+    normalization: Normalization | None = None,
     features: object = None,
     schedule: Schedule | None = None,
     rates: Sequence[float] = RATES,
@@ -60,8 +63,10 @@ def fit_softmax(
     Parameters
     ----------
     network : any network.
-    x : (n, p) training samples.
-    labels : (n,) labels of any kind.
+    x : (n, p) training samples, or a :class:`hntk.Dataset`, whose training part is taken.
+    labels : (n,) whole numbers, real numbers, booleans or text; by default the data set's own.
+    normalization : what raw samples go through before they are like x, for the classifier to take those with
+        ``raw=True``; by default the data set's own.
     features : (n, d) features of x, where they are at hand.
     schedule : of training; its learning rate is replaced by each of ``rates``.
     rates : learning rates to try; the best validation accuracy wins.
@@ -86,6 +91,8 @@ def fit_softmax(
     >>> hntk.fit_softmax(net, data.x, data.labels, schedule=schedule).accuracy(data.x, data.labels) > 0.9
     True
     """
+    x, labels, normalization = training_part(x, labels, normalization)
+    check_normalization(normalization, network)
     inputs = network.check_inputs(x)
     classes, index = as_labels(labels, inputs.shape[0])
     f = np.asarray(network.features(inputs) if features is None else check_features(features, network, len(index)))
@@ -110,6 +117,7 @@ def fit_softmax(
         best.history,
         rate,
         statistics=DataStatistics.of(np.asarray(inputs), index),
+        normalization=normalization,
     )
 
 

@@ -150,7 +150,7 @@ def summarize(
         layers.append(_readout(what.weights.T, FLOAT_BYTES, 8))
         notes.append(f"classes: {', '.join(map(str, what.classes.tolist()))}")
         if what.normalization is not None:
-            notes.append(f"input: (raw - centre) / {what.normalization.scale:.6g}")
+            notes.append(f"input: {what.normalization}")
     return Summary(tuple(layers), "float32", (*notes, *_origin(network, what)))
 
 

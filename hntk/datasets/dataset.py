@@ -71,19 +71,9 @@ class Dataset:
 
     @property
     def normalization(self) -> Normalization:
-        """What was applied, for a classifier to take raw samples.
-
-        Raises
-        ------
-        ValueError
-            If rows were whitened or divided by their norms as well.
-        """
-        if self.whitening is not None or self.unit_norm:
-            raise ValueError(
-                f"{self.name} was {'brought to unit norms' if self.unit_norm else 'whitened'}, which a "
-                "classifier for raw samples does not do: load it with normalize='scale'."
-            )
-        return Normalization(self.centre.astype(np.float32), self.scale)
+        """What was applied, for a classifier to take raw samples."""
+        whitening = None if self.whitening is None else self.whitening.astype(np.float32)
+        return Normalization(self.centre.astype(np.float32), self.scale, whitening, self.unit_norm)
 
     def raw(self, x: Float32[np.ndarray, "m p"]) -> Float32[np.ndarray, "m p"] | UInt8[np.ndarray, "m p"]:
         """Rows of x_train or x_test as they are in the files, up to float32 rounding; bytes exactly.
@@ -91,7 +81,7 @@ class Dataset:
         Raises
         ------
         ValueError
-            As for :attr:`normalization`.
+            If rows were whitened or divided by their norms as well.
 
         Examples
         --------
@@ -104,8 +94,12 @@ class Dataset:
         >>> data.raw(data.x_test).tolist()
         [[0, 1, 2, 3], [4, 5, 6, 7]]
         """
-        known = self.normalization
-        found = np.asarray(x) * known.scale + self.centre
+        if self.whitening is not None or self.unit_norm:
+            raise ValueError(
+                f"{self.name} was {'brought to unit norms' if self.unit_norm else 'whitened'}, which cannot be undone: "
+                "load it with normalize='scale'."
+            )
+        found = np.asarray(x) * self.scale + self.centre
         return np.rint(found).astype(np.uint8) if self.pixels else found.astype(np.float32)
 
 
@@ -186,6 +180,27 @@ def load_dataset(
         whitening=whitening,
         unit_norm=kind == "unit_norm",
     )
+
+
+def training_part(
+    x: object, labels: object, normalization: Normalization | None
+) -> tuple[object, object, Normalization | None]:
+    """Return samples, labels and normalisation to fit on: those of a :class:`Dataset`, or as they were given.
+
+    Raises
+    ------
+    ValueError
+        If x is no data set and there are no labels.
+    """
+    if isinstance(x, Dataset):
+        return (
+            x.x_train,
+            x.y_train if labels is None else labels,
+            x.normalization if normalization is None else normalization,
+        )
+    if labels is None:
+        raise ValueError("labels= are needed, one per row of x; only a hntk.Dataset has labels of its own.")
+    return x, labels, normalization
 
 
 def _kind(normalize: bool | Scaling) -> Scaling | None:

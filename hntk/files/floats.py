@@ -45,7 +45,11 @@ def describe_floats(what: Network | Classifier, encoding: str | None) -> tuple[d
         arrays |= {"readout.weights": what.weights.astype(np.float32), "readout.offset": what.offset}
         if what.normalization is not None:
             metadata["scale"] = what.normalization.scale
-            arrays["input.centre"] = what.normalization.centre
+            arrays["input.centre"] = np.asarray(what.normalization.centre, np.float32)
+            if what.normalization.whitening is not None:
+                arrays["input.whitening"] = np.asarray(what.normalization.whitening, np.float32)
+            if what.normalization.unit_norm:
+                metadata["unit_norm"] = True
     elif network.readout is not None:
         arrays["readout.initial"] = np.asarray(network.readout, np.float32)
     return arrays, metadata
@@ -59,16 +63,26 @@ def floats_of(part: Told) -> Network | Classifier:
     last, inputs = layers[-1].shape("shape")[0], layers[0].shape("shape")[1]
     initial = part.array("readout.initial", np.float32, last) if "readout.initial" in part.arrays else None
     readout = _readout(part, last) if "classes" in part else None
-    normalization = None
-    if "scale" in part:
-        centre = part.array("input.centre", np.float32, inputs)
-        normalization = Normalization(centre, part.number("scale", positive=True))
+    normalization = _normalization(part, inputs) if "scale" in part else None
     origin, statistics = origin_of(part), statistics_of(part)
     kept = None if initial is None else jnp.asarray(initial)
     network = Network(tuple(matrices_of(layers)), tuple(activations), centres, kept, None, origin=origin)
     if readout is None:
         return network
     return Classifier(network, *readout, normalization=normalization, statistics=statistics)
+
+
+def _normalization(part: Told, inputs: int) -> Normalization:
+    """What raw samples go through."""
+    centre = part.array("input.centre", np.float32, inputs)
+    whitening = None
+    if "input.whitening" in part.arrays:
+        whitening = part.array("input.whitening", np.float32, inputs, inputs)
+    if part.told.get("unit_norm", False) not in (True, False):
+        raise ValueError(f"unit_norm must be true or false, not {part.told['unit_norm']!r:.60}")
+    return Normalization(
+        centre, part.number("scale", positive=True), whitening, unit_norm=bool(part.told.get("unit_norm", False))
+    )
 
 
 def _readout(part: Told, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@ r"""Matching a network: activations of a few levels with the original's kernel c
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -17,7 +17,7 @@ from hntk.coefficients import Coefficients, as_activations, coefficients
 from hntk.matching.bits import spread_bits
 from hntk.matching.certificate import Certificate, layer_bounds, ratio_bound
 from hntk.matching.fidelity import correlation_map
-from hntk.matching.joint import JointTarget, solve_joint
+from hntk.matching.joint import JointTarget, Tell, quiet, solve_joint
 from hntk.matching.layerwise import Levels, solve_layerwise
 from hntk.matching.partition import UnitStaircase
 from hntk.matching.sample import Sample, distance, refine
@@ -229,6 +229,7 @@ def match(
     max_shift: float | None = None,
     objective: Objective = "theory",
     x: object = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Match:
     """Staircases with which a network has the original's kernel coefficients, at the least identity shift.
 
@@ -245,9 +246,11 @@ def match(
         moments; the default for σ_T, whose definition it is).
     max_shift : the largest δ/τ_L² to accept; 0 asks for a lossless match.
     objective : ``"theory"``, or ``"data"``: from theory's match and its neighbours on, thresholds and levels are moved
-        to where the compressed network's exact kernel predicts on ``x`` as the original's can (half a minute). For
-        data outside the theory's regime.
+        to where the compressed network's exact kernel predicts on ``x`` as the original's can. For data outside the
+        theory's regime. It takes tens of seconds: up to 80 steps, each as long as a kernel of 1200 samples and its
+        derivatives.
     x : (n, p) samples for it, without labels; at most 1200 of them are used.
+    progress : called with a line that says how far the match has come, again and again.
 
     Raises
     ------
@@ -275,6 +278,7 @@ def match(
     counts = _levels_per_layer(levels, len(layers)) if bits is None else _from_bits(target, levels, bits)
     method = _method(method, counts)
     samples = _samples(objective, x, method, max_shift)
+    tell = quiet if progress is None else progress
     if method == "layerwise":
         staircases = solve_layerwise(layers, original, counts, alpha2=alpha2)
         names = NAMES if alpha2 else tuple(n for n in NAMES if not n.endswith("2"))
@@ -282,13 +286,14 @@ def match(
     else:
         whole = tuple(int(n) for n in counts)
         _check_bound(target, whole, max_shift)
-        functions = _solve(layers, original, target, whole)
+        functions = _solve(layers, original, target, whole, tell)
         if functions is None:
+            tell("not reachable: looking for the number of levels that is")
             raise MatchError(_unreachable(layers, original, target, whole))
         staircases = _at_scales(functions, target, original)
         found = Match(layers, tuple(staircases), float(tau0), method, asked, original, coefficients(staircases, tau0))
     _check_match(found, max_shift)
-    return found if samples is None else _follow(samples, found, target, layers)
+    return found if samples is None else _follow(samples, found, target, layers, tell)
 
 
 def _samples(objective: Objective, x: object, method: Method, max_shift: float | None) -> Array | None:
@@ -307,17 +312,21 @@ def _samples(objective: Objective, x: object, method: Method, max_shift: float |
     return as_samples(x)
 
 
-def _follow(x: Array, found: Match, target: JointTarget, layers: tuple[Activation, ...]) -> Match:
+def _follow(x: Array, found: Match, target: JointTarget, layers: tuple[Activation, ...], tell: Tell) -> Match:
     """The data objective, from theory's match and from matches of more and less curvature."""
     original = found.original_coefficients
+    tell("following the data: the original's kernel on a sample")
     sample = Sample.of(np.asarray(x), layers, found.tau0, SAMPLE_SIZE)
     starts = [_units(found.activations, found.coefficients.tau)]
     for factor in CURVATURES:
         shares = target.shares * np.array([1.0, factor, 1.0])
         functions = solve_joint(JointTarget(shares, target.asked, hold=False), found.level_counts)
         starts += [] if functions is None else [functions]
-    distances = [distance(sample, functions)[0] for functions in starts]
-    reached, functions = refine(sample, starts[int(np.argmin(distances))], DATA_STEPS)
+    distances = []
+    for number, functions in enumerate(starts, 1):
+        tell(f"following the data: start {number} of {len(starts)}")
+        distances.append(distance(sample, functions)[0])
+    reached, functions = refine(sample, starts[int(np.argmin(distances))], DATA_STEPS, tell)
     fit = DataFit(len(sample.gram), distances[0], reached)
     staircases = _at_scales(functions, target, original)
     return replace(found, activations=tuple(staircases), coefficients=coefficients(staircases, found.tau0), fit=fit)
@@ -414,7 +423,11 @@ def _check_match(found: Match, max_shift: float | None) -> None:
 
 
 def _solve(
-    layers: tuple[Activation, ...], original: Coefficients, target: JointTarget, counts: tuple[int, ...]
+    layers: tuple[Activation, ...],
+    original: Coefficients,
+    target: JointTarget,
+    counts: tuple[int, ...],
+    tell: Tell = quiet,
 ) -> list[UnitStaircase] | None:
     """The joint problem, with the layer-by-layer solution to fall back on."""
 
@@ -426,7 +439,7 @@ def _solve(
             return None
         return _units(staircases, coefficients(staircases, float(original.tau[0])).tau)
 
-    return solve_joint(target, counts, layerwise)
+    return solve_joint(target, counts, layerwise, tell)
 
 
 def _units(staircases: Sequence[Staircase], tau: np.ndarray) -> list[UnitStaircase]:
