@@ -9,6 +9,7 @@ from typing import Any
 
 import hntk
 from experiments.config import ArmConfig, CompressConfig, Config
+from experiments.console import stage
 from experiments.setting import activations, matched
 from experiments.sweep import Skip
 from hntk.forward import LEAST_ZEROS
@@ -42,7 +43,8 @@ def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk
 def _solve(
     options: CompressConfig, layers: list[hntk.Activation], data: hntk.Dataset, levels: Any, objective: str
 ) -> hntk.Match:
-    return matched(options, layers, data.tau0, data.x_train, levels, objective)[0]
+    with stage(f"matching: {levels} levels, by {objective}; once for all jobs of this process"):
+        return matched(options, layers, data.tau0, data.x_train, levels, objective)[0]
 
 
 def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:

@@ -133,7 +133,13 @@ def measure(record: Record, sweeps: Sequence[Sweep], settings: BenchExperiment) 
             _report(record, sweep, found[key(sweep)], machine)
     record.add_metrics(**{"machine/copy": machine.copied, "machine/multiply": machine.multiplied})
     CONSOLE.print(
-        f"\nThis machine copies {machine.copied / 1e9:.1f} GB/s and multiplies at {machine.multiplied / 1e9:.0f} "
+        "\n[dim]From, to: the middle half of the rounds. Times peer: how many times as long the peer takes, which is "
+        "below 1 where the peer is faster. MB beyond start: the most memory beyond that of the libraries; ÷ results: "
+        "that, by the bytes of the results. Limit/time: the least time this machine could take, by the time taken.[/]",
+        soft_wrap=True,
+    )
+    CONSOLE.print(
+        f"This machine copies {machine.copied / 1e9:.1f} GB/s and multiplies at {machine.multiplied / 1e9:.0f} "
         "GFLOP/s (float32); limits are by these."
     )
     return found
@@ -254,7 +260,7 @@ def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machin
                    f"difference/{where}": case.difference.get(name)}
             )  # fmt: skip
     columns = [sweep.axis, *COLUMNS]
-    show_table(f"against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them", columns, rows)
+    show_table(f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them", columns, rows)
     record.add_table(key(sweep), columns, rows)
     for name, (values, seconds) in _lines(cases).items():
         exponent = growth(values, seconds)

@@ -6,12 +6,13 @@ from experiments import bench
 from experiments.bench import Contender, Sweep
 from experiments.config import Config
 from experiments.record import Record
+from experiments.solver import restarts_in_words
 
 
 def run(cfg: Config, record: Record) -> None:
     """Against depth at fixed levels, and levels at fixed depth."""
     settings = cfg.experiment
-    peer = f"least squares, {settings.restarts} restarts"
+    peer = f"least squares, {restarts_in_words(settings.restarts)}"
 
     def all_of(depth: int, levels: int) -> list[Contender]:
         options = {"activation": settings.activation, "depth": depth, "levels": levels}

@@ -62,7 +62,7 @@ ENTRIES = (
     Entry(
         "levels",
         "python -m experiments.run +exp=levels",
-        "identity shift and kernel error against the number of levels, for six activations, and the bound",
+        "identity shift and kernel error against the number of levels, for several activations, and the bound",
         "about 2.5 minutes",
         ("levels.csv", "levels.png"),
     ),
@@ -97,7 +97,7 @@ ENTRIES = (
     Entry(
         "million",
         "python -m experiments.run +exp=million",
-        "regression with the equivalent NTK on a million samples: accuracy, time, memory, beside the exact NTK",
+        "regression with the equivalent NTK on up to a million samples: accuracy, time, memory, beside the exact NTK",
         "about 7 minutes",
         ("regressions.csv", "agreement.csv", "operator.csv", "million.png"),
     ),
@@ -111,7 +111,7 @@ ENTRIES = (
     Entry(
         "solver",
         "python -m experiments.run +exp=solver",
-        "200 random matching problems: success and time, beside restarted least squares",
+        "random matching problems: success and time, beside restarted least squares",
         "about half an hour",
         ("solver.csv", "problems.csv", "solver.png"),
     ),

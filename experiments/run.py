@@ -6,7 +6,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from rich.markup import escape
@@ -32,27 +32,37 @@ def main() -> None:
         return
     # a configuration from elsewhere is Hydra's to judge
     if not (options.config_path or options.config_dir or options.experimental_rerun):
-        words = _checked(words, options, named)
+        words, cfg = _checked(words, options, named)
+        if cfg is not None and not answers:
+            _quiet(cfg)
     if answers:
         _hydra(words, _nothing)
     else:
         _run(words)
 
 
-def _checked(words: list[str], options: Namespace, named: bool) -> list[str]:
-    """The command line with what it implies, if every job that it asks for can be configured."""
-    kept = list(words)
+def _checked(words: list[str], options: Namespace, named: bool) -> tuple[list[str], Any]:
+    """The command line with what it implies, and what it configures; only if all jobs it asks for can be configured."""
+    kept, cfg = list(words), None
     for word in options.overrides:
         kept.remove(word)
     try:
         settings, told = composition.expanded(options.overrides)
         if named:
-            composition.check(settings, multirun=options.multirun, config_name=options.config_name or "config")
+            cfg = composition.check(settings, multirun=options.multirun, config_name=options.config_name or "config")
     except composition.SettingError as error:
         _refuse(str(error))
     if told:
         CONSOLE.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
-    return [*settings, *kept]
+    return [*settings, *kept], cfg
+
+
+def _quiet(cfg: Any) -> None:
+    """Keep a sweeper's own log from the terminal, which tells of every job already."""
+    if "optuna" in cfg.hydra.sweeper._target_:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _refuse(why: str) -> NoReturn:

@@ -116,7 +116,8 @@ def _simulate(cfg: Config, point: Point, model: MixtureModel, key: jax.Array) ->
 def _report(cfg: Config, record: Record, points: list[Point]) -> None:
     p = cfg.data.p
     here = [point for point in points if point.p == p]
-    columns = ["", "transition", "eigenvalue", "exact", "equivalent", "alignment", "exact", "equivalent"]
+    columns = ["", "transition", "eigenvalue: theory", "exact", "equivalent"]
+    columns += ["alignment: theory", "exact", "equivalent"]
     rows = [_row(point) for point in here]
     title = f"The leading eigenpair at p = {p}, n = {here[0].n}: theory, and mean ± standard error over draws"
     show_table(title, columns, rows)

@@ -150,7 +150,7 @@ def mnist(ran: Ran) -> None:
     assert len(table) == 5
     accuracy = [float(row["test accuracy"]) for row in table]
     assert accuracy[0] > 0.7
-    assert accuracy[-1] > 0.5
+    assert accuracy[-1] > 0.4
     assert float(table[1]["dense/bytes"]) > 5
     assert "stands in for mnist" in ran.printed
     assert "VIOLATED" in ran.printed
@@ -207,7 +207,7 @@ def bench_empirical(ran: Ran) -> None:
     assert "left out" not in ran.printed
     # float32 against float32
     assert ran.metrics["difference/width_n_16_depth_2"] < 1e-5
-    assert {row["contender"] for row in ran.rows("n_width_32_depth_2.csv")} >= {"hntk"}
+    assert {row["contender"] for row in ran.rows("n_width_48_depth_2.csv")} == {"hntk", "hntk, a product"}
 
 
 def bench_solver(ran: Ran) -> None:
