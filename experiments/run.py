@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from argparse import Namespace
@@ -11,8 +12,9 @@ from typing import Any, NoReturn
 from hydra._internal.utils import get_args_parser
 from rich.markup import escape
 
-from experiments import catalog, composition, config
+from experiments import catalog, composition, config, tiny
 from experiments.console import CONSOLE, ERRORS
+from experiments.refusals import SettingError
 
 # what Hydra answers without running anything
 ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -47,10 +49,10 @@ def _checked(words: list[str], options: Namespace, named: bool) -> tuple[list[st
     for word in options.overrides:
         kept.remove(word)
     try:
-        settings, told = composition.expanded(options.overrides)
+        settings, told = tiny.expanded(options.overrides)
         if named:
             cfg = composition.check(settings, multirun=options.multirun, config_name=options.config_name or "config")
-    except composition.SettingError as error:
+    except SettingError as error:
         _refuse(str(error))
     if told:
         CONSOLE.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
@@ -60,9 +62,9 @@ def _checked(words: list[str], options: Namespace, named: bool) -> tuple[list[st
 def _quiet(cfg: Any) -> None:
     """Keep a sweeper's own log from the terminal, which tells of every job already."""
     if "optuna" in cfg.hydra.sweeper._target_:
-        import optuna
+        import optuna.logging
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(logging.WARNING)
 
 
 def _refuse(why: str) -> NoReturn:

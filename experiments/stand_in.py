@@ -18,9 +18,8 @@ import numpy as np
 
 import hntk
 from experiments.sources import NAMES, Source
+from experiments.tiny import STAND_IN as NAME
 
-# as in conf/data
-NAME = "stand_in"
 CLASSES, SIDE, BRIGHT = 10, 8, 12
 N_TRAIN, N_TEST = 1000, 300
 
@@ -77,7 +76,7 @@ def served() -> Iterator[Source]:
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing of every file."""
 
 

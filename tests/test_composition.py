@@ -14,7 +14,9 @@ from hydra import compose, initialize_config_dir
 
 import hntk
 from experiments import catalog, choices, config, mixtures, spectrum_theory
-from experiments.composition import CONF, SettingError, check, expanded
+from experiments.composition import CONF, check
+from experiments.refusals import SettingError
+from experiments.tiny import expanded
 from hntk.asymptotics.coefficients import Kind
 from hntk.datasets.dataset import Scaling
 from hntk.equivalents import Identity
