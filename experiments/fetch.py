@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import sources
+from experiments import sources, stand_in
 from experiments.config import Config
 from experiments.console import CONSOLE, show_table, stage
 from experiments.downloads import download, writing
@@ -51,9 +51,16 @@ def run(cfg: Config, record: Record) -> None:
         If the data set cannot be fetched, or what is there would be hidden, made ambiguous or overwritten.
     """
     name = cfg.data.name
-    source = sources.find(name)
-    root = _root(cfg.data.folder)
-    folder = _folder(root, name)
+    if name == stand_in.NAME and cfg.data.folder is None:
+        with stand_in.served() as source:
+            CONSOLE.print("  served by this process itself on the loopback address; nothing comes from the internet")
+            _fetch(cfg, record, source, record.folder / "data")
+    else:
+        _fetch(cfg, record, sources.find(name), _root(cfg.data.folder))
+
+
+def _fetch(cfg: Config, record: Record, source: Source, root: Path) -> None:
+    name, folder = cfg.data.name, _folder(root, cfg.data.name)
     with stage(f"checking {folder}"):
         held = _held(folder, source)
     _allow(held, folder, name, cfg.experiment.overwrite)

@@ -162,7 +162,13 @@ def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
         [[shift, tau_sq, record.metrics["relative_shift"]]],
     )
     CONSOLE.print(
-        "\n[dim]The NTK diagonal of a network with jumps is infinite; the original's κ² is declared there, so "
+        "\n[dim]CK: conjugate kernel, NTK: neural tangent kernel. Off-diag.: of the parts off the diagonal, by the "
+        "norm of the whole. Eigenvalues: largest difference in order, by the largest one; spikes: the same of the "
+        "leading ones, each by itself. Abs.: not divided by anything.[/]",
+        soft_wrap=True,
+    )
+    CONSOLE.print(
+        "[dim]The NTK diagonal of a network with jumps is infinite; the original's κ² is declared there, so "
         "NTK errors of the compressed network are about the off-diagonal part.[/]",
         soft_wrap=True,
     )

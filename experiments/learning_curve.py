@@ -144,8 +144,8 @@ def _best(
 def _curves(cfg: Config, data: Source, arms: list[Arm], unit: float) -> list[Point]:
     """Theory between the simulated points: along ridges at every n, and along n at the shown ridge."""
     settings = cfg.experiment
-    ridges = np.geomspace(min(settings.ridges), max(settings.ridges), 41)
-    ratios = np.geomspace(min(settings.ratios), max(settings.ratios), 31)
+    ridges = np.geomspace(min(settings.ridges), max(settings.ridges), settings.ridge_points)
+    ratios = np.geomspace(min(settings.ratios), max(settings.ratios), settings.ratio_points)
     grid = [(ratio, float(ridge)) for ratio in settings.ratios for ridge in ridges]
     grid += [(float(ratio), settings.shown_ridge) for ratio in ratios]
     law, points = data.problem(data.size(min(settings.ratios)), 0).law, []
@@ -215,13 +215,16 @@ def _summarise(record: Record, data: Source, points: list[Point], error: str) ->
         means = [q.means(error) for q in points if q.arm == arm]
         scores = np.abs([standard_errors(*m) for m in means])
         differences = np.array([abs(predicted - simulated) for predicted, simulated, _ in means])
-        within = float(np.mean(differences <= VISIBLE if data.estimated else scores <= 2))
+        # of one draw, or of draws that agree to the digit, there is no standard error
+        known = scores[np.isfinite(scores)]
+        close = differences <= VISIBLE if data.estimated else known <= 2
+        within = float(np.mean(close)) if close.size else float("nan")
         worst = float(differences.max())
         record.add_metrics(**{f"{error}/{arm}/within": within, f"{error}/{arm}/worst": worst})
         what = f"differences within {VISIBLE:g}" if data.estimated else "predictions within two standard errors"
         CONSOLE.print(
-            f"  {arm}: {within:.0%} of {len(means)} {what}; largest difference {worst:.4f}"
-            + ("" if data.estimated else f", {scores.max():.1f} standard errors at most"),
+            f"  {arm}: {within:.0%} of {close.size} {what}; largest difference {worst:.4f}"
+            + ("" if data.estimated or not known.size else f", {known.max():.1f} standard errors at most"),
             soft_wrap=True,
         )
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from omegaconf import ListConfig, OmegaConf
 
 import hntk
+from experiments import stand_in
 from experiments.config import CompressConfig, DataConfig
 
 
@@ -79,9 +80,11 @@ def _loaded(
     seed: int,
     normalize: Any,
 ) -> hntk.Dataset:
-    return hntk.load_dataset(
-        name, folder=folder, classes=classes, n_train=n_train, n_test=n_test, seed=seed, normalize=normalize
-    )
+    options: dict[str, Any] = {"classes": classes, "n_train": n_train, "n_test": n_test, "seed": seed}
+    options["normalize"] = normalize
+    if name == stand_in.NAME and folder is None:
+        return stand_in.dataset(**options)
+    return hntk.load_dataset(name, folder=folder, **options)
 
 
 def raw_dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
