@@ -59,8 +59,8 @@ def match_question(
 def _solve(
     options: CompressConfig, layers: list[hntk.Activation], data: hntk.Dataset, levels: Any, objective: str
 ) -> hntk.Match:
-    with stage(f"matching: {levels} levels, by {objective}; once for all jobs of this process"):
-        return matched(options, layers, data.tau0, data.x_train, levels, objective)[0]
+    with stage(f"matching: {levels} levels, by {objective}; once for all jobs of this process") as tell:
+        return matched(options, layers, data.tau0, data.x_train, levels, objective, tell)[0]
 
 
 def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:

@@ -14,16 +14,29 @@ from rich.table import Table
 
 # outside a terminal rich falls back to 80 columns, which breaks tables
 CONSOLE = Console(highlight=False, soft_wrap=False, width=None if Console().is_terminal else 132)
+SECONDS_BETWEEN_LINES = 5.0
 # for what is wrong with a command line
 ERRORS = Console(highlight=False, stderr=True)
 
 
 @contextmanager
 def stage(what: str) -> Iterator[Callable[[str], None]]:
-    """Show that something is being computed, and then how long it took; yields what tells how far it has come."""
-    start = time.perf_counter()
+    """Show that something is being computed, and then how long it took; yields what tells how far it has come.
+
+    Outside a terminal, where nothing can be overwritten, that is a line now and then.
+    """
+    start = told = time.perf_counter()
+
+    def tell(line: str) -> None:
+        nonlocal told
+        if CONSOLE.is_terminal:
+            status.update(f"{what} ... [dim]{escape(line)}[/]")
+        elif time.perf_counter() - told > SECONDS_BETWEEN_LINES:
+            told = time.perf_counter()
+            CONSOLE.print(f"  [dim]{what}: {escape(line)}[/]", soft_wrap=True)
+
     with CONSOLE.status(f"{what} ...") as status:
-        yield lambda line: status.update(f"{what} ... [dim]{escape(line)}[/]")
+        yield tell
     CONSOLE.print(f"  [green]done[/] {what} [dim]({time.perf_counter() - start:.1f} s)[/]")
 
 

@@ -41,8 +41,8 @@ def run(cfg: Config, record: Record) -> None:
     key = keys(cfg.seed, "data", "dense", "ternary")
     problem = kernel_problem(cfg.data, settings.quantities, key["data"])
     layers = activations(cfg.net.activations)
-    with stage("matching: solving for the compressed activations"):
-        match, name = matched(cfg.compress, layers, problem.tau0, problem.x)
+    with stage("matching: solving for the compressed activations") as tell:
+        match, name = matched(cfg.compress, layers, problem.tau0, problem.x, tell=tell)
     raw = _infinite_width(problem, layers, match, settings.identity)
     if settings.finite_width:
         raw |= _finite_width(cfg, problem, layers, match, key)

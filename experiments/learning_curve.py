@@ -53,8 +53,8 @@ class Point(Comparison):
 def run(cfg: Config, record: Record) -> None:
     """Simulate every arm at every n, all ridges at once."""
     settings, data = cfg.experiment, source(cfg)
-    with stage("matching: solving for the compressed activations"):
-        arms, unit = _arms(cfg, data)
+    with stage("matching: solving for the compressed activations") as tell:
+        arms, unit = _arms(cfg, data, tell)
     sizes = {ratio: data.size(ratio) for ratio in settings.ratios}
     points: dict[tuple[str, int, float], Point] = {}
     with progress("kernels, small n first", len(sizes) * settings.seeds) as advance:
@@ -71,10 +71,10 @@ def run(cfg: Config, record: Record) -> None:
     _draw_figure(cfg, record, data, found, curves, best)
 
 
-def _arms(cfg: Config, data: Source) -> tuple[list[Arm], float]:
+def _arms(cfg: Config, data: Source, tell: Callable[[str], None]) -> tuple[list[Arm], float]:
     """The networks, and the kernel's diagonal, which ridges are given by."""
     kernel, layers = cfg.experiment.kernel, activations(cfg.net.activations)
-    match, name = matched(cfg.compress, layers, data.tau0, None)
+    match, name = matched(cfg.compress, layers, data.tau0, None, tell=tell)
     original = match.original_coefficients
     unit = float(original.tau[-1] ** 2) if kernel == "ck" else declared_diagonal(original)
     nets = [kernel_net(chosen, data.tau0, kernel, unit) for chosen in (layers, list(match.activations))]

@@ -100,8 +100,8 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
     for levels in cfg.experiment.levels:
         for objective in cfg.experiment.objectives if levels != "paper" else ("theory",):
             what = "the paper's σ_T" if levels == "paper" else f"{levels} levels, by {objective}"
-            with stage(f"matching: {what}"):
-                match, name = matched(cfg.compress, layers, tau0, data.x_train, levels, objective)
+            with stage(f"matching: {what}") as tell:
+                match, name = matched(cfg.compress, layers, tau0, data.x_train, levels, objective, tell)
             arms.append(Arm(f"{name}, ternary weights", compressed(match)))
     return arms
 

@@ -130,12 +130,16 @@ def matched(
     x: Any,
     levels: Any = None,
     objective: str | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[hntk.Match, str]:
-    """Solve for the compressed activations as configured, but for what is given; and what to call the result."""
+    """Solve for the compressed activations as configured, but for what is given; and what to call the result.
+
+    ``tell`` is called with lines on how far the match has come.
+    """
     chosen: Any = compress.levels if levels is None else levels
     chosen = list(chosen) if isinstance(chosen, ListConfig) else chosen
     options: dict[str, Any] = {"kernel": compress.kernel, "alpha2": compress.alpha2, "method": compress.method}
-    options |= {"objective": objective or compress.objective, "x": x}
+    options |= {"objective": objective or compress.objective, "x": x, "progress": tell}
     if chosen is None and compress.bits is not None:
         found = hntk.match(layers, tau0, bits=compress.bits, **options)
         return found, f"{compress.bits} bits ({'-'.join(map(str, found.level_counts))} levels)"

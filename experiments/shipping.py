@@ -34,8 +34,8 @@ def dense(cfg: Config, data: hntk.Dataset) -> hntk.Classifier:
 def compressed(cfg: Config, data: hntk.Dataset) -> Made:
     """The network that replaces it."""
     layers = activations(cfg.net.activations)
-    with stage("matching: solving for the compressed activations"):
-        match, _ = matched(cfg.compress, layers, data.tau0, data.x_train)
+    with stage("matching: solving for the compressed activations") as tell:
+        match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, tell=tell)
     key = jax.random.fold_in(jax.random.key(cfg.seed), COMPRESSED)
     net = hntk.compress(
         layers, cfg.net.widths, data.x_train, match, cfg.compress.sparsity, key=key, tau0=data.tau0

@@ -104,6 +104,21 @@ def check_normalization(normalization: object, size: int) -> None:
         raise ValueError("normalization must have a centre and a positive scale that are finite in float32.")
 
 
+def check_affine(normalization: Normalization | None) -> None:
+    """Refuse a normalisation that whole numbers cannot stand for.
+
+    Raises
+    ------
+    NotIntegerError
+        If samples are whitened or brought to unit norms as well.
+    """
+    if normalization is not None and not normalization.is_affine:
+        raise NotIntegerError(
+            "a network of whole numbers takes raw samples less a centre, over a scale: whitening and unit norms it "
+            "cannot. Fit the classifier on data loaded with normalize='scale'."
+        )
+
+
 def check_readout(classifier: Classifier) -> None:
     """Refuse a readout that does not fit the network.
 

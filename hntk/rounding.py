@@ -26,7 +26,7 @@ from hntk.integers import (
 )
 from hntk.network import Network
 from hntk.normalization import Normalization
-from hntk.roundable import check_bits, check_network, check_normalization, check_readout, check_weights
+from hntk.roundable import check_affine, check_bits, check_network, check_normalization, check_readout, check_weights
 from hntk.weights import WeightMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
@@ -134,6 +134,7 @@ def to_integers(
     check_network(network)
     check_weights(network)
     check_normalization(known, network.inputs)
+    check_affine(known)
     if not isinstance(pixels, bool | np.bool_):
         raise TypeError(f"pixels must be True or False, not {pixels!r:.60}.")
     inputs, unit = _pixels(network, known) if pixels else _rounded(network, x, known, coordinate)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import hntk
+from hntk.export.onnx import write_onnx
 
 SCHEDULE = hntk.Schedule(epochs=2, batch=64)
 
@@ -117,3 +118,20 @@ def test_a_normalization_that_cannot_be_is_refused(arguments: tuple, message: st
 def test_a_sample_at_the_centre_has_no_direction() -> None:
     with pytest.raises(ValueError, match="no direction"):
         hntk.Normalization(np.ones(2, np.float32), 1.0, unit_norm=True)(np.ones((1, 2)))
+
+
+@pytest.mark.parametrize("normalize", ["unit_norm", "whiten"])
+def test_a_normalization_beyond_centre_and_scale_goes_to_onnx_but_not_to_whole_numbers(
+    raw: dict, tmp_path: Path, normalize: str
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    data = load(raw, tmp_path, normalize)
+    net = hntk.compress(["relu"], [64], data.x_train, 3, key=jax.random.key(0))
+    fitted = hntk.fit_ridge(net, data, ridge=1e-2)
+    path = tmp_path / "net.onnx"
+    write_onnx(fitted, path, "int8")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    scores = session.run(["scores"], {"input": raw["x_test"].astype(np.float32)})[0]
+    np.testing.assert_allclose(scores, fitted.scores(raw["x_test"], raw=True), atol=1e-3)
+    with pytest.raises(hntk.NotIntegerError, match="normalize='scale'"):
+        hntk.to_integers(fitted, x=data.x_train)

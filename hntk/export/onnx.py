@@ -135,6 +135,10 @@ def _of_floats(graph: Graph, classifier: Classifier, weights: WeightType) -> Non
     if known is not None:
         moved = graph.node("Sub", [h, graph.constant("centre", np.asarray(known.centre, np.float32))])
         h = graph.node("Div", [moved, graph.constant("scale", np.float32(known.scale))])
+        if known.whitening is not None:
+            h = graph.node("Gemm", [h, graph.constant("whitening", np.asarray(known.whitening, np.float32))])
+        if known.unit_norm:
+            h = graph.node("LpNormalization", [h], axis=1, p=2)
     for number, (w, factor, sigma, m) in enumerate(classifier.network.layers(), 1):
         sums = graph.product(h, number, w, weights, alpha=w.scale * factor)
         h = graph.node("Sub", [_activation(graph, number, sigma, sums), graph.constant(f"mean{number}", np.float32(m))])
