@@ -106,7 +106,7 @@ def _row(layer: LayerSummary) -> list[str]:
         f"{layer.bits:.2f}",
         f"{layer.bytes:,}",
         f"{layer.float_bytes:,}",
-        f"{layer.float_bytes / layer.bytes:.1f}",
+        f"{layer.float_bytes / max(layer.bytes, 1):.1f}",
         f"{layer.multiply_accumulates:,}",
         f"{layer.additions:,}",
     ]

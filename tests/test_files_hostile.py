@@ -454,3 +454,13 @@ def test_checksums_are_those_of_the_format() -> None:
     array = np.arange(3, dtype=np.int16)
     told = b'{"a": 1}' + b"\0x\0<i2\0(3,)\0" + array.tobytes()
     assert container._digest('{"a": 1}', {"x": array}) == hashlib.sha256(told).hexdigest()
+
+
+def test_a_layer_of_no_bytes_is_summed_up(tmp_path: Path) -> None:
+    """Fewer than 255 zeros take no byte as gaps."""
+    zeros = hntk.WeightMatrix(np.zeros((9, 12), np.int8), 1.0, "ternary")  # type: ignore[arg-type]
+    net = hntk.Network((zeros,), (hntk.activation("relu"),), (0.0,), None, None)
+    hntk.save(net, tmp_path / "net", encoding="gaps+signs")
+    found = hntk.load(tmp_path / "net").summary()
+    assert found.layers[0].bytes == 0
+    assert "9 x 12" in str(found)

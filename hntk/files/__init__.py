@@ -25,6 +25,7 @@ from hntk.files.told import Told
 from hntk.integers import IntegerClassifier, IntegerNetwork
 from hntk.network import Network
 from hntk.packing import ENCODINGS
+from hntk.weights import WeightMatrix
 
 __all__ = ["FileError", "Saved", "encodings", "load", "load_packed", "save"]
 
@@ -75,7 +76,7 @@ def save(what: Saved, path: str | os.PathLike[str], *, encoding: str | None = No
         )
     try:
         arrays, metadata = _described(what, encoding)
-    except WRONG as error:
+    except (*WRONG, AttributeError) as error:
         raise ValueError(f"this {type(what).__name__} cannot be saved: {_words(error)}") from error
     return write(Path(path), arrays, metadata)
 
@@ -126,8 +127,7 @@ def _described(what: Saved, encoding: str | None) -> tuple[dict[str, np.ndarray]
     """Return arrays and metadata that give the same again when they are read."""
     whole = isinstance(what, IntegerNetwork | IntegerClassifier)
     network = what.network if isinstance(what, Classifier | IntegerClassifier) else what
-    if not 0 < len(network.weights) <= LAYERS:
-        raise ValueError(f"it has {len(network.weights):,} layers, and a file has 1 to {LAYERS:,}: keep it in parts")
+    _check_layers(network)
     describe: Callable[..., tuple[dict, dict]] = describe_integers if whole else describe_floats
     arrays, described = describe(what, encoding)
     metadata = {"version": VERSION, "form": "integer" if whole else "float", **described}
@@ -142,6 +142,19 @@ def _described(what: Saved, encoding: str | None) -> tuple[dict[str, np.ndarray]
     if wrong:
         raise ValueError(f"its {', '.join(wrong)} would not come back as they are: make it anew, or leave them out")
     return arrays, metadata
+
+
+def _check_layers(network: Network | IntegerNetwork) -> None:
+    """Refuse networks made by hand whose parts do not belong together."""
+    names = ("steps", "rounding") if isinstance(network, IntegerNetwork) else ("activations", "centres")
+    counts = {name: len(getattr(network, name)) for name in ("weights", *names)}
+    layers = counts["weights"]
+    if not 0 < layers <= LAYERS:
+        raise ValueError(f"it has {layers:,} layers, and a file has 1 to {LAYERS:,}: keep it in parts")
+    if set(counts.values()) != {layers}:
+        raise ValueError(f"it has {', '.join(f'{n} {name}' for name, n in counts.items())}: give one of each a layer")
+    if not all(isinstance(matrix, WeightMatrix) for matrix in network.weights):
+        raise ValueError("weights are no hntk.WeightMatrix: make them so, with their scale and kind")
 
 
 def _kept(what: Saved) -> dict[str, object]:
