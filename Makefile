@@ -1,9 +1,11 @@
 # `make` alone lists what there is to make.
 PYTHON ?= python3
 JOBS ?= auto
+# another environment beside the usual one: make unit VENV=.venv-3.13 PYTHON=python3.13
+VENV ?= .venv
 UV ?= uv
 
-RUN := .venv/bin/python
+RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
 LOCKED := $(PIP) --require-hashes --requirement
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -15,18 +17,18 @@ PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false JAX_COMPILATION_CACHE_DIR=$(CURDIR
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-export setup-sweeps setup-tools gmm test unit lint types format lock clean
+.PHONY: help setup setup-export setup-sweeps setup-tools gmm test unit nightly lint types format lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-setup: .venv/.project  ## create .venv with everything pinned and hashed (once; one minute)
+setup: $(VENV)/.project  ## create .venv with everything pinned and hashed (once; one minute)
 	@:
 
-setup-export: setup .venv/.export  ## add what writes ONNX files
+setup-export: setup $(VENV)/.export  ## add what writes ONNX files
 	@:
 
-setup-sweeps: setup .venv/.sweeps  ## add Hydra's launchers and the Optuna sweeper
+setup-sweeps: setup $(VENV)/.sweeps  ## add Hydra's launchers and the Optuna sweeper
 	@:
 
 setup-tools:  ## install the compilers, emulator and browser that some tests skip without (Debian, as root)
@@ -39,7 +41,10 @@ test: setup setup-sweeps lint types  ## run all checks: lint, types, every test 
 	@$(PYTEST)
 
 unit: setup  ## run the tests but the slow ones (a few only: make unit ARGS="-k erf")
-	@$(PYTEST) -m "not slow" $(ARGS)
+	@$(PYTEST) -m "not slow and not nightly" $(ARGS)
+
+nightly: setup setup-sweeps  ## run the tests that repeat at scale what `make test` does a part of (an hour)
+	@$(PYTEST) -m nightly $(ARGS)
 
 lint: setup  ## check style and layout
 	@$(RUN) -m ruff check --quiet .
@@ -66,28 +71,28 @@ clean:  ## remove .venv, caches and build files (never what experiments wrote)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is made by set-up. Each file here is written last, so that an interrupted set-up starts again from nothing.
-.venv/.lock: requirements/build.txt requirements/lock.txt
+$(VENV)/.lock: requirements/build.txt requirements/lock.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here. Name one: make setup PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "hntk needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "$(PYTHON) has no venv module (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
-	@echo "Setting up .venv: about 300 MB to download, 1.3 GB on disk, about a minute ..."
-	@$(PYTHON) -m venv --clear .venv
+	@echo "Setting up $(VENV): about 300 MB to download, 1.3 GB on disk, about a minute ..."
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(LOCKED) requirements/build.txt
 	@$(LOCKED) requirements/lock.txt
 	@touch $@
 
-.venv/.project: .venv/.lock pyproject.toml
+$(VENV)/.project: $(VENV)/.lock pyproject.toml
 	@$(PIP) --editable .
 	@touch $@
 
-.venv/.export: .venv/.lock requirements/export.txt
+$(VENV)/.export: $(VENV)/.lock requirements/export.txt
 	@echo "Adding what writes ONNX files: 36 MB to download ..."
 	@$(LOCKED) requirements/export.txt
 	@touch $@
 
-.venv/.sweeps: .venv/.lock requirements/sweeps.txt
+$(VENV)/.sweeps: $(VENV)/.lock requirements/sweeps.txt
 	@echo "Adding Hydra's launchers and sweepers: 120 MB to download ..."
 	@$(LOCKED) requirements/sweeps.txt
 	@touch $@

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 import hntk
 from experiments.config import ArmConfig, CompressConfig, Config
+from experiments.console import stage
 from experiments.keys import data_digest
 from experiments.setting import activations, matched
 from experiments.sweep import Skip
@@ -41,7 +42,7 @@ def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk
     objective = "theory" if arm.activations == "paper" else cfg.compress.objective
     question = match_question(cfg.compress, layers, data, arm.activations, objective)
     if question not in _MATCHES:
-        _MATCHES[question] = matched(cfg.compress, layers, data.tau0, data.x_train, arm.activations, objective)[0]
+        _MATCHES[question] = _solve(cfg.compress, layers, data, arm.activations, objective)
     return _MATCHES[question].activations
 
 
@@ -53,6 +54,13 @@ def match_question(
     x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     told = [asked, levels, objective, data_digest(data), data.tau0, list(map(fingerprint, layers)), x64]
     return json.dumps(told, sort_keys=True, default=str)
+
+
+def _solve(
+    options: CompressConfig, layers: list[hntk.Activation], data: hntk.Dataset, levels: Any, objective: str
+) -> hntk.Match:
+    with stage(f"matching: {levels} levels, by {objective}; once for all jobs of this process") as tell:
+        return matched(options, layers, data.tau0, data.x_train, levels, objective, tell)[0]
 
 
 def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from experiments import figures
+from experiments.config import BenchExperiment
 from experiments.console import CONSOLE, progress, show_table
 from experiments.process import Worker, WorkerError, working
 from experiments.record import Record
 
-COPIED, MULTIPLIED = 2**28, 3072
 # results up to so many bytes are compared
 COMPARED = 10**8
 COLUMNS = ["contender", "setting", "seconds", "from", "to", "times peer", "MB beyond start", "÷ results", "limit/time"]
@@ -105,8 +106,8 @@ class Machine:
         return None if work is None else max(work[0] / self.copied, work[1] / self.multiplied)
 
 
-def measure(record: Record, sweeps: Sequence[Sweep], rounds: int, seconds: float) -> dict[str, list[Case]]:
-    """Run every case of every sweep; a contender that has taken so many seconds gets no more rounds than three.
+def measure(record: Record, sweeps: Sequence[Sweep], settings: BenchExperiment) -> dict[str, list[Case]]:
+    """Run every case of every sweep; a contender that has taken its seconds gets no more rounds than three.
 
     Returns what was measured by the sweep's axis and about, in `key` of it; tables, metrics and the figure are
     recorded.
@@ -116,23 +117,29 @@ def measure(record: Record, sweeps: Sequence[Sweep], rounds: int, seconds: float
     with ExitStack() as stack, progress("contenders", total) as advance:
         copy, multiply = (
             stack.enter_context(working(_command(name, {"size": size}), None, record.folder / f"{name}.log"))
-            for name, size in (("copy", COPIED), ("multiply", MULTIPLIED))
+            for name, size in (("copy", settings.copied), ("multiply", settings.multiplied))
         )
 
         def look() -> None:
-            machine.copied = max(machine.copied, COPIED / copy.ask("run")[0])
-            machine.multiplied = max(machine.multiplied, 2 * MULTIPLIED**3 / multiply.ask("run")[0])
+            machine.copied = max(machine.copied, settings.copied / copy.ask("run")[0])
+            machine.multiplied = max(machine.multiplied, 2 * settings.multiplied**3 / multiply.ask("run")[0])
 
         for sweep in sweeps:
             found[key(sweep)] = [
-                Case(value, *_case(contenders, rounds, seconds, record.folder, look, advance))
+                Case(value, *_case(contenders, settings, record.folder, look, advance))
                 for value, contenders in sweep.cases.items()
             ]
             # at once, or an interruption would lose it
             _report(record, sweep, found[key(sweep)], machine)
     record.add_metrics(**{"machine/copy": machine.copied, "machine/multiply": machine.multiplied})
     CONSOLE.print(
-        f"\nThis machine copies {machine.copied / 1e9:.1f} GB/s and multiplies at {machine.multiplied / 1e9:.0f} "
+        "\n[dim]From, to: the middle half of the rounds. Times peer: how many times as long the peer takes, which is "
+        "below 1 where the peer is faster. MB beyond start: the most memory beyond that of the libraries; ÷ results: "
+        "that, by the bytes of the results. Limit/time: the least time this machine could take, by the time taken.[/]",
+        soft_wrap=True,
+    )
+    CONSOLE.print(
+        f"This machine copies {machine.copied / 1e9:.1f} GB/s and multiplies at {machine.multiplied / 1e9:.0f} "
         "GFLOP/s (float32); limits are by these."
     )
     return found
@@ -165,26 +172,30 @@ def _command(name: str, options: Mapping[str, Any]) -> list[str]:
 
 def _case(
     contenders: Sequence[Contender],
-    rounds: int,
-    seconds: float,
+    settings: BenchExperiment,
     folder: Path,
     look: Callable[[], None],
     advance: Callable[[], None],
 ) -> tuple[dict[str, Measured], dict[str, float]]:
     with ExitStack() as stack:
         running: list[tuple[Measured, Worker]] = []
-        for i, contender in enumerate(contenders):
-            log = folder / f"{contender.task}{i}.log"
+        pool = stack.enter_context(ThreadPoolExecutor(settings.starting))
+        started = [
+            pool.submit(Worker, _command(c.task, c.options), None, folder / f"{c.task}{i}.log")
+            for i, c in enumerate(contenders)
+        ]
+        for contender, waiting in zip(contenders, started, strict=True):
             try:
-                worker = stack.enter_context(working(_command(contender.task, contender.options), None, log))
+                worker = waiting.result()
+                stack.callback(worker.close)
                 running.append((Measured(contender), worker))
             except WorkerError as error:
                 CONSOLE.print(f"  [yellow]left out[/] {contender.name} {contender.setting}: {error}", soft_wrap=True)
             advance()
-        for _ in range(rounds):
+        for _ in range(settings.rounds):
             look()
             for measured, worker in running:
-                if len(measured.seconds) < 3 or sum(measured.seconds) < seconds:
+                if len(measured.seconds) < 3 or sum(measured.seconds) < settings.seconds:
                     measured.seconds += worker.ask("run")
         for measured, worker in running:
             measured.beyond = round(worker.ask("peak")[0]) or None
@@ -249,7 +260,7 @@ def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machin
                    f"difference/{where}": case.difference.get(name)}
             )  # fmt: skip
     columns = [sweep.axis, *COLUMNS]
-    show_table(f"against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them", columns, rows)
+    show_table(f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them", columns, rows)
     record.add_table(key(sweep), columns, rows)
     for name, (values, seconds) in _lines(cases).items():
         exponent = growth(values, seconds)

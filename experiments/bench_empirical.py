@@ -13,13 +13,12 @@ PEER = "neural-tangents, best"
 IMPLEMENTATIONS = ("NTK_VECTOR_PRODUCTS", "JACOBIAN_CONTRACTION")
 # Jacobians beyond so many bytes are not tried
 JACOBIAN = 4e9
-SAMPLES, WIDTH = 256, 1024
 
 
 def run(cfg: Config, record: Record) -> None:
     """Against n, width and depth, beside neural-tangents; then alone, where that cannot go."""
     settings = cfg.experiment
-    p, depth = settings.p, settings.depth
+    p, depth, samples, width = settings.p, settings.depth, settings.samples, settings.width
 
     def both(n: int, width: int, depth: int) -> list[Contender]:
         return [own(n, p, width, depth), *_peers(n, p, width, depth)]
@@ -30,12 +29,12 @@ def run(cfg: Config, record: Record) -> None:
         return [product, own(n, p, width, depth)]
 
     sweeps = [
-        Sweep("n", f"width {WIDTH}, depth {depth}", {n: both(n, WIDTH, depth) for n in settings.n}, PEER),
-        Sweep("width", f"n = {SAMPLES}, depth {depth}", {w: both(SAMPLES, w, depth) for w in settings.widths}, PEER),
-        Sweep("depth", f"n = {SAMPLES}, width {WIDTH}", {d: both(SAMPLES, WIDTH, d) for d in settings.depths}, PEER),
+        Sweep("n", f"width {width}, depth {depth}", {n: both(n, width, depth) for n in settings.n}, PEER),
+        Sweep("width", f"n = {samples}, depth {depth}", {w: both(samples, w, depth) for w in settings.widths}, PEER),
+        Sweep("depth", f"n = {samples}, width {width}", {d: both(samples, width, d) for d in settings.depths}, PEER),
         Sweep("n", f"width {settings.alone_width}, depth {depth}", {n: alone(n) for n in settings.alone}),
     ]
-    found = bench.measure(record, sweeps, settings.rounds, settings.seconds)
+    found = bench.measure(record, sweeps, settings)
     caption = f"NTK of a drawn ReLU network, {p} inputs"
     bench.draw(record, sweeps, found, "empirical", caption)
 

@@ -70,7 +70,7 @@ def run(cfg: Config, record: Record) -> None:
             {k: [stairs(largest, k, "hntk, staircase"), own(largest, p, depth)] for k in settings.levels}, "hntk, relu",
         ),
     ]  # fmt: skip
-    found = bench.measure(record, sweeps, settings.rounds, settings.seconds)
+    found = bench.measure(record, sweeps, settings)
     shown = [sweeps[0], sweeps[1], sweeps[2], sweeps[-1]]
     bench.draw(record, shown, found, "kernels", "Exact CK and NTK together")
     _regressions(settings, record)
@@ -93,5 +93,5 @@ def _regressions(settings: Any, record: Record) -> None:
     }
     about = f"regression, two classes, p = {settings.p}, {settings.new} new samples"
     sweep = Sweep("n", about, cases, LEARN)
-    found = bench.measure(record, [sweep], settings.rounds, settings.seconds)
+    found = bench.measure(record, [sweep], settings)
     bench.draw(record, [sweep], found, "regressions", "Kernel ridge regression, fitted and used")

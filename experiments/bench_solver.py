@@ -6,12 +6,13 @@ from experiments import bench
 from experiments.bench import Contender, Sweep
 from experiments.config import Config
 from experiments.record import Record
+from experiments.solver import restarts_in_words
 
 
 def run(cfg: Config, record: Record) -> None:
     """Against depth at fixed levels, and levels at fixed depth."""
     settings = cfg.experiment
-    peer = f"least squares, {settings.restarts} restarts"
+    peer = f"least squares, {restarts_in_words(settings.restarts)}"
 
     def all_of(depth: int, levels: int) -> list[Contender]:
         options = {"activation": settings.activation, "depth": depth, "levels": levels}
@@ -27,5 +28,5 @@ def run(cfg: Config, record: Record) -> None:
         Sweep("levels", f"{settings.activation}, depth {settings.depth}",
               {k: all_of(settings.depth, k) for k in settings.levels}, peer),
     ]  # fmt: skip
-    found = bench.measure(record, sweeps, settings.rounds, settings.seconds)
+    found = bench.measure(record, sweeps, settings)
     bench.draw(record, sweeps, found, "solver_times", "Matching α₁, α₂ and α₃: time of one match")

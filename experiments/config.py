@@ -8,20 +8,36 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from experiments.choices import (
+    ACTIVATIONS,
+    CASES,
+    COEFFICIENTS,
+    IDENTITIES,
+    KERNELS,
+    LAWS,
+    METHODS,
+    OBJECTIVES,
+    PRECISIONS,
+    QUANTITIES,
+    READOUTS,
+    SCALINGS,
+    one_of,
+)
+
 
 @dataclass
 class DataConfig:
     """Either a Gaussian mixture (kind ``mixture``) or a data set on disk (kind ``dataset``)."""
 
     name: str = MISSING
-    kind: str = MISSING
+    kind: str = one_of(("mixture", "dataset"), MISSING)
     n: int = 1600  # samples of the mixture
     p: int = 800  # its dimension
     separation: float = 3.0  # class means are separation * e_a
     spread: float = 3.0  # class covariances are (1 + spread * a / sqrt(p)) I
     folder: str | None = None  # where data sets are; the environment variable HNTK_DATA by default
     classes: list[int] | None = None  # labels to keep; all by default
-    normalize: str = "scale"  # scale, unit_norm or whiten
+    normalize: str = one_of(SCALINGS, "scale")
     n_train: int | None = None  # training samples; all by default
     n_test: int | None = None
 
@@ -30,9 +46,10 @@ class DataConfig:
 class NetConfig:
     """The original network."""
 
-    activations: list[Any] = MISSING  # names, or mappings with a name and parameters: {name: leaky_relu, slope: 0.1}
+    # names, or mappings with a name and parameters: {name: leaky_relu, slope: 0.1}
+    activations: list[Any] = one_of(ACTIVATIONS, MISSING)
     widths: list[int] = MISSING
-    weights: str = "gaussian"
+    weights: str = one_of(LAWS, "gaussian")
 
 
 @dataclass
@@ -41,10 +58,13 @@ class ArmConfig:
 
     name: str = MISSING
     label: str = MISSING  # in tables and figures
-    family: str = "random"  # random hidden layers, of which the readout alone is trained; or trained
-    law: str = "gaussian"  # of random weights
-    activations: Any = "original"  # the original's; a number of levels; "paper"; or a name for all layers
-    training: str | None = None  # of the family trained: dense, pruned, finetuned or ternary
+    # random hidden layers, of which the readout alone is trained; or trained ones
+    family: str = one_of(("random", "trained"), "random")
+    law: str = one_of(LAWS, "gaussian")  # of random weights
+    # the original's; a number of levels; "paper"; or a name for all layers
+    activations: Any = one_of(("original", "paper", *ACTIVATIONS), "original")
+    # of the family trained
+    training: str | None = one_of(("dense", "pruned", "finetuned", "ternary"), None)
     sparse: bool = False  # whether compress.sparsity applies
 
 
@@ -52,12 +72,13 @@ class ArmConfig:
 class CompressConfig:
     """The network that replaces it."""
 
-    levels: Any = None  # a number (4 by default), a list with one per layer, or "paper"
+    # a number (4 by default), a list with one per layer, or "paper"
+    levels: Any = one_of(("paper",), None)
     sparsity: float = 0.5  # share of zero weights
     bits: int | None = None  # in place of levels: a budget to spread over the layers
-    method: str | None = None  # joint or layerwise; null: joint, and layerwise for the paper's σ_T
-    kernel: str = "alpha"  # which coefficients: alpha (conjugate kernel), beta (NTK) or both
-    objective: str = "theory"  # theory, or data: thresholds and levels follow the samples from there
+    method: str | None = one_of(METHODS, None)  # null: joint, and layerwise for the paper's σ_T
+    kernel: str = one_of(COEFFICIENTS, "alpha")  # alpha of the conjugate kernel, beta of the NTK, or both
+    objective: str = one_of(OBJECTIVES, "theory")  # data: thresholds and levels follow the samples from theory's on
     alpha2: bool = True  # false leaves α_2 out, which is immaterial where norms concentrate
 
 
@@ -65,7 +86,7 @@ class CompressConfig:
 class WandbConfig:
     """Weights & Biases: a mirror of what lies on disk."""
 
-    mode: str = "offline"  # offline, online or disabled
+    mode: str = one_of(("offline", "online", "disabled"), "offline")
     project: str = "hntk"
     entity: str | None = None
     group: str | None = None  # the experiment's name by default
@@ -77,8 +98,8 @@ class GmmExperiment:
     """Spectra on a mixture."""
 
     name: str = "gmm"
-    quantities: str = "population"  # "population": the mixture's own; "estimated": from x and labels alone
-    identity: str = "default"  # "paper" for the authors' identity coefficient
+    quantities: str = one_of(QUANTITIES, "population")  # the mixture's own, or estimated from x and labels alone
+    identity: str = one_of(IDENTITIES, "default")  # "paper" for the authors' identity coefficient
     spikes: int = 2  # leading eigenpairs to compare
     finite_width: bool = True  # draw networks too
 
@@ -88,7 +109,7 @@ class ConvergenceExperiment:
     """Errors against n at fixed p/n."""
 
     name: str = "convergence"
-    quantities: str = "population"
+    quantities: str = one_of(QUANTITIES, "population")
     halvings: int = 3  # n = data.n, data.n / 2, ... so many times
     draws: int = 3  # of the data, at each n
 
@@ -98,8 +119,8 @@ class MnistExperiment:
     """Test accuracies of one architecture, dense and compressed."""
 
     name: str = "mnist"
-    levels: list[Any] = field(default_factory=lambda: ["paper", 2, 3, 4, 5, 8])
-    objectives: list[str] = field(default_factory=lambda: ["theory", "data"])  # σ_T has theory's only
+    levels: list[Any] = one_of(("paper",), ["paper", 2, 3, 4, 5, 8])
+    objectives: list[str] = one_of(OBJECTIVES, ["theory", "data"])  # σ_T has theory's only
     draws: int = 1  # of every network
 
 
@@ -122,7 +143,7 @@ class MemoryExperiment:
 class ShippedNetwork:
     """How a classifier is made that is to be shipped."""
 
-    readout: str = "ridge"  # ridge or softmax
+    readout: str = one_of(READOUTS, "ridge")
     epochs: int = 60  # at most, of the softmax readout
     level_bits: int = 12  # of a level
     readout_bits: int = 16  # of a readout weight
@@ -154,7 +175,7 @@ class MillionExperiment:
     """Kernel regression with the equivalent kernel on more samples than an (n, n) matrix allows."""
 
     name: str = "million"
-    kernel: str = "ntk"  # or ck
+    kernel: str = one_of(KERNELS, "ntk")
     sizes: list[int] = field(default_factory=lambda: [100_000, 200_000, 500_000, 1_000_000])  # training samples
     exact_sizes: list[int] = field(default_factory=lambda: [1000, 2000, 4000, 8000])  # for the exact kernel too
     n_test: int = 10_000  # new samples of a mixture
@@ -166,7 +187,7 @@ class StoreExperiment:
 
     name: str = "store"
     folder: str | None = None  # the run's own by default; the same again continues what was interrupted
-    precision: str = "float32"  # in which they are kept
+    precision: str = one_of(PRECISIONS, "float32")  # in which they are kept
     tile: int = 1024  # samples on the side of a tile
     eigenvalues: int = 10  # leading ones to look at
 
@@ -177,6 +198,9 @@ class BenchExperiment:
 
     rounds: int = 7  # in which all contenders run once
     seconds: float = 30.0  # after which a contender gets no more than three
+    copied: int = 2**28  # bytes, by which the machine's memory is measured
+    multiplied: int = 3072  # size of the matrices by whose products its arithmetic is
+    starting: int = 1  # contenders made ready at a time; several need more memory
 
 
 @dataclass
@@ -190,7 +214,7 @@ class BenchKernelsExperiment(BenchExperiment):
     ps: list[int] = field(default_factory=lambda: [50, 200, 800, 3200])
     depths: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
     levels: list[int] = field(default_factory=lambda: [2, 4, 8, 16])
-    activations: list[str] = field(default_factory=lambda: ["erf", "tanh"])  # beside ReLU
+    activations: list[str] = one_of(("erf", "tanh"), ["erf", "tanh"])  # beside ReLU
     batches: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # of nt.batch
     regressions: list[int] = field(default_factory=lambda: [1000, 2000, 4000, 8000])  # samples
     new: int = 1000  # samples to predict
@@ -203,8 +227,10 @@ class BenchEmpiricalExperiment(BenchExperiment):
     name: str = "bench_empirical"
     p: int = 100
     depth: int = 3
-    n: list[int] = field(default_factory=lambda: [64, 128, 256, 512])  # at width 1024, beside neural-tangents
-    widths: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # at 256 samples
+    samples: int = 256  # where these stay the same
+    width: int = 1024
+    n: list[int] = field(default_factory=lambda: [64, 128, 256, 512])  # beside neural-tangents
+    widths: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])
     depths: list[int] = field(default_factory=lambda: [1, 2, 4])
     alone: list[int] = field(default_factory=lambda: [1024, 2048, 4096, 8192])  # samples, hntk alone
     alone_width: int = 4096
@@ -215,7 +241,7 @@ class BenchSolverExperiment(BenchExperiment):
     """Time of matches."""
 
     name: str = "bench_solver"
-    activation: str = "relu"
+    activation: str = one_of(ACTIVATIONS, "relu")
     depth: int = 3
     level: int = 4
     depths: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 6])
@@ -249,8 +275,8 @@ class LevelsExperiment:
     """Identity shift and kernel error against the number of levels."""
 
     name: str = "levels"
-    quantities: str = "population"
-    originals: list[Any] = field(default_factory=lambda: ["relu", "gelu", "softplus", "tanh", "sin", "abs"])
+    quantities: str = one_of(QUANTITIES, "population")
+    originals: list[Any] = one_of(ACTIVATIONS, ["relu", "gelu", "softplus", "tanh", "sin", "abs"])
     levels: list[int] = field(default_factory=lambda: [2, 3, 4, 5, 6, 8])
     depth: int = 3
 
@@ -276,9 +302,7 @@ class SpectrumTheoryExperiment(FollowedExperiment):
 
     name: str = "spectrum_theory"
     # a mixture (identity, scaled, structured, unequal) and a net (relu, erf, staircase)
-    cases: list[str] = field(
-        default_factory=lambda: ["identity/relu", "scaled/erf", "structured/staircase", "unequal/relu"]
-    )
+    cases: list[str] = one_of(CASES, ["identity/relu", "scaled/erf", "structured/staircase", "unequal/relu"])
     depth: int = 3
     ratios: list[float] = field(default_factory=lambda: [0.5, 2.0])  # n/p
 
@@ -288,13 +312,15 @@ class SpikesExperiment(FollowedExperiment):
     """Isolated eigenvalues across the phase transition."""
 
     name: str = "spikes"
-    kernel: str = "ck"  # or ntk
+    kernel: str = one_of(KERNELS, "ck")
     separations: list[float] = field(default_factory=lambda: [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
     spreads: list[float] = field(default_factory=lambda: [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0])
     # where errors are followed against p, on both sides of the transitions
     followed_separations: list[float] = field(default_factory=lambda: [1.0, 3.0])
     followed_spreads: list[float] = field(default_factory=lambda: [0.0, 4.0])
     ratio: float = 2.0  # n/p
+    curve: int = 61  # points of a line of theory
+    halvings: int = 7  # more of them towards the transition
 
 
 @dataclass
@@ -302,12 +328,14 @@ class LearningCurveExperiment(TheoryExperiment):
     """Errors of ridge regression against n/p and against the ridge."""
 
     name: str = "learning_curve"
-    kernel: str = "ck"  # or ntk, whose compressed diagonal is declared
+    kernel: str = one_of(KERNELS, "ck")  # the NTK is the one whose compressed diagonal is declared
     finite_size: bool = True  # theory of the exact kernel at its size, or of the equivalent kernel's limit
     ratios: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0, 2.0])  # n/p
     ridges: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0, 100.0])  # by the kernel's diagonal
     shown_ridge: float = 0.3  # one of them, at which errors are drawn against n/p
     n_test: int = 4000  # new samples of a mixture; a data set has its own
+    ridge_points: int = 41  # of a line of theory against the ridge
+    ratio_points: int = 31  # and against n/p
 
 
 @dataclass
@@ -320,6 +348,7 @@ class DynamicsExperiment(TheoryExperiment):
     # by one over the kernel's diagonal
     times: list[float] = field(default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0])
     n_test: int = 4000  # new samples of a mixture; a data set has its own
+    curve: int = 61  # points of a line of theory
 
 
 EXPERIMENTS = (

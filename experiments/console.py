@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 # outside a terminal rich falls back to 80 columns, which breaks tables
 CONSOLE = Console(highlight=False, soft_wrap=False, width=None if Console().is_terminal else 132)
+SECONDS_BETWEEN_LINES = 5.0
+# for what is wrong with a command line
+ERRORS = Console(highlight=False, stderr=True)
 
 
 @contextmanager
-def stage(what: str) -> Iterator[None]:
-    """Show that something is being computed, and then how long it took."""
-    start = time.perf_counter()
-    with CONSOLE.status(f"{what} ..."):
-        yield
+def stage(what: str) -> Iterator[Callable[[str], None]]:
+    """Show that something is being computed, and then how long it took; yields what tells how far it has come.
+
+    Outside a terminal, where nothing can be overwritten, that is a line now and then.
+    """
+    start = told = time.perf_counter()
+
+    def tell(line: str) -> None:
+        nonlocal told
+        if CONSOLE.is_terminal:
+            status.update(f"{what} ... [dim]{escape(line)}[/]")
+        elif time.perf_counter() - told > SECONDS_BETWEEN_LINES:
+            told = time.perf_counter()
+            CONSOLE.print(f"  [dim]{what}: {escape(line)}[/]", soft_wrap=True)
+
+    with CONSOLE.status(f"{what} ...") as status:
+        yield tell
     CONSOLE.print(f"  [green]done[/] {what} [dim]({time.perf_counter() - start:.1f} s)[/]")
 
 
@@ -50,9 +67,9 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def format_cell(value: object) -> str:
-    """A table cell: short, and empty for what does not apply."""
+    """A table cell: short, and a dash for what does not apply or is not known."""
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return "–" if math.isnan(value) else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from experiments.config import FetchExperiment
 from experiments.console import progress
 from experiments.sources import NAMES, Source, defect
 
 CHUNK = 1 << 16
+REDIRECTIONS = 5
 
 
 class MirrorError(Exception):
@@ -19,7 +22,7 @@ class MirrorError(Exception):
 
 
 class Kilobytes:
-    """What pooch tells of the progress of a file, passed on in kB.
+    """The progress of a file, passed on in kB.
 
     Parameters
     ----------
@@ -32,7 +35,7 @@ class Kilobytes:
 
     @property
     def total(self) -> int:
-        """Bytes of this file so far; pooch sets it, to the size of the file, when an attempt begins."""
+        """Bytes of this file so far; set when an attempt begins, to whatever, it begins at 0."""
         return self._bytes
 
     @total.setter
@@ -52,6 +55,78 @@ class Kilobytes:
     def close(self) -> None:
         """Keep what was counted: the file is complete."""
         self._bytes = 0
+
+
+@dataclass(frozen=True)
+class Capped:
+    """A download as pooch asks for one, of no more bytes and redirections than are allowed.
+
+    Attributes
+    ----------
+    meter : told of what arrives.
+    timeout : seconds without an answer after which a server is given up.
+    most : bytes of a file.
+    """
+
+    meter: Kilobytes
+    timeout: float
+    most: int
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        """Write what is at an address into a file, as it is stored there.
+
+        Raises
+        ------
+        MirrorError
+            If it is larger than allowed, or redirected too often.
+        requests.RequestException
+            If it does not arrive.
+        """
+        with self._answer(url) as response, open(output_file, "wb") as file:
+            response.raise_for_status()
+            declared = response.headers.get("Content-Length", "")
+            if declared.isdecimal() and len(declared) < 30:
+                self._check(int(declared), url)
+            self.meter.total = received = 0
+            for chunk in _chunks(response):
+                received += len(chunk)
+                self._check(received, url)
+                file.write(chunk)
+                self.meter.update(len(chunk))
+        self.meter.close()
+
+    def _answer(self, url: str) -> Any:
+        """The first answer that leads nowhere else; what servers send along with a redirection is not read."""
+        import requests
+
+        for _ in range(REDIRECTIONS + 1):
+            # a server that zips on the way would change files in form
+            headers = {"Accept-Encoding": "identity"}
+            response = requests.get(url, timeout=self.timeout, headers=headers, stream=True, allow_redirects=False)
+            if not response.is_redirect:
+                return response
+            url = urljoin(url, response.headers["Location"])
+            response.close()
+        raise MirrorError(f"the server redirects more than {REDIRECTIONS} times")
+
+    def _check(self, size: int, url: str) -> None:
+        if size > self.most:
+            raise MirrorError(f"{url.rpartition('/')[2]}: larger than {self.most:,} bytes, which the data set has not")
+
+
+def _chunks(response: Any) -> Iterator[bytes]:
+    """The bytes as they are stored, zipped or not; failures are those that requests has."""
+    import requests
+    import urllib3.exceptions as failures
+
+    try:
+        yield from response.raw.stream(CHUNK, decode_content=False)
+    except failures.ReadTimeoutError as error:
+        raise requests.exceptions.ReadTimeout(error) from error
+    except failures.ProtocolError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from error
+    except failures.HTTPError as error:
+        raise requests.exceptions.ConnectionError(error) from error
 
 
 def download(source: Source, keys: Iterable[str], scratch: Path, folder: Path, options: FetchExperiment) -> None:
@@ -111,15 +186,13 @@ def _from_mirror(
     mirror: str, source: Source, keys: list[str], scratch: Path, options: FetchExperiment, meter: Kilobytes
 ) -> None:
     pooch = _client()
-    # a server that zips on the way would have its zipping undone by requests, and files changed in form
-    headers = {"Accept-Encoding": "identity"}
-    get = pooch.HTTPDownloader(progressbar=meter, chunk_size=CHUNK, timeout=options.timeout, headers=headers)
+    get = Capped(meter, options.timeout, source.most_bytes)
     registry = dict.fromkeys(NAMES.values())  # no checksums here: a mirror may zip in its own way
     files = pooch.create(scratch, mirror, registry=registry, retry_if_failed=options.retries)
     for key in keys:
         with writing(scratch):
             path = _fetched(files, NAMES[key], get, options.timeout)
-        if wrong := defect(path, source.sha256[key]):
+        if wrong := defect(path, source.sha256[key], source.most_bytes):
             path.unlink()
             raise MirrorError(f"{path.name} {wrong}")
 

@@ -125,7 +125,7 @@ def _draw(cfg: Config, record: Record, data: Source, training: Training, points:
     panels = {f"n = {n}": [q for q in points if q.n == n] for n in dict.fromkeys(q.n for q in points)}
     curves = panels
     if not data.estimated:
-        times = np.geomspace(min(cfg.experiment.times), max(cfg.experiment.times), 61)
+        times = np.geomspace(min(cfg.experiment.times), max(cfg.experiment.times), cfg.experiment.curve)
         law = data.problem(data.size(min(cfg.experiment.ratios)), 0).law
         curves = {
             title: [Point(own[0].n, float(s), predicted=[training.predicted(law, own[0].n, float(s))]) for s in times]

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import sources
+from experiments import sources, stand_in
 from experiments.config import Config
 from experiments.console import CONSOLE, show_table, stage
 from experiments.downloads import download, writing
@@ -51,9 +51,16 @@ def run(cfg: Config, record: Record) -> None:
         If the data set cannot be fetched, or what is there would be hidden, made ambiguous or overwritten.
     """
     name = cfg.data.name
-    source = sources.find(name)
-    root = _root(cfg.data.folder)
-    folder = _folder(root, name)
+    if name == stand_in.NAME and cfg.data.folder is None:
+        with stand_in.served() as source:
+            CONSOLE.print("  served by this process itself on the loopback address; nothing comes from the internet")
+            _fetch(cfg, record, source, record.folder / "data")
+    else:
+        _fetch(cfg, record, sources.find(name), _root(cfg.data.folder))
+
+
+def _fetch(cfg: Config, record: Record, source: Source, root: Path) -> None:
+    name, folder = cfg.data.name, _folder(root, cfg.data.name)
     with stage(f"checking {folder}"):
         held = _held(folder, source)
     _allow(held, folder, name, cfg.experiment.overwrite)
@@ -105,7 +112,7 @@ def _held(folder: Path, source: Source) -> Held:
         if len(paths) > 1:
             raise ValueError(f"{folder} is ambiguous: {[path.name for path in paths]} hold the same part; keep one.")
     files = {key: path for key, (path,) in found.items()}
-    checked = {key: sources.defect(path, source.sha256[key]) for key, path in files.items()}
+    checked = {key: sources.defect(path, source.sha256[key], source.most_bytes) for key, path in files.items()}
     return Held(files, {key: wrong for key, wrong in checked.items() if wrong is not None})
 
 

@@ -41,8 +41,8 @@ def run(cfg: Config, record: Record) -> None:
     key = keys(cfg.seed, "data", "dense", "ternary")
     problem = kernel_problem(cfg.data, settings.quantities, key["data"])
     layers = activations(cfg.net.activations)
-    with stage("matching: solving for the compressed activations"):
-        match, name = matched(cfg.compress, layers, problem.tau0, problem.x)
+    with stage("matching: solving for the compressed activations") as tell:
+        match, name = matched(cfg.compress, layers, problem.tau0, problem.x, tell=tell)
     raw = _infinite_width(problem, layers, match, settings.identity)
     if settings.finite_width:
         raw |= _finite_width(cfg, problem, layers, match, key)
@@ -162,7 +162,13 @@ def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
         [[shift, tau_sq, record.metrics["relative_shift"]]],
     )
     CONSOLE.print(
-        "\n[dim]The NTK diagonal of a network with jumps is infinite; the original's κ² is declared there, so "
+        "\n[dim]CK: conjugate kernel, NTK: neural tangent kernel. Off-diag.: of the parts off the diagonal, by the "
+        "norm of the whole. Eigenvalues: largest difference in order, by the largest one; spikes: the same of the "
+        "leading ones, each by itself. Abs.: not divided by anything.[/]",
+        soft_wrap=True,
+    )
+    CONSOLE.print(
+        "[dim]The NTK diagonal of a network with jumps is infinite; the original's κ² is declared there, so "
         "NTK errors of the compressed network are about the off-diagonal part.[/]",
         soft_wrap=True,
     )

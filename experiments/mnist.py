@@ -59,8 +59,7 @@ def run(cfg: Config, record: Record) -> None:
         ["assumption", "value", "from", "to", "holds"],
         [[f.name, f.value, f.low, f.limit, f.holds] for f in report.findings],
     )
-    with stage("matching: solving for the compressed activations"):
-        arms = _arms(cfg, layers, data)
+    arms = _arms(cfg, layers, data)
     outcomes: dict[str, list[Outcome]] = {arm.name: [] for arm in arms}
     total = len(arms) * cfg.experiment.draws * (len(data.x_train) + len(data.x_test))
     with progress("features of training and test samples", total) as advance:
@@ -100,7 +99,9 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
     ]
     for levels in cfg.experiment.levels:
         for objective in cfg.experiment.objectives if levels != "paper" else ("theory",):
-            match, name = matched(cfg.compress, layers, tau0, data.x_train, levels, objective)
+            what = "the paper's σ_T" if levels == "paper" else f"{levels} levels, by {objective}"
+            with stage(f"matching: {what}") as tell:
+                match, name = matched(cfg.compress, layers, tau0, data.x_train, levels, objective, tell)
             arms.append(Arm(f"{name}, ternary weights", compressed(match)))
     return arms
 

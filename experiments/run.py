@@ -2,40 +2,100 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
-from pathlib import Path
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-import hydra
+from hydra._internal.utils import get_args_parser
+from rich.markup import escape
 
-from experiments import catalog, config, jobs, launching, sweep
-from experiments.console import CONSOLE
+from experiments import catalog, composition, config, launching, tiny
+from experiments.console import CONSOLE, ERRORS
+from experiments.refusals import SettingError
 
-CONF = Path(__file__).parents[1] / "conf"
-config.register()
-launching.register()
-# the task is of a module that workers can import
-_job = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(jobs.run)
+# what Hydra answers without running anything
+ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
 def main() -> None:
-    """List the experiments, or run one."""
-    words = sys.argv[1:]
-    named = any(w.lstrip("+").startswith(("exp=", "experiment=")) for w in words)
-    if not named and not any(w.startswith("-") and w not in ("-m", "--multirun") for w in words):
+    """List the experiments, answer, or run one. What takes long to import waits until the settings are known good."""
+    words = launching.as_sweep(sys.argv[1:])
+    options = get_args_parser().parse_args(words)
+    named = any(w.lstrip("+").startswith(("exp=", "experiment=")) for w in options.overrides)
+    answers = any(getattr(options, name) for name in ANSWERS) or options.info is not None
+    config.register()
+    if not named and not answers and not options.experimental_rerun:
         _list()
         if words:
-            CONSOLE.print("\n[bold red]error[/] no experiment was named: add +exp=NAME", soft_wrap=True)
-            raise SystemExit(2)
+            _refuse("no experiment was named: add +exp=NAME.")
         return
-    sys.argv[1:] = launching.as_sweep(words)
+    # a configuration from elsewhere is Hydra's to judge
+    if not (options.config_path or options.config_dir or options.experimental_rerun):
+        words, cfg = _checked(words, options, named)
+        if cfg is not None and not answers:
+            _quiet(cfg)
+    if answers:
+        _hydra(words, _nothing)
+    else:
+        _run(words)
+
+
+def _checked(words: list[str], options: Namespace, named: bool) -> tuple[list[str], Any]:
+    """The command line with what it implies, and what it configures; only if all jobs it asks for can be configured."""
+    kept, cfg = list(words), None
+    for word in options.overrides:
+        kept.remove(word)
     try:
-        _job()
+        settings, told = tiny.expanded(options.overrides)
+        if named:
+            cfg = composition.check(settings, multirun=options.multirun, config_name=options.config_name or "config")
+    except SettingError as error:
+        _refuse(str(error))
+    if told:
+        CONSOLE.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+    return [*settings, *kept], cfg
+
+
+def _quiet(cfg: Any) -> None:
+    """Keep a sweeper's own log from the terminal, which tells of every job already."""
+    if "optuna" in cfg.hydra.sweeper._target_:
+        import optuna.logging
+
+        optuna.logging.set_verbosity(logging.WARNING)
+
+
+def _refuse(why: str) -> NoReturn:
+    ERRORS.print(f"\n[bold red]error[/] {escape(why)}", soft_wrap=True)
+    raise SystemExit(2)
+
+
+def _nothing(_: object) -> None:
+    """What an answer runs."""
+
+
+def _hydra(words: Sequence[str], task: object) -> None:
+    import hydra
+
+    sys.argv[1:] = words
+    hydra.main(version_base="1.3", config_path=str(composition.CONF), config_name="config")(task)()  # type: ignore[arg-type]
+
+
+def _run(words: Sequence[str]) -> None:
+    asked = shlex.join(sys.argv[1:])
+    # the task is of a module that workers can import
+    from experiments import jobs, sweep
+
+    launching.register()
+    try:
+        _hydra(words, jobs.run)
     except KeyboardInterrupt:
         CONSOLE.print("\n[bold red]interrupted[/]; the same command goes on from here, if it is a sweep.")
         raise SystemExit(130) from None
     if sweep.CURRENT.finished is not None:
-        command = f"python -m experiments.run {shlex.join(words)}"
+        command = f"python -m experiments.run {asked}"
         raise SystemExit(sweep.summarise(sweep.CURRENT.finished, command, sweep.CURRENT.config))
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from omegaconf import ListConfig, OmegaConf
 
 import hntk
+from experiments import stand_in
 from experiments.config import CompressConfig, DataConfig
 
 
@@ -79,9 +80,11 @@ def _loaded(
     seed: int,
     normalize: Any,
 ) -> hntk.Dataset:
-    return hntk.load_dataset(
-        name, folder=folder, classes=classes, n_train=n_train, n_test=n_test, seed=seed, normalize=normalize
-    )
+    options: dict[str, Any] = {"classes": classes, "n_train": n_train, "n_test": n_test, "seed": seed}
+    options["normalize"] = normalize
+    if name == stand_in.NAME and folder is None:
+        return stand_in.dataset(**options)
+    return hntk.load_dataset(name, folder=folder, **options)
 
 
 def raw_dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
@@ -127,12 +130,16 @@ def matched(
     x: Any,
     levels: Any = None,
     objective: str | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[hntk.Match, str]:
-    """Solve for the compressed activations as configured, but for what is given; and what to call the result."""
+    """Solve for the compressed activations as configured, but for what is given; and what to call the result.
+
+    ``tell`` is called with lines on how far the match has come.
+    """
     chosen: Any = compress.levels if levels is None else levels
     chosen = list(chosen) if isinstance(chosen, ListConfig) else chosen
     options: dict[str, Any] = {"kernel": compress.kernel, "alpha2": compress.alpha2, "method": compress.method}
-    options |= {"objective": objective or compress.objective, "x": x}
+    options |= {"objective": objective or compress.objective, "x": x, "progress": tell}
     if chosen is None and compress.bits is not None:
         found = hntk.match(layers, tau0, bits=compress.bits, **options)
         return found, f"{compress.bits} bits ({'-'.join(map(str, found.level_counts))} levels)"

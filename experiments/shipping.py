@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -35,8 +34,8 @@ def dense(cfg: Config, data: hntk.Dataset) -> hntk.Classifier:
 def compressed(cfg: Config, data: hntk.Dataset) -> Made:
     """The network that replaces it."""
     layers = activations(cfg.net.activations)
-    with stage("matching: solving for the compressed activations"):
-        match, _ = matched(cfg.compress, layers, data.tau0, data.x_train)
+    with stage("matching: solving for the compressed activations") as tell:
+        match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, tell=tell)
     key = jax.random.fold_in(jax.random.key(cfg.seed), COMPRESSED)
     net = hntk.compress(
         layers, cfg.net.widths, data.x_train, match, cfg.compress.sparsity, key=key, tau0=data.tau0
@@ -58,14 +57,11 @@ def _fitted(cfg: Config, net: hntk.Network, data: hntk.Dataset, what: str) -> hn
     given: dict[str, Any] = {"seed": cfg.seed}
     if kind == "ridge":
         with progress(f"{what}: features", len(data.x_train)) as advance:
-            found = hntk.fit_ridge(net, data.x_train, data.y_train, progress=advance, **given)
-    else:
-        with progress(f"{what}: features", len(data.x_train)) as advance:
-            seen = features(net, data.x_train, advance)
-        schedule = hntk.Schedule(epochs=cfg.experiment.epochs, batch=min(256, len(seen) // 2))
-        with progress(f"{what}: readout, epochs", 2 * schedule.epochs) as advance:
-            found = hntk.fit_softmax(
-                net, data.x_train, data.y_train, features=seen, schedule=schedule,
-                progress=lambda _: advance(1), **given,
-            )  # fmt: skip
-    return replace(found, normalization=data.normalization)
+            return hntk.fit_ridge(net, data, progress=advance, **given)
+    with progress(f"{what}: features", len(data.x_train)) as advance:
+        seen = features(net, data.x_train, advance)
+    schedule = hntk.Schedule(epochs=cfg.experiment.epochs, batch=min(256, len(seen) // 2))
+    with progress(f"{what}: readout, epochs", 2 * schedule.epochs) as advance:
+        return hntk.fit_softmax(
+            net, data, features=seen, schedule=schedule, progress=lambda _: advance(1), **given
+        )  # fmt: skip

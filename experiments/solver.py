@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 import hntk
 from experiments import figures
 from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table
+from experiments.console import CONSOLE, progress, show_table, stage
 from experiments.record import Record
 from hntk.matching.partition import Partition
 
@@ -83,7 +83,8 @@ def run(cfg: Config, record: Record) -> None:
     settings = cfg.experiment
     rng = np.random.default_rng(cfg.seed)
     problems = random_problems(rng, settings.problems)
-    _warm_up()
+    with stage("building the libraries of functions, once"):
+        _warm_up()
     ours: list[Outcome] = []
     with progress("hntk", len(problems)) as advance:
         for problem in problems:
@@ -96,13 +97,19 @@ def run(cfg: Config, record: Record) -> None:
         kinds[SAME] = [pair for pair in kinds["hntk"] if pair[0] in feasible]
     for method, scaled in BASELINES.items() if feasible else ():
         tried = []
-        with progress(f"{method}, {counts[-1]} restarts", len(feasible)) as advance:
+        with progress(f"{method}, {restarts_in_words(counts[-1])}", len(feasible)) as advance:
             for problem in feasible:
                 tried.append(restarted(problem, counts, cfg.seed, scaled=scaled))
                 advance()
         for i, restarts in enumerate(counts):
-            kinds[f"{method}, {restarts} restarts"] = [(p, found[i]) for p, found in zip(feasible, tried, strict=True)]
+            name = f"{method}, {restarts_in_words(restarts)}"
+            kinds[name] = [(p, found[i]) for p, found in zip(feasible, tried, strict=True)]
     _report(record, kinds)
+
+
+def restarts_in_words(count: int) -> str:
+    """Their number, for tables."""
+    return f"{count} restart{'' if count == 1 else 's'}"
 
 
 def random_problems(rng: np.random.Generator, count: int) -> list[Problem]:

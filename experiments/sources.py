@@ -16,6 +16,9 @@ NAMES = {
     "x_test": "t10k-images-idx3-ubyte.gz",
     "y_test": "t10k-labels-idx1-ubyte.gz",
 }
+# bytes beyond what the size of a source leads to expect
+MARGIN = 4_000_000
+BLOCK = 1 << 20
 OWN_DATA = (
     "Data of your own is an .npz with x_train, y_train, x_test and y_test (samples as rows, labels as integers), at "
     "data.folder=PATH/NAME.npz."
@@ -36,6 +39,11 @@ class Source:
     mirrors: tuple[str, ...]
     sha256: dict[str, str]
     kilobytes: int
+
+    @property
+    def most_bytes(self) -> int:
+        """What no file of it exceeds, zipped in whatever way or not at all."""
+        return 8_000 * self.kilobytes + MARGIN
 
 
 SOURCES = {
@@ -82,13 +90,26 @@ def find(name: str) -> Source:
     raise ValueError(f"no source of {name!r} is known: choose among {', '.join(SOURCES)}. {OWN_DATA}")
 
 
-def defect(path: Path, sha256: str) -> str | None:
-    """What is wrong with a file, raw or gzipped; None if its content has this sha256."""
+def defect(path: Path, sha256: str, most: int | None = None) -> str | None:
+    """What is wrong with a file, raw or gzipped; None if its content has this sha256.
+
+    Parameters
+    ----------
+    path : of the file.
+    sha256 : of its content, unzipped.
+    most : bytes of content after which it is given up, for a small file may unzip to no end.
+    """
     try:
         with open_unzipped(path) as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            found, size = hashlib.sha256(), 0
+            while block := stream.read(BLOCK):
+                size += len(block)
+                if most is not None and size > most:
+                    return f"unzips to more than {most:,} bytes, which the data set has not"
+                found.update(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         return f"is a damaged gzip file ({error})"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    return None if found == sha256 else f"holds the wrong data (sha256 {found} unzipped, not {sha256})"
+    digest = found.hexdigest()
+    return None if digest == sha256 else f"holds the wrong data (sha256 {digest} unzipped, not {sha256})"

@@ -25,8 +25,6 @@ SIMULATED = ("exact", "equivalent")
 AXES = {"separation": "separation of the means ‖μ₁ − μ₀‖", "spread": "spread of the covariances, √p (C₁ − C₀)"}
 # Lanczos stops here: far below the simulation's own spread
 TOLERANCE = 1e-8
-# points of a line, and steps towards the transition on it
-CURVE, HALVINGS = 61, 7
 
 
 class Pair(NamedTuple):
@@ -118,7 +116,8 @@ def _simulate(cfg: Config, point: Point, model: MixtureModel, key: jax.Array) ->
 def _report(cfg: Config, record: Record, points: list[Point]) -> None:
     p = cfg.data.p
     here = [point for point in points if point.p == p]
-    columns = ["", "transition", "eigenvalue", "exact", "equivalent", "alignment", "exact", "equivalent"]
+    columns = ["", "transition", "eigenvalue: theory", "exact", "equivalent"]
+    columns += ["alignment: theory", "exact", "equivalent"]
     rows = [_row(point) for point in here]
     title = f"The leading eigenpair at p = {p}, n = {here[0].n}: theory, and mean ± standard error over draws"
     show_table(title, columns, rows)
@@ -193,8 +192,8 @@ def _curve(cfg: Config, axis: str, p: int) -> list[Point]:
     def predicted(at: float) -> Point:
         return _predicted(cfg, axis, at, _model(axis, at, p))
 
-    points = [predicted(float(at)) for at in np.linspace(min(places), max(places), CURVE)]
-    for _ in range(HALVINGS):
+    points = [predicted(float(at)) for at in np.linspace(min(places), max(places), settings.curve)]
+    for _ in range(settings.halvings):
         after = next((i for i, q in enumerate(points) if q.above), 0)
         if after:
             points.insert(after, predicted((points[after - 1].at + points[after].at) / 2))

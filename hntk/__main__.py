@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from hntk.classifier import Classifier
 from hntk.export.c import to_c
 from hntk.export.onnx import write_onnx
-from hntk.files import Saved, encodings, load
+from hntk.files import Saved, load, load_packed
 from hntk.integers import IntegerClassifier
 from hntk.rounding import to_integers
 from hntk.summary import summarize
@@ -38,18 +40,28 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         given.run(given)
     except (ValueError, OSError, ImportError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(_printable(f"{type(error).__name__}: {error}", sys.stderr), file=sys.stderr)
         return 1
     return 0
 
 
+def _printable(text: str, stream: TextIO) -> str:
+    """Return text without what a terminal would take for commands, in the characters that a stream has.
+
+    Names and labels are those of a file, which anybody may have made.
+    """
+    shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    encoding = stream.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def _inspect(given: argparse.Namespace) -> None:
-    found, size = summarize(load(given.file), encodings(given.file)), given.file.stat().st_size
+    found, size = summarize(*load_packed(given.file)), given.file.stat().st_size
     if given.json:
         print(json.dumps({"file": str(given.file), "file_bytes": size, **found.to_dict()}, indent=2))
         return
-    print(f"{given.file}: {size:,} bytes, {found.float_bytes / size:.1f} times fewer than its matrices in float32")
-    print(found)
+    told = f"{given.file}: {size:,} bytes, {found.float_bytes / size:.1f} times fewer than its matrices in float32"
+    print(_printable(f"{told}\n{found}", sys.stdout))
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -66,8 +78,14 @@ def _export(given: argparse.Namespace) -> None:
     print(
         f"{header}\n{source}\n{main_file}: reads samples from its standard input\n"
         f"tables (flash): {program.table_bytes:,} bytes; scratch (RAM): {program.scratch_bytes:,} bytes\n"
-        f"cc -std=c99 -O3 -march=native {source} {main_file} -o {given.name}"
+        f"cc -std=c99 -O3 -march=native {_word(source)} {_word(main_file)} -o {given.name}"
     )
+
+
+def _word(path: Path) -> str:
+    """A path as one word of a shell's command, and not an option of it."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def _whole(what: Saved, given: argparse.Namespace) -> IntegerClassifier:

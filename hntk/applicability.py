@@ -16,6 +16,7 @@ import numpy as np
 
 from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
+from hntk.coefficients import as_activations
 from hntk.comparison import operator_norm
 from hntk.equivalents import equivalent_kernels
 from hntk.kernels import exact_kernels
@@ -100,7 +101,8 @@ def check(x: object, labels: object, activations: Sequence[str | Activation] | N
     Raises
     ------
     ValueError
-        If samples or labels do not fit, or a class has fewer than 3 samples among those looked at.
+        If samples, labels or activations do not fit, samples do not vary within their classes, or a class has fewer
+        than 3 samples among those looked at.
 
     Examples
     --------
@@ -115,10 +117,16 @@ def check(x: object, labels: object, activations: Sequence[str | Activation] | N
     samples = np.asarray(as_samples(x))
     n, p = samples.shape
     classes, index = as_labels(labels, n)
+    activations = None if activations is None else as_activations(activations)
     rows = np.random.default_rng(0).permutation(n)[:MOST_ROWS]
     part, own = samples[rows].astype(np.float64), index[rows]
     population = estimate_population(part, own)
     square = norm_scale(part) ** 2
+    if not population.traces.max() > 0:
+        raise ValueError(
+            "samples of x do not vary within their classes, and theory is about how they do: look for how they were "
+            "made or subset."
+        )
     findings = [
         Finding(
             "samples over dimensions, n/p", n / p, 100.0,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from hntk.arrays import finite_array
 from hntk.labels import share_right
 from hntk.network import Network
-from hntk.normalization import Normalization
+from hntk.normalization import Normalization, prepared
 from hntk.origin import DataStatistics
 from hntk.storable import Storable
 
@@ -24,7 +25,7 @@ class Classifier(Storable):
     classes : (K,) labels in the order of the scores.
     weights : (d, K) readout.
     offset : (K,) scores at feature 0.
-    normalization : what raw samples go through first, where it is known; x below is normalised already.
+    normalization : what raw samples go through first, where it is known.
     statistics : of the data the readout was fitted on, where they are known.
     """
 
@@ -35,30 +36,47 @@ class Classifier(Storable):
     normalization: Normalization | None = field(default=None, kw_only=True)
     statistics: DataStatistics | None = field(default=None, kw_only=True)
 
-    def scores(self, x: object) -> Float[np.ndarray, "n K"]:
-        """One score per class, in the order of ``classes``; the largest wins.
+    def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray, "n K"]:
+        """Return one score per class, in the order of ``classes``; the largest wins.
+
+        Parameters
+        ----------
+        x : (n, p) samples, normalised as those that the readout was fitted on; a warning says so where their scale
+            is far from those.
+        raw : whether they are raw instead, to go through ``normalization`` first.
 
         Raises
         ------
         ValueError
-            If x does not fit the network.
+            If x does not fit the network, or is raw and the normalisation is not known.
         """
-        return np.concatenate([self.scores_of(batch) for batch in self.network.feature_batches(x)])
+        known = None if self.statistics is None else self.statistics.tau0
+        samples = prepared(x, self.normalization, known, raw=raw)
+        return np.concatenate([self.scores_of(batch) for batch in self.network.feature_batches(samples)])
 
     def scores_of(self, features: object) -> Float[np.ndarray, "n K"]:
-        """The same from (n, d) features of the network."""
-        return np.asarray(features) @ self.weights.astype(np.float32) + self.offset
+        """The same from (n, d) features of the network.
 
-    def predict(self, x: object) -> np.ndarray:
-        """Predicted labels, (n,)."""
-        return self.classes[np.argmax(self.scores(x), axis=1)]
+        Raises
+        ------
+        ValueError
+            If they are not finite, or not of the network's width.
+        """
+        given = finite_array(features, "features").astype(np.result_type(np.asarray(features), np.float32), copy=False)
+        if given.ndim != 2 or given.shape[1] != len(self.weights):
+            raise ValueError(f"features must have shape (n, {len(self.weights)}), got {given.shape}.")
+        return given @ self.weights.astype(np.float32) + self.offset
 
-    def accuracy(self, x: object, labels: object) -> float:
-        """Share of samples whose label is predicted.
+    def predict(self, x: object, *, raw: bool = False) -> np.ndarray:
+        """Return predicted labels, (n,), of samples as for :meth:`scores`."""
+        return self.classes[np.argmax(self.scores(x, raw=raw), axis=1)]
+
+    def accuracy(self, x: object, labels: object, *, raw: bool = False) -> float:
+        """Return the share of samples, as for :meth:`scores`, whose label is predicted.
 
         Raises
         ------
         ValueError
             If x does not fit the network, or there is not one label per row of it.
         """
-        return share_right(self.predict(x), labels)
+        return share_right(self.predict(x, raw=raw), labels)

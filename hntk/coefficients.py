@@ -21,6 +21,12 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.activations import Activation, Moments, activation
+from hntk.arrays import told
+from hntk.checks import check_result
+from hntk.settings import as_scale
+
+# scales from here to one over it have powers that float64 holds
+LEAST = 1e-60
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,14 @@ def as_activations(activations: str | Activation | Iterable) -> tuple[Activation
     Raises
     ------
     ValueError
-        If there are none, or one is unknown.
+        If there are none, or one is unknown or no activation.
     """
     if isinstance(activations, str | Activation):
         raise ValueError(
             f"give one activation per layer as a list, for example [{getattr(activations, 'name', activations)!r}] * 3."
         )
+    if isinstance(activations, bytes | dict) or not isinstance(activations, Iterable):
+        raise ValueError(f"activations must be a list, one name or activation per layer; got {told(activations)}.")
     layers = tuple(activation(a) for a in activations)
     if not layers:
         raise ValueError("a network needs at least one layer: activations is empty.")
@@ -86,21 +94,32 @@ def coefficients(activations: Sequence[str | Activation], tau0: float) -> Coeffi
     np.float64(0.015625)
     """
     layers = as_activations(activations)
-    if not (isinstance(tau0, int | float | np.floating | np.integer) and math.isfinite(tau0) and tau0 > 0):
+    scale = as_scale(tau0)
+    if not LEAST <= scale <= 1 / LEAST:
         raise ValueError(
-            f"tau0 must be a positive finite number (the root mean square norm of a sample), got {tau0!r}."
+            f"tau0 = {scale:.3g} is out of scale: powers of it leave float64. Rescale the data to norms about 1."
         )
-    tau, alpha, beta, kappa_sq = [float(tau0)], [(1.0, 0.0, 0.0, 1.0)], [(1.0, 0.0, 0.0)], [float(tau0) ** 2]
+    tau, alpha, beta, kappa_sq = [scale], [(1.0, 0.0, 0.0, 1.0)], [(1.0, 0.0, 0.0)], [scale**2]
     moments = []
     for depth, layer in enumerate(layers, start=1):
-        m = layer.moments(tau[-1])
-        _check_layer(m, layer, depth)
+        m = _moments(layer, tau[-1], depth)
         alpha.append(_next_alpha(m, alpha[-1]))
         beta.append(_next_beta(m, alpha[-1], alpha[-2], beta[-1]))
         tau.append(math.sqrt(m.variance))
         kappa_sq.append(m.variance + kappa_sq[-1] * m.d)
         moments.append(m)
-    return Coefficients(np.array(tau), np.array(alpha), np.array(beta), np.array(kappa_sq), tuple(moments))
+    found = Coefficients(np.array(tau), np.array(alpha), np.array(beta), np.array(kappa_sq), tuple(moments))
+    check_result(np.concatenate([found.tau**2, found.alpha.ravel(), found.beta.ravel()]), "a coefficient of a layer")
+    return found
+
+
+def _moments(layer: Activation, tau: float, depth: int) -> Moments:
+    try:
+        m = layer.moments(tau)
+    except ValueError as error:
+        raise ValueError(f"layer {depth} ({layer.name}): {error}") from error
+    _check_layer(m, layer, depth)
+    return m
 
 
 def _next_alpha(m: Moments, a: tuple[float, ...]) -> tuple[float, float, float, float]:

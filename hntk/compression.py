@@ -6,15 +6,17 @@ ternary network whose kernels on this data have the original's spectrum.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jax import Array
 
 from hntk.activations import Activation
 from hntk.checks import as_samples, norm_scale
+from hntk.coefficients import as_activations
 from hntk.matching import Levels, Match, Objective, match
 from hntk.network import Network, draw_network
+from hntk.settings import as_key, as_scale, as_widths
 from hntk.weights import WeightLaw
 
 
@@ -41,25 +43,28 @@ def compress(
     tau0: float | None = None,
     alpha2: bool = True,
     objective: Objective = "theory",
+    progress: Callable[[str], None] | None = None,
 ) -> CompressedNetwork:
     """Draw the ternary network that is spectrally equivalent to a dense one on the data x.
 
     Parameters
     ----------
-    activations, widths : the original's, one per layer.
+    activations, widths : the original's, one per layer; one number is the width of all.
     x : (n, p) samples, which give p and the scale τ_0; no labels are needed.
     levels : number of levels, one per layer or for all; ``"paper"`` for σ_T; or a finished :class:`Match`.
     sparsity : ε, share of zero weights, in [0, 1).
     key : JAX random key.
     tau0 : data scale, by default the root mean square norm of x.
-    alpha2, objective : see :func:`hntk.match`; for its other options, make the match first.
+    alpha2, objective, progress : see :func:`hntk.match`; for its other options, make the match first.
 
     Raises
     ------
     MatchError
         If the activations cannot be matched with that many levels.
     ValueError
-        If data, widths or sparsity do not fit.
+        If data, widths, sparsity or the key do not fit.
+    MemoryError
+        If the weights do not fit into memory, before anything is computed.
 
     Examples
     --------
@@ -70,15 +75,17 @@ def compress(
     ((20, 32), True)
     """
     samples = as_samples(x)
-    scale = norm_scale(samples) if tau0 is None else tau0
+    scale = norm_scale(samples) if tau0 is None else as_scale(tau0)
+    law, key = WeightLaw("ternary", sparsity=sparsity), as_key(key)
+    # before the match, which takes longest
+    shape = as_widths(widths, len(as_activations(activations)))
+    law.check_room(list(zip(shape, (samples.shape[1], *shape[:-1]), strict=True)))
     found = (
         levels
         if isinstance(levels, Match)
-        else match(activations, scale, levels, alpha2=alpha2, objective=objective, x=samples)
+        else match(activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, progress=progress)
     )
-    net = draw_network(
-        found.activations, widths, samples.shape[1], tau0=scale, law=WeightLaw("ternary", sparsity=sparsity), key=key
-    )
+    net = draw_network(found.activations, shape, samples.shape[1], tau0=scale, law=law, key=key)
     return CompressedNetwork(
         net.weights, net.activations, net.centres, net.readout, net.law, match=found, origin=found.record
     )

@@ -18,6 +18,7 @@ import numpy as np
 
 from hntk.activations import Activation, Staircase
 from hntk.network import Network
+from hntk.settings import as_count, as_instance
 from hntk.weights import Kind, WeightMatrix
 
 WEIGHT_BITS: dict[Kind, int] = {"float32": 32, "int8": 8, "ternary": 1, "sign": 1}
@@ -51,6 +52,11 @@ def arithmetic(network: Network, classes: int, input_bits: int = FLOAT_BITS) -> 
     input_bits : of one coordinate of a sample: 8 for the pixels of an image, whose normalisation can be moved past the
         first layer's sums.
 
+    Raises
+    ------
+    ValueError
+        If it is no network, or a number is not whole and positive.
+
     Examples
     --------
     >>> import jax, hntk
@@ -59,6 +65,8 @@ def arithmetic(network: Network, classes: int, input_bits: int = FLOAT_BITS) -> 
     >>> cost.plane_operations == 100 * 80 * 2 * 32 + 100 * 10 * 32 * 1
     True
     """
+    as_instance(network, "network", Network, "a network, such as of hntk.dense")
+    classes, input_bits = as_count(classes, "classes"), as_count(input_bits, "input_bits")
     bits = [input_bits, *(activation_bits(a) for a in network.activations)]
     nonzero = [int(np.count_nonzero(np.asarray(w.values))) for w in network.weights]
     readout = network.widths[-1] * classes * FLOAT_BITS * bits[-1]

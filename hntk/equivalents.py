@@ -12,17 +12,18 @@ by $\tau_0^4$ times $\alpha_3$ (or $\beta_3$); its error does not vanish.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from hntk.activations import Activation
-from hntk.checks import norm_scale
+from hntk.checks import check_result, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.labels import as_labels
 from hntk.population import Population, estimate_population
 from hntk.rows import as_rows, row_blocks
+from hntk.settings import as_choice, as_diagonal, as_instance, as_scale
 from hntk.structured import StructuredKernel
 
 Identity = Literal["default", "paper"]
@@ -60,7 +61,7 @@ def equivalent_kernels(
     Raises
     ------
     ValueError
-        For data or labels that do not fit, and classes too small to estimate.
+        For data, labels or settings that do not fit, and classes too small to estimate.
 
     Examples
     --------
@@ -70,15 +71,16 @@ def equivalent_kernels(
     >>> kernels.ck.to_dense().shape
     (60, 60)
     """
-    if identity not in ("default", "paper"):
-        raise ValueError(f"identity must be 'default' or 'paper', got {identity!r}.")
+    as_choice(identity, "identity", get_args(Identity))
+    declared = as_diagonal(kappa_sq)
     x = as_rows(x)
     _, index = as_labels(labels, x.shape[0])
-    scale = norm_scale(x) if tau0 is None else float(tau0)
+    scale = norm_scale(x) if tau0 is None else as_scale(tau0)
     net = coefficients(as_activations(activations), scale)
     population = _checked(population, x, index)
     v = _class_factor(x, index, population)
-    diagonal = float(net.kappa_sq[-1]) if kappa_sq is None else float(kappa_sq)
+    check_result(v, "a sample's deviation from the norm of its class")
+    diagonal = float(net.kappa_sq[-1]) if declared is None else declared
 
     def kernel(c1: float, c2: float, c3: float, level: float) -> StructuredKernel:
         shift = level - scale**2 * c1 - (scale**4 * c3 if identity == "paper" else 0.0)
@@ -93,6 +95,7 @@ def equivalent_kernels(
 def _checked(population: Population | None, x: np.ndarray, index: np.ndarray) -> Population:
     if population is None:
         return estimate_population(x, index)
+    as_instance(population, "population", Population, "a hntk.Population, such as of hntk.estimate_population")
     expected = (int(index.max()) + 1, x.shape[1])
     if population.means.shape != expected:
         raise ValueError(f"the population has means of shape {population.means.shape}, the data needs {expected}.")

@@ -40,14 +40,15 @@ def array_digest(*arrays: object) -> str:
 
 
 @lru_cache(maxsize=64)
-def source_digest(*folders: Path) -> str:
-    """Return the sha256 of all source files in folders, whatever the folders' own names are.
+def source_digest(*places: Path) -> str:
+    """Return the sha256 of source files, and of all of them in folders, whatever the folders' own names are.
 
     What compilers and editors leave beside them does not count.
     """
     found = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(p for p in folder.rglob("*") if p.suffix in SOURCES and p.is_file()):
+    for place in places:
+        inside = [place] if place.is_file() else place.rglob("*")
+        for path in sorted(p for p in inside if p.suffix in SOURCES and p.is_file()):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            found.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+            found.update(f"{path.relative_to(place).as_posix()} {content}\n".encode())
     return found.hexdigest()

@@ -13,9 +13,8 @@ numbers all ways give the same, bit for bit.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -26,7 +25,7 @@ from jax import Array
 from jaxtyping import Float
 from scipy.sparse import csr_array
 
-from hntk.bitwise import BitMatrix, bit_product
+from hntk.layers import Elementwise, Layer, Pass, Step
 from hntk.planes import Code
 from hntk.weights import WeightMatrix
 
@@ -37,29 +36,7 @@ COLUMNS = 128
 ROWS = 512
 # rows so few that moving weights takes the time, not arithmetic
 FEW = 16
-# whole weights up to here are kept in float32 too, which saves turning them into it for every batch
-COPIED = 2**24
 BATCH = 2048
-
-
-@dataclass(frozen=True)
-class Step:
-    """One layer: function(factor · (W h + bias)).
-
-    Attributes
-    ----------
-    weights : W, of which the values alone are used.
-    factor : of the sums.
-    function : elementwise; hashable, so that what is compiled for it is kept.
-    bias : (outputs,) or None.
-    code : of what h can be, in a network of whole numbers.
-    """
-
-    weights: WeightMatrix
-    factor: float
-    function: Callable[[Array], Array]
-    bias: Float[np.ndarray, " outputs"] | None = None
-    code: Code | None = None
 
 
 class Forward:
@@ -82,8 +59,8 @@ class Forward:
             if way == "sparse":
                 yield self._sparse(part)
             else:
-                run, layers = self._planes if way == "planes" else self._dense
-                yield run(layers, part.astype(jnp.float32))
+                run = self._planes if way == "planes" else self._dense
+                yield run(part.astype(jnp.float32))
 
     def way(self, rows: int) -> Literal["dense", "planes", "sparse"]:
         """The fastest there is for so many rows on this machine."""
@@ -107,20 +84,23 @@ class Forward:
         return sum(n * t for n, t in zip(sizes, planes, strict=True)) / sum(sizes)
 
     @cached_property
-    def _dense(self) -> tuple[Callable[..., Array], list]:
+    def _dense(self) -> Pass:
         return self._prepared([None] * len(self.steps))
 
     @cached_property
-    def _planes(self) -> tuple[Callable[..., Array], list]:
+    def _planes(self) -> Pass:
         return self._prepared([step.code for step in self.steps])
 
-    def _prepared(self, codes: Sequence[Code | None]) -> tuple[Callable[..., Array], list]:
-        run = _compiled(tuple(step.function for step in self.steps), tuple(codes))
-        return run, [_layer(step, code) for step, code in zip(self.steps, codes, strict=True)]
+    def _prepared(self, codes: Sequence[Code | None]) -> Pass:
+        return Pass.of([Layer.of(step, code) for step, code in zip(self.steps, codes, strict=True)])
 
     @cached_property
     def _rows(self) -> list[csr_array]:
         return [csr_array(np.asarray(step.weights.values, np.float32)) for step in self.steps]
+
+    @cached_property
+    def _functions(self) -> list[Elementwise]:
+        return [Elementwise.of(step.function, jnp.float32).traced(jnp.float32) for step in self.steps]
 
     def _sparse(self, x: Array) -> Array:
         part = np.asarray(x, np.float32)
@@ -128,13 +108,13 @@ class Forward:
 
         def work(begin: int) -> None:
             h = part[begin : begin + COLUMNS].T
-            for matrix, step in zip(rows, self.steps, strict=True):
+            for matrix, step, function in zip(rows, self.steps, functions, strict=True):
                 sums = matrix @ np.ascontiguousarray(h)
                 sums = sums if step.bias is None else sums + np.asarray(step.bias, np.float32)[:, None]
-                h = np.asarray(_applied(step.function)(sums, step.factor))
+                h = np.asarray(_applied(function, sums, step.factor))
             out[begin : begin + COLUMNS] = h.T
 
-        rows = self._rows
+        rows, functions = self._rows, self._functions
         # SciPy works on one core and lets others work meanwhile
         with ThreadPoolExecutor() as pool:
             list(pool.map(work, range(0, len(part), COLUMNS)))
@@ -150,13 +130,12 @@ def affordable_planes() -> float:
     code = Code.of_levels([-1, 0, 1])
     seconds = []
     for plan in (None, code):
-        run = _compiled((_same,), (plan,))
-        layer = [_layer(Step(matrix, 1.0, _same, None, plan), plan)]
-        run(layer, h).block_until_ready()
+        run = Pass.of([Layer.of(Step(matrix, 1.0, _same, None, plan), plan)])
+        run(h).block_until_ready()
         times = []
         for _ in range(5):
             start = time.perf_counter()
-            run(layer, h).block_until_ready()
+            run(h).block_until_ready()
             times.append(time.perf_counter() - start)
         seconds.append(min(times))
     return len(code.jumps) * seconds[0] / seconds[1]
@@ -171,33 +150,6 @@ def is_sparse(weights: Sequence[WeightMatrix]) -> bool:
     return all(float(np.mean(np.asarray(w.values) == 0)) >= LEAST_ZEROS for w in weights)
 
 
-def _layer(step: Step, code: Code | None) -> BitMatrix | tuple[Array, Array, Array | None]:
-    """What a compiled pass takes of a layer: bit planes, or (W, factor, bias)."""
-    if code is not None:
-        return BitMatrix.of(step.weights, code, step.bias)
-    values = step.weights.values
-    if values.size <= COPIED:
-        values = values.astype(jnp.float32)
-    return values, jnp.float32(step.factor), None if step.bias is None else jnp.asarray(step.bias, jnp.float32)
-
-
-@lru_cache(maxsize=64)
-def _compiled(functions: tuple[Callable[[Array], Array], ...], codes: tuple[Code | None, ...]):
-    @jax.jit
-    def run(layers: list, h: Array) -> Array:
-        for layer, function, code in zip(layers, functions, codes, strict=True):
-            if code is not None:
-                h = function(bit_product(layer, h, code))
-                continue
-            w, factor, bias = layer
-            # GPUs round the factors of a product to 10 bits unless told otherwise
-            sums = jnp.matmul(h, w.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
-            h = function((sums if bias is None else sums + bias) * factor)
-        return h
-
-    return run
-
-
-@lru_cache(maxsize=64)
-def _applied(function: Callable[[Array], Array]):
-    return jax.jit(lambda sums, factor: function(sums * jnp.float32(factor)))
+@jax.jit
+def _applied(function: Elementwise, sums: Array, factor: float) -> Array:
+    return function(sums * jnp.float32(factor))

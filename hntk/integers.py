@@ -18,11 +18,13 @@ from functools import cached_property
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float, Int, Int32
 
 from hntk.checks import as_samples
 from hntk.forward import BATCH, Forward, Step
 from hntk.labels import share_right
+from hntk.lookup import lookup
 from hntk.origin import DataStatistics, MatchRecord
 from hntk.planes import Code
 from hntk.storable import Storable
@@ -127,10 +129,31 @@ class Steps:
 
     def __call__(self, sums: Array) -> Array:
         """Levels of sums, float32."""
-        total = jnp.full(sums.shape, self.levels[0], jnp.float32)
-        for threshold, level in zip(self.thresholds, self.levels[1:], strict=True):
-            total = jnp.where(sums >= threshold, jnp.float32(level), total)
-        return total
+        return lookup(*self.table(sums.dtype), sums)
+
+    def table(self, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
+        """Thresholds to compare sums of a type with, and levels in float32."""
+        thresholds, levels = np.asarray(self.thresholds, np.int64), np.asarray(self.levels, np.float32)
+        if jnp.issubdtype(dtype, jnp.integer):
+            info = jnp.iinfo(dtype)
+            return np.clip(thresholds, info.min, info.max).astype(dtype), levels
+        # where the type has no such number, the next larger one: none that a sum can be lies between
+        rounded = thresholds.astype(dtype)
+        return np.where(rounded < thresholds, np.nextafter(rounded, np.inf, dtype=dtype), rounded), levels
+
+    def within(self, most: int) -> Steps:
+        """Return the same staircase for sums from −most to most, without the cells that none of them reaches.
+
+        Neighbouring cells of one level become one.
+        """
+        thresholds, levels = np.asarray(self.thresholds, np.int64), np.asarray(self.levels, np.int64)
+        first, last = (int(np.searchsorted(thresholds, bound, side="right")) for bound in (-most, most))
+        thresholds, levels = thresholds[first:last], levels[first : last + 1]
+        # of equal thresholds the last one's level counts
+        kept = np.append(np.diff(thresholds) > 0, True)[: thresholds.size]
+        thresholds, levels = thresholds[kept], np.append(levels[:1], levels[1:][kept])
+        jumps = np.diff(levels) != 0
+        return Steps(tuple(thresholds[jumps].tolist()), tuple(np.append(levels[:1], levels[1:][jumps]).tolist()))
 
     @property
     def most(self) -> int:
@@ -178,6 +201,11 @@ class IntegerNetwork(Storable):
         sums = [row_weight(w) * v for w, v in zip(self.weights, values, strict=False)]
         return (sums[0] + (0 if self.bias is None else int(np.abs(self.bias).max())), *sums[1:])
 
+    @cached_property
+    def reachable(self) -> tuple[Steps, ...]:
+        """The staircases without cells that no sum reaches."""
+        return tuple(s.within(most) for s, most in zip(self.steps, self.largest_sums, strict=True))
+
     def feature_batches(self, raw: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
         """Levels of the last layer, whole numbers in float32, a batch of samples at a time.
 
@@ -196,11 +224,11 @@ class IntegerNetwork(Storable):
     @cached_property
     def _forward(self) -> Forward:
         biases = [self.bias, *[None] * len(self.steps)]
-        values = [self.inputs, *self.steps]
+        values = [self.inputs, *self.reachable]
         return Forward(
             [
                 Step(w, 1.0, s, b, v.code if w.kind in ("ternary", "sign") else None)
-                for w, s, b, v in zip(self.weights, self.steps, biases, values, strict=False)
+                for w, s, b, v in zip(self.weights, self.reachable, biases, values, strict=False)
             ]
         )
 

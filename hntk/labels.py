@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int
 
@@ -98,7 +100,7 @@ def _array(labels: object, name: str) -> np.ndarray:
 
 def _of_objects(items: list, name: str) -> np.ndarray:
     """An array of the one type that all objects have."""
-    plain = [item.item() if isinstance(item, SCALARS) else item for item in items]
+    plain: list[Any] = [item.item() if isinstance(item, SCALARS) else item for item in items]
     missing = sum(map(_is_missing, plain))
     if missing:
         raise ValueError(f"{name} are missing (None or NaN) in {missing} of {len(items)} places: drop those samples.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,16 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from hntk.arrays import finite_array, told
+from hntk.checks import check_result
 from hntk.population import Population
+from hntk.precision import float64
+from hntk.room import check_room
 from hntk.rows import row_blocks
+from hntk.settings import as_count, as_finite, as_key
 
+# bytes a number that drawing takes: float64, once as drawn and once in the result
+BYTES = 16
 Covariance = float | Float[np.ndarray, " p"] | Float[np.ndarray, "p p"]
 
 
@@ -38,6 +46,8 @@ def gaussian_mixture(
 ) -> Mixture:
     """Draw n samples, class after class (class sizes are n times the proportions, rounded).
 
+    The draw is in float64, and the same whatever precision JAX is set to; in that one it is given.
+
     Parameters
     ----------
     means : (K, p) class means μ_a, of norm O(1).
@@ -51,8 +61,10 @@ def gaussian_mixture(
     Raises
     ------
     ValueError
-        If shapes do not fit, something is not finite, a covariance is not positive semidefinite, or a class would
-        be empty.
+        If shapes do not fit, something is not finite, a covariance is not positive semidefinite, a class would be
+        empty, or the key is no random key.
+    MemoryError
+        If the samples do not fit into memory and there is no ``out``, before they are drawn.
 
     Examples
     --------
@@ -61,21 +73,29 @@ def gaussian_mixture(
     >>> sample.x.shape, sample.labels.tolist()
     ((10, 50), [0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
     """
-    mu = _check_means(means, covariances)
-    sizes = _class_sizes(n, proportions, mu.shape[0])
+    n, key, mu = as_count(n, "n"), as_key(key), _check_means(means, covariances)
     p = mu.shape[1]
+    if out is None:
+        _check_room(n, p)
+    else:
+        _check_out(out, n, p)
+    sizes = _class_sizes(n, proportions, mu.shape[0])
     roots = [_square_root(c, p, a) for a, c in enumerate(covariances)]
     population, labels = _population(mu, covariances, sizes / n), np.repeat(np.arange(len(sizes)), sizes)
     keys = jax.random.split(key, len(sizes))
     if out is None:
-        samples = [_draw(k, int(m), c, r, None) for k, m, c, r in zip(keys, sizes, mu, roots, strict=True)]
-        return Mixture(jnp.concatenate(samples), labels, population)
-    if out.shape != (n, p) or out.dtype not in (np.float32, np.float64):
-        raise ValueError(f"out must be a ({n}, {p}) array of float32 or float64, got {out.shape} of {out.dtype}.")
+        with float64():
+            samples = jnp.concatenate(
+                [_draw(k, int(m), c, r, np.float64) for k, m, c, r in zip(keys, sizes, mu, roots, strict=True)]
+            )
+        kept = samples.astype(jnp.result_type(float))
+        check_result(kept[-1:], "the draw")
+        return Mixture(kept, labels, population)
     for a, whole in enumerate(np.split(out, np.cumsum(sizes)[:-1])):
         for i, part in enumerate(row_blocks(whole)):
             block = whole[part]
-            block[:] = _draw(jax.random.fold_in(keys[a], i), len(block), mu[a], roots[a], out.dtype)
+            with float64():
+                block[:] = _draw(jax.random.fold_in(keys[a], i), len(block), mu[a], roots[a], out.dtype)
     return Mixture(out, labels, population)
 
 
@@ -92,43 +112,65 @@ def reference_mixture(
 
     Classes differ in mean and in covariance, both at the scale where the kernel just sees it.
     """
+    n, p = as_count(n, "n"), as_count(p, "p")
     if p < 2:
         raise ValueError(f"the two class means lie on two axes: p must be at least 2, got {p}.")
-    return gaussian_mixture(separation * np.eye(2, p), [1.0, 1.0 + spread / np.sqrt(p)], n, key=key, out=out)
+    if out is None:
+        _check_room(n, p)
+    apart, wider = as_finite(separation, "separation"), as_finite(spread, "spread")
+    return gaussian_mixture(apart * np.eye(2, p), [1.0, 1.0 + wider / np.sqrt(p)], n, key=key, out=out)
 
 
-def _draw(key: Array, size: int, mean: np.ndarray, root: np.ndarray, dtype: np.dtype | None) -> Array:
-    z = jax.random.normal(key, (size, len(mean)), dtype=jnp.result_type(float) if dtype is None else dtype)
+def _check_room(n: int, p: int) -> None:
+    check_room(
+        BYTES * n * p,
+        f"{n:,} samples of dimension {p:,}",
+        "Draw fewer, or into a memory map, with out=np.lib.format.open_memmap(path, 'w+', np.float32, (n, p)).",
+    )
+
+
+def _check_out(out: Any, n: int, p: int) -> None:
+    kind = f"{out.shape} of {out.dtype}" if isinstance(out, np.ndarray) else told(out)
+    if not isinstance(out, np.ndarray) or out.shape != (n, p) or out.dtype not in (np.float32, np.float64):
+        raise ValueError(f"out must be a ({n}, {p}) array of float32 or float64, got {kind}.")
+    if not out.flags.writeable:
+        raise ValueError("out cannot be written to: open the memory map with mode 'r+' or 'w+'.")
+
+
+def _draw(key: Array, size: int, mean: np.ndarray, root: np.ndarray, dtype: np.dtype | type) -> Array:
+    z = jax.random.normal(key, (size, len(mean)), dtype=dtype)
     factor = jnp.asarray(root, z.dtype)
     coloured = z @ factor if factor.ndim == 2 else z * factor
     return (jnp.asarray(mean, z.dtype) + coloured) / math.sqrt(len(mean))
 
 
 def _check_means(means: object, covariances: Sequence[Covariance]) -> np.ndarray:
-    mu = np.asarray(means, dtype=float)
-    if mu.ndim != 2 or not np.all(np.isfinite(mu)):
+    mu = finite_array(means, "means")
+    if mu.ndim != 2 or 0 in mu.shape:
         raise ValueError(f"means must be a finite (K, p) array, one row per class; got shape {mu.shape}.")
+    if not hasattr(covariances, "__len__") or isinstance(covariances, str):
+        raise ValueError(f"covariances must be a list of one per class, got {told(covariances)}.")
     if len(covariances) != mu.shape[0]:
         raise ValueError(f"{mu.shape[0]} means but {len(covariances)} covariances: give one covariance per class.")
     return mu
 
 
 def _class_sizes(n: int, proportions: Sequence[float] | None, classes: int) -> Int[np.ndarray, " K"]:
-    share = np.ones(classes) if proportions is None else np.asarray(proportions, dtype=float)
-    if share.shape != (classes,) or not np.all(np.isfinite(share)) or np.any(share <= 0):
+    share = np.ones(classes) if proportions is None else finite_array(proportions, "proportions")
+    if share.shape != (classes,) or np.any(share <= 0):
         raise ValueError(f"proportions must be {classes} positive finite numbers, got {proportions!r}.")
     exact = n * share / share.sum()
     sizes = np.floor(exact).astype(int)
     largest_remainders = np.argsort(sizes - exact, kind="stable")[: n - sizes.sum()]
     sizes[largest_remainders] += 1
-    if n < 1 or np.any(sizes == 0):
+    if np.any(sizes == 0):
         raise ValueError(f"n = {n} leaves a class empty (sizes {sizes.tolist()}): increase n or the proportions.")
     return sizes
 
 
 def _square_root(covariance: Covariance, p: int, a: int) -> np.ndarray:
-    c = np.asarray(covariance, dtype=float)
-    if c.shape not in ((), (p,), (p, p)) or not np.all(np.isfinite(c)):
+    c = finite_array(covariance, f"covariance {a}")
+    if c.shape not in ((), (p,), (p, p)):
         raise ValueError(
             f"covariance {a} must be a number, a (p,) diagonal or a (p, p) matrix with p = {p}, all finite; "
             f"got shape {c.shape}."
@@ -144,7 +186,11 @@ def _population(mu: np.ndarray, covariances: Sequence[Covariance], proportions: 
     p = mu.shape[1]
     full = [np.asarray(c, dtype=float) for c in covariances]
     traces = np.array([np.trace(c) if c.ndim == 2 else np.sum(np.broadcast_to(c, p)) for c in full]) / p
-    overlaps = np.array([[_trace_product(a, b, p) for b in full] for a in full]) / p
+    with np.errstate(all="ignore"):
+        overlaps = np.array([[_trace_product(a, b, p) for b in full] for a in full]) / p
+        norms = np.sum(mu**2, axis=1)
+    check_result(norms, "norms of these means")
+    check_result(overlaps, "tr(C_a C_b)/p of these covariances")
     return Population(mu, traces, overlaps, proportions)
 
 

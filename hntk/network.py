@@ -21,8 +21,12 @@ from hntk.checks import as_samples, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.forward import BATCH, Forward, Step
 from hntk.origin import MatchRecord
+from hntk.room import check_room
+from hntk.settings import as_count, as_key, as_scale, as_widths
 from hntk.storable import Storable
 from hntk.weights import WeightLaw, WeightMatrix, weight_law
+
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,37 @@ class Network(Storable):
         ------
         ValueError
             If x is not finite or its columns are not the network's inputs.
+        MemoryError
+            If the features do not fit into memory; :meth:`feature_batches` gives some rows of them at a time.
         """
-        return jnp.concatenate(list(self.feature_batches(x, batch)))
+        samples = self.check_inputs(x)
+        check_room(
+            2 * FLOAT_BYTES * samples.shape[0] * self.widths[-1],
+            f"features of {samples.shape[0]:,} samples and width {self.widths[-1]:,}",
+            "network.feature_batches(x) gives some rows of them at a time.",
+        )
+        return jnp.concatenate(list(self.feature_batches(samples, batch)))
 
     def feature_batches(self, x: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
-        """The rows of :meth:`features`, a batch at a time."""
+        """The rows of :meth:`features`, a batch at a time.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`features`, at once.
+        MemoryError
+            If a batch does not fit into memory.
+        """
+        samples, rows = self.check_inputs(x), as_count(batch, "batch")
+        rows = min(rows, samples.shape[0])
+        sides = (self.inputs, *self.widths)
+        check_room(
+            FLOAT_BYTES * rows * max(before + after for before, after in zip(sides[:-1], sides[1:], strict=True)),
+            f"{rows:,} samples between layers of widths {sides}",
+            "Give a smaller batch=.",
+        )
         size = jnp.float32(sqrt(self.widths[-1]))
-        for features in self._forward.batches(self.check_inputs(x), batch):
-            yield features / size
+        return (features / size for features in self._forward.batches(samples, rows))
 
     @cached_property
     def _forward(self) -> Forward:
@@ -89,7 +116,8 @@ class Network(Storable):
         ValueError
             If they do not.
         """
-        samples = as_samples(x)
+        # features are computed in float32, whatever x is kept in
+        samples = as_samples(x, dtype=jnp.float32)
         if samples.shape[1] != self.inputs:
             raise ValueError(
                 f"x has {samples.shape[1]} columns but the network was drawn for {self.inputs}: "
@@ -132,7 +160,7 @@ def draw_network(
 
     Parameters
     ----------
-    activations, widths : one per layer.
+    activations, widths : one per layer; one number is the width of all.
     inputs : p.
     tau0 : data scale at which the activations are centred.
     law : a weight law or its name.
@@ -141,20 +169,23 @@ def draw_network(
     Raises
     ------
     ValueError
-        If counts do not fit or a width is not positive.
+        If counts do not fit, a width is not a positive whole number, or the key is no random key.
+    MemoryError
+        If the weights do not fit into memory, before they are drawn.
     """
     layers = as_activations(activations)
-    shape = tuple(int(d) for d in widths)
-    if len(shape) != len(layers) or any(d < 1 for d in shape):
-        raise ValueError(f"widths must be {len(layers)} positive integers, one per activation, got {list(widths)!r}.")
+    shape = as_widths(widths, len(layers))
     law = weight_law(law)
-    *keys, readout = jax.random.split(key, len(layers) + 1)
-    fan_in = (inputs, *shape[:-1])
-    weights = tuple(law.draw(k, (d, before)) for k, d, before in zip(keys, shape, fan_in, strict=True))
+    fan_in = (as_count(inputs, "inputs"), *shape[:-1])
+    sizes = list(zip(shape, fan_in, strict=True))
+    law.check_room(sizes)
+    centres = coefficients(layers, tau0).centres
+    *keys, readout = jax.random.split(as_key(key), len(layers) + 1)
+    weights = tuple(law.draw(k, size) for k, size in zip(keys, sizes, strict=True))
     return Network(
         weights,
         layers,
-        coefficients(layers, tau0).centres,
+        centres,
         jax.random.normal(readout, (shape[-1],), dtype=jnp.float32),
         law,
     )
@@ -184,5 +215,5 @@ def dense(
     (8, 32)
     """
     samples = as_samples(x)
-    scale = norm_scale(samples) if tau0 is None else tau0
+    scale = norm_scale(samples) if tau0 is None else as_scale(tau0)
     return draw_network(activations, widths, samples.shape[1], tau0=scale, law=law, key=key)

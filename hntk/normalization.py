@@ -2,25 +2,129 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
 
+from hntk.arrays import real_array
+from hntk.rows import as_rows
 
-@dataclass(frozen=True)
+# root mean square norms this many times larger or smaller than in training are not of the same scale
+FAR = 4.0
+REMEDY = (
+    "fit it on a hntk.Dataset or with normalization=, which files keep, or normalise the samples as those were that it "
+    "was fitted on"
+)
+
+
+@dataclass(frozen=True, eq=False)
 class Normalization:
-    """What raw samples go through before the network: (raw − centre)/scale.
+    """What raw samples go through before the network: (raw − centre)/scale, then perhaps whitening and unit norms.
 
     Attributes
     ----------
     centre : (p,) what is subtracted.
     scale : what is then divided by.
+    whitening : (p, p), what rows are then multiplied by; None for nothing.
+    unit_norm : whether every row is divided by its norm at last.
+
+    Raises
+    ------
+    ValueError
+        If something is not finite, the scale is not positive, or shapes do not fit.
     """
 
     centre: Float32[np.ndarray, " p"]
     scale: float
+    whitening: Float32[np.ndarray, "p p"] | None = None
+    unit_norm: bool = False
+
+    def __post_init__(self) -> None:
+        centre = np.asarray(self.centre)
+        if centre.ndim != 1 or not centre.size or not np.all(np.isfinite(centre)):
+            raise ValueError(f"centre must be a finite (p,) array, got shape {centre.shape}.")
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"scale must be a positive finite number, got {self.scale!r}.")
+        if self.whitening is None:
+            return
+        matrix = np.asarray(self.whitening)
+        if matrix.shape != (centre.size, centre.size) or not np.all(np.isfinite(matrix)):
+            raise ValueError(
+                f"whitening must be a finite {(centre.size, centre.size)} array, got shape {matrix.shape}."
+            )
+
+    def __str__(self) -> str:
+        whitened = "" if self.whitening is None else ", whitened"
+        return f"(raw - centre) / {self.scale:.6g}{whitened}{', brought to unit norm' if self.unit_norm else ''}"
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether a centre and a scale are all there is."""
+        return self.whitening is None and not self.unit_norm
 
     def __call__(self, raw: object) -> Float32[np.ndarray, "n p"]:
-        """Samples as the network takes them."""
-        return ((np.asarray(raw) - self.centre) / self.scale).astype(np.float32)
+        """Return samples as the network takes them.
+
+        Raises
+        ------
+        ValueError
+            If raw is not a finite (n, p) array of this dimension, or a row to be brought to unit norm is 0.
+        """
+        rows = as_rows(raw, "raw samples")
+        if rows.shape[1] != self.centre.size:
+            raise ValueError(
+                f"raw samples have {rows.shape[1]} coordinates, but {self.centre.size} are normalised: flatten images "
+                "to rows, and use data of the same kind."
+            )
+        out = ((rows - self.centre) / self.scale).astype(np.float32)
+        if self.whitening is not None:
+            out = out @ self.whitening
+        if self.unit_norm:
+            norms = np.linalg.norm(out, axis=1, keepdims=True)
+            if not np.all(norms > 0):
+                raise ValueError("a sample equals the centre and has no direction to keep: drop it.")
+            out = out / norms
+        return out
+
+
+def prepared(x: object, normalization: Normalization | None, tau0: float | None, *, raw: bool) -> object:
+    """Return samples as a network takes them, and warn where they are of another scale than in training.
+
+    Parameters
+    ----------
+    x : (n, p) samples.
+    normalization : what raw ones go through, where it is known.
+    tau0 : root mean square norm in training, where it is known.
+    raw : whether the samples are raw.
+
+    Raises
+    ------
+    ValueError
+        If samples are raw and their normalisation is not known.
+    """
+    if raw:
+        if normalization is None:
+            raise ValueError(f"this classifier does not know how raw samples are normalised: {REMEDY}.")
+        return normalization(x)
+    if tau0 is not None:
+        _warn_if_far(x, tau0, normalization)
+    return x
+
+
+def _warn_if_far(x: object, tau0: float, normalization: Normalization | None) -> None:
+    try:
+        array = np.asarray(real_array(x))
+    except ValueError:
+        return  # refused with a message of its own later
+    if array.ndim != 2 or not array.size:
+        return
+    size = float(np.sqrt(np.einsum("ij,ij->", array, array, dtype=np.float64) / len(array)))
+    if np.isfinite(size) and not tau0 / FAR <= size <= tau0 * FAR:
+        remedy = "for raw samples say raw=True" if normalization is not None else REMEDY
+        warnings.warn(
+            f"samples have the root mean square norm {size:.3g}, and those that the classifier was fitted on "
+            f"{tau0:.3g}: {remedy}.",
+            stacklevel=4,
+        )

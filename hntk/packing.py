@@ -32,6 +32,13 @@ ENCODINGS: dict[Kind, tuple[str, ...]] = {
     "sign": ("signs",),
 }
 VALUE_BITS = {"float32": 32.0, "int8": 8.0, "bits2": 2.0, "base3": 1.6, "signs": 1.0}
+RANGES = {"int8": "whole numbers from -127 to 127", "ternary": "0, +1 or -1", "sign": "+1 or -1"}
+# the values that every byte stands for
+BYTES = np.arange(256, dtype=np.uint8)
+OF_TWO_BITS = np.array([0, 1, 0, -1], np.int8)[(BYTES[:, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3]
+OF_TRITS = ((BYTES[:, None] // POWERS) % 3).astype(np.int8) - np.int8(1)
+# bits that are set in every byte
+ONES = np.unpackbits(BYTES[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -61,22 +68,22 @@ class PackedMatrix:
         return self.values.nbytes + (0 if self.positions is None else self.positions.nbytes)
 
     def unpack(self) -> WeightMatrix:
-        """The matrix again, every value as it was.
+        """Return the matrix again, every value as it was.
 
         Raises
         ------
         ValueError
             If the bytes do not make a matrix of this shape and kind.
         """
+        check_bytes(self)
         count = self.shape[0] * self.shape[1]
-        stored = self.encoding.split("+")[-1]
-        if self.positions is None:
-            flat = _decode(stored, self.values, count)
-        else:
-            places = _places(self.encoding.split("+")[0], self.positions, count)
-            flat = np.zeros(count, np.float32 if stored == "float32" else np.int8)
-            flat[places] = _decode(stored, self.values, places.size)
-        return WeightMatrix(jnp.asarray(flat.reshape(self.shape)), self.scale, self.kind)
+        where, _, what = self.encoding.rpartition("+")
+        values = _decode(what, self.values, _stored_values(self))
+        if self.positions is not None:
+            flat = np.zeros(count, values.dtype)
+            flat[_places(where, self.positions, count)] = values
+            values = flat
+        return WeightMatrix(jnp.asarray(values.reshape(self.shape)), self.scale, self.kind)
 
 
 def expected_bits(encoding: str, zeros: float) -> float:
@@ -114,8 +121,8 @@ def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
     >>> bool((pack(matrix).unpack().values == matrix.values).all())
     True
     """
-    flat = np.asarray(matrix.values).ravel()
-    zeros = float(np.mean(flat == 0))
+    flat = _whole_or_finite(matrix)
+    zeros = 1.0 - np.count_nonzero(flat) / flat.size
     encoding = smallest_encoding(matrix.kind, zeros) if encoding is None else encoding
     possible = [e for e in ENCODINGS[matrix.kind] if expected_bits(e, zeros) < inf]
     if encoding not in possible:
@@ -130,7 +137,78 @@ def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
         positions = np.packbits(flat != 0, bitorder="little") if where == "mask" else _gaps(places, flat.size)
         flat = flat[places]
     outputs, inputs = matrix.shape
-    return PackedMatrix(encoding, matrix.kind, (outputs, inputs), matrix.scale, _encode(what, flat), positions)
+    return PackedMatrix(encoding, matrix.kind, (outputs, inputs), float(matrix.scale), _encode(what, flat), positions)
+
+
+def check_bytes(packed: PackedMatrix) -> None:
+    """Refuse bytes that are not as many as the shape takes, before anything of its size is made.
+
+    A byte stands for 255 weights at most, so that no matrix is larger than its bytes allow.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    count, where = packed.shape[0] * packed.shape[1], packed.encoding.rpartition("+")[0]
+    if packed.positions is not None:
+        _check_positions(where, packed.positions, count)
+    stored, what = _stored_values(packed), packed.encoding.rpartition("+")[2]
+    # in tenths of a bit, which are whole numbers
+    needed = -(-stored * round(10 * VALUE_BITS[what]) // 80)
+    if packed.values.size != needed:
+        raise ValueError(
+            f"{stored} values stored as {what} take {needed} bytes, not {packed.values.size}: the file is damaged."
+        )
+
+
+def _check_positions(where: str, positions: np.ndarray, count: int) -> None:
+    if where == "mask":
+        if positions.size != -(-count // 8):
+            raise ValueError(f"a mask of {count} weights takes {-(-count // 8)} bytes, not {positions.size}.")
+        return
+    reached = int(positions.sum(dtype=np.int64)) + int(np.count_nonzero(positions != ESCAPE))
+    if not reached <= count < reached + ESCAPE:
+        raise ValueError(f"gaps end at {reached:,}, and do not fill a matrix of {count:,}: the file is damaged.")
+
+
+def _stored_values(packed: PackedMatrix) -> int:
+    """Return how many values are stored: all, or those that have a position."""
+    count, positions = packed.shape[0] * packed.shape[1], packed.positions
+    if positions is None:
+        return count
+    if packed.encoding.startswith("gaps"):
+        return int(np.count_nonzero(positions != ESCAPE))
+    # bits beyond the last weight do not count
+    beyond = int(ONES[positions[-1] >> (count % 8)]) if count % 8 and positions.size else 0
+    return int(ONES[positions].sum(dtype=np.int64)) - beyond
+
+
+def _whole_or_finite(matrix: WeightMatrix) -> np.ndarray:
+    """Return the values in one row, in the type that their kind is stored in.
+
+    Raises
+    ------
+    ValueError
+        If they are not what the kind says, or no matrix.
+    """
+    given, kind = np.asarray(matrix.values), matrix.kind
+    if kind not in ENCODINGS:
+        raise ValueError(f"{kind!r} is no kind of weights: use one of {', '.join(ENCODINGS)}.")
+    if given.ndim != 2 or given.size == 0:
+        raise ValueError(f"values must be a matrix of (outputs, inputs), none empty; got shape {given.shape}.")
+    flat = given.ravel()
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored = flat.astype(np.float32 if kind == "float32" else np.int8, copy=False)
+    if kind == "float32":
+        if not (np.isfinite(stored.min()) and np.isfinite(stored.max())):
+            raise ValueError("values are not all finite in float32: rescale them, or clean what made them.")
+        return stored
+    most = 127 if kind == "int8" else 1
+    exact = stored is flat or stored.dtype == flat.dtype or bool(np.all(stored == flat))
+    if not exact or stored.max() > most or stored.min() < -most or (kind == "sign" and not stored.all()):
+        raise ValueError(f"{kind} values must be {RANGES[kind]}: round them, or use the kind float32.")
+    return stored
 
 
 def _encode(what: str, values: np.ndarray) -> np.ndarray:
@@ -148,28 +226,25 @@ def _encode(what: str, values: np.ndarray) -> np.ndarray:
 
 
 def _decode(what: str, stored: np.ndarray, count: int) -> np.ndarray:
-    needed = -(-int(count * VALUE_BITS[what] * 5) // 40)
-    if stored.size != needed:
-        raise ValueError(
-            f"{count} values stored as {what} take {needed} bytes, not {stored.size}: the file is damaged."
-        )
+    """Return as many values, of bytes that are as many as they take."""
     if what == "float32":
-        values = stored.view("<f4").astype(np.float32)
+        values = stored.view("<f4").astype(np.float32, copy=False)
         if not np.all(np.isfinite(values)):
             raise ValueError("weights are not all finite: the file is damaged.")
         return values
     if what == "int8":
+        if np.any(stored == 128):
+            raise ValueError("a weight stored in 8 bits is -128, beyond -127 to 127: the file is damaged.")
         return stored.view(np.int8)
     if what == "signs":
-        return 1 - 2 * np.unpackbits(stored, count=count, bitorder="little").astype(np.int8)
+        return 1 - 2 * np.unpackbits(stored, count=count, bitorder="little").view(np.int8)
     if what == "bits2":
-        codes = ((stored[:, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3).ravel()[:count]
-        if np.any(codes == 2):
+        if np.any((stored >> 1) & ~stored & 0b01_01_01_01):
             raise ValueError("a weight stored in two bits is neither 0, +1 nor −1: the file is damaged.")
-        return np.array([0, 1, 0, -1], np.int8)[codes]
+        return np.take(OF_TWO_BITS, stored, axis=0).ravel()[:count]
     if stored.size and stored.max() >= 3**5:
         raise ValueError("a byte of five trits is 243 or more: the file is damaged.")
-    return ((stored[:, None] // POWERS) % 3).ravel()[:count].astype(np.int8) - 1
+    return np.take(OF_TRITS, stored, axis=0).ravel()[:count]
 
 
 def _padded(values: np.ndarray, group: int) -> np.ndarray:
@@ -187,12 +262,8 @@ def _gaps(places: np.ndarray, count: int) -> np.ndarray:
 
 
 def _places(where: str, positions: np.ndarray, count: int) -> np.ndarray:
+    """Return what picks the weights that are stored: a mask, or their places."""
     if where == "mask":
-        if positions.size != -(-count // 8):
-            raise ValueError(f"a mask of {count} weights takes {-(-count // 8)} bytes, not {positions.size}.")
-        return np.flatnonzero(np.unpackbits(positions, count=count, bitorder="little"))
-    ends = np.cumsum(np.where(positions == ESCAPE, ESCAPE, positions.astype(np.int64) + 1))
-    reached = int(ends[-1]) if ends.size else 0
-    if not reached <= count < reached + ESCAPE:
-        raise ValueError(f"gaps end at {reached:,}, and do not fill a matrix of {count:,}: the file is damaged.")
+        return np.unpackbits(positions, count=count, bitorder="little").view(bool)
+    ends = np.cumsum(positions.astype(np.int64) + (positions != ESCAPE))
     return ends[positions != ESCAPE] - 1

@@ -36,15 +36,30 @@ class Code:
 
     @classmethod
     def of_levels(cls, levels: Sequence[int]) -> Code:
-        """Of a staircase's levels: one plane less than there are different ones."""
-        distinct = sorted(set(levels))
-        return cls(distinct[0], tuple(np.diff(distinct).tolist()), True)
+        """Return the code of fewest planes for a staircase's levels.
+
+        Ranks take one plane less than there are different levels; the bits of multiples of a unit, 16 at most for
+        levels of 16 bits. Of equally many the ranks are taken.
+        """
+        distinct = np.unique(np.asarray(levels, np.int64))
+        jumps = np.diff(distinct)
+        bits = cls.of_range(int(distinct[0]), int(distinct[-1]), int(np.gcd.reduce(jumps)) or 1)
+        if len(bits.jumps) < jumps.size:
+            return bits
+        return cls(int(distinct[0]), tuple(jumps.tolist()), True)
 
     @classmethod
     def of_range(cls, least: int, most: int, unit: int = 1) -> Code:
         """Of least, least + unit, …, most: their bits."""
         bits = ((most - least) // unit).bit_length()
         return cls(least, tuple(unit * 2**t for t in range(bits)), False)
+
+    def words(self, levels: Sequence[int]) -> Int[np.ndarray, " levels"]:
+        """Return what tells the planes of each level: its rank, or the number whose bits they are."""
+        above = np.asarray(levels, np.int64) - self.base
+        if self.thermometer:
+            return np.searchsorted(np.cumsum(self.jumps, dtype=np.int64), above, side="right")
+        return above // self.jumps[0]
 
 
 def word_planes(matrix: WeightMatrix) -> tuple[UInt32[np.ndarray, "d words"], UInt32[np.ndarray, "d words"]]:

@@ -12,10 +12,13 @@ from scipy.optimize import minimize
 from hntk.account import LossAccount, Terms
 from hntk.accuracy import cheapest_accurate
 from hntk.activations import Activation
+from hntk.arrays import told
 from hntk.checks import as_samples, norm_scale
 from hntk.design import Design
 from hntk.labels import as_labels
 from hntk.matching import Match, MatchError, match
+from hntk.matching.match import MOST_LEVELS
+from hntk.settings import as_count, as_key, as_number, as_reals, as_share
 from hntk.storage import Storage, storage_of
 from hntk.task import held_out_parts
 from hntk.weights import WeightLaw
@@ -79,12 +82,11 @@ def plan(
     >>> design.accuracy.loss <= 0.02 + design.accuracy.standard_error
     True
     """
-    target = _target(error, memory, accuracy)
+    target, key = _target(error, memory, accuracy), None if key is None else as_key(key)
+    levels, sparsities = _choices(levels, sparsities)
     samples = as_samples(x)
     classes, index = as_labels(labels, samples.shape[0])
     inputs, scale = samples.shape[1], norm_scale(samples)
-    if len(sparsities) == 0:
-        raise ValueError("sparsities is empty: give the shares of zero weights to choose from, 0 for none.")
     if accuracy is not None:
         if key is None:
             raise ValueError("accuracy= draws networks and measures them: give key=, for example jax.random.key(0).")
@@ -115,18 +117,28 @@ def _target(error: float | None, memory: int | None, accuracy: float | None) -> 
             f"give either error= (of the kernel, relative), memory= (in bytes) or accuracy= (how much of it may be "
             f"lost); got {len(given)} of them."
         )
-    if accuracy is not None and not 0 < accuracy < 1:
+    if accuracy is not None:
+        return as_share(accuracy, "accuracy", "it is how much accuracy may be lost, .01 for one sample in a hundred")
+    if error is not None and not 0 < as_number(error) < np.inf:
         raise ValueError(
-            f"accuracy must lie strictly between 0 and 1, got {accuracy!r}: it is how much accuracy may be lost, "
-            ".01 for one sample in a hundred."
+            f"error must be a positive finite number, got {told(error)}: .3 is a loose target, .05 a tight one."
         )
-    if error is not None and not 0 < error < np.inf:
-        raise ValueError(
-            f"error must be a positive finite number, got {error!r}: .3 is a loose target, .05 a tight one."
-        )
-    if memory is not None and not 0 < memory < np.inf:
-        raise ValueError(f"memory must be a positive number of bytes, got {memory!r}.")
+    if memory is not None and not 0 < as_number(memory) < np.inf:
+        raise ValueError(f"memory must be a positive number of bytes, got {told(memory)}.")
     return float(given[0])
+
+
+def _choices(levels: object, sparsities: object) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Numbers of levels and sparsities to choose from.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is out of range.
+    """
+    shares = as_reals(sparsities, "sparsities", lambda share, _: WeightLaw("ternary", sparsity=share).sparsity)  # type: ignore[arg-type]
+    counts = as_reals(levels, "levels", lambda count, name: as_count(count, name, 2, MOST_LEVELS))
+    return tuple(map(int, counts)), shares
 
 
 def _matches(
@@ -139,13 +151,14 @@ def _matches(
         except MatchError as error:
             refused = error
     if not found:
-        raise refused or ValueError("levels is empty: give the numbers of levels to choose from.")
+        assert refused is not None
+        raise refused
     return found
 
 
 def _refusal(error: float | None, memory: int | None, floor: float) -> str:
     if error is None:
-        return f"not even a network of {NARROWEST} neurons a layer fits {memory:,} bytes: allow more."
+        return f"not even a network of {NARROWEST} neurons a layer fits {memory:,} bytes: give more memory=."
     return (
         f"no width reaches an error of {error:g}: what identity shift, finite n and p, and sparsity leave at infinite "
         f"width is {floor:.3g} at least. Ask for more than that, allow more levels, or use more data."

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from hntk.rows import class_blocks, class_means, class_scatters
+from hntk.arrays import check_backing, finite_array
+from hntk.checks import check_result
+from hntk.labels import label_array
+from hntk.rows import as_rows, class_blocks, class_means, class_scatters
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,17 @@ class Population:
     traces: Float[np.ndarray, " K"]
     overlaps: Float[np.ndarray, "K K"]
     proportions: Float[np.ndarray, " K"]
+
+    def __post_init__(self) -> None:
+        for name in ("means", "traces", "overlaps", "proportions"):
+            object.__setattr__(self, name, finite_array(getattr(self, name), name))
+        classes = len(self.means) if self.means.ndim == 2 else 0
+        shapes = [self.traces.shape, self.overlaps.shape, self.proportions.shape]
+        if not classes or shapes != [(classes,), (classes, classes), (classes,)] or np.any(self.proportions <= 0):
+            raise ValueError(
+                "a population of K classes needs means (K, p), traces (K,), overlaps (K, K) and K proportions > 0; "
+                f"got shapes {self.means.shape}, {', '.join(map(str, shapes))}."
+            )
 
     @property
     def tau0(self) -> float:
@@ -47,13 +61,15 @@ def estimate_population(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]
     Parameters
     ----------
     x : (n, p) samples; a memory map is read in blocks.
-    index : (n,) class of each sample, 0 … K − 1.
+    index : (n,) class of each sample, whole numbers 0 … K − 1.
 
     Raises
     ------
     ValueError
-        If a class has fewer than 3 samples.
+        If the samples or classes do not fit, or a class has fewer than 3 samples.
     """
+    x = as_rows(x)
+    index = as_index(index, len(x))
     p = x.shape[1]
     sizes = np.bincount(index)
     if np.any(sizes < 3):
@@ -71,7 +87,25 @@ def estimate_population(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]
     diagonal = np.diag_indices(sizes.size)
     unbiased = freedom**2 / ((freedom - 1) * (freedom + 2)) * (overlaps[diagonal] - p * traces**2 / freedom)
     overlaps[diagonal] = np.maximum(unbiased, traces**2)  # tr C²/p ≥ (tr C/p)², whatever the noise
+    check_result(np.append(overlaps, np.sum(means**2, axis=1)), "the estimate of means and covariances")
     return Population(np.sqrt(p) * means, traces, overlaps, sizes / sizes.sum())
+
+
+def as_index(index: object, n: int) -> Int[np.ndarray, " n"]:
+    """Classes 0 … K − 1 of n samples.
+
+    Raises
+    ------
+    ValueError
+        If they are no whole numbers, not one per sample, or not from 0 to less than n.
+    """
+    given = label_array(index, n, "index")
+    # of n classes or more some have no sample, and counting them would take their number in memory
+    if given.dtype.kind not in "iu" or not 0 <= int(given.min()) <= int(given.max()) < n:
+        raise ValueError(
+            "index must hold classes, whole numbers 0 … K − 1: np.unique(labels, return_inverse=True)[1] gives them."
+        )
+    return given.astype(np.int64)
 
 
 def _scatter_overlaps(
@@ -82,5 +116,6 @@ def _scatter_overlaps(
     if x.shape[1] <= np.bincount(index).max():
         flat = class_scatters(x, index, means).reshape(classes, -1)
         return flat @ flat.T
+    check_backing(x)
     centred = [x[index == a].astype(np.float64) - means[a] for a in range(classes)]
     return np.array([[np.sum((a @ b.T) ** 2) for b in centred] for a in centred])

@@ -27,10 +27,14 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from hntk.activations import Activation
-from hntk.checks import norm_scale
+from hntk.checks import check_result, norm_scale
 from hntk.coefficients import as_activations, coefficients
-from hntk.labels import as_labels, share_right
+from hntk.datasets.dataset import training_part
+from hntk.labels import as_labels, label_array, share_right
+from hntk.normalization import Normalization, prepared
+from hntk.population import as_index
 from hntk.rows import as_rows, class_means, class_scatters, row_blocks
+from hntk.settings import as_callback, as_choice, as_diagonal, as_instance, as_nonnegative, as_scale
 from hntk.structured import StructuredKernel
 
 # ridges tried, in units of the kernel's mean eigenvalue
@@ -56,7 +60,15 @@ class QuadraticForms:
 
     @staticmethod
     def of(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"], tau0: float) -> QuadraticForms:
-        """Of a training set."""
+        """Of a training set.
+
+        Raises
+        ------
+        ValueError
+            For samples, classes 0 … K − 1 or a scale that do not fit, and classes of fewer than 2 samples.
+        """
+        x, tau0 = as_rows(x), as_scale(tau0)
+        index = as_index(index, len(x))
         sizes, means = np.bincount(index), class_means(x, index)
         if np.any(sizes < 2):
             raise ValueError(
@@ -73,11 +85,23 @@ class QuadraticForms:
         diagonal = np.diag_indices(len(sizes))
         gram[diagonal] = (sizes * gram[diagonal] - fourth / sizes) / (sizes - 1)
         values, vectors = np.linalg.eigh(gram)
+        if not values[-1] > 0:
+            raise ValueError("all rows of x are zero: no kernel tells them apart. Check how they were made.")
         kept = values > np.sqrt(2 * len(sizes) / sizes.sum()) * values[-1]
         return QuadraticForms(moments, sizes, vectors[:, kept] / np.sqrt(values[kept]), tau0)
 
     def __call__(self, x: Real[np.ndarray, "m p"], index: Int[np.ndarray, " m"] | None = None) -> np.ndarray:
-        """(m, k + 1): the forms and ‖x‖² − τ_0², of new samples, or of training samples with their classes."""
+        """(m, k + 1): the forms and ‖x‖² − τ_0², of new samples, or of training samples with their classes.
+
+        Raises
+        ------
+        ValueError
+            For samples of another dimension, and classes that the training set has not.
+        """
+        x = as_rows(x)
+        if x.shape[1] != self.moments.shape[1]:
+            raise ValueError(f"x has {x.shape[1]} columns but the training samples had {self.moments.shape[1]}.")
+        index = None if index is None else self._known(index, len(x))
         squares = _squares(x)
         out = np.empty((len(x), self.mixing.shape[1] + 1))
         out[:, -1] = squares - self.tau0**2
@@ -91,6 +115,12 @@ class QuadraticForms:
             out[own, :-1] = _forms(x[own], forms + weights[:, None, None] * self.moments[a])
             out[own, :-1] -= squares[own, None] ** 2 * weights
         return out
+
+    def _known(self, index: object, n: int) -> Int[np.ndarray, " m"]:
+        given = label_array(index, n, "index")
+        if given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= len(self.sizes):
+            raise ValueError(f"index must hold the training samples' classes, whole numbers below {len(self.sizes)}.")
+        return given
 
 
 def _squares(x: Real[np.ndarray, "m p"]) -> Float[np.ndarray, " m"]:
@@ -118,6 +148,7 @@ class EquivalentRegression:
     ridge : λ that was used.
     tried : (λ, mean square leave-one-out error, share of leave-one-out predictions that are right) by λ; empty when
         the ridge was given.
+    normalization : what raw samples go through first, where it is known.
     """
 
     classes: np.ndarray
@@ -128,36 +159,45 @@ class EquivalentRegression:
     offset: Float[np.ndarray, " K"]
     ridge: float
     tried: tuple[tuple[float, float, float], ...] = ()
+    normalization: Normalization | None = None
 
-    def scores(self, x: object) -> Float[np.ndarray, "m K"]:
-        """One score per class; the largest wins.
+    def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray, "m K"]:
+        """Return one score per class; the largest wins.
+
+        Parameters
+        ----------
+        x : (m, p) samples, normalised as the training samples were.
+        raw : whether they are raw instead, to go through ``normalization`` first.
 
         Raises
         ------
         ValueError
-            If x does not have the training samples' dimension, or is not finite.
+            If x does not have the training samples' dimension, is not finite, or is raw and the normalisation is not
+            known.
         """
-        samples = as_rows(x)
+        samples = as_rows(prepared(x, self.normalization, self.forms.tau0, raw=raw))
         if samples.shape[1] != len(self.linear):
             raise ValueError(
                 f"x has {samples.shape[1]} columns but the training samples had {len(self.linear)}: treat both alike."
             )
-        parts = [samples[part] for part in row_blocks(samples)]
-        return np.concatenate([part @ self.linear + self.forms(part) @ self.quadratic for part in parts]) + self.offset
+        parts = (samples[part] for part in row_blocks(samples))
+        found = np.concatenate([part @ self.linear + self.forms(part) @ self.quadratic for part in parts])
+        check_result(found, "a score")
+        return found + self.offset
 
-    def predict(self, x: object) -> np.ndarray:
-        """Predicted labels, (m,)."""
-        return self.classes[np.argmax(self.scores(x), axis=1)]
+    def predict(self, x: object, *, raw: bool = False) -> np.ndarray:
+        """Return predicted labels, (m,), of samples as for :meth:`scores`."""
+        return self.classes[np.argmax(self.scores(x, raw=raw), axis=1)]
 
-    def accuracy(self, x: object, labels: object) -> float:
-        """Share of samples whose label is predicted.
+    def accuracy(self, x: object, labels: object, *, raw: bool = False) -> float:
+        """Return the share of samples, as for :meth:`scores`, whose label is predicted.
 
         Raises
         ------
         ValueError
             If x does not fit, or there is not one label per row of it.
         """
-        return share_right(self.predict(x), labels)
+        return share_right(self.predict(x, raw=raw), labels)
 
 
 def fit_equivalent(
@@ -169,26 +209,30 @@ def fit_equivalent(
     ridge: float | None = None,
     tau0: float | None = None,
     kappa_sq: float | None = None,
+    normalization: Normalization | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> EquivalentRegression:
     r"""Classify by kernel ridge regression with the equivalent CK or NTK, in O(np) memory and O(np²) time.
 
     Parameters
     ----------
-    x : (n, p) training samples, ‖x_i‖² ≈ τ_0²; a memory map is read in blocks and never copied.
-    labels : (n,) labels of any kind.
+    x : (n, p) training samples, ‖x_i‖² ≈ τ_0², or a :class:`hntk.Dataset`, whose training part is taken; a memory map
+        is read in blocks and never copied.
+    labels : (n,) whole numbers, real numbers, booleans or text; None for a data set's own.
     activations : one per layer.
     kernel : ``"ntk"`` or ``"ck"``.
     ridge : λ ≥ 0, added to the kernel's own multiple of the identity; None chooses it from ``GRID`` times the mean
         eigenvalue, by mean square leave-one-out error.
     tau0 : root mean square norm; by default the data's.
     kappa_sq : the NTK's diagonal κ_L², to be declared when an activation jumps.
+    normalization : what raw samples go through before they are like x, for the result to take those with ``raw=True``;
+        by default the data set's own.
     progress : called with the number of samples done, after each block of the choice of the ridge.
 
     Raises
     ------
     ValueError
-        For data or labels that do not fit, classes too small, or a singular matrix.
+        For data, labels or settings that do not fit, classes too small, or a singular matrix.
 
     Examples
     --------
@@ -198,18 +242,22 @@ def fit_equivalent(
     >>> fitted.accuracy(data.x[1::2], data.labels[1::2]) > 0.95
     True
     """
-    if kernel not in ("ck", "ntk"):
-        raise ValueError(f"kernel must be 'ck' or 'ntk', got {kernel!r}.")
+    as_choice(kernel, "kernel", ("ck", "ntk"))
+    declared, progress = as_diagonal(kappa_sq), as_callback(progress)
+    ridge = None if ridge is None else as_nonnegative(ridge, "ridge", "None has it chosen")
+    if normalization is not None:
+        as_instance(normalization, "normalization", Normalization, "a hntk.Normalization")
+    x, labels, normalization = training_part(x, labels, normalization)
     x = as_rows(x)
     classes, index = as_labels(labels, len(x))
-    scale = norm_scale(x) if tau0 is None else float(tau0)
+    scale = norm_scale(x) if tau0 is None else as_scale(tau0)
     net = coefficients(as_activations(activations), scale)
     forms = QuadraticForms.of(x, index, scale)
     if kernel == "ck":
         (c1, c2, c3), diagonal = map(float, net.alpha[-1, :3]), float(net.tau[-1] ** 2)
     else:
         c1, c2, c3 = map(float, net.beta[-1])
-        diagonal = float(net.kappa_sq[-1]) if kappa_sq is None else float(kappa_sq)
+        diagonal = float(net.kappa_sq[-1]) if declared is None else declared
     factor = np.concatenate([forms(x[part], index[part]) for part in row_blocks(x)])
     core = np.diag([c3] * (factor.shape[1] - 1) + [c2])
     operator = StructuredKernel(x, c1, factor, core, diagonal - scale**2 * c1)
@@ -220,7 +268,10 @@ def fit_equivalent(
         tried = _tried(operator, targets, index, shares, GRID * diagonal, progress)
         ridge = min(tried, key=lambda found: found[1])[0]
     dual = operator.solve(targets, ridge)
-    return EquivalentRegression(classes, operator, forms, *operator.weights(dual), shares, float(ridge), tried)
+    check_result(dual, "the regression")
+    return EquivalentRegression(
+        classes, operator, forms, *operator.weights(dual), shares, float(ridge), tried, normalization
+    )
 
 
 def _tried(

@@ -8,17 +8,23 @@ kernel. A compressed network whose kernel carries an identity shift δ needs the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from hntk.arrays import real_array
+from hntk.checks import check_result
 from hntk.classifier import Classifier
+from hntk.datasets.dataset import training_part
 from hntk.labels import as_labels
 from hntk.network import BATCH, Network
+from hntk.normalization import Normalization
 from hntk.origin import DataStatistics
+from hntk.rows import check_rows
+from hntk.settings import as_callback, as_instance, as_positive, as_seed, as_share
 
 GRID = np.logspace(-6, 2, 33)
 
@@ -65,9 +71,10 @@ class _Normal:
 def fit_ridge(
     network: Network,
     x: object,
-    labels: object,
+    labels: object = None,
     ridge: float | None = None,
     *,
+    normalization: Normalization | None = None,
     features: object = None,
     validation_share: float = 0.1,
     seed: int = 0,
@@ -78,10 +85,12 @@ def fit_ridge(
     Parameters
     ----------
     network : any drawn network.
-    x : (n, p) training samples.
-    labels : (n,) labels of any kind.
+    x : (n, p) training samples, or a :class:`hntk.Dataset`, whose training part is taken.
+    labels : (n,) whole numbers, real numbers, booleans or text; by default the data set's own.
     ridge : λ > 0; None chooses it from ``GRID`` times the mean eigenvalue of FFᵀ, by accuracy on a validation part
         of the training data, and refits on all of it.
+    normalization : what raw samples go through before they are like x, for the classifier to take those with
+        ``raw=True``; by default the data set's own.
     features : (n, d) features of x, where they are at hand; by default they are computed a batch at a time and not
         kept.
     validation_share : size of that part.
@@ -101,7 +110,10 @@ def fit_ridge(
     >>> hntk.fit_ridge(net, data.x, data.labels).accuracy(data.x, data.labels) > 0.9
     True
     """
-    samples = network.check_inputs(x)
+    as_instance(network, "network", Network, "a network, such as of hntk.dense")
+    x, labels, normalization = training_part(x, labels, normalization)
+    check_normalization(normalization, network)
+    samples, progress = network.check_inputs(x), as_callback(progress)
     classes, index = as_labels(labels, samples.shape[0])
     told = DataStatistics.of(np.asarray(samples), index)
     given = None if features is None else check_features(features, network, samples.shape[0])
@@ -112,10 +124,9 @@ def fit_ridge(
         return (given[rows[start : start + BATCH]] for start in range(0, rows.size, BATCH))
 
     if ridge is not None:
-        if not (np.isfinite(ridge) and ridge > 0):
-            raise ValueError(f"ridge must be a positive finite number, or None to have it chosen; got {ridge!r}.")
+        ridge = as_positive(ridge, "ridge", "None has it chosen")
         whole = _accumulate(batches(np.arange(index.size)), index, classes.size, progress)
-        return _finish(network, classes, told, whole, ridge)
+        return replace(_finish(network, classes, told, whole, ridge), normalization=normalization)
     held = held_out(index, validation_share, seed)
     kept = np.flatnonzero(~held)
     fitted = _accumulate(batches(kept), index[kept], classes.size, progress)
@@ -126,7 +137,7 @@ def fit_ridge(
     whole = fitted.plus(_statistics(validation, index[held], classes.size))
     # of equally good ridges the largest: it is the more stable
     best = max(tried, key=lambda pair: (pair[1], pair[0]))[0]
-    return _finish(network, classes, told, whole, best, tuple(tried))
+    return replace(_finish(network, classes, told, whole, best, tuple(tried)), normalization=normalization)
 
 
 def check_features(features: object, network: Network, n: int) -> Float[np.ndarray, "n d"]:
@@ -135,21 +146,41 @@ def check_features(features: object, network: Network, n: int) -> Float[np.ndarr
     Raises
     ------
     ValueError
-        If they are not (n, d_L).
+        If they are not (n, d_L), not finite or not numbers.
     """
-    given = np.asarray(features)
+    given = np.asarray(real_array(features, "features"))
     if given.shape != (n, network.widths[-1]):
         raise ValueError(
             f"features must have shape {(n, network.widths[-1])}, as network.features(x) gives; got {given.shape}."
         )
+    # sums of whole numbers would overflow in the type they are of
+    given = given.astype(np.result_type(given.dtype, np.float32), copy=False)
+    check_rows(given, "features", given.dtype)
     return given
+
+
+def check_normalization(normalization: Normalization | None, network: Network) -> None:
+    """Refuse a normalisation of samples that are not the network's inputs.
+
+    Raises
+    ------
+    ValueError
+        If dimensions differ.
+    """
+    if normalization is None:
+        return
+    as_instance(normalization, "normalization", Normalization, "a hntk.Normalization")
+    if normalization.centre.size != network.inputs:
+        raise ValueError(
+            f"the normalisation is for samples of {normalization.centre.size} coordinates, and the network takes "
+            f"{network.inputs}: give the one of these samples."
+        )
 
 
 def held_out(index: Int[np.ndarray, " n"], share: float, seed: int) -> np.ndarray:
     """A random part of every class for validation; every class stays in both parts."""
-    if not 0 < share < 1:
-        raise ValueError(f"validation_share must lie strictly between 0 and 1, got {share!r}.")
-    rng = np.random.default_rng(seed)
+    share = as_share(share, "validation_share")
+    rng = np.random.default_rng(as_seed(seed))
     held = np.zeros(index.size, dtype=bool)
     for a in range(int(index.max()) + 1):
         members = rng.permutation(np.flatnonzero(index == a))
@@ -216,6 +247,7 @@ def _finish(
     tried: tuple[tuple[float, float], ...] = (),
 ) -> RidgeClassifier:
     weights = _solved(*_centred(s), ridge)
+    check_result(weights, "the readout")
     offset = s.target_sum / s.count - (s.feature_sum / s.count) @ weights
     return RidgeClassifier(network, classes, weights, offset, float(ridge), tried, statistics=told)
 

@@ -26,14 +26,17 @@ from hntk.integers import (
 )
 from hntk.network import Network
 from hntk.normalization import Normalization
+from hntk.roundable import check_affine, check_bits, check_network, check_normalization, check_readout, check_weights
 from hntk.weights import WeightMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
 # levels on a grid, in float64 and in float32
 EXACTLY, NEARLY = 1e-12, 1e-7
+# levels times units that are looked at in one piece
+ROUNDED = 2**22
 # parts of a pixel's unit
 FINE = 16
-WHOLE = ("ternary", "sign", "int8")
+SMALLEST, LARGEST = (float(v) for v in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
 N = TypeVar("N", bound=Network)
 
 
@@ -52,6 +55,8 @@ def on_grid(network: N, level_bits: int = LEVEL_BITS) -> N:
     ------
     NotIntegerError
         If an activation is not a staircase.
+    TypeError
+        If this is no network.
     ValueError
         If bits are out of range.
 
@@ -64,8 +69,8 @@ def on_grid(network: N, level_bits: int = LEVEL_BITS) -> N:
     >>> grid.activations[0].levels, hntk.to_integers(grid, x=x).rounding
     ((-0.25, 1.875, -0.25), (0.0, 0.0))
     """
-    _check_bits(level_bits=level_bits)
-    _check_staircases(network)
+    (level_bits,) = check_bits(level_bits=level_bits)
+    check_network(network)
     return replace(network, activations=tuple(_on_grid(network, level_bits)), centres=(0.0,) * len(network.centres))
 
 
@@ -106,8 +111,11 @@ def to_integers(
     ------
     NotIntegerError
         If an activation is not a staircase, weights are float32, or sums could pass 2²⁴.
+    TypeError
+        If this is no network or classifier, the normalisation is none, or ``pixels`` is neither True nor False.
     ValueError
-        If bits are out of range, pixels have no normalisation, or other samples no x.
+        If bits are out of range, pixels have no normalisation, or other samples no x; if the normalisation or the
+        readout does not fit the network, or numbers are not finite.
 
     Examples
     --------
@@ -119,15 +127,20 @@ def to_integers(
     >>> bool((whole.predict(data.x) == classifier.predict(data.x)).mean() > 0.95), whole.readout.dtype.name
     (True, 'int16')
     """
-    _check_bits(level_bits=level_bits or LEVEL_BITS, readout_bits=readout_bits, input_bits=input_bits)
+    given = LEVEL_BITS if level_bits is None else level_bits
+    levels, readout, coordinate = check_bits(level_bits=given, readout_bits=readout_bits, input_bits=input_bits)
     network = what.network if isinstance(what, Classifier) else what
     known = what.normalization if isinstance(what, Classifier) and normalization is None else normalization
-    _check_staircases(network)
-    _check_weights(network)
-    inputs, unit = _pixels(network, known) if pixels else _rounded(network, x, known, input_bits)
+    check_network(network)
+    check_weights(network)
+    check_normalization(known, network.inputs)
+    check_affine(known)
+    if not isinstance(pixels, bool | np.bool_):
+        raise TypeError(f"pixels must be True or False, not {pixels!r:.60}.")
+    inputs, unit = _pixels(network, known) if pixels else _rounded(network, x, known, coordinate)
     bias = _bias(network.weights[0], known, inputs.fine) if isinstance(inputs, Pixels) and known is not None else None
-    hidden = _hidden(network, inputs, unit, bias, _level_bits(network) if level_bits is None else level_bits)
-    return hidden if not isinstance(what, Classifier) else _classifier(what, hidden, readout_bits)
+    hidden = _hidden(network, inputs, unit, bias, _level_bits(network) if level_bits is None else levels)
+    return hidden if not isinstance(what, Classifier) else _classifier(what, hidden, readout)
 
 
 def round_levels(levels: Float[np.ndarray, " N"], most: int) -> tuple[float, tuple[int, ...], float]:
@@ -143,36 +156,21 @@ def round_levels(levels: Float[np.ndarray, " N"], most: int) -> tuple[float, tup
     (0.25, (-2, 1, 4), 0.0)
     """
     top = float(np.abs(levels).max()) or 1.0
-    units = top / np.arange(1, most + 1)
-    whole = np.rint(levels / units[:, None])
-    errors = np.abs(whole * units[:, None] - levels).max(axis=1) / top
+    units, distinct = top / np.arange(1, most + 1), np.unique(levels)
+    each = max(1, ROUNDED // distinct.size)
+    errors = np.concatenate(
+        [_rounding_errors(distinct, units[i : i + each, None]) / top for i in range(0, units.size, each)]
+    )
     within = next((e for e in (EXACTLY, NEARLY) if errors.min() < e), float(errors.min()))
     best = int(np.argmax(errors <= within))
-    return float(units[best]), tuple(int(q) for q in whole[best]), float(errors[best])
+    return float(units[best]), tuple(np.rint(levels / units[best]).astype(int).tolist()), float(errors[best])
 
 
-def _check_bits(**given: int) -> None:
-    for name, bits in given.items():
-        if not 2 <= bits <= 16:
-            raise ValueError(f"{name} must be from 2 to 16, got {bits!r}.")
-
-
-def _check_staircases(network: Network) -> None:
-    for number, sigma in enumerate(network.activations, 1):
-        if not isinstance(sigma, Staircase):
-            raise NotIntegerError(
-                f"layer {number} has the activation {sigma.name!r}, which is not a staircase: hntk.compress finds one "
-                "of a few levels for it."
-            )
-
-
-def _check_weights(network: Network) -> None:
-    for number, w in enumerate(network.weights, 1):
-        if w.kind not in WHOLE:
-            raise NotIntegerError(
-                f"layer {number} has float32 weights: draw the network with the law 'ternary', 'bernoulli' or "
-                "'int8_gaussian'."
-            )
+def _rounding_errors(
+    levels: Float[np.ndarray, " N"], units: Float[np.ndarray, "units 1"]
+) -> Float[np.ndarray, " units"]:
+    """Largest distance of levels from multiples of each unit."""
+    return np.abs(np.rint(levels / units) * units - levels).max(axis=1)
 
 
 def _pixels(network: Network, normalization: Normalization | None) -> tuple[Pixels, float]:
@@ -193,16 +191,28 @@ def _rounded(network: Network, x: object, normalization: Normalization | None, b
             "pixels=True where raw samples are bytes."
         )
     most = 2 ** (bits - 1) - 1
-    unit = float(jnp.max(jnp.abs(network.check_inputs(x)))) / most or 1.0
+    largest = float(jnp.max(jnp.abs(network.check_inputs(x))))
+    unit = largest / most or 1.0
     centre = np.zeros(network.inputs) if normalization is None else normalization.centre
-    scale = 1.0 if normalization is None else normalization.scale
+    scale = 1.0 if normalization is None else float(normalization.scale)
+    if not 1 / LARGEST <= unit * scale <= 1 / SMALLEST:
+        raise ValueError(
+            f"x has coordinates of up to {largest:.3g}, for which float32 has no factor: scale the samples to norms "
+            "of about 1, as the network was made for."
+        )
     return Rounded(np.asarray(centre, np.float32), float(np.float32(1 / (unit * scale))), most), unit
 
 
 def _bias(weights: WeightMatrix, normalization: Normalization, fine: int) -> Int32[np.ndarray, " d"]:
     """−W centre: what centring the pixels would add to the sums."""
-    centre = normalization.centre.astype(np.float64) * fine
-    return -np.rint(np.asarray(weights.values, np.float64) @ centre).astype(np.int32)
+    centre = np.asarray(normalization.centre, np.float64) * fine
+    added = np.rint(np.asarray(weights.values, np.float64) @ centre)
+    if np.abs(added).max() > EXACT:
+        raise NotIntegerError(
+            f"centring the pixels would add up to {np.abs(added).max():,.0f} to sums, above 2**24: give the "
+            "normalization of pixels from 0 to 255."
+        )
+    return -added.astype(np.int32)
 
 
 def _hidden(
@@ -211,7 +221,7 @@ def _hidden(
     steps, rounding = [], []
     for w, factor, sigma, m in network.layers():
         assert isinstance(sigma, Staircase)
-        thresholds = np.ceil(np.asarray(sigma.thresholds) / (w.scale * factor * unit))
+        thresholds = np.ceil(np.asarray(sigma.thresholds, float) / (w.scale * factor * unit))
         unit, levels, error = round_levels(np.asarray(sigma.levels) - m, 2 ** (bits - 1) - 1)
         # no sum is so large: such a threshold is never, or always, reached
         steps.append(Steps(tuple(int(t) for t in np.clip(thresholds, -LIMIT, LIMIT)), levels))
@@ -229,7 +239,8 @@ def _hidden(
 
 
 def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> IntegerClassifier:
-    weights, offset = classifier.weights.T * hidden.unit, classifier.offset
+    check_readout(classifier)
+    weights, offset = np.asarray(classifier.weights).T * hidden.unit, np.asarray(classifier.offset)
     # the largest score in whole numbers must fit, offsets and rounding included
     largest = float((np.abs(weights).sum(axis=1) * hidden.steps[-1].most + np.abs(offset)).max())
     room = LIMIT - weights.shape[1] * hidden.steps[-1].most - 1

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Real
+
+from hntk.arrays import check_backing, real_array
 
 # bytes of a block of rows in float64
 BLOCK = 2**25
 
 
 def row_blocks(x: Real[np.ndarray, "n p"], columns: int | None = None) -> Iterator[slice]:
-    """Slices of so many rows that they take `BLOCK` bytes in float64, with so many columns (x's own by default)."""
+    """Slices of so many rows that they take `BLOCK` bytes in float64, with so many columns (x's own by default).
+
+    Raises
+    ------
+    ValueError
+        If x is a memory map whose file has become shorter, before a block of it is read.
+    """
     step = max(1, BLOCK // (8 * (x.shape[1] if columns is None else columns)))
     n = x.shape[0]
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+    for start in range(0, n, step):
+        check_backing(x)
+        yield slice(start, min(start + step, n))
 
 
 def as_rows(x: object, name: str = "x") -> Real[np.ndarray, "n p"]:
@@ -24,20 +35,61 @@ def as_rows(x: object, name: str = "x") -> Real[np.ndarray, "n p"]:
     Raises
     ------
     ValueError
-        For another number of dimensions, an empty array, or values that are not finite or not numbers.
+        For another number of dimensions, an empty array, or values that are not finite, not numbers, or so large that
+        their squares overflow.
     """
-    array = x if isinstance(x, np.ndarray) else np.asarray(x)
-    if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"{name} must have shape (n, p), one sample per row and none empty; got shape {array.shape}.")
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}.")
-    if array.dtype.kind == "f":
-        bad = sum(int(np.sum(~np.all(np.isfinite(array[b]), axis=1))) for b in row_blocks(array))
-        if bad:
-            raise ValueError(
-                f"{name} has NaN or infinite values in {bad} of its {array.shape[0]} rows: clean or drop them."
-            )
+    array = np.asanyarray(real_array(x, name))
+    check_shape(array, name)
+    check_rows(array, name, np.float64 if array.dtype.kind in "biu" else np.result_type(array.dtype, np.float32))
     return array
+
+
+def check_shape(array: Any, name: str) -> None:
+    """Refuse what is not (n, p) with n and p at least 1.
+
+    Raises
+    ------
+    ValueError
+        With what to do about one sample, or about images.
+    """
+    shape = tuple(array.shape)
+    if len(shape) == 2 and 0 not in shape:
+        return
+    hint = {1: f" For one sample give {name}[None, :].", 3: f" For images give {name}.reshape(len({name}), -1)."}
+    raise ValueError(
+        f"{name} must have shape (n, p), one sample per row and none empty; got shape {shape}."
+        + hint.get(len(shape), "")
+    )
+
+
+def check_rows(array: Real[np.ndarray, "n p"], name: str, dtype: np.dtype | type) -> None:
+    """Refuse rows that are not finite, or whose norms² overflow in the precision they are computed with in.
+
+    Raises
+    ------
+    ValueError
+        With how many there are, and what to do.
+    """
+    bad = [part.start + np.flatnonzero(~np.isfinite(_squares(array[part], dtype))) for part in row_blocks(array)]
+    rows = np.concatenate(bad)
+    if not rows.size:
+        return
+    refused = np.asarray(array[rows])
+    infinite = int(np.sum(~np.all(np.isfinite(refused), axis=1)))
+    n = array.shape[0]
+    if infinite:
+        raise ValueError(f"{name} has NaN or infinite values in {infinite} of its {n} rows: clean or drop them.")
+    largest = float(np.max(np.abs(refused.astype(np.float64))))
+    raise ValueError(
+        f"{name} has values as large as {largest:.3g}, whose squares overflow in {np.dtype(dtype).name}, in "
+        f"{rows.size} of its {n} rows: rescale it, for instance to {name} / np.abs({name}).max()."
+    )
+
+
+def _squares(block: Real[np.ndarray, "rows p"], dtype: np.dtype | type) -> Float[np.ndarray, " rows"]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = block.astype(dtype, copy=False)
+        return np.einsum("ij,ij->i", exact, exact)
 
 
 def class_means(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]) -> Float[np.ndarray, "K p"]:

@@ -17,10 +17,14 @@ import optax
 from jax import Array
 
 from hntk.classifier import Classifier
+from hntk.datasets.dataset import training_part
 from hntk.labels import as_labels
 from hntk.network import Network
+from hntk.normalization import Normalization
 from hntk.origin import DataStatistics
-from hntk.ridge import check_features, held_out
+from hntk.precision import float64
+from hntk.ridge import check_features, check_normalization, held_out
+from hntk.settings import as_instance, as_path, as_positive, as_reals, as_seed
 from hntk.training import Epoch, Samples, Schedule, Trained, train
 
 RATES = (3e-2, 1e-2)
@@ -45,8 +49,9 @@ class SoftmaxClassifier(Classifier):
 def fit_softmax(
     network: Network,
     x: object,
-    labels: object,
+    labels: object = None,
     *,
+    normalization: Normalization | None = None,
     features: object = None,
     schedule: Schedule | None = None,
     rates: Sequence[float] = RATES,
@@ -60,8 +65,10 @@ def fit_softmax(
     Parameters
     ----------
     network : any network.
-    x : (n, p) training samples.
-    labels : (n,) labels of any kind.
+    x : (n, p) training samples, or a :class:`hntk.Dataset`, whose training part is taken.
+    labels : (n,) whole numbers, real numbers, booleans or text; by default the data set's own.
+    normalization : what raw samples go through before they are like x, for the classifier to take those with
+        ``raw=True``; by default the data set's own.
     features : (n, d) features of x, where they are at hand.
     schedule : of training; its learning rate is replaced by each of ``rates``.
     rates : learning rates to try; the best validation accuracy wins.
@@ -86,6 +93,14 @@ def fit_softmax(
     >>> hntk.fit_softmax(net, data.x, data.labels, schedule=schedule).accuracy(data.x, data.labels) > 0.9
     True
     """
+    as_instance(network, "network", Network, "a network, such as of hntk.dense")
+    planned: Schedule = (
+        Schedule() if schedule is None else as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
+    )
+    rates, seed = as_reals(rates, "rates", as_positive), as_seed(seed)
+    checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
+    x, labels, normalization = training_part(x, labels, normalization)
+    check_normalization(normalization, network)
     inputs = network.check_inputs(x)
     classes, index = as_labels(labels, inputs.shape[0])
     f = np.asarray(network.features(inputs) if features is None else check_features(features, network, len(index)))
@@ -99,7 +114,7 @@ def fit_softmax(
     for part in (kept, rest):
         part /= np.float32(size)
     samples = Samples(*(jnp.asarray(part) for part in (kept, index[~held], rest, index[held])))
-    best, rate = _best(samples, classes.size, schedule or Schedule(), rates, seed, checkpoint, progress)
+    best, rate = _best(samples, classes.size, planned, rates, seed, checkpoint, progress)
     weights, offset = (np.asarray(part, np.float64) for part in best.parameters)
     return SoftmaxClassifier(
         network,
@@ -110,6 +125,7 @@ def fit_softmax(
         best.history,
         rate,
         statistics=DataStatistics.of(np.asarray(inputs), index),
+        normalization=normalization,
     )
 
 
@@ -139,11 +155,13 @@ def _best(
     width = samples.x.shape[1]
     start = (jnp.zeros((width, classes), jnp.float32), jnp.zeros(classes, jnp.float32))
     found = []
+    with float64():
+        key = jax.random.key(seed)  # of all its bits, whatever precision JAX is set to
     for rate in rates:
         plan = Schedule(
             schedule.epochs, schedule.batch, rate / np.sqrt(width), schedule.weight_decay, schedule.patience
         )
         path = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}-{rate:g}{checkpoint.suffix}")
-        done = train(_loss, _scores, start, samples, plan, jax.random.key(seed), checkpoint=path, progress=progress)
+        done = train(_loss, _scores, start, samples, plan, key, checkpoint=path, progress=progress)
         found.append((done, float(rate)))
     return max(found, key=lambda pair: pair[0].validation)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,26 +18,16 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from scipy.special import ndtr
 
-from hntk.rows import row_blocks
+from hntk.arrays import point_array, real_array
+from hntk.checks import check_result
+from hntk.operators import Operator, Product, check_matrix, is_operator, product_of, size_of
+from hntk.room import check_room
+from hntk.settings import as_callback, as_count, as_finite, as_nonnegative, as_positive, as_seed
 
-Product = Callable[[np.ndarray], np.ndarray]
 # below it, and where nearly all eigenpairs are asked for, the matrix itself is taken
 SMALL = 64
 # of Lanczos vectors: what follows is rounding
 BREAKDOWN = 1e-12
-
-
-class Operator(Protocol):
-    """A symmetric matrix by its products, such as ``StructuredKernel`` and ``EmpiricalNTK``."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, n)."""
-        ...
-
-    def matvec(self, v: Any, /) -> Any:
-        """The product with a vector (n,)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,9 +62,10 @@ def leading_eigenpairs(
     Raises
     ------
     ValueError
-        If k does not fit.
+        If k or a setting does not fit, or a matrix is not symmetric.
     ArithmeticError
-        If it does not converge; more steps, or a tolerance, help where eigenvalues are close.
+        If the operator gives numbers that are not finite, or it does not converge; more steps, or a tolerance, help
+        where eigenvalues are close.
 
     Examples
     --------
@@ -82,10 +73,13 @@ def leading_eigenpairs(
     >>> hntk.leading_eigenpairs(np.diag(np.arange(100.0)), 2).values.round(6)
     array([99., 98.])
     """
+    k, tolerance, seed = as_count(k, "k"), as_nonnegative(tolerance, "tolerance"), as_seed(seed)
+    steps = None if steps is None else as_count(steps, "steps")
     n, product = _known(operator)
     if not 1 <= k < n:
         raise ValueError(f"k must lie between 1 and n - 1 = {n - 1}, got {k}; hntk.spectrum gives the whole spectrum.")
     if n < SMALL or 2 * k >= n:
+        check_room(24 * n * n, f"{k:,} eigenvectors of {n:,} samples", "Ask for fewer than half of them.")
         values, vectors = np.linalg.eigh(np.stack([product(v) for v in np.eye(n)]))
     else:
         start: Any = np.random.default_rng(seed).standard_normal(n)
@@ -118,13 +112,36 @@ class SpectralDensity:
     size: int
 
     def mean(self, function: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
-        """(1/n) tr f(A), and its standard error over the random vectors (nan of one)."""
-        each = np.sum(np.where(self.weights > 0, self.weights * function(self.nodes), 0.0), axis=1)
+        """(1/n) tr f(A), and its standard error over the random vectors (nan of one).
+
+        Raises
+        ------
+        ValueError
+            If the function does not give a finite number for every node.
+        """
+        if not callable(function):
+            raise ValueError(f"function must map arrays to arrays, such as np.exp, got {function!r}.")
+        with np.errstate(all="ignore"):
+            values = np.asarray(real_array(function(self.nodes), "what the function gives"))
+        used = self.weights > 0
+        if values.shape != self.nodes.shape or not np.all(np.isfinite(values[used])):
+            raise ValueError(
+                f"the function gives values of shape {values.shape}, or not finite ones, at eigenvalues between "
+                f"{self.nodes.min():.3g} and {self.nodes.max():.3g}: it must be finite there."
+            )
+        each = np.sum(np.where(used, self.weights * np.where(used, values, 0.0), 0.0), axis=1)
         error = each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan
         return float(each.mean()), float(error)
 
     def moment(self, order: int) -> tuple[float, float]:
-        """(1/n) tr A^order, and its standard error."""
+        """(1/n) tr A^order, and its standard error.
+
+        Raises
+        ------
+        ValueError
+            If the order is not a whole number of at least 0, or the moment overflows.
+        """
+        order = as_count(order, "order", least=0)
         return self.mean(lambda t: t**order)
 
     def log_determinant(self, ridge: float = 0.0) -> tuple[float, float]:
@@ -135,6 +152,7 @@ class SpectralDensity:
         ValueError
             If a node is not positive: the operator with this ridge is not positive definite, to the rule's precision.
         """
+        ridge = as_finite(ridge, "ridge")
         least = float(np.min(np.where(self.weights > 0, self.nodes, np.inf)))
         if least + ridge <= 0:
             raise ValueError(f"the smallest node is {least:.3g}: a log-determinant needs a ridge above {-least:.3g}.")
@@ -142,25 +160,57 @@ class SpectralDensity:
         return self.size * value, self.size * error
 
     def cdf(self, t: object) -> Float[np.ndarray, " points"]:
-        """Share of eigenvalues up to t, a step at every node."""
-        points = np.atleast_1d(np.asarray(t, dtype=float))
+        """Share of eigenvalues up to t, a step at every node.
+
+        Raises
+        ------
+        ValueError
+            If t is not a number or a list of them.
+        """
+        points = _points(t)
         order = np.argsort(self.nodes, axis=None)
         steps = np.concatenate([[0.0], np.cumsum(self.weights.reshape(-1)[order])]) / len(self.nodes)
         return steps[np.searchsorted(self.nodes.reshape(-1)[order], points, side="right")]
 
     def density(self, t: object, width: float) -> Float[np.ndarray, " points"]:
-        """Density at t, every node widened to a Gaussian of this standard deviation."""
-        points = np.atleast_1d(np.asarray(t, dtype=float))[:, None, None]
-        bumps = np.exp(-(((points - self.nodes) / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
-        return np.sum(self.weights * bumps, axis=(1, 2)) / len(self.nodes)
+        """Density at t, every node widened to a Gaussian of this standard deviation.
+
+        Raises
+        ------
+        ValueError
+            If t is not a number or a list of them, or the width is not positive.
+        """
+        points, width = _points(t)[:, None, None], as_positive(width, "width")
+        with np.errstate(all="ignore"):
+            bumps = np.exp(-(((points - self.nodes) / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
+            found = np.sum(self.weights * bumps, axis=(1, 2)) / len(self.nodes)
+        check_result(found, "the density of so small a width")
+        return found
 
     def counts(self, edges: object, width: float = 0.0) -> Float[np.ndarray, " bins"]:
-        """Expected number of eigenvalues between consecutive edges, of nodes widened as in :meth:`density`."""
-        bounds = np.asarray(edges, dtype=float)
+        """Expected number of eigenvalues between consecutive edges, of nodes widened as in :meth:`density`.
+
+        Raises
+        ------
+        ValueError
+            If edges are not at least two ascending numbers, or the width is negative.
+        """
+        bounds, width = _points(edges), as_nonnegative(width, "width")
+        if bounds.size < 2 or np.any(bounds[1:] < bounds[:-1]):
+            raise ValueError(f"edges must be at least two numbers, ascending; got {bounds.tolist()}.")
         if width == 0:
             return self.size * np.diff(self.cdf(bounds))
-        below = np.sum(self.weights * ndtr((bounds[:, None, None] - self.nodes) / width), axis=(1, 2))
+        with np.errstate(over="ignore"):
+            scores = (bounds[:, None, None] - self.nodes) / width
+        below = np.sum(self.weights * ndtr(scores), axis=(1, 2))
         return self.size * np.diff(below) / len(self.nodes)
+
+
+def _points(t: object) -> Float[np.ndarray, " points"]:
+    points = np.atleast_1d(point_array(t, "t"))
+    if points.ndim != 1:
+        raise ValueError(f"t must be a number or a list of numbers, got shape {points.shape}.")
+    return points
 
 
 def spectral_density(
@@ -184,7 +234,9 @@ def spectral_density(
     Raises
     ------
     ValueError
-        If a number is not positive.
+        If a number is not positive, or a matrix is not symmetric.
+    MemoryError
+        If the Lanczos vectors do not fit into memory.
     ArithmeticError
         If the operator gives numbers that are not finite.
 
@@ -195,11 +247,16 @@ def spectral_density(
     >>> abs(float(density.cdf(99.5)[0]) - 0.5) < 0.05
     True
     """
-    if min(probes, degree) < 1:
-        raise ValueError(f"probes and degree must be positive, got {probes} and {degree}.")
+    probes, degree, seed = as_count(probes, "probes"), as_count(degree, "degree"), as_seed(seed)
+    progress = as_callback(progress)
     n, product = _known(operator)
     rng = np.random.default_rng(seed)
     steps = min(degree, n)
+    check_room(
+        8 * steps * (n + 2 * probes),
+        f"{steps:,} Lanczos vectors of {n:,} samples",
+        "Make degree= or probes= smaller.",
+    )
     nodes, weights = np.zeros((probes, steps)), np.zeros((probes, steps))
     for k in range(probes):
         diagonal, beside = _lanczos(product, rng.choice([-1.0, 1.0], n) / np.sqrt(n), steps)
@@ -217,22 +274,14 @@ def _known(operator: Operator | np.ndarray) -> tuple[int, Product]:
     Raises
     ------
     ValueError
-        If it is not square.
+        If it is not square, or a matrix that is not symmetric.
+    ArithmeticError
+        If it is a matrix that is not finite.
     """
-    shape = np.shape(operator) if isinstance(operator, np.ndarray) else tuple(operator.shape)
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"an operator must be square, got shape {shape}.")
-
-    def product(v: np.ndarray) -> np.ndarray:
-        flat = v.reshape(-1)
-        if not isinstance(operator, np.ndarray):
-            return np.asarray(operator.matvec(flat), np.float64)
-        if operator.dtype == np.float64:
-            return operator @ flat
-        # some rows at a time: NumPy would make a copy of the whole in float64
-        return np.concatenate([operator[part].astype(np.float64) @ flat for part in row_blocks(operator)])
-
-    return int(shape[0]), product
+    n = size_of(operator)
+    if not is_operator(operator):
+        check_matrix(operator)
+    return n, product_of(operator)
 
 
 def _lanczos(product: Product, start: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from hntk.copies import Copyable
+
 if TYPE_CHECKING:
     from hntk.summary import Summary
 
 
-class Storable:
+class Storable(Copyable):
     """Saved by :func:`hntk.save`, told about by :func:`hntk.summarize`, which know all kinds and are imported late."""
 
     def save(self: Any, path: str | os.PathLike[str], *, encoding: str | None = None) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from hntk.activations import Activation, Staircase
 from hntk.network import Network
 from hntk.packing import expected_bits, smallest_encoding
+from hntk.settings import as_count, as_instance
 from hntk.weights import Kind, WeightLaw
 
 FLOAT_BITS = 32
@@ -57,6 +58,11 @@ class Storage:
 def storage(network: Network, classes: int) -> Storage:
     """Bytes of a network with a readout for so many classes, by formula.
 
+    Raises
+    ------
+    ValueError
+        If it is no network, or the classes are not a positive whole number.
+
     Examples
     --------
     >>> import jax, hntk
@@ -64,6 +70,8 @@ def storage(network: Network, classes: int) -> Storage:
     >>> hntk.storage(net, classes=2).hidden
     2000
     """
+    as_instance(network, "network", Network, "a network, such as of hntk.dense")
+    classes = as_count(classes, "classes")
     matrices: list[tuple[int, Kind, float]] = [
         (w.shape[0] * w.shape[1], w.kind, float(np.mean(np.asarray(w.values) == 0))) for w in network.weights
     ]

@@ -14,10 +14,16 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from jax import Array
 from jaxtyping import Float
+from scipy.sparse import issparse
 
-from hntk.checks import check_columns
-from hntk.rows import row_blocks
+from hntk.arrays import finite_array, real_array
+from hntk.checks import as_columns, check_result
+from hntk.copies import Copyable
+from hntk.room import check_room
+from hntk.rows import check_shape, row_blocks
+from hntk.settings import as_count, as_finite, as_number, as_reals
 
 # steps that make up for what G's condition number costs
 REFINEMENTS = 2
@@ -31,7 +37,7 @@ class _Spectral(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StructuredKernel:
+class StructuredKernel(Copyable):
     """c x xᵀ + V A Vᵀ + γ I: never an (n, n) matrix unless asked for.
 
     Attributes
@@ -49,19 +55,54 @@ class StructuredKernel:
     core: Float[np.ndarray, "k k"]
     shift: float
 
+    def __post_init__(self) -> None:
+        # what reads its rows from elsewhere stays as it is
+        foreign = hasattr(self.x, "shape") and not isinstance(self.x, np.ndarray | Array) and not issparse(self.x)
+        x = self.x if foreign else np.asanyarray(real_array(self.x, "x"))
+        check_shape(x, "x")
+        n, factor, core = x.shape[0], finite_array(self.factor, "factor"), finite_array(self.core, "core")
+        if factor.ndim != 2 or len(factor) != n or core.shape != (factor.shape[1],) * 2:
+            raise ValueError(
+                f"a kernel of {n} samples needs factor ({n}, k) and core (k, k), got shapes {factor.shape} "
+                f"and {core.shape}."
+            )
+        if not np.allclose(core, core.T, rtol=1e-6, atol=1e-12 * np.max(np.abs(core), initial=0.0)):
+            raise ValueError("core must be symmetric: give (core + core.T) / 2.")
+        shift = as_number(self.shift)
+        if not shift > -np.inf:
+            raise ValueError(f"shift must be a number, or inf where the diagonal is not known; got {self.shift!r}.")
+        told = (("x", x), ("weight", as_finite(self.weight, "weight")), ("factor", factor), ("core", core))
+        for name, value in (*told, ("shift", shift)):
+            object.__setattr__(self, name, value)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(n, n)."""
         return self.x.shape[0], self.x.shape[0]
 
     def to_dense(self) -> Float[np.ndarray, "n n"]:
-        """The matrix."""
+        """The matrix.
+
+        Raises
+        ------
+        MemoryError
+            If it does not fit into memory; :meth:`matvec` and the spectrum need none.
+        """
+        n, shift = self.shape[0], self._finite_shift()
+        check_room(
+            16 * n * (n + self._middle.shape[0]),
+            f"the kernel of {n:,} samples as a matrix",
+            "matvec(), eigvalsh(), eigh() and solve() work without it.",
+        )
         whole = np.concatenate([u.copy() for _, u in self._chunks()])
-        return whole @ self._middle @ whole.T + self._finite_shift() * np.eye(self.shape[0])
+        found = whole @ self._middle @ whole.T
+        found[np.diag_indices(n)] += shift
+        check_result(found, "the kernel")
+        return found
 
     def matvec(self, v: object) -> Float[np.ndarray, "n ..."]:
         """The product with a vector (n,) or a block (n, m), in O(n r)."""
-        given = self._check(v, "v")
+        given = as_columns(v, self.shape[0], "v")
         return self._spread(self._middle @ self._gathered(given)) + self._finite_shift() * given
 
     def eigvalsh(self) -> Float[np.ndarray, " n"]:
@@ -78,9 +119,10 @@ class StructuredKernel:
         ValueError
             If k exceeds the number of eigenvalues above the bulk γ of multiplicity n − r.
         """
+        k = as_count(k, "k")
         values, maps = self._spectral
-        count = values.size if values.size == self.shape[0] else int(np.sum(values > 0))
-        if not 1 <= k <= count:
+        count = self.above
+        if k > count:
             raise ValueError(
                 f"k must lie between 1 and {count}, the number of eigenvalues that stand above the multiple of the "
                 f"identity; got {k}. For more use eigvalsh() or np.linalg.eigh(kernel.to_dense())."
@@ -88,6 +130,12 @@ class StructuredKernel:
         order = np.argsort(values)[::-1][:k]
         vectors = self._spread(maps[:, order])
         return values[order] + self._finite_shift(), vectors / np.linalg.norm(vectors, axis=0)
+
+    @property
+    def above(self) -> int:
+        """How many eigenvalues stand above the multiple of the identity, those that :meth:`eigh` gives."""
+        values = self._spectral.values
+        return values.size if values.size == self.shape[0] else int(np.sum(values > 0))
 
     def solve(self, y: object, ridge: float) -> Float[np.ndarray, "n ..."]:
         """(K + ridge I)⁻¹ y for (n,) or (n, m), in O(n r²) once and O(n r) per further call.
@@ -97,7 +145,7 @@ class StructuredKernel:
         ValueError
             If the matrix is singular to working precision at this ridge.
         """
-        given = self._check(y, "y")
+        given, ridge = as_columns(y, self.shape[0], "y"), as_finite(ridge, "ridge")
         level = self._level(ridge)
         found = self._inverse(given, level)
         for _ in range(REFINEMENTS):
@@ -112,6 +160,7 @@ class StructuredKernel:
         ValueError
             If the matrix is not positive definite at this ridge.
         """
+        ridge = as_finite(ridge, "ridge")
         level = self._level(ridge)
         inside, rest = self._spectral.values + level, self.shape[0] - self._spectral.values.size
         if np.any(inside <= 0) or (rest and level <= 0):
@@ -172,9 +221,15 @@ class StructuredKernel:
         ValueError
             If the matrix is singular to working precision at one of the ridges.
         """
-        given = self._check(y, "y")
+        given = as_columns(y, self.shape[0], "y")
+        self._finite_shift()
+        levels = np.array([self._level(ridge) for ridge in as_reals(ridges, "ridges", as_finite)])
+        return self._errors(given, levels)
+
+    def _errors(
+        self, given: Float[np.ndarray, "n ..."], levels: Float[np.ndarray, " l"]
+    ) -> Iterator[tuple[slice, Float[np.ndarray, "l rows ..."]]]:
         columns = given.reshape(len(given), -1)
-        levels = np.array([self._level(ridge) for ridge in ridges])
         values, maps = self._spectral
         full = values.size == self.shape[0]
         inverse = 1 / (values[:, None] + levels)
@@ -194,16 +249,17 @@ class StructuredKernel:
 
     def weights(self, v: object) -> tuple[Float[np.ndarray, "p ..."], Float[np.ndarray, "k ..."]]:
         """W and ω such that K v = x w + V ω + γ v: what a new sample's x and V are to be multiplied by."""
-        found = self._middle @ self._gathered(self._check(v, "v"))
+        found = self._middle @ self._gathered(as_columns(v, self.shape[0], "v"))
         p = self.x.shape[1]
         return np.sqrt(abs(self.weight)) * found[:p], self._balance * found[p:]
 
     def _chunks(self) -> Iterator[tuple[slice, Float[np.ndarray, "rows r"]]]:
         """U, some rows at a time, in memory that the next rows are written to."""
         scale, p = np.sqrt(abs(self.weight)), self.x.shape[1]
-        parts = list(row_blocks(self.x, self._middle.shape[0]))
-        memory = np.empty((parts[0].stop, self._middle.shape[0]))
-        for part in parts:
+        memory = np.empty((0, self._middle.shape[0]))
+        for part in row_blocks(self.x, self._middle.shape[0]):
+            if not memory.size:
+                memory = np.empty((part.stop, memory.shape[1]))
             block = memory[: part.stop - part.start]
             np.multiply(self.x[part], scale, out=block[:, :p])
             np.multiply(self.factor[part], self._balance, out=block[:, p:])
@@ -225,7 +281,9 @@ class StructuredKernel:
 
     @cached_property
     def _spectral(self) -> _Spectral:
-        gram = sum(u.T @ u for _, u in self._chunks())
+        with np.errstate(all="ignore"):
+            gram = sum((u.T @ u for _, u in self._chunks()), np.zeros(self._middle.shape))
+        check_result(gram, "an inner product of samples")
         sizes, vectors = np.linalg.eigh(gram)
         # what is no larger than rounding is no direction of U
         kept = np.flatnonzero(sizes > len(sizes) * np.finfo(float).eps * sizes[-1])[-self.shape[0] :]
@@ -252,7 +310,7 @@ class StructuredKernel:
 
     def _level(self, ridge: float) -> float:
         """γ + ridge, if it makes the matrix regular."""
-        level = self._finite_shift() + float(ridge)
+        level = self._finite_shift() + as_finite(ridge, "ridge")
         values = self._spectral.values
         tiny = np.finfo(float).eps * np.max(np.abs(values))
         if (values.size < self.shape[0] and abs(level) <= tiny) or np.any(np.abs(values + level) <= tiny):
@@ -269,8 +327,3 @@ class StructuredKernel:
                 "equivalent_kernels(..., kappa_sq=...), for example the original network's kappa_sq."
             )
         return self.shift
-
-    def _check(self, v: object, name: str) -> np.ndarray:
-        array = np.asarray(v, dtype=np.float64)
-        check_columns(array, self.shape[0], name)
-        return array

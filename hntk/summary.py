@@ -13,6 +13,7 @@ from hntk.classifier import Classifier
 from hntk.integers import IntegerClassifier, IntegerNetwork, Rounded, Steps
 from hntk.network import Network
 from hntk.packing import PackedMatrix, pack
+from hntk.settings import as_instance
 
 FLOAT_BYTES = 4
 
@@ -130,6 +131,11 @@ def summarize(
     ----------
     encodings : of every layer's weights, such as a file has (:func:`hntk.files.encodings`); by default the smallest.
 
+    Raises
+    ------
+    ValueError
+        If it is neither a network nor a classifier.
+
     Examples
     --------
     >>> import jax, hntk
@@ -138,6 +144,8 @@ def summarize(
     >>> found.layers[0].encoding, found.layers[0].levels, found.layers[0].float_bytes
     ('mask+signs', 2, 32000)
     """
+    kinds = (Network, Classifier, IntegerNetwork, IntegerClassifier)
+    as_instance(what, "what", kinds, "a network or a classifier, in floats or in integers")
     if isinstance(what, IntegerNetwork | IntegerClassifier):
         return _of_integers(what, encodings)
     network = what.network if isinstance(what, Classifier) else what
@@ -150,7 +158,7 @@ def summarize(
         layers.append(_readout(what.weights.T, FLOAT_BYTES, 8))
         notes.append(f"classes: {', '.join(map(str, what.classes.tolist()))}")
         if what.normalization is not None:
-            notes.append(f"input: (raw - centre) / {what.normalization.scale:.6g}")
+            notes.append(f"input: {what.normalization}")
     return Summary(tuple(layers), "float32", (*notes, *_origin(network, what)))
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,8 @@ import optax
 from jax import Array
 from jaxtyping import Float, Int
 
-from hntk.atomic import replacing
+from hntk.checkpoints import Kept, described, restored, saved
+from hntk.settings import as_callback, as_count, as_key, as_nonnegative, as_path, as_positive
 
 Parameters = Any
 Loss = Callable[[Parameters, Array, Array], Array]
@@ -47,10 +47,14 @@ class Schedule:
     patience: int = 5
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch, self.patience) < 1 or not self.learning_rate > 0 or not self.weight_decay >= 0:
+        for name in ("epochs", "batch", "patience"):
+            object.__setattr__(self, name, as_count(getattr(self, name), name))
+        object.__setattr__(self, "learning_rate", as_positive(self.learning_rate, "learning_rate"))
+        object.__setattr__(self, "weight_decay", as_nonnegative(self.weight_decay, "weight_decay"))
+        if max(self.learning_rate, self.weight_decay) > float(np.finfo(np.float32).max):
             raise ValueError(
-                f"a schedule needs at least one epoch, a batch and a patience of at least 1, a positive learning rate "
-                f"and a weight decay that is not negative; got {self}."
+                f"learning_rate and weight_decay must be numbers of float32, got {self.learning_rate:g} and "
+                f"{self.weight_decay:g}."
             )
 
 
@@ -99,6 +103,17 @@ class _State:
     history: list[Epoch] = field(default_factory=list)
 
     @property
+    def kept(self) -> Kept:
+        """What a checkpoint holds of it."""
+        return Kept((self.parameters, self.optimizer, self.best), self.validation, np.array(self.history, np.float64))
+
+    @classmethod
+    def of(cls, kept: Kept) -> _State:
+        """From a checkpoint."""
+        history = [Epoch(int(row[0]), *(float(v) for v in row[1:])) for row in kept.history]
+        return cls(*kept.trees, kept.validation, history)
+
+    @property
     def waited(self) -> int:
         """Epochs since the best one."""
         best = max(self.history, key=lambda e: e.validation, default=None)
@@ -131,7 +146,8 @@ def train(
     key : random key of the order of samples; epoch e uses ``fold_in(key, e)``.
     project : applied to the parameters after every step, such as a mask.
     checkpoint : a file written after every epoch; where it exists already, from the same training, this one goes on
-        from it, and ends as it would have uninterrupted, bit for bit on the same machine.
+        from it, and ends as it would have uninterrupted, bit for bit on the same machine. The same training is one of
+        the same samples, start, settings, functions by name, key, precision and code of hntk.
     progress : called after every epoch.
 
     Raises
@@ -139,22 +155,24 @@ def train(
     TrainingError
         If the loss stops being finite; the message says where and what to do.
     ValueError
-        If there are fewer samples than a batch has, or the checkpoint belongs to another training.
+        If there are fewer samples than a batch has, or the checkpoint belongs to another training, with what differs.
     """
+    key, progress = as_key(key), as_callback(progress)
     if samples.x.shape[0] < schedule.batch:
         raise ValueError(
             f"a batch of {schedule.batch} needs at least as many training samples, got {samples.x.shape[0]}: "
             "make the batch smaller."
         )
     state = _State(parameters, ADAM.init(parameters), parameters)
-    identity = _identity(state, samples, schedule, key)
-    if checkpoint is not None and checkpoint.exists():
-        state = _restore(checkpoint, state, identity)
+    path = None if checkpoint is None else as_path(checkpoint, "checkpoint")
+    identity = None if path is None else described(parameters, samples, schedule, key, (loss, scores, project))
+    if path is not None and identity is not None and path.exists():
+        state = _State.of(restored(path, (parameters, state.optimizer, parameters), identity))
     run, right = _compiled(loss, project, schedule.batch), _count_right(scores)
     while len(state.history) < schedule.epochs and state.waited < schedule.patience:
         state = _advance(run, right, state, samples, schedule, key)
-        if checkpoint is not None:
-            _save(checkpoint, state, identity)
+        if path is not None and identity is not None:
+            saved(path, state.kept, identity)
         if progress is not None:
             progress(state.history[-1])
     return Trained(state.best, state.validation, tuple(state.history))
@@ -215,41 +233,3 @@ def _advance(run, right, state: _State, samples: Samples, schedule: Schedule, ke
         validation=max(accuracy, state.validation),
         history=[*state.history, Epoch(number + 1, float(loss), accuracy, float(rates[0]))],
     )
-
-
-def _identity(state: _State, samples: Samples, schedule: Schedule, key: Array) -> str:
-    """What a checkpoint must agree with: the settings, the shapes, and where the training starts."""
-    shapes = [list(np.shape(leaf)) for leaf in jax.tree.leaves((state.parameters, state.optimizer, samples))]
-    start = [float(jnp.sum(jnp.abs(leaf))) for leaf in jax.tree.leaves(state.parameters)]
-    return json.dumps([asdict(schedule), shapes, start, np.asarray(jax.random.key_data(key)).tolist()])
-
-
-def _save(path: Path, state: _State, identity: str) -> None:
-    leaves = jax.tree.leaves((state.parameters, state.optimizer, state.best))
-    with replacing(path) as part, part.open("wb") as file:
-        np.savez(
-            file,
-            allow_pickle=False,
-            identity=np.array(identity),
-            history=np.array(state.history, np.float64),
-            validation=np.array(state.validation),
-            **{f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)},
-        )
-
-
-def _restore(path: Path, start: _State, identity: str) -> _State:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            stored = {name: kept[name] for name in kept.files}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds
-        raise ValueError(f"{path} is damaged ({error}): delete it to train from the start.") from error
-    if str(stored["identity"]) != identity:
-        raise ValueError(
-            f"{path} is the checkpoint of another training (settings, data or start differ): delete it, or name "
-            "another file."
-        )
-    _, structure = jax.tree.flatten((start.parameters, start.optimizer, start.best))
-    leaves = [jnp.asarray(stored[f"leaf{i}"]) for i in range(structure.num_leaves)]
-    parameters, optimizer, best = jax.tree.unflatten(structure, leaves)
-    history = [Epoch(int(row[0]), *(float(v) for v in row[1:])) for row in stored["history"]]
-    return _State(parameters, optimizer, best, float(stored["validation"]), history)

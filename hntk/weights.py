@@ -9,8 +9,9 @@ whose moments are $E[w^2; |w| > t] = 1 - \varepsilon + 2t\varphi(t)$ and $E[w^4;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, pi, sqrt
+from math import exp, inf, isfinite, pi, sqrt
 from typing import Literal
 
 import jax
@@ -19,10 +20,17 @@ from jax import Array
 from jaxtyping import Float
 from scipy.special import ndtri
 
+from hntk.arrays import told
+from hntk.precision import float64
+from hntk.room import check_room
+from hntk.settings import as_count, as_key, as_number
+
 Kind = Literal["float32", "int8", "ternary", "sign"]
 STEP = 4 / 127
 # degrees of freedom up to which a chi-square is drawn as so many squares
 SQUARES = 64
+# bytes a weight that drawing takes besides, at most: random bits and uniforms in float64
+TRANSIENT = 16
 KEEPS_ZEROS = ("ternary", "sparse_gaussian", "pruned_gaussian")
 
 
@@ -70,14 +78,18 @@ class WeightLaw:
     degrees: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.name not in _DRAW:
-            raise ValueError(f"unknown weight law {self.name!r}; known are {', '.join(sorted(_DRAW))}.")
-        if self.name in KEEPS_ZEROS and not 0.0 <= self.sparsity < 1.0:
-            raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {self.sparsity!r}.")
-        if self.name == "student_t" and not self.degrees > 4.0:
+        if not isinstance(self.name, str) or self.name not in _DRAW:
+            raise ValueError(f"unknown weight law {told(self.name)}; known are {', '.join(sorted(_DRAW))}.")
+        sparsity, degrees = as_number(self.sparsity), as_number(self.degrees)
+        for name, value in (("sparsity", sparsity), ("degrees", degrees)):
+            if isfinite(value):
+                object.__setattr__(self, name, value)
+        if self.name in KEEPS_ZEROS and not 0.0 <= sparsity < 1.0:
+            raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {told(self.sparsity)}.")
+        if self.name == "student_t" and not 4.0 < degrees < inf:
             raise ValueError(
-                f"Student's t has a finite fourth moment, which the theory needs, only above 4 degrees of freedom; "
-                f"got {self.degrees!r}."
+                f"Student's t has a finite fourth moment, which the theory needs, only above 4 degrees of freedom, and "
+                f"at infinitely many it is 'gaussian'; got degrees={told(self.degrees)}."
             )
 
     @property
@@ -107,8 +119,50 @@ class WeightLaw:
         return kinds.get(self.name, "float32")
 
     def draw(self, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-        """An i.i.d. matrix of the given (outputs, inputs)."""
-        return _DRAW[self.name](self, key, shape)
+        """An i.i.d. matrix of the given (outputs, inputs), the same whatever precision JAX is set to.
+
+        Raises
+        ------
+        ValueError
+            If the key is no random key, or the shape not two positive whole numbers.
+        MemoryError
+            If it does not fit into memory, before it is drawn.
+        """
+        size = as_shape(shape)
+        self.check_room([size])
+        key = as_key(key)
+        # probabilities and uniforms are of JAX's precision, and other bits are drawn for other precisions
+        with float64():
+            return _DRAW[self.name](self, key, size)
+
+    def check_room(self, shapes: Sequence[tuple[int, int]]) -> None:
+        """Refuse matrices that do not fit into memory together.
+
+        Raises
+        ------
+        MemoryError
+            With how much they would take.
+        """
+        bytes_each = 1 if self.kind != "float32" else 4
+        sizes = [outputs * inputs for outputs, inputs in shapes]
+        check_room(
+            bytes_each * sum(sizes) + TRANSIENT * max(sizes, default=0),
+            f"drawing weights of shapes {', '.join(map(str, shapes))}",
+            "Make the network narrower, or the samples shorter.",
+        )
+
+
+def as_shape(shape: object) -> tuple[int, int]:
+    """(outputs, inputs).
+
+    Raises
+    ------
+    ValueError
+        If they are not two positive whole numbers.
+    """
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        raise ValueError(f"shape must be (outputs, inputs), two positive whole numbers; got {told(shape)}.")
+    return as_count(shape[0], "shape[0]"), as_count(shape[1], "shape[1]")
 
 
 def _gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
@@ -193,4 +247,11 @@ def weight_law(law: str | WeightLaw, **parameters: float) -> WeightLaw:
     ValueError
         For an unknown name or a parameter out of range.
     """
-    return law if isinstance(law, WeightLaw) else WeightLaw(law, **parameters)
+    if isinstance(law, WeightLaw):
+        if parameters:
+            raise ValueError(f"{', '.join(parameters)} cannot be given beside a law: it has its own, {law}.")
+        return law
+    unknown = [name for name in parameters if name not in ("sparsity", "degrees")]
+    if unknown:
+        raise ValueError(f"a weight law has sparsity= and degrees=, not {', '.join(unknown)}.")
+    return WeightLaw(law, **parameters)

@@ -57,7 +57,8 @@ def test_the_workspace_has_its_sections_and_groups_runs_by_arm() -> None:
 @pytest.mark.slow
 def test_every_panel_finds_what_a_sweep_leaves(tmp_path: Path, digits: Path) -> None:
     done(
-        "+exp=memory", "+debug=tiny", "arm=levels2", "seed=0", "experiment.budget=20e3", "compress.sparsity=0.5",
+        "+exp=memory", "+debug=tiny", "wandb=offline", "arm=levels2", "seed=0", "experiment.budget=20e3",
+        "compress.sparsity=0.5",
         "compress.objective=theory", "experiment.epochs=2", f"sweep.store={tmp_path / 'jobs'}",
         f"hydra.sweep.dir={tmp_path / 'sweep'}", data=digits,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Data sets: what is read back is what was written, every defect is named, and the scale is the theory's."""
 
 import gzip
+import io
 import os
 import struct
 import tracemalloc
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hntk.datasets import load_dataset
 from hntk.datasets.idx import read_idx
 from hntk.datasets.npz import read_npz
+from hntk.datasets.splits import Part, as_splits
 
 TYPE_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 HYPHENS = {
@@ -656,6 +658,139 @@ def test_any_archive_bytes_give_four_arrays_or_a_value_error(tmp_path, zipped, e
     if parts is not None:  # the checksums of the format leave no changed value through
         for key, array in arrays.items():
             np.testing.assert_array_equal(parts[key].array, array)
+
+
+# --- what is claimed is checked before it is allocated ---
+
+LARGE = 1 << 24
+
+
+def raised_peak(read, kind=ValueError):
+    """The error of ``read`` and the most bytes it held."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(kind) as caught:
+            read()
+        return str(caught.value), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def npy_header(shape, dtype="|u1"):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def forged_npz(path, claimed, zipped):
+    """An archive whose directory says of x_train that it is larger than it is, as its header does."""
+    arrays = row_arrays(n=12, m=4)
+    header = npy_header((claimed // 4, 4))
+    method = zipfile.ZIP_DEFLATED if zipped else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for key in ("y_train", "x_test", "y_test"):
+            stream = io.BytesIO()
+            np.save(stream, arrays[key])
+            archive.writestr(f"{key}.npy", stream.getvalue())
+        archive.writestr("x_train.npy", header + bytes(100))
+    content = bytearray(path.read_bytes())
+    entry = content.rfind(b"PK\x01\x02")
+    struct.pack_into("<I", content, entry + 24, len(header) + claimed)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_an_archive_that_claims_more_than_it_can_hold_allocates_nothing(tmp_path, zipped):
+    path = forged_npz(tmp_path / "toy.npz", 1 << 30, zipped)
+    message, peak = raised_peak(lambda: read_npz(path))
+    assert "x_train of" in message
+    assert "download it again" in message
+    assert peak < 4e6
+
+
+@pytest.mark.parametrize("key", ["x_train", "y_train", "x_test", "y_test"])
+def test_arrays_that_do_not_fit_together_are_not_read(tmp_path, key):
+    arrays = row_arrays(n=12, m=4)
+    shape = (LARGE // 4, 4) if key[0] == "x" else (LARGE,)
+    np.savez_compressed(tmp_path / "toy.npz", **{**arrays, key: np.zeros(shape, np.uint8)})
+    message, peak = raised_peak(lambda: load_dataset("toy", folder=tmp_path))
+    assert "one label per sample" in message or "two must agree" in message
+    assert peak < 4e6
+
+
+def test_idx_files_that_do_not_fit_together_are_not_read(tmp_path):
+    arrays = image_arrays() | {"x_train": np.zeros((LARGE // 12, 4, 3), np.uint8)}
+    write_idx(tmp_path / "mnist", arrays, zipped=True)
+    message, peak = raised_peak(lambda: load_dataset("mnist", folder=tmp_path))
+    assert "one label per sample" in message
+    assert peak < 4e6
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_a_large_archive_takes_the_memory_of_its_arrays(tmp_path, write):
+    n = 1 << 18
+    arrays = {
+        "x_train": np.zeros((n, 64), np.uint8),
+        "y_train": np.arange(n) % 3,
+        "x_test": np.zeros((9, 64), np.uint8),
+    }
+    write(tmp_path / "toy.npz", **arrays, y_test=np.arange(9) % 3)
+    parts, peak = peak_memory(lambda: read_npz(tmp_path / "toy.npz"))
+    assert parts is not None
+    assert peak < 1.02 * sum(part.array.nbytes for part in parts.values()) + 1e6
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f8"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_large_idx_file_takes_the_memory_of_its_array(tmp_path, dtype, zipped):
+    content = idx_bytes((np.arange(LARGE // 8) % 100).astype(dtype).reshape(-1, 64))
+    (tmp_path / "file").write_bytes(gzip.compress(content, 1) if zipped else content)
+    array, peak = peak_memory(lambda: read_idx(tmp_path / "file"))
+    assert array is not None
+    assert array.dtype.isnative
+    np.testing.assert_array_equal(array.ravel()[:200], np.arange(200) % 100)
+    assert peak < 1.2 * array.nbytes + 3e6
+
+
+def test_many_labels_take_the_memory_of_what_they_become(tmp_path):
+    n = 1 << 22
+    y = (np.arange(n) % 3).astype(np.float32)
+    parts = {"x_train": np.zeros((n, 1), np.uint8), "y_train": y, "x_test": np.zeros((9, 1), np.uint8), "y_test": y[:9]}
+    found, peak = peak_memory(
+        lambda: as_splits({key: Part(array, key, "write it again") for key, array in parts.items()})
+    )
+    assert found is not None
+    assert found.y_train.dtype == np.int64
+    assert peak < 8 * n + 3e7 < 16 * n
+
+
+def test_what_does_not_fit_into_memory_is_not_read(tmp_path, monkeypatch):
+    write_npz(tmp_path / "toy.npz", row_arrays())
+    write_idx(tmp_path / "mnist", image_arrays())
+    for module in ("npz", "idx"):
+        monkeypatch.setattr(f"hntk.datasets.{module}.available_memory", lambda: 100)
+    for name in ("toy", "mnist"):
+        message, _ = raised_peak(lambda name=name: load_dataset(name, folder=tmp_path), MemoryError)
+        assert "memory are free: keep fewer samples" in message
+
+
+def test_an_array_that_is_there_twice_is_ambiguous(tmp_path):
+    path = write_npz(tmp_path / "toy.npz", row_arrays())
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("y_train.npy", archive.read("y_test.npy"))
+    with pytest.raises(ValueError, match=r"holds y_train twice.*write the archive again"):
+        load_dataset("toy", folder=path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_of_packing_are_named(tmp_path, method):
+    path = write_npz(tmp_path / "good.npz", row_arrays())
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "toy.npz", "w", method) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+    with pytest.raises(ValueError, match="packed in a way that numpy does not write.*write the archive again"):
+        load_dataset("toy", folder=tmp_path / "toy.npz")
 
 
 # --- the data of HNTK_DATA ---

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
 
 import hntk
 from experiments import toolchain
@@ -19,9 +18,9 @@ from hntk.export.c import CProgram, to_c
 from hntk.export.onnx import to_onnx, write_onnx
 from hntk.integers import Steps
 from hntk.planes import row_constants, word_planes
-from tests.architectures import INPUTS, NORMALIZATION, architectures, classifier, raw_samples, whole_classifier
+from tests.architectures import INPUTS, NORMALIZATION, classifier, raw_samples, whole_classifier
+from tests.compiled import SANITIZED
 
-SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 BUILDS = {
     "gcc": ("gcc", "-O3", "-march=native"),
     "gcc-32": ("gcc", "-O2", "-DHNTK_NET_WORD_BITS=32"),
@@ -38,18 +37,6 @@ def printed(program: CProgram, folder: Path, build: tuple[str, ...], raw: np.nda
     if not toolchain.has(compiler):
         pytest.skip(f"{compiler} is not installed")
     return toolchain.run_program(toolchain.compile_program(program, folder, compiler, options), raw)
-
-
-@pytest.mark.slow
-@settings(max_examples=10, deadline=None, derandomize=True)
-@given(architectures())
-def test_c_predicts_the_same(tmp_path_factory: pytest.TempPathFactory, shape: dict) -> None:
-    made = whole_classifier(**shape)
-    raw = raw_samples(made)
-    for layouts in (None, "planes", "gaps"):
-        program = to_c(made, layouts=layouts)  # type: ignore[arg-type]
-        indices = printed(program, tmp_path_factory.mktemp("c"), BUILDS["gcc-sanitized"], raw)
-        np.testing.assert_array_equal(made.classes[indices], made.predict(raw))
 
 
 @pytest.mark.parametrize("build", BUILDS)
@@ -92,19 +79,6 @@ def test_planes_of_a_ternary_matrix() -> None:
         b = np.packbits(np.pad(v >= level, (0, 58)), bitorder="little").view("<u4")
         sums = sums - jump * np.array([sum(int(w).bit_count() for w in row) for row in mask & (signs ^ b)])
     np.testing.assert_array_equal(sums, values.astype(int) @ v)
-
-
-@settings(max_examples=10, deadline=None, derandomize=True)
-@given(architectures())
-def test_onnx_predicts_the_same(shape: dict) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    made = whole_classifier(**shape)
-    raw = raw_samples(made)
-    for weights in ("int2", "int8"):
-        session = onnxruntime.InferenceSession(to_onnx(made, weights).SerializeToString())  # type: ignore[arg-type]
-        scores, labels = session.run(None, {"input": raw})
-        np.testing.assert_array_equal(scores, made.scores(raw))
-        np.testing.assert_array_equal(labels, made.predict(raw))
 
 
 @pytest.mark.parametrize("normalized", [True, False])

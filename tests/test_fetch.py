@@ -3,6 +3,7 @@
 The server is a stand-in on the loopback address with a small data set, whose checksums are put into the table.
 """
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -247,6 +248,92 @@ def test_progress_ends_at_the_size_of_the_files_whatever_was_begun_again():
             meter.close()
     assert sum(counted) == pytest.approx(3.5)
     assert min(counted) < 0
+
+
+# --- servers that send too much ---
+
+
+def endless(handler, _):
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        while not handler.server.released.is_set():
+            handler.wfile.write(bytes(1 << 20))
+            handler.server.sent += 1 << 20
+
+
+def declared(size):
+    return lambda handler, _: deliver(handler, b"", size)
+
+
+def redirected(handler, _):
+    """To itself, each time with a large body that nobody needs."""
+    handler.send_response(302)
+    handler.send_header("Location", handler.path)
+    handler.send_header("Content-Length", str(1 << 40))
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        handler.wfile.write(bytes(1 << 16))
+
+
+def elsewhere(handler, _):
+    handler.send_response(302)
+    handler.send_header("Location", "file:///etc/passwd")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def bomb(handler, _):
+    deliver(handler, gzip.compress(bytes(30_000_000), 1))
+
+
+GREEDY = {
+    "endless": (endless, r"larger than [\d,]+ bytes, which the data set has not"),
+    "declared": (declared(10**12), r"larger than [\d,]+ bytes, which the data set has not"),
+    "redirected": (redirected, "redirects more than 5 times"),
+    "elsewhere": (elsewhere, "cannot be reached .*file"),
+    "gzip bomb": (bomb, r"unzips to more than [\d,]+ bytes"),
+}
+
+
+@pytest.mark.parametrize(("how", "message"), GREEDY.values(), ids=GREEDY)
+def test_no_more_is_taken_than_the_source_leads_to_expect(server, run, tmp_path, how, message):
+    server.odd[IMAGES], server.sent = how, 0
+    with pytest.raises(OSError, match=message):
+        run("experiment.timeout=5")
+    assert snapshot(tmp_path / "data") == {}
+    # what waits in the sockets besides
+    assert server.sent < sources.SOURCES["mnist"].most_bytes + 20_000_000
+
+
+def test_files_come_as_they_are_stored_whatever_servers_call_it(server, run, tmp_path):
+    """Some say of a zipped file that it was zipped on the way; some lead to another place first."""
+
+    def called_zipped(handler, content):
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    def moved(handler, _):
+        del server.odd[LABELS]
+        handler.send_response(301)
+        handler.send_header("Location", LABELS)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    server.odd |= {IMAGES: called_zipped, LABELS: moved}
+    run()
+    assert snapshot(tmp_path / "data" / "mnist") == ZIPPED
+    assert server.asked.count(LABELS) == 2
+
+
+def test_a_file_that_is_there_and_unzips_to_no_end_is_wrong(server, run, tmp_path):
+    put(tmp_path / "data" / "mnist", x_train=gzip.compress(bytes(30_000_000), 1))
+    with pytest.raises(ValueError, match=r"unzips to more than [\d,]+ bytes.*Nothing was changed"):
+        run()
+    assert server.asked == []
 
 
 # --- failures of the network ---

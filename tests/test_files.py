@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import jax
@@ -209,13 +210,13 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "net.safetensors"
     hntk.save(made, path)
 
-    def full(arrays: dict, part: Path, metadata: dict) -> None:
-        part.write_bytes(b"half")
+    def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(container, "save_file", full)
-    with pytest.raises(OSError, match="No space"):
-        hntk.save(made, path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            hntk.save(made, path)
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
     np.testing.assert_array_equal(hntk.load(path).scores(x), made.scores(x))  # type: ignore[union-attr]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -168,6 +169,100 @@ def test_what_cannot_be_whole_is_said() -> None:
             whole.scores(wrong)
     with pytest.raises(ValueError, match="coordinates"):
         whole.scores(np.zeros((2, INPUTS + 1)))
+
+
+@pytest.mark.parametrize("name", ["level_bits", "readout_bits", "input_bits"])
+@pytest.mark.parametrize("bits", [0, 1, 17, -8, 10**30, 8.0, float("nan"), "8", True, False, [8], b"8", np.float32(8)])
+def test_bits_out_of_range_are_refused(name: str, bits: object) -> None:
+    made = classifier(widths=(5,))
+    with pytest.raises(ValueError, match=rf"{name} must be .*from 2 to 16"):
+        hntk.to_integers(made, x=np.ones((2, INPUTS)), **{name: bits})  # type: ignore[arg-type]
+    if name == "level_bits":
+        with pytest.raises(ValueError, match="from 2 to 16"):
+            hntk.on_grid(made.network, bits)  # type: ignore[arg-type]
+
+
+def test_bits_of_any_whole_type_are_taken() -> None:
+    made, x = classifier(widths=(5,)), np.ones((2, INPUTS))
+    for bits in (np.int8(4), np.uint64(4), np.array(4)):
+        assert hntk.to_integers(made, x=x, level_bits=bits) is not None  # type: ignore[arg-type]
+        assert hntk.on_grid(made.network, bits).widths == (5,)  # type: ignore[arg-type]
+
+
+def normalization(centre: object = None, scale: object = 1.0) -> hntk.Normalization:
+    return hntk.Normalization(np.zeros(INPUTS, np.float32) if centre is None else centre, scale)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"x": np.full((2, INPUTS), np.nan)}, "NaN"),
+        ({"x": np.full((2, INPUTS), np.inf)}, "NaN or inf"),
+        ({"x": np.full((2, INPUTS), 1e300)}, "no factor"),
+        ({"x": np.full((2, INPUTS), 1e-300)}, "no factor"),
+        ({"x": np.ones((2, INPUTS + 1))}, "columns"),
+        ({"x": np.ones(INPUTS)}, "shape"),
+        ({"x": np.ones((0, INPUTS))}, "shape"),
+        ({"x": "samples"}, "x must"),
+        ({"pixels": True, "normalization": normalization(np.zeros(3, np.float32))}, "coordinates"),
+        ({"pixels": True, "normalization": normalization(np.full(INPUTS, np.nan))}, "finite"),
+        ({"pixels": True, "normalization": normalization(np.full(INPUTS, 1e20))}, "0 to 255"),
+        ({"pixels": True, "normalization": normalization(scale=0.0)}, "scale"),
+        ({"pixels": True, "normalization": normalization(scale=-1.0)}, "scale"),
+        ({"pixels": True, "normalization": normalization(scale=float("nan"))}, "scale"),
+        ({"x": np.ones((2, INPUTS)), "normalization": normalization(np.zeros(3))}, "coordinates"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "-".join(v),
+)
+def test_samples_and_normalizations_that_do_not_fit_are_refused(arguments: dict, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        hntk.to_integers(classifier(widths=(5,)), **arguments)
+
+
+def test_what_is_not_of_the_right_type_is_refused() -> None:
+    made, x = classifier(widths=(5,)), np.ones((2, INPUTS))
+    for wrong in (None, 5, "net", whole_classifier(), whole_classifier().network):
+        with pytest.raises(TypeError, match=r"hntk\.compress|use it as it is"):
+            hntk.to_integers(wrong, x=x)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"hntk\.compress|use it as it is"):
+            hntk.on_grid(wrong)  # type: ignore[type-var]
+    with pytest.raises(TypeError, match="Normalization"):
+        hntk.to_integers(made, x=x, normalization=(0.0, 1.0))  # type: ignore[arg-type]
+    for pixels in ("no", 1, None, x):
+        with pytest.raises(TypeError, match="True or False"):
+            hntk.to_integers(made, x=x, pixels=pixels)  # type: ignore[arg-type]
+    for changes in (
+        {"weights": np.full((5, 2), np.nan)},
+        {"weights": np.full((5, 2), 1e300)},
+        {"offset": np.array([0.0, np.inf])},
+        {"weights": np.ones((4, 2))},
+        {"offset": np.zeros(3)},
+        {"classes": np.array([]), "weights": np.ones((5, 0)), "offset": np.zeros(0)},
+    ):
+        with pytest.raises(ValueError, match="fit it again|fit the readout"):
+            hntk.to_integers(dataclasses.replace(made, **changes), x=x)  # type: ignore[arg-type]
+    flat = dataclasses.replace(made.network, activations=(hntk.Staircase((0.0,), (1.0, float("nan"))),))
+    for call in (hntk.on_grid, lambda net: hntk.to_integers(net, x=x)):
+        with pytest.raises(hntk.NotIntegerError, match=r"hntk\.staircase"):
+            call(flat)
+
+
+def test_a_staircase_of_one_level_is_rounded() -> None:
+    net = classifier(widths=(5,)).network
+    for sigma in (hntk.Staircase((), (1.5,)), hntk.Staircase((0.0, 1.0), (2.0,) * 3), hntk.Staircase((), (0.0,))):
+        flat = dataclasses.replace(net, activations=(sigma,), centres=(0.0,))
+        made = hntk.to_integers(hntk.on_grid(flat), x=np.ones((2, INPUTS)))
+        assert isinstance(made, hntk.IntegerNetwork)
+        assert made.steps[0].levels[0] * made.unit * 5**0.5 == sigma.levels[0]
+
+
+def test_levels_are_rounded_alike_in_pieces_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = np.random.default_rng(0).normal(size=40)
+    whole = round_levels(levels, 2047)
+    monkeypatch.setattr("hntk.rounding.ROUNDED", 100)
+    assert round_levels(levels, 2047) == whole
+    # memory for all units at once would be 260 GB
+    assert max(round_levels(np.linspace(-1, 1, 10**6), 3)[1]) == 3
 
 
 def rewritten(path: Path, arrays: dict[str, np.ndarray], metadata: dict, **changes: object) -> None:

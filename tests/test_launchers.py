@@ -174,7 +174,9 @@ def test_jobs_of_one_result_asked_for_at_once_run_once(tmp_path: Path, digits: P
 
 
 def test_missing_data_is_said_once(tmp_path: Path) -> None:
-    process = started(*kept(tmp_path, *LONG, "arm=dense,trained", "hydra/launcher=cores"))
+    process = started(
+        *kept(tmp_path, *LONG, "arm=dense,trained", "hydra/launcher=cores", f"data.folder={tmp_path / 'no'}")
+    )
     out, err = process.communicate()
     assert process.returncode == 1
     assert out.count("HNTK_DATA") == 1

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 import hntk
+from hntk.activations.mehler import pair_series
 from hntk.activations.staircase import gaussian_cells
 from hntk.comparison import off_diagonal
 from hntk.matching.fidelity import correlation_map, mismatch_from
@@ -20,7 +22,7 @@ from hntk.matching.quantiser import gaussian_grid, quantise
 from hntk.matching.shares import NAMES, Shares, final_shares
 
 RELU3 = ["relu"] * 3
-# levels, with α_2, without: τ̂_L²/τ_L² that issue-free theory calls reachable
+# levels, with α_2, without: τ̂_L²/τ_L² that can be reached at equal coefficients
 TARGETS = [(2, np.inf, 2.64), (3, 1.44, 1.31), (4, 1.10, 1.03), (5, 1.0, 1.0), (8, 1.0, 1.0)]
 
 
@@ -399,3 +401,21 @@ def test_an_independent_solver_finds_nothing_better() -> None:
             best = min(best, solved.fun)
     found = hntk.match(["relu"], 1.0, 3).coefficients.tau[-1] ** 2
     assert found <= best + 1e-7
+
+
+def test_a_match_tells_how_far_it_has_come() -> None:
+    x = hntk.reference_mixture(n=80, p=20, key=jax.random.key(0)).x
+    lines: list[str] = []
+    hntk.compress(["relu"], [8], x, 3, key=jax.random.key(1), objective="data", progress=lines.append)
+    assert lines[0].startswith("matching coefficients: start 1 of")
+    assert any("following the data: step 1 of at most 80, distance 0." in line for line in lines)
+
+
+def test_derivatives_of_the_pair_series_are_the_sums() -> None:
+    a, b, rho = (
+        jnp.asarray(np.random.default_rng(i).uniform(-1, 1, s)) for i, s in enumerate([(5, 3), (5, 4), (3, 4)])
+    )
+    plain = lambda a, b, rho: jnp.sum(jnp.sin(sum(a[k][:, None] * b[k] * rho**k for k in range(5))))  # noqa: E731
+    found = jax.grad(lambda *v: jnp.sum(jnp.sin(pair_series(*v))), (0, 1, 2))(a, b, rho)
+    for one, other in zip(found, jax.grad(plain, (0, 1, 2))(a, b, rho), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)

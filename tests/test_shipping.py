@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,46 +13,17 @@ from experiments.config import Config, NetConfig, ShipExperiment
 from experiments.record import Record
 from hntk.export.c import to_c
 from tests.architectures import raw_samples, whole_classifier
-from tests.command_line import done, rows, run
+from tests.command_line import run
 
 slow = pytest.mark.slow
-# quick matches, and nearly empty matrices would leave nothing of so small a network
-TINY = ("+debug=tiny", "compress.sparsity=0.5", "compress.levels=3", "compress.objective=theory", "wandb=disabled")
 needs_gcc = pytest.mark.skipif(not toolchain.has("gcc"), reason="needs gcc")
-
-
-@slow
-@pytest.mark.parametrize("experiment", ["ship", "microcontroller"])
-def test_every_form_predicts_the_same(experiment: str, tmp_path: Path, digits: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    out = tmp_path / "out"
-    printed = done(f"+exp={experiment}", *TINY, f"hydra.run.dir={out}", data=digits)
-    forms = {row["form"]: row for row in rows(out / "forms.csv")}
-    whole = [row for name, row in forms.items() if "float32" not in name]
-    assert len(whole) >= 5
-    assert all(row["same classes"] == row["of"] != "" for row in whole)
-    assert float(forms["packed, 2 bits"]["test accuracy"]) > 0.8
-    # what the table says is what lies there
-    for name, file in {
-        "packed, 2 bits": "net.bits2.safetensors",
-        "packed, base 3": "net.base3.safetensors",
-        "packed, the smallest": "net.safetensors",
-        "ONNX, int2 weights": "net.int2.onnx",
-        "ONNX, int8 weights": "net.int8.onnx",
-    }.items():
-        assert int(forms[name]["bytes"]) == (out / file).stat().st_size
-    assert "hidden weights, packed, base 3" in printed
-    metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["hidden/packed, base 3"] < metrics["hidden/packed, 2 bits"]
-    if toolchain.has(toolchain.CROSS, toolchain.EMULATOR):
-        assert forms["C99, Cortex-M4 (flash)"]["of"] == "100"
 
 
 @slow
 @pytest.mark.skipif(not toolchain.has(toolchain.CROSS), reason="needs gcc-arm-none-eabi")
 def test_what_does_not_fit_a_microcontroller_says_what_would(tmp_path: Path, digits: Path) -> None:
     out = f"hydra.run.dir={tmp_path / 'out'}"
-    small = run("+exp=microcontroller", *TINY, "experiment.flash=5000", out, data=digits)
+    small = run("+exp=microcontroller", "+debug=tiny", "experiment.flash=5000", out, data=digits)
     assert small.returncode == 1
     assert "bytes of flash, and there are 5,000" in small.stdout
     assert "compress.sparsity" in small.stdout
@@ -76,26 +46,6 @@ def test_a_form_that_predicts_otherwise_is_an_error(tmp_path: Path) -> None:
     assert record.metrics["accuracy/dense float32"] == pytest.approx(5 / 6)
     with pytest.raises(ship.DifferentError, match=r"C99, gcc on 1 of 6.*defect"):
         ship._report(cfg, record, [*forms, ship.Form("C99, gcc", 20, wrong)], data)
-
-
-@slow
-@needs_gcc
-def test_the_benchmark_measures_every_program(tmp_path: Path, digits: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    out = tmp_path / "out"
-    done(
-        "+exp=bench_inference", *TINY, "experiment.rounds=2", "experiment.seconds=0.01",
-        "experiment.samples=50", f"hydra.run.dir={out}", data=digits,
-    )  # fmt: skip
-    for batch in (1, 256):
-        speed = {row["program"]: row for row in rows(out / f"batch{batch}.csv")}
-        assert len(speed) >= 6
-        assert float(speed[bench_inference.REFERENCE]["times onnxruntime"]) == 1.0
-        for row in speed.values():
-            assert float(row["from"]) <= float(row["µs an image"]) <= float(row["to"])
-    memory = {row["program"]: row for row in rows(out / "memory.csv")}
-    assert int(memory["hntk, JAX"]["file"]) < int(memory["dense float32, JAX"]["file"]) / 5
-    assert (out / "inference.png").stat().st_size > 0
 
 
 @needs_gcc

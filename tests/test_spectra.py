@@ -71,7 +71,7 @@ def test_what_does_not_converge_is_said() -> None:
     with pytest.raises(ArithmeticError, match=r"of 20 eigenpairs: give more steps="):
         hntk.leading_eigenpairs(np.diag(1 + 1e-9 * np.arange(2000.0)), 20, steps=1)
     for k in (0, N):
-        with pytest.raises(ValueError, match="between 1 and n - 1"):
+        with pytest.raises(ValueError, match="k must"):
             hntk.leading_eigenpairs(MATRIX, k)
 
 

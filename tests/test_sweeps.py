@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import done, rows, run, started
+from tests.command_line import ROOT, done, rows, run, started
 
 pytestmark = pytest.mark.slow
 QUICK = (
@@ -28,7 +28,8 @@ def measured(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_memory_sweep_compares_all_arms_at_equal_bytes(tmp_path: Path, digits: Path) -> None:
-    words = sweep(tmp_path, "experiment.budget=30e3", "compress.sparsity=0.9")
+    arms = ",".join(path.stem for path in sorted((ROOT / "conf" / "arm").glob("*.yaml")))
+    words = sweep(tmp_path, "experiment.budget=30e3", "compress.sparsity=0.9", f"arm={arms}")
     printed = done(*words, data=digits)
     groups = rows(tmp_path / "sweep" / "groups.csv")
     arms = {row["arm"] for row in groups}
@@ -114,7 +115,7 @@ def test_a_failed_job_is_marked_said_and_retried(tmp_path: Path, digits: Path) -
 def test_what_does_not_fit_is_skipped_and_missing_data_said(tmp_path: Path, digits: Path) -> None:
     printed = done(*sweep(tmp_path, "experiment.budget=1e3,9e3", "compress.sparsity=0.5", "arm=dense"), data=digits)
     assert "skipped, not even one neuron a layer fits 1,000 bytes" in printed
-    result = run(*sweep(tmp_path, "experiment.budget=9e3", "arm=dense"))
+    result = run(*sweep(tmp_path, "experiment.budget=9e3", "arm=dense", f"data.folder={tmp_path / 'nothing'}"))
     assert result.returncode == 1
     assert "HNTK_DATA" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr

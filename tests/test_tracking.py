@@ -207,7 +207,7 @@ def test_charts_of_what_is_not_there_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_experiment_from_the_command_line_is_mirrored(tmp_path: Path) -> None:
-    done("+exp=convergence", "+debug=tiny", f"hydra.run.dir={tmp_path}")
+    done("+exp=convergence", "+debug=tiny", "wandb=offline", f"hydra.run.dir={tmp_path}")
     found = Mirrored(tmp_path)
     table = rows(tmp_path / "errors.csv")
     assert [[float(v) for v in row.values()] for row in table] == found.rows("errors", list(table[0]))

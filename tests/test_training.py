@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def start(d: int = 5) -> dict[str, jax.Array]:
 SCHEDULE = Schedule(epochs=12, batch=32, learning_rate=1e-2, patience=12)
 
 
-def run(samples: Samples, schedule: Schedule = SCHEDULE, **options: Any) -> Trained:
-    return train(loss, scores, start(), samples, schedule, jax.random.key(3), **options)
+def run(samples: Samples, schedule: Schedule = SCHEDULE, parameters: Any = None, **options: Any) -> Trained:
+    begin = start() if parameters is None else parameters
+    return train(loss, scores, begin, samples, schedule, jax.random.key(3), **options)
 
 
 def test_training_reaches_the_optimum_that_scipy_finds() -> None:
@@ -107,6 +109,120 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         run(blobs(), checkpoint=path)
 
 
+def other_scores(parameters: dict[str, Any], x: jax.Array) -> jax.Array:
+    return -scores(parameters, x)
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "training samples": {"x": lambda x: x.at[0, 0].add(1e-3)},
+    "training labels": {"y": lambda y: y.at[0].set(1 - y[0])},
+    "held-out samples": {"x_held": lambda x: -x},
+    "held-out labels": {"y_held": lambda y: 1 - y},
+}
+
+
+@pytest.mark.parametrize("part", [*OTHERS, "start", "loss, scores or projection", "key", "precision", "version of"])
+def test_a_checkpoint_of_the_same_shapes_and_another_training_is_refused(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was once taken up again, with the result of other data."""
+    path, few = tmp_path / "training.npz", replace(SCHEDULE, epochs=2)
+    run(blobs(), few, checkpoint=path)
+    samples = blobs()
+    changes = {name: change(getattr(samples, name)) for name, change in OTHERS.get(part, {}).items()}
+    key, begin, told = jax.random.key(3), start(), scores
+    if part == "start":
+        # the same sum of sizes
+        begin = begin | {"w": begin["w"].at[0, 0].set(1e-3), "b": begin["b"]}
+        run(blobs(), few, checkpoint=tmp_path / "moved.npz", parameters=begin)
+        path, begin = tmp_path / "moved.npz", start() | {"w": start()["w"].at[0, 0].set(-1e-3)}
+    if part.startswith("loss"):
+        told = other_scores
+    if part == "key":
+        key = jax.random.key(3, impl="rbg")
+    if part.startswith("version"):
+        monkeypatch.setattr("hntk.checkpoints.source_digest", lambda *places: "another")
+    jax.config.update("jax_enable_x64", part != "precision")
+    try:
+        with pytest.raises(ValueError, match=rf"another training \(other .*{part}"):
+            train(loss, told, begin, samples._replace(**changes), few, key, checkpoint=path)
+    finally:
+        jax.config.update("jax_enable_x64", True)
+
+
+def test_a_projection_and_what_a_loss_carries_belong_to_a_checkpoint(tmp_path: Path) -> None:
+    few = replace(SCHEDULE, epochs=1)
+
+    def carrying(weight: float) -> Any:
+        return lambda parameters, x, y: weight * loss(parameters, x, y)
+
+    path = tmp_path / "carrying.npz"
+    train(carrying(1.0), scores, start(), blobs(), few, jax.random.key(3), checkpoint=path)
+    train(carrying(1.0), scores, start(), blobs(), few, jax.random.key(3), checkpoint=path)
+    for other, project in ((carrying(2.0), None), (carrying(1.0), lambda p: p)):
+        with pytest.raises(ValueError, match="other loss, scores or projection"):
+            train(other, scores, start(), blobs(), few, jax.random.key(3), project=project, checkpoint=path)
+
+
+def test_softmax_does_not_take_up_the_checkpoint_of_other_data(tmp_path: Path) -> None:
+    data = hntk.reference_mixture(n=200, p=40, key=jax.random.key(0))
+    net = hntk.dense(["relu"], [32], data.x, key=jax.random.key(1))
+    schedule, path = Schedule(epochs=3, batch=50), tmp_path / "a.npz"
+    other = np.random.default_rng(0).permutation(data.labels)
+    hntk.fit_softmax(net, data.x, other, schedule=schedule, rates=[0.03], checkpoint=path)
+    with pytest.raises(ValueError, match="training samples, training labels"):
+        hntk.fit_softmax(net, data.x, data.labels, schedule=schedule, rates=[0.03], checkpoint=path)
+
+
+def test_files_that_are_no_checkpoint_are_said(tmp_path: Path) -> None:
+    path, few = tmp_path / "training.npz", replace(SCHEDULE, epochs=1)
+    run(blobs(), few, checkpoint=path)
+    whole = path.read_bytes()
+    with np.load(path) as kept:
+        parts = {name: kept[name] for name in kept.files}
+    foreign = tmp_path / "foreign.npz"
+    for content in (b"", whole[:-1], whole[: len(whole) // 2], b"text", b"PK\x05\x06" + bytes(18)):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="delete it"):
+            run(blobs(), few, checkpoint=path)
+    for name in ("identity", "history", "validation", "leaf0"):
+        np.savez(foreign, **{kept: part for kept, part in parts.items() if kept != name})
+        with pytest.raises(ValueError, match="delete it|no checkpoint"):
+            run(blobs(), few, checkpoint=foreign)
+    for change in ({"leaf0": np.zeros((7, 7))}, {"history": np.zeros(3)}, {"identity": np.array("{")}):
+        np.savez(foreign, **{**parts, **change})
+        with pytest.raises(ValueError, match="delete it|no checkpoint"):
+            run(blobs(), few, checkpoint=foreign)
+    with pytest.raises(ValueError, match="delete it"):
+        run(blobs(), few, checkpoint=tmp_path)
+
+
+def test_integer_features_and_rates_that_are_none() -> None:
+    data = hntk.reference_mixture(n=100, p=40, key=jax.random.key(0))
+    net = hntk.dense(["relu"], [8], data.x, key=jax.random.key(1))
+    whole = np.random.default_rng(0).integers(-127, 128, (100, 8)).astype(np.int8)
+    schedule = Schedule(epochs=2, batch=20)
+    for fit in (partial(hntk.fit_ridge, ridge=0.1), partial(hntk.fit_softmax, schedule=schedule)):
+        mine = fit(net, data.x, data.labels, features=whole)
+        theirs = fit(net, data.x, data.labels, features=whole.astype(np.float32))
+        np.testing.assert_array_equal(mine.weights, theirs.weights)
+    bad = whole.astype(float)
+    bad[3, 4] = np.nan
+    for fit in (hntk.fit_ridge, hntk.fit_softmax):
+        with pytest.raises(ValueError, match="features has NaN or infinite values in 1 of its 100 rows"):
+            fit(net, data.x, data.labels, features=bad)
+    for rates in ([], [0.1, np.nan], [-1.0], 0.1, None):
+        with pytest.raises(ValueError, match="rates"):
+            hntk.fit_softmax(net, data.x, data.labels, rates=rates, schedule=schedule)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 2.5, True, None, "3", -1])
+@pytest.mark.parametrize("name", ["epochs", "batch", "patience"])
+def test_numbers_of_a_schedule_are_whole(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a positive whole number"):
+        Schedule(**{name: value})
+
+
 def test_a_loss_that_is_not_finite_stops_the_training() -> None:
     samples = blobs()
     with pytest.raises(TrainingError, match=r"epoch 1 at learning rate 0\.01: lower the learning rate"):
@@ -132,7 +248,7 @@ def test_weight_decay_keeps_from_the_optimum() -> None:
 
 def test_schedules_that_make_no_sense_are_refused() -> None:
     for change in ({"epochs": 0}, {"batch": 0}, {"patience": 0}, {"learning_rate": 0.0}, {"weight_decay": -1.0}):
-        with pytest.raises(ValueError, match="schedule needs"):
+        with pytest.raises(ValueError, match=f"{next(iter(change))} must be"):
             replace(SCHEDULE, **change)
     with pytest.raises(ValueError, match="make the batch smaller"):
         run(blobs(n=20))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import jax
+import numpy as np
 from jax import Array
 
 from hntk.activations.base import Activation, Moments
@@ -14,15 +16,19 @@ from hntk.activations.polynomial import Polynomial
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.activations.rectifier import Rectifier
 from hntk.activations.staircase import Staircase, staircase
+from hntk.arrays import finite_array, told
+from hntk.settings import as_finite
 
 __all__ = ["Activation", "Moments", "Staircase", "activation", "activation_names", "register_activation", "staircase"]
 
 
 def _smooth(name: str, function: Callable[[Array], Array]) -> Callable[[], Activation]:
-    return lambda: QuadratureActivation(function, (), name)
+    # examining a function takes a tenth of a second
+    return cache(lambda: QuadratureActivation(function, (), name))
 
 
 def _leaky_relu(slope: float = 0.01) -> Activation:
+    slope = as_finite(slope, "slope")
     return Rectifier((1 + slope) / 2, (1 - slope) / 2, f"leaky_relu({slope:g})")
 
 
@@ -94,11 +100,15 @@ def activation(
     if callable(which):
         name = str(parameters.pop("name", getattr(which, "__name__", "custom")))
         _no_parameters(name, parameters)
-        return QuadratureActivation(which, tuple(breakpoints), name)
+        return QuadratureActivation(which, _as_points(breakpoints), name)
+    if not isinstance(which, str):
+        raise ValueError(f"an activation must be a name, a function or a hntk.Activation, got {told(which)}.")
     if which not in _REGISTRY:
         close = difflib.get_close_matches(str(which), _REGISTRY, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown activation {which!r}; known are {', '.join(activation_names())}.{hint}")
+    if _as_points(breakpoints):
+        raise ValueError(f"breakpoints are for functions; the activation {which!r} knows its own.")
     try:
         return _REGISTRY[which](**parameters)
     except TypeError as error:
@@ -113,11 +123,23 @@ def register_activation(name: str, function: Callable[[Array], Array], breakpoin
     ValueError
         If the name is taken or the function is not a valid activation.
     """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name must be text, got {told(name)}.")
+    if not callable(function):
+        raise ValueError(f"function must map a jax array to one of its shape, got {told(function)}.")
     if name in _REGISTRY:
         raise ValueError(f"an activation named {name!r} exists already; choose another name.")
-    made = QuadratureActivation(function, tuple(breakpoints), name)
+    made = QuadratureActivation(function, _as_points(breakpoints), name)
     _REGISTRY[name] = lambda: made
     return made
+
+
+def _as_points(breakpoints: object) -> tuple:
+    plain = isinstance(breakpoints, Iterable) and not isinstance(breakpoints, str | bytes | dict | np.ndarray)
+    found = finite_array(list(breakpoints) if plain else breakpoints, "breakpoints")  # type: ignore[call-overload]
+    if found.ndim != 1:
+        raise ValueError(f"breakpoints must be a list of numbers, got {told(breakpoints)}.")
+    return tuple(found.tolist())
 
 
 def _no_parameters(name: str, parameters: dict) -> None:

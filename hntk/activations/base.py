@@ -23,6 +23,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
+from hntk.arrays import told
+from hntk.settings import as_number
+
 ArrayLike = Array | float
 # what an activation keeps of samples by their variances: arrays whose last axis is theirs
 Side = Any
@@ -54,6 +57,10 @@ class Moments:
     def unit_targets(self) -> tuple[float, float, float]:
         """(e1 τ, e2 τ², s2 τ²): the moments in units of τ, which is how two scales are compared."""
         return self.e1 * self.tau, self.e2 * self.tau**2, self.s2 * self.tau**2
+
+
+def _out_of_scale(name: str, tau: float) -> str:
+    return f"the moments of {name} overflow at the scale tau = {tau:.3g}: rescale the data to norms about 1."
 
 
 class PairMaps(NamedTuple):
@@ -101,15 +108,22 @@ class Activation(ABC):
         Raises
         ------
         ValueError
-            If ``tau`` is not a positive finite number.
+            If ``tau`` is not a positive finite number, or so large or small that a moment overflows.
         """
-        scale = float(tau)
+        scale = as_number(tau)
         if not (math.isfinite(scale) and scale > 0.0):
             raise ValueError(
-                f"tau must be a positive finite number, got {tau!r}. It is the root mean square of the layer's input; "
-                "a zero comes from constant data or from a layer whose activation is constant."
+                f"tau must be a positive finite number, got {told(tau)}. It is the root mean square of the layer's "
+                "input; a zero comes from constant data or from a layer whose activation is constant."
             )
-        return self._moments(scale)
+        with np.errstate(all="ignore"):
+            try:
+                found = self._moments(scale)
+            except (OverflowError, ZeroDivisionError) as error:
+                raise ValueError(_out_of_scale(self.name, scale)) from error
+        if not all(map(math.isfinite, (found.mean, found.e1, found.e2, found.s2))):
+            raise ValueError(_out_of_scale(self.name, scale))
+        return found
 
     @abstractmethod
     def _moments(self, tau: float) -> Moments:

@@ -139,12 +139,36 @@ def _horner_blocks(a: Array, b: Array, rho: Array, blocks: Array) -> tuple[Array
     return sums.real, sums.imag
 
 
-def horner(a: Array, b: Array, rho: Array) -> Array:
-    """Σ_k a_k b_k ρ^k with k counted from 0."""
+@jax.custom_vjp
+def pair_series(a: Float[Array, "k n"], b: Float[Array, "k m"], rho: Float[Array, "n m"]) -> Float[Array, "n m"]:
+    """Return Σ_k a_ki b_kj ρ_ij^k, k from 0; its derivatives take three passes an order, all by rows and columns."""
+    return _horner(a, b, rho)
+
+
+def _horner(a: Array, b: Array, rho: Array) -> Array:
     order = a.shape[0]
 
     def step(i: int, total: Array) -> Array:
         k = order - 1 - i
-        return total * rho + a[k] * b[k]
+        return total * rho + a[k][:, None] * b[k][None, :]
 
     return jax.lax.fori_loop(0, order, step, jnp.zeros_like(rho))
+
+
+def _series_and_inputs(a: Array, b: Array, rho: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    return _horner(a, b, rho), (a, b, rho)
+
+
+def _series_gradient(inputs: tuple[Array, Array, Array], g: Array) -> tuple[Array, Array, Array]:
+    """∂/∂a_ki = Σ_j g_ij b_kj ρ_ij^k, its mirror image for b, and the series of k a_k b_k for ρ."""
+    a, b, rho = inputs
+
+    def order(powers: Array, sides: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+        return powers * rho, (powers @ sides[1], sides[0] @ powers)
+
+    _, (by_a, by_b) = jax.lax.scan(order, g, (a, b))
+    k = jnp.arange(1, a.shape[0], dtype=a.dtype)[:, None]
+    return by_a, by_b, g * _horner(k * a[1:], b[1:], rho)
+
+
+pair_series.defvjp(_series_and_inputs, _series_gradient)

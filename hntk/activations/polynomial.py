@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from hntk.activations.base import Activation, ArrayLike, Moments
+from hntk.arrays import finite_array
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Polynomial(Activation):
     name: str = "polynomial"
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.coefficients, dtype=float)
-        if values.ndim != 1 or values.size == 0 or not np.all(np.isfinite(values)):
+        values = finite_array(self.coefficients, "coefficients")
+        if values.ndim != 1 or values.size == 0:
             raise ValueError(
                 f"coefficients must be a non-empty list of finite numbers, ascending; got {self.coefficients!r}."
             )

@@ -13,8 +13,10 @@ derivative of E[σσ] by ρ, with the weight $\pm\frac12[(x^2-1)/(1+|\rho|) - (y
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,7 @@ from jaxtyping import Float
 
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, matched_pairs
 from hntk.activations.mehler import HermiteSide, hermite_functions, mehler_maps
+from hntk.arrays import finite_array
 from hntk.precision import float64
 
 SERIES_ORDER = 128
@@ -59,11 +62,20 @@ class QuadratureActivation(Activation):
     _jumps: bool = field(init=False, default=False, compare=False)
 
     def __post_init__(self) -> None:
-        points = tuple(sorted(float(b) for b in self.points))
-        if not all(math.isfinite(b) for b in points):
-            raise ValueError(f"breakpoints must be finite, got {self.points!r}.")
+        given = finite_array(self.points, "breakpoints")
+        if given.ndim != 1:
+            raise ValueError(f"breakpoints must be a list of numbers, got {self.points!r}.")
+        points = tuple(sorted(given.tolist()))
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "_jumps", _check_function(self))
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple:
+        """Go by name where the function itself cannot be pickled."""
+        from hntk.activations import activation, activation_names
+
+        if not _can_be_pickled(self.function) and self.name in activation_names() and activation(self.name) == self:
+            return activation, (self.name,)
+        return super().__reduce_ex__(protocol)
 
     @property
     def breakpoints(self) -> tuple[float, ...]:
@@ -176,6 +188,14 @@ def _over_variances(one: Callable[[Array], Array], var: Float[Array, " n"]) -> F
 
     # anything not finite, as where a variance is 0, is not below
     return jax.lax.cond(missed <= 16 * jnp.finfo(var.dtype).eps * jnp.max(jnp.abs(values)), interpolated, directly)
+
+
+def _can_be_pickled(function: Callable) -> bool:
+    try:
+        pickle.dumps(function)
+    except Exception:  # pickle, and what functions are made of, raise many kinds
+        return False
+    return True
 
 
 def gaussian_rule(tau: ArrayLike, points: tuple[float, ...], xp) -> tuple:

@@ -11,11 +11,14 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Float
 from scipy.special import ndtr
 
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, Side
 from hntk.activations.jumps import Jumps
+from hntk.arrays import real_array
+from hntk.lookup import lookup
 
 
 class Cells(NamedTuple):
@@ -45,11 +48,35 @@ def gaussian_cells(u: Float[np.ndarray, " thresholds"]) -> Cells:
 
 @dataclass(frozen=True)
 class Staircase(Activation):
-    """σ(t) = levels[k] for thresholds[k−1] ≤ t < thresholds[k]."""
+    """σ(t) = levels[k] for thresholds[k−1] ≤ t < thresholds[k].
+
+    Raises
+    ------
+    ValueError
+        As :func:`staircase`.
+    """
 
     thresholds: tuple[float, ...]
     levels: tuple[float, ...]
     name: str = "staircase"
+
+    def __post_init__(self) -> None:
+        s, a = (np.asarray(real_array(getattr(self, n), n), dtype=float) for n in ("thresholds", "levels"))
+        if s.ndim != 1 or a.ndim != 1 or a.size != s.size + 1 or s.size == 0:
+            raise ValueError(
+                f"a staircase needs N - 1 >= 1 thresholds and N levels, got shapes {s.shape} and {a.shape}; "
+                "for example staircase([0.0], [-1.0, 1.0])."
+            )
+        if not (np.all(np.isfinite(s)) and np.all(np.isfinite(a))):
+            raise ValueError(f"thresholds and levels must be finite, got {s.tolist()} and {a.tolist()}.")
+        if np.any(np.diff(s) <= 0):
+            raise ValueError(
+                f"thresholds must be strictly ascending, got {s.tolist()}; sort them and merge equal ones."
+            )
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be text, got {self.name!r}.")
+        object.__setattr__(self, "thresholds", tuple(s.tolist()))
+        object.__setattr__(self, "levels", tuple(a.tolist()))
 
     @property
     def breakpoints(self) -> tuple[float, ...]:
@@ -71,11 +98,11 @@ class Staircase(Activation):
 
     def __call__(self, t: ArrayLike) -> Array:
         t = jnp.asarray(t)
-        dtype = jnp.result_type(t.dtype, jnp.float32)
-        total = jnp.full(t.shape, self.levels[0], dtype)
-        for threshold, level in zip(self.thresholds, self.levels[1:], strict=True):
-            total = jnp.where(t >= jnp.asarray(threshold, dtype), jnp.asarray(level, dtype), total)
-        return total
+        return lookup(*self.table(jnp.result_type(t.dtype, jnp.float32)), t)
+
+    def table(self, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
+        """Thresholds and levels in a type."""
+        return np.asarray(self.thresholds, dtype), np.asarray(self.levels, dtype)
 
     def _moments(self, tau: float) -> Moments:
         cells = gaussian_cells(np.asarray(self.thresholds) / tau)
@@ -139,14 +166,4 @@ def staircase(thresholds: object, levels: object, name: str = "staircase") -> St
     >>> float(hntk.staircase([0.0], [-1.0, 1.0]).moments(1.0).variance)
     1.0
     """
-    s, a = (np.asarray(v, dtype=float) for v in (thresholds, levels))
-    if s.ndim != 1 or a.ndim != 1 or a.size != s.size + 1 or s.size == 0:
-        raise ValueError(
-            f"a staircase needs N - 1 >= 1 thresholds and N levels, got shapes {s.shape} and {a.shape}; "
-            "for example staircase([0.0], [-1.0, 1.0])."
-        )
-    if not (np.all(np.isfinite(s)) and np.all(np.isfinite(a))):
-        raise ValueError(f"thresholds and levels must be finite, got {s.tolist()} and {a.tolist()}.")
-    if np.any(np.diff(s) <= 0):
-        raise ValueError(f"thresholds must be strictly ascending, got {s.tolist()}; sort them and merge equal ones.")
-    return Staircase(tuple(s.tolist()), tuple(a.tolist()), name)
+    return Staircase(thresholds, levels, name)  # type: ignore[arg-type]

@@ -14,6 +14,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
+from hntk.copies import Copyable
+
 # of commutators and off-diagonals, relative to the matrices' norms
 COMMUTE = 1e-10
 Element = np.ndarray
@@ -103,7 +105,7 @@ class Spectral:
 
 
 @dataclass(frozen=True)
-class Matrices:
+class Matrices(Copyable):
     """Covariances that do not commute: elements are (..., p, p) matrices.
 
     Attributes

@@ -15,6 +15,7 @@ from hntk.activations import Activation
 from hntk.coefficients import Coefficients, as_activations, coefficients
 from hntk.kernels.exact import exact_kernels
 from hntk.precision import float64
+from hntk.settings import as_choice, as_diagonal, as_finite, as_positive
 
 Kind = Literal["ck", "ntk"]
 # the largest correlation of two samples: at 1 the NTK of a network with jumps is infinite
@@ -98,6 +99,11 @@ class KernelCoefficients:
     scale: float = 1.0
     norms_seen: NormDependence | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("gram", "norms", "quadratic", "shift"):
+            object.__setattr__(self, name, as_finite(getattr(self, name), name))
+        object.__setattr__(self, "scale", as_positive(self.scale, "scale"))
+
     @property
     def seen(self) -> NormDependence:
         """How the kernel depends on norms.
@@ -151,12 +157,11 @@ def kernel_coefficients(
     >>> kernel_coefficients(["relu"], 1.0).gram
     0.25
     """
+    as_choice(kernel, "kernel", ("ck", "ntk"))
+    declared = None if kernel == "ck" else as_diagonal(kappa_sq)
     if isinstance(net, KernelCoefficients):
         return net
-    if kernel not in ("ck", "ntk"):
-        raise ValueError(f"kernel must be 'ck' or 'ntk', got {kernel!r}.")
     found = net if isinstance(net, Coefficients) else coefficients(net, tau0)
-    declared = None if kernel == "ck" or kappa_sq is None else float(kappa_sq)
     rows, levels = (found.alpha, found.tau**2) if kernel == "ck" else (found.beta, found.kappa_sq)
     level = float(levels[-1]) if declared is None else declared
     if not np.isfinite(level):

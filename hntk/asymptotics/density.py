@@ -14,12 +14,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy.fft import dct
 
+from hntk.arrays import finite_array, point_array, told
 from hntk.asymptotics.algebra import Spectral
 from hntk.asymptotics.coefficients import Kind, Net
 from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk
 from hntk.asymptotics.support import Interval, support
+from hntk.checks import check_result
+from hntk.settings import as_count
 
 # nodes an interval to begin with and at most; half of that where each inverts a matrix
 FEWEST, MOST = 64, 4096
@@ -117,24 +120,42 @@ class LimitingDensity:
 
     def density(self, x: object) -> Float[np.ndarray, ...]:
         """Of the continuous part."""
-        given = np.asarray(x, dtype=float)
+        given = point_array(x, "x")
         flat = given.reshape(-1)
         return sum((piece.density(flat) for piece in self.pieces), np.zeros(flat.shape)).reshape(given.shape)
 
     def cdf(self, x: object) -> Float[np.ndarray, ...]:
         """Share of the eigenvalues that are at most x, atoms included."""
-        given = np.asarray(x, dtype=float)
+        given = point_array(x, "x")
         flat = given.reshape(-1)
         below = sum((mass * (flat >= place) for place, mass in self.atoms), np.zeros(flat.shape))
         return sum((piece.cdf(flat) for piece in self.pieces), below).reshape(given.shape)
 
     def moments(self, k: int) -> float:
-        """The limit of tr(K̃ᵏ)/n, spikes apart."""
-        return sum(piece.moment(k) for piece in self.pieces) + sum(mass * place**k for place, mass in self.atoms)
+        """The limit of tr(K̃ᵏ)/n, spikes apart.
+
+        Raises
+        ------
+        ValueError
+            If k is not a whole number of at least 0, or the moment overflows.
+        """
+        k = as_count(k, "k", least=0)
+        with np.errstate(all="ignore"):
+            each = [piece.moment(k) for piece in self.pieces] + [
+                mass * np.power(place, k) for place, mass in self.atoms
+            ]
+        check_result(np.array(each), f"the moment of order {k}")
+        return float(sum(each))
 
     def quantiles(self, shares: object) -> Float[np.ndarray, ...]:
-        """The smallest x with cdf(x) ≥ share, for shares in (0, 1), by bisection."""
-        wanted = np.asarray(shares, dtype=float)
+        """The smallest x with cdf(x) ≥ share, for shares in (0, 1), by bisection.
+
+        Raises
+        ------
+        ValueError
+            If a share does not lie in it.
+        """
+        wanted = as_quantiles(shares)
         ends = [*self.edges.ravel(), *(place for place, _ in self.atoms)]
         low, high = np.full(wanted.shape, min(ends)), np.full(wanted.shape, max(ends))
         for _ in range(60):
@@ -142,6 +163,20 @@ class LimitingDensity:
             enough = self.cdf(middle) >= wanted
             low, high = np.where(enough, low, middle), np.where(enough, middle, high)
         return high
+
+
+def as_quantiles(shares: object) -> Float[np.ndarray, ...]:
+    """Shares in (0, 1).
+
+    Raises
+    ------
+    ValueError
+        If one is not.
+    """
+    wanted = finite_array(shares, "shares")
+    if np.any(wanted <= 0) or np.any(wanted >= 1):
+        raise ValueError(f"shares must lie strictly between 0 and 1, got {told(shares)}.")
+    return wanted
 
 
 def limiting_density(

@@ -113,7 +113,10 @@ def estimate_law(x: object, labels: object) -> MixtureLaw:
     scatter = _Scatter.of(rows, index, middle)
     trace = float(population.proportions @ population.traces)
     if trace == 0:
-        raise ValueError("samples do not vary within their classes: there is no spectrum to estimate.")
+        raise ValueError(
+            "samples of x do not vary within their classes, so that there is no spectrum to estimate: look for how "
+            "they were made or subset."
+        )
     z = _points(float(scatter.values[-1]))
     delta = scatter.delta(z)
     grid = scatter.values[-1] * p / scatter.freedom * np.append(0.0, np.geomspace(LEAST, 1, GRID))

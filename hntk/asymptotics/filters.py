@@ -21,6 +21,7 @@ from jaxtyping import Complex, Float
 
 # of the hyperbola in the upper half plane, with Weideman and Trefethen's constants for its shape
 NODES = 13
+LEAST = 1e-290
 ANGLE, SPACING, SIZE = 1.172104229, 1.081792140, 4.492075287
 
 
@@ -45,7 +46,15 @@ def ridge_filter(ridge: float) -> LabelFilter:
 
 
 def flow_filter(time: float) -> LabelFilter:
-    """β = K̃⁻¹(I − exp(−sK̃)) y, what gradient flow on the squared error ½‖y − f‖² reaches at time s > 0."""
+    """β = K̃⁻¹(I − exp(−sK̃)) y, what gradient flow on the squared error ½‖y − f‖² reaches at time s > 0.
+
+    Raises
+    ------
+    ValueError
+        If the time is so small that one over it overflows.
+    """
+    if time < LEAST:
+        raise ValueError(f"time must be at least {LEAST:g}, got {time!r}: before training all scores are 0.")
     step = SPACING / NODES
     u = (np.arange(-NODES, NODES) + 0.5) * step
     size = SIZE * NODES / time

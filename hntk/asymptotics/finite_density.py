@@ -23,7 +23,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 
+from hntk.arrays import point_array
 from hntk.asymptotics.coefficients import Kind, Net
+from hntk.asymptotics.density import as_quantiles
 from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.norms import dense_points
@@ -61,17 +63,23 @@ class FiniteSizeDensity:
 
     def density(self, x: object) -> Float[np.ndarray, ...]:
         """Zero off the grid."""
-        return np.interp(np.asarray(x, dtype=float), self.grid, self.values, left=0.0, right=0.0)
+        return np.interp(point_array(x, "x"), self.grid, self.values, left=0.0, right=0.0)
 
     def cdf(self, x: object) -> Float[np.ndarray, ...]:
         """Share of the eigenvalues that are at most x."""
-        given = np.clip(np.asarray(x, dtype=float), self.grid[0], self.grid[-1])
+        given = np.clip(point_array(x, "x"), self.grid[0], self.grid[-1])
         return np.asarray(PchipInterpolator(self.grid, self.shares)(given))
 
     def quantiles(self, shares: object) -> Float[np.ndarray, ...]:
-        """The smallest x with cdf(x) ≥ share, for shares in (0, 1)."""
+        """The smallest x with cdf(x) ≥ share, for shares in (0, 1).
+
+        Raises
+        ------
+        ValueError
+            If a share does not lie in it.
+        """
         rising = np.concatenate([[True], np.diff(self.shares) > 0])
-        return np.interp(np.asarray(shares, dtype=float), self.shares[rising], self.grid[rising])
+        return np.interp(as_quantiles(shares), self.shares[rising], self.grid[rising])
 
 
 def finite_size_density(

@@ -29,13 +29,15 @@ from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.norms import Norms, Quadrature, gauss_points
 from hntk.asymptotics.products import ClassProducts
 from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
+from hntk.copies import Copyable
+from hntk.settings import as_count, as_instance
 
 # eigenvalues of B that count as zero, relative to the largest
 NULL = 1e-12
 
 
 @dataclass(frozen=True)
-class LimitingKernel:
+class LimitingKernel(Copyable):
     """The kernel of n samples of a law.
 
     Attributes
@@ -144,6 +146,10 @@ class LimitingKernel:
         return out
 
 
+# samples, beyond which float64 does not tell n from n − 1
+MOST = 10**15
+
+
 def limiting_kernel(
     law: MixtureLaw,
     n: int,
@@ -164,9 +170,9 @@ def limiting_kernel(
     Raises
     ------
     ValueError
-        If n is not positive, or the net does not fit (:func:`kernel_coefficients`).
+        If n is not a positive whole number, or the net does not fit (:func:`kernel_coefficients`).
     """
-    if n < 1:
-        raise ValueError(f"n must be a positive number of samples, got {n}.")
+    n = as_count(n, "n", 1, MOST)
+    as_instance(law, "law", MixtureLaw, "a MixtureLaw, such as of MixtureLaw.of or estimate_law")
     found = kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq)
-    return LimitingKernel(law, int(n), found, quadrature if finite_size else None)
+    return LimitingKernel(law, n, found, quadrature if finite_size else None)

@@ -12,11 +12,15 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
+from hntk.arrays import finite_array, told
 from hntk.asymptotics.algebra import Matrices, Spectral, algebra_of
+from hntk.checks import check_result
+from hntk.copies import Copyable
+from hntk.settings import as_count, as_positive
 
 
 @dataclass(frozen=True)
-class MixtureLaw:
+class MixtureLaw(Copyable):
     """A K-class mixture in p dimensions; :meth:`of` makes it of means and covariances.
 
     Attributes
@@ -60,13 +64,15 @@ class MixtureLaw:
         >>> law.tau0**2, law.t
         (1.15, array([-1.5,  1.5]))
         """
-        mu = np.asarray(means, dtype=float)
-        if mu.ndim != 2 or 0 in mu.shape or not np.all(np.isfinite(mu)):
+        mu = finite_array(means, "means")
+        if mu.ndim != 2 or 0 in mu.shape:
             raise ValueError(f"means must be a finite (K, p) array, one row per class; got shape {mu.shape}.")
+        if not hasattr(covariances, "__len__") or isinstance(covariances, str | bytes | dict):
+            raise ValueError(f"covariances must be a list of one per class, got {told(covariances)}.")
         if len(covariances) != len(mu):
             raise ValueError(f"{len(mu)} means but {len(covariances)} covariances: give one covariance per class.")
         checked = [_checked(c, mu.shape[1], a) for a, c in enumerate(covariances)]
-        return MixtureLaw(mu.shape[1], _shares(proportions, len(mu)), algebra_of(mu, checked))
+        return _checked_law(MixtureLaw(mu.shape[1], _shares(proportions, len(mu)), algebra_of(mu, checked)))
 
     @staticmethod
     def spectral(
@@ -95,26 +101,30 @@ class MixtureLaw:
         ValueError
             If shapes do not fit, or an eigenvalue or a weight is negative.
         """
-        parts = np.asarray(measures, dtype=float)
-        w = np.asarray(weights, dtype=float)
+        parts, w = finite_array(measures, "measures"), finite_array(weights, "weights")
+        dimension = as_count(dimension, "dimension")
         if parts.ndim != 3 or parts.shape != (len(parts), len(parts), w.size) or w.ndim != 1:
             raise ValueError(
                 f"measures must be (K, K, G) and weights (G,), for one grid of G eigenvalues; got shapes {parts.shape} "
                 f"and {w.shape}."
             )
-        values = np.broadcast_to(np.asarray(eigenvalues, dtype=float), (len(parts), w.size))
+        given = finite_array(eigenvalues, "eigenvalues")
+        if given.shape not in ((w.size,), (len(parts), w.size)) or 0 in parts.shape:
+            raise ValueError(
+                f"eigenvalues must be ({w.size},) or {(len(parts), w.size)}, none empty, got shape {given.shape}."
+            )
+        values = np.broadcast_to(given, (len(parts), w.size))
         if not (np.all(values >= 0) and np.all(w >= 0) and w.sum() > 0 and np.all(np.isfinite(values))):
             raise ValueError("eigenvalues and weights must be finite and not negative: clip what an estimate gives.")
-        if dimension < 1 or not np.all(np.isfinite(parts)):
-            raise ValueError(f"the dimension must be positive and the measures finite; dimension is {dimension}.")
         shares = _shares(proportions, len(parts))
-        measured = None if overlaps is None else np.asarray(overlaps, dtype=float)
+        measured = None if overlaps is None else finite_array(overlaps, "overlaps")
         if measured is not None and measured.shape != (len(parts), len(parts)):
             raise ValueError(f"overlaps must be ({len(parts)}, {len(parts)}), got shape {measured.shape}.")
-        seen = None if norms is None else np.asarray(norms, dtype=float)
+        seen = None if norms is None else finite_array(norms, "norms")
         if seen is not None and (seen.shape != (len(parts),) or not np.all(seen >= 0)):
             raise ValueError(f"norms must be {len(parts)} variances, not negative; got {norms!r}.")
-        return MixtureLaw(int(dimension), shares, Spectral(values.copy(), w / w.sum(), parts), measured, seen)
+        spectra = Spectral(values.copy(), w / w.sum(), parts)
+        return _checked_law(MixtureLaw(dimension, shares, spectra, measured, seen))
 
     @cached_property
     def traces(self) -> Float[np.ndarray, " K"]:
@@ -154,22 +164,36 @@ class MixtureLaw:
         return 2 * np.diag(self.overlaps) if self.measured_norms is None else self.measured_norms
 
     def scaled(self, factor: float) -> MixtureLaw:
-        """Of √factor times the samples."""
+        """Of √factor times the samples.
+
+        Raises
+        ------
+        ValueError
+            If the factor is not positive and finite.
+        """
+        factor = as_positive(factor, "factor")
         measured = None if self.measured_overlaps is None else self.measured_overlaps * factor**2
         norms = None if self.measured_norms is None else self.measured_norms * factor**2
         return MixtureLaw(self.dimension, self.proportions, self.algebra.scaled(factor), measured, norms)
 
 
+def _checked_law(law: MixtureLaw) -> MixtureLaw:
+    with np.errstate(all="ignore"):
+        sizes = np.concatenate([law.overlaps.ravel(), law.gram.ravel(), law.v])
+    check_result(sizes, "a trace or norm of this law")
+    return law
+
+
 def _shares(proportions: Sequence[float] | None, classes: int) -> Float[np.ndarray, " K"]:
-    share = np.ones(classes) if proportions is None else np.asarray(proportions, dtype=float)
-    if share.shape != (classes,) or not np.all(np.isfinite(share)) or np.any(share <= 0):
+    share = np.ones(classes) if proportions is None else finite_array(proportions, "proportions")
+    if share.shape != (classes,) or np.any(share <= 0):
         raise ValueError(f"proportions must be {classes} positive finite numbers, got {proportions!r}.")
     return share / share.sum()
 
 
 def _checked(covariance: object, p: int, a: int) -> np.ndarray:
-    c = np.asarray(covariance, dtype=float)
-    if c.shape not in ((), (p,), (p, p)) or not np.all(np.isfinite(c)):
+    c = finite_array(covariance, f"covariance {a}")
+    if c.shape not in ((), (p,), (p, p)):
         raise ValueError(
             f"covariance {a} must be a number, a (p,) diagonal or a (p, p) matrix with p = {p}, all finite; "
             f"got shape {c.shape}."

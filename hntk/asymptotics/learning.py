@@ -7,17 +7,20 @@ $\sum_b\pi_b(|Y_b - \bar f_b|^2 + \mathrm{tr}\,\Sigma_b)$ and classification err
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
 
+from hntk.arrays import finite_array
 from hntk.asymptotics.coefficients import Kind, Net
 from hntk.asymptotics.filters import LabelFilter, flow_filter, ridge_filter
 from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
 from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.orthant import positive_probability
 from hntk.asymptotics.scores import FilteredLabels, GaussianScores
+from hntk.checks import check_result
+from hntk.settings import as_choice, as_count, as_finite, as_positive
 
 Criterion = Literal["squared", "classification"]
 # ridges tried for the best one, in units of the kernel's mean eigenvalue
@@ -83,12 +86,12 @@ def classification_task(law: MixtureLaw, targets: object | None = None, offset: 
     """
     if targets is None:
         y = np.eye(law.classes) - law.proportions
-        added = law.proportions if offset is None else np.asarray(offset, dtype=float)
+        added = law.proportions if offset is None else finite_array(offset, "offset")
     else:
-        y = np.asarray(targets, dtype=float)
-        y = y.reshape(len(y), -1) if y.ndim else y.reshape(1, 1)
-        added = np.zeros(y.shape[1]) if offset is None else np.asarray(offset, dtype=float).reshape(-1)
-    if len(y) != law.classes or not np.all(np.isfinite(y)) or added.shape != y.shape[1:]:
+        y = finite_array(targets, "targets")
+        y = y.reshape(len(y), -1) if y.size and y.ndim else y.reshape(1, -1)
+        added = np.zeros(y.shape[1]) if offset is None else finite_array(offset, "offset").reshape(-1)
+    if len(y) != law.classes or 0 in y.shape or added.shape != y.shape[1:]:
         raise ValueError(
             f"targets must be a finite ({law.classes}, m) array, one row per class, and offset (m,); got shapes "
             f"{y.shape} and {added.shape}."
@@ -135,7 +138,7 @@ def ridge_regression(
     [0.048, 0.035, 0.024]
     """
     limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq, finite_size=finite_size)
-    return _ridge(limit, float(ridge), classification_task(law, targets, offset))
+    return _ridge(limit, as_finite(ridge, "ridge"), classification_task(law, targets, offset))
 
 
 def gradient_flow(
@@ -169,11 +172,10 @@ def gradient_flow(
     >>> [round(gradient_flow(law, 800, ["relu"], s).test.squared_error, 3) for s in (0.1, 1.0, 10.0)]
     [0.236, 0.109, 0.12]
     """
-    if not (np.isfinite(time) and time > 0):
-        raise ValueError(f"time must be positive and finite, got {time!r}; before training all scores are 0.")
+    time = as_positive(time, "time", "before training, at 0, all scores are 0")
     limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq, finite_size=finite_size)
-    found = _learned(limit, flow_filter(float(time)), classification_task(law, targets, offset))
-    return Learned(*found, time=float(time))
+    found = _learned(limit, flow_filter(time), classification_task(law, targets, offset))
+    return Learned(*found, time=time)
 
 
 def optimal_ridge(
@@ -202,8 +204,8 @@ def optimal_ridge(
     ValueError
         If something does not fit, or the criterion is unknown.
     """
-    if criterion not in ("squared", "classification"):
-        raise ValueError(f"criterion must be 'squared' or 'classification', got {criterion!r}.")
+    as_choice(criterion, "criterion", get_args(Criterion))
+    rounds = as_count(rounds, "rounds", least=0)
     limit = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq, finite_size=finite_size)
     task = classification_task(law, targets, offset)
     shift = limit.coefficients.shift
@@ -241,6 +243,7 @@ def score_law(scores: GaussianScores, task: Task, shares: Float[np.ndarray, " K"
     """The errors Gaussian scores make."""
     means, covariances = scores
     squares = np.sum((task.targets - means) ** 2, axis=1) + np.trace(covariances, axis1=1, axis2=2)
+    check_result(np.append(squares, means), "a score")
     right = [_right(mean + task.offset, c, b, task.targets) for b, (mean, c) in enumerate(zip(*scores, strict=True))]
     return ScoreLaw(means, covariances, float(shares @ squares), float(1 - shares @ right))
 

@@ -34,6 +34,7 @@ from jaxtyping import Complex, Float
 
 from hntk.asymptotics.algebra import Element
 from hntk.asymptotics.law import MixtureLaw
+from hntk.copies import Copyable
 
 # real or complex, of any shape
 Numbers = np.ndarray
@@ -98,7 +99,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Resolvent:
+class Resolvent(Copyable):
     """Limits at points z; arrays have the shape of z first.
 
     Attributes
@@ -153,7 +154,7 @@ class Resolvent:
 
 
 @dataclass(frozen=True)
-class Bulk:
+class Bulk(Copyable):
     """What of a kernel has full rank, γI apart.
 
     Attributes

@@ -34,12 +34,13 @@ from jaxtyping import Float
 from hntk.asymptotics.filters import LabelFilter
 from hntk.asymptotics.kernel import LimitingKernel
 from hntk.asymptotics.resolvent import Numbers, Resolvent
+from hntk.copies import Copyable
 
 GaussianScores = tuple[Float[np.ndarray, "K m"], Float[np.ndarray, "K m m"]]
 
 
 @dataclass(frozen=True)
-class FilteredLabels:
+class FilteredLabels(Copyable):
     """A filter applied to the labels of a training set.
 
     Attributes

@@ -42,6 +42,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
+from hntk.arrays import point_array, told
 from hntk.asymptotics.coefficients import KernelCoefficients
 from hntk.asymptotics.filters import LabelFilter
 from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
@@ -49,6 +50,8 @@ from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import ScoreLaw, Task, classification_task, ridge_regression, score_law
 from hntk.asymptotics.scores import FilteredLabels
 from hntk.coefficients import Coefficients
+from hntk.copies import Copyable
+from hntk.settings import as_count, as_instance
 
 # effective ridges tried, in units of the kernel's mean eigenvalue, and the step of derivatives by their logarithm
 GRID, STEP = np.logspace(-4, 3, 29), 1e-3
@@ -78,7 +81,7 @@ class FiniteWidth:
 
 
 @dataclass(frozen=True)
-class RandomFeatures:
+class RandomFeatures(Copyable):
     """A net whose widths are open, on n samples of a law.
 
     Attributes
@@ -91,10 +94,20 @@ class RandomFeatures:
     n: int
     net: Coefficients
 
+    def __post_init__(self) -> None:
+        as_instance(self.law, "law", MixtureLaw, "a MixtureLaw, such as of MixtureLaw.of or estimate_law")
+        as_instance(self.net, "net", Coefficients, "the coefficients of a net, hntk.coefficients(...)")
+        object.__setattr__(self, "n", as_count(self.n, "n"))
+
     def best(self, widths: Sequence[float] | np.ndarray) -> FiniteWidth | None:
         """With the ridge of least classification error, for widths (L,) that may be infinite.
 
         None where every ridge acts like more than the largest that is tried: so narrow a net learns nothing.
+
+        Raises
+        ------
+        ValueError
+            If there is not one positive width per layer.
 
         Examples
         --------
@@ -104,7 +117,10 @@ class RandomFeatures:
         >>> [round(features.best([d, d]).accuracy, 3) for d in (50, 500, np.inf)]
         [0.7, 0.908, 0.978]
         """
-        ridges, kept, spread = self._through(np.asarray(widths, dtype=float))
+        given, depth = point_array(widths, "widths"), len(self.net.moments)
+        if given.shape != (depth,) or not np.all(given > 0):
+            raise ValueError(f"widths must be {depth} positive numbers, infinite ones too, got {told(widths)}.")
+        ridges, kept, spread = self._through(given)
         found = [
             FiniteWidth(float(ridge), float(self._effective[i]), self._test(i, extra))
             for ridge, i, extra in zip(ridges, kept, spread, strict=True)

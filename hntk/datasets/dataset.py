@@ -14,13 +14,15 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Real, UInt8
 
+from hntk.arrays import told
 from hntk.datasets.idx import read_idx_folder
 from hntk.datasets.locate import locate
 from hntk.datasets.npz import read_npz
 from hntk.datasets.splits import as_splits, select
-from hntk.labels import as_labels
+from hntk.labels import as_labels, label_array
 from hntk.normalization import Normalization
 from hntk.rows import row_blocks
+from hntk.settings import as_path
 
 Scaling = Literal["scale", "unit_norm", "whiten"]
 SHRINKAGE = 0.1
@@ -71,19 +73,9 @@ class Dataset:
 
     @property
     def normalization(self) -> Normalization:
-        """What was applied, for a classifier to take raw samples.
-
-        Raises
-        ------
-        ValueError
-            If rows were whitened or divided by their norms as well.
-        """
-        if self.whitening is not None or self.unit_norm:
-            raise ValueError(
-                f"{self.name} was {'brought to unit norms' if self.unit_norm else 'whitened'}, which a "
-                "classifier for raw samples does not do: load it with normalize='scale'."
-            )
-        return Normalization(self.centre.astype(np.float32), self.scale)
+        """What was applied, for a classifier to take raw samples."""
+        whitening = None if self.whitening is None else self.whitening.astype(np.float32)
+        return Normalization(self.centre.astype(np.float32), self.scale, whitening, self.unit_norm)
 
     def raw(self, x: Float32[np.ndarray, "m p"]) -> Float32[np.ndarray, "m p"] | UInt8[np.ndarray, "m p"]:
         """Rows of x_train or x_test as they are in the files, up to float32 rounding; bytes exactly.
@@ -91,7 +83,7 @@ class Dataset:
         Raises
         ------
         ValueError
-            As for :attr:`normalization`.
+            If rows were whitened or divided by their norms as well.
 
         Examples
         --------
@@ -104,8 +96,12 @@ class Dataset:
         >>> data.raw(data.x_test).tolist()
         [[0, 1, 2, 3], [4, 5, 6, 7]]
         """
-        known = self.normalization
-        found = np.asarray(x) * known.scale + self.centre
+        if self.whitening is not None or self.unit_norm:
+            raise ValueError(
+                f"{self.name} was {'brought to unit norms' if self.unit_norm else 'whitened'}, which cannot be undone: "
+                "load it with normalize='scale'."
+            )
+        found = np.asarray(x) * self.scale + self.centre
         return np.rint(found).astype(np.uint8) if self.pixels else found.astype(np.float32)
 
 
@@ -160,11 +156,15 @@ def load_dataset(
     >>> data.x_train.shape, data.classes.tolist(), round(data.tau0, 6)
     ((10, 3), [0, 1], 1.0)
     """
+    if not isinstance(name, str) or "\0" in name:
+        raise ValueError(f"name must be the name of a data set, such as 'mnist', got {told(name)}.")
+    if folder is not None and folder != "":
+        folder = as_path(folder, "folder")
+    kind, chosen = _kind(normalize), _chosen(classes)
     source = locate(name, folder)
     whole = as_splits(read_npz(source) if source.is_file() else read_idx_folder(source))
-    kept = select(whole, classes, n_train, n_test, seed)
+    kept = select(whole, chosen, n_train, n_test, seed)
     present, _ = as_labels(kept.y_train, len(kept.y_train))
-    kind = _kind(normalize)
     centre, scale = _centre_and_scale(kept.x_train) if kind else (np.zeros(kept.x_train.shape[1]), 1.0)
     x_train, x_test = (_normalised(x, centre, scale) for x in (kept.x_train, kept.x_test))
     whitening = _whitening(x_train) if kind == "whiten" else None
@@ -188,11 +188,42 @@ def load_dataset(
     )
 
 
+def training_part(
+    x: object, labels: object, normalization: Normalization | None
+) -> tuple[object, object, Normalization | None]:
+    """Return samples, labels and normalisation to fit on: those of a :class:`Dataset`, or as they were given.
+
+    Raises
+    ------
+    ValueError
+        If x is no data set and there are no labels.
+    """
+    if isinstance(x, Dataset):
+        return (
+            x.x_train,
+            x.y_train if labels is None else labels,
+            x.normalization if normalization is None else normalization,
+        )
+    if labels is None:
+        raise ValueError("labels= are needed, one per row of x; only a hntk.Dataset has labels of its own.")
+    return x, labels, normalization
+
+
+def _chosen(classes: object) -> list | None:
+    """Labels to keep, as a list."""
+    if classes is None:
+        return None
+    if isinstance(classes, str | bytes | dict) or not isinstance(classes, Iterable):
+        raise ValueError(f"classes must be a list of the labels to keep, got {told(classes)}.")
+    given = classes if isinstance(classes, np.ndarray) else list(classes)
+    return label_array(given, name="classes").tolist()
+
+
 def _kind(normalize: bool | Scaling) -> Scaling | None:
     if isinstance(normalize, bool):
         return "scale" if normalize else None
-    if normalize not in get_args(Scaling):
-        raise ValueError(f"normalize must be True, False or one of {get_args(Scaling)}, got {normalize!r}.")
+    if not isinstance(normalize, str) or normalize not in get_args(Scaling):
+        raise ValueError(f"normalize must be True, False or one of {get_args(Scaling)}, got {told(normalize)}.")
     return normalize
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 
-from hntk.datasets.splits import KEYS, Part
+from hntk.datasets.splits import KEYS, Part, check_shapes, stand_in
+from hntk.kernels.room import available_memory, gigabytes
 
 PREFIXES = {
     "x_train": ("train-images",),
@@ -21,6 +24,8 @@ PREFIXES = {
 TYPE_CODES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_DIMENSIONS = 32  # numpy 1's limit
 BLOCK = 1 << 20
+# nothing is zipped smaller than this many times
+DEFLATED = 1032
 REMEDY = "download it again"
 
 
@@ -51,7 +56,12 @@ def read_idx_folder(folder: Path) -> dict[str, Part]:
     for paths in found.values():
         if len(paths) > 1:
             raise ValueError(f"{folder} is ambiguous: {[path.name for path in paths]} hold the same part; keep one.")
-    return {key: Part(read_idx(path), str(path), REMEDY) for key, (path,) in found.items()}
+    paths = {key: path for key, (path,) in found.items()}
+    # nothing is read that does not fit together
+    headers = {key: _header_of(path) for key, path in paths.items()}
+    if all(_could_hold(path, *headers[key]) for key, path in paths.items()):
+        check_shapes({key: Part(stand_in(*headers[key]), str(path), REMEDY) for key, path in paths.items()})
+    return {key: Part(read_idx(path), str(path), REMEDY) for key, path in paths.items()}
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -67,18 +77,48 @@ def read_idx(path: Path) -> np.ndarray:
     ------
     ValueError
         If the file is not IDX, is cut short, has bytes left over, or is a damaged gzip file.
+    MemoryError
+        If the array does not fit into memory.
     """
-    try:
-        with open_unzipped(path) as stream:
-            dtype, shape = _read_header(stream, path)
-            expected = math.prod(shape) * dtype.itemsize
-            body = _read_at_most(stream, expected + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is a damaged gzip file ({error}): {REMEDY}.") from error
+    with _unzipping(path) as stream:
+        dtype, shape = _read_header(stream, path)
+        expected = math.prod(shape) * dtype.itemsize
+        _check_room(path, dtype, shape)
+        body = _read_at_most(stream, expected + 1)
     if len(body) != expected:
         there = f"only {len(body)} follow (cut short)" if len(body) < expected else "more follow"
         raise ValueError(f"{path}: its header says shape {shape}, {expected} bytes, but {there}: {REMEDY}.")
-    return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    array = np.frombuffer(body, dtype).reshape(shape)
+    # in its place: a copy would take as much again
+    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+
+
+def _header_of(path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+    with _unzipping(path) as stream:
+        return _read_header(stream, path)
+
+
+@contextmanager
+def _unzipping(path: Path) -> Iterator[BufferedIOBase]:
+    try:
+        with open_unzipped(path) as stream:
+            yield stream
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is a damaged gzip file ({error}): {REMEDY}.") from error
+
+
+def _could_hold(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> bool:
+    """Whether a file is large enough for an array, if it is zipped as well as can be."""
+    return math.prod(shape) * dtype.itemsize <= DEFLATED * path.stat().st_size
+
+
+def _check_room(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Refuse an array that does not fit into memory; one that cannot be there is found out when it is read."""
+    needed, free = math.prod(shape) * dtype.itemsize, available_memory()
+    if free is not None and needed > free and _could_hold(path, dtype, shape):
+        raise MemoryError(
+            f"{path} unpacks to {gigabytes(needed)} and {gigabytes(free)} of memory are free: keep fewer samples in it."
+        )
 
 
 def open_unzipped(path: Path) -> BufferedIOBase:

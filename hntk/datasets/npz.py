@@ -11,26 +11,37 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hntk.datasets.splits import KEYS, Part
+from hntk.datasets.splits import KEYS, Part, check_shapes, stand_in
+from hntk.kernels.room import available_memory, gigabytes
 
 REMEDY = "write the archive again with numpy.savez"
+
+
+# an .npz that numpy writes: whole, or deflated, which makes nothing smaller than this many times
+DEFLATED = 1032
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class _Header(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype
     stored: int  # bytes of values in the archive
+    entry: zipfile.ZipInfo
 
 
 def read_npz(path: Path) -> dict[str, Part]:
     """Training and test samples and labels; other arrays of the archive are left alone.
 
-    Nothing is unpickled, and no more is allocated than the archive says it holds.
+    Nothing is unpickled. What the archive claims is checked before anything is allocated: shapes against each other,
+    sizes against the bytes there are and against the memory that is free.
 
     Raises
     ------
     ValueError
-        If the archive is damaged, lacks one of the four arrays, or holds one as Python objects.
+        If the archive is damaged, lacks one of the four arrays, or holds one as Python objects; or if they do not fit
+        together.
+    MemoryError
+        If they do not fit into memory.
     """
     with _readable(path) as archive:
         present = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -40,10 +51,32 @@ def read_npz(path: Path) -> dict[str, Part]:
         raise ValueError(
             f"{path} holds {present} but not {missing}: it must hold {', '.join(KEYS)}; rename or add the missing ones."
         )
+    twice = [key for key in KEYS if present.count(key) > 1]
+    if twice:
+        raise ValueError(f"{path} holds {', '.join(twice)} twice, and it is not clear which counts: {REMEDY}.")
     for key, header in headers.items():
-        _check_header(header, f"{key} of {path}")
+        _check_header(header, f"{key} of {path}", path.stat().st_size)
+    _check_together(headers, path)
     with _readable(path) as archive:
         return {key: Part(_read_values(archive, key), f"{key} of {path}", REMEDY) for key in KEYS}
+
+
+def _check_together(headers: dict[str, _Header], path: Path) -> None:
+    """Refuse arrays that do not fit together, or into memory, by what their headers say."""
+    try:
+        parts = {
+            key: Part(stand_in(header.dtype, header.shape), f"{key} of {path}", REMEDY)
+            for key, header in headers.items()
+        }
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): download it again, or {REMEDY}.") from error
+    check_shapes(parts)
+    needed, free = sum(header.stored for header in headers.values()), available_memory()
+    if free is not None and needed > free:
+        raise MemoryError(
+            f"the arrays of {path} take {gigabytes(needed)} and {gigabytes(free)} of memory are free: keep fewer "
+            "samples, or a smaller type such as uint8 or float32, in the archive."
+        )
 
 
 @contextmanager
@@ -60,24 +93,34 @@ def _readable(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _read_header(archive: zipfile.ZipFile, key: str) -> _Header:
-    with archive.open(f"{key}.npy") as stream:
+    entry = archive.getinfo(f"{key}.npy")
+    if entry.compress_type not in METHODS:
+        raise ValueError(f"{key} is packed in a way that numpy does not write")
+    with archive.open(entry) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
-        return _Header(shape, dtype, archive.getinfo(f"{key}.npy").file_size - stream.tell())
+        return _Header(shape, dtype, entry.file_size - stream.tell(), entry)
 
 
-def _check_header(header: _Header, origin: str) -> None:
+def _check_header(header: _Header, origin: str, archive_bytes: int) -> None:
     if header.dtype.hasobject:
         raise ValueError(
             f"{origin} holds Python objects, which would have to be unpickled: save a plain array of numbers "
             "(rows of unequal length cannot be one)."
         )
-    expected = math.prod(header.shape) * header.dtype.itemsize
+    expected, entry = math.prod(header.shape) * header.dtype.itemsize, header.entry
     if expected != header.stored:
         raise ValueError(
             f"{origin} is damaged: its header says shape {header.shape}, {expected} bytes, but {header.stored} "
             f"are stored: download it again, or {REMEDY}."
+        )
+    whole = entry.compress_type == zipfile.ZIP_STORED
+    most = entry.compress_size if whole else DEFLATED * entry.compress_size
+    if entry.file_size > most or entry.compress_size > archive_bytes:
+        raise ValueError(
+            f"{origin} is damaged: the archive says that {entry.file_size} bytes are stored in {entry.compress_size}, "
+            f"of {archive_bytes} in all: download it again, or {REMEDY}."
         )
 
 

@@ -11,6 +11,8 @@ from jaxtyping import Float, Int, Real
 
 from hntk.rows import row_blocks
 
+# labels at a time
+LABELS = 2**20
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -34,17 +36,21 @@ class Splits:
     pixels: bool  # whether samples are bytes
 
 
-def as_splits(parts: dict[str, Part]) -> Splits:
-    """Check the four parts against each other, and flatten images to rows.
+def check_shapes(parts: dict[str, Part]) -> None:
+    """Check types and shapes against each other, without a look at any value.
+
+    Arrays may be stand-ins of the type and shape that a header claims, so that nothing is read that does not fit.
 
     Raises
     ------
     ValueError
-        If samples are not finite real numbers with at least two dimensions, labels are not whole numbers in one
-        dimension, there is not one label per sample, or the samples of the two parts differ in shape.
+        If samples are not real numbers with at least two dimensions, labels are not numbers in one dimension, there is
+        not one label per sample, or the samples of the two parts differ in shape.
     """
-    rows = {f"x_{split}": _as_rows(parts[f"x_{split}"]) for split in ("train", "test")}
-    labels = {f"y_{split}": _as_whole_numbers(parts[f"y_{split}"]) for split in ("train", "test")}
+    for split in ("train", "test"):
+        _check_rows(parts[f"x_{split}"])
+    for split in ("train", "test"):
+        _check_labels(parts[f"y_{split}"])
     for split in ("train", "test"):
         x, y = parts[f"x_{split}"], parts[f"y_{split}"]
         if len(x.array) != len(y.array):
@@ -59,7 +65,32 @@ def as_splits(parts: dict[str, Part]) -> Splits:
             f"{train.origin} holds samples of shape {sample_shape} but {test.origin} of {test.array.shape[1:]}: "
             f"the two must agree; {train.remedy}, both of them."
         )
-    pixels = all(part.array.dtype == np.uint8 for part in (train, test))
+
+
+def stand_in(dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array of a type and a shape that takes no memory, for :func:`check_shapes`.
+
+    Raises
+    ------
+    ValueError
+        If no array has that shape.
+    """
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def as_splits(parts: dict[str, Part]) -> Splits:
+    """Check the four parts against each other, and flatten images to rows.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_shapes`, and if samples are not finite or labels are not whole numbers.
+    """
+    check_shapes(parts)
+    rows = {f"x_{split}": _as_rows(parts[f"x_{split}"]) for split in ("train", "test")}
+    labels = {f"y_{split}": _as_whole_numbers(parts[f"y_{split}"]) for split in ("train", "test")}
+    sample_shape = parts["x_train"].array.shape[1:]
+    pixels = all(parts[f"x_{split}"].array.dtype == np.uint8 for split in ("train", "test"))
     return Splits(**rows, **labels, image_shape=sample_shape if len(sample_shape) > 1 else None, pixels=pixels)
 
 
@@ -100,7 +131,7 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
     )
 
 
-def _as_rows(part: Part) -> Real[np.ndarray, "n p"]:
+def _check_rows(part: Part) -> None:
     x = part.array
     if x.dtype.kind not in "fiub":
         raise ValueError(f"{part.origin} must be real numbers, got dtype {x.dtype}: convert it, and {part.remedy}.")
@@ -109,10 +140,28 @@ def _as_rows(part: Part) -> Real[np.ndarray, "n p"]:
             f"{part.origin} must have shape (n, p), one sample per row and none empty, or (n, height, width, …); "
             f"got shape {x.shape}: reshape it (a single feature is x[:, None]), or {part.remedy}."
         )
+
+
+def _check_labels(part: Part) -> None:
+    y = part.array
+    if y.ndim != 1:
+        raise ValueError(
+            f"{part.origin} must hold one label per sample in one dimension, got shape {y.shape}: flatten a column "
+            f"with y.ravel(), turn one-hot rows into y.argmax(1), or {part.remedy}."
+        )
+    if y.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{part.origin} must be whole numbers, got dtype {y.dtype}: encode the labels with "
+            f"np.unique(y, return_inverse=True)[1], and {part.remedy}."
+        )
+
+
+def _as_rows(part: Part) -> Real[np.ndarray, "n p"]:
+    x = part.array
     rows = x.reshape(len(x), -1)
     if x.dtype.kind == "f":
         _check_finite(rows, part)
-    return rows.astype(np.uint8) if x.dtype.kind == "b" else rows
+    return rows.view(np.uint8) if x.dtype.kind == "b" else rows
 
 
 def _check_finite(rows: Float[np.ndarray, "n p"], part: Part) -> None:
@@ -127,24 +176,24 @@ def _check_finite(rows: Float[np.ndarray, "n p"], part: Part) -> None:
 
 def _as_whole_numbers(part: Part) -> Int[np.ndarray, " n"]:
     y = part.array
-    if y.ndim != 1:
-        raise ValueError(
-            f"{part.origin} must hold one label per sample in one dimension, got shape {y.shape}: flatten a column "
-            f"with y.ravel(), turn one-hot rows into y.argmax(1), or {part.remedy}."
-        )
-    if y.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{part.origin} must be whole numbers, got dtype {y.dtype}: encode the labels with "
-            f"np.unique(y, return_inverse=True)[1], and {part.remedy}."
-        )
-    if y.dtype.kind == "f" and not np.all(np.isfinite(y)):
+    # some at a time: tests take several times the memory of what they test
+    blocks = [y[start : start + LABELS] for start in range(0, y.size, LABELS)]
+    if y.dtype.kind == "f" and not all(np.all(np.isfinite(block)) for block in blocks):
         raise ValueError(f"{part.origin} contains NaN or infinite labels: drop those samples, and {part.remedy}.")
-    if np.any(y != np.rint(y)) or np.any(np.abs(y.astype(np.float64)) >= 2.0**63):
+    if not all(map(_are_whole, blocks)):
         raise ValueError(
             f"{part.origin} must be whole numbers that int64 holds, but some are not (first labels "
             f"{y[:5].tolist()}): encode the classes as integers, and {part.remedy}."
         )
     return y.astype(np.int64)
+
+
+def _are_whole(y: Real[np.ndarray, " n"]) -> bool:
+    if y.dtype.kind in "ib":
+        return True
+    if y.dtype.kind == "u":
+        return y.dtype.itemsize < 8 or bool(np.all(y < 2**63))
+    return bool(np.all(y == np.rint(y)) and np.all(np.abs(y.astype(np.float64)) < 2.0**63))
 
 
 def _check_classes(classes: Iterable[int], known: Int[np.ndarray, " K"]) -> np.ndarray:

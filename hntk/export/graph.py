@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from hntk.packing import pack
 from hntk.weights import WeightMatrix
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
 
 WeightType = Literal["int2", "int8"]
+# thresholds up to which one comparison each makes the smaller graph
+COMPARED = 16
 
 
-def onnx_type(dtype: type) -> int:
+def onnx_type(dtype: DTypeLike) -> int:
     """The number ONNX has for a type of NumPy."""
     from onnx import helper
 
@@ -45,7 +48,7 @@ class Graph:
         self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def cast(self, name: str, dtype: type) -> str:
+    def cast(self, name: str, dtype: DTypeLike) -> str:
         """The same numbers in another type."""
         return self.node("Cast", [name], to=onnx_type(dtype))
 
@@ -80,8 +83,28 @@ class Graph:
 
     def staircase(self, number: int, sums: str, thresholds: Sequence[float], levels: Sequence[float]) -> str:
         """levels[number of thresholds ≤ sums]."""
-        h = self.constant(f"level{number}_0", np.float32(levels[0]))
+        if len(thresholds) > COMPARED:
+            return self._searched(number, sums, np.asarray(thresholds), np.asarray(levels, np.float32))
+        # of the shape of the sums, even without thresholds; a level alone would be a scalar
+        h = self.node("Expand", [self.constant(f"level{number}_0", np.float32(levels[0])), self.node("Shape", [sums])])
         for k, (threshold, level) in enumerate(zip(thresholds, levels[1:], strict=True), 1):
             reached = self.node("GreaterOrEqual", [sums, self.constant(f"from{number}_{k}", np.float32(threshold))])
             h = self.node("Where", [reached, self.constant(f"level{number}_{k}", np.float32(level)), h])
         return h
+
+    def _searched(self, number: int, sums: str, thresholds: np.ndarray, levels: np.ndarray) -> str:
+        """The same by halving, in as many comparisons as the number of thresholds has bits."""
+        bits = thresholds.size.bit_length()
+        # what is never reached fills the thresholds up to 2^bits - 1
+        padded = np.full(2**bits - 1, np.nan, np.float32)
+        padded[: thresholds.size] = thresholds
+        table = self.constant(f"from{number}", padded)
+        zero = self.constant(f"zero{number}", np.int64(0))
+        place = self.node("Expand", [zero, self.node("Shape", [sums])])
+        for bit in reversed(range(bits)):
+            before = self.constant(f"before{number}_{bit}", np.int64(2**bit - 1))
+            half = self.constant(f"half{number}_{bit}", np.int64(2**bit))
+            middle = self.node("Gather", [table, self.node("Add", [place, before])])
+            reached = self.node("GreaterOrEqual", [sums, middle])
+            place = self.node("Add", [place, self.node("Where", [reached, half, zero])])
+        return self.node("Gather", [self.constant(f"levels{number}", levels), place])

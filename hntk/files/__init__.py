@@ -2,28 +2,44 @@
 
 Weights are packed (:mod:`hntk.packing`); thresholds, levels and the readout are float32, or whole numbers for networks
 of those, so that what is loaded gives the scores of what was saved; what is not an array is JSON in the file's
-metadata. Nothing is pickled, and what a file says is checked before it is believed.
+metadata. Nothing is pickled, and what a file says is checked before it is believed: see :func:`load` for how much it
+may hold (:mod:`hntk.files.bounds`).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from hntk.classifier import Classifier
-from hntk.files.container import FileError, read, write
+from hntk.files.bounds import LAYERS, shown
+from hntk.files.container import AGAIN, FileError, check_size, read, write
 from hntk.files.floats import describe_floats, floats_of
 from hntk.files.integers import describe_integers, integers_of
+from hntk.files.text import dumps, loads
 from hntk.files.told import Told
 from hntk.integers import IntegerClassifier, IntegerNetwork
 from hntk.network import Network
+from hntk.packing import ENCODINGS
+
+__all__ = ["FileError", "Saved", "encodings", "load", "load_packed", "save"]
 
 VERSION = 1
 Saved = Network | Classifier | IntegerNetwork | IntegerClassifier
+MAKERS: dict[str, Callable[..., Saved]] = {"float": floats_of, "integer": integers_of}
+# what a table that is not as expected raises where it is read
+WRONG = (KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError)
 
 
 def save(what: Saved, path: str | os.PathLike[str], *, encoding: str | None = None) -> int:
     """Write a network, with or without a readout, and return the number of bytes.
+
+    What is to be written is first read back as :func:`load` would read it, so that no file is written that would be
+    refused or give another network.
 
     Parameters
     ----------
@@ -34,8 +50,11 @@ def save(what: Saved, path: str | os.PathLike[str], *, encoding: str | None = No
 
     Raises
     ------
+    TypeError
+        If it is none of these.
     ValueError
-        If an activation is a function of the user's own, or the encoding does not suit the weights.
+        If an activation is a function of the user's own, the encoding does not suit the weights, or the network holds
+        what no file may: see :func:`load`. What was there before is untouched.
     OSError
         If the file cannot be written; what was there before is untouched.
 
@@ -49,49 +68,126 @@ def save(what: Saved, path: str | os.PathLike[str], *, encoding: str | None = No
     >>> size < 100 * 80 / 4 + 2000, bool((again.weights[0].values == net.weights[0].values).all())
     (True, True)
     """
-    whole = isinstance(what, IntegerNetwork | IntegerClassifier)
-    describe = describe_integers if whole else describe_floats
-    arrays, metadata = describe(what, encoding)  # type: ignore[arg-type]
-    return write(Path(path), arrays, {"version": VERSION, "form": "integer" if whole else "float", **metadata})
+    if not isinstance(what, Saved):
+        raise TypeError(
+            f"a {type(what).__name__} cannot be saved: give a network, as hntk.compress makes, or a classifier, as "
+            "hntk.fit_ridge does."
+        )
+    try:
+        arrays, metadata = _described(what, encoding)
+    except WRONG as error:
+        raise ValueError(f"this {type(what).__name__} cannot be saved: {_words(error)}") from error
+    return write(Path(path), arrays, metadata)
 
 
 def encodings(path: str | os.PathLike[str]) -> list[str]:
-    """How the weights of every layer are packed in a file; see :mod:`hntk.packing`.
+    """Return how the weights of every layer are packed in a file; see :mod:`hntk.packing`.
 
     Raises
     ------
     FileError, FileNotFoundError
         As :func:`load` does.
     """
-    return [layer.text("encoding") for layer in _read(path).parts("layers")]
+    with _readable(path):
+        return _encodings(_read(path))
 
 
 def load(path: str | os.PathLike[str]) -> Saved:
-    """The network or classifier of a file.
+    """Return the network or classifier of a file.
+
+    A file may have up to 1,024 layers, 1,024 levels an activation, 256 coefficients a polynomial, 65,536 classes, names
+    and labels of 1,024 characters, and 2 MiB of text in all. A byte of weights stands for 255 of them at most. Its
+    predictions are finite. It is read whole, and takes the memory of its bytes and of its unpacked weights.
 
     Raises
     ------
     FileError
-        If the file is damaged, or was not written by :func:`save`.
+        If the file is damaged, or was not written by :func:`save`. Nothing else is raised, whatever it holds.
     FileNotFoundError
         If there is none.
     """
-    found = _read(path)
-    make = {"float": floats_of, "integer": integers_of}.get(str(found.told.get("form")))
+    return load_packed(path)[0]
+
+
+def load_packed(path: str | os.PathLike[str]) -> tuple[Saved, list[str]]:
+    """Return the network or classifier of a file, and how the weights of every layer are packed in it.
+
+    Raises
+    ------
+    FileError, FileNotFoundError
+        As :func:`load` does.
+    """
+    with _readable(path):
+        found = _read(path)
+        return _maker(found)(found), _encodings(found)
+
+
+def _described(what: Saved, encoding: str | None) -> tuple[dict[str, np.ndarray], dict]:
+    """Return arrays and metadata that give the same again when they are read."""
+    whole = isinstance(what, IntegerNetwork | IntegerClassifier)
+    network = what.network if isinstance(what, Classifier | IntegerClassifier) else what
+    if not 0 < len(network.weights) <= LAYERS:
+        raise ValueError(f"it has {len(network.weights):,} layers, and a file has 1 to {LAYERS:,}: keep it in parts")
+    describe: Callable[..., tuple[dict, dict]] = describe_integers if whole else describe_floats
+    arrays, described = describe(what, encoding)
+    metadata = {"version": VERSION, "form": "integer" if whole else "float", **described}
+    text = dumps(metadata)
+    check_size(arrays, text)
+    told = Told(loads(text), arrays)
+    again = _maker(told)(told, network.weights)
+    found = _kept(again)
+    wrong = [
+        name for name, given in _kept(what).items() if type(given) is not type(found[name]) or given != found[name]
+    ]
+    if wrong:
+        raise ValueError(f"its {', '.join(wrong)} would not come back as they are: make it anew, or leave them out")
+    return arrays, metadata
+
+
+def _kept(what: Saved) -> dict[str, object]:
+    """Return what a file must give back exactly, by name."""
+    readout = isinstance(what, Classifier | IntegerClassifier)
+    return {
+        "record of the match (origin)": what.network.origin if readout else what.origin,
+        "data statistics": what.statistics if readout else None,
+        "classes": np.asarray(what.classes).tolist() if readout else None,
+    }
+
+
+def _maker(found: Told) -> Callable[..., Saved]:
+    form = found.text("form") if "form" in found else None
+    if form not in MAKERS:
+        raise ValueError(f"a form {form!r} is unknown")
+    return MAKERS[form]
+
+
+def _encodings(found: Told) -> list[str]:
+    known: Sequence[str] = sorted({encoding for of_kind in ENCODINGS.values() for encoding in of_kind})
+    return [layer.text("encoding", known) for layer in found.parts("layers")]
+
+
+@contextmanager
+def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say of whatever is wrong with a file's contents that it is damaged."""
     try:
-        if make is None:
-            raise ValueError(f"a form {found.told.get('form')!r} is unknown")
-        return make(found)
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise FileError(f"{path} is damaged: {type(error).__name__} {error}. Write it again with hntk.save.") from error
+        yield
+    except FileError:
+        raise
+    except WRONG as error:
+        raise FileError(f"{path} is damaged: {_words(error)}. {AGAIN}") from error
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says; of a missing name the name alone is its text."""
+    return f"{error.args[0] if error.args else 'a name'} is missing" if type(error) is KeyError else str(error)
 
 
 def _read(path: str | os.PathLike[str]) -> Told:
-    """What a whole file of this version tells."""
+    """Return what a whole file of this version tells."""
     arrays, metadata = read(Path(path))
-    if metadata.get("version") != VERSION:
+    if metadata.get("version") != VERSION or isinstance(metadata["version"], bool):
         raise FileError(
-            f"{path} has format version {metadata.get('version')}, and this hntk reads {VERSION}: use the hntk that "
-            "wrote it."
+            f"{path} has format version {shown(metadata.get('version'))}, and this hntk reads {VERSION}: use the hntk "
+            "that wrote it."
         )
     return Told(metadata, arrays)

@@ -1,30 +1,51 @@
 """Arrays and JSON in one safetensors file, with a checksum over both.
 
 A file is replaced at once or not at all. What a file claims is checked against its size and its checksum before
-anything is made of it, so that a damaged file gives an error and never another network.
+anything is made of it, so that a damaged file gives an error and never another network. It is read, not mapped: a
+mapped file that another process cuts short would end this one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from io import BufferedReader
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from hntk.atomic import replacing
+from hntk.files.bounds import ARRAYS, HEADER, METADATA, shown
+from hntk.files.text import dumps, loads
+from hntk.kernels.room import available_memory, gigabytes
 
 KEY = "hntk"
 CHECKSUM = "sha256"
-DTYPES = {"U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "F32": np.float32, "F64": np.float64}
+# safetensors' own name for its metadata
+METADATA_KEY = "__metadata__"
+DTYPES = {"U8": "<u1", "I8": "<i1", "I16": "<i2", "I32": "<i4", "F32": "<f4", "F64": "<f8"}
+NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+# the header is padded with spaces to whole multiples, so that arrays are aligned
+ALIGNMENT = 8
+AGAIN = "Write it again with hntk.save."
 
 
 class FileError(ValueError):
     """A file that holds no network of this library, or a damaged one."""
+
+
+class _Place(NamedTuple):
+    """Where an array lies in the bytes after the header."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    start: int
+    end: int
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> int:
@@ -36,17 +57,26 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, A
         If the file cannot be written; what was there before is untouched.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    text = _text(metadata)
+    text = dumps(metadata)
+    # aligned for every type when the largest come first
+    order = sorted(contiguous, key=lambda name: (-contiguous[name].itemsize, name))
+    header = _header(contiguous, order, {KEY: text, CHECKSUM: _digest(text, contiguous)})
     try:
-        with replacing(path) as part:
-            save_file(contiguous, part, {KEY: text, CHECKSUM: _digest(text, contiguous)})
-            return part.stat().st_size
-    except SafetensorError as error:
-        raise OSError(f"{path} could not be written: {error}") from error
+        with replacing(path) as part, part.open("wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            for name in order:
+                file.write(contiguous[name].data)
+            file.flush()
+            return os.fstat(file.fileno()).st_size
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(error.errno, f"{path} could not be written ({error.strerror}): free some space there, or "
+                          "choose another place. What was there before is untouched") from error  # fmt: skip
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the metadata of a file that is whole.
+    """Return the arrays and the metadata of a file that is whole.
 
     Raises
     ------
@@ -55,32 +85,102 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     FileNotFoundError
         If there is none.
     """
+    if path.is_dir():
+        raise FileError(f"{path} is a folder: name a file in it.")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
     try:
-        # sizes and offsets are checked here against the file's own
-        with safe_open(path, framework="numpy") as file:
-            told = file.metadata() or {}
-            if KEY not in told or CHECKSUM not in told:
-                raise FileError(f"{path} is a safetensors file, but no network that hntk.save wrote.")
-            foreign = sorted({str(file.get_slice(name).get_dtype()) for name in file.keys()} - DTYPES.keys())  # noqa: SIM118
-            if foreign:
-                raise FileError(f"{path} has arrays of the type {', '.join(foreign)}, which hntk.save does not write.")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        with path.open("rb") as file:
+            told, places = _read_header(file, path)
+            arrays = _read_arrays(file, places, path)
         text = told[KEY]
-        whole = _digest(text, arrays) == told[CHECKSUM]
-        metadata = json.loads(text) if whole else {}
-    except (SafetensorError, UnicodeDecodeError, json.JSONDecodeError, OSError, RecursionError) as error:
+        if _digest(text, arrays) != told[CHECKSUM]:
+            raise FileError(f"{path} is damaged: its checksum does not fit its contents. {AGAIN}")
+        metadata = loads(text)
+    except FileError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise FileError(f"{path} is not a network that hntk.save wrote, or it is damaged ({error}).") from error
-    if not whole:
-        raise FileError(f"{path} is damaged: its checksum does not fit its contents. Write it again with hntk.save.")
     if not isinstance(metadata, dict):
         raise FileError(f"{path} is not a network that hntk.save wrote.")
     return arrays, metadata
 
 
-def _text(metadata: Mapping[str, Any]) -> str:
-    return json.dumps(metadata, sort_keys=True, allow_nan=False)
+def check_size(arrays: Mapping[str, np.ndarray], text: str) -> None:
+    """Refuse what :func:`read` would for its size.
+
+    Raises
+    ------
+    ValueError
+        If there are too many arrays, or labels and names take too many characters.
+    """
+    if len(text) > METADATA:
+        raise ValueError(
+            f"labels, names and numbers take {len(text):,} characters of text, more than {METADATA:,}: use whole "
+            "numbers as labels, and keep their names beside the file"
+        )
+    if len(arrays) > ARRAYS:
+        raise ValueError(f"there are {len(arrays):,} arrays, more than {ARRAYS:,}")
+
+
+def _header(arrays: Mapping[str, np.ndarray], order: list[str], told: dict[str, str]) -> bytes:
+    header: dict[str, Any] = {METADATA_KEY: told}
+    end = 0
+    for name in order:
+        array, start = arrays[name], end
+        end += array.nbytes
+        header[name] = {"dtype": NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+    made = json.dumps(header, separators=(",", ":")).encode()
+    return made + b" " * (-len(made) % ALIGNMENT)
+
+
+def _read_header(file: BufferedReader, path: Path) -> tuple[dict[str, str], list[_Place]]:
+    """Return the metadata, still as text, and the places of arrays, which fill the rest of the file."""
+    room = os.fstat(file.fileno()).st_size - 8
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(room, HEADER):
+        raise ValueError(f"its header would have {length:,} bytes, of {max(room, 0):,} there are")
+    header = loads(file.read(length).decode("utf-8"))
+    if not isinstance(header, dict) or len(header) > ARRAYS + 1:
+        raise ValueError("its header is no table of arrays")
+    told = header.pop(METADATA_KEY, {})
+    if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in (KEY, CHECKSUM)):
+        raise FileError(f"{path} is a safetensors file, but no network that hntk.save wrote.")
+    check_size({}, told[KEY])
+    places = sorted((_place(name, given, path) for name, given in header.items()), key=lambda place: place[3:])
+    ends = [0, *(place.end for place in places)]
+    if ends[:-1] != [place.start for place in places] or ends[-1] != room - length:
+        raise ValueError("its arrays do not fill it one after the other")
+    return told, places
+
+
+def _place(name: str, given: object, path: Path) -> _Place:
+    if not isinstance(given, dict) or given.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"an array is described by {shown(given)}")
+    kind, shape, offsets = given["dtype"], given["shape"], given["data_offsets"]
+    if not isinstance(kind, str) or kind not in DTYPES:
+        raise FileError(f"{path} has arrays of the type {shown(kind)}, which hntk.save does not write.")
+    if not all(isinstance(sizes, list) and all(type(n) is int and n >= 0 for n in sizes) for sizes in (shape, offsets)):
+        raise ValueError(f"an array has the shape {shown(shape)} and lies at {shown(offsets)}")
+    dtype = np.dtype(DTYPES[kind])
+    if len(offsets) != 2 or len(shape) > 2 or prod(shape) * dtype.itemsize != offsets[1] - offsets[0]:
+        raise ValueError(f"an array of the shape {shown(shape)} lies at {shown(offsets)}")
+    return _Place(name, dtype, tuple(shape), *offsets)
+
+
+def _read_arrays(file: BufferedReader, places: list[_Place], path: Path) -> dict[str, np.ndarray]:
+    size, free = places[-1].end if places else 0, available_memory()
+    if free is not None and size > free:
+        raise FileError(f"{path} takes {gigabytes(size)} and {gigabytes(free)} of memory are free: free some.")
+    body = bytearray(size)
+    if file.readinto(body) != size:
+        raise ValueError("it was cut short while it was read")
+    return {
+        place.name: np.frombuffer(body, place.dtype, prod(place.shape), place.start).reshape(place.shape)
+        if place.end > place.start
+        else np.zeros(place.shape, place.dtype)
+        for place in places
+    }
 
 
 def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from hntk.classifier import Classifier
 from hntk.files.told import Told
 from hntk.integers import IntegerClassifier, IntegerNetwork
@@ -13,17 +15,35 @@ from hntk.origin import DataStatistics, MatchRecord
 
 
 def describe_origin(what: Network | Classifier | IntegerNetwork | IntegerClassifier) -> dict[str, Any]:
-    """Of the match and of the data, as far as they are known."""
+    """Return tables of the match and of the data, as far as they are known.
+
+    Raises
+    ------
+    ValueError
+        If the match's record holds a number that is not finite.
+    """
     readout = isinstance(what, Classifier | IntegerClassifier)
     known = {
         "match": what.network.origin if readout else what.origin,
         "data": what.statistics if readout else None,
     }
+    if known["match"] is not None:
+        _check_finite(known["match"])
     return {name: asdict(record) for name, record in known.items() if record is not None}
 
 
+def _check_finite(record: MatchRecord) -> None:
+    numbers = {**record.residuals, "identity_shift": record.identity_shift, "relative_shift": record.relative_shift}
+    wrong = [name for name, value in numbers.items() if not np.isfinite(value)]
+    if wrong:
+        raise ValueError(
+            f"the record of the match has values that are not finite ({', '.join(map(str, wrong))}): match again, or "
+            "save dataclasses.replace(network, origin=None)."
+        )
+
+
 def origin_of(part: Told) -> MatchRecord | None:
-    """How the activations were found, if the file tells."""
+    """Return how the activations were found, if the file tells."""
     if "match" not in part:
         return None
     told = part.part("match")
@@ -40,7 +60,7 @@ def origin_of(part: Told) -> MatchRecord | None:
 
 
 def statistics_of(part: Told) -> DataStatistics | None:
-    """What the readout was fitted on, if the file tells."""
+    """Return what the readout was fitted on, if the file tells."""
     if "data" not in part:
         return None
     told = part.part("data")

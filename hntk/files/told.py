@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from hntk.files.bounds import CHARACTERS, COEFFICIENTS, LAYERS, shown
+
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -16,12 +18,18 @@ def _is_number(given: object) -> bool:
     return abs(given) <= LARGEST
 
 
+def _short(word: str, name: str) -> str:
+    if len(word) > CHARACTERS:
+        raise ValueError(f"{name} has {len(word):,} characters, more than {CHARACTERS:,}: {shown(word)}")
+    return word
+
+
 class Told:
     """Metadata that is checked as it is read, and the arrays."""
 
     def __init__(self, told: object, arrays: Mapping[str, np.ndarray]) -> None:
         if not isinstance(told, dict):
-            raise TypeError(f"a table was expected, not {told!r:.60}")
+            raise TypeError(f"a table was expected, not {shown(told)}")
         self.told, self.arrays = told, arrays
 
     def __contains__(self, name: str) -> bool:
@@ -32,41 +40,43 @@ class Told:
         return Told(self.told[name], self.arrays)
 
     def parts(self, name: str) -> list[Told]:
-        """A list of tables, at least one."""
+        """A list of tables, at least one and no more than a network may have layers."""
         given = self.told[name]
-        if not isinstance(given, list) or not given:
-            raise TypeError(f"{name} must be a list of at least one, not {given!r:.60}")
+        if not isinstance(given, list) or not 0 < len(given) <= LAYERS:
+            raise TypeError(f"{name} must be a list of one to {LAYERS:,}, not {shown(given)}")
         return [Told(item, self.arrays) for item in given]
 
     def number(self, name: str, *, positive: bool = False) -> float:
         """A number that float32 has room for."""
         given = self.told[name]
         if not _is_number(given):
-            raise ValueError(f"{name} must be a finite number of float32's range, not {given!r:.60}")
+            raise ValueError(f"{name} must be a finite number of float32's range, not {shown(given)}")
         if positive and given < np.finfo(np.float32).tiny:
-            raise ValueError(f"{name} must be positive, and not below float32's range, not {given!r}")
+            raise ValueError(f"{name} must be positive, and not below float32's range, not {shown(given)}")
         return float(given)
 
     def numbers(self, name: str) -> list[float]:
-        """A list of numbers that float32 has room for, at least one."""
+        """A list of numbers that float32 has room for, at least one and no more than a polynomial may have."""
         given = self.told[name]
-        if not isinstance(given, list) or not given or not all(map(_is_number, given)):
-            raise ValueError(f"{name} must be a list of finite numbers of float32's range, not {given!r:.60}")
+        if not isinstance(given, list) or not 0 < len(given) <= COEFFICIENTS or not all(map(_is_number, given)):
+            raise ValueError(
+                f"{name} must be one to {COEFFICIENTS} finite numbers of float32's range, not {shown(given)}"
+            )
         return [float(number) for number in given]
 
     def text(self, name: str, among: Collection[str] | None = None) -> str:
         """A word, one of those given."""
         given = self.told[name]
         if not isinstance(given, str) or (among is not None and given not in among):
-            raise ValueError(f"{name} cannot be {given!r:.60}")
-        return given
+            raise ValueError(f"{name} cannot be {shown(given)}")
+        return _short(given, name)
 
     def texts(self, name: str) -> list[str]:
         """A list of words, at least one."""
         given = self.told[name]
-        if not isinstance(given, list) or not given or not all(isinstance(word, str) for word in given):
-            raise TypeError(f"{name} must be a list of words, not {given!r:.60}")
-        return given
+        if not isinstance(given, list) or not 0 < len(given) <= LAYERS or not all(isinstance(v, str) for v in given):
+            raise TypeError(f"{name} must be a list of words, not {shown(given)}")
+        return [_short(word, name) for word in given]
 
     def count(self, name: str) -> int:
         """A positive whole number."""
@@ -78,22 +88,29 @@ class Told:
 
     def _counts(self, name: str, given: object) -> list[int]:
         if not isinstance(given, list) or not given or not all(type(n) is int and n > 0 for n in given):
-            raise ValueError(f"{name} must be positive whole numbers, not {given!r:.60}")
+            raise ValueError(f"{name} must be positive whole numbers, not {shown(given)}")
         return given
 
     def shape(self, name: str) -> tuple[int, int]:
         """(outputs, inputs)."""
         given = self.counts(name)
         if len(given) != 2:
-            raise ValueError(f"{name} must be two numbers, not {given!r:.60}")
+            raise ValueError(f"{name} must be two numbers, not {shown(given)}")
         return given[0], given[1]
 
     def array(self, name: str, dtype: type, *shape: int | None) -> np.ndarray:
         """A finite array of a type and a shape; None stands for any size."""
+        if name not in self.arrays:
+            raise KeyError(f"the array {name}")
         given = self.arrays[name]
         fits = given.ndim == len(shape) and all(s in (None, d) for s, d in zip(shape, given.shape, strict=True))
         if given.dtype != dtype or not fits:
-            raise ValueError(f"{name} must be {np.dtype(dtype)} of shape {shape}, not {given.dtype} of {given.shape}")
+            wanted = tuple("any" if size is None else size for size in shape)
+            raise ValueError(
+                f"{name} must be {np.dtype(dtype)} of shape {wanted}, not {given.dtype} of {given.shape}".replace(
+                    "'", ""
+                )
+            )
         if given.dtype.kind == "f" and not np.all(np.isfinite(given)):
             raise ValueError(f"{name} has values that are not finite")
         return given

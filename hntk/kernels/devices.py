@@ -7,7 +7,7 @@ once, and all devices have the same to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,8 +19,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from hntk.activations import Activation
-from hntk.kernels.exact import Kernels, Problem
+from hntk.arrays import told
+from hntk.kernels.exact import Kernels, Problem, as_tile
 from hntk.kernels.recursion import Kinds, SampleSet, pairs_of, tile_of
+from hntk.kernels.room import check_memory
 from hntk.precision import warn_if_float32
 
 # samples on the side of a tile
@@ -55,7 +57,7 @@ def sharded_kernels(
     Raises
     ------
     ValueError
-        For data that does not fit, or more devices than samples.
+        For data or settings that do not fit, or more devices than samples.
 
     Examples
     --------
@@ -65,10 +67,12 @@ def sharded_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    problem = Problem.of(x, activations, None, tau0, kappa_sq)
-    n, chosen = problem.shape[0], list(jax.devices() if devices is None else devices)
+    problem, tile = Problem.of(x, activations, None, tau0, kappa_sq), as_tile(tile)
+    n, chosen = problem.shape[0], _as_devices(devices)
     if not 1 <= len(chosen) <= n:
         raise ValueError(f"{n} samples cannot be shared out over {len(chosen)} devices: give 1 to {n} of them.")
+    if all(device.platform == "cpu" for device in chosen):
+        check_memory(problem.shape, problem.dtype)
     side = min(tile, -(-n // len(chosen)))
     share = -(-n // (len(chosen) * side)) * side
     # samples beyond the last are the first ones again, and are dropped
@@ -77,6 +81,17 @@ def sharded_kernels(
     samples = problem.samples(jax.device_put(padded, NamedSharding(mesh, PartitionSpec())))
     ck, ntk = _on_devices(problem.recursion.kinds, mesh, share, side)(problem.recursion.network, samples)
     return Kernels(ck, ntk) if padded.shape[0] == n else Kernels(ck[:n, :n], ntk[:n, :n])
+
+
+def _as_devices(devices: Any) -> list[Any]:
+    if devices is None:
+        return jax.devices()
+    if isinstance(devices, str) or not isinstance(devices, Iterable):
+        raise ValueError(f"devices must be a list of JAX's, such as jax.devices()[:2], got {told(devices)}.")
+    chosen = list(devices)
+    if not all(isinstance(device, jax.Device) for device in chosen):
+        raise ValueError(f"devices must be JAX's, such as jax.devices()[:2], got {told(devices)}.")
+    return chosen
 
 
 @lru_cache(maxsize=32)

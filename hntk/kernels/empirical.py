@@ -18,12 +18,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk.checks import check_columns
+from hntk.checks import as_columns
 from hntk.classifier import Classifier
 from hntk.kernels.exact import Kernels
 from hntk.kernels.layers import BATCH, Output, batches, outputs_of, walk
 from hntk.kernels.room import check_memory
 from hntk.network import Network
+from hntk.room import check_room
 
 TILE = 1024
 
@@ -87,6 +88,12 @@ def empirical_parts(
     """
     outputs = outputs_of(network, output)
     samples, split = _samples(outputs[0].network, x, x2)
+    (n, m), count = _shape(samples, split), len(outputs[0].network.weights) + 1
+    check_room(
+        n * m * (count + 1) * samples.dtype.itemsize,
+        f"{count} parts of shape {(n, m)}",
+        "Give fewer samples; hntk.empirical_kernels keeps their sum alone.",
+    )
     parts = [jnp.zeros(_shape(samples, split), samples.dtype) for _ in range(len(outputs[0].network.weights) + 1)]
 
     def visit(layer: int, a: Array, b: Array | None) -> None:
@@ -141,9 +148,8 @@ class EmpiricalNTK:
         ValueError
             If v has another number of rows.
         """
-        given = jnp.asarray(v)
         n = self.shape[0]
-        check_columns(given, n, "v")
+        given = jnp.asarray(as_columns(v, n, "v"))
         columns = given.reshape(n, -1).astype(self._samples.dtype)
         total = sum(self._product(one, columns) for one in self._outputs)
         return (total / len(self._outputs)).reshape(given.shape)  # type: ignore[union-attr]

@@ -17,12 +17,13 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk.activations import Activation
-from hntk.checks import as_samples, norm_scale
+from hntk.checks import as_samples, check_result, norm_scale
 from hntk.coefficients import as_activations, coefficients
 from hntk.kernels.recursion import Recursion, SampleSet
 from hntk.kernels.room import check_memory
 from hntk.kernels.tiling import TILE, Target, fill
 from hntk.precision import warn_if_float32
+from hntk.settings import as_callback, as_count, as_diagonal, as_scale
 
 # what JAX takes over without copying
 ALIGNMENT = 64
@@ -64,7 +65,7 @@ def exact_kernels(
     Raises
     ------
     ValueError
-        For data that does not fit.
+        For data or settings that do not fit.
     MemoryError
         If the kernels do not fit into memory, before anything is computed; :func:`store_kernels` needs none.
 
@@ -76,7 +77,7 @@ def exact_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    problem = Problem.of(x, activations, x2, tau0, kappa_sq)
+    problem, tile, progress = Problem.of(x, activations, x2, tau0, kappa_sq), as_tile(tile), as_callback(progress)
     check_memory(problem.shape, problem.dtype, sides=problem.side_bytes)
     arrays = [_aligned(problem.shape, problem.dtype) for _ in range(2)]
     target = Target(*arrays, symmetric=problem.symmetric, tile=tile)
@@ -123,10 +124,12 @@ class Problem:
             raise ValueError(
                 f"x and x2 must have the same number of columns, got {first.shape[1]} and {second.shape[1]}."
             )
-        layers = as_activations(activations)
-        centres = coefficients(layers, norm_scale(first) if tau0 is None else tau0).centres
+        layers, diagonal = as_activations(activations), as_diagonal(kappa_sq)
+        scale = norm_scale(first) if tau0 is None else as_scale(tau0)
+        centres = coefficients(layers, scale).centres
         dtype = jnp.result_type(float)
-        return cls(first.astype(dtype), None if second is None else second.astype(dtype), layers, centres, kappa_sq)
+        _check_precision(scale, dtype)
+        return cls(first.astype(dtype), None if second is None else second.astype(dtype), layers, centres, diagonal)
 
     @property
     def symmetric(self) -> bool:
@@ -164,7 +167,30 @@ class Problem:
         """Compute some rows of tiles."""
         first = self.samples(self.x)
         second = first if self.x2 is None else self.samples(self.x2)
+        check_result(first.ck, "the conjugate kernel's diagonal")
+        check_result(second.ck, "the conjugate kernel's diagonal")
         fill(self.recursion, first, second, target, bands, done)
+
+
+def as_tile(tile: object) -> int:
+    """Samples on the side of a tile.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive whole number.
+    """
+    return as_count(tile, "tile")
+
+
+def _check_precision(tau0: float, dtype: np.dtype) -> None:
+    """Refuse scales whose fourth powers leave the precision: kernels would be 0, or infinite."""
+    least, most = (float(bound) ** 0.25 for bound in (jnp.finfo(dtype).tiny, jnp.finfo(dtype).max))
+    if not least < tau0 < most:
+        raise ValueError(
+            f"the data's scale tau0 = {tau0:.3g} is beyond what {np.dtype(dtype).name} holds the powers of: rescale x "
+            "to norms about 1."
+        )
 
 
 def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:

@@ -19,8 +19,10 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk.activations import Activation
+from hntk.arrays import told
 from hntk.classifier import Classifier
 from hntk.network import Network
+from hntk.settings import as_instance
 from hntk.weights import WeightMatrix
 
 BATCH = 1024
@@ -46,10 +48,11 @@ def outputs_of(model: Network | Classifier, output: object = None) -> list[Outpu
     ValueError
         If there is no such output.
     """
+    as_instance(model, "network", (Network, Classifier), "a network, such as of hntk.dense, or a classifier")
     if isinstance(model, Classifier):
-        chosen = np.arange(len(model.classes)) if output is None else np.flatnonzero(model.classes == output)
-        if not chosen.size:
-            raise ValueError(f"output must be one of the classes {model.classes.tolist()}, got {output!r}.")
+        chosen = [k for k, known in enumerate(model.classes.tolist()) if output is None or _same(known, output)]
+        if not chosen:
+            raise ValueError(f"output must be one of the classes {model.classes.tolist()}, got {told(output)}.")
         return [Output(model.network, jnp.asarray(model.weights[:, k])) for k in chosen]
     if output is not None:
         raise ValueError("output= chooses a class of a classifier; this network has one output.")
@@ -59,6 +62,11 @@ def outputs_of(model: Network | Classifier, output: object = None) -> list[Outpu
             "dataclasses.replace(network, readout=...) with d_L standard Gaussian numbers, or a classifier."
         )
     return [Output(model, model.readout)]
+
+
+def _same(known: object, output: object) -> bool:
+    plain = isinstance(output, bool | int | float | str | np.generic)
+    return plain and isinstance(output, bool | np.bool_) == isinstance(known, bool) and known == output
 
 
 def forward(network: Network, x: Float[Array, "n p"], depth: int) -> Float[Array, "n width"]:

@@ -42,10 +42,11 @@ def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Call
     """
     from hntk.neural_tangents_shim import load
 
-    stax: Any = load().stax
     layers = as_activations(activations)
+    centres = coefficients(layers, tau0).centres
+    stax: Any = load().stax
     stack: list[Any] = []
-    for layer, centre in zip(layers, coefficients(layers, tau0).centres, strict=True):
+    for layer, centre in zip(layers, centres, strict=True):
         stack += [stax.Dense(1, W_std=1.0, b_std=None), _elementwise(stax, layer, centre)]
     return stax.serial(*stack, stax.Dense(1, W_std=1.0, b_std=None))[2]
 

@@ -21,10 +21,12 @@ from hntk.activations.staircase import gaussian_cells
 from hntk.matching.joint import ZERO, JointTarget
 from hntk.matching.partition import UnitStaircase
 from hntk.matching.quantiser import Grid, gaussian_grid, quantise
+from hntk.settings import as_count, as_nonnegative
 
 GRID_CELLS = 8192
 GRID_REACH = 6.0
 DIRECTIONS = 64
+MOST_LEVELS = 1024
 CURVATURES = 1500
 
 
@@ -70,20 +72,32 @@ class Certificate:
         return self.ratio / max(1.0, self.bound) - 1
 
 
-@lru_cache(maxsize=4096)
 def share_bound(levels: int, direction: float = 0.0) -> float:
     """V_N(θ): an upper bound on (cosθ √p + sinθ √q)² over all N-level functions; θ = 0 bounds p, π/2 bounds q.
 
     Parameters
     ----------
-    levels : N ≥ 2.
+    levels : N, from 2 to 1024.
     direction : θ in [0, π/2].
+
+    Raises
+    ------
+    ValueError
+        If one is out of range.
 
     Examples
     --------
     >>> [round(share_bound(n), 4) for n in (2, 3, 4)]
     [0.6366, 0.8098, 0.8825]
     """
+    angle = as_nonnegative(direction, "direction")
+    if angle > np.pi / 2:
+        raise ValueError(f"direction must lie in [0, π/2], got {angle!r}.")
+    return _share_bound(as_count(levels, "levels", 2, MOST_LEVELS), angle)
+
+
+@lru_cache(maxsize=4096)
+def _share_bound(levels: int, direction: float) -> float:
     grid = gaussian_grid(GRID_CELLS, GRID_REACH)
     e1, e2 = np.cos(direction), np.sin(direction) / np.sqrt(2)
     found = quantise(grid, levels, e1, e2)

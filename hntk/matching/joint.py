@@ -27,6 +27,12 @@ FINALISTS = 2
 FIRST_STEPS, LAST_STEPS = 2, 30
 CLOSE = 0.02
 MISMATCH_STEPS = 8
+# takes a line that says how far a match has come
+Tell = Callable[[str], None]
+
+
+def quiet(_line: str) -> None:
+    """Take a line and say nothing."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,10 @@ class Zeros:
 
 
 def solve_joint(
-    target: JointTarget, levels: Sequence[int], fallback: Callable[[], list[UnitStaircase] | None] = lambda: None
+    target: JointTarget,
+    levels: Sequence[int],
+    fallback: Callable[[], list[UnitStaircase] | None] = lambda: None,
+    tell: Tell = quiet,
 ) -> list[UnitStaircase] | None:
     """The layers of least τ̂_L²/τ_L², normalised to mean 0 and variance 1; None if none was found.
 
@@ -99,6 +108,7 @@ def solve_joint(
     target : the original's shares and what is asked.
     levels : N of every layer.
     fallback : one more start, made when all others fail: a layer-by-layer match, if there is one.
+    tell : called with a line on each start that is tried.
     """
     zeros = Zeros.of(target)
     program = _program(target, zeros)
@@ -108,19 +118,20 @@ def solve_joint(
     if {"alpha3", "beta3"} <= set(target.asked):
         # starts aim at α alone: here others may lie nearer
         starts = [*starts, *near]
-    best = _solve_from(program, starts, lossless) or _solve_from(program, near, lossless)
+    best = _solve_from(program, starts, lossless, tell) or _solve_from(program, near, lossless, tell)
     if best is None and (functions := fallback()) is not None:
-        best = _solve_from(program, [Point.of(functions)], lossless)
+        best = _solve_from(program, [Point.of(functions)], lossless, tell)
     if best is None:
         return None
     if target.hold and target.reference / _reached(target, best) < 1 - 1e-12:
         aim = None if target.correlation_map is None else target.correlation_map()
         # not from the optimum itself, where the ratio's gradient vanishes
+        tell("a lossless match exists: choosing the one most like the original")
         best = _lossless(_held_at_one(target, program), near[1:] + starts + near[:1], aim) or best
     return best.functions()
 
 
-def _solve_from(program: Program, starts: Sequence[Point], enough: float) -> Point | None:
+def _solve_from(program: Program, starts: Sequence[Point], enough: float, tell: Tell) -> Point | None:
     """The best local optimum: every start gets a few steps, the most promising are taken to the end.
 
     A cost below ``enough`` ends the search at once.
@@ -130,13 +141,15 @@ def _solve_from(program: Program, starts: Sequence[Point], enough: float) -> Poi
         return float(program.objective(point.moments(point.z)[0])[0][0])
 
     promising = []
-    for start in starts:
+    for number, start in enumerate(starts, 1):
+        tell(f"matching coefficients: start {number} of {len(starts)}")
         point = solve(program, start, iterations=FIRST_STEPS)
         if point is not None and cost(point) < enough - 1e-3:
             return point
         promising += [] if point is None else [point]
     promising.sort(key=cost)
     near_best = [point for point in promising[:FINALISTS] if cost(point) < cost(promising[0]) + CLOSE]
+    tell(f"matching coefficients: refining the best {len(near_best)}")
     finished = [solve(program, point, iterations=LAST_STEPS) for point in near_best]
     return min((point for point in finished if point is not None), key=cost, default=None)
 

@@ -3,7 +3,7 @@ r"""Matching a network: activations of a few levels with the original's kernel c
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -12,18 +12,21 @@ import numpy as np
 from jax import Array
 
 from hntk.activations import Activation, Staircase
+from hntk.arrays import told
 from hntk.checks import as_samples
 from hntk.coefficients import Coefficients, as_activations, coefficients
+from hntk.copies import Copyable
 from hntk.matching.bits import spread_bits
 from hntk.matching.certificate import Certificate, layer_bounds, ratio_bound
 from hntk.matching.fidelity import correlation_map
-from hntk.matching.joint import JointTarget, solve_joint
+from hntk.matching.joint import JointTarget, Tell, quiet, solve_joint
 from hntk.matching.layerwise import Levels, solve_layerwise
 from hntk.matching.partition import UnitStaircase
 from hntk.matching.sample import Sample, distance, refine
 from hntk.matching.shares import NAMES, Shares
 from hntk.matching.targets import TOLERANCE, MatchError
 from hntk.origin import MatchRecord
+from hntk.settings import as_nonnegative
 
 Method = Literal["joint", "layerwise"]
 Kernel = Literal["alpha", "beta", "both"]
@@ -57,7 +60,7 @@ class DataFit:
 
 
 @dataclass(frozen=True)
-class Match:
+class Match(Copyable):
     """A compressed network's activations, and how well they do.
 
     Attributes
@@ -163,8 +166,7 @@ class Match:
                 "a match made with objective='data' has another kernel than the original, not one shifted by δ: choose "
                 "its ridge on validation data, as fit_ridge does, or use objective='theory'."
             )
-        if not (np.isfinite(ridge) and ridge >= 0):
-            raise ValueError(f"ridge must be a non-negative finite number, got {ridge!r}.")
+        ridge = as_nonnegative(ridge, "ridge")
         # a lossless match has δ = 0 up to rounding, of either sign
         rounding = 1e-12 * float(self.original_coefficients.tau[-1] ** 2)
         shift = 0.0 if abs(self.identity_shift) < rounding else self.identity_shift
@@ -229,6 +231,7 @@ def match(
     max_shift: float | None = None,
     objective: Objective = "theory",
     x: object = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Match:
     """Staircases with which a network has the original's kernel coefficients, at the least identity shift.
 
@@ -245,9 +248,11 @@ def match(
         moments; the default for σ_T, whose definition it is).
     max_shift : the largest δ/τ_L² to accept; 0 asks for a lossless match.
     objective : ``"theory"``, or ``"data"``: from theory's match and its neighbours on, thresholds and levels are moved
-        to where the compressed network's exact kernel predicts on ``x`` as the original's can (half a minute). For
-        data outside the theory's regime.
+        to where the compressed network's exact kernel predicts on ``x`` as the original's can. For data outside the
+        theory's regime. It takes tens of seconds: up to 80 steps, each as long as a kernel of 1200 samples and its
+        derivatives.
     x : (n, p) samples for it, without labels; at most 1200 of them are used.
+    progress : called with a line that says how far the match has come, again and again.
 
     Raises
     ------
@@ -265,6 +270,7 @@ def match(
     >>> round(hntk.match(["relu"] * 3, tau0=1.0, levels=3).relative_shift, 3)
     0.429
     """
+    max_shift = None if max_shift is None else as_nonnegative(max_shift, "max_shift")
     layers = as_activations(activations)
     original = coefficients(layers, tau0)
     asked = _asked(kernel, alpha2=alpha2)
@@ -275,6 +281,7 @@ def match(
     counts = _levels_per_layer(levels, len(layers)) if bits is None else _from_bits(target, levels, bits)
     method = _method(method, counts)
     samples = _samples(objective, x, method, max_shift)
+    tell = quiet if progress is None else progress
     if method == "layerwise":
         staircases = solve_layerwise(layers, original, counts, alpha2=alpha2)
         names = NAMES if alpha2 else tuple(n for n in NAMES if not n.endswith("2"))
@@ -282,19 +289,20 @@ def match(
     else:
         whole = tuple(int(n) for n in counts)
         _check_bound(target, whole, max_shift)
-        functions = _solve(layers, original, target, whole)
+        functions = _solve(layers, original, target, whole, tell)
         if functions is None:
+            tell("not reachable: looking for the number of levels that is")
             raise MatchError(_unreachable(layers, original, target, whole))
         staircases = _at_scales(functions, target, original)
         found = Match(layers, tuple(staircases), float(tau0), method, asked, original, coefficients(staircases, tau0))
     _check_match(found, max_shift)
-    return found if samples is None else _follow(samples, found, target, layers)
+    return found if samples is None else _follow(samples, found, target, layers, tell)
 
 
 def _samples(objective: Objective, x: object, method: Method, max_shift: float | None) -> Array | None:
     """The samples of the data objective; None for theory's."""
-    if objective not in get_args(Objective):
-        raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {objective!r}.")
+    if not isinstance(objective, str) or objective not in get_args(Objective):
+        raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {told(objective)}.")
     if objective == "theory":
         return None
     if x is None:
@@ -307,51 +315,55 @@ def _samples(objective: Objective, x: object, method: Method, max_shift: float |
     return as_samples(x)
 
 
-def _follow(x: Array, found: Match, target: JointTarget, layers: tuple[Activation, ...]) -> Match:
+def _follow(x: Array, found: Match, target: JointTarget, layers: tuple[Activation, ...], tell: Tell) -> Match:
     """The data objective, from theory's match and from matches of more and less curvature."""
     original = found.original_coefficients
+    tell("following the data: the original's kernel on a sample")
     sample = Sample.of(np.asarray(x), layers, found.tau0, SAMPLE_SIZE)
     starts = [_units(found.activations, found.coefficients.tau)]
     for factor in CURVATURES:
         shares = target.shares * np.array([1.0, factor, 1.0])
         functions = solve_joint(JointTarget(shares, target.asked, hold=False), found.level_counts)
         starts += [] if functions is None else [functions]
-    distances = [distance(sample, functions)[0] for functions in starts]
-    reached, functions = refine(sample, starts[int(np.argmin(distances))], DATA_STEPS)
+    distances = []
+    for number, functions in enumerate(starts, 1):
+        tell(f"following the data: start {number} of {len(starts)}")
+        distances.append(distance(sample, functions)[0])
+    reached, functions = refine(sample, starts[int(np.argmin(distances))], DATA_STEPS, tell)
     fit = DataFit(len(sample.gram), distances[0], reached)
     staircases = _at_scales(functions, target, original)
     return replace(found, activations=tuple(staircases), coefficients=coefficients(staircases, found.tau0), fit=fit)
 
 
 def _asked(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
-    if kernel not in get_args(Kernel):
-        raise ValueError(f"kernel must be one of {', '.join(get_args(Kernel))}, got {kernel!r}.")
+    if not isinstance(kernel, str) or kernel not in get_args(Kernel):
+        raise ValueError(f"kernel must be one of {', '.join(get_args(Kernel))}, got {told(kernel)}.")
     names = NAMES if kernel == "both" else tuple(name for name in NAMES if name.startswith(kernel))
     return names if alpha2 else tuple(name for name in names if not name.endswith("2"))
 
 
 def _method(method: Method | None, counts: Sequence[Levels]) -> Method:
     paper = "paper" in counts
-    chosen = method or ("layerwise" if paper else "joint")
-    if chosen not in get_args(Method):
-        raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}.")
+    chosen = ("layerwise" if paper else "joint") if method is None else method
+    if not isinstance(chosen, str) or chosen not in get_args(Method):
+        raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {told(method)}.")
     if paper and chosen == "joint":
         raise ValueError("the paper's σ_T is defined layer by layer: use method='layerwise', or a number of levels.")
     return chosen
 
 
 def _levels_per_layer(levels: Levels | Sequence[Levels] | None, depth: int) -> tuple[Levels, ...]:
-    levels = 4 if levels is None else levels
+    levels = 4 if levels is None else levels.tolist() if isinstance(levels, np.ndarray) else levels
     given: tuple[Any, ...] = (
         tuple(levels) if isinstance(levels, Sequence) and not isinstance(levels, str) else (levels,) * depth
     )
     if len(given) != depth:
         raise ValueError(f"levels has {len(given)} entries for {depth} layers: give one number, or one per layer.")
     for count in given:
-        if count != "paper" and (
+        if not (isinstance(count, str) and count == "paper") and (
             isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= MOST_LEVELS
         ):
-            raise ValueError(f"levels must be whole numbers from 2 to {MOST_LEVELS}, or 'paper'; got {count!r}.")
+            raise ValueError(f"levels must be whole numbers from 2 to {MOST_LEVELS}, or 'paper'; got {told(count)}.")
     return tuple(c if c == "paper" else int(c) for c in given)
 
 
@@ -362,7 +374,7 @@ def _from_bits(target: JointTarget, levels: object, bits: int) -> tuple[int, ...
     if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or not depth <= bits <= MOST_BITS * depth:
         raise ValueError(
             f"bits must be a whole number from {depth} (one for each of the {depth} layers) to {MOST_BITS * depth}, "
-            f"got {bits!r}."
+            f"got {told(bits)}."
         )
     return spread_bits(target, int(bits), MOST_BITS)
 
@@ -384,8 +396,6 @@ def _check_bound(target: JointTarget, counts: tuple[int, ...], max_shift: float 
     """Say beforehand what no search could find."""
     if max_shift is None:
         return
-    if not (np.isfinite(max_shift) and max_shift >= 0):
-        raise ValueError(f"max_shift must be a non-negative finite number, got {max_shift!r}.")
     bound = ratio_bound(target, counts)
     if bound <= 1 + max_shift:
         return
@@ -396,7 +406,8 @@ def _check_bound(target: JointTarget, counts: tuple[int, ...], max_shift: float 
     advice = f"the bound allows it from levels={enough} on" if enough else f"not even {MOST_LEVELS} levels are enough"
     raise MatchError(
         f"no network with {'-'.join(map(str, counts))} levels has these coefficients and δ/τ_L² ≤ {max_shift:.4g}: the "
-        f"Hermite shares of functions of so few levels bound it from below by {bound - 1:.4g}; {advice}."
+        f"Hermite shares of functions of so few levels bound it from below by {bound - 1:.4g}; {advice}. Or "
+        "allow a larger max_shift."
     )
 
 
@@ -414,7 +425,11 @@ def _check_match(found: Match, max_shift: float | None) -> None:
 
 
 def _solve(
-    layers: tuple[Activation, ...], original: Coefficients, target: JointTarget, counts: tuple[int, ...]
+    layers: tuple[Activation, ...],
+    original: Coefficients,
+    target: JointTarget,
+    counts: tuple[int, ...],
+    tell: Tell = quiet,
 ) -> list[UnitStaircase] | None:
     """The joint problem, with the layer-by-layer solution to fall back on."""
 
@@ -426,7 +441,7 @@ def _solve(
             return None
         return _units(staircases, coefficients(staircases, float(original.tau[0])).tau)
 
-    return solve_joint(target, counts, layerwise)
+    return solve_joint(target, counts, layerwise, tell)
 
 
 def _units(staircases: Sequence[Staircase], tau: np.ndarray) -> list[UnitStaircase]:

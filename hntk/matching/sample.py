@@ -17,18 +17,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import count
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from hntk.activations import Activation
 from hntk.activations.jumps import Jumps, of_one_size
-from hntk.activations.mehler import horner
+from hntk.activations.mehler import pair_series
 from hntk.kernels import exact_kernels
+from hntk.matching.joint import Tell, quiet
 from hntk.matching.partition import Partition, UnitStaircase
 from hntk.precision import float64
 
@@ -98,17 +100,20 @@ def distance(sample: Sample, functions: Sequence[UnitStaircase]) -> tuple[float,
     half = len(kernel)
     values, vectors = np.linalg.eigh(kernel[:, :half])
     ab = vectors.T @ kernel[:, half:]
-    c_ab = vectors.T @ sample.leading[:half, half:]
-    c_aa = vectors.T @ sample.leading[:half, :half] @ vectors
+    # with P = D ab for a diagonal D, tr(Pᵀ C_aa P) = dᵀ (C_aa ∘ ab abᵀ) d
+    linear = np.sum(ab * (vectors.T @ sample.leading[:half, half:]), axis=1)
+    quadratic = (vectors.T @ sample.leading[:half, :half] @ vectors) * (ab @ ab.T)
     bb = np.trace(sample.leading[half:, half:])
     found = []
     for log_ridge in RIDGES:
-        p = ab / (np.clip(values, 0.0, None) + np.exp(log_ridge) * values.sum() / half)[:, None]
-        found.append((float((bb - 2 * np.sum(p * c_ab) + np.sum(p * (c_aa @ p))) / bb), float(log_ridge)))
+        d = 1 / (np.clip(values, 0.0, None) + np.exp(log_ridge) * values.sum() / half)
+        found.append((float((bb - 2 * d @ linear + d @ quadratic @ d) / bb), float(log_ridge)))
     return min(found)
 
 
-def refine(sample: Sample, functions: Sequence[UnitStaircase], most: int) -> tuple[float, list[UnitStaircase]]:
+def refine(
+    sample: Sample, functions: Sequence[UnitStaircase], most: int, tell: Tell = quiet
+) -> tuple[float, list[UnitStaircase]]:
     """A local minimum of :func:`distance` over thresholds and levels from these functions, in at most so many steps."""
     forms, unknowns = _unknowns(functions)
     start = np.concatenate([[distance(sample, functions)[1]], unknowns])
@@ -124,7 +129,14 @@ def refine(sample: Sample, functions: Sequence[UnitStaircase], most: int) -> tup
                 return UNUSABLE, np.zeros_like(z)
             return float(value), slope
 
-        found = minimize(cost, start, jac=True, method="L-BFGS-B", options={"maxiter": most, "maxcor": 20})
+        done = count(1)
+
+        def step(intermediate_result: OptimizeResult) -> None:
+            reached = float(intermediate_result.fun)
+            tell(f"following the data: step {next(done)} of at most {most}, distance {reached:.5f}")
+
+        options = {"maxiter": most, "maxcor": 20}
+        found = minimize(cost, start, jac=True, method="L-BFGS-B", callback=step, options=options)
     refined = [form.function(z) for form, z in zip(forms, _parts(forms, found.x[1:]), strict=True)]
     return float(found.fun), [function.normalised() for function in refined]
 
@@ -201,7 +213,7 @@ def _layer(step: Jumps, kernel: Array, diagonal: Array) -> tuple[Array, Array]:
     rho = kernel / jnp.sqrt(diagonal[:half, None] * diagonal[None, :])
     rho = jnp.fill_diagonal(rho, 0.0, inplace=False)
     terms = side.coefficients[1:]
-    outside = horner(terms[:, :half, None], terms[:, None, :], rho) * rho + mean[:half, None] * mean[None, :]
+    outside = pair_series(terms[:, :half], terms, rho) * rho + mean[:half, None] * mean[None, :]
     inside = side.variance + mean**2
     kernel = jnp.fill_diagonal(outside, inside[:half], inplace=False)
     return kernel / one.variance, inside / one.variance

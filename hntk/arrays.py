@@ -1,0 +1,136 @@
+"""Arrays of real numbers as users hand them in: lists, frames, object arrays; taken, or refused with the remedy."""
+
+from __future__ import annotations
+
+import mmap
+from decimal import Decimal
+from numbers import Real as RealNumber
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Real
+from scipy.sparse import issparse
+
+# of what is handed in, as much as a message shows
+SHOWN = 80
+
+
+def told(value: object) -> str:
+    """What was handed in, as short as a message needs it."""
+    text = f"an array of shape {value.shape}" if isinstance(value, np.ndarray | Array) and value.ndim else repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def real_array(given: object, name: str = "x") -> Real[Array | np.ndarray, ...]:
+    """Return real numbers as an array, of the type they have where NumPy knows it.
+
+    Arrays of JAX and memory maps are returned as they are; arrays of Python objects that are numbers become float64.
+
+    Raises
+    ------
+    ValueError
+        For sparse matrices, masked places, missing values, text, complex numbers and everything else that is no number.
+    """
+    array = given if isinstance(given, jax.Array) else _numpy(given, name)
+    # arrays of JAX's random keys have no kind
+    if getattr(array.dtype, "kind", "") in tuple("biu"):
+        return array
+    if not jnp.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"{name} must be real numbers, got dtype {array.dtype}.")
+    if isinstance(array, np.ndarray) and (array.dtype.kind != "f" or array.dtype.itemsize > 8):
+        # NumPy does no arithmetic in bfloat16, nor JAX in long double
+        with np.errstate(over="ignore"):
+            return array.astype(np.float64 if array.dtype.kind == "f" else np.float32)
+    return array
+
+
+def finite_array(given: object, name: str) -> np.ndarray:
+    """Return finite real numbers as float64, of any shape.
+
+    Raises
+    ------
+    ValueError
+        As :func:`real_array` does, and for NaN and infinite values.
+    """
+    array = np.asarray(real_array(given, name), dtype=np.float64)
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite, got NaN or infinite values among {told(given)}.")
+    return array
+
+
+def point_array(given: object, name: str) -> np.ndarray:
+    """Return real numbers as float64, of any shape; infinite ones are points too.
+
+    Raises
+    ------
+    ValueError
+        As :func:`real_array` does, and for NaN.
+    """
+    array = np.asarray(real_array(given, name), dtype=np.float64)
+    if np.any(np.isnan(array)):
+        raise ValueError(f"{name} must be numbers, got NaN among {told(given)}.")
+    return array
+
+
+def _numpy(given: object, name: str) -> np.ndarray:
+    if issparse(given):
+        raise ValueError(f"{name} is a sparse matrix: give {name}.toarray(), where that fits into memory.")
+    if isinstance(given, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in given):
+        given = _converted(np.ma.array, given, name)
+    if isinstance(given, np.ma.MaskedArray):
+        masked = int(np.ma.count_masked(given))
+        if masked:
+            raise ValueError(f"{name} is masked in {masked} of {given.size} places: fill them, or drop those rows.")
+        given = given.data
+    array = given if isinstance(given, np.ndarray) else _converted(np.asarray, given, name)
+    return _of_objects(array, name) if array.dtype.kind == "O" else array
+
+
+def _converted(convert, given: object, name: str) -> np.ndarray:
+    try:
+        return convert(given)
+    except Exception as error:  # whatever an object's own conversion raises
+        raise ValueError(f"{name} must be an array of numbers: {error}.") from error
+
+
+def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
+    known = (RealNumber, Decimal, np.bool_)
+    strange = sorted({type(item).__name__ for item in array.flat if not isinstance(item, known)})
+    if strange:
+        raise ValueError(
+            f"{name} holds Python objects of the type {', '.join(strange)}, which are no real numbers: fill or drop "
+            f"missing values, turn text into numbers, or leave those columns out."
+        )
+    try:
+        return array.astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(f"{name} holds whole numbers beyond what float64 reaches: rescale them.") from error
+
+
+def check_backing(array: np.ndarray) -> None:
+    """Refuse a memory map whose file has become shorter than it: reading on would kill the process.
+
+    Raises
+    ------
+    ValueError
+        With how much is missing.
+    """
+    found: object = array
+    while isinstance(found, np.ndarray):
+        if isinstance(found, np.memmap) and isinstance(getattr(found, "_mmap", None), mmap.mmap):
+            _check_map(found)
+            return
+        found = found.base
+
+
+def _check_map(array: np.memmap) -> None:
+    mapped: mmap.mmap = array._mmap  # type: ignore[attr-defined]
+    needed = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY + len(mapped)
+    there = mapped.size()
+    if there < needed:
+        raise ValueError(
+            f"the file behind the memory map, {array.filename}, has become shorter while it is used: {there:,} bytes "
+            f"of {needed:,} are left. Write it anew, and open it again."
+        )

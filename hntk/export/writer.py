@@ -1,0 +1,293 @@
+"""The text of a C program, table by table and layer by layer.
+
+Names of a layer's own end in its number; no other name ends in a digit, and none begins with a user's prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hntk.export.lexis import label_table, smallest_type, smallest_unsigned, whole_number
+from hntk.export.templates import filled, fragment, lines
+from hntk.integers import IntegerClassifier, Pixels, Steps
+from hntk.packing import ESCAPE, pack
+from hntk.planes import Code, row_constants, word_planes
+from hntk.weights import WeightMatrix
+
+# thresholds up to which comparing with each is faster than searching
+COMPARED = 16
+LABEL_NOTES = {"char *const": ", UTF-8", "int": ", 0 for false and 1 for true"}
+
+
+class Writer:
+    """Text of one program, with an account of its tables.
+
+    Parameters
+    ----------
+    classifier : of ternary or ±1 weights, checked.
+    labels : of its classes.
+    name : the prefix.
+    layouts : of the matrices.
+    """
+
+    def __init__(self, classifier: IntegerClassifier, labels: np.ndarray, name: str, layouts: Sequence[str]) -> None:
+        self.classifier, self.labels, self.name, self.layouts = classifier, labels, name, tuple(layouts)
+        self.network, self.steps = classifier.network, classifier.network.reachable
+        self.table_bytes = 0
+        self.widths = (self.network.weights[0].shape[1], *self.network.widths)
+        self.codes = [_code(v.code) for v in (self.network.inputs, *self.steps)]
+        # what every layer reads: planes, or one number each
+        self.forms = [*("planes" if layout == "planes" else "numbers" for layout in layouts), "numbers"]
+        sizes = [self._size(i) for i in range(len(self.widths))]
+        self.halves = [max(sizes[i::2], default=0) for i in (0, 1)]
+        self.scratch_bytes = sum(self.halves)
+
+    def files(self) -> tuple[str, str, str]:
+        """Header, source and a program."""
+        label_type, label_texts, before = label_table(self.labels)
+        labels = f"{before}const {label_type} {self.name}_labels[{len(label_texts)}] = {{\n{lines(label_texts)}\n}};\n"
+        body = self._body(labels)
+        fields = self._fields(label_type)
+        popcount = filled("popcount.c.in", {}) if "planes" in self.layouts else ""
+        source = filled("net.c.in", fields | {"body": body, "popcount": popcount})
+        return filled("net.h.in", fields), source, filled("main.c.in", fields)
+
+    @property
+    def _pixels(self) -> bool:
+        return isinstance(self.network.inputs, Pixels)
+
+    @property
+    def _input_type(self) -> str:
+        return "uint8_t" if self._pixels else "float"
+
+    def _size(self, i: int) -> int:
+        """Bytes of the values between two layers, in whole pairs of words of 64 bits."""
+        if self.forms[i] == "planes":
+            return -(-self.widths[i] // 64) * 8 * len(self.codes[i].jumps)
+        if i == 0 and self._pixels:
+            return 0
+        return -(-self.widths[i] * self._number_bytes(i) // 8) * 8
+
+    def _number_bytes(self, i: int) -> int:
+        values = self.network.inputs if i == 0 else self.steps[i - 1]
+        return 1 if values.most <= 127 or isinstance(values, Pixels) else 2
+
+    def _get(self, i: int, index: str) -> str:
+        """Read one number between layers i and i + 1."""
+        if i == 0 and isinstance(self.network.inputs, Pixels):
+            fine = self.network.inputs.fine
+            return f"{fine} * in[{index}]" if fine > 1 else f"in[{index}]"
+        return f"((const signed char *)in)[{index}]" if self._number_bytes(i) == 1 else f"get_wide(in, {index})"
+
+    def _put(self, i: int, index: str, value: str) -> str:
+        """Store one number between layers i and i + 1."""
+        if self._number_bytes(i) == 1:
+            return f"((signed char *)out)[{index}] = (signed char)({value})"
+        return f"put_wide(out, {index}, {value})"
+
+    def _fields(self, label_type: str) -> dict[str, object]:
+        layouts = dict.fromkeys(self.layouts)
+        shape = "-".join(map(str, self.widths)) if len(self.widths) <= 9 else f"{len(self.widths) - 1} layers"
+        return {
+            "name": self.name,
+            "NAME": self.name.upper(),
+            "summary": f"{shape} with {len(self.labels)} classes, ternary weights, {' and '.join(layouts)}",
+            "inputs": self.widths[0],
+            "classes": len(self.labels),
+            "scratch": self.scratch_bytes,
+            "tables": self.table_bytes,
+            "label_type": label_type,
+            "label_note": LABEL_NOTES.get(label_type, ""),
+            "input_type": self._input_type,
+            "input_note": "raw pixels, 0 to 255" if self._pixels else "floats, rounded here to whole numbers",
+            "float_note": "" if self._pixels else "; floating point for rounding the input alone",
+        }
+
+    def _body(self, labels: str) -> str:
+        """Tables and functions."""
+        wide = [i for i, form in enumerate(self.forms) if form == "numbers" and self._number_bytes(i) == 2]
+        parts = [
+            fragment("put_wide") if wide else "",
+            fragment("get_wide") if wide else "",
+            fragment("search") if any(len(s.thresholds) > COMPARED for s in self.steps) else "",
+            self._input(),
+            *(self._layer(i) for i in range(len(self.network.weights))),
+            self._readout(labels),
+        ]
+        return "\n".join(part for part in parts if part)
+
+    def _table(self, name: str, values: np.ndarray, kind: str | None = None, texts: Iterable[str] | None = None) -> str:
+        """A constant array, of the smallest type that holds its whole numbers."""
+        # C has no empty arrays
+        values = values if values.size else np.zeros(1, np.int64)
+        kind = kind or smallest_type(values)
+        self.table_bytes += values.size * int(re.sub(r"\D", "", kind) or 32) // 8
+        texts = texts or map(whole_number, values.tolist())
+        return f"static const {kind} {name}[{values.size}] = {{\n{lines(texts)}\n}};\n"
+
+    def _input(self) -> str:
+        """From what the caller gives to what the first layer reads."""
+        inputs, n = self.network.inputs, self.widths[0]
+        planes = self.forms[0] == "planes"
+        if isinstance(inputs, Pixels):
+            return fragment("pixels", n=n) if planes else ""
+        centre = np.asarray(inputs.centre, np.float32)
+        texts = [f"{float(c).hex()}f" for c in centre]
+        bits = len(self.codes[0].jumps)
+        store = (
+            f"for (t = 0; t < {bits}; t++) {{\n            out[t * WORDS({n}) + j / WORD_BITS] |= "
+            f"(word)((v + {inputs.most}) >> t & 1) << j % WORD_BITS;\n        }}"
+            if planes
+            else f"{self._put(0, 'j', 'v')};"
+        )
+        return self._table("centre", centre, "float", texts) + fragment(
+            "rounded",
+            n=n,
+            factor=f"{float(np.float32(inputs.factor)).hex()}f",
+            most=inputs.most,
+            out="word" if planes else "unsigned char",
+            t=", t" if planes else "",
+            clear=f"    for (j = 0; j < {bits} * WORDS({n}); j++) {{\n        out[j] = 0;\n    }}\n" if planes else "",
+            store=store,
+        )
+
+    def _layer(self, i: int) -> str:
+        number, weights = i + 1, self.network.weights[i]
+        bias = np.zeros(weights.shape[0], np.int64)
+        if i == 0 and self.network.bias is not None:
+            bias += self.network.bias
+        head = f"/* layer {number}: {weights.shape[0]} x {weights.shape[1]}, {self.layouts[i]} */\n"
+        work = self._planes if self.layouts[i] == "planes" else self._gaps
+        return head + self._cells(number, self.steps[i]) + work(i, weights, bias)
+
+    def _cells(self, number: int, steps: Steps) -> str:
+        """What to do with a neuron's sum."""
+        cell, table = self._cell(number, steps.thresholds)
+        if self.forms[number] == "planes":
+            code = self.codes[number]
+            words = code.words(steps.levels)
+            table += self._table(f"codes{number}", words, smallest_unsigned(words))
+            how = "put_ranks" if code.thermometer else "put_bits"
+            return table + fragment(how, number=number, n=self.widths[number], cell=cell, bits=len(code.jumps))
+        table += self._table(f"levels{number}", np.array(steps.levels), f"int{8 * self._number_bytes(number)}_t")
+        return table + fragment("put_numbers", number=number, cell=cell, put=self._put(number, "i", "v"))
+
+    def _cell(self, number: int, thresholds: Sequence[int]) -> tuple[str, str]:
+        """How many thresholds a sum has reached, and the table that this takes."""
+        if not thresholds:
+            return "(void)sum, 0", ""
+        if len(thresholds) <= COMPARED:
+            return " + ".join(f"(sum >= {t})" for t in thresholds), ""
+        table = self._table(f"from{number}", np.array(thresholds), "int32_t")
+        return f"reached(from{number}, {len(thresholds)}, sum)", table
+
+    def _planes(self, i: int, weights: WeightMatrix, bias: np.ndarray) -> str:
+        number, (outputs, n), code = i + 1, weights.shape, self.codes[i]
+        masked = weights.kind != "sign"
+        stored = 2 if masked else 1
+        sums = range(len(code.jumps))
+        term = "k & (s ^ {b})" if masked else "s ^ {b}"
+        counts = "\n".join(f"            x{t} += POPCOUNT({term.format(b=f'in[{t} * WORDS({n}) + w]')});" for t in sums)
+        return (
+            f"static const word rows{number}[{outputs} * {stored} * WORDS({n})] = {{\n"
+            f"{lines(self._words(weights, masked))}\n}};\n"
+            + self._table(f"start{number}", row_constants(weights, code) + bias)
+            + fragment(
+                "planes",
+                number=number,
+                outputs=outputs,
+                n=n,
+                out=self._out_type(number),
+                clear=self._clear(number),
+                stored=stored,
+                load="const word k = row[2 * w], s = row[2 * w + 1];" if masked else "const word s = row[w];",
+                zeros=", ".join(f"x{t} = 0" for t in sums),
+                counts=counts,
+                total=" + ".join(f"{jump} * x{t}" for t, jump in enumerate(code.jumps)),
+            )
+        )
+
+    def _words(self, weights: WeightMatrix, masked: bool) -> Iterable[str]:
+        """Words of 64 bits, of the mask and of the signs in turn."""
+        mask, signs = word_planes(weights)
+        pairs = np.stack([mask, signs] if masked else [signs], axis=1).reshape(len(mask), -1, mask.shape[1] // 2, 2)
+        words = np.ascontiguousarray(pairs.transpose(0, 2, 1, 3)).reshape(-1, 4 if masked else 2)
+        self.table_bytes += words.size * 4
+        macro = "W2" if masked else "W"
+        return (f"{macro}({', '.join(map(hex, row))})" for row in words.tolist())
+
+    def _gaps(self, i: int, weights: WeightMatrix, bias: np.ndarray) -> str:
+        number, (outputs, n) = i + 1, weights.shape
+        packed = pack(WeightMatrix(weights.values, 1.0, "ternary"), "gaps+signs")
+        assert packed.positions is not None
+        tables = [
+            self._table(f"gaps{number}", packed.positions, "uint8_t"),
+            self._table(f"signs{number}", packed.values, "uint8_t"),
+            self._table(f"start{number}", bias) if bias.any() else "",
+        ]
+        return "".join(tables) + fragment(
+            "gaps",
+            number=number,
+            outputs=outputs,
+            n=n,
+            out=self._out_type(number),
+            clear=self._clear(number),
+            count=packed.positions.size,
+            escape=ESCAPE,
+            first=f"start{number}[0]" if bias.any() else "0",
+            next=f"i < {outputs} ? start{number}[i] : 0" if bias.any() else "0",
+            value=self._get(i, "column"),
+        )
+
+    def _out_type(self, number: int) -> str:
+        return "word" if self.forms[number] == "planes" else "unsigned char"
+
+    def _clear(self, number: int) -> str:
+        if self.forms[number] != "planes":
+            return ""
+        size = f"{len(self.codes[number].jumps)} * WORDS({self.widths[number]})"
+        return f"    for (i = 0; i < {size}; i++) {{\n        out[i] = 0;\n    }}\n"
+
+    def _readout(self, labels: str) -> str:
+        last = len(self.network.weights)
+        calls, held = [], ["scratch", f"scratch + {self.halves[0]} / sizeof(word)"]
+        source = "input"
+        if not (self._pixels and self.forms[0] != "planes"):
+            calls.append(f"take_input(input, {self._cast(0)}({held[0]}));")
+            source = held[0]
+        for number in range(1, last + 1):
+            target = f"{self._cast(number)}({held[number % 2]})"
+            calls.append(f"layer{number}({self._read_cast(number - 1)}({source}), {target});")
+            source = held[number % 2]
+        return (
+            self._table("readout", np.asarray(self.classifier.readout).ravel())
+            + self._table("offset", np.asarray(self.classifier.offset), "int32_t")
+            + labels
+            + fragment(
+                "readout",
+                name=self.name,
+                input_type=self._input_type,
+                calls="\n    ".join(calls),
+                last=source,
+                classes=len(self.labels),
+                d=self.widths[-1],
+                level=self._get(last, "j"),
+            )
+        )
+
+    def _cast(self, i: int) -> str:
+        return "" if self.forms[i] == "planes" else "(unsigned char *)"
+
+    def _read_cast(self, i: int) -> str:
+        if i == 0 and self._pixels and self.forms[0] != "planes":
+            return ""
+        return "" if self.forms[i] == "planes" else "(const unsigned char *)"
+
+
+def _code(code: Code) -> Code:
+    """A code of at least one plane: C has no empty arrays, and a plane of a jump by 0 is never asked for."""
+    return code if code.jumps else replace(code, jumps=(0,))

@@ -1,0 +1,113 @@
+"""Which rows of tiles of kernels on disk are done, in a file of its own that is replaced whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hntk.atomic import replacing
+
+FILES = ("ck.npy", "ntk.npy")
+PROGRESS = "progress.json"
+# what of an identity is about the program, not about the problem
+PROGRAM = "code"
+
+
+def remedy(folder: Path) -> str:
+    """What to do about files that cannot be gone on with."""
+    return f"remove {', '.join(FILES)} and {PROGRESS} in {folder} to begin anew, or choose another folder"
+
+
+@dataclass
+class Journal:
+    """What is done.
+
+    Attributes
+    ----------
+    path : of the file.
+    identity : what the kernels are of, and what computes them.
+    bands : first rows of all rows of tiles.
+    done : those that are complete on the disk.
+    fresh : whether files are still to be made.
+    older : whether another version of the code began them.
+    """
+
+    path: Path
+    identity: dict[str, Any]
+    bands: list[int]
+    done: set[int] = field(default_factory=set)
+    fresh: bool = True
+    older: bool = False
+
+    @property
+    def left(self) -> list[int]:
+        """Rows of tiles to compute."""
+        return [band for band in self.bands if band not in self.done]
+
+    @classmethod
+    def of(cls, folder: Path, identity: dict[str, Any], bands: Sequence[int], older_code: bool) -> Journal:
+        """What a folder's journal says; an empty one where there is none.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be read, is of something else or of other code, or names rows of tiles that there are not.
+        """
+        path = folder / PROGRESS
+        if not path.exists():
+            return cls(path, identity, list(bands))
+        known, done = _read(path)
+        _check_identity(folder, known, identity, older_code)
+        _check_bands(path, done, bands)
+        there = all((folder / name).exists() for name in FILES)
+        older = there and known.get(PROGRAM) != identity[PROGRAM]
+        # what another version of the code began stays its
+        return cls(path, known if there else identity, list(bands), set(done) if there else set(), not there, older)
+
+    def add(self, band: int) -> None:
+        """Call a row of tiles done."""
+        self.done.add(band)
+        self.write()
+
+    def write(self) -> None:
+        """Replace the file."""
+        with replacing(self.path) as part:
+            part.write_text(json.dumps({"kernels": self.identity, "done": sorted(self.done)}), encoding="utf-8")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[int]]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        known, done = told["kernels"], told["done"]
+        if not isinstance(known, dict) or not isinstance(done, list):
+            raise TypeError("it is not a journal of kernels")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): remove the folder, or choose another.") from error
+    return known, done
+
+
+def _check_bands(path: Path, done: list, bands: Sequence[int]) -> None:
+    known = set(bands)
+    beyond = [band for band in done if type(band) is not int or band not in known]
+    if beyond or len(set(done)) != len(done):
+        raise ValueError(
+            f"{path} counts rows of tiles as done that these kernels do not have, or counts them twice "
+            f"({(beyond or done)[:5]}): it is damaged; {remedy(path.parent)}."
+        )
+
+
+def _check_identity(folder: Path, known: dict[str, Any], identity: dict[str, Any], older_code: bool) -> None:
+    other = [key for key in identity if key != PROGRAM and known.get(key) != identity[key]]
+    if other:
+        raise ValueError(
+            f"{folder} holds kernels of something else (other {', '.join(other)}): choose another folder, or "
+            f"remove {FILES[0]}, {FILES[1]} and {PROGRESS} there."
+        )
+    if known.get(PROGRAM) != identity[PROGRAM] and not older_code:
+        raise ValueError(
+            f"{folder} holds these kernels, computed by another version of hntk's code: {remedy(folder)}. With "
+            "older_code=True they are taken as they are."
+        )

@@ -1,0 +1,259 @@
+"""Checks of settings: counts, numbers, shares, widths, keys, paths; every message says what to do."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hntk.arrays import real_array, told
+
+
+def as_count(value: object, name: str, least: int = 1, most: int | None = None) -> int:
+    """A whole number within bounds.
+
+    Raises
+    ------
+    ValueError
+        For everything else; 2.5 is not cut to 2, and True is no number.
+    """
+    found = _whole(value)
+    if found is None or found < least or (most is not None and found > most):
+        open_ended = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
+        wanted = open_ended if most is None else f"a whole number from {least} to {most}"
+        raise ValueError(f"{name} must be {wanted}, got {told(value)}.")
+    return found
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool | np.bool_) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
+
+
+def _whole(value: Any) -> int | None:
+    if _is_bool(value):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def as_number(value: Any) -> float:
+    """As a float; NaN where it is no real number, so that every comparison fails."""
+    if isinstance(value, str | bytes | list | tuple | dict) or value is np.ma.masked:
+        return math.nan
+    if _is_bool(value) or np.ndim(value):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def as_finite(value: object, name: str, what: str = "") -> float:
+    """A finite real number.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    return _number(value, name, "a finite number", what, lambda _: True)
+
+
+def as_positive(value: object, name: str, what: str = "") -> float:
+    """A finite number above 0; ``what`` says in the message what it is.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    return _number(value, name, "a positive finite number", what, lambda found: found > 0)
+
+
+def as_nonnegative(value: object, name: str, what: str = "") -> float:
+    """A finite number of at least 0.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    return _number(value, name, "a non-negative finite number", what, lambda found: found >= 0)
+
+
+def as_share(value: object, name: str, what: str = "") -> float:
+    """A number strictly between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    found = as_number(value)
+    if not 0 < found < 1:
+        raise ValueError(f"{name} must lie strictly between 0 and 1, got {told(value)}{what and ': ' + what}.")
+    return found
+
+
+def _number(value: object, name: str, wanted: str, what: str, good: Callable[[float], bool]) -> float:
+    found = as_number(value)
+    if not (math.isfinite(found) and good(found)):
+        raise ValueError(f"{name} must be {wanted}{what and f' ({what})'}, got {told(value)}.")
+    return found
+
+
+def as_diagonal(kappa_sq: object) -> float | None:
+    """The NTK's diagonal κ² where it is declared; None where it is not.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive and finite.
+    """
+    return None if kappa_sq is None else as_positive(kappa_sq, "kappa_sq", "the NTK's diagonal")
+
+
+def as_scale(tau0: object) -> float:
+    """τ_0, the root mean square norm of a sample.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive and finite.
+    """
+    return as_positive(tau0, "tau0", "the root mean square norm of a sample")
+
+
+def as_choice(value: object, name: str, known: Iterable[str]) -> Any:
+    """One of the names there are.
+
+    Raises
+    ------
+    ValueError
+        With the names.
+    """
+    names = tuple(known)
+    if not (isinstance(value, str) and value in names):
+        raise ValueError(f"{name} must be {' or '.join(map(repr, names))}, got {told(value)}.")
+    return value
+
+
+def as_widths(widths: object, depth: int) -> tuple[int, ...]:
+    """Widths of so many layers; one number is the width of each.
+
+    Raises
+    ------
+    ValueError
+        If they are not whole and positive, or not as many as there are layers.
+    """
+    alone = not isinstance(widths, Iterable) or (isinstance(widths, np.ndarray | Array) and widths.ndim == 0)
+    given = [widths] * depth if alone else widths
+    if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
+        raise ValueError(_wanted_widths(widths, depth))
+    found = [_whole(d) for d in given]
+    if len(found) != depth or any(d is None or d < 1 for d in found):
+        raise ValueError(_wanted_widths(widths, depth))
+    return tuple(d for d in found if d is not None)
+
+
+def _wanted_widths(widths: object, depth: int) -> str:
+    return f"widths must be {depth} positive integers, one per activation, or one for all of them; got {told(widths)}."
+
+
+def as_key(key: Any, name: str = "key") -> Array:
+    """A JAX random key: one of ``jax.random.key``, or of the older ``jax.random.PRNGKey``, as it is.
+
+    Raises
+    ------
+    ValueError
+        For numbers, several keys at once, and everything else.
+    """
+    remedy = f"for example {name}=jax.random.key(0)"
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.shape:
+            raise ValueError(f"{name} must be one random key, got {key.size} of shape {key.shape}: give one of them.")
+        return key
+    if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
+        try:
+            jax.random.wrap_key_data(jnp.asarray(key))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} is no random key of JAX ({error}): give one, {remedy}.") from error
+        if key.ndim == 1:
+            return jnp.asarray(key)
+    raise ValueError(f"{name} must be a random key of JAX, {remedy}; got {told(key)}.")
+
+
+def as_seed(seed: object, name: str = "seed") -> int:
+    """A whole number from 0, of 63 bits.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    return as_count(seed, name, least=0, most=2**63 - 1)
+
+
+def as_callback(function: Any, name: str = "progress") -> Any:
+    """A function to call, or None.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    if not (function is None or callable(function)):
+        raise ValueError(f"{name} must be a function, or None for none; got {told(function)}.")
+    return function
+
+
+def as_path(value: Any, name: str) -> Path:
+    """A path.
+
+    Raises
+    ------
+    ValueError
+        For everything else.
+    """
+    if not isinstance(value, str | os.PathLike) or "\0" in str(value) or not str(value):
+        raise ValueError(f"{name} must be a path, got {told(value)}.")
+    return Path(value)
+
+
+def as_reals(values: object, name: str, check: Callable[[object, str], float]) -> tuple[float, ...]:
+    """A list of numbers, at least one, each of which passes a check.
+
+    Raises
+    ------
+    ValueError
+        If it is no list, empty, or a number does not pass.
+    """
+    array = real_array(values, name)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a list of numbers, got {told(values)}.")
+    if not array.size:
+        raise ValueError(f"{name} is empty: give at least one number.")
+    return tuple(check(value, f"every number of {name}") for value in array.tolist())
+
+
+def as_instance(value: Any, name: str, kinds: type | tuple[type, ...], remedy: str) -> Any:
+    """An object of hntk's own.
+
+    Raises
+    ------
+    ValueError
+        With how to make one.
+    """
+    if not isinstance(value, kinds):
+        raise ValueError(f"{name} must be {remedy}, got {told(value)}.")
+    return value

@@ -1,0 +1,120 @@
+"""Many C programs in one binary, and all that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import toolchain
+from hntk.export.c import CProgram
+
+SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+DRIVER = """
+#include <stdio.h>
+#include <string.h>
+
+static void number(const void *value, size_t size)
+{
+    fwrite(value, size, 1, stdout);
+}
+
+#define RUN(name, NAME, type, rows, LABEL) \\
+    { \\
+        static name##_word scratch[NAME##_SCRATCH_BYTES / sizeof(name##_word)]; \\
+        static type input[NAME##_INPUTS]; \\
+        static int32_t scores[NAME##_CLASSES]; \\
+        int32_t best; \\
+        int r, c; \\
+        for (c = 0; c < NAME##_CLASSES; c++) { \\
+            LABEL(name##_labels[c]); \\
+        } \\
+        for (r = 0; r < rows; r++) { \\
+            if (fread(input, sizeof input, 1, stdin) != 1) { \\
+                return 1; \\
+            } \\
+            name##_scores(input, scratch, scores); \\
+            best = name##_predict(input, scratch); \\
+            number(scores, sizeof scores); \\
+            number(&best, sizeof best); \\
+        } \\
+    }
+#define NUMBER(label) number(&label, sizeof label)
+#define TEXT(label) \\
+    { \\
+        const uint32_t size = (uint32_t)strlen(label); \\
+        number(&size, sizeof size); \\
+        number(label, size); \\
+    }
+
+int main(void)
+{
+"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a program gave: labels as bytes or numbers, scores and indices of the samples."""
+
+    labels: list[Any]
+    scores: np.ndarray
+    indices: np.ndarray
+
+
+def run_all(
+    programs: Sequence[CProgram],
+    labels: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray],
+    folder: Path,
+    compiler: str,
+    options: Sequence[str],
+    word_bits: Sequence[int],
+) -> list[Given]:
+    """Compile programs of different names into one binary, run it, and take its output apart."""
+    headers, calls, sources = [], [], []
+    for program, names, raw in zip(programs, labels, samples, strict=True):
+        sources.append(program.write(folder)[1])
+        headers.append(f'#include "{program.name}.h"\n')
+        kind = "uint8_t" if raw.dtype == np.uint8 else "float"
+        what = "TEXT" if names.dtype.kind == "U" else "NUMBER"
+        calls.append(f"    RUN({program.name}, {program.name.upper()}, {kind}, {len(raw)}, {what})\n")
+    main, built = folder / "driver.c", folder / f"driver-{compiler}"
+    main.write_text("".join(headers) + DRIVER + "".join(calls) + "    return 0;\n}\n")
+    bits = [f"-D{p.name.upper()}_WORD_BITS={b}" for p, b in zip(programs, word_bits, strict=True)]
+    toolchain.compile_files([*sources, main], built, compiler, (*options, *bits, f"-I{folder}"))
+    given = toolchain._call([str(built)], input=b"".join(raw.tobytes() for raw in samples)).stdout
+    found, at = [], 0
+    for names, raw in zip(labels, samples, strict=True):
+        one, at = _taken(given, at, names, len(raw))
+        found.append(one)
+    assert at == len(given)
+    return found
+
+
+def _taken(given: bytes, at: int, names: np.ndarray, rows: int) -> tuple[Given, int]:
+    labels: list[Any] = []
+    if names.dtype.kind == "U":
+        for _ in names:
+            size = int.from_bytes(given[at : at + 4], "little")
+            labels.append(given[at + 4 : at + 4 + size])
+            at += 4 + size
+    else:
+        kind = label_type(names)
+        labels = np.frombuffer(given, kind, names.size, at).tolist()
+        at += kind.itemsize * names.size
+    table = np.frombuffer(given, np.int32, rows * (names.size + 1), at).reshape(rows, -1)
+    return Given(labels, table[:, :-1], table[:, -1]), at + table.nbytes
+
+
+def label_type(names: np.ndarray) -> np.dtype:
+    """The type that numbers and booleans have in C."""
+    if names.dtype.kind in "fb":
+        return np.dtype(np.float64 if names.dtype.kind == "f" else np.int32)
+    return next(
+        np.dtype(kind)
+        for kind in (np.int32, np.int64, np.uint64)
+        if all(np.iinfo(kind).min <= v <= np.iinfo(kind).max for v in names.tolist())
+    )

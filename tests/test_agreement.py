@@ -1,0 +1,91 @@
+"""Random classifiers give the same in Python, in C and in ONNX: every label, score and class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import toolchain
+from hntk.export.c import to_c
+from hntk.export.onnx import to_onnx
+from hntk.forward import Forward
+from tests.compiled import SANITIZED, run_all
+from tests.random_classifiers import Sample, random_sample
+
+# classifiers a binary: compilers take their time for each call
+TOGETHER = 10
+COMPILERS = ("gcc", "clang")
+WAYS = ("dense", "planes", "sparse")
+
+
+def exported(samples: list[Sample], first: int) -> list:
+    """Programs in the layouts that seeds draw."""
+    made = []
+    for number, sample in enumerate(samples, first):
+        rng = np.random.default_rng([number, 1])
+        mixed = [str(v) for v in rng.choice(["planes", "gaps"], len(sample.classifier.network.weights))]
+        layouts = [None, "planes", "gaps", mixed][rng.integers(4)]
+        made.append(to_c(sample.classifier, f"net{number}", layouts=layouts))
+    return made
+
+
+def check_python(sample: Sample, way: str) -> None:
+    # what the way would be depends on how fast this machine is
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Forward, "way", lambda self, rows: way)
+        np.testing.assert_array_equal(sample.classifier.scores(sample.raw), sample.scores)
+
+
+def check_c(samples: list[Sample], first: int, folder: Path, compiler: str, words: list[int]) -> None:
+    programs, labels = exported(samples, first), [s.classifier.classes for s in samples]
+    given = run_all(programs, labels, [s.raw for s in samples], folder, compiler, SANITIZED, words)
+    for number, (sample, names, got) in enumerate(zip(samples, labels, given, strict=True), first):
+        wanted = [text.encode() for text in names.tolist()] if names.dtype.kind == "U" else names.tolist()
+        assert got.labels == wanted, number
+        np.testing.assert_array_equal(got.scores, sample.scores, err_msg=str(number))
+        np.testing.assert_array_equal(got.indices, np.argmax(sample.scores, axis=1), err_msg=str(number))
+
+
+def check_onnx(sample: Sample, weights: str) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(to_onnx(sample.classifier, weights).SerializeToString())  # type: ignore[arg-type]
+    scores, labels = session.run(None, {"input": sample.raw})
+    np.testing.assert_array_equal(scores, sample.scores)
+    assert labels.tolist() == sample.labels.tolist()
+    kind = sample.labels.dtype.kind
+    assert labels.dtype.kind == {"U": "O"}.get(kind, kind) or labels.dtype.kind + kind == "iu"
+
+
+def check_all(first: int, count: int, folder: Path, everywhere: bool) -> None:
+    pytest.importorskip("onnxruntime")
+    samples = [random_sample(seed) for seed in range(first, first + count)]
+    for number, sample in enumerate(samples, first):
+        for way in WAYS if everywhere else (WAYS[number % 3],):
+            check_python(sample, way)
+        for weights in ("int2", "int8") if everywhere else (("int2", "int8")[number % 2],):
+            check_onnx(sample, weights)
+    for turn, compiler in enumerate(COMPILERS):
+        if not toolchain.has(compiler):
+            pytest.skip(f"{compiler} is not installed")
+        for other in (0, 1) if everywhere else (0,):
+            # every program with words of 32 bits in one of them, and of 64 in the other
+            words = [(32, 64)[(number + turn + other) % 2] for number in range(count)]
+            made = folder / f"{compiler}{other}"
+            made.mkdir()
+            check_c(samples, first, made, compiler, words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 40, TOGETHER))
+def test_random_classifiers_agree_in_python_c_and_onnx(tmp_path: Path, first: int) -> None:
+    check_all(first, TOGETHER, tmp_path, everywhere=False)
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(40, 300, TOGETHER))
+def test_many_random_classifiers_agree_everywhere(tmp_path: Path, first: int) -> None:
+    check_all(first, TOGETHER, tmp_path, everywhere=True)

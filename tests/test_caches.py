@@ -1,0 +1,90 @@
+"""What is kept in memory belongs to what it was computed from: equal names and other settings never share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hntk
+from hntk import asymptotics
+
+X = np.asarray(hntk.reference_mixture(n=12, p=20, key=jax.random.key(0)).x)
+LAW = asymptotics.MixtureLaw.of(np.eye(2, 20), [1.0, 1.0])
+
+
+def own(factor: float, **options: Any) -> hntk.Activation:
+    return hntk.activation(lambda t: jnp.tanh(factor * t), name="own", **options)
+
+
+# pairs of one name and another content
+PAIRS = {
+    "functions": (own(1.0), own(2.0)),
+    "breakpoints": tuple(
+        hntk.activation(lambda t: jnp.where(t < 1, t, 1.0), breakpoints=points, name="own")
+        for points in ([1.0], [0.5, 1.0])
+    ),
+    "coefficients": tuple(hntk.activation("polynomial", coefficients=[0.0, c, 0.2]) for c in (1.0, 2.0)),
+    "slopes": tuple(hntk.activations.Rectifier(0.5, even, "own") for even in (0.5, 0.2)),
+    "levels": tuple(hntk.staircase([-0.5, 0.5], [-1.0, 0.0, top], name="own") for top in (1.0, 2.0)),
+    "thresholds": tuple(hntk.staircase([-0.5, top], [-1.0, 0.0, 1.0], name="own") for top in (0.5, 0.6)),
+}  # fmt: skip
+COMPUTED: dict[str, Callable[[hntk.Activation], np.ndarray]] = {
+    "exact": lambda a: np.asarray(hntk.exact_kernels(X, [a]).ck),
+    "sharded": lambda a: np.asarray(hntk.sharded_kernels(X, [a]).ck),
+    "features": lambda a: np.asarray(hntk.dense([a], [8], X, key=jax.random.key(1)).features(X)),
+    "empirical": lambda a: np.asarray(hntk.empirical_kernels(hntk.dense([a], [8], X, key=jax.random.key(1)), X).ck),
+    "limits": lambda a: asymptotics.kernel_coefficients([a], 1.0).seen.across(1.0, np.array([0.3]), 1.0),
+}
+
+
+# programs of functions take seconds to compile
+SLOW = {("functions", "exact"), ("breakpoints", "exact"), ("functions", "limits"), ("breakpoints", "limits")}
+TRIED = [
+    pytest.param(pair, computed, marks=[pytest.mark.slow] * ((pair, computed) in SLOW))
+    for pair in PAIRS
+    for computed in COMPUTED
+    if computed != "sharded" or pair in ("coefficients", "levels")
+]
+
+
+@pytest.mark.parametrize(("pair", "computed"), TRIED)
+def test_activations_of_one_name_do_not_share_what_is_kept(pair: str, computed: str) -> None:
+    first, second = PAIRS[pair]
+    compute = COMPUTED[computed]
+    before, other, after = compute(first), compute(second), compute(first)
+    assert np.array_equal(before, after)
+    if pair != "breakpoints":
+        assert not np.allclose(before, other, rtol=1e-3)
+
+
+def test_what_is_kept_of_one_precision_is_not_given_in_another() -> None:
+    net = hntk.dense(["erf"], [8], X, key=jax.random.key(1))
+    found = []
+    for double in (True, False, True, False):
+        jax.config.update("jax_enable_x64", double)
+        try:
+            with pytest.warns(UserWarning, match="float32") if not double else np.errstate():
+                kernels = hntk.exact_kernels(X.astype(np.float32), ["erf", "relu"])
+            empirical = hntk.empirical_kernels(net, X)
+            found.append([np.asarray(k) for k in (*kernels, *empirical, net.features(X))])
+        finally:
+            jax.config.update("jax_enable_x64", True)
+    assert [part.dtype.name for part in found[0]] == ["float64"] * 4 + ["float32"]
+    assert [part.dtype.name for part in found[1]] == ["float32"] * 5
+    for first, again in zip(found[:2], found[2:], strict=True):
+        for mine, theirs in zip(first, again, strict=True):
+            assert np.array_equal(mine, theirs)
+
+
+def test_what_is_kept_of_limits_cannot_be_written_to() -> None:
+    seen = asymptotics.kernel_coefficients(["relu"], 1.0).seen
+    products = np.array([0.1, 0.2])
+    kept = seen.across(1.0, products, 1.0)
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 7.0
+    assert seen.across(1.0, products, 1.0)[0] != 7.0

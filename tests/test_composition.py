@@ -1,0 +1,216 @@
+"""What a command line asks for is checked before anything runs, and before what takes long to import is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+import hntk
+from experiments import catalog, choices, config, mixtures, spectrum_theory
+from experiments.composition import CONF, check
+from experiments.refusals import SettingError
+from experiments.tiny import expanded
+from hntk.asymptotics.coefficients import Kind
+from hntk.datasets.dataset import Scaling
+from hntk.equivalents import Identity
+from hntk.matching import match
+from tests.command_line import ROOT, run
+
+HEAVY = ("jax", "hntk", "matplotlib", "wandb", "scipy", "numpy")
+
+
+@pytest.fixture(autouse=True)
+def _settings() -> None:
+    config.register()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["+exp=ship", "experiment.readot=ridge"],
+         ["experiment.readot=ridge", "Key 'readot' not in 'ShipExperiment'", "Did you mean experiment.readout or"]),
+        (["+exp=memory", "readout=ridge"], ["Key 'readout' not in 'Config'"]),
+        (["+exp=memory", "experiment.readout=a,b"], ["Key 'readout' not in 'MemoryExperiment'"]),
+        (["+exp=gmm", "sed=1"], ["Key 'sed' not in 'Config'", "Did you mean seed"]),
+        (["+exp=gmm", "spikes=1"], ["Did you mean experiment.spikes?"]),
+        (["+exp=gmm", "+experiment.spkies=1"], ["Key 'spkies' not in 'GmmExperiment'", "experiment.spikes"]),
+        (["+exp=gmm", "++net.widht=1"], ["Key 'widht' not in 'NetConfig'", "net.widths"]),
+        (["+expp=gmm"], ["Key 'expp' not in 'Config'", "Did you mean +exp?"]),
+        (["+exp=gmm", "hydra.swep.dir=x"], ["hydra.sweep"]),
+        (["+exp=gmn"], ["exp=gmn", "Did you mean gmm?", "microcontroller"]),
+        (["+exp=gmm", "net=relu4"], ["Did you mean relu3?", "erf3, relu3"]),
+        (["+exp=gmm", "hydra/launcher=core"], ["Did you mean cores?", "cluster"]),
+        (["+exp=memory", "arm=dense,levels"], ["arm=levels", "levels2"]),
+        (["+exp=gmm", "compress.sparsity=many"], ["compress.sparsity=many: it must be a number"]),
+        (["+exp=gmm", "seed=one"], ["seed=one: it must be a whole number"]),
+        (["+exp=gmm", "net.widths=3"], ["it must be a list"]),
+        (["+exp=gmm", "compress.kernel=ck"], ["compress.kernel=ck", "alpha, beta, both"]),
+        (["+exp=million", "experiment.kernel=nkt"], ["experiment.kernel=nkt", "ck, ntk", "Did you mean ntk?"]),
+        (["+exp=mnist", "experiment.objectives=[theory,dta]"], ["experiment.objectives=dta", "theory, data"]),
+        (["+exp=mnist", "data.normalize=scaled"], ["scale, unit_norm, whiten"]),
+        (["+exp=spectrum_theory", "experiment.cases=[round/relu]"], ["round/relu", "structured/staircase"]),
+        (["+exp=gmm", "net.activations=[rleu]"], ["net.activations=rleu", "Did you mean relu?"]),
+        (["+exp=gmm", "net.activations=[{name:lekay_relu,slope:0.1}]"], ["Did you mean leaky_relu?"]),
+        (["+exp=gmm", "wandb.mode=of"], ["offline, online, disabled"]),
+        (["+exp=gmm", "seed=0,1"], ["these are 2 values", "-m", "[0,1]"]),
+        (["+exp=gmm", "seed=["], ["seed=[", "NAME=VALUE"]),
+        (["+exp=memory", "seed=0,1,two"], ["seed=two"]),
+        (["+exp=memory", "compress.objective=theory,dat"], ["compress.objective=dat"]),
+        (["+exp=frontier", "arm=choice(levels2,levels9)"], ["arm=levels9"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_what_there_is(words: list[str], told: list[str]) -> None:
+    if words[0] == "+exp=frontier":
+        pytest.importorskip("optuna")
+    with pytest.raises(SettingError) as error:
+        check(words)
+    for part in told:
+        assert part in str(error.value)
+    assert "multirun" not in str(error.value)
+    assert "use +" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["net.activations=[{name:leaky_relu,slope:0.1}]"], ["+hydra.job.env_set.A=1"], ["compress.levels=paper"],
+        ["compress.levels=[2,3,4]"], ["compress.levels=5", "compress.method=null"], ["wandb=online"],
+        ["~compress.bits"],
+    ],
+)  # fmt: skip
+def test_what_is_right_passes(words: list[str]) -> None:
+    assert check(["+exp=gmm", *words]).experiment.name == "gmm"
+
+
+def test_a_sweep_over_experiments_says_which_lacks_a_setting() -> None:
+    with pytest.raises(SettingError, match=r"'spikes' not in 'LevelsExperiment'.*\(with \+exp=levels\)"):
+        check(["+exp=gmm,levels", "experiment.spikes=2"], multirun=True)
+
+
+def test_nine_hundred_jobs_are_checked_in_seconds() -> None:
+    start = time.process_time()
+    check(["+exp=memory"])
+    # composed one by one they take a minute
+    assert time.process_time() - start < 20
+
+
+def test_every_experiment_is_configured_as_it_is() -> None:
+    for entry in catalog.ENTRIES:
+        if entry.name != "frontier":
+            assert check([f"+exp={entry.name}"]).experiment.name == (entry.experiment or entry.name)
+
+
+def test_closed_sets_are_those_of_the_library() -> None:
+    assert list(choices.ACTIVATIONS) == hntk.activation_names()
+    assert get_args(Kind) == choices.KERNELS
+    assert get_args(Scaling) == choices.SCALINGS
+    assert get_args(Identity) == choices.IDENTITIES
+    for mine, theirs in (
+        (choices.METHODS, "Method"),
+        (choices.COEFFICIENTS, "Kernel"),
+        (choices.OBJECTIVES, "Objective"),
+    ):
+        assert mine == get_args(getattr(sys.modules[match.__module__], theirs))
+    assert set(choices.MIXTURES) == set(mixtures.CAPTIONS)
+    assert set(choices.NETS) == set(spectrum_theory.NETS)
+    for law in choices.LAWS:
+        assert hntk.weight_law(law).name == law
+
+
+def settings(*words: str) -> object:
+    made, _ = expanded(words)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=made)
+
+
+def test_tiny_wins_over_the_experiment_and_the_user_over_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HNTK_DATA", raising=False)
+    plain = settings("+exp=gmm")
+    for words in (("+exp=gmm", "+debug=tiny"), ("+debug=tiny", "+exp=gmm")):
+        tiny = settings(*words)
+        assert tiny.net.widths != plain.net.widths
+        assert tiny.experiment.spikes == 1
+        assert tiny.wandb.mode == "disabled"
+    own = settings("+debug=tiny", "+exp=gmm", "net.widths=[7,8,9]", "wandb=offline", "experiment.spikes=3")
+    assert (own.net.widths, own.wandb.mode, own.experiment.spikes) == ([7, 8, 9], "offline", 3)
+
+
+def test_tiny_sets_nothing_that_files_of_a_group_are_chosen_for() -> None:
+    """It comes after compress=paper, net=erf3 or data=mnist, and would undo what the user chose."""
+    chosen = {"compress": {"levels"}, "net": {"activations"}, "data": {"name", "kind"}, "wandb": {"mode"}}
+    for path in [*(ROOT / "conf" / "tiny").glob("*.yaml"), ROOT / "conf" / "debug" / "tiny.yaml"]:
+        given = yaml.safe_load(path.read_text())
+        for group, names in chosen.items():
+            assert not names & set(given.get(group) or {}), path
+
+
+def test_data_that_is_not_there_is_stood_in_for_unless_a_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HNTK_DATA", raising=False)
+    words, told = expanded(["+exp=mnist", "data=mnist", "+debug=tiny"])
+    assert words[-1] == "data=stand_in"
+    assert "data=mnist" not in words
+    assert "synthetic" in told
+    assert "HNTK_DATA" in told
+    for given in (["+exp=mnist", "+debug=tiny", "data.folder=x"], ["+exp=gmm", "+debug=tiny"], ["+exp=mnist"]):
+        words, told = expanded(given)
+        assert "data=stand_in" not in words
+        assert not told
+    monkeypatch.setenv("HNTK_DATA", "x")
+    assert "data=stand_in" not in expanded(["+exp=mnist", "+debug=tiny"])[0]
+
+
+def test_tiny_takes_one_experiment_at_a_time() -> None:
+    with pytest.raises(SettingError, match="one experiment at a time"):
+        expanded(["+exp=gmm,levels", "+debug=tiny"])
+
+
+def imported(*words: str) -> tuple[set[str], str]:
+    """Heavy modules that a command imports, and what it prints to stderr."""
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "experiments.run", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    names = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines() if line.startswith("import time")}
+    told = "\n".join(line for line in result.stderr.splitlines() if not line.startswith("import time"))
+    return {name for name in names if name in HEAVY}, told + result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "+exp=microcontroller"),
+        (["seed=1"], "+exp=NAME"),
+        (["--help"], "== Configuration groups =="),
+        (["+exp=gmm", "--cfg", "job"], "finite_width: true"),
+        (["+exp=gmm", "--info", "searchpath"], "conf"),
+        (["+exp=gmm", "experiment.spkies=1"], "experiment.spikes"),
+        (["+exp=gmm", "experiment.spkies=1", "--cfg", "job"], "experiment.spikes"),
+        (["-m", "+exp=gmm", "seed=0,x"], "seed=x"),
+    ],
+)  # fmt: skip
+def test_answers_and_refusals_import_nothing_heavy(words: list[str], told: str) -> None:
+    heavy, printed = imported(*words)
+    assert not heavy
+    assert told in printed
+
+
+def test_the_list_has_every_experiment() -> None:
+    listing = run().stdout
+    for entry in catalog.ENTRIES:
+        assert f"python -m experiments.run +exp={entry.name}" in listing
+
+
+def test_a_refusal_leaves_no_folder_and_says_the_cause(tmp_path: Path) -> None:
+    places = (f"hydra.run.dir={tmp_path / 'run'}", f"hydra.sweep.dir={tmp_path / 'sweep'}", f"sweep.store={tmp_path}")
+    for words in (["+exp=memory", "experiment.readout=ridge"], ["-m", "+exp=million", "experiment.kernel=ck,nkt"]):
+        result = run(*words, *places)
+        assert result.returncode == 2
+        assert "error" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert not list(tmp_path.iterdir())

@@ -1,0 +1,119 @@
+"""Forged files by the thousand: an error that is ours, or a network that can be used, and at little cost."""
+
+from __future__ import annotations
+
+import os
+import time
+import tracemalloc
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import hntk
+from hntk.files import encodings, load_packed
+from tests.forgeries import forge, originals
+
+# HNTK_FORGED_FIRST and HNTK_FORGED_FILES choose others
+SAMPLE, WHOLE = 2_000, 20_000
+MEMORY, SECONDS = 100e6, 2.0
+UNIFORM = np.random.default_rng(0).random((3, 1000))
+
+
+@dataclass
+class Tally:
+    """What came of files."""
+
+    count: Counter[str] = field(default_factory=Counter)
+    memory: float = 0.0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        counted = ", ".join(f"{number:,} {what}" for what, number in self.count.items())
+        return f"{counted}; at most {self.memory / 1e6:.1f} MB and {self.seconds:.2f} s a file"
+
+
+def predictions(made: Any) -> np.ndarray:
+    network = getattr(made, "network", made)
+    pixels = isinstance(getattr(network, "inputs", None), hntk.integers.Pixels)
+    # of as many coordinates as the file says: bytes, or samples of norm about 1
+    u = np.resize(UNIFORM, (3, network.weights[0].shape[1]))
+    x = np.floor(256 * u) if pixels else (u - 0.5) * (12 / u.shape[1]) ** 0.5
+    found = made.scores(x) if hasattr(made, "scores") else next(network.feature_batches(x))
+    return np.asarray(found)
+
+
+def tried(path: Path, tally: Tally) -> None:
+    """Load a file, and use what it gives in every way."""
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        made, packed = load_packed(path)
+    except hntk.FileError:
+        made = None
+    seconds, memory = time.process_time() - start, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    tally.seconds, tally.memory = max(seconds, tally.seconds), max(memory, tally.memory)
+    assert memory < MEMORY, f"{memory / 1e6:.0f} MB"
+    assert seconds < SECONDS, f"{seconds:.1f} s"
+    tally.count["loaded" if made is not None else "refused"] += 1
+    if made is None:
+        try:
+            encodings(path)
+        except hntk.FileError:
+            return
+        return
+    expected = predictions(made)
+    assert np.all(np.isfinite(expected)), expected
+    assert str(hntk.summarize(made, packed))
+    hntk.save(made, path)
+    again = hntk.load(path)
+    np.testing.assert_array_equal(predictions(again), expected)
+    assert str(again.summary())
+
+
+def run(path: Path, first: int, files: int) -> Tally:
+    tally = Tally()
+    first = int(os.environ.get("HNTK_FORGED_FIRST", first))
+    # every staircase would be compiled anew
+    with jax.disable_jit():
+        for number in range(first, first + int(os.environ.get("HNTK_FORGED_FILES", files))):
+            done = forge(number, path)
+            try:
+                tried(path, tally)
+            except Exception as error:
+                raise AssertionError(
+                    f"file {number} ({'; '.join(done)}): {type(error).__name__} {error}\nOnce more: HNTK_FORGED_FIRST="
+                    f"{number} HNTK_FORGED_FILES=1 python -m pytest {__file__} -k sample"
+                ) from error
+    print(f"\n{tally}")
+    return tally
+
+
+def test_originals_are_well(tmp_path: Path) -> None:
+    from hntk.files import container
+
+    for arrays, metadata in originals():
+        container.write(tmp_path / "net", arrays, metadata)
+        with jax.disable_jit():
+            tally = Tally()
+            tried(tmp_path / "net", tally)
+        assert tally.count == {"loaded": 1}
+
+
+@pytest.mark.slow
+def test_a_sample_of_forged_files(tmp_path: Path) -> None:
+    tally = run(tmp_path / "net", 0, SAMPLE)
+    # a forger that is always found out, or never, tries nothing
+    if sum(tally.count.values()) == SAMPLE:
+        assert SAMPLE / 10 < tally.count["loaded"] < SAMPLE / 2
+
+
+@pytest.mark.nightly
+def test_all_forged_files(tmp_path: Path) -> None:
+    tally = run(tmp_path / "net", SAMPLE, WHOLE - SAMPLE)
+    assert tally.count["refused"] > tally.count["loaded"] > 0 or "HNTK_FORGED_FILES" in os.environ

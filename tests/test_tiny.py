@@ -1,0 +1,277 @@
+"""Every experiment there is, with ``+debug=tiny`` and nothing else: it ends, soon, and leaves what it promises.
+
+Each runs once, in a process of its own, without a compilation cache; a table of the seconds ends the test run.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from experiments import bench_inference, catalog, toolchain
+from tests.command_line import ROOT, done, rows
+
+# A tiny run may take 20 s on 2 idle cores, which is 40 s of computation at most; threefold, as processors that other
+# processes share take longer for the same, and the promise of wall time is told by the table rather than asserted.
+CPU_SECONDS = 120
+# where pytest finds what a run took, to tell it in the end
+TAKEN = "tiny run: (name, wall seconds, CPU seconds)"
+NEEDS = {"frontier": ("optuna", "make setup-sweeps"), "bench_inference": ("onnxruntime", "make setup-export")}
+
+
+@dataclass
+class Ran:
+    """A tiny run: what it printed, and its folder (of a sweep, the sweep's)."""
+
+    printed: str
+    out: Path
+
+    @property
+    def metrics(self) -> dict:
+        return json.loads((self.out / "metrics.json").read_text())
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        (path,) = self.out.glob(name)
+        return rows(path)
+
+
+def gmm(ran: Ran) -> None:
+    assert "off-diag." in ran.printed
+    metrics = ran.metrics
+    assert metrics["match_residual"] <= 1e-9
+    # the same eigenvectors, but for the ridge: a wrong match would not be this close
+    assert metrics["ck_original_compressed/operator_off"] < 0.25
+    assert metrics["ck_original_compressed/alignment"] > 0.99
+    assert metrics["identity_shift"] > 0
+    assert len(ran.rows("errors.csv")) == 10
+    assert json.loads((ran.out / "versions.json").read_text())["x64"] is True
+    assert not list(ran.out.glob(".*.part"))
+
+
+def convergence(ran: Ran) -> None:
+    assert ran.metrics["rate/CK default"] < -0.2
+    assert ran.metrics["error/CK default"] < ran.metrics["error/CK paper"]
+
+
+def levels(ran: Ran) -> None:
+    metrics = ran.metrics
+    assert metrics["relu/4/joint/shift"] < metrics["relu/2/joint/shift"]
+    assert metrics["relu/2/joint/shift"] >= metrics["relu/2/joint/bound"]
+    assert metrics["relu/2/joint/shift"] <= metrics["relu/2/layer by layer/shift"] + 1e-9
+
+
+def spectrum_theory(ran: Ran) -> None:
+    metrics = ran.metrics
+    for simulated in ("equivalent", "exact"):
+        assert metrics[f"falling/{simulated}"] is True
+        assert metrics[f"worst/{simulated}"] < 0.08
+    assert metrics["worst/exact against the limit"] > metrics["worst/exact"]
+    # two kernels, three comparisons below n = p, two sizes
+    assert len(ran.rows("distances.csv")) == 2 * 3 * 2
+
+
+def spikes(ran: Ran) -> None:
+    table = {(row["axis"], row["at"], row["p"], row["simulated"]): row for row in ran.rows("pairs.csv")}
+    for simulated in ("exact", "equivalent"):
+        assert table["separation", "0.0", "100", simulated]["above"] == "False"
+        above = table["separation", "4.0", "100", simulated]
+        assert above["above"] == "True"
+        assert abs(float(above["relative error of the eigenvalue"])) < 0.08
+        assert abs(float(above["error of the alignment"])) < 0.08
+    assert "below" in ran.printed
+
+
+def learning_curve(ran: Ran) -> None:
+    table = ran.rows("errors.csv")
+    # three networks, one n, two ridges
+    assert len(table) == 3 * 2
+    for row in table:
+        assert abs(float(row["test squared, theory"]) - float(row["test squared, simulated"])) < 0.03
+        assert abs(float(row["test wrong, theory"]) - float(row["test wrong, simulated"])) < 0.03
+    dense, same, compensated = (
+        [float(row["test squared, theory"]) for row in table if row["network"] == name]
+        for name in ("dense", "compressed, same λ", "compressed, λ − δ")
+    )
+    # in the limit they are equal; the exact kernels of this size are not
+    assert compensated == pytest.approx(dense, abs=0.005)
+    assert compensated != pytest.approx(dense, abs=1e-5)
+    assert same[0] != pytest.approx(dense[0], rel=1e-3)
+
+
+def dynamics(ran: Ran) -> None:
+    table = ran.rows("errors.csv")
+    for part in ("training", "test"):
+        theory = [float(row[f"{part} squared, theory"]) for row in table]
+        assert theory == pytest.approx([float(row[f"{part} squared, simulated"]) for row in table], abs=0.03)
+    assert float(table[-1]["training squared, theory"]) < 1e-3
+
+
+def million(ran: Ran) -> None:
+    metrics = ran.metrics
+    assert metrics["agreement/400"] > 0.9
+    assert metrics["accuracy/2000"] > metrics["accuracy/200"]
+    assert metrics["peak"] > 0
+    # growth is a matter of large n
+    assert metrics["exponent"] is None
+    assert "Most memory" in ran.printed
+    assert not (ran.out / "samples.npy").exists()
+
+
+def store(ran: Ran) -> None:
+    kernels = ran.out / "kernels"
+    # twice 128² numbers of 4 bytes, and what a header takes
+    assert sum(path.stat().st_size for path in kernels.glob("*.npy")) == pytest.approx(2 * 4 * 128**2, abs=1000)
+    assert len(ran.rows("eigenvalues.csv")) == 3
+
+
+def solver(ran: Ran) -> None:
+    metrics = ran.metrics
+    assert metrics["hntk/found"] == metrics["hntk/feasible"] == 4
+    assert metrics["hntk/refused"] == metrics["hntk/impossible"] == 1
+    assert "missed" not in ran.printed
+
+
+def fetch(ran: Ran) -> None:
+    assert "nothing comes from the internet" in ran.printed
+    assert [row["state"] for row in ran.rows("files.csv")] == ["fetched"] * 4
+    assert len(list((ran.out / "data" / "stand_in").iterdir())) == 4
+
+
+def mnist(ran: Ran) -> None:
+    table = ran.rows("accuracy.csv")
+    # dense, ternary, σ_T, and 2 levels by theory and by data
+    assert len(table) == 5
+    accuracy = [float(row["test accuracy"]) for row in table]
+    assert accuracy[0] > 0.7
+    assert accuracy[-1] > 0.4
+    assert float(table[1]["dense/bytes"]) > 5
+    assert "stands in for mnist" in ran.printed
+    assert "VIOLATED" in ran.printed
+    assert "fitted to the data" in ran.printed
+
+
+def memory(ran: Ran) -> None:
+    groups = ran.rows("groups.csv")
+    assert {row["arm"] for row in groups} == {
+        "dense float32", "hntk, 2 levels", "trained, pruned, fine-tuned", "trained, ternary, 4 levels",
+    }  # fmt: skip
+    assert all(float(row["file (bytes)"]) <= 20e3 * 1.03 for row in groups)
+    assert (ran.out / "report.html").read_text().count("data:image/png") == 3
+    assert "0 without a result" in ran.printed
+
+
+def frontier(ran: Ran) -> None:
+    front = ran.rows("front.csv")
+    sizes, validation = ([float(row[name]) for row in front] for name in ("file (bytes)", "validation"))
+    assert sizes == sorted(sizes)
+    assert validation == sorted(validation)
+
+
+def ship(ran: Ran) -> None:
+    forms = {row["form"]: row for row in ran.rows("forms.csv")}
+    whole = [row for name, row in forms.items() if "float32" not in name]
+    assert len(whole) >= 3
+    assert all(row["same classes"] == row["of"] != "" for row in whole)
+    assert float(forms["packed, 2 bits"]["test accuracy"]) > 0.3
+    # what the table says is what lies there
+    files = {"packed, 2 bits": "net.bits2", "packed, base 3": "net.base3", "packed, the smallest": "net"}
+    for name, file in files.items():
+        assert int(forms[name]["bytes"]) == (ran.out / f"{file}.safetensors").stat().st_size
+    for weights in ("int2", "int8"):
+        if f"ONNX, {weights} weights" in forms:
+            size = (ran.out / f"net.{weights}.onnx").stat().st_size
+            assert int(forms[f"ONNX, {weights} weights"]["bytes"]) == size
+    assert "hidden weights, packed, base 3" in ran.printed
+    assert ran.metrics["hidden/packed, base 3"] < ran.metrics["hidden/packed, 2 bits"]
+    if toolchain.has(toolchain.CROSS, toolchain.EMULATOR):
+        assert forms["C99, Cortex-M4 (flash)"]["of"] == "20"
+
+
+def bench_kernels(ran: Ran) -> None:
+    assert "left out" not in ran.printed
+    table = ran.rows("n_ReLU_depth_2_p_20.csv")
+    assert [row["contender"] for row in table] == ["hntk, relu", "hntk, 4 levels", "neural-tangents, best"]
+    assert all(float(row["seconds"]) > 0 for row in table)
+    assert ran.metrics["difference/n_erf_depth_2_p_20"] < 2e-4
+    assert "exponent/n_ReLU_depth_2_p_20/hntk, relu" in ran.metrics
+
+
+def bench_empirical(ran: Ran) -> None:
+    assert "left out" not in ran.printed
+    # float32 against float32
+    assert ran.metrics["difference/width_n_16_depth_2"] < 1e-5
+    assert {row["contender"] for row in ran.rows("n_width_48_depth_2.csv")} == {"hntk", "hntk, a product"}
+
+
+def bench_solver(ran: Ran) -> None:
+    assert len(ran.rows("levels_relu_depth_1.csv")) == 6
+    assert ran.metrics["exponent/levels_relu_depth_1/hntk, joint"] is not None
+
+
+def measured_inference(ran: Ran) -> None:
+    for batch in (1, 16):
+        speed = {row["program"]: row for row in ran.rows(f"batch{batch}.csv")}
+        assert len(speed) >= 5
+        assert float(speed[bench_inference.REFERENCE]["times onnxruntime"]) == 1.0
+        for row in speed.values():
+            assert float(row["from"]) <= float(row["µs an image"]) <= float(row["to"])
+    memory = {row["program"]: row for row in ran.rows("memory.csv")}
+    assert int(memory["hntk, JAX"]["file"]) < int(memory["dense float32, JAX"]["file"])
+
+
+CHECKS: dict[str, Callable[[Ran], None]] = {
+    "gmm": gmm, "convergence": convergence, "levels": levels, "spectrum_theory": spectrum_theory, "spikes": spikes,
+    "learning_curve": learning_curve, "dynamics": dynamics, "million": million, "store": store, "solver": solver,
+    "fetch": fetch, "mnist": mnist, "memory": memory, "frontier": frontier, "ship": ship, "microcontroller": ship,
+    "bench_kernels": bench_kernels, "bench_empirical": bench_empirical, "bench_solver": bench_solver,
+    "bench_inference": measured_inference,
+}  # fmt: skip
+
+
+def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here() -> None:
+    named = [entry.name for entry in catalog.ENTRIES]
+    assert len(set(named)) == len(named)
+    for folder in ("exp", "tiny"):
+        assert {path.stem for path in (ROOT / "conf" / folder).glob("*.yaml")} == set(named)
+    assert set(CHECKS) == set(named)
+    assert all(entry.leaves for entry in catalog.ENTRIES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [entry.name for entry in catalog.ENTRIES])
+def test_tiny(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    module, remedy = NEEDS.get(name, ("jax", ""))
+    if find_spec(module) is None:
+        pytest.skip(f"needs {module} ({remedy})")
+    if name == "bench_inference" and not toolchain.has("gcc"):
+        pytest.skip("needs gcc")
+    # with one, a second run would be quicker than anybody's first
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    start, before = time.perf_counter(), _computed()
+    printed = done(
+        f"+exp={name}", "+debug=tiny", f"hydra.run.dir={tmp_path / 'run'}", f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        f"sweep.store={tmp_path / 'jobs'}",
+    )  # fmt: skip
+    computed = _computed() - before
+    record_property(TAKEN, (name, time.perf_counter() - start, computed))
+    out = tmp_path / ("sweep" if (tmp_path / "sweep").exists() else "run")
+    missing = [left for left in catalog.named(name).leaves if not any(p.stat().st_size for p in out.glob(left))]
+    assert not missing
+    assert str(out) in printed.replace("\n", "")
+    CHECKS[name](Ran(printed, out))
+    assert computed < CPU_SECONDS
+
+
+def _computed() -> float:
+    """CPU seconds of all processes that this one has started and that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
