@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from experiments import keys, metrics, report_jobs, states
 from experiments.console import CONSOLE, show_table
+from experiments.errors import expected, say_error
 from experiments.record import Record
 from experiments.watch import CURRENT
 from experiments.words import shown, visible
@@ -86,8 +87,7 @@ def summarise(folder: Path, command: str, cfg: Config | None = None) -> int:
     record = Record(folder)
     _table(jobs, record)
     done = [job for job in jobs if job.state == "done"]
-    if done:
-        _gather(jobs, record, command)
+    status = _gather(jobs, record, command) if done else 0
     failed = [job for job in jobs if job.state in ("failed", "missing")]
     record.add_metrics(**{metrics.JOBS_DONE: len(done), metrics.JOBS_FAILED: len(failed)})
     if cfg is not None:
@@ -103,15 +103,19 @@ def summarise(folder: Path, command: str, cfg: Config | None = None) -> int:
         f"{(time.perf_counter() - CURRENT.started) / 60:.1f} of them now.\nEverything is in [bold]{shown(folder)}[/]",
         soft_wrap=True,
     )
-    return 1 if failed else 0
+    return 1 if failed else status
 
 
-def _gather(jobs: list[Job], record: Record, command: str) -> None:
-    """What the experiment makes of all jobs."""
+def _gather(jobs: list[Job], record: Record, command: str) -> int:
+    """What the experiment makes of all jobs, whose tables stay even if that fails; the exit status."""
     module = None if CURRENT.entry is None else CURRENT.entry.module
     gather: Callable[[list[Job], Record, str], None] | None = getattr(module, "gather", None)
-    if gather is not None:
-        gather(jobs, record, command)
+    try:
+        if gather is not None:
+            gather(jobs, record, command)
+    except expected() as error:
+        return say_error(error)
+    return 0
 
 
 def _tell_failed(failed: list[Job], of: int, command: str) -> None:

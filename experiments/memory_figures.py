@@ -50,8 +50,13 @@ def _draw(axes: Axes, line: Sequence[Group], cost: Cost, values: Sequence[float]
     trained = line[0].family == "trained"
     axes.errorbar(
         [cost(g) for g in line], values, yerr=np.nan_to_num(errors), color=colour, marker=marker, ms=5, capsize=2,
-        lw=1.4, linestyle="--" if trained else "-", mfc="white" if trained else colour, label=line[0].label,
+        lw=1.4, linestyle="--" if trained else "-", mfc="white" if trained else colour, label=_literal(line[0].label),
     )  # fmt: skip
+
+
+def _literal(text: str) -> str:
+    """A text without formulas, and one that a legend does not leave out."""
+    return text.replace("$", r"\$").lstrip("_") or "-"
 
 
 def _accuracy_line(axes: Axes, members: Sequence[Group], cost: Cost, readout: str | None = None) -> None:
@@ -72,7 +77,7 @@ def _finish(figure: Figure, axes: Sequence[Axes], caption: str) -> Figure:
             handles.setdefault(label, handle)
     labels = list(handles)
     figure.legend([handles[label] for label in labels], labels, loc="outside right center", fontsize=9)
-    figure.suptitle(caption, fontsize=10)
+    figure.suptitle(_literal(caption), fontsize=10)
     return figure
 
 

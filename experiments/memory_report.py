@@ -23,6 +23,7 @@ from experiments.memory_summary import (
 )
 from experiments.record import Record, circumstances
 from experiments.sweep import Job
+from experiments.words import shown
 
 OPERATIONS = (1e6, 1e7, 1e8, 1e9, 1e10)
 # tables for the report, too long for a terminal
@@ -49,7 +50,7 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
     for name, (title, columns, rows) in tables.items():
         record.add_table(name, columns, rows)
         if name not in LONG:
-            show_table(title, columns, rows)
+            show_table(title, columns, [[shown(v) if isinstance(v, str) else v for v in row] for row in rows])
     for cost in ("file (bytes)", "bit operations"):
         title, columns = f"test accuracy against {cost}", ("groups", cost, "test, softmax")
         record.add_chart(title, "scatter", *columns, log=[cost])

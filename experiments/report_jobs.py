@@ -163,8 +163,8 @@ def differences(known: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def _short(value: str) -> str:
-    """A commit by its first digits, and other values whole."""
-    return value[:10] if len(value) == 40 and all(c in "0123456789abcdef" for c in value) else value
+    """A commit or a hash of sources by its first digits, and other values whole."""
+    return value[:10] if len(value) in (40, 64) and all(c in "0123456789abcdef" for c in value) else value
 
 
 def _told(values: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from experiments import keys, states, stopping
 from experiments.console import CONSOLE, format_cell
+from experiments.errors import Skip, expected, say_error
 from experiments.finished import Job, jobs_of, summarise
 from experiments.keys import resolved
 from experiments.record import Record
@@ -36,24 +36,6 @@ __all__ = [
     "CURRENT", "Job", "Skip", "Watch", "expected", "jobs_of", "mark_failed", "resolved", "run_job", "say_error",
     "summarise", "unfinished",
 ]  # fmt: skip
-
-
-class Skip(Exception):
-    """A job that makes no sense, such as a network that does not fit its budget; not a failure."""
-
-
-def expected() -> tuple[type[Exception], ...]:
-    """Return the errors whose message says all there is to say."""
-    # where no training has run, none has failed, and the library is not loaded for it
-    training = sys.modules.get("hntk.training")
-    known = (ValueError, OSError, ImportError, MemoryError, Skip)
-    return known if training is None else (*known, training.TrainingError)
-
-
-def say_error(error: BaseException) -> int:
-    """Print it, and return the exit status."""
-    CONSOLE.print(f"\n[bold red]error[/] {shown(error)}", soft_wrap=True)
-    return 1
 
 
 def run_job(cfg: Config, entry: Entry) -> tuple[float, ...] | None:

@@ -166,10 +166,11 @@ class Pass:
     def of(cls, layers: Sequence[Layer]) -> Pass:
         """From layers in their order."""
         groups, counts = [], []
-        for _, equal in groupby(layers, key=_form):
-            found = list(equal)
+        both = zip(layers, (layer.traced() for layer in layers), strict=True)
+        for _, equal in groupby(both, key=lambda pair: _form(pair[1])):
+            found, traced = zip(*equal, strict=True)
             if _can_be_scanned(found):
-                groups.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *(layer.traced() for layer in found)))
+                groups.append(jax.tree.map(_stacked, *traced))
                 counts.append(len(found))
             else:
                 groups += found
@@ -181,10 +182,15 @@ class Pass:
         return _run(self.counts, self.groups, h)
 
 
-def _form(layer: Layer) -> tuple[Any, ...]:
+def _form(traced: Layer) -> tuple[Any, ...]:
     """Return all that is compiled of a traced layer: layers of equal forms can share it."""
-    leaves, structure = jax.tree.flatten(layer.traced())
+    leaves, structure = jax.tree.flatten(traced)
     return structure, *((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+def _stacked(*leaves: Array) -> Array:
+    # on the host, where nothing has to be compiled for it
+    return jnp.asarray(np.stack([np.asarray(leaf) for leaf in leaves]))
 
 
 def _can_be_scanned(equal: Sequence[Layer]) -> bool:

@@ -292,6 +292,21 @@ def test_a_result_says_what_made_it(bench: Bench) -> None:
     assert state["key"] == told["key"] == f"{state['without_code']}-{keys.code_hash()}"
 
 
+def test_what_fails_after_all_jobs_is_said(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gather(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device [/]")
+
+    bench.run()
+    monkeypatch.setattr(sweep.CURRENT, "entry", SimpleNamespace(module=SimpleNamespace(gather=gather)))
+    assert bench.summary() == 1
+    found = printed(capsys)
+    assert "No space left on device [/]" in found
+    assert "1 jobs done" in found
+    assert (bench.folder / "sweep" / "jobs.csv").exists()
+
+
 def test_names_and_messages_are_printed_as_they_are(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(_: Record) -> None:
         raise ValueError(HOSTILE)

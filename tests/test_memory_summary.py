@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from experiments import memory_figures
 from experiments.memory_summary import (
     Group,
     best_within,
@@ -80,3 +84,11 @@ def test_spread_over_seeds() -> None:
     assert standard_error(np.array([0.1, 0.2, 0.3])) == pytest.approx(0.1 / np.sqrt(3))
     assert np.isnan(standard_error(np.array([0.1])))
     assert list(by_arm([group(1, 0.1), group(2, 0.2), group(1, 0.1, label="b")])) == ["a", "b"]
+
+
+def test_figures_take_any_label(tmp_path: Path) -> None:
+    groups = [group(100, 0.5, label="_$x [/] </b>"), group(1000, 0.8, label="_$x [/] </b>")]
+    figure = memory_figures.bytes_figure(groups, "$ of $x_")
+    figure.savefig(tmp_path / "a.png")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [r"\$x [/] </b>"]
+    plt.close(figure)

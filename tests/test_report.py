@@ -30,7 +30,8 @@ HOSTILE = (
 WORSE = (
     "</script><script>alert(1)</script> x", "</title></style><style>body { display: none } </style>",
     "' onmouseover='alert(1)' title=\" onerror=\"alert(1)", "<svg/onload=alert(1)> <a href='javascript:alert(1)'>",
-    "${script} $title $$ % {0} {title} \u2028 \u2029 ]]> --> <!-- &lt; &#60;", "words in their order, \u202e then not ]0;title\x07 & `<b>` ``",
+    "${script} $title $$ % {0} {title} \u2028 \u2029 ]]> --> <!-- &lt; &#60;",
+    "words in their order, \u202e then not ]0;title\x07 & `<b>` ``",
 )  # fmt: skip
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
