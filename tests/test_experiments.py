@@ -77,7 +77,7 @@ def test_million_takes_a_data_set(tmp_path: Path, digits: Path) -> None:
         data=digits,
     )  # fmt: skip
     table = rows(tmp_path / "regressions.csv")
-    assert [row["n"] for row in table] == ["200", "200", "600"]
+    assert [row["n"] for row in table] == ["200", "200", "400", "600"]
     assert all(float(row["test accuracy"]) > 0.85 for row in table)
 
 

@@ -99,8 +99,9 @@ def learning_curve(ran: Ran) -> None:
         [float(row["test squared, theory"]) for row in table if row["network"] == name]
         for name in ("dense", "compressed, same λ", "compressed, λ − δ")
     )
-    # in the limit they are equal; the exact kernels of this size are not
-    assert compensated == pytest.approx(dense, abs=0.005)
+    # in the limit they are equal; the exact kernels of this size are not, by what falls like 1/p
+    assert compensated == pytest.approx(dense, abs=0.01)
+    assert all(abs(c - d) < abs(s - d) for c, s, d in zip(compensated, same, dense, strict=True))
     assert compensated != pytest.approx(dense, abs=1e-5)
     assert same[0] != pytest.approx(dense[0], rel=1e-3)
 
