@@ -113,14 +113,14 @@ def _number(value: object, name: str, wanted: str, what: str, good: Callable[[fl
 
 
 def as_diagonal(kappa_sq: object) -> float | None:
-    """The NTK's diagonal κ² where it is declared; None where it is not.
+    """The NTK's diagonal κ² where it is declared, 0 where only the conjugate kernel counts; None where it is not.
 
     Raises
     ------
     ValueError
-        If it is not positive and finite.
+        If it is negative, not finite, or no number.
     """
-    return None if kappa_sq is None else as_positive(kappa_sq, "kappa_sq", "the NTK's diagonal")
+    return None if kappa_sq is None else as_nonnegative(kappa_sq, "kappa_sq", "the NTK's diagonal")
 
 
 def as_scale(tau0: object) -> float:

@@ -78,7 +78,7 @@ def test_flow_filter_is_the_exponential() -> None:
         np.testing.assert_allclose((found.residual @ resolvents).real, np.exp(-time * values), atol=1e-11)
         exact = np.where(values > 0, -np.expm1(-time * values) / np.maximum(values, 1e-300), time)
         np.testing.assert_allclose((found.dual @ resolvents).real, exact, rtol=1e-10)
-    with pytest.raises(ValueError, match="time must be positive"):
+    with pytest.raises(ValueError, match="time must be a positive"):
         gradient_flow(law_of(40), 50, NET, 0.0)
 
 

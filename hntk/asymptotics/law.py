@@ -16,7 +16,7 @@ from hntk.arrays import finite_array, told
 from hntk.asymptotics.algebra import Matrices, Spectral, algebra_of
 from hntk.checks import check_result
 from hntk.copies import Copyable
-from hntk.settings import as_count, as_positive
+from hntk.settings import as_count, as_nonnegative
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,9 @@ class MixtureLaw(Copyable):
         Raises
         ------
         ValueError
-            If the factor is not positive and finite.
+            If the factor is negative or not finite.
         """
-        factor = as_positive(factor, "factor")
+        factor = as_nonnegative(factor, "factor")
         measured = None if self.measured_overlaps is None else self.measured_overlaps * factor**2
         norms = None if self.measured_norms is None else self.measured_norms * factor**2
         return MixtureLaw(self.dimension, self.proportions, self.algebra.scaled(factor), measured, norms)
