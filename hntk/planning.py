@@ -158,7 +158,7 @@ def _matches(
 
 def _refusal(error: float | None, memory: int | None, floor: float) -> str:
     if error is None:
-        return f"not even a network of {NARROWEST} neurons a layer fits {memory:,} bytes: give more memory=."
+        return f"not even a network of {NARROWEST} neurons a layer fits {memory:,} bytes: allow more memory=."
     return (
         f"no width reaches an error of {error:g}: what identity shift, finite n and p, and sparsity leave at infinite "
         f"width is {floor:.3g} at least. Ask for more than that, allow more levels, or use more data."
