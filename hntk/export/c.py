@@ -92,7 +92,7 @@ def to_c(
     chosen = _layouts(weights, layouts)
     writer = Writer(classifier, labels, check_name(name), chosen)
     header, source, main = writer.files()
-    return CProgram(name, header, source, main, chosen, writer.table_bytes, writer.scratch_bytes)
+    return CProgram(name, header, source, main, chosen, writer.table_bytes, writer.memory.scratch_bytes)
 
 
 def _layouts(weights: Sequence[WeightMatrix], given: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:

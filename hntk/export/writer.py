@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from hntk.export.lexis import label_table, smallest_type, smallest_unsigned, whole_number
+from hntk.export.memory import Memory
 from hntk.export.templates import filled, fragment, lines
 from hntk.integers import IntegerClassifier, Pixels, Steps
 from hntk.packing import ESCAPE, pack
-from hntk.planes import Code, row_constants, word_planes
+from hntk.planes import row_constants, word_planes
 from hntk.weights import WeightMatrix
 
 # thresholds up to which comparing with each is faster than searching
@@ -37,14 +37,9 @@ class Writer:
     def __init__(self, classifier: IntegerClassifier, labels: np.ndarray, name: str, layouts: Sequence[str]) -> None:
         self.classifier, self.labels, self.name, self.layouts = classifier, labels, name, tuple(layouts)
         self.network, self.steps = classifier.network, classifier.network.reachable
+        self.memory = Memory(self.network, layouts)
+        self.widths = self.memory.widths
         self.table_bytes = 0
-        self.widths = (self.network.weights[0].shape[1], *self.network.widths)
-        self.codes = [_code(v.code) for v in (self.network.inputs, *self.steps)]
-        # what every layer reads: planes, or one number each
-        self.forms = [*("planes" if layout == "planes" else "numbers" for layout in layouts), "numbers"]
-        sizes = [self._size(i) for i in range(len(self.widths))]
-        self.halves = [max(sizes[i::2], default=0) for i in (0, 1)]
-        self.scratch_bytes = sum(self.halves)
 
     def files(self) -> tuple[str, str, str]:
         """Header, source and a program."""
@@ -64,31 +59,6 @@ class Writer:
     def _input_type(self) -> str:
         return "uint8_t" if self._pixels else "float"
 
-    def _size(self, i: int) -> int:
-        """Bytes of the values between two layers, in whole pairs of words of 64 bits."""
-        if self.forms[i] == "planes":
-            return -(-self.widths[i] // 64) * 8 * len(self.codes[i].jumps)
-        if i == 0 and self._pixels:
-            return 0
-        return -(-self.widths[i] * self._number_bytes(i) // 8) * 8
-
-    def _number_bytes(self, i: int) -> int:
-        values = self.network.inputs if i == 0 else self.steps[i - 1]
-        return 1 if values.most <= 127 or isinstance(values, Pixels) else 2
-
-    def _get(self, i: int, index: str) -> str:
-        """Read one number between layers i and i + 1."""
-        if i == 0 and isinstance(self.network.inputs, Pixels):
-            fine = self.network.inputs.fine
-            return f"{fine} * in[{index}]" if fine > 1 else f"in[{index}]"
-        return f"((const signed char *)in)[{index}]" if self._number_bytes(i) == 1 else f"get_wide(in, {index})"
-
-    def _put(self, i: int, index: str, value: str) -> str:
-        """Store one number between layers i and i + 1."""
-        if self._number_bytes(i) == 1:
-            return f"((signed char *)out)[{index}] = (signed char)({value})"
-        return f"put_wide(out, {index}, {value})"
-
     def _fields(self, label_type: str) -> dict[str, object]:
         layouts = dict.fromkeys(self.layouts)
         shape = "-".join(map(str, self.widths)) if len(self.widths) <= 9 else f"{len(self.widths) - 1} layers"
@@ -98,7 +68,7 @@ class Writer:
             "summary": f"{shape} with {len(self.labels)} classes, ternary weights, {' and '.join(layouts)}",
             "inputs": self.widths[0],
             "classes": len(self.labels),
-            "scratch": self.scratch_bytes,
+            "scratch": self.memory.scratch_bytes,
             "tables": self.table_bytes,
             "label_type": label_type,
             "label_note": LABEL_NOTES.get(label_type, ""),
@@ -109,7 +79,7 @@ class Writer:
 
     def _body(self, labels: str) -> str:
         """Tables and functions."""
-        wide = [i for i, form in enumerate(self.forms) if form == "numbers" and self._number_bytes(i) == 2]
+        wide = [i for i, form in enumerate(self.memory.forms) if form == "numbers" and self.memory.number_bytes(i) == 2]
         parts = [
             fragment("put_wide") if wide else "",
             fragment("get_wide") if wide else "",
@@ -132,17 +102,17 @@ class Writer:
     def _input(self) -> str:
         """From what the caller gives to what the first layer reads."""
         inputs, n = self.network.inputs, self.widths[0]
-        planes = self.forms[0] == "planes"
+        planes = self.memory.forms[0] == "planes"
         if isinstance(inputs, Pixels):
             return fragment("pixels", n=n) if planes else ""
         centre = np.asarray(inputs.centre, np.float32)
         texts = [f"{float(c).hex()}f" for c in centre]
-        bits = len(self.codes[0].jumps)
+        bits = len(self.memory.codes[0].jumps)
         store = (
             f"for (t = 0; t < {bits}; t++) {{\n            out[t * WORDS({n}) + j / WORD_BITS] |= "
             f"(word)((v + {inputs.most}) >> t & 1) << j % WORD_BITS;\n        }}"
             if planes
-            else f"{self._put(0, 'j', 'v')};"
+            else f"{self.memory.put(0, 'j', 'v')};"
         )
         return self._table("centre", centre, "float", texts) + fragment(
             "rounded",
@@ -167,14 +137,14 @@ class Writer:
     def _cells(self, number: int, steps: Steps) -> str:
         """What to do with a neuron's sum."""
         cell, table = self._cell(number, steps.thresholds)
-        if self.forms[number] == "planes":
-            code = self.codes[number]
+        if self.memory.forms[number] == "planes":
+            code = self.memory.codes[number]
             words = code.words(steps.levels)
             table += self._table(f"codes{number}", words, smallest_unsigned(words))
             how = "put_ranks" if code.thermometer else "put_bits"
             return table + fragment(how, number=number, n=self.widths[number], cell=cell, bits=len(code.jumps))
-        table += self._table(f"levels{number}", np.array(steps.levels), f"int{8 * self._number_bytes(number)}_t")
-        return table + fragment("put_numbers", number=number, cell=cell, put=self._put(number, "i", "v"))
+        table += self._table(f"levels{number}", np.array(steps.levels), f"int{8 * self.memory.number_bytes(number)}_t")
+        return table + fragment("put_numbers", number=number, cell=cell, put=self.memory.put(number, "i", "v"))
 
     def _cell(self, number: int, thresholds: Sequence[int]) -> tuple[str, str]:
         """How many thresholds a sum has reached, and the table that this takes."""
@@ -186,7 +156,7 @@ class Writer:
         return f"reached(from{number}, {len(thresholds)}, sum)", table
 
     def _planes(self, i: int, weights: WeightMatrix, bias: np.ndarray) -> str:
-        number, (outputs, n), code = i + 1, weights.shape, self.codes[i]
+        number, (outputs, n), code = i + 1, weights.shape, self.memory.codes[i]
         masked = weights.kind != "sign"
         stored = 2 if masked else 1
         sums = range(len(code.jumps))
@@ -201,8 +171,8 @@ class Writer:
                 number=number,
                 outputs=outputs,
                 n=n,
-                out=self._out_type(number),
-                clear=self._clear(number),
+                out=self.memory.out_type(number),
+                clear=self.memory.clear(number),
                 stored=stored,
                 load="const word k = row[2 * w], s = row[2 * w + 1];" if masked else "const word s = row[w];",
                 zeros=", ".join(f"x{t} = 0" for t in sums),
@@ -234,34 +204,25 @@ class Writer:
             number=number,
             outputs=outputs,
             n=n,
-            out=self._out_type(number),
-            clear=self._clear(number),
+            out=self.memory.out_type(number),
+            clear=self.memory.clear(number),
             count=packed.positions.size,
             escape=ESCAPE,
             first=f"start{number}[0]" if bias.any() else "0",
             next=f"i < {outputs} ? start{number}[i] : 0" if bias.any() else "0",
-            value=self._get(i, "column"),
+            value=self.memory.get(i, "column"),
         )
-
-    def _out_type(self, number: int) -> str:
-        return "word" if self.forms[number] == "planes" else "unsigned char"
-
-    def _clear(self, number: int) -> str:
-        if self.forms[number] != "planes":
-            return ""
-        size = f"{len(self.codes[number].jumps)} * WORDS({self.widths[number]})"
-        return f"    for (i = 0; i < {size}; i++) {{\n        out[i] = 0;\n    }}\n"
 
     def _readout(self, labels: str) -> str:
         last = len(self.network.weights)
-        calls, held = [], ["scratch", f"scratch + {self.halves[0]} / sizeof(word)"]
+        calls, held = [], ["scratch", f"scratch + {self.memory.halves[0]} / sizeof(word)"]
         source = "input"
-        if not (self._pixels and self.forms[0] != "planes"):
-            calls.append(f"take_input(input, {self._cast(0)}({held[0]}));")
+        if not (self._pixels and self.memory.forms[0] != "planes"):
+            calls.append(f"take_input(input, {self.memory.cast(0)}({held[0]}));")
             source = held[0]
         for number in range(1, last + 1):
-            target = f"{self._cast(number)}({held[number % 2]})"
-            calls.append(f"layer{number}({self._read_cast(number - 1)}({source}), {target});")
+            target = f"{self.memory.cast(number)}({held[number % 2]})"
+            calls.append(f"layer{number}({self.memory.read_cast(number - 1)}({source}), {target});")
             source = held[number % 2]
         return (
             self._table("readout", np.asarray(self.classifier.readout).ravel())
@@ -275,19 +236,6 @@ class Writer:
                 last=source,
                 classes=len(self.labels),
                 d=self.widths[-1],
-                level=self._get(last, "j"),
+                level=self.memory.get(last, "j"),
             )
         )
-
-    def _cast(self, i: int) -> str:
-        return "" if self.forms[i] == "planes" else "(unsigned char *)"
-
-    def _read_cast(self, i: int) -> str:
-        if i == 0 and self._pixels and self.forms[0] != "planes":
-            return ""
-        return "" if self.forms[i] == "planes" else "(const unsigned char *)"
-
-
-def _code(code: Code) -> Code:
-    """A code of at least one plane: C has no empty arrays, and a plane of a jump by 0 is never asked for."""
-    return code if code.jumps else replace(code, jumps=(0,))
