@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.memory_report import TOLERANCE
 from tests.command_line import ROOT, done, rows, run, started
 
 pytestmark = pytest.mark.slow
@@ -128,6 +129,6 @@ def test_one_job_alone_keeps_its_file(tmp_path: Path, digits: Path) -> None:
     )  # fmt: skip
     assert str(tmp_path) in printed.replace("\n", "")
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert (tmp_path / "net.safetensors").stat().st_size == metrics["bytes/file"] <= 20e3
+    assert (tmp_path / "net.safetensors").stat().st_size == metrics["bytes/file"] <= TOLERANCE * 20e3
     assert metrics["bytes/entropy"] < metrics["bytes/base3"] < metrics["bytes/formula"]
     assert 0 < metrics["kernel/error"] < 1.5
