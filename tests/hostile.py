@@ -26,7 +26,22 @@ KEY = jax.random.key(0)
 HUGE = 10**12
 PACKAGE = Path(hntk.__file__).parent
 REFUSALS = (ValueError, TypeError, MemoryError)
-REMEDY = re.compile(r"\b(must|give|use|drop|clean|rescale|needs?|known are|choose|lie|declare|make|bring|allow)\b", re.I)
+WORDS = [
+    "must",
+    "give",
+    "use",
+    "drop",
+    "clean",
+    "rescale",
+    "needs?",
+    "choose",
+    "lie",
+    "declare",
+    "make",
+    "bring",
+    "allow",
+]
+REMEDY = re.compile(rf"\b({'|'.join(WORDS)}|known are)\b", re.IGNORECASE)
 NUMBERS = (math.nan, math.inf, -math.inf, -1, 0, 2.5, True, None, "text", "1.5", [], [1.0], 1j, 1e300, 5e-324, -1e-9)
 
 
