@@ -44,6 +44,8 @@ def originals() -> list[Parts]:
     record = hntk.DataStatistics(40, INPUTS, 1.0, 0.1, (20, 20))
     compressed = hntk.compress(["relu"] * 2, WIDTHS, x, stairs, key=jax.random.key(1))
     raw = _classifier(_network(signs), ["a", "b"], normalization=normalization, statistics=record)
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(INPUTS, INPUTS)))[0].astype(np.float32)
+    whitened = hntk.Normalization(np.zeros(INPUTS, np.float32), 2.0, turn, unit_norm=True)
     made: list[tuple[Any, str | None]] = [
         (_classifier(compressed, ["left", "right"], statistics=record), "bits2"),
         (_classifier(_network(signs, "bernoulli"), [3, 5, 2**40]), "signs"),
@@ -54,6 +56,7 @@ def originals() -> list[Parts]:
         (_network(["relu", "abs"], "sparse_gaussian", 0.7), "mask+float32"),
         (_network(["leaky_relu", "step"], "pruned_gaussian", 0.9), "gaps+float32"),
         (raw, "mask+signs"),
+        (_classifier(_network(signs), [1, 2], normalization=whitened, statistics=record), "bits2"),
         (hntk.to_integers(raw, x=x), "mask+signs"),
         (hntk.to_integers(raw, pixels=True, readout_bits=8), "bits2"),
         (hntk.to_integers(compressed, x=x), "gaps+signs"),

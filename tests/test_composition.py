@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 import hntk
 from experiments import catalog, choices, config, mixtures, spectrum_theory
 from experiments.composition import CONF, check
+from experiments.launching import as_sweep
 from experiments.refusals import SettingError
 from experiments.tiny import expanded
 from hntk.asymptotics.coefficients import Kind
@@ -70,7 +71,7 @@ def test_what_is_wrong_is_told_with_what_there_is(words: list[str], told: list[s
     if words[0] == "+exp=frontier":
         pytest.importorskip("optuna")
     with pytest.raises(SettingError) as error:
-        check(words)
+        check(as_sweep(words))
     for part in told:
         assert part in str(error.value)
     assert "multirun" not in str(error.value)
@@ -96,7 +97,7 @@ def test_a_sweep_over_experiments_says_which_lacks_a_setting() -> None:
 
 def test_nine_hundred_jobs_are_checked_in_seconds() -> None:
     start = time.process_time()
-    check(["+exp=memory"])
+    check(as_sweep(["+exp=memory"]))
     # composed one by one they take a minute
     assert time.process_time() - start < 20
 

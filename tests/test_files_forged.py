@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import tracemalloc
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,10 @@ def predictions(made: Any) -> np.ndarray:
     # of as many coordinates as the file says: bytes, or samples of norm about 1
     u = np.resize(UNIFORM, (3, network.weights[0].shape[1]))
     x = np.floor(256 * u) if pixels else (u - 0.5) * (12 / u.shape[1]) ** 0.5
-    found = made.scores(x) if hasattr(made, "scores") else next(network.feature_batches(x))
+    with warnings.catch_warnings():
+        # the file may claim that it was fitted on samples of any scale
+        warnings.filterwarnings("ignore", "samples have the root mean square norm")
+        found = made.scores(x) if hasattr(made, "scores") else next(network.feature_batches(x))
     return np.asarray(found)
 
 

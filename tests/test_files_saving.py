@@ -111,11 +111,8 @@ FLOAT = {
     "half a character": (lambda m: labelled(m, np.array(["a", "\ud800"])), "surrogate"),
     "long": (lambda m: labelled(m, np.array(["a", "b" * 2000])), "[Ss]horten"),
     "equal in float32": (lambda m: first(m, thresholds(0.1, 0.1 + 1e-12)), "leave one out"),
-    "out of order": (lambda m: first(m, thresholds(0.2, 0.1)), "out of order"),
     "threshold overflows": (lambda m: first(m, thresholds(0.1, 1e39)), "rescale"),
     "level overflows": (lambda m: first(m, hntk.Staircase((0.0,), (0.0, 1e39))), "rescale"),
-    "level not finite": (lambda m: first(m, hntk.Staircase((0.0,), (0.0, np.nan))), "rescale"),
-    "counts differ": (lambda m: first(m, hntk.Staircase((0.0,), (0.0, 1.0, 2.0))), "must be float32 of shape"),
     "many levels": (lambda m: first(m, thresholds(*range(2000))), "2 to 1,024 levels"),
     "odd parameter": (lambda m: first(m, Rectifier(np.nan, 1.0)), "finite|JSON"),
     "large parameter": (lambda m: first(m, Rectifier(1e39, 1.0)), "float32's range"),
@@ -221,7 +218,7 @@ def test_what_was_refused_is_well_but_for_one_thing(tmp_path: Path) -> None:
 
 
 def test_numbers_of_any_type_are_taken_for_what_they_are(tmp_path: Path) -> None:
-    made, x = small(), np.random.default_rng(0).normal(size=(5, INPUTS))
+    made, x = small(), np.random.default_rng(0).normal(size=(5, INPUTS)) / INPUTS**0.5
     assert made.statistics is not None
     values = np.asarray(made.network.weights[0].values)
     for odd in (

@@ -23,9 +23,9 @@ needs_gcc = pytest.mark.skipif(not toolchain.has("gcc"), reason="needs gcc")
 @pytest.mark.skipif(not toolchain.has(toolchain.CROSS), reason="needs gcc-arm-none-eabi")
 def test_what_does_not_fit_a_microcontroller_says_what_would(tmp_path: Path, digits: Path) -> None:
     out = f"hydra.run.dir={tmp_path / 'out'}"
-    small = run("+exp=microcontroller", "+debug=tiny", "experiment.flash=5000", out, data=digits)
+    small = run("+exp=microcontroller", "+debug=tiny", "experiment.flash=2000", out, data=digits)
     assert small.returncode == 1
-    assert "bytes of flash, and there are 5,000" in small.stdout
+    assert "bytes of flash, and there are 2,000" in small.stdout
     assert "compress.sparsity" in small.stdout
 
 

@@ -21,6 +21,7 @@ import pytest
 
 import hntk
 from hntk.activations.base import Activation
+from hntk.activations.fingerprint import fingerprint
 from hntk.kernels import stored
 
 X = np.asarray(hntk.reference_mixture(n=40, p=20, key=jax.random.key(0)).x)
@@ -179,7 +180,7 @@ def test_an_activation_of_ones_own_class_is_known_by_what_it_computes() -> None:
         def derivative_map(self, cov, var1, var2):
             return self.inner.derivative_map(cov, var1, var2)
 
-    assert stored._fingerprint(Own(1.0)) == stored._fingerprint(Own(1.0)) != stored._fingerprint(Own(2.0))
+    assert fingerprint(Own(1.0)) == fingerprint(Own(1.0)) != fingerprint(Own(2.0))
 
 
 def test_a_kill_between_the_files_and_the_journal_leaves_nothing_called_done(
@@ -272,11 +273,11 @@ def test_kills_at_any_moment_end_as_no_kill(tmp_path: Path, samples: Path) -> No
     rng, folder = random.Random(0), tmp_path / "killed"
     left = []
     for _ in range(4):
-        with child(folder, samples, slowly=0.2) as process:
+        with child(folder, samples, slowly=0.5) as process:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
-            time.sleep(rng.uniform(0.1, 1.3))
+            time.sleep(rng.uniform(0.1, 0.9))
             process.send_signal(signal.SIGKILL)
         path = folder / "progress.json"
         left.append(len(json.loads(path.read_text())["done"]) if path.exists() else 0)

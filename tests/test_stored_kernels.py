@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.kernels import stored, tiling
+from hntk.activations.fingerprint import fingerprint
+from hntk.kernels import tiling
 
 X = np.asarray(hntk.reference_mixture(n=101, p=30, key=jax.random.key(0)).x)
 STAIRS = hntk.staircase([-0.4, 0.2, 1.1], [0.0, 0.4, 1.0, 2.2])
@@ -106,8 +107,8 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypa
 def test_functions_are_known_by_their_values() -> None:
     first, second = (hntk.activation(lambda t, a=a: a * t**2, name="own") for a in (1.0, 1.01))
     same = hntk.activation(lambda t: t * t, name="own")
-    assert stored._fingerprint(first) == stored._fingerprint(same) != stored._fingerprint(second)
+    assert fingerprint(first) == fingerprint(same) != fingerprint(second)
     near, far = (hntk.staircase([s], [-1.0, 1.0]) for s in (50.0, 50.0 + 1e-9))
-    assert stored._fingerprint(near) != stored._fingerprint(far)
+    assert fingerprint(near) != fingerprint(far)
     late = hntk.activation(lambda t: jnp.where(t > 30, 30.0, t), breakpoints=[30], name="own")
-    assert stored._fingerprint(late) != stored._fingerprint(hntk.activation(lambda t: 1.0 * t, name="own"))
+    assert fingerprint(late) != fingerprint(hntk.activation(lambda t: 1.0 * t, name="own"))
