@@ -43,6 +43,7 @@ def test_quadratures_have_the_moments_of_the_law(quadrature: Quadrature, accurac
         quadrature(0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 @pytest.mark.parametrize("name", ["relu", "erf and tanh"])
 def test_dependence_on_norms_is_the_exact_kernels(name: str, kernel: str) -> None:
@@ -72,6 +73,7 @@ def test_the_slope_of_the_diagonal_is_the_fourth_coefficient() -> None:
     assert slope == pytest.approx(coefficients.alpha[-1, 3], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu", "steps"])
 def test_products_by_class_tend_to_their_limits(name: str) -> None:
     gaps = []
@@ -86,6 +88,7 @@ def test_products_by_class_tend_to_their_limits(name: str) -> None:
     np.testing.assert_array_less(gaps[1], 0.02 * np.array(gaps[0]) + 1e-6)
 
 
+@pytest.mark.slow
 def test_products_by_class_are_those_of_samples() -> None:
     """Means over pairs of different classes and alike, 4 draws of n = 1500: errors of a mean are below 2 %."""
     p, seen = 150, []
@@ -106,6 +109,7 @@ def test_products_by_class_are_those_of_samples() -> None:
     np.testing.assert_array_less(np.abs(predicted - np.mean(seen, axis=0)), 4 * error + 0.02 * predicted.max())
 
 
+@pytest.mark.slow
 def test_resolvent_with_a_diagonal_and_noise() -> None:
     """Gram matrices, weights and diagonal drawn as the fixed point has them; gaps fall with p."""
     shares = np.array([[0.3, 0.7], [0.5, 0.5]])
@@ -129,6 +133,7 @@ def test_resolvent_with_a_diagonal_and_noise() -> None:
     assert gaps[1] < min(0.01, 0.5 * gaps[0])
 
 
+@pytest.mark.slow
 def test_derivatives_with_a_diagonal_and_noise() -> None:
     kernel = limiting_kernel(MixtureLaw.of(*mixture(50)), 80, ["relu", "erf"], finite_size=True)
     for z in (-0.2, 0.1 + 0.2j):
@@ -164,6 +169,7 @@ def test_coefficients_alone_know_no_size() -> None:
         finite_size_density(law, 100, [STEPS], kernel="ntk")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kernel", "ratio"),
     [("relu", "ck", 0.5), ("relu", "ntk", 0.5), ("relu", "ntk", 2.0), ("erf and tanh", "ck", 2.0)],
@@ -184,6 +190,7 @@ def test_spectra_of_exact_kernels(name: str, kernel: str, ratio: float) -> None:
     np.testing.assert_allclose(densities[0].cdf(densities[0].quantiles(shares)), shares, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_spikes_are_in_the_distribution() -> None:
     """As many eigenvalues beyond the bulk as the limit has spikes, where it has them, and none without."""
     p, n = 400, 400
@@ -214,6 +221,7 @@ def test_monomials_have_the_sums_of_products() -> None:
     np.testing.assert_allclose(counts @ groups, [1225 * 4 + 2500 * 2 + 1225, 1225 + 2500 * 3 + 1225 * 9], rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_data_of_small_effective_dimension() -> None:
     """Few directions of weight, n ≫ their monomials. As independent noise these would make the kernel indefinite."""
     p, n, net = 200, 1600, NETS["relu"]

@@ -151,6 +151,7 @@ def simulated(p: int, n: int, seed: int, rule: str, strength: float) -> np.ndarr
     return np.array([np.mean(np.sum(residuals**2, axis=1)), law.proportions @ (np.sum((y - f) ** 2, axis=1) + spread)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "strength"), [("ridge", 0.02), ("ridge", 1.0), ("flow", 5.0)])
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
 def test_errors_are_those_of_simulations(ratio: float, rule: str, strength: float) -> None:
@@ -212,6 +213,7 @@ def test_estimated_law_comes_nearer() -> None:
     assert gaps[1] < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.5, 3.0])
 def test_estimated_spectrum_is_not_the_sample_spectrum(ratio: float) -> None:
     p = 300

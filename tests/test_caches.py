@@ -52,6 +52,7 @@ TRIED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pair", "computed"), TRIED)
 def test_activations_of_one_name_do_not_share_what_is_kept(pair: str, computed: str) -> None:
     first, second = PAIRS[pair]
@@ -62,6 +63,7 @@ def test_activations_of_one_name_do_not_share_what_is_kept(pair: str, computed: 
         assert not np.allclose(before, other, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_one_precision_is_not_given_in_another() -> None:
     net = hntk.dense(["erf"], [8], X, key=jax.random.key(1))
     found = []

@@ -32,6 +32,7 @@ def _settings() -> None:
     config.register()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -102,6 +103,7 @@ def test_nine_hundred_jobs_are_checked_in_seconds() -> None:
     assert time.process_time() - start < 20
 
 
+@pytest.mark.slow
 def test_every_experiment_is_configured_as_it_is() -> None:
     for entry in catalog.ENTRIES:
         if entry.name != "frontier":
@@ -182,6 +184,7 @@ def imported(*words: str) -> tuple[set[str], str]:
     return {name for name in names if name in HEAVY}, told + result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

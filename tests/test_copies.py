@@ -159,6 +159,7 @@ def test_every_exported_class_is_here() -> None:
     assert {c.__name__ for c in classes - CASES.keys()} == OTHERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)
 def test_copies_give_the_same_before_and_after_use(kind: type) -> None:
     make, use = CASES[kind]
@@ -183,6 +184,7 @@ def test_pickles_hold_no_caches(kind: type) -> None:
     assert len(pickle.dumps(made)) <= size + 200
 
 
+@pytest.mark.slow
 def test_a_pickle_is_about_as_large_as_the_weights() -> None:
     net = hntk.draw_network(["relu", "relu"], [500, 400], 300, tau0=1.0, law="ternary", key=jax.random.key(0))
     net.features(np.ones((3, 300)))

@@ -73,6 +73,7 @@ def test_small_scales_lose_no_digits() -> None:
     assert abs(hntk.activation("sigmoid").moments(tau).e2) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ACTIVATIONS, ids=IDS)
 def test_kernel_maps_against_monte_carlo(act: hntk.Activation) -> None:
     """2e6 antithetic pairs, five standard errors, unequal variances; the wrong correlation must be told apart."""
@@ -90,6 +91,7 @@ def test_kernel_maps_against_monte_carlo(act: hntk.Activation) -> None:
     assert abs(float(act.kernel_map(jnp.asarray(0.9 * cov), v1, v2)) - sample.mean()) > error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ACTIVATIONS, ids=IDS)
 def test_derivative_map_is_the_derivative_of_the_covariance_map(act: hntk.Activation) -> None:
     """d/dcov E[σσ] = E[σ'σ'] (Price's theorem), also for jumps; both sides of the pair may be swapped."""
@@ -109,6 +111,7 @@ def test_the_diagonal_is_the_variance(act: hntk.Activation) -> None:
     assert np.isclose(float(act.derivative_map(one, one, one)), m.d, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [-0.9999, -0.6, 0.0, 0.3, 0.97, 0.99999])
 def test_steps_against_scipys_bivariate_normal(rho: float) -> None:
     s, t, v1, v2 = 0.4, -0.2, 1.7, 0.8
@@ -134,6 +137,7 @@ def test_sign_has_the_arcsine_kernel() -> None:
     np.testing.assert_allclose(found, 2 / np.pi * np.arcsin(rho), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_users_function_equals_the_closed_form() -> None:
     own = hntk.activation(lambda t: jnp.where(t > 0, t, 0.1 * t), breakpoints=[0.0], name="own")
     closed = hntk.activation("leaky_relu", slope=0.1)
@@ -199,6 +203,7 @@ def test_coefficients_against_finite_differences_of_kernels(names: list) -> None
         np.testing.assert_allclose(cross, c[1], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_exact_kernels_against_the_recursion_and_between_two_sets() -> None:
     data = hntk.reference_mixture(n=16, p=40, key=jax.random.key(1))
     layers = ["relu", hntk.staircase([0.1, 0.9], [0.0, 0.5, 1.5]), "tanh"]
@@ -217,7 +222,10 @@ def test_exact_kernels_against_the_recursion_and_between_two_sets() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("law", ["gaussian", "ternary", "student_t", "bernoulli"])
+@pytest.mark.parametrize(
+    "law",
+    ["gaussian", "ternary", *(pytest.param(law, marks=pytest.mark.nightly) for law in ("student_t", "bernoulli"))],
+)
 def test_wide_networks_reach_the_exact_kernels_whatever_the_weights(law: str) -> None:
     data = hntk.reference_mixture(n=30, p=200, key=jax.random.key(2))
     exact = hntk.exact_kernels(data.x, ["relu", "erf"])
@@ -236,6 +244,7 @@ def test_wide_networks_reach_the_exact_kernels_whatever_the_weights(law: str) ->
     assert np.all(errors[1] < 0.02)
 
 
+@pytest.mark.slow
 def test_empirical_ntk_against_jacobians() -> None:
     x = jax.random.normal(jax.random.key(3), (5, 7)) / np.sqrt(7)
     net = hntk.dense(["tanh", "relu"], [11, 9], x, key=jax.random.key(4))
@@ -417,6 +426,7 @@ def test_weight_laws_have_their_moments(name: str) -> None:
         assert set(np.unique(drawn.values)) == {-1, 0, 1}
 
 
+@pytest.mark.slow
 def test_ridge_is_kernel_regression_on_centred_features() -> None:
     data = hntk.reference_mixture(n=60, p=30, key=jax.random.key(1))
     net = hntk.dense(["relu"], [200], data.x, key=jax.random.key(2))
@@ -438,6 +448,7 @@ def test_ridge_is_kernel_regression_on_centred_features() -> None:
             hntk.fit_ridge(net, data.x, labels, ridge=ridge)
 
 
+@pytest.mark.slow
 def test_accuracy_is_learnt_and_shuffled_labels_are_not() -> None:
     train, test = (hntk.reference_mixture(n=600, p=60, key=jax.random.key(s), separation=4.0) for s in (0, 1))
     shuffled = np.random.default_rng(0).permutation(train.labels)
@@ -483,6 +494,7 @@ def test_storage_by_hand() -> None:
     assert found.total == found.hidden + found.readout + found.activations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["ternary", "sparse_gaussian", "pruned_gaussian"])
 def test_sparse_networks_have_the_features_of_their_dense_matrices(law: str) -> None:
     data = hntk.reference_mixture(n=300, p=70, key=jax.random.key(0))

@@ -605,6 +605,7 @@ def damaged(content, edits, cut, tail):
     return bytes(content[:cut]) + tail
 
 
+@pytest.mark.slow
 @FUZZ
 @given(
     seed=st.sampled_from(SEEDS),

@@ -67,6 +67,7 @@ def test_a_mixture_is_the_one_recorded(double: bool) -> None:
         np.testing.assert_allclose(out[0], expected, rtol=1e-12 if dtype is np.float64 else 1e-6)
 
 
+@pytest.mark.slow
 def test_a_network_is_one_of_its_key_alone() -> None:
     drawn = []
     for double in (True, False):

@@ -44,6 +44,7 @@ def small_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(empirical, "TILE", request.param - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 def test_matrices_parts_and_operator_against_the_jacobian() -> None:
     gradients = jacobian(NET, np.asarray(NET.readout), X)
@@ -65,6 +66,7 @@ def test_matrices_parts_and_operator_against_the_jacobian() -> None:
     assert np.max(np.abs(hntk.empirical_kernels(other, X).ntk - kernels.ntk)) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 def test_between_two_sets() -> None:
     first, second = (jacobian(NET, np.asarray(NET.readout), x) for x in (X, X2))
@@ -95,6 +97,7 @@ def test_of_a_classifier_each_output_and_their_mean() -> None:
         hntk.empirical_kernels(NET, X, output=10)
 
 
+@pytest.mark.slow
 def test_weights_need_not_be_random_nor_float() -> None:
     """Ternary ones, and ones that a training could have made."""
     ternary = hntk.dense(["relu", "relu"], [16, 16], X, key=jax.random.key(3), law="ternary")

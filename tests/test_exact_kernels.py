@@ -44,6 +44,7 @@ def close(found: object, expected: object, tolerance: float) -> None:
     assert np.max(np.abs(a[kept] - b[kept])) <= tolerance * np.max(np.abs(b[kept]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu", "erf"])
 def test_neural_tangents_own_layers_give_the_same(name: str) -> None:
     stax = load().stax
@@ -59,7 +60,9 @@ def test_neural_tangents_own_layers_give_the_same(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nightly] if name == "stairs" else []) for name in STACKS]
+)
 def test_all_correlations_against_exact_forms(name: str) -> None:
     layers = STACKS[name]
     quick = name in ("relu", "stairs")
@@ -76,6 +79,7 @@ def test_all_correlations_against_exact_forms(name: str) -> None:
         close(mine, theirs, tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STACKS)
 def test_the_tile_changes_nothing_but_rounding(name: str) -> None:
     x = spread(101, 30)
@@ -87,6 +91,7 @@ def test_the_tile_changes_nothing_but_rounding(name: str) -> None:
     assert np.max(np.abs(np.asarray(wrong.ck) - np.asarray(whole.ck))) > 1e-6
 
 
+@pytest.mark.slow
 def test_equal_opposite_and_empty_samples() -> None:
     x = spread(9, 5)
     x[4], x[5], x[6] = x[0], -x[0], 0.0
@@ -99,6 +104,7 @@ def test_equal_opposite_and_empty_samples() -> None:
     assert np.all(np.isinf(np.diag(found.ntk)[:6]))
 
 
+@pytest.mark.slow
 def test_a_series_is_used_where_it_is_certified_and_no_further() -> None:
     """Of nearly orthogonal samples no pair is left over; of parallel ones all are, and none is wrong."""
     side = STAIRS.side(jnp.full(64, 0.7))
@@ -120,6 +126,7 @@ def test_a_series_is_used_where_it_is_certified_and_no_further() -> None:
     assert np.max(np.abs(beyond.covariance - STAIRS.covariance_map(jnp.asarray(0.7 * 0.99), 0.7, 0.7))) > 1e-6
 
 
+@pytest.mark.slow
 def test_interpolated_expansions_are_the_direct_ones() -> None:
     tanh = hntk.activation("tanh")
     var = jnp.asarray(np.random.default_rng(0).uniform(0.2, 2.0, 300))
@@ -159,6 +166,7 @@ def test_a_tile_that_fails_ends_the_whole(monkeypatch: pytest.MonkeyPatch) -> No
         hntk.exact_kernels(spread(60, 3), ["relu"], tile=4)
 
 
+@pytest.mark.nightly
 def test_kernels_in_float32_are_those_in_float64() -> None:
     x = np.asarray(hntk.reference_mixture(n=80, p=60, key=jax.random.key(0)).x)
     for layers in (["relu"] * 2, [STAIRS] * 2, ["tanh"] * 2):

@@ -14,6 +14,7 @@ from tests.command_line import done, rows, run
 slow = pytest.mark.slow
 
 
+@pytest.mark.slow
 @slow
 def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -27,6 +28,7 @@ def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
     assert not any("drawn" in name for name in metrics)
 
 
+@pytest.mark.slow
 @slow
 def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
     done(
@@ -37,6 +39,7 @@ def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
     assert shifts[1] < shifts[0]
 
 
+@pytest.mark.slow
 @slow
 def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
     result = run(
@@ -48,6 +51,7 @@ def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
     assert "Traceback" not in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 @slow
 def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
     result = run("+exp=mnist", f"hydra.run.dir={tmp_path / 'out'}")
@@ -56,6 +60,7 @@ def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
     assert "Traceback" not in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 @slow
 @pytest.mark.parametrize("named", ["argument", "environment"])
 def test_a_named_folder_is_respected_by_tiny_runs(named: str, tmp_path: Path) -> None:
@@ -70,6 +75,7 @@ def test_a_named_folder_is_respected_by_tiny_runs(named: str, tmp_path: Path) ->
     assert "stands in" not in result.stdout
 
 
+@pytest.mark.slow
 @slow
 def test_million_takes_a_data_set(tmp_path: Path, digits: Path) -> None:
     done(
@@ -81,6 +87,7 @@ def test_million_takes_a_data_set(tmp_path: Path, digits: Path) -> None:
     assert all(float(row["test accuracy"]) > 0.85 for row in table)
 
 
+@pytest.mark.slow
 @slow
 def test_kernels_are_stored_and_a_run_that_was_interrupted_goes_on(tmp_path: Path, digits: Path) -> None:
     kernels, words = tmp_path / "kernels", ("+exp=store", "data=mnist", "wandb=disabled", "experiment.tile=128")

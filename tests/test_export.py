@@ -39,6 +39,7 @@ def printed(program: CProgram, folder: Path, build: tuple[str, ...], raw: np.nda
     return toolchain.run_program(toolchain.compile_program(program, folder, compiler, options), raw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("pixels", [False, True])
 def test_every_build_predicts_the_same(tmp_path: Path, build: str, pixels: bool) -> None:
@@ -81,6 +82,7 @@ def test_planes_of_a_ternary_matrix() -> None:
     np.testing.assert_array_equal(sums, values.astype(int) @ v)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalized", [True, False])
 @pytest.mark.parametrize(
     "activation",
@@ -127,6 +129,7 @@ def hntk_command(*words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_line_inspects_and_exports(tmp_path: Path) -> None:
     made = classifier(levels=4, widths=(100, 65))
     path = tmp_path / "net.safetensors"

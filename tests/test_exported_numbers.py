@@ -74,12 +74,14 @@ def check_onnx(made: list[hntk.IntegerClassifier], raw: list[np.ndarray], wanted
         np.testing.assert_array_equal(session.run(None, {"input": x})[0], scores)
 
 
+@pytest.mark.slow
 def test_any_number_of_layers_of_levels_of_two_bytes(tmp_path: Path) -> None:
     steps = [Steps((-150, 0, 150), (-900, -300, 300, 900)), *[Steps((-900, 0, 900), (-900, -300, 300, 900))] * 19]
     (scores,) = check_everywhere([made_of(steps, width=30)], tmp_path)
     assert len(np.unique(scores, axis=0)) > 1
 
 
+@pytest.mark.slow
 def test_more_levels_than_a_byte_counts_on_planes(tmp_path: Path) -> None:
     made = []
     for levels, even in itertools.product((17, 256, 257, 700), (False, True)):
@@ -94,6 +96,7 @@ def test_more_levels_than_a_byte_counts_on_planes(tmp_path: Path) -> None:
         assert len(np.unique(scores, axis=0)) > 5
 
 
+@pytest.mark.slow
 def test_staircases_of_one_level_or_with_thresholds_at_the_ends(tmp_path: Path) -> None:
     odd = [
         Steps((), (5,)),
@@ -113,6 +116,7 @@ def test_staircases_of_one_level_or_with_thresholds_at_the_ends(tmp_path: Path) 
     check_everywhere([made_of(net, width=7) for net in nets], tmp_path)
 
 
+@pytest.mark.slow
 def test_widths_and_classes_of_one_and_matrices_of_zeros(tmp_path: Path) -> None:
     steps = [Steps((-20, 0, 25), (-2, 0, 1, 3)), Steps((0,), (-1, 1))]
     sizes = [(1, 1, 1), (1, 1, 2), (64, 1, 1), (1, 65, 3), (65, 64, 1)]

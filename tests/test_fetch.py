@@ -415,6 +415,7 @@ def test_two_files_of_one_part(server, run, tmp_path):
         run("experiment.overwrite=true")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", ["mnist.npz", "mnist/own.npz"])
 def test_an_archive_is_not_hidden(server, run, tmp_path, archive):
     path = tmp_path / "data" / archive

@@ -48,6 +48,7 @@ def _suits(encoding: str, law: hntk.WeightLaw) -> bool:
     return bool(np.isfinite(expected_bits(encoding, law.zeros)))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     arrays.arrays(np.int8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.sampled_from([-1, 0, 0, 1]))
@@ -115,6 +116,7 @@ def classifier(
     return hntk.fit_ridge(net, data.x, labels, ridge=0.1), np.asarray(data.x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS)
 def test_a_loaded_classifier_scores_as_the_saved_one(law: str, tmp_path: Path) -> None:
     made, x = classifier(law)
@@ -171,6 +173,7 @@ def test_the_normalisation_of_the_input_is_kept(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.scores(again.normalization(raw)), made.scores(x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_where_a_network_comes_from_is_kept(tmp_path: Path) -> None:
     data = hntk.reference_mixture(n=90, p=30, key=jax.random.key(0))
     x, labels = np.asarray(data.x), np.repeat(["a", "b", "c"], [20, 30, 40])
@@ -246,6 +249,7 @@ def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
         hntk.load(path)
 
 
+@pytest.mark.slow
 def test_operations_and_memory_follow_the_rule() -> None:
     def cost(law: str, acts: list, sparsity: float = 0.5, bits: int = 32) -> hntk.Arithmetic:
         drawn = hntk.weight_law(law, sparsity=sparsity)

@@ -154,6 +154,7 @@ TEXTS: dict[str, Callable[[str], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", TEXTS.values(), ids=TEXTS)
 def test_odd_metadata_is_refused_by_all_that_read_files(
     originals: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[str], str]
@@ -307,6 +308,7 @@ def test_weights_that_do_not_fit_into_memory_are_not_unpacked(
         hntk.load(tmp_path / "net")
 
 
+@pytest.mark.slow
 def test_what_a_file_may_hold_is_enough(tmp_path: Path) -> None:
     """Networks at the bounds are saved and loaded."""
     deep = hntk.draw_network(["sign"], [3], 4, tau0=1.0, law="ternary", key=_key())
@@ -362,6 +364,7 @@ def test_networks_whose_predictions_overflow_are_refused(
 # --- files that change while they are read ---
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "truncate"), reason="no truncate here")
 def test_a_file_that_shrinks_while_it_is_read_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = classifier(widths=(300, 200))

@@ -236,6 +236,7 @@ def test_numbers_of_any_type_are_taken_for_what_they_are(tmp_path: Path) -> None
         assert again.statistics == odd.statistics
 
 
+@pytest.mark.slow
 def test_deep_networks_of_unbounded_activations_are_finite_where_bounds_are_not(tmp_path: Path) -> None:
     import jax
 

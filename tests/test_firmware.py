@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [True, False])
 @pytest.mark.parametrize("layouts", ["planes", "gaps"])
 def test_a_cortex_m4_predicts_the_same(tmp_path: Path, pixels: bool, layouts: str) -> None:
@@ -36,6 +37,7 @@ def test_a_cortex_m4_predicts_the_same(tmp_path: Path, pixels: bool, layouts: st
     assert firmware.ram == program.scratch_bytes + -(-raw[0].nbytes // 4) * 4
 
 
+@pytest.mark.slow
 def test_a_wide_network_for_images_fits_256_kb_of_flash_and_64_kb_of_ram(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(400) % 10

@@ -52,6 +52,7 @@ def test_codes_take_the_fewest_planes(levels: tuple[int, ...], planes: int) -> N
     np.testing.assert_array_equal(values, levels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [3, 5, 40])
 @pytest.mark.parametrize("pixels", [False, True])
 def test_passes_through_many_equal_layers_are_exact(depth: int, pixels: bool) -> None:
@@ -79,6 +80,7 @@ def test_passes_through_many_equal_layers_are_exact(depth: int, pixels: bool) ->
             np.testing.assert_array_equal(np.concatenate(list(network.feature_batches(raw))), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["staircase", "tanh"])
 def test_scans_of_float_layers_compute_what_single_layers_do(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
@@ -151,6 +153,7 @@ def test_bits_of_a_range_are_exact() -> None:
     np.testing.assert_array_equal(found, h @ np.asarray(matrix.values, np.int64).T)
 
 
+@pytest.mark.slow
 def test_the_way_depends_on_rows_planes_and_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
     def way(rows: int, **shape: object) -> str:
         return whole_classifier(widths=(100, 100), **shape).network._forward.way(rows)

@@ -318,6 +318,7 @@ RETURNED = {
 ELSEWHERE = {"Normalization", "load", "on_grid", "save", "to_integers"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "argument"), [(name, a) for name, c in CASES.items() for a in c.kinds])
 def test_a_hostile_value_is_refused_with_a_remedy_or_gives_a_finite_result(name: str, argument: str) -> None:
     tried = CASES[name]

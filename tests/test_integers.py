@@ -31,6 +31,7 @@ def direct(made: hntk.IntegerClassifier, raw: np.ndarray) -> np.ndarray:
     return v @ made.readout.T.astype(np.int64) + made.offset
 
 
+@pytest.mark.nightly
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(architectures())
 def test_scores_are_exact(shape: dict) -> None:
@@ -41,6 +42,7 @@ def test_scores_are_exact(shape: dict) -> None:
     assert np.abs(made.scores(raw)).max() <= made.largest_score < 2**31
 
 
+@pytest.mark.nightly
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(architectures(), st.sampled_from(["bits2", "base3", "mask+signs", "gaps+signs"]))
 def test_files_give_back_every_bit(tmp_path_factory: pytest.TempPathFactory, shape: dict, encoding: str) -> None:
@@ -56,6 +58,7 @@ def test_files_give_back_every_bit(tmp_path_factory: pytest.TempPathFactory, sha
     assert again.network.steps == made.network.steps
 
 
+@pytest.mark.slow
 def test_the_float_network_predicts_the_same_up_to_its_rounding() -> None:
     made = classifier(levels=4, widths=(600, 500))
     x = np.asarray(hntk.reference_mixture(n=600, p=INPUTS, key=jax.random.key(5)).x)
@@ -68,6 +71,7 @@ def test_the_float_network_predicts_the_same_up_to_its_rounding() -> None:
     assert max(fine.network.rounding) < 0.001 < max(coarse.network.rounding)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(architectures())
 def test_on_a_grid_the_float_network_is_the_same_one(shape: dict) -> None:
@@ -85,6 +89,7 @@ def test_on_a_grid_the_float_network_is_the_same_one(shape: dict) -> None:
     np.testing.assert_allclose(levels * whole.unit, net.features(x), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_readout_sees_what_rounding_does_to_levels() -> None:
     data = hntk.reference_mixture(n=900, p=INPUTS, key=jax.random.key(3))
     net = classifier(levels=4, widths=(600, 500)).network
@@ -103,6 +108,7 @@ def test_a_readout_sees_what_rounding_does_to_levels() -> None:
         hntk.on_grid(net, 1)
 
 
+@pytest.mark.slow
 def test_int8_weights_leave_levels_fewer_bits() -> None:
     made = classifier(levels=8, widths=(300, 200), law="int8_gaussian")
     x = np.asarray(hntk.reference_mixture(n=100, p=INPUTS, key=jax.random.key(5)).x)
@@ -115,6 +121,7 @@ def test_int8_weights_leave_levels_fewer_bits() -> None:
     assert np.mean(whole.predict(x) == made.predict(x)) > 0.9
 
 
+@pytest.mark.slow
 def test_levels_on_a_grid_stay_as_they_are() -> None:
     assert round_levels(np.array([-0.75, 0.0, 0.5]), 127) == (0.25, (-3, 0, 2), 0.0)
     unit, whole, error = round_levels(np.array([-1.0, np.pi / 10]), 127)
@@ -145,6 +152,7 @@ def test_inputs_are_rounded_to_even_and_cut_off() -> None:
     assert np.asarray(rounded(raw)).tolist() == [[0, 2, 0, 127, -127, 1]]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_whole_is_said() -> None:
     made = classifier(levels=4)
     x = np.zeros((2, INPUTS))

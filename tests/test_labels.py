@@ -78,6 +78,7 @@ def test_text_is_not_compared_with_numbers() -> None:
     assert share_right(np.array([1, 2]), [1.0, 2.0]) == 1.0
 
 
+@pytest.mark.slow
 def test_labels_of_pandas_can_be_saved(tmp_path) -> None:
     data = hntk.reference_mixture(n=40, p=10, key=jax.random.key(0))
     labels = np.array(["cat", "dog"], object)[data.labels]

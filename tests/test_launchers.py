@@ -96,6 +96,7 @@ def two_nodes() -> Iterator[str]:
         process.communicate(timeout=60)
 
 
+@pytest.mark.nightly
 def test_two_nodes_of_ray_share_a_sweep_and_outlive_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = (*QUICK, "compress.levels=2,4", "seed=0,1")
     done(*kept(tmp_path / "one", *words))
@@ -123,6 +124,7 @@ def test_two_nodes_of_ray_share_a_sweep_and_outlive_a_worker(tmp_path: Path, mon
     assert same(shared, tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_the_job_of_a_killed_worker_is_run_again(tmp_path: Path, digits: Path) -> None:
     words = (*LONG, "arm=trained,dense")
     done(*kept(tmp_path / "one", *words), data=digits)
@@ -140,6 +142,7 @@ def test_the_job_of_a_killed_worker_is_run_again(tmp_path: Path, digits: Path) -
     assert same(lost, tmp_path / "one")
 
 
+@pytest.mark.nightly
 def test_a_job_that_kills_every_worker_is_marked_and_the_others_end(tmp_path: Path, digits: Path) -> None:
     killed: list[int] = []
 
@@ -166,6 +169,7 @@ def test_a_job_that_kills_every_worker_is_marked_and_the_others_end(tmp_path: Pa
     assert "sweep.retry=true" in printed
 
 
+@pytest.mark.slow
 def test_jobs_of_one_result_asked_for_at_once_run_once(tmp_path: Path, digits: Path) -> None:
     words = (*LONG, "arm=dense", "experiment.epochs=3", "compress.sparsity=0.5,0.9")
     printed = done(*kept(tmp_path, *words, "hydra/launcher=cores"), data=digits)
@@ -173,6 +177,7 @@ def test_jobs_of_one_result_asked_for_at_once_run_once(tmp_path: Path, digits: P
     assert printed.count("done before") == 1
 
 
+@pytest.mark.slow
 def test_missing_data_is_said_once(tmp_path: Path) -> None:
     process = started(
         *kept(tmp_path, *LONG, "arm=dense,trained", "hydra/launcher=cores", f"data.folder={tmp_path / 'no'}")
@@ -199,6 +204,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return state
 
 
+@pytest.mark.slow
 def test_slurm_runs_a_sweep(tmp_path: Path, slurm: Path) -> None:
     done(*kept(tmp_path, *QUICK, "compress.levels=2,4", "hydra/launcher=slurm"))
     shifts = [float(row["relative_shift"]) for row in rows(tmp_path / "sweep" / "jobs.csv")]
@@ -217,6 +223,7 @@ def marked(folder: Path) -> list[int]:
     return [process for process in found if process != os.getpid()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["cores", "slurm"])
 def test_a_sweep_that_is_told_to_end_takes_its_workers_along(
     tmp_path: Path, digits: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
@@ -239,6 +246,7 @@ def test_a_sweep_that_is_told_to_end_takes_its_workers_along(
     assert marked(tmp_path / "mark") == []
 
 
+@pytest.mark.nightly
 def test_optuna_finds_small_and_accurate_networks(tmp_path: Path, digits: Path) -> None:
     words = (
         "+exp=frontier", "+debug=tiny", "wandb=disabled", "compress.objective=theory", "experiment.epochs=2",

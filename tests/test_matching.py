@@ -35,6 +35,7 @@ def coefficients_of(found: hntk.Match) -> tuple[dict[str, float], dict[str, floa
     return tables[0], tables[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["alpha", "beta", "both"])
 @pytest.mark.parametrize("alpha2", [True, False])
 @pytest.mark.parametrize(
@@ -73,6 +74,7 @@ def test_layerwise_matches_reach_every_coefficient(names: list, levels: object) 
         assert np.isclose(reached[name], original[name], rtol=1e-9, atol=1e-10 * size), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("levels", "with_alpha2", "without"), TARGETS)
 def test_relu_matches_are_as_good_as_called_for_and_certified(levels: int, with_alpha2: float, without: float) -> None:
     for alpha2, most in ((True, with_alpha2), (False, without)):
@@ -87,6 +89,7 @@ def test_relu_matches_are_as_good_as_called_for_and_certified(levels: int, with_
     assert max(0.0, layerwise.relative_shift) > found.relative_shift - 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("levels", "alpha2", "least"),
     [(3, True, 0.39792), (4, True, 0.36805), (5, True, 0.35673), (6, True, 0.35115), (8, True, 0.34331),
@@ -218,6 +221,7 @@ def hntk_weights() -> np.ndarray:
     return weights * weights.size / 2
 
 
+@pytest.mark.slow
 def test_lossless_matches_use_their_freedom_for_the_higher_orders() -> None:
     layers = [hntk.activation("relu")] * 3
     net = hntk.coefficients(layers, 1.0)
@@ -280,6 +284,7 @@ def test_sigma_t_is_the_papers() -> None:
     assert np.isclose(max(first.levels), 2.40874, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_known_beforehand_and_says_what_would_do() -> None:
     with pytest.raises(hntk.MatchError, match=r"bound it from below by 0\.24.*levels=4"):
         hntk.match(RELU3, 1.0, 3, max_shift=0.0)
@@ -313,7 +318,7 @@ def test_dropping_alpha2_is_reported() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("levels", [5, 8])
+@pytest.mark.parametrize("levels", [5, pytest.param(8, marks=pytest.mark.nightly)])
 def test_lossless_conjugate_kernels_tend_to_the_originals_at_the_equivalents_rate(levels: int) -> None:
     errors = []
     for n in (200, 400, 800):
@@ -348,6 +353,7 @@ def test_matched_ntks_tend_to_the_originals_off_the_diagonal() -> None:
     assert errors["bent"][1] > 0.7 * errors["bent"][0]
 
 
+@pytest.mark.slow
 def test_compensated_ridges_make_the_predictors_agree() -> None:
     data = hntk.reference_mixture(n=600, p=300, key=jax.random.key(0))
     tau0 = data.population.tau0
@@ -403,6 +409,7 @@ def test_an_independent_solver_finds_nothing_better() -> None:
     assert found <= best + 1e-7
 
 
+@pytest.mark.slow
 def test_a_match_tells_how_far_it_has_come() -> None:
     x = hntk.reference_mixture(n=80, p=20, key=jax.random.key(0)).x
     lines: list[str] = []
@@ -411,6 +418,7 @@ def test_a_match_tells_how_far_it_has_come() -> None:
     assert any("following the data: step 1 of at most 80, distance 0." in line for line in lines)
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_pair_series_are_the_sums() -> None:
     a, b, rho = (
         jnp.asarray(np.random.default_rng(i).uniform(-1, 1, s)) for i, s in enumerate([(5, 3), (5, 4), (3, 4)])

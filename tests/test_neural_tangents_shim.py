@@ -43,6 +43,7 @@ def erf_kernels(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 CLOSED_FORMS = {"Relu": relu_kernels, "Erf": erf_kernels}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLOSED_FORMS)
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_kernels_agree_with_closed_forms(name: str, batch_size: int | None) -> None:
@@ -83,6 +84,7 @@ def test_empirical_kernel_of_a_linear_net(implementation: str) -> None:
     np.testing.assert_allclose(kernel_fn(jnp.asarray(x), jnp.asarray(y), params), x @ y.T / 5, rtol=RTOL)
 
 
+@pytest.mark.slow
 def test_training_to_the_end_is_kernel_regression() -> None:
     x, y, labels = points(6), points(4, seed=1), points(6, 1, seed=2)
     _, _, kernel_fn = one_hidden_layer(nt.stax.Erf())
@@ -135,6 +137,7 @@ if tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 8):
 """
 
 
+@pytest.mark.slow
 def test_in_a_fresh_process_nothing_else_is_touched() -> None:
     result = subprocess.run([sys.executable, "-W", "error", "-c", FRESH], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -43,6 +43,7 @@ def right_original(depth: int, seed: int) -> np.ndarray:
     return np.argmax(np.asarray(cross).T @ dual, axis=1) == labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "widths"), [(1, (150, 600)), (2, (300,))])
 def test_the_prediction_at_finite_width_holds_in_simulation(depth: int, widths: tuple[int, ...]) -> None:
     law = MixtureLaw.of(3 * np.eye(2, P), [1.0, 1 + 3 / np.sqrt(P)])
@@ -64,7 +65,10 @@ def test_the_prediction_at_finite_width_holds_in_simulation(depth: int, widths: 
         assert wide.accuracy - np.mean(measured) > 0.01 + 2 * error
 
 
-@pytest.mark.parametrize(("tolerance", "depth", "seeds"), [(0.01, 1, 3), (0.08, 2, 2)])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tolerance", "depth", "seeds"), [(0.01, 1, 3), pytest.param(0.08, 2, 2, marks=pytest.mark.nightly)]
+)
 def test_designs_keep_their_accuracy_on_fresh_samples(tolerance: float, depth: int, seeds: int) -> None:
     for seed in range(seeds):
         design = planned(tolerance, seed, depth)
@@ -96,6 +100,7 @@ def test_a_layer_that_passes_nothing_linear_hides_those_before() -> None:
     assert narrow.accuracy == wide.accuracy > last.accuracy
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("seed", "tolerances"), [(0, (0.01, 0.03, 0.05, 0.08)), (1, (0.01, 0.08))])
 def test_a_tighter_tolerance_is_never_cheaper(seed: int, tolerances: tuple[float, ...]) -> None:
     sizes = [planned(tolerance, seed).bytes for tolerance in tolerances]
@@ -116,6 +121,7 @@ def test_a_design_tells_what_was_predicted_and_measured() -> None:
     assert hntk.plan(["relu"], x, y, error=1.0, levels=[4]).accuracy is None
 
 
+@pytest.mark.slow
 def test_held_out_samples_are_predicted_as_a_readout_predicts_them() -> None:
     x, y = sample(N, 0)
     net = hntk.dense(["relu"], [300], x, key=jax.random.key(0))

@@ -98,6 +98,7 @@ def sample_and_match(levels: int = 3) -> tuple[Sample, list]:
     return sample, _units(found.activations, found.coefficients.tau)
 
 
+@pytest.mark.slow
 def test_the_distance_is_that_of_the_exact_kernels() -> None:
     x, _ = correlated(200)
     sample, functions = sample_and_match()
@@ -126,6 +127,7 @@ def regression_error(kernel: np.ndarray, leading: np.ndarray, ridge: float) -> f
     return float(np.sum((root[b] - smoother @ root[a]) ** 2) / np.sum(root[b] ** 2))
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_difference_quotient() -> None:
     sample, functions = sample_and_match()
     forms, z = _unknowns(functions)
@@ -142,6 +144,7 @@ def test_the_gradient_is_the_difference_quotient() -> None:
             assert np.isclose(gradient[i], (value(z + shift) - value(z - shift)) / 2e-6, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_refining_lowers_the_distance_and_keeps_the_levels() -> None:
     sample, functions = sample_and_match()
     before = distance(sample, functions)[0]
@@ -151,7 +154,10 @@ def test_refining_lowers_the_distance_and_keeps_the_levels() -> None:
     assert all(len(set(f.levels.tolist())) <= 3 for f in refined)
 
 
-@pytest.mark.parametrize("original", ["relu", "tanh", "abs"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "original", ["relu", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("tanh", "abs"))]
+)
 def test_the_data_objective_is_nearer_to_the_original_than_theory(original: str) -> None:
     x, y = correlated(300)
     found = hntk.match([original] * 2, 1.0, 3, objective="data", x=x, alpha2=original == "abs")

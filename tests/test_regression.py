@@ -43,6 +43,7 @@ def test_a_training_sample_is_left_out_of_its_own_moment() -> None:
         np.testing.assert_allclose(forms(x[None])[0, :-1], q @ forms.mixing, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_class_averages_of_the_projection_are_those_of_squared_inner_products() -> None:
     """An identity where no direction is left out: the mean over pairs i ≠ j of (x_i·x_j)², class by class."""
     data = three_classes(6000, 5)
@@ -58,6 +59,7 @@ def test_class_averages_of_the_projection_are_those_of_squared_inner_products() 
             assert centres[a] @ centres[b] == pytest.approx(np.sum(squares[own]) / pairs, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 def test_it_becomes_the_equivalent_kernel_and_the_exact_one(kernel: str) -> None:
     """In operator norm, relative; √2 for each doubling would be n^-1/2."""
@@ -87,6 +89,7 @@ def test_scores_are_those_of_the_kernel_as_a_function() -> None:
     assert fitted.tried == ()
 
 
+@pytest.mark.slow
 def test_predictions_agree_with_the_exact_ntk_more_and_more() -> None:
     differences = []
     for n in (200, 600, 1800):
@@ -122,6 +125,7 @@ def test_the_ridge_of_least_leave_one_out_error(n: int, p: int, monkeypatch: pyt
     np.testing.assert_allclose(found, fitted.kernel.leave_one_out(targets[:, 0], 0.1), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_float32_on_disk_and_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, new = three_classes(400, 30), three_classes(300, 30, seed=1)
     whole = hntk.fit_equivalent(data.x, data.labels, RELU2)

@@ -173,6 +173,7 @@ def test_ids_are_unique_and_all_anchors_lead_somewhere(sweep: Report, tmp_path: 
     assert set(page.all("aria-labelledby")) <= set(ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", [HOSTILE, *WORSE])
 def test_data_cannot_become_markup(sweep: Report, tmp_path: Path, hostile: str) -> None:
     figure = replace(sweep.sections[0].figures[0], title=hostile, caption=hostile, alt=hostile, command=hostile)

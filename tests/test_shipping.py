@@ -19,6 +19,7 @@ slow = pytest.mark.slow
 needs_gcc = pytest.mark.skipif(not toolchain.has("gcc"), reason="needs gcc")
 
 
+@pytest.mark.slow
 @slow
 @pytest.mark.skipif(not toolchain.has(toolchain.CROSS), reason="needs gcc-arm-none-eabi")
 def test_what_does_not_fit_a_microcontroller_says_what_would(tmp_path: Path, digits: Path) -> None:

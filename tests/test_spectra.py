@@ -56,6 +56,7 @@ def test_leading_eigenpairs_are_those_of_the_matrix_in_few_products() -> None:
     np.testing.assert_allclose(hntk.leading_eigenpairs(small, 39).values, np.linalg.eigvalsh(small)[:0:-1])
 
 
+@pytest.mark.slow
 def test_of_kernels_as_operators() -> None:
     data = hntk.reference_mixture(n=120, p=40, key=jax.random.key(0))
     kernel = hntk.equivalent_kernels(data.x, data.labels, ["relu"] * 2).ntk
@@ -107,6 +108,7 @@ def kolmogorov(density: hntk.SpectralDensity, values: np.ndarray) -> float:
     return float(np.max(np.abs(density.cdf(grid) - exact)))
 
 
+@pytest.mark.slow
 def test_the_distance_falls_with_degree_and_probes() -> None:
     sizes = ((10, 5), (10, 20), (10, 80), (300, 80), (300, 200))
     distances = [kolmogorov(hntk.spectral_density(MATRIX, probes=n, degree=d), VALUES) for n, d in sizes]

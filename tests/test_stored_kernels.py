@@ -40,6 +40,7 @@ def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch, tiles: int, **opt
     monkeypatch.setattr(tiling, "_write", write)
 
 
+@pytest.mark.slow
 def test_they_are_the_kernels_in_memory(tmp_path: Path) -> None:
     told: list[int] = []
     found = hntk.store_kernels(tmp_path, X, ["relu", STAIRS], kappa_sq=2.5, tile=16, progress=told.append)

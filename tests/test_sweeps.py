@@ -28,6 +28,7 @@ def measured(folder: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder / "sweep" / "groups.csv")]
 
 
+@pytest.mark.nightly
 def test_a_memory_sweep_compares_all_arms_at_equal_bytes(tmp_path: Path, digits: Path) -> None:
     arms = ",".join(path.stem for path in sorted((ROOT / "conf" / "arm").glob("*.yaml")))
     words = sweep(tmp_path, "experiment.budget=30e3", "compress.sparsity=0.9", f"arm={arms}")

@@ -20,6 +20,7 @@ def test_the_distance_of_samples_from_their_own_atoms_is_what_counts_differ_by()
     assert kolmogorov_distance(halves, np.array([3.0])) == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_learning_on_data_is_predicted_from_estimates(tmp_path: Path, digits: Path) -> None:
     printed = done(
@@ -30,6 +31,7 @@ def test_learning_on_data_is_predicted_from_estimates(tmp_path: Path, digits: Pa
     assert [row["n"] for row in rows(tmp_path / "errors.csv") if row["network"] == "dense"] == ["128", "128"]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_gradient_flow_on_data_is_predicted_from_estimates(tmp_path: Path, digits: Path) -> None:
     printed = done(

@@ -254,6 +254,7 @@ def test_schedules_that_make_no_sense_are_refused() -> None:
         run(blobs(n=20))
 
 
+@pytest.mark.slow
 def test_the_softmax_readout_classifies_and_keeps_the_better_rate(tmp_path: Path) -> None:
     data = hntk.reference_mixture(n=500, p=40, key=jax.random.key(0))
     net = hntk.dense(["relu"], [128], data.x, key=jax.random.key(1))
@@ -272,6 +273,7 @@ def test_the_softmax_readout_classifies_and_keeps_the_better_rate(tmp_path: Path
     np.testing.assert_array_equal(kept.weights, found.weights)
 
 
+@pytest.mark.slow
 def test_the_softmax_readout_does_not_depend_on_the_features_scale() -> None:
     data = hntk.reference_mixture(n=300, p=40, key=jax.random.key(0))
     net = hntk.dense(["relu"], [64], data.x, key=jax.random.key(1))
@@ -284,6 +286,7 @@ def test_the_softmax_readout_does_not_depend_on_the_features_scale() -> None:
     np.testing.assert_allclose(moved.scores_of(1024 * features + 3), plain.scores_of(features), atol=2e-2)
 
 
+@pytest.mark.slow
 def test_features_given_to_a_readout_must_fit() -> None:
     data = hntk.reference_mixture(n=100, p=40, key=jax.random.key(0))
     net = hntk.dense(["relu"], [64], data.x, key=jax.random.key(1))
