@@ -87,12 +87,12 @@ $(VENV)/.project: $(VENV)/.lock pyproject.toml
 	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.export: $(VENV)/.lock requirements/export.txt
+$(VENV)/.export: $(VENV)/.lock requirements/export.txt | $(VENV)/.project
 	@echo "Adding what writes ONNX files: 36 MB to download ..."
 	@$(LOCKED) requirements/export.txt
 	@touch $@
 
-$(VENV)/.sweeps: $(VENV)/.lock requirements/sweeps.txt
+$(VENV)/.sweeps: $(VENV)/.lock requirements/sweeps.txt | $(VENV)/.project
 	@echo "Adding Hydra's launchers and sweepers: 120 MB to download ..."
 	@$(LOCKED) requirements/sweeps.txt
 	@touch $@

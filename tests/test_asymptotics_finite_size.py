@@ -245,7 +245,7 @@ def test_data_of_small_effective_dimension() -> None:
     assert _sampled(independent).quantiles(0.02) < 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_errors_of_exact_kernels_are_nearer_than_in_the_limit() -> None:
     """4-level staircases at p = 200, n = 400 and a large ridge, 12 draws: the limit is 7 standard errors off."""
     p, n = 200, 400

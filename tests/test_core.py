@@ -203,7 +203,7 @@ def test_coefficients_against_finite_differences_of_kernels(names: list) -> None
         np.testing.assert_allclose(cross, c[1], rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_exact_kernels_against_the_recursion_and_between_two_sets() -> None:
     data = hntk.reference_mixture(n=16, p=40, key=jax.random.key(1))
     layers = ["relu", hntk.staircase([0.1, 0.9], [0.0, 0.5, 1.5]), "tanh"]
@@ -278,7 +278,15 @@ def equivalent_error(names: list, n: int, wrong: float = 1.0, identity: str = "d
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("act", ["relu", "erf", "cos", hntk.staircase([0.2, 1.0, 1.8], [0.0, 0.6, 1.3, 2.5])])
+@pytest.mark.parametrize(
+    "act",
+    [
+        "relu",
+        "erf",
+        pytest.param("cos", marks=pytest.mark.nightly),
+        hntk.staircase([0.2, 1.0, 1.8], [0.0, 0.6, 1.3, 2.5]),
+    ],
+)
 def test_equivalents_converge(act: object) -> None:
     errors = [equivalent_error([act] * 2, n) for n in (200, 400, 800)]
     rate = np.polyfit(np.log([200, 400, 800]), np.log(errors), 1)[0]

@@ -61,7 +61,8 @@ def test_neural_tangents_own_layers_give_the_same(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.nightly] if name == "stairs" else []) for name in STACKS]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.nightly] if name in ("stairs", "clipped") else []) for name in STACKS],
 )
 def test_all_correlations_against_exact_forms(name: str) -> None:
     layers = STACKS[name]

@@ -28,7 +28,7 @@ def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
     assert not any("drawn" in name for name in metrics)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @slow
 def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
     done(

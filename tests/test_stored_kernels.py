@@ -84,7 +84,9 @@ def test_kernels_of_something_else_are_not_continued(tmp_path: Path, monkeypatch
 
 
 def test_damaged_files_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted(tmp_path, monkeypatch, 9)
+    # late enough that a row of tiles is done for certain: with none, files are begun anew
+    interrupted(tmp_path, monkeypatch, 20)
+    assert json.loads((tmp_path / "progress.json").read_text())["done"]
     whole = (tmp_path / "ck.npy").read_bytes()
     (tmp_path / "ck.npy").write_bytes(whole[:1000])
     with pytest.raises(ValueError, match="ck.npy cannot be read"):
