@@ -114,7 +114,7 @@ class Surviving(Launcher):
 
 def _connect(options: DictConfig) -> None:
     """Join Ray before its launcher does, and take back the signals that Ray took: it would end with a C++ trace."""
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     if not ray.is_initialized():
         ray.init(**OmegaConf.to_container(options, resolve=True))  # type: ignore[arg-type]

@@ -62,7 +62,7 @@ def _checked(words: list[str], options: Namespace, named: bool) -> tuple[list[st
 def _quiet(cfg: Any) -> None:
     """Keep a sweeper's own log from the terminal, which tells of every job already."""
     if "optuna" in cfg.hydra.sweeper._target_:
-        import optuna.logging
+        import optuna.logging  # pyright: ignore[reportMissingImports]
 
         optuna.logging.set_verbosity(logging.WARNING)
 
