@@ -249,8 +249,8 @@ def match(
     max_shift : the largest δ/τ_L² to accept; 0 asks for a lossless match.
     objective : ``"theory"``, or ``"data"``: from theory's match and its neighbours on, thresholds and levels are moved
         to where the compressed network's exact kernel predicts on ``x`` as the original's can. For data outside the
-        theory's regime. It takes tens of seconds: up to 80 steps, each as long as a kernel of 1200 samples and its
-        derivatives.
+        theory's regime. With 4 levels and 1200 samples it takes about 10 s on 2 cores, twice that where all 80 steps
+        are taken.
     x : (n, p) samples for it, without labels; at most 1200 of them are used.
     progress : called with a line that says how far the match has come, again and again.
 
