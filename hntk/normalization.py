@@ -13,6 +13,7 @@ from hntk.rows import as_rows
 
 # root mean square norms this many times larger or smaller than in training are not of the same scale
 FAR = 4.0
+LARGEST = float(np.finfo(np.float32).max)
 REMEDY = (
     "fit it on a hntk.Dataset or with normalization=, which files keep, or normalise the samples as those were that it "
     "was fitted on"
@@ -87,6 +88,30 @@ class Normalization:
                 raise ValueError("a sample equals the centre and has no direction to keep: drop it.")
             out = out / norms
         return out
+
+
+def check_normalization(normalization: object, size: int) -> None:
+    """Refuse a normalisation that samples of so many coordinates cannot go through.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    ValueError
+        If it is of another size, or not finite.
+    """
+    if normalization is None:
+        return
+    if not isinstance(normalization, Normalization):
+        raise TypeError(f"normalization must be a hntk.Normalization, not {type(normalization).__name__}.")
+    centre = np.asarray(normalization.centre)
+    if centre.shape != (size,):
+        raise ValueError(
+            f"normalization has a centre of shape {centre.shape} and the network takes {size} coordinates: give the "
+            "one of the network's own data."
+        )
+    if not np.abs(centre).max() <= LARGEST or not 0 < normalization.scale <= LARGEST:
+        raise ValueError("normalization must have a centre and a positive scale that are finite in float32.")
 
 
 def prepared(x: object, normalization: Normalization | None, tau0: float | None, *, raw: bool) -> object:

@@ -21,7 +21,7 @@ from hntk.classifier import Classifier
 from hntk.datasets.dataset import training_part
 from hntk.labels import as_labels
 from hntk.network import BATCH, Network
-from hntk.normalization import Normalization
+from hntk.normalization import Normalization, check_normalization
 from hntk.origin import DataStatistics
 from hntk.rows import check_rows
 from hntk.settings import as_callback, as_instance, as_positive, as_seed, as_share
@@ -112,7 +112,7 @@ def fit_ridge(
     """
     as_instance(network, "network", Network, "a network, such as of hntk.dense")
     x, labels, normalization = training_part(x, labels, normalization)
-    check_normalization(normalization, network)
+    check_normalization(normalization, network.inputs)
     samples, progress = network.check_inputs(x), as_callback(progress)
     classes, index = as_labels(labels, samples.shape[0])
     told = DataStatistics.of(np.asarray(samples), index)
@@ -157,24 +157,6 @@ def check_features(features: object, network: Network, n: int) -> Float[np.ndarr
     given = given.astype(np.result_type(given.dtype, np.float32), copy=False)
     check_rows(given, "features", given.dtype)
     return given
-
-
-def check_normalization(normalization: Normalization | None, network: Network) -> None:
-    """Refuse a normalisation of samples that are not the network's inputs.
-
-    Raises
-    ------
-    ValueError
-        If dimensions differ.
-    """
-    if normalization is None:
-        return
-    as_instance(normalization, "normalization", Normalization, "a hntk.Normalization")
-    if normalization.centre.size != network.inputs:
-        raise ValueError(
-            f"the normalisation is for samples of {normalization.centre.size} coordinates, and the network takes "
-            f"{network.inputs}: give the one of these samples."
-        )
 
 
 def held_out(index: Int[np.ndarray, " n"], share: float, seed: int) -> np.ndarray:

@@ -80,30 +80,6 @@ def check_weights(network: Network) -> None:
             raise NotIntegerError(f"layer {number} has weights of the scale {w.scale!r}: it must be positive.")
 
 
-def check_normalization(normalization: object, size: int) -> None:
-    """Refuse a normalisation that samples of so many coordinates cannot go through.
-
-    Raises
-    ------
-    TypeError
-        If it is none.
-    ValueError
-        If it is of another size, or not finite.
-    """
-    if normalization is None:
-        return
-    if not isinstance(normalization, Normalization):
-        raise TypeError(f"normalization must be a hntk.Normalization, not {type(normalization).__name__}.")
-    centre = np.asarray(normalization.centre)
-    if centre.shape != (size,):
-        raise ValueError(
-            f"normalization has a centre of shape {centre.shape} and the network takes {size} coordinates: give the "
-            "one of the network's own data."
-        )
-    if not np.abs(centre).max() <= LARGEST or not 0 < normalization.scale <= LARGEST:
-        raise ValueError("normalization must have a centre and a positive scale that are finite in float32.")
-
-
 def check_affine(normalization: Normalization | None) -> None:
     """Refuse a normalisation that whole numbers cannot stand for.
 

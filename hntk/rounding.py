@@ -25,8 +25,8 @@ from hntk.integers import (
     row_weight,
 )
 from hntk.network import Network
-from hntk.normalization import Normalization
-from hntk.roundable import check_affine, check_bits, check_network, check_normalization, check_readout, check_weights
+from hntk.normalization import Normalization, check_normalization
+from hntk.roundable import check_affine, check_bits, check_network, check_readout, check_weights
 from hntk.weights import WeightMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8

@@ -20,10 +20,10 @@ from hntk.classifier import Classifier
 from hntk.datasets.dataset import training_part
 from hntk.labels import as_labels
 from hntk.network import Network
-from hntk.normalization import Normalization
+from hntk.normalization import Normalization, check_normalization
 from hntk.origin import DataStatistics
 from hntk.precision import float64
-from hntk.ridge import check_features, check_normalization, held_out
+from hntk.ridge import check_features, held_out
 from hntk.settings import as_instance, as_path, as_positive, as_reals, as_seed
 from hntk.training import Epoch, Samples, Schedule, Trained, train
 
@@ -100,7 +100,7 @@ def fit_softmax(
     rates, seed = as_reals(rates, "rates", as_positive), as_seed(seed)
     checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
     x, labels, normalization = training_part(x, labels, normalization)
-    check_normalization(normalization, network)
+    check_normalization(normalization, network.inputs)
     inputs = network.check_inputs(x)
     classes, index = as_labels(labels, inputs.shape[0])
     f = np.asarray(network.features(inputs) if features is None else check_features(features, network, len(index)))

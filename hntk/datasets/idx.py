@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hntk.datasets.splits import KEYS, Part, check_shapes, stand_in
-from hntk.kernels.room import available_memory, gigabytes
+from hntk.room import available_memory, gigabytes
 
 PREFIXES = {
     "x_train": ("train-images",),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hntk.datasets.splits import KEYS, Part, check_shapes, stand_in
-from hntk.kernels.room import available_memory, gigabytes
+from hntk.room import available_memory, gigabytes
 
 REMEDY = "write the archive again with numpy.savez"
 

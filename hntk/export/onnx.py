@@ -22,7 +22,8 @@ from hntk.classifier import Classifier
 from hntk.export.checked import check_folder, check_integers, check_labels
 from hntk.export.graph import Graph, WeightType, onnx_type
 from hntk.integers import IntegerClassifier, Pixels, Rounded
-from hntk.roundable import check_normalization, check_readout
+from hntk.normalization import check_normalization
+from hntk.roundable import check_readout
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -21,7 +21,7 @@ import numpy as np
 from hntk.atomic import replacing
 from hntk.files.bounds import ARRAYS, HEADER, METADATA, shown
 from hntk.files.text import dumps, loads
-from hntk.kernels.room import available_memory, gigabytes
+from hntk.room import available_memory, gigabytes
 
 KEY = "hntk"
 CHECKSUM = "sha256"

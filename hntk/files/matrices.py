@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from hntk.files.told import Told
-from hntk.kernels.room import available_memory, gigabytes
 from hntk.packing import ENCODINGS, PackedMatrix, check_bytes, pack
+from hntk.room import available_memory, gigabytes
 from hntk.weights import WeightMatrix
 
 # of a matrix while it is unpacked: NumPy's, and JAX's
