@@ -9,10 +9,10 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from experiments import metrics
-from experiments.config import WandbConfig
-from experiments.console import CONSOLE
-from experiments.words import shown
+from experiments.runner import metrics
+from experiments.runner.config import WandbConfig
+from experiments.runner.console import CONSOLE
+from experiments.runner.words import shown
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 from hydra._internal.utils import get_args_parser
 from rich.markup import escape
 
-from experiments import catalog, composition, config, launching, tiny
-from experiments.console import CONSOLE, ERRORS
-from experiments.refusals import SettingError
+from experiments.runner import catalog, composition, config, launching, tiny
+from experiments.runner.console import CONSOLE, ERRORS
+from experiments.runner.refusals import SettingError
 
 # what Hydra answers without running anything
 ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -86,7 +86,7 @@ def _hydra(words: Sequence[str], task: object) -> None:
 def _run(words: Sequence[str]) -> None:
     asked = shlex.join(sys.argv[1:])
     # the task is of a module that workers can import
-    from experiments import jobs, sweep
+    from experiments.runner import jobs, sweep
 
     launching.register()
     try:

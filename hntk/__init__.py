@@ -1,7 +1,6 @@
 """hntk: high-dimensional neural tangent kernels, and ternary networks with the same spectrum."""
 
 from hntk import asymptotics
-from hntk.account import LossAccount
 from hntk.activations import (
     Activation,
     Moments,
@@ -11,17 +10,16 @@ from hntk.activations import (
     register_activation,
     staircase,
 )
-from hntk.applicability import Applicability, Finding, check
-from hntk.classifier import Classifier
-from hntk.coefficients import Coefficients, coefficients
-from hntk.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
-from hntk.compression import CompressedNetwork, compress
-from hntk.counting import Arithmetic, arithmetic
-from hntk.datasets import Dataset, load_dataset
-from hntk.design import Design
-from hntk.equivalents import EquivalentKernels, equivalent_kernels
-from hntk.files import FileError, load, save
-from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError
+from hntk.compression.applicability import Applicability, Finding, check
+from hntk.compression.compressed_network import CompressedNetwork, compress
+from hntk.compression.design import Design
+from hntk.compression.error_budget import LossAccount
+from hntk.compression.planning import plan
+from hntk.data import Dataset, load_dataset
+from hntk.data.mixture import Mixture, gaussian_mixture, reference_mixture
+from hntk.data.normalization import Normalization
+from hntk.data.population import Population, estimate_population
+from hntk.deploy.rounding import on_grid, to_integers
 from hntk.kernels import (
     EmpiricalNTK,
     Kernels,
@@ -33,23 +31,25 @@ from hntk.kernels import (
     store_kernels,
 )
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
-from hntk.mixture import Mixture, gaussian_mixture, reference_mixture
-from hntk.network import Network, dense, draw_network
-from hntk.normalization import Normalization
-from hntk.origin import DataStatistics, MatchRecord
-from hntk.planning import plan
-from hntk.population import Population, estimate_population
-from hntk.regression import EquivalentRegression, QuadraticForms, fit_equivalent
-from hntk.ridge import RidgeClassifier, fit_ridge
-from hntk.rounding import on_grid, to_integers
-from hntk.softmax import SoftmaxClassifier, fit_softmax
-from hntk.spectra import Eigenpairs, SpectralDensity, leading_eigenpairs, spectral_density
-from hntk.storage import Storage, storage
-from hntk.structured import StructuredKernel
-from hntk.summary import Summary, summarize
-from hntk.task import TaskAccuracy
-from hntk.training import Schedule, TrainingError
-from hntk.weights import WeightLaw, WeightMatrix, weight_law
+from hntk.networks.classifier import Classifier
+from hntk.networks.formula_bytes import Storage, storage
+from hntk.networks.integer_network import IntegerClassifier, IntegerNetwork, NotIntegerError
+from hntk.networks.network import Network, dense, draw_network
+from hntk.networks.operation_counts import Arithmetic, arithmetic
+from hntk.networks.provenance import DataStatistics, MatchRecord
+from hntk.networks.saving import FileError, load, save
+from hntk.networks.summary import Summary, summarize
+from hntk.readouts.equivalent_ridge import EquivalentRegression, QuadraticForms, fit_equivalent
+from hntk.readouts.held_out import TaskAccuracy
+from hntk.readouts.ridge import RidgeClassifier, fit_ridge
+from hntk.readouts.softmax import SoftmaxClassifier, fit_softmax
+from hntk.readouts.training import Schedule, TrainingError
+from hntk.spectra.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
+from hntk.spectra.lanczos import Eigenpairs, SpectralDensity, leading_eigenpairs, spectral_density
+from hntk.theory.coefficients import Coefficients, coefficients
+from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
+from hntk.theory.low_rank_operator import StructuredKernel
+from hntk.weights.laws import WeightLaw, WeightMatrix, weight_law
 
 __version__ = "0.1.0"
 __all__ = [

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from hntk.classifier import Classifier
-from hntk.export.c import to_c
-from hntk.export.onnx import write_onnx
-from hntk.files import Saved, load, load_packed
-from hntk.integers import IntegerClassifier
-from hntk.rounding import to_integers
-from hntk.summary import summarize
+from hntk.deploy.c import to_c
+from hntk.deploy.onnx import write_onnx
+from hntk.deploy.rounding import to_integers
+from hntk.networks.classifier import Classifier
+from hntk.networks.integer_network import IntegerClassifier
+from hntk.networks.saving import Saved, load, load_packed
+from hntk.networks.summary import summarize
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -11,9 +11,9 @@ import pytest
 from scipy.stats import entropy, multivariate_normal, norm
 
 import hntk
-from hntk.comparison import off_diagonal
-from hntk.forward import is_sparse
-from hntk.storage import storage_of
+from hntk.networks.formula_bytes import storage_of
+from hntk.networks.forward import is_sparse
+from hntk.spectra.comparison import off_diagonal
 
 NAMES = [n for n in hntk.activation_names() if n not in ("polynomial", "staircase")]
 

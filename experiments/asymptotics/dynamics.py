@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 import hntk
-from experiments import theory_figures
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table
-from experiments.draws import signed, standard_errors
-from experiments.machines import VISIBLE, Comparison, Errors, Machine, Source, size_of, source
-from experiments.record import Record
-from experiments.setting import activations, declared, declared_diagonal, kernel_net
-from hntk.asymptotics.coefficients import KernelCoefficients
-from hntk.asymptotics.law import MixtureLaw
+from experiments.asymptotics import figures as theory_figures
+from experiments.asymptotics.draws import signed, standard_errors
+from experiments.asymptotics.machines import VISIBLE, Comparison, Errors, Machine, Source, size_of, source
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.record import Record
+from experiments.runner.setting import activations, declared, declared_diagonal, kernel_net
+from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.learning import gradient_flow
+from hntk.asymptotics.mixture_law import MixtureLaw
 
 TITLES = {
     "training_squared": "Training squared error",

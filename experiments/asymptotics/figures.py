@@ -12,15 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
-from experiments.draws import mean_and_error
-from experiments.figures import COLOURS, STYLES
+from experiments.asymptotics.draws import mean_and_error
+from experiments.figures.style import COLOURS, STYLES
 from hntk.asymptotics.density import LimitingDensity
 from hntk.asymptotics.finite_density import FiniteSizeDensity
 
 if TYPE_CHECKING:
-    from experiments.dynamics import Point as FlowPoint
-    from experiments.learning_curve import Point as LearningPoint
-    from experiments.spikes import Point
+    from experiments.asymptotics.dynamics import Point as FlowPoint
+    from experiments.asymptotics.learning_curve import Point as LearningPoint
+    from experiments.asymptotics.spikes import Point
 
 MARKS = "osD^vPX"
 BINS = 60

@@ -10,14 +10,14 @@ import jax
 import numpy as np
 
 import hntk
-from experiments.config import Config
-from experiments.console import CONSOLE
-from experiments.draws import mean_and_error
-from experiments.mixtures import reference_model
-from experiments.setting import dataset
+from experiments.asymptotics.draws import mean_and_error
+from experiments.asymptotics.mixtures import reference_model
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE
+from experiments.runner.setting import dataset
 from hntk.asymptotics.estimation import estimate_law
-from hntk.asymptotics.law import MixtureLaw
 from hntk.asymptotics.learning import Learned
+from hntk.asymptotics.mixture_law import MixtureLaw
 
 # a difference from real data that is to be seen in tables
 VISIBLE = 0.01

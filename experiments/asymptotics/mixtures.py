@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 import hntk
-from experiments.config import DataConfig
-from hntk.asymptotics.law import MixtureLaw
-from hntk.mixture import Covariance
+from experiments.runner.config import DataConfig
+from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.data.mixture import Covariance
 
 # of the Toeplitz covariance CORRELATION^|i−j|
 CORRELATION = 0.4

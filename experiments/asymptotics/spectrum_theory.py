@@ -13,13 +13,13 @@ import jax
 import numpy as np
 
 import hntk
-from experiments import theory_figures
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table
-from experiments.draws import mean_and_error, plus_minus
-from experiments.mixtures import CAPTIONS, MixtureModel, named_model
-from experiments.record import Record
-from experiments.setting import declared_diagonal
+from experiments.asymptotics import figures as theory_figures
+from experiments.asymptotics.draws import mean_and_error, plus_minus
+from experiments.asymptotics.mixtures import CAPTIONS, MixtureModel, named_model
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.record import Record
+from experiments.runner.setting import declared_diagonal
 from hntk.asymptotics.density import LimitingDensity, limiting_density
 from hntk.asymptotics.finite_density import FiniteSizeDensity, finite_size_density
 

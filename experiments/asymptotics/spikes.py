@@ -9,15 +9,15 @@ import jax
 import numpy as np
 
 import hntk
-from experiments import theory_figures
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table
-from experiments.draws import mean_and_error, plus_minus
-from experiments.mixtures import MixtureModel, opposite_means
-from experiments.record import Record
-from experiments.setting import activations
-from hntk.asymptotics.kernel import limiting_kernel
-from hntk.asymptotics.spikes import spikes_of
+from experiments.asymptotics import figures as theory_figures
+from experiments.asymptotics.draws import mean_and_error, plus_minus
+from experiments.asymptotics.mixtures import MixtureModel, opposite_means
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.record import Record
+from experiments.runner.setting import activations
+from hntk.asymptotics.limiting_kernel import limiting_kernel
+from hntk.asymptotics.limiting_spikes import spikes_of
 from hntk.asymptotics.support import support
 
 SIMULATED = ("exact", "equivalent")

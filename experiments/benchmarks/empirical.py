@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from experiments import bench
-from experiments.bench import Contender, Sweep
-from experiments.config import Config
-from experiments.record import Record
+from experiments.benchmarks import harness as bench
+from experiments.benchmarks.harness import Contender, Sweep
+from experiments.runner.config import Config
+from experiments.runner.record import Record
 
 PEER = "neural-tangents, best"
 IMPLEMENTATIONS = ("NTK_VECTOR_PRODUCTS", "JACOBIAN_CONTRACTION")

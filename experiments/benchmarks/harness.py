@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments import figures
-from experiments.config import BenchExperiment
-from experiments.console import CONSOLE, progress, show_table
-from experiments.process import Worker, WorkerError, working
-from experiments.record import Record
+from experiments.figures import style as figures
+from experiments.runner.child_process import Worker, WorkerError, working
+from experiments.runner.config import BenchExperiment
+from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.record import Record
 
 # results up to so many bytes are compared
 COMPARED = 10**8
@@ -36,7 +36,7 @@ class Contender:
     Attributes
     ----------
     name : in tables; of several of one name the fastest counts.
-    task : of `experiments.bench_tasks`.
+    task : of `experiments.benchmarks.tasks`.
     options : of the task.
     setting : what makes it differ from others of its name.
     results : bytes of what it computes, where memory is compared with that.
@@ -167,7 +167,7 @@ def key(sweep: Sweep) -> str:
 
 
 def _command(name: str, options: Mapping[str, Any]) -> list[str]:
-    return [sys.executable, "-m", "experiments.bench_tasks", name, json.dumps(dict(options))]
+    return [sys.executable, "-m", "experiments.benchmarks.tasks", name, json.dumps(dict(options))]
 
 
 def _case(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments import bench
-from experiments.bench import Contender, Sweep
-from experiments.config import Config
-from experiments.record import Record
+from experiments.benchmarks import harness as bench
+from experiments.benchmarks.harness import Contender, Sweep
+from experiments.runner.config import Config
+from experiments.runner.record import Record
 
 # whose kernels are neural-tangents' own: hntk centres the others
 CENTRED = ("erf", "tanh")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from experiments import bench
-from experiments.bench import Contender, Sweep
-from experiments.config import Config
-from experiments.record import Record
-from experiments.solver import restarts_in_words
+from experiments.benchmarks import harness as bench
+from experiments.benchmarks.harness import Contender, Sweep
+from experiments.kernels.solver import restarts_in_words
+from experiments.runner.config import Config
+from experiments.runner.record import Record
 
 
 def run(cfg: Config, record: Record) -> None:

@@ -1,9 +1,9 @@
 """A process of its own that does one task again and again, so that its time and its memory are nobody else's.
 
-``python -m experiments.bench_tasks TASK OPTIONS`` (options as JSON) makes the task ready, with everything compiled, and
-then writes its memory before there was anything to compute; it answers the lines ``run`` (seconds of one more run),
-``peak`` (most bytes beyond that memory since it was ready) and ``save PATH`` (the results, as npy). Times and bytes are
-those of the accelerator where JAX finds one.
+``python -m experiments.benchmarks.tasks TASK OPTIONS`` (options as JSON) makes the task ready, with everything
+compiled, and then writes its memory before there was anything to compute; it answers the lines ``run`` (seconds of one
+more run), ``peak`` (most bytes beyond that memory since it was ready) and ``save PATH`` (the results, as npy). Times
+and bytes are those of the accelerator where JAX finds one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.process import restart_peak, status_bytes
+from experiments.runner.child_process import restart_peak, status_bytes
 
 Result = Sequence[Any]
 RIDGE = 1e-3
@@ -142,7 +142,7 @@ def neural_tangents(n: int, p: int, depth: int, activation: str, batch: int) -> 
     import jax
     from jax import numpy as jnp
 
-    from hntk.neural_tangents_shim import load
+    from hntk.kernels._neural_tangents import load
 
     nt: Any = load()
     layer = {
@@ -250,7 +250,7 @@ def empirical_neural_tangents(n: int, p: int, width: int, depth: int, implementa
     import jax
     from jax import numpy as jnp
 
-    from hntk.neural_tangents_shim import load
+    from hntk.kernels._neural_tangents import load
 
     nt: Any = load()
     net, x = _drawn(p, width, depth), jnp.asarray(samples(n, p))
@@ -290,7 +290,7 @@ def least_squares(activation: str, depth: int, levels: int, restarts: int) -> Ca
     from itertools import count
 
     import hntk
-    from experiments.solver import Problem, restarted
+    from experiments.kernels.solver import Problem, restarted
 
     scales, layer = (1.0 + 0.013 * i for i in count()), hntk.activation(activation)
 

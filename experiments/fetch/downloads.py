@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from experiments.config import FetchExperiment
-from experiments.console import progress
-from experiments.sources import NAMES, Source, defect
+from experiments.fetch.sources import NAMES, Source, defect
+from experiments.runner.config import FetchExperiment
+from experiments.runner.console import progress
 
 CHUNK = 1 << 16
 REDIRECTIONS = 5

@@ -8,14 +8,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import sources, stand_in
-from experiments.config import Config
-from experiments.console import CONSOLE, show_table, stage
-from experiments.downloads import download, writing
-from experiments.record import Record
-from experiments.sources import NAMES, Source
-from hntk.datasets.idx import find_idx_files
-from hntk.datasets.locate import ENVIRONMENT_VARIABLE
+from experiments.fetch import sources, stand_in
+from experiments.fetch.downloads import download, writing
+from experiments.fetch.sources import NAMES, Source
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.record import Record
+from hntk.data.idx import find_idx_files
+from hntk.data.locate import ENVIRONMENT_VARIABLE
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from hntk.datasets.idx import open_unzipped
+from hntk.data.idx import open_unzipped
 
 NAMES = {
     "x_train": "train-images-idx3-ubyte.gz",

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 import hntk
-from experiments.sources import NAMES, Source
-from experiments.tiny import STAND_IN as NAME
+from experiments.fetch.sources import NAMES, Source
+from experiments.runner.tiny import STAND_IN as NAME
 
 CLASSES, SIDE, BRIGHT = 10, 8, 12
 N_TRAIN, N_TEST = 1000, 300

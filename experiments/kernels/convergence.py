@@ -6,12 +6,12 @@ import jax
 import numpy as np
 
 import hntk
-from experiments import figures
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table
-from experiments.record import Record
-from experiments.setting import activations, kernel_problem, matched
-from hntk.comparison import off_diagonal
+from experiments.figures import style as figures
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.record import Record
+from experiments.runner.setting import activations, kernel_problem, matched
+from hntk.spectra.comparison import off_diagonal
 
 SMALLEST = 40
 CURVES = {

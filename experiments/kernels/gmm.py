@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 import hntk
-from experiments import figures
-from experiments.config import Config
-from experiments.console import CONSOLE, show_table, stage
-from experiments.record import Record
-from experiments.setting import KernelProblem, activations, declared_diagonal, kernel_problem, keys, matched
-from hntk.comparison import KernelComparison, Spectrum, compare_with_spectra
-from hntk.equivalents import Identity
+from experiments.figures import style as figures
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.record import Record
+from experiments.runner.setting import KernelProblem, activations, declared_diagonal, kernel_problem, keys, matched
+from hntk.spectra.comparison import KernelComparison, Spectrum, compare_with_spectra
+from hntk.theory.equivalents import Identity
 
 COLUMNS = {
     "operator": "op. norm",

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import hntk
-from experiments import figures
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table
-from experiments.record import Record
-from experiments.setting import activations, kernel_problem, keys
+from experiments.figures import style as figures
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.record import Record
+from experiments.runner.setting import activations, kernel_problem, keys
 
 METHODS = {
     "layer by layer": {"method": "layerwise"},

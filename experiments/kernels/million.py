@@ -13,13 +13,13 @@ import jax
 import numpy as np
 
 import hntk
-from experiments import figures
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table, stage
-from experiments.process import restart_peak, status_bytes
-from experiments.record import Record
-from experiments.setting import activations, dataset, keys
-from hntk.kernels.room import check_disk
+from experiments.figures import style as figures
+from experiments.runner.child_process import restart_peak, status_bytes
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.record import Record
+from experiments.runner.setting import activations, dataset, keys
+from hntk.kernels.kernel_memory import check_disk
 
 # where growth is measured: below, what does not grow counts too
 LARGE = 100_000

@@ -10,11 +10,11 @@ import jax
 import numpy as np
 
 import hntk
-from experiments import figures
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table, stage
-from experiments.record import Record
-from experiments.setting import activations, dataset, matched
+from experiments.figures import style as figures
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.record import Record
+from experiments.runner.setting import activations, dataset, matched
 
 COLUMNS = [
     "network",

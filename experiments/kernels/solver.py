@@ -10,11 +10,11 @@ import numpy as np
 from scipy.optimize import minimize
 
 import hntk
-from experiments import figures
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table, stage
-from experiments.record import Record
-from hntk.matching.partition import Partition
+from experiments.figures import style as figures
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.record import Record
+from hntk.matching.step_functions import Partition
 
 POOL = (
     "relu",

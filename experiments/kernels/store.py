@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 import hntk
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table, stage
-from experiments.record import Record
-from experiments.setting import activations, dataset, kernel_problem, keys
-from hntk.kernels.room import available_memory, gigabytes, kernel_bytes
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.record import Record
+from experiments.runner.setting import activations, dataset, kernel_problem, keys
+from hntk.kernels.kernel_memory import available_memory, gigabytes, kernel_bytes
 
 
 def run(cfg: Config, record: Record) -> None:

@@ -13,14 +13,14 @@ import jax
 from omegaconf import OmegaConf
 
 import hntk
-from experiments.config import ArmConfig, CompressConfig, Config
-from experiments.console import stage
-from experiments.keys import data_digest
-from experiments.setting import activations, matched
-from experiments.sweep import Skip
+from experiments.runner.config import ArmConfig, CompressConfig, Config
+from experiments.runner.console import stage
+from experiments.runner.keys import data_digest
+from experiments.runner.setting import activations, matched
+from experiments.runner.sweep import Skip
 from hntk.activations.fingerprint import fingerprint
-from hntk.forward import LEAST_ZEROS
-from hntk.storage import storage_of
+from hntk.networks.formula_bytes import storage_of
+from hntk.networks.forward import LEAST_ZEROS
 
 # of the file besides arrays: names, shapes and what is not an array
 HEADER = 2048

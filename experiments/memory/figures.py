@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from experiments.figures import accuracy_axis, engineering_axis
-from experiments.memory_summary import (
+from experiments.figures.style import accuracy_axis, engineering_axis
+from experiments.memory.summary import (
     Cost,
     Group,
     activation_bytes,
@@ -21,7 +21,7 @@ from experiments.memory_summary import (
     frontier,
     standard_error,
 )
-from experiments.metrics import KERNEL_ERROR
+from experiments.runner.metrics import KERNEL_ERROR
 
 # the compressed networks in blues, from few levels to many; rivals in other hues; trained networks in greys
 LOOK: dict[str, tuple[str, str]] = {

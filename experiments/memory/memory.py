@@ -13,15 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 
 import hntk
-from experiments import arms, memory_report, metrics, trained
-from experiments.config import ArmConfig, Config
-from experiments.console import progress
-from experiments.keys import data_digest, resolved
-from experiments.record import Record
-from experiments.setting import features, raw_dataset
+from experiments.memory import arms, trained
+from experiments.memory import report as memory_report
+from experiments.runner import metrics
+from experiments.runner.config import ArmConfig, Config
+from experiments.runner.console import progress
+from experiments.runner.keys import data_digest, resolved
+from experiments.runner.record import Record
+from experiments.runner.setting import features, raw_dataset
+from hntk._utils.labels import share_right
 from hntk.activations.fingerprint import fingerprint
-from hntk.labels import share_right
-from hntk.training import Epoch, Schedule
+from hntk.readouts.training import Epoch, Schedule
 
 gather = memory_report.gather
 # what a sweeper is to optimise: up, down

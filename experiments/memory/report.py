@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments import memory_figures, report
-from experiments.console import show_table
-from experiments.memory_summary import (
+from experiments.memory import figures as memory_figures
+from experiments.memory.summary import (
     Group,
     bit_operations,
     file_bytes,
@@ -21,9 +20,11 @@ from experiments.memory_summary import (
     table_within,
     targets,
 )
-from experiments.record import Record, circumstances
-from experiments.sweep import Job
-from experiments.words import shown
+from experiments.report import page as report
+from experiments.runner.console import show_table
+from experiments.runner.record import Record, circumstances
+from experiments.runner.sweep import Job
+from experiments.runner.words import shown
 
 OPERATIONS = (1e6, 1e7, 1e8, 1e9, 1e10)
 # tables for the report, too long for a terminal

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 from omegaconf import OmegaConf
 
-from experiments.metrics import (
+from experiments.runner.metrics import (
     ACTIVATION_BYTES,
     BIT_OPERATIONS,
     FILE_BYTES,
@@ -18,7 +18,7 @@ from experiments.metrics import (
     PLANE_OPERATIONS,
     READOUTS,
 )
-from experiments.sweep import Job
+from experiments.runner.sweep import Job
 
 Cost = Callable[["Group"], float]
 Score = Callable[["Group"], float]

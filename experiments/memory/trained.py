@@ -21,9 +21,9 @@ import numpy as np
 from jax import Array
 
 import hntk
-from hntk.ridge import held_out
-from hntk.softmax import cross_entropy
-from hntk.training import Epoch, Samples, Schedule, Trained, train
+from hntk.readouts.ridge import held_out
+from hntk.readouts.softmax import cross_entropy
+from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 
 RATES = (3e-3, 1e-3)
 BATCH = 128

@@ -12,8 +12,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.report_markup import commands, count, details, duration, escape, section
-from experiments.report_tables import Table, table_html
+from experiments.report.markup import commands, count, details, duration, escape, section
+from experiments.report.tables import Table, table_html
 
 State = Literal["failed", "missing", "skipped", "done"]
 # one holder of versions beside the jobs

@@ -12,8 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from experiments.record import DPI, write_text
-from experiments.report_jobs import (
+from experiments.report.jobs import (
     REPORT,
     Job,
     differences,
@@ -24,8 +23,9 @@ from experiments.report_jobs import (
     version_list,
     versions,
 )
-from experiments.report_markup import commands, escape, inline, paragraphs, section
-from experiments.report_tables import Table, read_table, table_html
+from experiments.report.markup import commands, escape, inline, paragraphs, section
+from experiments.report.tables import Table, read_table, table_html
+from experiments.runner.record import DPI, write_text
 
 __all__ = ["Figure", "Job", "Report", "Section", "Table", "read_table", "write_report"]
 
@@ -128,7 +128,7 @@ def _page(report: Report, base: Path) -> str:
 
 
 def _resource(name: str) -> str:
-    return resources.files("experiments").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("experiments.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

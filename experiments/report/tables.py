@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.console import format_cell
-from experiments.report_markup import escape, inline
+from experiments.report.markup import escape, inline
+from experiments.runner.console import format_cell
 
 MISSING = "–"
 SHORT = 28

@@ -61,7 +61,7 @@ class Worker:
             own = SHARED if core is None else ALONE
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True,
-                env={**os.environ, **own}, cwd=Path(__file__).parents[1],
+                env={**os.environ, **own}, cwd=Path(__file__).parents[2],
             )  # fmt: skip
         # programs in C have one thread; the others pin themselves before they start more
         if core is not None:

@@ -21,8 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from experiments.choices import choices_of
-from experiments.refusals import (
+from experiments.runner.choices import choices_of
+from experiments.runner.refusals import (
     SettingError,
     UnknownKeyError,
     did_you_mean,
@@ -32,7 +32,7 @@ from experiments.refusals import (
     wrong_value,
 )
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 @dataclass(frozen=True)

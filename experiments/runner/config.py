@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from experiments.choices import (
+from experiments.runner.choices import (
     ACTIVATIONS,
     CASES,
     COEFFICIENTS,

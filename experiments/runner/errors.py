@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from experiments.console import CONSOLE
-from experiments.words import shown
+from experiments.runner.console import CONSOLE
+from experiments.runner.words import shown
 
 
 class Skip(Exception):
@@ -15,7 +15,7 @@ class Skip(Exception):
 def expected() -> tuple[type[Exception], ...]:
     """Return the errors whose message says all there is to say."""
     # where no training has run, none has failed, and the library is not loaded for it
-    training = sys.modules.get("hntk.training")
+    training = sys.modules.get("hntk.readouts.training")
     known = (ValueError, OSError, ImportError, MemoryError, Skip)
     return known if training is None else (*known, training.TrainingError)
 

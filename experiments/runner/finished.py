@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from experiments import keys, metrics, report_jobs, states
-from experiments.console import CONSOLE, show_table
-from experiments.errors import expected, say_error
-from experiments.record import Record
-from experiments.watch import CURRENT
-from experiments.words import shown, visible
+from experiments.report import jobs as report_jobs
+from experiments.runner import keys, metrics, states
+from experiments.runner.console import CONSOLE, show_table
+from experiments.runner.errors import expected, say_error
+from experiments.runner.record import Record
+from experiments.runner.watch import CURRENT
+from experiments.runner.words import shown, visible
 
 if TYPE_CHECKING:
-    from experiments.config import Config
+    from experiments.runner.config import Config
 
 OLDER = "a result of older code"
 
@@ -91,7 +92,7 @@ def summarise(folder: Path, command: str, cfg: Config | None = None) -> int:
     failed = [job for job in jobs if job.state in ("failed", "missing")]
     record.add_metrics(**{metrics.JOBS_DONE: len(done), metrics.JOBS_FAILED: len(failed)})
     if cfg is not None:
-        from experiments import tracking
+        from experiments.runner import tracking
 
         tracking.mirror(cfg, record, summary=True)
     if failed:

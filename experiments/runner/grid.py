@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
-from experiments.console import progress
+from experiments.runner.console import progress
 
 # Hydra 1.3 executes the modules of its plugins anew when it looks for them, after which their classes are others
 Plugins.instance()
@@ -24,7 +24,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweepe
 class GridConfig(BasicSweeperConf):
     """Takes the place of Hydra's own, which all sweeps have that name no other."""
 
-    _target_: str = "experiments.grid.Grid"
+    _target_: str = "experiments.runner.grid.Grid"
 
 
 class Grid(BasicSweeper):
@@ -50,7 +50,7 @@ def each_word_once(batch: Sequence[Sequence[str]]) -> list[Sequence[str]]:
 
     Examples
     --------
-    >>> from experiments.grid import each_word_once
+    >>> from experiments.runner.grid import each_word_once
     >>> each_word_once([["a=1", "b=1"], ["a=1", "b=2"], ["a=2", "b=1"], ["a=2", "b=2"]])
     [['a=1', 'b=1'], ['a=1', 'b=2'], ['a=2', 'b=1']]
     """

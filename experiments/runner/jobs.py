@@ -8,12 +8,12 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from experiments import catalog, launching, sweep
-from experiments.catalog import Entry
-from experiments.config import Config
-from experiments.console import CONSOLE
-from experiments.record import Record
-from experiments.words import shown
+from experiments.runner import catalog, launching, sweep
+from experiments.runner.catalog import Entry
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE
+from experiments.runner.record import Record
+from experiments.runner.words import shown
 
 
 def run(cfg: Config) -> tuple[float, ...] | None:
@@ -46,7 +46,7 @@ def run(cfg: Config) -> tuple[float, ...] | None:
 
 
 def _alone(cfg: Config, entry: Entry) -> None:
-    from experiments import tracking
+    from experiments.runner import tracking
 
     record = Record(Path(HydraConfig.get().runtime.output_dir))
     record.start(cfg)

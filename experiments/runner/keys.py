@@ -23,8 +23,8 @@ from omegaconf import OmegaConf
 
 if TYPE_CHECKING:
     import hntk
-    from experiments.catalog import Entry
-    from experiments.config import Config
+    from experiments.runner.catalog import Entry
+    from experiments.runner.config import Config
 
 # what does not change a job's result
 IMMATERIAL = ("wandb", "sweep")
@@ -80,7 +80,7 @@ def resolved(cfg: Config) -> dict[str, Any]:
 
 def dataset_read(cfg: Config) -> hntk.Dataset | None:
     """Return the data set that an experiment reads; None for a mixture, which settings and code decide."""
-    from experiments.setting import dataset
+    from experiments.runner.setting import dataset
 
     return dataset(cfg.data, cfg.seed) if cfg.data.kind == "dataset" else None
 
@@ -88,7 +88,7 @@ def dataset_read(cfg: Config) -> hntk.Dataset | None:
 @lru_cache(maxsize=1)
 def data_digest(data: hntk.Dataset) -> str:
     """Return the hash of all arrays of a data set and of how they were normalised, once for an object."""
-    from hntk.fingerprint import array_digest
+    from hntk._utils.digest import array_digest
 
     arrays = (data.x_train, data.y_train, data.x_test, data.y_test, data.classes, data.centre, data.whitening)
     told = (list(data.image_shape or ()), float(data.scale), data.pixels, data.unit_norm)
@@ -99,9 +99,9 @@ def data_digest(data: hntk.Dataset) -> str:
 def code() -> dict[str, Any]:
     """Return the hash of the sources, and the versions of the packages that compute."""
     import hntk
-    from hntk.fingerprint import source_digest
+    from hntk._utils.digest import source_digest
 
-    folders = (Path(str(hntk.__file__)).parent, Path(__file__).parent)
+    folders = (Path(str(hntk.__file__)).parent, Path(__file__).parents[1])
     return {"sources": source_digest(*folders), "packages": {name: version(name) for name in COMPUTING}}
 
 

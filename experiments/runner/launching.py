@@ -19,16 +19,16 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from experiments import grid, states, stopping, sweep
-from experiments.console import CONSOLE
-from experiments.words import shown
+from experiments.runner import grid, states, stopping, sweep
+from experiments.runner.console import CONSOLE
+from experiments.runner.words import shown
 
 MODE = "hydra.mode=MULTIRUN"
-NAME = "experiments.launching.Surviving"
+NAME = "experiments.runner.launching.Surviving"
 # times that a job whose worker dies is run alone
 ATTEMPTS = 2
 # an experiment that has a file there is a sweep
-SWEEPS = Path(__file__).parents[1] / "conf" / "sweep"
+SWEEPS = Path(__file__).parents[2] / "conf" / "sweep"
 
 
 class Surviving(Launcher):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from omegaconf import OmegaConf
 
-from experiments import keys
+from experiments.runner import keys
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +124,7 @@ class Record:
 
     def add_figure(self, name: str, figure: Figure) -> None:
         """Write a figure as png and pdf."""
-        from hntk.atomic import replacing
+        from hntk._utils.atomic_file import replacing
 
         for suffix in ("png", "pdf"):
             path = self.folder / f"{name}.{suffix}"
@@ -161,7 +161,7 @@ def _git(*arguments: str) -> str | None:
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader never sees half of it."""
     # the library brings JAX, which takes seconds
-    from hntk.atomic import replacing
+    from hntk._utils.atomic_file import replacing
 
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")

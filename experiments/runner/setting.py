@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from omegaconf import ListConfig, OmegaConf
 
 import hntk
-from experiments import stand_in
-from experiments.config import CompressConfig, DataConfig
+from experiments.fetch import stand_in
+from experiments.runner.config import CompressConfig, DataConfig
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.console import CONSOLE
-from experiments.record import write_text
-from experiments.words import shown
+from experiments.runner.console import CONSOLE
+from experiments.runner.record import write_text
+from experiments.runner.words import shown
 
 STATE_FILE = "state.json"
 POINTER = "job.json"

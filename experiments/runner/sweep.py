@@ -1,8 +1,8 @@
 """Sweeps that can be stopped and continued: a job is keyed by all that decides its result.
 
-A job of ``-m`` lives in ``sweep.store`` under its key (``experiments.keys``), wherever and whenever it is asked for;
-the sweep's own folder names the keys it asked for. What is done is not done again; a job that was killed starts anew in
-its folder, where a training finds its checkpoint.
+A job of ``-m`` lives in ``sweep.store`` under its key (``experiments.runner.keys``), wherever and whenever it is asked
+for; the sweep's own folder names the keys it asked for. What is done is not done again; a job that was killed starts
+anew in its folder, where a training finds its checkpoint.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 
-from experiments import keys, states, stopping
-from experiments.console import CONSOLE, format_cell
-from experiments.errors import Skip, expected, say_error
-from experiments.finished import Job, jobs_of, summarise
-from experiments.keys import resolved
-from experiments.record import Record
-from experiments.states import mark_failed, unfinished
-from experiments.watch import CURRENT, Watch
-from experiments.words import shown
+from experiments.runner import keys, states, stopping
+from experiments.runner.console import CONSOLE, format_cell
+from experiments.runner.errors import Skip, expected, say_error
+from experiments.runner.finished import Job, jobs_of, summarise
+from experiments.runner.keys import resolved
+from experiments.runner.record import Record
+from experiments.runner.states import mark_failed, unfinished
+from experiments.runner.watch import CURRENT, Watch
+from experiments.runner.words import shown
 
 if TYPE_CHECKING:
-    from experiments.catalog import Entry
-    from experiments.config import Config
+    from experiments.runner.catalog import Entry
+    from experiments.runner.config import Config
 
 __all__ = [
     "CURRENT", "Job", "Skip", "Watch", "expected", "jobs_of", "mark_failed", "resolved", "run_job", "say_error",
@@ -112,7 +112,7 @@ def _since(folder: Path, told: dict[str, Any]) -> bool:
 
 
 def _run(cfg: Config, entry: Entry, folder: Path, key: keys.Key) -> dict[str, Any]:
-    from experiments import tracking
+    from experiments.runner import tracking
 
     record, start = Record(folder), time.perf_counter()
     states.write(folder / states.HOLDER_FILE, {"host": platform.node(), "process": os.getpid()})
@@ -146,7 +146,7 @@ def _check_store(store: Path) -> None:
     OSError
         If not.
     """
-    from hntk.atomic import replacing
+    from hntk._utils.atomic_file import replacing
 
     try:
         store.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from experiments import composition
-from experiments.refusals import SettingError, options
+from experiments.runner import composition
+from experiments.runner.refusals import SettingError, options
 
 DATA, STAND_IN = "HNTK_DATA", "stand_in"
 

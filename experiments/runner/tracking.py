@@ -12,12 +12,12 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from experiments import metrics
-from experiments.charts import custom_chart
-from experiments.config import Config
-from experiments.console import CONSOLE
-from experiments.record import Record
-from experiments.words import shown
+from experiments.runner import metrics
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE
+from experiments.runner.record import Record
+from experiments.runner.wandb_charts import custom_chart
+from experiments.runner.words import shown
 
 # metrics of a finished job that are read against another one rather than against a step
 AXES = {pattern: metrics.FILE_BYTES for pattern in ("accuracy/*", "validation/*", "kernel/*")}

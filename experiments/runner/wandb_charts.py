@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from experiments.record import Chart, Record
+from experiments.runner.record import Chart, Record
 
 if TYPE_CHECKING:
     from wandb.plot.custom_chart import CustomChart

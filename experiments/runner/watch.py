@@ -12,11 +12,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from experiments import states, stopping
-from experiments.console import CONSOLE
+from experiments.runner import states, stopping
+from experiments.runner.console import CONSOLE
 
 if TYPE_CHECKING:
-    from experiments.catalog import Entry
+    from experiments.runner.catalog import Entry
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Watch(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Remember the folder, for the summary."""
-        from experiments import catalog
+        from experiments.runner import catalog
 
         CURRENT.finished, CURRENT.entry = Path(config.hydra.sweep.dir), catalog.find(config.experiment.name)
         CURRENT.config = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])

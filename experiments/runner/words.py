@@ -20,7 +20,7 @@ def shown(text: object) -> str:
 
     Examples
     --------
-    >>> from experiments.words import shown
+    >>> from experiments.runner.words import shown
     >>> print(shown("[/] is no markup"))
     \\[/] is no markup
     """

@@ -1,7 +1,7 @@
 """A process of its own that predicts on one core, so that its time and its memory are nobody else's.
 
-``python -m experiments.bench_worker CORE KIND FILE SAMPLES`` writes a line with its memory before the network is there,
-then answers every line "BATCH REPEATS" by the seconds of so many predictions, so often.
+``python -m experiments.runner.worker CORE KIND FILE SAMPLES`` writes a line with its memory before the network is
+there, then answers every line "BATCH REPEATS" by the seconds of so many predictions, so often.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.process import pin, status_bytes
+from experiments.runner.child_process import pin, status_bytes
 
 
 def main(core: int, kind: str, path: str, samples: str) -> None:

@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 
 import hntk
-from experiments import figures, shipping, toolchain
-from experiments.config import Config
-from experiments.console import CONSOLE, progress, show_table, stage
-from experiments.process import working
-from experiments.record import Record
-from experiments.setting import raw_dataset
-from hntk.export.c import CProgram, to_c
-from hntk.export.onnx import write_onnx
-from hntk.planes import word_planes
+from experiments.figures import style as figures
+from experiments.runner.child_process import working
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.record import Record
+from experiments.runner.setting import raw_dataset
+from experiments.shipping import shipping, toolchain
+from hntk.deploy.c import CProgram, to_c
+from hntk.deploy.onnx import write_onnx
+from hntk.weights.bit_planes import word_planes
 
 NATIVE = Path(__file__).parent / "native"
 COMPILERS = ("gcc", "clang")
@@ -106,7 +107,7 @@ def _contenders(
     n = sum(w.values.size for w in original.network.weights) + original.weights.size
     words = sum(plane.nbytes for w in whole.network.weights for plane in word_planes(w))
     counts = _counts(whole)
-    python = [sys.executable, "-m", "experiments.bench_worker", str(_core())]
+    python = [sys.executable, "-m", "experiments.runner.worker", str(_core())]
     dense, packed = folder / "dense.safetensors", folder / "net.safetensors"
     with stage("writing files"):
         sizes = {path: what.save(path) for path, what in ((dense, original), (packed, whole))}

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 import hntk
-from experiments import shipping, toolchain
-from experiments.config import Config
-from experiments.console import CONSOLE, show_table, stage
-from experiments.record import Record
-from experiments.setting import raw_dataset
-from experiments.shipping import Made
-from experiments.toolchain import Firmware
-from hntk.export.c import CProgram, to_c
-from hntk.export.onnx import write_onnx
-from hntk.labels import share_right
-from hntk.packing import pack
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.record import Record
+from experiments.runner.setting import raw_dataset
+from experiments.shipping import shipping, toolchain
+from experiments.shipping.shipping import Made
+from experiments.shipping.toolchain import Firmware
+from hntk._utils.labels import share_right
+from hntk.deploy.c import CProgram, to_c
+from hntk.deploy.onnx import write_onnx
+from hntk.weights.encodings import pack
 
 COLUMNS = ["form", "bytes", "dense/bytes", "test accuracy", "same classes", "of"]
 COMPILERS = ("gcc", "clang")

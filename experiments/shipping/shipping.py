@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 
 import hntk
-from experiments.config import Config
-from experiments.console import progress, stage
-from experiments.setting import activations, features, matched
+from experiments.runner.config import Config
+from experiments.runner.console import progress, stage
+from experiments.runner.setting import activations, features, matched
 
 READOUTS = ("ridge", "softmax")
 # stages of making one, as a seed's random keys are told apart

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hntk.export.c import CProgram
+from hntk.deploy.c import CProgram
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror")
 FAST = ("-O3", "-march=native")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hntk.arrays import real_array, told
+from hntk._utils.arrays import real_array, told
 
 
 def as_count(value: object, name: str, least: int = 1, most: int | None = None) -> int:

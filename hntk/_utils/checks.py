@@ -10,8 +10,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk.arrays import check_backing, finite_array, real_array
-from hntk.rows import check_rows, check_shape
+from hntk._utils.arrays import check_backing, finite_array, real_array
+from hntk._utils.rows import check_rows, check_shape
 
 
 def as_samples(x: object, name: str = "x", dtype: Any = None) -> Float[Array, "n p"]:

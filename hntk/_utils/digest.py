@@ -19,7 +19,7 @@ def array_digest(*arrays: object) -> str:
     Examples
     --------
     >>> import numpy as np
-    >>> from hntk.fingerprint import array_digest
+    >>> from hntk._utils.digest import array_digest
     >>> array_digest(np.arange(3)) == array_digest(np.arange(3)), array_digest([1.0]) == array_digest([2.0])
     (True, False)
     """

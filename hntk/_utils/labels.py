@@ -32,7 +32,7 @@ def label_array(labels: object, n: int | None = None, name: str = "labels") -> n
     Examples
     --------
     >>> import numpy as np
-    >>> from hntk.labels import label_array
+    >>> from hntk._utils.labels import label_array
     >>> label_array(np.array(["cat", "dog"], dtype=object)).dtype.kind
     'U'
     """

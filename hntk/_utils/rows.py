@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from hntk.arrays import check_backing, real_array
+from hntk._utils.arrays import check_backing, real_array
 
 # bytes of a block of rows in float64
 BLOCK = 2**25

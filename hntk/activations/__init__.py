@@ -10,14 +10,14 @@ import jax
 import numpy as np
 from jax import Array
 
+from hntk._utils.arguments import as_finite
+from hntk._utils.arrays import finite_array, told
 from hntk.activations.base import Activation, Moments
 from hntk.activations.elementary import Cosine, Erf, GaussianBump, Sine
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.activations.rectifier import Rectifier
 from hntk.activations.staircase import Staircase, staircase
-from hntk.arrays import finite_array, told
-from hntk.settings import as_finite
 
 __all__ = ["Activation", "Moments", "Staircase", "activation", "activation_names", "register_activation", "staircase"]
 

@@ -23,8 +23,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from hntk.arrays import told
-from hntk.settings import as_number
+from hntk._utils.arguments import as_number
+from hntk._utils.arrays import told
 
 ArrayLike = Array | float
 # what an activation keeps of samples by their variances: arrays whose last axis is theirs

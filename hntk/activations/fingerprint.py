@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
+from hntk._utils.digest import array_digest
 from hntk.activations.base import Activation
 from hntk.activations.quadrature import QuadratureActivation
-from hntk.fingerprint import array_digest
 
 # points at which functions are compared
 PROBES = 1001

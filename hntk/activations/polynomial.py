@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hntk._utils.arrays import finite_array
 from hntk.activations.base import Activation, ArrayLike, Moments
-from hntk.arrays import finite_array
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from hntk._utils.arrays import finite_array
+from hntk._utils.float64 import float64
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, matched_pairs
 from hntk.activations.mehler import HermiteSide, hermite_functions, mehler_maps
-from hntk.arrays import finite_array
-from hntk.precision import float64
 
 SERIES_ORDER = 128
 REACH = 12.0

@@ -15,10 +15,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 from scipy.special import ndtr
 
+from hntk._utils.arrays import real_array, told
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, Side
 from hntk.activations.jumps import Jumps
-from hntk.arrays import real_array, told
-from hntk.lookup import lookup
+from hntk.activations.lookup import lookup
 
 
 class Cells(NamedTuple):

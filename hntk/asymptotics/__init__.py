@@ -1,13 +1,13 @@
 """Spectra of kernels, and what is learned with them, from population quantities alone, in the limit and at a size."""
 
-from hntk.asymptotics.coefficients import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.density import LimitingDensity, limiting_density
 from hntk.asymptotics.estimation import estimate_law
 from hntk.asymptotics.finite_density import FiniteSizeDensity, finite_size_density
-from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.finite_width import FiniteWidth, RandomFeatures
+from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.learning import Learned, ScoreLaw, gradient_flow, optimal_ridge, ridge_regression
-from hntk.asymptotics.spikes import Spike, spikes
-from hntk.asymptotics.widths import FiniteWidth, RandomFeatures
+from hntk.asymptotics.limiting_spikes import Spike, spikes
+from hntk.asymptotics.mixture_law import MixtureLaw
 
 __all__ = [
     "FiniteSizeDensity",

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from hntk.copies import Copyable
+from hntk._utils.copies import Copyable
 
 # of commutators and off-diagonals, relative to the matrices' norms
 COMMUTE = 1e-10

@@ -14,15 +14,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy.fft import dct
 
-from hntk.arrays import finite_array, point_array, told
-from hntk.asymptotics.algebra import Spectral
-from hntk.asymptotics.coefficients import Kind, Net
-from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
-from hntk.asymptotics.law import MixtureLaw
+from hntk._utils.arguments import as_count
+from hntk._utils.arrays import finite_array, point_array, told
+from hntk._utils.checks import check_result
+from hntk.asymptotics.covariances import Spectral
+from hntk.asymptotics.kernel_parameters import Kind, Net
+from hntk.asymptotics.limiting_kernel import LimitingKernel, limiting_kernel
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk
 from hntk.asymptotics.support import Interval, support
-from hntk.checks import check_result
-from hntk.settings import as_count
 
 # nodes an interval to begin with and at most; half of that where each inverts a matrix
 FEWEST, MOST = 64, 4096
@@ -204,7 +204,7 @@ def limiting_density(
     The Marchenko-Pastur law, between (1 ± √(n/p))²:
 
     >>> import numpy as np
-    >>> from hntk.asymptotics.kernel import KernelCoefficients
+    >>> from hntk.asymptotics.limiting_kernel import KernelCoefficients
     >>> linear = KernelCoefficients(1.0, 0.0, 0.0, shift=0.0)
     >>> limiting_density(MixtureLaw.of(np.zeros((1, 400)), [1.0]), 100, linear).edges
     array([[0.25, 2.25]])

@@ -22,10 +22,10 @@ import numpy as np
 from jaxtyping import Complex, Float, Int, Real
 from scipy.optimize import nnls
 
-from hntk.asymptotics.law import MixtureLaw
-from hntk.labels import as_labels
-from hntk.population import estimate_population
-from hntk.rows import as_rows, class_means, class_scatters, row_blocks
+from hntk._utils.labels import as_labels
+from hntk._utils.rows import as_rows, class_means, class_scatters, row_blocks
+from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.data.population import estimate_population
 
 # squared singular values that are rounding errors, relative to the largest
 NULL = 1e-12

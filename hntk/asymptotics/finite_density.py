@@ -1,14 +1,14 @@
 r"""The distribution of the eigenvalues of an exact kernel of finite size.
 
-By :mod:`hntk.asymptotics.resolvent` with the norms of :mod:`hntk.asymptotics.norms`. Norms have no bound, so the
+By :mod:`hntk.asymptotics.resolvent` with the norms of :mod:`hntk.asymptotics.sample_norms`. Norms have no bound, so the
 spectrum has no edges and no atoms: what is an atom in the limit, of n − p eigenvalues, is as wide as the kernel's
 diagonal varies. The density of what has full rank is $\mathrm{Im}\,m(x + i\eta)/\pi$ on a grid that is refined until
 straight lines between its points carry its mass; η, .03 of the diagonal's deviation, makes the points of the norms'
 quadrature one.
 
 The few other directions move eigenvalues and make spikes, of which the distribution function has steps of 1/n. With
-$N = B^{-1} + D$ of :mod:`hntk.asymptotics.spikes`, $\det(\tilde K - z)$ is $\det N(z)$ times what the bulk has, so
-below x there are
+$N = B^{-1} + D$ of :mod:`hntk.asymptotics.limiting_spikes`, $\det(\tilde K - z)$ is $\det N(z)$ times what the bulk
+has, so below x there are
 
 $$\xi(x) = \#\{\text{eigenvalues of B below 0}\} - \frac1\pi\sum_j\arg\lambda_j(N(x + i\eta))$$
 
@@ -23,13 +23,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 
-from hntk.arrays import point_array
-from hntk.asymptotics.coefficients import Kind, Net
+from hntk._utils.arrays import point_array
 from hntk.asymptotics.density import as_quantiles
-from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
-from hntk.asymptotics.law import MixtureLaw
-from hntk.asymptotics.norms import dense_points
+from hntk.asymptotics.kernel_parameters import Kind, Net
+from hntk.asymptotics.limiting_kernel import LimitingKernel, limiting_kernel
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Resolvent
+from hntk.asymptotics.sample_norms import dense_points
 
 # η by the deviation of the diagonal, and at least by the spectrum's scale
 SMOOTHING, LEAST = 0.03, 1e-6

@@ -42,16 +42,16 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from hntk.arrays import point_array, told
-from hntk.asymptotics.coefficients import KernelCoefficients
+from hntk._utils.arguments import as_count, as_instance
+from hntk._utils.arrays import point_array, told
+from hntk._utils.copies import Copyable
 from hntk.asymptotics.filters import LabelFilter
-from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
-from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.learning import ScoreLaw, Task, classification_task, ridge_regression, score_law
+from hntk.asymptotics.limiting_kernel import LimitingKernel, limiting_kernel
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.scores import FilteredLabels
-from hntk.coefficients import Coefficients
-from hntk.copies import Copyable
-from hntk.settings import as_count, as_instance
+from hntk.theory.coefficients import Coefficients
 
 # effective ridges tried, in units of the kernel's mean eigenvalue, and the step of derivatives by their logarithm
 GRID, STEP = np.logspace(-4, 3, 29), 1e-3

@@ -26,8 +26,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import factorial
 
-from hntk.asymptotics.coefficients import KernelCoefficients, by_norm
-from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.kernel_parameters import KernelCoefficients, by_norm
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Noise
 
 # of the quadrature over inner products, and the degrees of the parts that act like noise

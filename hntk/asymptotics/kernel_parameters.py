@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import barycentric_interpolate
 
+from hntk._utils.arguments import as_choice, as_diagonal, as_finite, as_positive
+from hntk._utils.float64 import float64
 from hntk.activations import Activation
-from hntk.coefficients import Coefficients, as_activations, coefficients
 from hntk.kernels.exact import exact_kernels
-from hntk.precision import float64
-from hntk.settings import as_choice, as_diagonal, as_finite, as_positive
+from hntk.theory.coefficients import Coefficients, as_activations, coefficients
 
 Kind = Literal["ck", "ntk"]
 # the largest correlation of two samples: at 1 the NTK of a network with jumps is infinite

@@ -12,15 +12,15 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from hntk.arrays import finite_array
-from hntk.asymptotics.coefficients import Kind, Net
+from hntk._utils.arguments import as_choice, as_count, as_finite, as_positive
+from hntk._utils.arrays import finite_array
+from hntk._utils.checks import check_result
 from hntk.asymptotics.filters import LabelFilter, flow_filter, ridge_filter
-from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
-from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.kernel_parameters import Kind, Net
+from hntk.asymptotics.limiting_kernel import LimitingKernel, limiting_kernel
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.orthant import positive_probability
 from hntk.asymptotics.scores import FilteredLabels, GaussianScores
-from hntk.checks import check_result
-from hntk.settings import as_choice, as_count, as_finite, as_positive
 
 Criterion = Literal["squared", "classification"]
 # ridges tried for the best one, in units of the kernel's mean eigenvalue
@@ -121,7 +121,7 @@ def ridge_regression(
     ridge : λ, above −γ, minus the kernel's own multiple of the identity.
     kernel : ``"ntk"`` or ``"ck"``.
     kappa_sq : the NTK's diagonal κ_L², to be declared when an activation jumps.
-    finite_size : whether for the exact kernel of p coordinates (:mod:`hntk.asymptotics.norms`), which takes the
+    finite_size : whether for the exact kernel of p coordinates (:mod:`hntk.asymptotics.sample_norms`), which takes the
         activations, or for the equivalent kernel in the limit.
     targets, offset : see :func:`classification_task`.
 

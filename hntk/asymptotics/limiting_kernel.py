@@ -10,7 +10,7 @@ U^\top\tilde Q(z)U \to D(z) = \begin{bmatrix} \mathrm{diag}_a\,\rho_ag_a & 0 & [
 
 where $\rho_a = n_a/p$, M is primed, t, T and the variance $v_a/p$ of $\psi_i$ are not, and what D leaves out is odd
 in Z or O(p^{-1/2}). Of a finite sample's exact kernel, J's rows and the Gram part have the weights of
-:mod:`hntk.asymptotics.norms`, $\sqrt{\ell_i}J_i$ with $\ell = c_1(\|x_i\|^2)/c_1$, and with the responses r of
+:mod:`hntk.asymptotics.sample_norms`, $\sqrt{\ell_i}J_i$ with $\ell = c_1(\|x_i\|^2)/c_1$, and with the responses r of
 :mod:`hntk.asymptotics.resolvent` the entries of D are $\rho_a\mathrm E_a[\ell r]$,
 $\sqrt p\,\rho_a\mathrm E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. As targets do not
 have these weights, J without them stands in U as well, with zeros in B.
@@ -24,13 +24,13 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from hntk.asymptotics.coefficients import KernelCoefficients, Kind, Net, kernel_coefficients
-from hntk.asymptotics.law import MixtureLaw
-from hntk.asymptotics.norms import Norms, Quadrature, gauss_points
-from hntk.asymptotics.products import ClassProducts
+from hntk._utils.arguments import as_count, as_instance
+from hntk._utils.copies import Copyable
+from hntk.asymptotics.inner_products import ClassProducts
+from hntk.asymptotics.kernel_parameters import KernelCoefficients, Kind, Net, kernel_coefficients
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
-from hntk.copies import Copyable
-from hntk.settings import as_count, as_instance
+from hntk.asymptotics.sample_norms import Norms, Quadrature, gauss_points
 
 # eigenvalues of B that count as zero, relative to the largest
 NULL = 1e-12

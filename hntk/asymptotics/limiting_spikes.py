@@ -1,9 +1,10 @@
 r"""Isolated eigenvalues of an equivalent kernel, and how far their eigenvectors tell the classes.
 
-An eigenvalue λ + γ with λ outside the bulk solves $\det(B^{-1} + D(\lambda)) = 0$ (:mod:`hntk.asymptotics.kernel`).
-As $D' = \lim U^\top\tilde Q^2U \succ 0$, the ordered eigenvalues of $N = B^{-1} + D$ rise on every interval that the
-spectrum leaves free, and every spike is the one zero of one of them. With $Nx = 0$ and $x^\top D'x = 1$ the unit
-eigenvector u has $U^\top u = -Dx$, so $|j_a^\top u|^2/n_a = \frac p{n_a}(Dx)_a^2$ for the indicator $j_a$ of class a.
+An eigenvalue λ + γ with λ outside the bulk solves $\det(B^{-1} + D(\lambda)) = 0$
+(:mod:`hntk.asymptotics.limiting_kernel`). As $D' = \lim U^\top\tilde Q^2U \succ 0$, the ordered eigenvalues of $N =
+B^{-1} + D$ rise on every interval that the spectrum leaves free, and every spike is the one zero of one of them. With
+$Nx = 0$ and $x^\top D'x = 1$ the unit eigenvector u has $U^\top u = -Dx$, so $|j_a^\top u|^2/n_a = \frac
+p{n_a}(Dx)_a^2$ for the indicator $j_a$ of class a.
 
 Above the bulk $E = -D$ is positive definite and falls in λ, and so do the eigenvalues of $E^{1/2}BE^{1/2}$: each that
 exceeds 1 at the edge makes a spike, and one between 0 and 1 is a direction below its phase transition, of this
@@ -20,9 +21,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from hntk.asymptotics.coefficients import Kind, Net
-from hntk.asymptotics.kernel import LimitingKernel, limiting_kernel
-from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.kernel_parameters import Kind, Net
+from hntk.asymptotics.limiting_kernel import LimitingKernel, limiting_kernel
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Resolvent
 from hntk.asymptotics.support import Edge, Interval, support
 

@@ -12,11 +12,11 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from hntk.arrays import finite_array, told
-from hntk.asymptotics.algebra import Matrices, Spectral, algebra_of
-from hntk.checks import check_result
-from hntk.copies import Copyable
-from hntk.settings import as_count, as_nonnegative
+from hntk._utils.arguments import as_count, as_nonnegative
+from hntk._utils.arrays import finite_array, told
+from hntk._utils.checks import check_result
+from hntk._utils.copies import Copyable
+from hntk.asymptotics.covariances import Matrices, Spectral, algebra_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ $$\Delta_a = \frac1p\mathrm{tr}\,C_a\bar E,\qquad \Delta^k_a = \frac{D_k}p\gamma
 and $W^{1/2}Z^\top$ on both sides of $\tilde Q/p$ gives $I - \bar E$. An equivalent kernel has w = 1, h = 0 and no Y.
 Then $\bar E = -z\lim(ZZ^\top/p - z)^{-1}$ and $\Delta = -z\delta$ in the notation of the sources, Couillet and Debbah
 (2011), Benaych-Georges and Couillet (2016). Y are the coordinates that stand for what of a kernel acts like noise,
-:class:`Noise`. What a finite sample adds is in :mod:`hntk.asymptotics.norms`.
+:class:`Noise`. What a finite sample adds is in :mod:`hntk.asymptotics.sample_norms`.
 
 The self-energies $u = (\Delta, \Delta^1, \dots)$ solve a fixed point whose map has the Jacobian
 $J_{ca,db} = P^c_{ab}\frac{n_b}p\mathrm E_b[f_cf_dr^2]$, $f = (w, w_1, \dots)$,
@@ -32,9 +32,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Complex, Float
 
-from hntk.asymptotics.algebra import Element
-from hntk.asymptotics.law import MixtureLaw
-from hntk.copies import Copyable
+from hntk._utils.copies import Copyable
+from hntk.asymptotics.covariances import Element
+from hntk.asymptotics.mixture_law import MixtureLaw
 
 # real or complex, of any shape
 Numbers = np.ndarray

@@ -18,8 +18,8 @@ $\varepsilon = \theta_aG + \|\mu_a\|^2/p - \tau_0^2$ and $\ell = c_1(\tau_0^2 + 
 $$w = \ell\,G\,u_a^2,\qquad h = k(\tau_0^2 + \varepsilon) - c_1w\theta_a - \varphi^2 - \ell P_{aa}/p - \gamma,$$
 
 where the last terms of h are what the other parts of the equivalent have on the diagonal and the kernel has not; so
-have Y, :mod:`hntk.asymptotics.products`. What is left, $h + \gamma$, is of a positive semidefinite kernel and so not
-negative, unless its diagonal was declared.
+have Y, :mod:`hntk.asymptotics.inner_products`. What is left, $h + \gamma$, is of a positive semidefinite kernel and so
+not negative, unless its diagonal was declared.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from jaxtyping import Float
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import gammainccinv, gammaincinv
 
-from hntk.asymptotics.coefficients import KernelCoefficients, by_norm
-from hntk.asymptotics.law import MixtureLaw
-from hntk.asymptotics.products import ClassProducts
+from hntk.asymptotics.inner_products import ClassProducts
+from hntk.asymptotics.kernel_parameters import KernelCoefficients, by_norm
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Diagonal, Noise
 
 # points of the two quadratures over norms

@@ -1,11 +1,11 @@
 r"""The Gaussian law of a trained kernel machine's scores.
 
-With $\beta_k = (\tilde K - \zeta_k)^{-1}JY$, $z_k = \zeta_k - \gamma$ and U, B, D of :mod:`hntk.asymptotics.kernel`,
-$\beta_k = \sqrt p\,\tilde Q(z_k)Ua_k$ where $a_k = (I + BD(z_k))^{-1}E_JY$, $E_J$ the columns
-for J, and $U^\top\beta_k/\sqrt p = D(z_k)a_k$.
-Given the training set, the score of a new sample of class b and of norm ε under $\beta = \sum_k\omega_k\beta_k$, with
-$d = \sum_k\omega_kD(z_k)a_k$, is Gaussian with mean $\sqrt\ell(Bd)_b + \sqrt p\,\varepsilon\,(Bd)_\varepsilon$ and
-covariance $w\,s^\top C_bs$, where $s = Md_J + ZW^{1/2}\beta/p$ and
+With $\beta_k = (\tilde K - \zeta_k)^{-1}JY$, $z_k = \zeta_k - \gamma$ and U, B, D of
+:mod:`hntk.asymptotics.limiting_kernel`, $\beta_k = \sqrt p\,\tilde Q(z_k)Ua_k$ where $a_k = (I + BD(z_k))^{-1}E_JY$,
+$E_J$ the columns for J, and $U^\top\beta_k/\sqrt p = D(z_k)a_k$. Given the training set, the score of a new sample of
+class b and of norm ε under $\beta = \sum_k\omega_k\beta_k$, with $d = \sum_k\omega_kD(z_k)a_k$, is Gaussian with mean
+$\sqrt\ell(Bd)_b + \sqrt p\,\varepsilon\,(Bd)_\varepsilon$ and covariance $w\,s^\top C_bs$, where $s = Md_J +
+ZW^{1/2}\beta/p$ and
 
 $$s^\top C_bs = d_J^\top M^\top C_bMd_J
     + 2\,\mathrm{sym}\Big(d_J^\top\sum_k\omega_kM^\top C_b(I - \bar E(z_k))M\,a_{k,M}\Big)
@@ -31,10 +31,10 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
+from hntk._utils.copies import Copyable
 from hntk.asymptotics.filters import LabelFilter
-from hntk.asymptotics.kernel import LimitingKernel
+from hntk.asymptotics.limiting_kernel import LimitingKernel
 from hntk.asymptotics.resolvent import Numbers, Resolvent
-from hntk.copies import Copyable
 
 GaussianScores = tuple[Float[np.ndarray, "K m"], Float[np.ndarray, "K m m"]]
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import root
 
-from hntk.asymptotics.algebra import Spectral
+from hntk.asymptotics.covariances import Spectral
 from hntk.asymptotics.resolvent import Bulk
 
 # relative to the bound of the spectrum: below it, no edge is told from 0

@@ -12,18 +12,18 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from hntk.account import Terms
+from hntk._utils.float64 import float64
 from hntk.asymptotics.estimation import estimate_law
-from hntk.asymptotics.law import MixtureLaw
-from hntk.asymptotics.widths import RandomFeatures
-from hntk.coefficients import Coefficients
-from hntk.design import Design
+from hntk.asymptotics.finite_width import RandomFeatures
+from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.compression.design import Design
+from hntk.compression.error_budget import Terms
 from hntk.kernels import exact_kernels
 from hntk.matching import Match
-from hntk.precision import float64
-from hntk.storage import storage_of
-from hntk.task import PARTS, HeldOut, TaskAccuracy, held_out_accuracy, held_out_parts
-from hntk.weights import WeightLaw
+from hntk.networks.formula_bytes import storage_of
+from hntk.readouts.held_out import PARTS, HeldOut, TaskAccuracy, held_out_accuracy, held_out_parts
+from hntk.theory.coefficients import Coefficients
+from hntk.weights.laws import WeightLaw
 
 # widths that are tried, the same in all layers: a neighbour is a fifth wider
 WIDTHS = np.unique(np.round(8 * 2 ** (np.arange(45) / 4)).astype(int))

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
+from hntk._utils.checks import as_samples, norm_scale
+from hntk._utils.float64 import float64
+from hntk._utils.labels import as_labels
 from hntk.activations import Activation
-from hntk.checks import as_samples, norm_scale
-from hntk.coefficients import as_activations
-from hntk.comparison import operator_norm
-from hntk.equivalents import equivalent_kernels
+from hntk.data.population import Population, estimate_population
 from hntk.kernels import exact_kernels
-from hntk.labels import as_labels
-from hntk.population import Population, estimate_population
-from hntk.precision import float64
+from hntk.spectra.comparison import operator_norm
+from hntk.theory.coefficients import as_activations
+from hntk.theory.equivalents import equivalent_kernels
 
 MOST_ROWS = 5000
 KERNEL_ROWS = 600

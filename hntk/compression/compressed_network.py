@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from jax import Array
 
+from hntk._utils.arguments import as_key, as_scale, as_widths
+from hntk._utils.checks import as_samples, norm_scale
 from hntk.activations import Activation
-from hntk.checks import as_samples, norm_scale
-from hntk.coefficients import as_activations
 from hntk.matching import Levels, Match, Objective, match
-from hntk.network import Network, draw_network
-from hntk.settings import as_key, as_scale, as_widths
-from hntk.weights import WeightLaw
+from hntk.networks.network import Network, draw_network
+from hntk.theory.coefficients import as_activations
+from hntk.weights.laws import WeightLaw
 
 
 @dataclass(frozen=True)

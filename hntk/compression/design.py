@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from jax import Array
 
-from hntk.account import LossAccount
-from hntk.compression import CompressedNetwork, compress
+from hntk.compression.compressed_network import CompressedNetwork, compress
+from hntk.compression.error_budget import LossAccount
 from hntk.matching import Match
-from hntk.storage import Storage
-from hntk.task import TaskAccuracy
+from hntk.networks.formula_bytes import Storage
+from hntk.readouts.held_out import TaskAccuracy
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hntk.checks import as_samples
-from hntk.comparison import operator_norm
+from hntk._utils.checks import as_samples
+from hntk._utils.float64 import float64
 from hntk.kernels import exact_kernels
 from hntk.matching import Match
-from hntk.precision import float64
-from hntk.weights import WeightLaw
+from hntk.spectra.comparison import operator_norm
+from hntk.weights.laws import WeightLaw
 
 MOST_ROWS = 1000
 

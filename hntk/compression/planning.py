@@ -9,19 +9,19 @@ import numpy as np
 from jax import Array
 from scipy.optimize import minimize
 
-from hntk.account import LossAccount, Terms
-from hntk.accuracy import cheapest_accurate
+from hntk._utils.arguments import as_count, as_key, as_number, as_reals, as_share
+from hntk._utils.arrays import told
+from hntk._utils.checks import as_samples, norm_scale
+from hntk._utils.labels import as_labels
 from hntk.activations import Activation
-from hntk.arrays import told
-from hntk.checks import as_samples, norm_scale
-from hntk.design import Design
-from hntk.labels import as_labels
+from hntk.compression.accuracy import cheapest_accurate
+from hntk.compression.design import Design
+from hntk.compression.error_budget import LossAccount, Terms
 from hntk.matching import Match, MatchError, match
-from hntk.matching.match import MOST_LEVELS
-from hntk.settings import as_count, as_key, as_number, as_reals, as_share
-from hntk.storage import Storage, storage_of
-from hntk.task import held_out_parts
-from hntk.weights import WeightLaw
+from hntk.matching.moment_matching import MOST_LEVELS
+from hntk.networks.formula_bytes import Storage, storage_of
+from hntk.readouts.held_out import held_out_parts
+from hntk.weights.laws import WeightLaw
 
 NARROWEST, WIDEST = 8, 10_000_000
 
@@ -50,14 +50,13 @@ def plan(
     memory : in place of it, bytes by formula (2 bits a weight) the whole network may take.
     accuracy : in place of them, what share of new samples the drawn network may recognise less than the dense original
         at infinite width: the cheapest design of equal widths that is predicted to lose no more (by
-        :mod:`hntk.asymptotics.widths` on the estimated law) is drawn and measured beside the original on held-out
-        samples (:mod:`hntk.task`), and a wider one where it loses more by over a standard error. The check is what
-        counts: data that is no Gaussian mixture, or whose norms do not concentrate, is not predicted reliably. At
-        most 4000 samples are measured on, and predicted for; the more there are, the wider a network must be.
-    key : JAX random key, for an accuracy; drawn with it, the design is the network that was measured.
-    levels, sparsities : what to choose from; with equal bytes the sparser design is taken, then the one of
-        fewer levels. For an accuracy, as sparse as moves the kernel no more than the width does.
-    alpha2 : see :func:`hntk.match`.
+        :mod:`hntk.asymptotics.finite_width` on the estimated law) is drawn and measured beside the original on held-out
+        samples (:mod:`hntk.readouts.held_out`), and a wider one where it loses more by over a standard error. The check
+        is what counts: data that is no Gaussian mixture, or whose norms do not concentrate, is not predicted reliably.
+        At most 4000 samples are measured on, and predicted for; the more there are, the wider a network must be. key :
+        JAX random key, for an accuracy; drawn with it, the design is the network that was measured. levels, sparsities
+        : what to choose from; with equal bytes the sparser design is taken, then the one of fewer levels. For an
+        accuracy, as sparse as moves the kernel no more than the width does. alpha2 : see :func:`hntk.match`.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 """Labelled data sets read from disk (IDX files or an .npz archive), centred and scaled as the theory asks."""
 
-from hntk.datasets.dataset import Dataset, load_dataset
+from hntk.data.dataset import Dataset, load_dataset
 
 __all__ = ["Dataset", "load_dataset"]

@@ -14,15 +14,15 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Real, UInt8
 
-from hntk.arrays import told
-from hntk.datasets.idx import read_idx_folder
-from hntk.datasets.locate import locate
-from hntk.datasets.npz import read_npz
-from hntk.datasets.splits import as_splits, select
-from hntk.labels import as_labels, label_array
-from hntk.normalization import Normalization
-from hntk.rows import row_blocks
-from hntk.settings import as_path
+from hntk._utils.arguments import as_path
+from hntk._utils.arrays import told
+from hntk._utils.labels import as_labels, label_array
+from hntk._utils.rows import row_blocks
+from hntk.data.idx import read_idx_folder
+from hntk.data.locate import locate
+from hntk.data.normalization import Normalization
+from hntk.data.npz import read_npz
+from hntk.data.splits import as_splits, select
 
 Scaling = Literal["scale", "unit_norm", "whiten"]
 SHRINKAGE = 0.1
@@ -88,7 +88,7 @@ class Dataset:
         Examples
         --------
         >>> import numpy as np, tempfile
-        >>> from hntk.datasets import load_dataset
+        >>> from hntk.data import load_dataset
         >>> x, y = np.arange(24, dtype=np.uint8).reshape(6, 2, 2), np.arange(6) % 2
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.savez(f"{folder}/toy.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
@@ -148,7 +148,7 @@ def load_dataset(
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from hntk.datasets import load_dataset
+    >>> from hntk.data import load_dataset
     >>> x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.savez(f"{folder}/toy.npz", x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hntk.datasets.splits import KEYS, Part, check_shapes, stand_in
-from hntk.room import available_memory, gigabytes
+from hntk._utils.memory import available_memory, gigabytes
+from hntk.data.splits import KEYS, Part, check_shapes, stand_in
 
 PREFIXES = {
     "x_train": ("train-images",),

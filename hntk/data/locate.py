@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hntk.datasets.idx import find_idx_files
+from hntk.data.idx import find_idx_files
 
 ENVIRONMENT_VARIABLE = "HNTK_DATA"
 HOW_TO_GET_DATA = (

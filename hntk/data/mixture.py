@@ -13,13 +13,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from hntk.arrays import finite_array, told
-from hntk.checks import check_result
-from hntk.population import Population
-from hntk.precision import float64
-from hntk.room import check_room
-from hntk.rows import row_blocks
-from hntk.settings import as_count, as_finite, as_key
+from hntk._utils.arguments import as_count, as_finite, as_key
+from hntk._utils.arrays import finite_array, told
+from hntk._utils.checks import check_result
+from hntk._utils.float64 import float64
+from hntk._utils.memory import check_room
+from hntk._utils.rows import row_blocks
+from hntk.data.population import Population
 
 # bytes a number that drawing takes: float64, once as drawn and once in the result
 BYTES = 16

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from hntk.arrays import real_array
-from hntk.rows import as_rows
+from hntk._utils.arrays import real_array
+from hntk._utils.rows import as_rows
 
 # root mean square norms this many times larger or smaller than in training are not of the same scale
 FAR = 4.0

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hntk.datasets.splits import KEYS, Part, check_shapes, stand_in
-from hntk.room import available_memory, gigabytes
+from hntk._utils.memory import available_memory, gigabytes
+from hntk.data.splits import KEYS, Part, check_shapes, stand_in
 
 REMEDY = "write the archive again with numpy.savez"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from hntk.arrays import check_backing, finite_array
-from hntk.checks import check_result
-from hntk.labels import label_array
-from hntk.rows import as_rows, class_blocks, class_means, class_scatters
+from hntk._utils.arrays import check_backing, finite_array
+from hntk._utils.checks import check_result
+from hntk._utils.labels import label_array
+from hntk._utils.rows import as_rows, class_blocks, class_means, class_scatters
 
 
 @dataclass(frozen=True)

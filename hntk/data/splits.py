@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from hntk.rows import row_blocks
+from hntk._utils.rows import row_blocks
 
 # labels at a time
 LABELS = 2**20

@@ -1,8 +1,8 @@
 """A classifier of whole numbers as one pair of C99 files.
 
-Matrices with few zeros lie in flash as bit planes (:mod:`hntk.planes`), worked off by AND, XOR and population
-counts; sparse ones as gaps between the weights that are not 0, worked off by additions. Nothing is allocated: the
-caller gives the scratch memory. There is no floating point, but for rounding an input that is not whole.
+Matrices with few zeros lie in flash as bit planes (:mod:`hntk.weights.bit_planes`), worked off by AND, XOR and
+population counts; sparse ones as gaps between the weights that are not 0, worked off by additions. Nothing is
+allocated: the caller gives the scratch memory. There is no floating point, but for rounding an input that is not whole.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Literal
 
 import numpy as np
 
-from hntk.atomic import replacing
-from hntk.export.checked import check_folder, check_integers
-from hntk.export.lexis import check_name
-from hntk.export.writer import Writer
-from hntk.integers import IntegerClassifier
-from hntk.packing import expected_bits
-from hntk.weights import WeightMatrix
+from hntk._utils.atomic_file import replacing
+from hntk.deploy.c_literals import check_name
+from hntk.deploy.c_writer import Writer
+from hntk.deploy.exportable import check_folder, check_integers
+from hntk.networks.integer_network import IntegerClassifier
+from hntk.weights.encodings import expected_bits
+from hntk.weights.laws import WeightMatrix
 
 Layout = Literal["planes", "gaps"]
 LAYOUTS: tuple[Layout, ...] = ("planes", "gaps")

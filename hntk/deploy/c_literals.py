@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from hntk.export.templates import lines
+from hntk.deploy.c_templates import lines
 
 # characters of a literal that every compiler of C99 takes
 LITERAL = 4095
@@ -63,7 +63,7 @@ def characters(text: str) -> list[str]:
 
     Examples
     --------
-    >>> from hntk.export.lexis import characters
+    >>> from hntk.deploy.c_literals import characters
     >>> print("".join(characters('a"??/é7')))
     a\"\?\?/\303\2517
     """

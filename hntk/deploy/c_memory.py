@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hntk.integers import IntegerNetwork, Pixels
-from hntk.planes import Code
+from hntk.networks.integer_network import IntegerNetwork, Pixels
+from hntk.weights.bit_planes import Code
 
 
 class Memory:

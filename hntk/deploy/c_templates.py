@@ -32,7 +32,7 @@ def lines(items: Iterable[str]) -> str:
 
 @cache
 def _text(template: str) -> str:
-    return files("hntk.export").joinpath(template).read_text(encoding="utf-8")
+    return files("hntk.deploy").joinpath(template).read_text(encoding="utf-8")
 
 
 def _replaced(text: str, fields: Mapping[str, object]) -> str:

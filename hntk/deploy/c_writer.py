@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from hntk.export.lexis import label_table, smallest_type, smallest_unsigned, whole_number
-from hntk.export.memory import Memory
-from hntk.export.templates import filled, fragment, lines
-from hntk.integers import IntegerClassifier, Pixels, Steps
-from hntk.packing import ESCAPE, pack
-from hntk.planes import row_constants, word_planes
-from hntk.weights import WeightMatrix
+from hntk.deploy.c_literals import label_table, smallest_type, smallest_unsigned, whole_number
+from hntk.deploy.c_memory import Memory
+from hntk.deploy.c_templates import filled, fragment, lines
+from hntk.networks.integer_network import IntegerClassifier, Pixels, Steps
+from hntk.weights.bit_planes import row_constants, word_planes
+from hntk.weights.encodings import ESCAPE, pack
+from hntk.weights.laws import WeightMatrix
 
 # thresholds up to which comparing with each is faster than searching
 COMPARED = 16

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hntk.integers import EXACT, LIMIT, IntegerClassifier, IntegerNetwork, Pixels, Rounded, Steps
-from hntk.labels import label_array
-from hntk.weights import WeightMatrix
+from hntk._utils.labels import label_array
+from hntk.networks.integer_network import EXACT, LIMIT, IntegerClassifier, IntegerNetwork, Pixels, Rounded, Steps
+from hntk.weights.laws import WeightMatrix
 
 VALUES = {"ternary": (-1, 0, 1), "sign": (-1, 1), "int8": tuple(range(-127, 128))}
 SMALLEST, LARGEST = (float(v) for v in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))

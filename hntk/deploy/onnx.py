@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hntk._utils.atomic_file import replacing
 from hntk.activations import Activation, Staircase, activation
 from hntk.activations.elementary import GaussianBump
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.rectifier import Rectifier
-from hntk.atomic import replacing
-from hntk.classifier import Classifier
-from hntk.export.checked import check_folder, check_integers, check_labels
-from hntk.export.graph import Graph, WeightType, onnx_type
-from hntk.integers import IntegerClassifier, Pixels, Rounded
-from hntk.normalization import check_normalization
-from hntk.roundable import check_readout
+from hntk.data.normalization import check_normalization
+from hntk.deploy.exportable import check_folder, check_integers, check_labels
+from hntk.deploy.onnx_graph import Graph, WeightType, onnx_type
+from hntk.deploy.roundable import check_readout
+from hntk.networks.classifier import Classifier
+from hntk.networks.integer_network import IntegerClassifier, Pixels, Rounded
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from hntk.packing import pack
-from hntk.weights import WeightMatrix
+from hntk.weights.encodings import pack
+from hntk.weights.laws import WeightMatrix
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto

@@ -7,10 +7,10 @@ from operator import index
 import numpy as np
 
 from hntk.activations import Staircase
-from hntk.classifier import Classifier
-from hntk.integers import IntegerClassifier, IntegerNetwork, NotIntegerError
-from hntk.network import Network
-from hntk.normalization import Normalization
+from hntk.data.normalization import Normalization
+from hntk.networks.classifier import Classifier
+from hntk.networks.integer_network import IntegerClassifier, IntegerNetwork, NotIntegerError
+from hntk.networks.network import Network
 
 WHOLE = ("ternary", "sign", "int8")
 LARGEST = float(np.finfo(np.float32).max)

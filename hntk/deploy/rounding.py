@@ -12,8 +12,10 @@ import numpy as np
 from jaxtyping import Float, Int32
 
 from hntk.activations import Staircase
-from hntk.classifier import Classifier
-from hntk.integers import (
+from hntk.data.normalization import Normalization, check_normalization
+from hntk.deploy.roundable import check_affine, check_bits, check_network, check_readout, check_weights
+from hntk.networks.classifier import Classifier
+from hntk.networks.integer_network import (
     EXACT,
     LIMIT,
     IntegerClassifier,
@@ -24,10 +26,8 @@ from hntk.integers import (
     Steps,
     row_weight,
 )
-from hntk.network import Network
-from hntk.normalization import Normalization, check_normalization
-from hntk.roundable import check_affine, check_bits, check_network, check_readout, check_weights
-from hntk.weights import WeightMatrix
+from hntk.networks.network import Network
+from hntk.weights.laws import WeightMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
 # levels on a grid, in float64 and in float32
@@ -151,7 +151,7 @@ def round_levels(levels: Float[np.ndarray, " N"], most: int) -> tuple[float, tup
     Examples
     --------
     >>> import numpy as np
-    >>> from hntk.rounding import round_levels
+    >>> from hntk.deploy.rounding import round_levels
     >>> round_levels(np.array([-0.5, 0.25, 1.0]), 127)
     (0.25, (-2, 1, 4), 0.0)
     """

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hntk.atomic import replacing
-from hntk.files.bounds import ARRAYS, HEADER, METADATA, shown
-from hntk.files.text import dumps, loads
-from hntk.room import available_memory, gigabytes
+from hntk._utils.atomic_file import replacing
+from hntk._utils.memory import available_memory, gigabytes
+from hntk.files.json_text import dumps, loads
+from hntk.files.limits import ARRAYS, HEADER, METADATA, shown
 
 KEY = "hntk"
 CHECKSUM = "sha256"

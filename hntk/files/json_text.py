@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hntk.files.bounds import CONTAINERS, shown
+from hntk.files.limits import CONTAINERS, shown
 
 # digits of 64 bits, and a sign
 DIGITS = 20

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from hntk.files.told import Told
-from hntk.packing import ENCODINGS, PackedMatrix, check_bytes, pack
-from hntk.room import available_memory, gigabytes
-from hntk.weights import WeightMatrix
+from hntk._utils.memory import available_memory, gigabytes
+from hntk.files.reader import Told
+from hntk.weights.encodings import ENCODINGS, PackedMatrix, check_bytes, pack
+from hntk.weights.laws import WeightMatrix
 
 # of a matrix while it is unpacked: NumPy's, and JAX's
 COPIES = 2

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from hntk.files.bounds import CHARACTERS, COEFFICIENTS, LAYERS, shown
+from hntk.files.limits import CHARACTERS, COEFFICIENTS, LAYERS, shown
 
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -18,12 +18,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from hntk._utils.arguments import as_instance
+from hntk._utils.arrays import told
 from hntk.activations import Activation
-from hntk.arrays import told
-from hntk.classifier import Classifier
-from hntk.network import Network
-from hntk.settings import as_instance
-from hntk.weights import WeightMatrix
+from hntk.networks.classifier import Classifier
+from hntk.networks.network import Network
+from hntk.weights.laws import WeightMatrix
 
 BATCH = 1024
 

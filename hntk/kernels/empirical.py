@@ -1,8 +1,8 @@
 r"""Kernels of a network with weights, drawn or trained, layer by layer.
 
-With forward features $A_l$ and backward features $B_l$ (:mod:`hntk.kernels.layers`), the NTK of a fully-connected
-network is $A_LA_L^\top + \sum_l (A_{l-1}A_{l-1}^\top) \circ (B_lB_l^\top)$: no Jacobian is formed. Products with
-vectors need no matrix either: with $G_l = \sum_i v_i b_{l,i}a_{l-1,i}^\top$, of the shape of the weights,
+With forward features $A_l$ and backward features $B_l$ (:mod:`hntk.kernels.backpropagation`), the NTK of a
+fully-connected network is $A_LA_L^\top + \sum_l (A_{l-1}A_{l-1}^\top) \circ (B_lB_l^\top)$: no Jacobian is formed.
+Products with vectors need no matrix either: with $G_l = \sum_i v_i b_{l,i}a_{l-1,i}^\top$, of the shape of the weights,
 $(\Theta v)_i = \sum_l b_{l,i}^\top G_l a_{l-1,i}$ and the last layer's.
 """
 
@@ -18,13 +18,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk.checks import as_columns
-from hntk.classifier import Classifier
+from hntk._utils.checks import as_columns
+from hntk._utils.memory import check_room
+from hntk.kernels.backpropagation import BATCH, Output, batches, outputs_of, walk
 from hntk.kernels.exact import Kernels
-from hntk.kernels.layers import BATCH, Output, batches, outputs_of, walk
-from hntk.kernels.room import check_memory
-from hntk.network import Network
-from hntk.room import check_room
+from hntk.kernels.kernel_memory import check_memory
+from hntk.networks.classifier import Classifier
+from hntk.networks.network import Network
 
 TILE = 1024
 

@@ -16,14 +16,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from hntk._utils.arguments import as_callback, as_count, as_diagonal, as_scale
+from hntk._utils.checks import as_samples, check_result, norm_scale
+from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
-from hntk.checks import as_samples, check_result, norm_scale
-from hntk.coefficients import as_activations, coefficients
+from hntk.kernels.kernel_memory import check_memory
 from hntk.kernels.recursion import Recursion, SampleSet
-from hntk.kernels.room import check_memory
 from hntk.kernels.tiling import TILE, Target, fill
-from hntk.precision import warn_if_float32
-from hntk.settings import as_callback, as_count, as_diagonal, as_scale
+from hntk.theory.coefficients import as_activations, coefficients
 
 # what JAX takes over without copying
 ALIGNMENT = 64

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hntk.atomic import replacing
+from hntk._utils.atomic_file import replacing
 
 FILES = ("ck.npy", "ntk.npy")
 PROGRESS = "progress.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hntk.room import available_memory, check_disk, gigabytes
+from hntk._utils.memory import available_memory, check_disk, gigabytes
 
 __all__ = ["available_memory", "check_disk", "check_memory", "gigabytes", "kernel_bytes"]
 

@@ -18,12 +18,12 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
+from hntk._utils.arrays import told
+from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
-from hntk.arrays import told
 from hntk.kernels.exact import Kernels, Problem, as_tile
+from hntk.kernels.kernel_memory import check_memory
 from hntk.kernels.recursion import Kinds, SampleSet, pairs_of, tile_of
-from hntk.kernels.room import check_memory
-from hntk.precision import warn_if_float32
 
 # samples on the side of a tile
 TILE = 1024

@@ -13,7 +13,7 @@ from jax import Array
 
 from hntk.activations import Activation
 from hntk.activations.base import centred_map
-from hntk.coefficients import as_activations, coefficients
+from hntk.theory.coefficients import as_activations, coefficients
 
 
 def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Callable[..., Any]:
@@ -40,7 +40,7 @@ def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Call
     >>> hntk.stax_kernel_fn(["relu", "erf"], tau0=1.0)(50**0.5 * x, None, "ntk").shape
     (6, 6)
     """
-    from hntk.neural_tangents_shim import load
+    from hntk.kernels._neural_tangents import load
 
     layers = as_activations(activations)
     centres = coefficients(layers, tau0).centres

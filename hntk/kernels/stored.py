@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from hntk._utils.arguments import as_callback, as_path
+from hntk._utils.arrays import told
+from hntk._utils.digest import array_digest, source_digest
+from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
 from hntk.activations.fingerprint import fingerprint
-from hntk.arrays import told
-from hntk.fingerprint import array_digest, source_digest
 from hntk.kernels.exact import Kernels, Problem, as_tile
 from hntk.kernels.journal import FILES, Journal, remedy
-from hntk.kernels.room import check_disk, gigabytes, kernel_bytes
+from hntk.kernels.kernel_memory import check_disk, gigabytes, kernel_bytes
 from hntk.kernels.tiling import Target
-from hntk.precision import warn_if_float32
-from hntk.settings import as_callback, as_path
 
 # larger than in memory: disks take long runs
 TILE = 1024
@@ -37,7 +37,7 @@ LOCK = "progress.lock"
 NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 PACKAGE = Path(__file__).parents[1]
 # what kernels are computed by
-CODE = (PACKAGE / "kernels", PACKAGE / "activations", PACKAGE / "coefficients.py")
+CODE = (PACKAGE / "kernels", PACKAGE / "activations", PACKAGE / "theory" / "coefficients.py")
 
 
 def store_kernels(

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from hntk._utils.float64 import float64
 from hntk.kernels.recursion import Recursion, SampleSet
-from hntk.precision import float64
 
 # of so many samples a tile's arrays stay in a core's cache
 TILE = 256

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.matching.library import Library
-from hntk.matching.partition import UnitStaircase
+from hntk.matching.step_functions import UnitStaircase
 
 CELL = 0.15
 MOST_STATES = 600

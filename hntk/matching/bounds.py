@@ -17,11 +17,11 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
+from hntk._utils.arguments import as_count, as_nonnegative
 from hntk.activations.staircase import gaussian_cells
 from hntk.matching.joint import ZERO, JointTarget
-from hntk.matching.partition import UnitStaircase
 from hntk.matching.quantiser import Grid, gaussian_grid, quantise
-from hntk.settings import as_count, as_nonnegative
+from hntk.matching.step_functions import UnitStaircase
 
 GRID_CELLS = 8192
 GRID_REACH = 6.0

@@ -26,13 +26,13 @@ from jax import Array
 from jaxtyping import Float
 from scipy.optimize import OptimizeResult, minimize
 
+from hntk._utils.float64 import float64
 from hntk.activations import Activation
 from hntk.activations.jumps import Jumps, of_one_size
 from hntk.activations.mehler import pair_series
 from hntk.kernels import exact_kernels
 from hntk.matching.joint import Tell, quiet
-from hntk.matching.partition import Partition, UnitStaircase
-from hntk.precision import float64
+from hntk.matching.step_functions import Partition, UnitStaircase
 
 # what lies beyond goes to the diagonal: a pair of samples correlated by .9 keeps .03 of that
 ORDER = 32

@@ -1,9 +1,9 @@
 r"""The joint match: one problem over all layers.
 
 Only the network's final coefficients count, up to the amplitude of its last layer. In shares of variance
-(:mod:`hntk.matching.shares`) the problem is free of scale: reach the original's ratios $A_i/A_1$ with the largest
-$\hat A_1$; then $\hat\tau_L^2/\tau_L^2 = A_1/\hat A_1$ at equal $\alpha$. Where that ratio can fall below 1 the match
-is lossless: the ratio is held at 1, and what freedom remains goes to the orders above the second.
+(:mod:`hntk.matching.variance_shares`) the problem is free of scale: reach the original's ratios $A_i/A_1$ with the
+largest $\hat A_1$; then $\hat\tau_L^2/\tau_L^2 = A_1/\hat A_1$ at equal $\alpha$. Where that ratio can fall below 1 the
+match is lossless: the ratio is held at 1, and what freedom remains goes to the orders above the second.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from hntk.matching.assembly import assemble
-from hntk.matching.fidelity import mismatch_from
+from hntk.matching.kernel_mismatch import mismatch_from
 from hntk.matching.library import Library, library
-from hntk.matching.partition import UnitStaircase
-from hntk.matching.program import Point, Program, solve
-from hntk.matching.shares import NAMES, final_shares
+from hntk.matching.newton import Point, Program, solve
+from hntk.matching.step_functions import UnitStaircase
+from hntk.matching.variance_shares import NAMES, final_shares
 
 ZERO = 1e-13
 STARTS = 5

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.activations import Activation, Staircase
-from hntk.matching.partition import Partition, UnitStaircase, hermite_functions
-from hntk.matching.program import Point, Residuals
+from hntk.matching.newton import Point, Residuals
+from hntk.matching.step_functions import Partition, UnitStaircase, hermite_functions
 
 ORDER = 40
 FINE = np.linspace(-8.0, 8.0, 4001)

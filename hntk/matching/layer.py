@@ -8,8 +8,8 @@ from math import atan2, sqrt
 import numpy as np
 
 from hntk.matching.library import Library, library, optimal_functions
-from hntk.matching.partition import UnitStaircase
-from hntk.matching.program import Point, Program, solve
+from hntk.matching.newton import Point, Program, solve
+from hntk.matching.step_functions import UnitStaircase
 from hntk.matching.targets import TOLERANCE, Target
 
 STARTS = 8

@@ -13,11 +13,11 @@ from math import sqrt
 from typing import Literal
 
 from hntk.activations import Activation, Moments, Staircase
-from hntk.coefficients import Coefficients
 from hntk.matching.layer import optimal_layer
-from hntk.matching.partition import UnitStaircase
 from hntk.matching.sigma_t import sigma_t
+from hntk.matching.step_functions import UnitStaircase
 from hntk.matching.targets import NEGLIGIBLE, MatchError, Target
+from hntk.theory.coefficients import Coefficients
 
 Levels = int | Literal["paper"]
 

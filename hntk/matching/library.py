@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.activations.staircase import gaussian_cells
-from hntk.matching.partition import REACH, UnitStaircase
 from hntk.matching.quantiser import gaussian_grid, quantise, to_function
+from hntk.matching.step_functions import REACH, UnitStaircase
 
 DIRECTIONS = np.concatenate([[0.0], np.linspace(0.06, np.pi / 2 - 0.06, 20), [np.pi / 2]])
 CELLS = 200

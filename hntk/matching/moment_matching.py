@@ -11,22 +11,22 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jax import Array
 
+from hntk._utils.arguments import as_nonnegative
+from hntk._utils.arrays import told
+from hntk._utils.checks import as_samples
+from hntk._utils.copies import Copyable
 from hntk.activations import Activation, Staircase
-from hntk.arrays import told
-from hntk.checks import as_samples
-from hntk.coefficients import Coefficients, as_activations, coefficients
-from hntk.copies import Copyable
-from hntk.matching.bits import spread_bits
-from hntk.matching.certificate import Certificate, layer_bounds, ratio_bound
-from hntk.matching.fidelity import correlation_map
+from hntk.matching.bit_budget import spread_bits
+from hntk.matching.bounds import Certificate, layer_bounds, ratio_bound
+from hntk.matching.data_objective import Sample, distance, refine
 from hntk.matching.joint import JointTarget, Tell, quiet, solve_joint
+from hntk.matching.kernel_mismatch import correlation_map
 from hntk.matching.layerwise import Levels, solve_layerwise
-from hntk.matching.partition import UnitStaircase
-from hntk.matching.sample import Sample, distance, refine
-from hntk.matching.shares import NAMES, Shares
+from hntk.matching.step_functions import UnitStaircase
 from hntk.matching.targets import TOLERANCE, MatchError
-from hntk.origin import MatchRecord
-from hntk.settings import as_nonnegative
+from hntk.matching.variance_shares import NAMES, Shares
+from hntk.networks.provenance import MatchRecord
+from hntk.theory.coefficients import Coefficients, as_activations, coefficients
 
 Method = Literal["joint", "layerwise"]
 Kernel = Literal["alpha", "beta", "both"]

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from hntk.matching.partition import REACH, Partition, UnitStaircase
+from hntk.matching.step_functions import REACH, Partition, UnitStaircase
 
 PRECISION = 1e-13
 FLAT = 1e-9

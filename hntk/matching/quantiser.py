@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hntk.activations.staircase import Cells, gaussian_cells
-from hntk.matching.partition import UnitStaircase
+from hntk.matching.step_functions import UnitStaircase
 
 
 class Grid(NamedTuple):

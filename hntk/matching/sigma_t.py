@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import root
 from scipy.special import ndtr
 
-from hntk.matching.partition import UnitStaircase
+from hntk.matching.step_functions import UnitStaircase
 from hntk.matching.targets import TOLERANCE, Target
 
 GRID = np.array([-3.0, -2.2, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.2, 3.0])

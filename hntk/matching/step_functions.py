@@ -39,7 +39,7 @@ class UnitStaircase:
 
     @property
     def shares(self) -> Float[np.ndarray, " 3"]:
-        """(p, q, r) of :mod:`hntk.matching.shares`."""
+        """(p, q, r) of :mod:`hntk.matching.variance_shares`."""
         e1, e2, s2, v = self.moments
         return np.array([e1**2, e2**2 / 2, s2]) / v
 

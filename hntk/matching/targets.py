@@ -14,7 +14,7 @@ from math import hypot, sqrt
 import numpy as np
 
 from hntk.activations import Moments
-from hntk.matching.partition import UnitStaircase
+from hntk.matching.step_functions import UnitStaircase
 
 TOLERANCE = 1e-9
 NEGLIGIBLE = 1e-12

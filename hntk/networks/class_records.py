@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hntk.files.bounds import CHARACTERS, CLASSES, LABEL_CHARACTERS, shown
-from hntk.files.told import Told
-from hntk.labels import label_array
+from hntk._utils.labels import label_array
+from hntk.files.limits import CHARACTERS, CLASSES, LABEL_CHARACTERS, shown
+from hntk.files.reader import Told
 
 # sizes in bytes of the types of labels; text has any
 SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from hntk.arrays import finite_array
-from hntk.labels import share_right
-from hntk.network import Network
-from hntk.normalization import Normalization, prepared
-from hntk.origin import DataStatistics
-from hntk.storable import Storable
+from hntk._utils.arrays import finite_array
+from hntk._utils.labels import share_right
+from hntk.data.normalization import Normalization, prepared
+from hntk.networks.network import Network
+from hntk.networks.provenance import DataStatistics
+from hntk.networks.storable import Storable
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ from hntk.activations.elementary import Cosine, Erf, GaussianBump, Sine
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.activations.rectifier import Rectifier
-from hntk.classifier import Classifier
-from hntk.files.bounds import LEVELS, shown
-from hntk.files.classes import classes_of, describe_classes
-from hntk.files.finite import check_finite
+from hntk.data.normalization import Normalization
+from hntk.files.limits import LEVELS, shown
 from hntk.files.matrices import describe_matrices, matrices_of
-from hntk.files.origin import describe_origin, origin_of, statistics_of
-from hntk.files.told import Told
-from hntk.network import Network
-from hntk.normalization import Normalization
-from hntk.weights import WeightMatrix
+from hntk.files.reader import Told
+from hntk.networks.class_records import classes_of, describe_classes
+from hntk.networks.classifier import Classifier
+from hntk.networks.network import Network
+from hntk.networks.provenance_records import describe_origin, origin_of, statistics_of
+from hntk.networks.value_bounds import check_finite
+from hntk.weights.laws import WeightMatrix
 
 # by the annotation of a parameter
 READERS: dict[str, Callable[[Told, str], Any]] = {

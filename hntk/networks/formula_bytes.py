@@ -1,9 +1,9 @@
 r"""Bytes a network takes, by formula.
 
 A ternary matrix takes 2 bits a weight packed, 1.6 in base 3 (five trits a byte), or its entropy $H(\varepsilon) =
--\varepsilon\log_2\varepsilon - (1-\varepsilon)\log_2\frac{1-\varepsilon}{2}$; a dense one 32. :mod:`hntk.packing` has
-more encodings. Thresholds, levels, centring constants and the readout (float32) are counted. A random network's seed is
-never counted as its size.
+-\varepsilon\log_2\varepsilon - (1-\varepsilon)\log_2\frac{1-\varepsilon}{2}$; a dense one 32.
+:mod:`hntk.weights.encodings` has more encodings. Thresholds, levels, centring constants and the readout (float32) are
+counted. A random network's seed is never counted as its size.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from math import ceil, log2
 
 import numpy as np
 
+from hntk._utils.arguments import as_count, as_instance
 from hntk.activations import Activation, Staircase
-from hntk.network import Network
-from hntk.packing import expected_bits, smallest_encoding
-from hntk.settings import as_count, as_instance
-from hntk.weights import Kind, WeightLaw
+from hntk.networks.network import Network
+from hntk.weights.encodings import expected_bits, smallest_encoding
+from hntk.weights.laws import Kind, WeightLaw
 
 FLOAT_BITS = 32
 
@@ -32,7 +32,7 @@ class Storage:
     hidden : hidden weights at 2 bits (ternary), 1 (±1), 8 (int8) or 32 each; of float32 weights with zeros, 32 for
         each other and 1 more for its position, if that is less.
     hidden_base3, hidden_entropy : the same at 1.6 bits and at the entropy; None unless ternary.
-    hidden_smallest : in the smallest encoding of :mod:`hntk.packing`.
+    hidden_smallest : in the smallest encoding of :mod:`hntk.weights.encodings`.
     activations : thresholds, levels and centring constants, float32.
     readout : float32 readout for the given number of classes, with offsets.
     """

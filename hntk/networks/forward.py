@@ -1,8 +1,8 @@
 """Forward passes in batches, each layer the fastest way there is for it.
 
 * **dense**: a product in float32.
-* **planes**: on bit planes (:mod:`hntk.bitwise`), on a CPU, where weights are ternary and what they are multiplied with
-  has few levels.
+* **planes**: on bit planes (:mod:`hntk.weights.bit_products`), on a CPU, where weights are ternary and what they are
+  multiplied with has few levels.
 * **sparse**: over the weights that are not 0 alone, on a CPU, where nearly all are. A product of compressed rows is
   slower a weight than a dense one, and overtakes it somewhere above ε = .9.
 
@@ -25,9 +25,9 @@ from jax import Array
 from jaxtyping import Float
 from scipy.sparse import csr_array
 
-from hntk.layers import Elementwise, Layer, Pass, Step
-from hntk.planes import Code
-from hntk.weights import WeightMatrix
+from hntk.networks.layers import Elementwise, Layer, Pass, Step
+from hntk.weights.bit_planes import Code
+from hntk.weights.laws import WeightMatrix
 
 LEAST_ZEROS = 0.95
 # columns a sparse product: more do not stay in the cache

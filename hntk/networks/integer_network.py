@@ -20,14 +20,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, Int32
 
-from hntk.checks import as_samples
-from hntk.forward import BATCH, Forward, Step
-from hntk.labels import share_right
-from hntk.origin import DataStatistics, MatchRecord
-from hntk.planes import Code
-from hntk.steps import Steps
-from hntk.storable import Storable
-from hntk.weights import WeightMatrix
+from hntk._utils.checks import as_samples
+from hntk._utils.labels import share_right
+from hntk.networks.forward import BATCH, Forward, Step
+from hntk.networks.integer_steps import Steps
+from hntk.networks.provenance import DataStatistics, MatchRecord
+from hntk.networks.storable import Storable
+from hntk.weights.bit_planes import Code
+from hntk.weights.laws import WeightMatrix
 
 # sums up to here are exact in float32 in any order
 EXACT = 2**24

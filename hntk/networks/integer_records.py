@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from hntk.files.bounds import LEVELS, shown
-from hntk.files.classes import classes_of, describe_classes
-from hntk.files.finite import LARGEST, LARGEST_INPUT, largest_row_sum
+from hntk.files.limits import LEVELS, shown
 from hntk.files.matrices import describe_matrices, matrices_of
-from hntk.files.origin import describe_origin, origin_of, statistics_of
-from hntk.files.told import Told
-from hntk.integers import EXACT, LIMIT, IntegerClassifier, IntegerNetwork, Pixels, Rounded, Steps
-from hntk.weights import WeightMatrix
+from hntk.files.reader import Told
+from hntk.networks.class_records import classes_of, describe_classes
+from hntk.networks.integer_network import EXACT, LIMIT, IntegerClassifier, IntegerNetwork, Pixels, Rounded, Steps
+from hntk.networks.provenance_records import describe_origin, origin_of, statistics_of
+from hntk.networks.value_bounds import LARGEST, LARGEST_INPUT, largest_row_sum
+from hntk.weights.laws import WeightMatrix
 
 
 def describe_integers(what: IntegerNetwork | IntegerClassifier, encoding: str | None) -> tuple[dict, dict]:

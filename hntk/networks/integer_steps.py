@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from hntk.lookup import lookup
-from hntk.planes import Code
+from hntk.activations.lookup import lookup
+from hntk.weights.bit_planes import Code
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from hntk.bitwise import BitMatrix, bit_product
-from hntk.lookup import COMPARED, lookup
-from hntk.planes import Code
-from hntk.weights import WeightMatrix
+from hntk.activations.lookup import COMPARED, lookup
+from hntk.weights.bit_planes import Code
+from hntk.weights.bit_products import BitMatrix, bit_product
+from hntk.weights.laws import WeightMatrix
 
 # whole weights up to here are kept in float32 too, which saves turning them into it for every batch
 COPIED = 2**24

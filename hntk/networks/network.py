@@ -16,15 +16,15 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from hntk._utils.arguments import as_count, as_key, as_scale, as_widths
+from hntk._utils.checks import as_samples, norm_scale
+from hntk._utils.memory import check_room
 from hntk.activations import Activation
-from hntk.checks import as_samples, norm_scale
-from hntk.coefficients import as_activations, coefficients
-from hntk.forward import BATCH, Forward, Step
-from hntk.origin import MatchRecord
-from hntk.room import check_room
-from hntk.settings import as_count, as_key, as_scale, as_widths
-from hntk.storable import Storable
-from hntk.weights import WeightLaw, WeightMatrix, weight_law
+from hntk.networks.forward import BATCH, Forward, Step
+from hntk.networks.provenance import MatchRecord
+from hntk.networks.storable import Storable
+from hntk.theory.coefficients import as_activations, coefficients
+from hntk.weights.laws import WeightLaw, WeightMatrix, weight_law
 
 FLOAT_BYTES = 4
 

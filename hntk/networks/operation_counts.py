@@ -16,10 +16,10 @@ from math import ceil, log2
 
 import numpy as np
 
+from hntk._utils.arguments import as_count, as_instance
 from hntk.activations import Activation, Staircase
-from hntk.network import Network
-from hntk.settings import as_count, as_instance
-from hntk.weights import Kind, WeightMatrix
+from hntk.networks.network import Network
+from hntk.weights.laws import Kind, WeightMatrix
 
 WEIGHT_BITS: dict[Kind, int] = {"float32": 32, "int8": 8, "ternary": 1, "sign": 1}
 PLANES: dict[Kind, int] = {**WEIGHT_BITS, "ternary": 2}

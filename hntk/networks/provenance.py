@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from hntk.checks import norm_scale
+from hntk._utils.checks import norm_scale
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from hntk.classifier import Classifier
-from hntk.files.told import Told
-from hntk.integers import IntegerClassifier, IntegerNetwork
-from hntk.network import Network
-from hntk.origin import DataStatistics, MatchRecord
+from hntk.files.reader import Told
+from hntk.networks.classifier import Classifier
+from hntk.networks.integer_network import IntegerClassifier, IntegerNetwork
+from hntk.networks.network import Network
+from hntk.networks.provenance import DataStatistics, MatchRecord
 
 
 def describe_origin(what: Network | Classifier | IntegerNetwork | IntegerClassifier) -> dict[str, Any]:

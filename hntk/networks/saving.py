@@ -1,9 +1,9 @@
 """Networks and classifiers as one safetensors file.
 
-Weights are packed (:mod:`hntk.packing`); thresholds, levels and the readout are float32, or whole numbers for networks
-of those, so that what is loaded gives the scores of what was saved; what is not an array is JSON in the file's
+Weights are packed (:mod:`hntk.weights.encodings`); thresholds, levels and the readout are float32, or whole numbers for
+networks of those, so that what is loaded gives the scores of what was saved; what is not an array is JSON in the file's
 metadata. Nothing is pickled, and what a file says is checked before it is believed: see :func:`load` for how much it
-may hold (:mod:`hntk.files.bounds`).
+may hold (:mod:`hntk.files.limits`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hntk.classifier import Classifier
-from hntk.files.bounds import LAYERS, shown
 from hntk.files.container import AGAIN, FileError, check_size, read, write
-from hntk.files.floats import describe_floats, floats_of
-from hntk.files.integers import describe_integers, integers_of
-from hntk.files.text import dumps, loads
-from hntk.files.told import Told
-from hntk.integers import IntegerClassifier, IntegerNetwork
-from hntk.network import Network
-from hntk.packing import ENCODINGS
-from hntk.weights import WeightMatrix
+from hntk.files.json_text import dumps, loads
+from hntk.files.limits import LAYERS, shown
+from hntk.files.reader import Told
+from hntk.networks.classifier import Classifier
+from hntk.networks.float_records import describe_floats, floats_of
+from hntk.networks.integer_network import IntegerClassifier, IntegerNetwork
+from hntk.networks.integer_records import describe_integers, integers_of
+from hntk.networks.network import Network
+from hntk.weights.encodings import ENCODINGS
+from hntk.weights.laws import WeightMatrix
 
 __all__ = ["FileError", "Saved", "encodings", "load", "load_packed", "save"]
 
@@ -47,7 +47,7 @@ def save(what: Saved, path: str | os.PathLike[str], *, encoding: str | None = No
     what : a network or a classifier, of whole numbers or not. The readout at initialisation, which only the NTK sees,
         is kept for a network without a fitted readout alone.
     path : of the file; it is replaced at once or not at all.
-    encoding : of the weights, see :mod:`hntk.packing`; by default the smallest.
+    encoding : of the weights, see :mod:`hntk.weights.encodings`; by default the smallest.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def save(what: Saved, path: str | os.PathLike[str], *, encoding: str | None = No
 
 
 def encodings(path: str | os.PathLike[str]) -> list[str]:
-    """Return how the weights of every layer are packed in a file; see :mod:`hntk.packing`.
+    """Return how the weights of every layer are packed in a file; see :mod:`hntk.weights.encodings`.
 
     Raises
     ------

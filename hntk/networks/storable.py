@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from hntk.copies import Copyable
+from hntk._utils.copies import Copyable
 
 if TYPE_CHECKING:
-    from hntk.summary import Summary
+    from hntk.networks.summary import Summary
 
 
 class Storable(Copyable):
@@ -16,12 +16,12 @@ class Storable(Copyable):
 
     def save(self: Any, path: str | os.PathLike[str], *, encoding: str | None = None) -> int:
         """Write one file and return its bytes: :func:`hntk.save`."""
-        from hntk.files import save
+        from hntk.networks.saving import save
 
         return save(self, path, encoding=encoding)
 
     def summary(self: Any) -> Summary:
         """Bits, bytes and arithmetic of every layer: :func:`hntk.summarize`; ``print`` it."""
-        from hntk.summary import summarize
+        from hntk.networks.summary import summarize
 
         return summarize(self)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from hntk._utils.arguments import as_instance
 from hntk.activations import Activation, Staircase
-from hntk.classifier import Classifier
-from hntk.integers import IntegerClassifier, IntegerNetwork, Rounded, Steps
-from hntk.network import Network
-from hntk.packing import PackedMatrix, pack
-from hntk.settings import as_instance
+from hntk.networks.classifier import Classifier
+from hntk.networks.integer_network import IntegerClassifier, IntegerNetwork, Rounded, Steps
+from hntk.networks.network import Network
+from hntk.weights.encodings import PackedMatrix, pack
 
 FLOAT_BYTES = 4
 

@@ -19,8 +19,8 @@ from hntk.activations import Activation, Staircase
 from hntk.activations.elementary import Cosine, Erf, GaussianBump, Sine
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.rectifier import Rectifier
-from hntk.network import Network
-from hntk.weights import WeightMatrix
+from hntk.networks.network import Network
+from hntk.weights.laws import WeightMatrix
 
 # coordinates of samples for which predictions are finite, whatever the sample
 LARGEST_INPUT = 1000.0

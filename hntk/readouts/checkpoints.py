@@ -15,8 +15,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk.atomic import replacing
-from hntk.fingerprint import array_digest, source_digest
+from hntk._utils.atomic_file import replacing
+from hntk._utils.digest import array_digest, source_digest
 
 PACKAGE = Path(__file__).parent
 # what a training is computed by

@@ -26,16 +26,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from hntk._utils.arguments import as_callback, as_choice, as_diagonal, as_instance, as_nonnegative, as_scale
+from hntk._utils.checks import check_result, norm_scale
+from hntk._utils.labels import as_labels, label_array, share_right
+from hntk._utils.rows import as_rows, class_means, class_scatters, row_blocks
 from hntk.activations import Activation
-from hntk.checks import check_result, norm_scale
-from hntk.coefficients import as_activations, coefficients
-from hntk.datasets.dataset import training_part
-from hntk.labels import as_labels, label_array, share_right
-from hntk.normalization import Normalization, prepared
-from hntk.population import as_index
-from hntk.rows import as_rows, class_means, class_scatters, row_blocks
-from hntk.settings import as_callback, as_choice, as_diagonal, as_instance, as_nonnegative, as_scale
-from hntk.structured import StructuredKernel
+from hntk.data.dataset import training_part
+from hntk.data.normalization import Normalization, prepared
+from hntk.data.population import as_index
+from hntk.theory.coefficients import as_activations, coefficients
+from hntk.theory.low_rank_operator import StructuredKernel
 
 # ridges tried, in units of the kernel's mean eigenvalue
 GRID = np.logspace(-4, 3, 29)

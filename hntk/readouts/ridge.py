@@ -15,16 +15,16 @@ from jax import Array
 from jaxtyping import Float, Int
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from hntk.arrays import real_array
-from hntk.checks import check_result
-from hntk.classifier import Classifier
-from hntk.datasets.dataset import training_part
-from hntk.labels import as_labels
-from hntk.network import BATCH, Network
-from hntk.normalization import Normalization, check_normalization
-from hntk.origin import DataStatistics
-from hntk.rows import check_rows
-from hntk.settings import as_callback, as_instance, as_positive, as_seed, as_share
+from hntk._utils.arguments import as_callback, as_instance, as_positive, as_seed, as_share
+from hntk._utils.arrays import real_array
+from hntk._utils.checks import check_result
+from hntk._utils.labels import as_labels
+from hntk._utils.rows import check_rows
+from hntk.data.dataset import training_part
+from hntk.data.normalization import Normalization, check_normalization
+from hntk.networks.classifier import Classifier
+from hntk.networks.network import BATCH, Network
+from hntk.networks.provenance import DataStatistics
 
 GRID = np.logspace(-6, 2, 33)
 

@@ -16,16 +16,16 @@ import numpy as np
 import optax
 from jax import Array
 
-from hntk.classifier import Classifier
-from hntk.datasets.dataset import training_part
-from hntk.labels import as_labels
-from hntk.network import Network
-from hntk.normalization import Normalization, check_normalization
-from hntk.origin import DataStatistics
-from hntk.precision import float64
-from hntk.ridge import check_features, held_out
-from hntk.settings import as_instance, as_path, as_positive, as_reals, as_seed
-from hntk.training import Epoch, Samples, Schedule, Trained, train
+from hntk._utils.arguments import as_instance, as_path, as_positive, as_reals, as_seed
+from hntk._utils.float64 import float64
+from hntk._utils.labels import as_labels
+from hntk.data.dataset import training_part
+from hntk.data.normalization import Normalization, check_normalization
+from hntk.networks.classifier import Classifier
+from hntk.networks.network import Network
+from hntk.networks.provenance import DataStatistics
+from hntk.readouts.ridge import check_features, held_out
+from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 
 RATES = (3e-2, 1e-2)
 
@@ -74,7 +74,7 @@ def fit_softmax(
     rates : learning rates to try; the best validation accuracy wins.
     validation_share : share of every class that is held out, for early stopping and this choice.
     seed : of the held-out part and of the order of samples.
-    checkpoint : a file to resume an interrupted training from, see :func:`hntk.training.train`.
+    checkpoint : a file to resume an interrupted training from, see :func:`hntk.readouts.training.train`.
     progress : called after every epoch.
 
     Raises

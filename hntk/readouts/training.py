@@ -15,8 +15,8 @@ import optax
 from jax import Array
 from jaxtyping import Float, Int
 
-from hntk.checkpoints import Kept, described, restored, saved
-from hntk.settings import as_callback, as_count, as_key, as_nonnegative, as_path, as_positive
+from hntk._utils.arguments import as_callback, as_count, as_key, as_nonnegative, as_path, as_positive
+from hntk.readouts.checkpoints import Kept, described, restored, saved
 
 Parameters = Any
 Loss = Callable[[Parameters, Array, Array], Array]

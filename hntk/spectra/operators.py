@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from hntk.arrays import real_array
-from hntk.room import check_room
-from hntk.rows import row_blocks
+from hntk._utils.arrays import real_array
+from hntk._utils.memory import check_room
+from hntk._utils.rows import row_blocks
 
 Product = Callable[[np.ndarray], np.ndarray]
 # by which entries may differ from their mirror images, relative to the largest: rounding of float32, added up

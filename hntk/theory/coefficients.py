@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from hntk._utils.arguments import as_scale
+from hntk._utils.arrays import told
+from hntk._utils.checks import check_result
 from hntk.activations import Activation, Moments, activation
-from hntk.arrays import told
-from hntk.checks import check_result
-from hntk.settings import as_scale
 
 # scales from here to one over it have powers that float64 holds
 LEAST = 1e-60

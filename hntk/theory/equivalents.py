@@ -17,14 +17,14 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float
 
+from hntk._utils.arguments import as_choice, as_diagonal, as_instance, as_scale
+from hntk._utils.checks import check_result, norm_scale
+from hntk._utils.labels import as_labels
+from hntk._utils.rows import as_rows, row_blocks
 from hntk.activations import Activation
-from hntk.checks import check_result, norm_scale
-from hntk.coefficients import as_activations, coefficients
-from hntk.labels import as_labels
-from hntk.population import Population, estimate_population
-from hntk.rows import as_rows, row_blocks
-from hntk.settings import as_choice, as_diagonal, as_instance, as_scale
-from hntk.structured import StructuredKernel
+from hntk.data.population import Population, estimate_population
+from hntk.theory.coefficients import as_activations, coefficients
+from hntk.theory.low_rank_operator import StructuredKernel
 
 Identity = Literal["default", "paper"]
 

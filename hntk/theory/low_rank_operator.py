@@ -18,12 +18,12 @@ from jax import Array
 from jaxtyping import Float
 from scipy.sparse import issparse
 
-from hntk.arrays import finite_array, real_array
-from hntk.checks import as_columns, check_result
-from hntk.copies import Copyable
-from hntk.room import check_room
-from hntk.rows import check_shape, row_blocks
-from hntk.settings import as_count, as_finite, as_number, as_reals
+from hntk._utils.arguments import as_count, as_finite, as_number, as_reals
+from hntk._utils.arrays import finite_array, real_array
+from hntk._utils.checks import as_columns, check_result
+from hntk._utils.copies import Copyable
+from hntk._utils.memory import check_room
+from hntk._utils.rows import check_shape, row_blocks
 
 # steps that make up for what G's condition number costs
 REFINEMENTS = 2

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt32
 
-from hntk.weights import WeightMatrix
+from hntk.weights.laws import WeightMatrix
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int32, UInt32
 
-from hntk.planes import Code, row_constants, word_planes
-from hntk.weights import WeightMatrix
+from hntk.weights.bit_planes import Code, row_constants, word_planes
+from hntk.weights.laws import WeightMatrix
 
 WORD = 32
 # samples up to which one sum a plane is kept: fewer operations on more memory
@@ -27,7 +27,7 @@ FEW = 4
 @partial(jax.tree_util.register_dataclass, data_fields=["base", "jumps"], meta_fields=["thermometer"])
 @dataclass(frozen=True)
 class TracedCode:
-    """A :class:`hntk.planes.Code` whose numbers are arrays: codes of as many planes share what is compiled.
+    """A :class:`hntk.weights.bit_planes.Code` whose numbers are arrays: codes of as many planes share what is compiled.
 
     Products take about half as long again as with numbers that are known to the compiler.
     """

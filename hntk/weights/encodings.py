@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from hntk.weights import Kind, WeightMatrix
+from hntk.weights.laws import Kind, WeightMatrix
 
 ESCAPE = 255
 POWERS = 3 ** np.arange(5, dtype=np.uint8)
@@ -114,7 +114,7 @@ def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
     Examples
     --------
     >>> import jax, hntk
-    >>> from hntk.packing import pack
+    >>> from hntk.weights.encodings import pack
     >>> matrix = hntk.weight_law("ternary", sparsity=0.9).draw(jax.random.key(0), (100, 100))
     >>> pack(matrix).encoding, pack(matrix, "bits2").nbytes
     ('gaps+signs', 2500)

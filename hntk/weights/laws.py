@@ -20,10 +20,10 @@ from jax import Array
 from jaxtyping import Float
 from scipy.special import ndtri
 
-from hntk.arrays import told
-from hntk.precision import float64
-from hntk.room import check_room
-from hntk.settings import as_count, as_key, as_number
+from hntk._utils.arguments import as_count, as_key, as_number
+from hntk._utils.arrays import told
+from hntk._utils.float64 import float64
+from hntk._utils.memory import check_room
 
 Kind = Literal["float32", "int8", "ternary", "sign"]
 STEP = 4 / 127

@@ -8,20 +8,20 @@ from itertools import combinations
 import jax
 import numpy as np
 import pytest
+from hntk.asymptotics.limiting_spikes import spikes
 from scipy import stats
 
 import hntk
-from experiments.spectrum_theory import kolmogorov_distance
-from hntk.asymptotics.coefficients import kernel_coefficients
+from experiments.asymptotics.spectrum_theory import kolmogorov_distance
 from hntk.asymptotics.density import limiting_density
 from hntk.asymptotics.finite_density import _sampled, finite_size_density
-from hntk.asymptotics.kernel import limiting_kernel
-from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.inner_products import ClassProducts, monomials
+from hntk.asymptotics.kernel_parameters import kernel_coefficients
 from hntk.asymptotics.learning import ridge_regression
-from hntk.asymptotics.norms import Quadrature, dense_points, gauss_points
-from hntk.asymptotics.products import ClassProducts, monomials
+from hntk.asymptotics.limiting_kernel import limiting_kernel
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk, Diagonal, Noise
-from hntk.asymptotics.spikes import spikes
+from hntk.asymptotics.sample_norms import Quadrature, dense_points, gauss_points
 
 STEPS = hntk.staircase([-0.5, 0.3, 1.1], [0.0, 0.3, 1.1, 2.4])
 NETS = {"relu": ["relu"] * 3, "erf and tanh": ["erf", "tanh"], "steps": [STEPS, "relu"]}

@@ -5,16 +5,16 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from hntk.asymptotics.limiting_spikes import spikes
 
 import hntk
-from hntk.asymptotics.algebra import Matrices
-from hntk.asymptotics.coefficients import KernelCoefficients, kernel_coefficients
+from hntk.asymptotics.covariances import Matrices
 from hntk.asymptotics.estimation import estimate_law
 from hntk.asymptotics.filters import flow_filter
-from hntk.asymptotics.kernel import limiting_kernel
-from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.learning import Learned, ScoreLaw, gradient_flow, optimal_ridge, ridge_regression
-from hntk.asymptotics.spikes import spikes
+from hntk.asymptotics.limiting_kernel import limiting_kernel
+from hntk.asymptotics.mixture_law import MixtureLaw
 
 NET = ["relu", "erf"]
 SHARES = [0.5, 0.3, 0.2]

@@ -7,15 +7,15 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from hntk.asymptotics.limiting_spikes import Spike, spikes
 
 import hntk
-from hntk.asymptotics.algebra import Matrices, Spectral
-from hntk.asymptotics.coefficients import KernelCoefficients, kernel_coefficients
+from hntk.asymptotics.covariances import Matrices, Spectral
 from hntk.asymptotics.density import LimitingDensity, limiting_density
-from hntk.asymptotics.kernel import limiting_kernel
-from hntk.asymptotics.law import MixtureLaw
+from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
+from hntk.asymptotics.limiting_kernel import limiting_kernel
+from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk
-from hntk.asymptotics.spikes import Spike, spikes
 
 LINEAR = KernelCoefficients(1.0, 0.0, 0.0, shift=0.25)
 NET = ["relu", "erf"]

@@ -10,7 +10,7 @@ import pytest
 
 import hntk
 from hntk.asymptotics import MixtureLaw, RandomFeatures
-from hntk.task import held_out_accuracy, held_out_parts
+from hntk.readouts.held_out import held_out_accuracy, held_out_parts
 
 N, P, NEW = 500, 200, 2000
 

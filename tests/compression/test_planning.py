@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.account import Terms
-from hntk.planning import plan
+from hntk.compression.error_budget import Terms
+from hntk.compression.planning import plan
 
 RELU = ["relu"] * 3
 SEEDS = 20

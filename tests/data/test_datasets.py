@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hntk.datasets import load_dataset
-from hntk.datasets.idx import read_idx
-from hntk.datasets.npz import read_npz
-from hntk.datasets.splits import Part, as_splits
+from hntk.data import load_dataset
+from hntk.data.idx import read_idx
+from hntk.data.npz import read_npz
+from hntk.data.splits import Part, as_splits
 
 TYPE_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 HYPHENS = {
@@ -770,7 +770,7 @@ def test_what_does_not_fit_into_memory_is_not_read(tmp_path, monkeypatch):
     write_npz(tmp_path / "toy.npz", row_arrays())
     write_idx(tmp_path / "mnist", image_arrays())
     for module in ("npz", "idx"):
-        monkeypatch.setattr(f"hntk.datasets.{module}.available_memory", lambda: 100)
+        monkeypatch.setattr(f"hntk.data.{module}.available_memory", lambda: 100)
     for name in ("toy", "mnist"):
         message, _ = raised_peak(lambda name=name: load_dataset(name, folder=tmp_path), MemoryError)
         assert "memory are free: keep fewer samples" in message

@@ -129,8 +129,8 @@ def test_what_cannot_fit_is_refused_before_it_is_drawn() -> None:
 def test_features_that_cannot_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.ones((100, 3))
     net = hntk.dense(["relu"], [50], x, key=jax.random.key(0))
-    monkeypatch.setattr("hntk.room.SMALL", 0)
-    monkeypatch.setattr("hntk.room.available_memory", lambda: 30_000)
+    monkeypatch.setattr("hntk._utils.memory.SMALL", 0)
+    monkeypatch.setattr("hntk._utils.memory.available_memory", lambda: 30_000)
     with pytest.raises(MemoryError, match="feature_batches"):
         net.features(x)
     with pytest.raises(MemoryError, match=r"batch=\."):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.export.onnx import write_onnx
+from hntk.deploy.onnx import write_onnx
 
 SCHEDULE = hntk.Schedule(epochs=2, batch=64)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import toolchain
-from hntk.export.c import to_c
-from hntk.export.onnx import to_onnx
-from hntk.forward import Forward
-from tests.compiled import SANITIZED, run_all
-from tests.random_classifiers import Sample, random_sample
+from experiments.shipping import toolchain
+from hntk.deploy.c import to_c
+from hntk.deploy.onnx import to_onnx
+from hntk.networks.forward import Forward
+from tests.support.compiled import SANITIZED, run_all
+from tests.support.random_classifiers import Sample, random_sample
 
 # classifiers a binary: compilers take their time for each call
 TOGETHER = 10

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import hntk
-from experiments import toolchain
-from hntk.export.c import CProgram, to_c
-from hntk.export.onnx import to_onnx, write_onnx
-from hntk.integers import Steps
-from hntk.planes import row_constants, word_planes
-from tests.architectures import INPUTS, NORMALIZATION, classifier, raw_samples, whole_classifier
-from tests.compiled import SANITIZED
+from experiments.shipping import toolchain
+from hntk.deploy.c import CProgram, to_c
+from hntk.deploy.onnx import to_onnx, write_onnx
+from hntk.networks.integer_network import Steps
+from hntk.weights.bit_planes import row_constants, word_planes
+from tests.support.architectures import INPUTS, NORMALIZATION, classifier, raw_samples, whole_classifier
+from tests.support.compiled import SANITIZED
 
 BUILDS = {
     "gcc": ("gcc", "-O3", "-march=native"),
@@ -125,7 +125,7 @@ def test_onnx_files_hold_two_bits_a_weight(tmp_path: Path) -> None:
 
 def hntk_command(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "hntk", *map(str, words)], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+        [sys.executable, "-m", "hntk", *map(str, words)], capture_output=True, text=True, cwd=Path(__file__).parents[2]
     )
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import hntk
-from experiments import toolchain
-from hntk.export.c import to_c
-from hntk.export.onnx import to_onnx, write_onnx
-from hntk.integers import IntegerNetwork, Pixels, Rounded, Steps
-from hntk.weights import WeightMatrix
-from tests.architectures import NORMALIZATION, classifier, raw_samples, whole_classifier
-from tests.compiled import SANITIZED, run_all
+from experiments.shipping import toolchain
+from hntk.deploy.c import to_c
+from hntk.deploy.onnx import to_onnx, write_onnx
+from hntk.networks.integer_network import IntegerNetwork, Pixels, Rounded, Steps
+from hntk.weights.laws import WeightMatrix
+from tests.support.architectures import NORMALIZATION, classifier, raw_samples, whole_classifier
+from tests.support.compiled import SANITIZED, run_all
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
@@ -289,7 +289,7 @@ def test_folders_that_cannot_be_written_to_are_refused_with_a_remedy(
 
 def test_models_beyond_what_a_file_of_onnx_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx")
-    monkeypatch.setattr("hntk.export.onnx.LARGEST", 3000)
+    monkeypatch.setattr("hntk.deploy.onnx.LARGEST", 3000)
     made = whole_classifier(levels=2, widths=(100,))
     to_onnx(made, "int2")
     with pytest.raises(ValueError, match="weights='int2'"):

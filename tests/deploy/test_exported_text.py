@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import hntk
-from experiments import toolchain
+from experiments.shipping import toolchain
 from hntk.__main__ import main
-from hntk.export.c import to_c
-from hntk.export.onnx import to_onnx
-from hntk.integers import IntegerNetwork, Pixels, Steps
-from hntk.weights import WeightMatrix
-from tests.architectures import NORMALIZATION, classifier
-from tests.compiled import run_all
+from hntk.deploy.c import to_c
+from hntk.deploy.onnx import to_onnx
+from hntk.networks.integer_network import IntegerNetwork, Pixels, Steps
+from hntk.weights.laws import WeightMatrix
+from tests.support.architectures import NORMALIZATION, classifier
+from tests.support.compiled import run_all
 
 TRIGRAPHS = ["??=", "??/", "??'", "??(", "??)", "??!", "??<", "??>", "??-"]
 INJECTION = '??/", 0};\n__attribute__((constructor)) static void evil(void) { puts("evil"); }\nchar *const x[] = {"'

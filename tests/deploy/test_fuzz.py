@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hntk
-from tests.architectures import INPUTS, classifier, whole_classifier
+from tests.support.architectures import INPUTS, classifier, whole_classifier
 
 MUTATIONS = 10_000
 

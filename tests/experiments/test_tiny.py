@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments import bench_inference, catalog, toolchain
-from tests.command_line import ROOT, done, rows
+from experiments.runner import catalog
+from experiments.shipping import inference as bench_inference
+from experiments.shipping import toolchain
+from tests.support.command_line import ROOT, done, rows
 
 # A tiny run may take 20 s on 2 idle cores, which is 40 s of computation at most; threefold, as processors that other
 # processes share take longer for the same, and the promise of wall time is told by the table rather than asserted.

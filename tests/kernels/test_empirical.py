@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.kernels import empirical, layers
-from hntk.neural_tangents_shim import load
+from hntk.kernels import backpropagation as layers
+from hntk.kernels import empirical
+from hntk.kernels._neural_tangents import load
 
 X = np.asarray(hntk.reference_mixture(n=23, p=12, key=jax.random.key(0)).x)
 X2 = np.asarray(hntk.reference_mixture(n=9, p=12, key=jax.random.key(5)).x)

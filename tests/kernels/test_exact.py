@@ -9,8 +9,9 @@ import pytest
 
 import hntk
 from hntk.activations import mehler
-from hntk.kernels import room, tiling
-from hntk.neural_tangents_shim import load
+from hntk.kernels import kernel_memory as room
+from hntk.kernels import tiling
+from hntk.kernels._neural_tangents import load
 
 STAIRS = hntk.staircase([-0.4, 0.2, 1.1], [0.0, 0.4, 1.0, 2.2])
 STACKS = {

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hntk import neural_tangents_shim
-from hntk.neural_tangents_shim import NEWEST_JAX, OLDEST_JAX, load
+from hntk.kernels import _neural_tangents as neural_tangents_shim
+from hntk.kernels._neural_tangents import NEWEST_JAX, OLDEST_JAX, load
 
 nt = load()
 RTOL = 1e-7  # ten roots of float64's epsilon are 1.5e-7
@@ -126,7 +126,7 @@ def seen(): return [set(vars(m)) for m in (jax.core, jax.interpreters.ad)] + ["j
 before = seen()
 import hntk
 assert "neural_tangents" not in sys.modules, "hntk imports neural-tangents"
-from hntk.neural_tangents_shim import load
+from hntk.kernels._neural_tangents import load
 assert "neural_tangents" not in sys.modules, "the module loads before it is asked to"
 nt = load()
 assert nt.stax.Erf and nt.predict.gradient_descent_mse

@@ -13,13 +13,13 @@ from scipy.optimize import minimize
 import hntk
 from hntk.activations.mehler import pair_series
 from hntk.activations.staircase import gaussian_cells
-from hntk.comparison import off_diagonal
-from hntk.matching.fidelity import correlation_map, mismatch_from
+from hntk.matching.kernel_mismatch import correlation_map, mismatch_from
 from hntk.matching.library import library
-from hntk.matching.partition import Partition, UnitStaircase
-from hntk.matching.program import Point
+from hntk.matching.newton import Point
 from hntk.matching.quantiser import gaussian_grid, quantise
-from hntk.matching.shares import NAMES, Shares, final_shares
+from hntk.matching.step_functions import Partition, UnitStaircase
+from hntk.matching.variance_shares import NAMES, Shares, final_shares
+from hntk.spectra.comparison import off_diagonal
 
 RELU3 = ["relu"] * 3
 # levels, with α_2, without: τ̂_L²/τ_L² that can be reached at equal coefficients

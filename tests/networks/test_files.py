@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 
 import hntk
 from hntk.files import container
-from hntk.packing import ENCODINGS, PackedMatrix, expected_bits, pack, smallest_encoding
-from hntk.storage import ternary_entropy
+from hntk.networks.formula_bytes import ternary_entropy
+from hntk.weights.encodings import ENCODINGS, PackedMatrix, expected_bits, pack, smallest_encoding
 
 LAWS = ["gaussian", "int8_gaussian", "sparse_gaussian", "pruned_gaussian", "student_t", "bernoulli", "ternary"]
 # of a file besides its arrays, as the memory experiment reckons it

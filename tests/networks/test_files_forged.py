@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.files import encodings, load_packed
-from tests.forgeries import forge, originals
+from hntk.networks.saving import encodings, load_packed
+from tests.support.forgeries import forge, originals
 
 # HNTK_FORGED_FIRST and HNTK_FORGED_FILES choose others
 SAMPLE, WHOLE = 2_000, 20_000
@@ -40,7 +40,7 @@ class Tally:
 
 def predictions(made: Any) -> np.ndarray:
     network = getattr(made, "network", made)
-    pixels = isinstance(getattr(network, "inputs", None), hntk.integers.Pixels)
+    pixels = isinstance(getattr(network, "inputs", None), hntk.networks.integer_network.Pixels)
     # of as many coordinates as the file says: bytes, or samples of norm about 1
     u = np.resize(UNIFORM, (3, network.weights[0].shape[1]))
     x = np.floor(256 * u) if pixels else (u - 0.5) * (12 / u.shape[1]) ** 0.5

@@ -21,8 +21,9 @@ from safetensors.numpy import save_file
 
 import hntk
 from hntk.__main__ import main
-from hntk.files import container, encodings
-from tests.architectures import INPUTS, classifier, whole_classifier
+from hntk.files import container
+from hntk.networks.saving import encodings
+from tests.support.architectures import INPUTS, classifier, whole_classifier
 
 WIDTHS = (20, 9)
 MEMORY = 100e6

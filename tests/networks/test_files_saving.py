@@ -20,8 +20,8 @@ import hntk
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.rectifier import Rectifier
 from hntk.files import container
-from hntk.integers import Steps
-from tests.architectures import INPUTS, classifier, whole_classifier
+from hntk.networks.integer_network import Steps
+from tests.support.architectures import INPUTS, classifier, whole_classifier
 
 WIDTHS = (20, 9)
 

@@ -1,4 +1,4 @@
-"""Every way of running layers gives the same sums; :mod:`tests.test_agreement` runs whole networks in each."""
+"""Every way of running layers gives the same sums; :mod:`tests.deploy.test_agreement` runs whole networks in each."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk import forward, layers
 from hntk.activations import Staircase
-from hntk.bitwise import BitMatrix, bit_product
-from hntk.forward import Forward, affordable_planes
-from hntk.integers import IntegerNetwork, Pixels, Rounded, Steps
-from hntk.layers import Layer, Pass, Step
-from hntk.lookup import COMPARED, lookup
-from hntk.planes import Code
-from hntk.weights import weight_law
-from tests.architectures import whole_classifier
+from hntk.activations.lookup import COMPARED, lookup
+from hntk.networks import forward, layers
+from hntk.networks.forward import Forward, affordable_planes
+from hntk.networks.integer_network import IntegerNetwork, Pixels, Rounded, Steps
+from hntk.networks.layers import Layer, Pass, Step
+from hntk.weights.bit_planes import Code
+from hntk.weights.bit_products import BitMatrix, bit_product
+from hntk.weights.laws import weight_law
+from tests.support.architectures import whole_classifier
 
 WAYS = ("dense", "planes", "sparse")
 

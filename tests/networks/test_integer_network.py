@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hntk
+from hntk.deploy.rounding import round_levels
 from hntk.files import container
-from hntk.integers import EXACT, Rounded, Steps
-from hntk.rounding import round_levels
-from tests.architectures import INPUTS, LABELS, architectures, classifier, raw_samples, whole_classifier
+from hntk.networks.integer_network import EXACT, Rounded, Steps
+from tests.support.architectures import INPUTS, LABELS, architectures, classifier, raw_samples, whole_classifier
 
 
 def direct(made: hntk.IntegerClassifier, raw: np.ndarray) -> np.ndarray:
@@ -266,7 +266,7 @@ def test_a_staircase_of_one_level_is_rounded() -> None:
 def test_levels_are_rounded_alike_in_pieces_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     levels = np.random.default_rng(0).normal(size=40)
     whole = round_levels(levels, 2047)
-    monkeypatch.setattr("hntk.rounding.ROUNDED", 100)
+    monkeypatch.setattr("hntk.deploy.rounding.ROUNDED", 100)
     assert round_levels(levels, 2047) == whole
     # memory for all units at once would be 260 GB
     assert max(round_levels(np.linspace(-1, 1, 10**6), 3)[1]) == 3

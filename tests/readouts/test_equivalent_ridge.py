@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk import rows
+from hntk._utils import rows
 
 RELU2 = ["relu"] * 2
 

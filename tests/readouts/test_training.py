@@ -15,8 +15,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 import hntk
-from hntk.softmax import cross_entropy
-from hntk.training import Epoch, Samples, Schedule, Trained, TrainingError, train
+from hntk.readouts.softmax import cross_entropy
+from hntk.readouts.training import Epoch, Samples, Schedule, Trained, TrainingError, train
 
 
 def blobs(n: int = 600, d: int = 5, seed: int = 0) -> Samples:
@@ -141,7 +141,7 @@ def test_a_checkpoint_of_the_same_shapes_and_another_training_is_refused(
     if part == "key":
         key = jax.random.key(3, impl="rbg")
     if part.startswith("version"):
-        monkeypatch.setattr("hntk.checkpoints.source_digest", lambda *places: "another")
+        monkeypatch.setattr("hntk.readouts.checkpoints.source_digest", lambda *places: "another")
     jax.config.update("jax_enable_x64", part != "precision")
     try:
         with pytest.raises(ValueError, match=rf"another training \(other .*{part}"):

@@ -51,8 +51,8 @@ def test_operators_stay_operators_where_that_will_do(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(hntk.StructuredKernel, "to_dense", lambda _: pytest.fail("a matrix was made"))
     assert hntk.operator_norm(KERNEL) == pytest.approx(expected.values[0])
     np.testing.assert_allclose(hntk.spectrum(KERNEL, 2).values, expected.values, atol=1e-9)
-    monkeypatch.setattr("hntk.room.SMALL", 0)
-    monkeypatch.setattr("hntk.room.available_memory", lambda: 10_000)
+    monkeypatch.setattr("hntk._utils.memory.SMALL", 0)
+    monkeypatch.setattr("hntk._utils.memory.available_memory", lambda: 10_000)
     for call in (lambda: hntk.compare_kernels(KERNEL, KERNEL), lambda: hntk.spectrum(products, 2)):
         with pytest.raises(MemoryError, match="leading_eigenpairs"):
             call()

@@ -37,7 +37,7 @@ class Counted:
 def test_a_matrix_of_float32_on_disk_is_multiplied_in_float64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save(tmp_path / "k.npy", MATRIX.astype(np.float32))
     stored = np.load(tmp_path / "k.npy", mmap_mode="r")
-    monkeypatch.setattr("hntk.rows.BLOCK", 8 * N * 7)  # seven rows at a time
+    monkeypatch.setattr("hntk._utils.rows.BLOCK", 8 * N * 7)  # seven rows at a time
     expected = np.linalg.eigvalsh(MATRIX.astype(np.float32).astype(np.float64))[::-1]
     np.testing.assert_allclose(hntk.leading_eigenpairs(stored, 4).values, expected[:4], rtol=1e-12)
 

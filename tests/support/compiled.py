@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments import toolchain
-from hntk.export.c import CProgram
+from experiments.shipping import toolchain
+from hntk.deploy.c import CProgram
 
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 DRIVER = """

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import hntk
-from hntk.integers import EXACT, IntegerNetwork, Pixels, Rounded, Steps
-from hntk.weights import WeightMatrix
+from hntk.networks.integer_network import EXACT, IntegerNetwork, Pixels, Rounded, Steps
+from hntk.weights.laws import WeightMatrix
 
 ALPHABET = [
     *"ab01789 ?'\"\\/*%:<>=()[]{}#^|~-!,;\n\r\t\a\x01\x1b\x7f\x80\x85\x9f\xa0",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk import rows as blocks
+from hntk._utils import rows as blocks
 
 SIZES = [(20, 60), (64, 61), (120, 10), (301, 40)]
 

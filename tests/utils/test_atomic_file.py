@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hntk.atomic import ABANDONED, replacing
-from hntk.fingerprint import array_digest, source_digest
+from hntk._utils.atomic_file import ABANDONED, replacing
+from hntk._utils.digest import array_digest, source_digest
 
 
 def test_two_writers_of_one_file_do_not_collide(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import pytest
 from scipy.sparse import csr_array, csr_matrix
 
 import hntk
-from hntk.arrays import check_backing, real_array
-from hntk.checks import as_samples, norm_scale
-from hntk.rows import as_rows, row_blocks
+from hntk._utils.arrays import check_backing, real_array
+from hntk._utils.checks import as_samples, norm_scale
+from hntk._utils.rows import as_rows, row_blocks
 
 X = np.random.default_rng(0).normal(size=(30, 4))
 X[3, 1] = X[20, 2] = 3.0
@@ -163,7 +163,7 @@ import os, sys
 import numpy as np, jax
 jax.config.update("jax_enable_x64", True)
 import hntk
-from hntk import rows
+from hntk._utils import rows
 rows.BLOCK = 8 * 40 * 1000
 path = sys.argv[1]
 x = np.lib.format.open_memmap(path, "w+", np.float32, (20000, 40))

@@ -18,7 +18,7 @@ import pytest
 import hntk
 from hntk import asymptotics
 from hntk.activations.quadrature import QuadratureActivation
-from tests.architectures import INPUTS, classifier, raw_samples, whole_classifier
+from tests.support.architectures import INPUTS, classifier, raw_samples, whole_classifier
 
 WIDTHS = (20, 9)
 

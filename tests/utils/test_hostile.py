@@ -13,7 +13,7 @@ import pytest
 
 import hntk
 from hntk import asymptotics
-from tests.hostile import FEATURES, KERNEL, KEY, LABELS, VALUES, N, P, X, verdict
+from tests.support.hostile import FEATURES, KERNEL, KEY, LABELS, VALUES, N, P, X, verdict
 
 RELU = ["relu"]
 COLUMN = np.linspace(1, 2, N)

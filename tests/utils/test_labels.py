@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.labels import as_labels, label_array, share_right
+from hntk._utils.labels import as_labels, label_array, share_right
 
 
 class Colour(str, enum.Enum):  # noqa: UP042 - older code has these

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.spectrum_theory import kolmogorov_distance
+from experiments.asymptotics.spectrum_theory import kolmogorov_distance
 from hntk.asymptotics.density import LimitingDensity
-from tests.command_line import done, rows
+from tests.support.command_line import done, rows
 
 
 def test_the_distance_of_samples_from_their_own_atoms_is_what_counts_differ_by() -> None:

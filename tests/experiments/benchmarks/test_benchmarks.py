@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import bench_tasks
-from tests.command_line import done, rows, run
+from experiments.benchmarks import tasks as bench_tasks
+from tests.support.command_line import done, rows, run
 
 slow = pytest.mark.slow
 

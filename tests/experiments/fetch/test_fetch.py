@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments import config, fetch, sources
-from experiments.downloads import Kilobytes
-from experiments.record import Record
-from hntk.datasets import load_dataset
-from hntk.datasets.idx import find_idx_files, open_unzipped
+from experiments.fetch import fetch, sources
+from experiments.fetch.downloads import Kilobytes
+from experiments.runner import config
+from experiments.runner.record import Record
+from hntk.data import load_dataset
+from hntk.data.idx import find_idx_files, open_unzipped
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 NAMES = sources.NAMES
 IMAGES, LABELS, TEST_IMAGES = NAMES["x_train"], NAMES["y_train"], NAMES["x_test"]
 
@@ -511,7 +512,7 @@ def test_command_line(server, tmp_path):
     assert "holds the wrong data" in result.stdout  # these are not the digits of the table
     assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "data" / "mnist").exists()
-    table = f"from experiments import sources; sources.SOURCES['mnist'] = sources.Source((), {SHA256}, 1)"
+    table = f"from experiments.fetch import sources; sources.SOURCES['mnist'] = sources.Source((), {SHA256}, 1)"
     result = command(*words, before=table)
     assert result.returncode == 0, result.stdout + result.stderr
     assert snapshot(tmp_path / "data" / "mnist") == ZIPPED

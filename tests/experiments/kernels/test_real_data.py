@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.matching.match import _units
-from hntk.matching.sample import Sample, _by_unknowns, _error, _known, _steps, _unknowns, distance, refine
-from hntk.precision import float64
+from hntk._utils.float64 import float64
+from hntk.matching.data_objective import Sample, _by_unknowns, _error, _known, _steps, _unknowns, distance, refine
+from hntk.matching.moment_matching import _units
 
 RELU = [hntk.activation("relu")] * 2
 

@@ -12,8 +12,9 @@ import pytest
 from omegaconf import OmegaConf
 
 import hntk
-from experiments import arms, catalog, keys, memory, setting
-from experiments import config as settings
+from experiments.memory import arms, memory
+from experiments.runner import catalog, keys, setting
+from experiments.runner import config as settings
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import memory_figures
-from experiments.memory_summary import (
+from experiments.memory import figures as memory_figures
+from experiments.memory.summary import (
     Group,
     best_within,
     by_arm,

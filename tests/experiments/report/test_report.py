@@ -18,10 +18,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import report_jobs
-from experiments.record import Record
-from experiments.report import Figure, Job, Report, Section, Table, read_table, write_report
-from experiments.report_tables import cell_text, table_html
+from experiments.report import jobs as report_jobs
+from experiments.report.page import Figure, Job, Report, Section, Table, read_table, write_report
+from experiments.report.tables import cell_text, table_html
+from experiments.runner.record import Record
 
 COMMAND = "python -m experiments.run -m +exp=memory 'data.folder=a b' compress.levels=2,4"
 HOSTILE = (

@@ -13,16 +13,17 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 import hntk
-from experiments import catalog, choices, config, mixtures, spectrum_theory
-from experiments.composition import CONF, check
-from experiments.launching import as_sweep
-from experiments.refusals import SettingError
-from experiments.tiny import expanded
-from hntk.asymptotics.coefficients import Kind
-from hntk.datasets.dataset import Scaling
-from hntk.equivalents import Identity
+from experiments.asymptotics import mixtures, spectrum_theory
+from experiments.runner import catalog, choices, config
+from experiments.runner.composition import CONF, check
+from experiments.runner.launching import as_sweep
+from experiments.runner.refusals import SettingError
+from experiments.runner.tiny import expanded
+from hntk.asymptotics.kernel_parameters import Kind
+from hntk.data.dataset import Scaling
 from hntk.matching import match
-from tests.command_line import ROOT, run
+from hntk.theory.equivalents import Identity
+from tests.support.command_line import ROOT, run
 
 HEAVY = ("jax", "hntk", "matplotlib", "wandb", "scipy", "numpy")
 
@@ -107,7 +108,7 @@ def test_nine_hundred_jobs_are_checked_in_seconds() -> None:
 def test_every_experiment_is_configured_as_it_is() -> None:
     for entry in catalog.ENTRIES:
         if entry.name != "frontier":
-            assert check([f"+exp={entry.name}"]).experiment.name == (entry.experiment or entry.name)
+            assert check([f"+exp={entry.name}"]).experiment.name == entry.place.rpartition(".")[2]
 
 
 def test_closed_sets_are_those_of_the_library() -> None:

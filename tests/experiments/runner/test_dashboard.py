@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from experiments import dashboard
-from tests.command_line import ROOT, done
-from tests.mirrored import Mirrored
+from tests.support.command_line import ROOT, done
+from tests.support.mirrored import Mirrored
 
 # on import, of the package's own code
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import config as settings
-from experiments import setting, sweep
-from experiments.record import Record
+from experiments.runner import config as settings
+from experiments.runner import setting, sweep
+from experiments.runner.record import Record
 
 HOSTILE = "[/] [bold red]x[/green] \x1b[31m \x1b]0;title\x07 \u202e </script> `a` \\"
 
@@ -228,17 +228,17 @@ def test_a_result_of_other_data_is_none(bench: Bench, name: str) -> None:
 
 def other_code(monkeypatch: pytest.MonkeyPatch, sources: str) -> None:
     """As if hntk or the experiments had changed."""
-    monkeypatch.setattr("hntk.fingerprint.source_digest", lambda *_: sources)
-    if find_spec("experiments.keys"):
-        import_module("experiments.keys").code.cache_clear()
+    monkeypatch.setattr("hntk._utils.digest.source_digest", lambda *_: sources)
+    if find_spec("experiments.runner.keys"):
+        import_module("experiments.runner.keys").code.cache_clear()
 
 
 @pytest.fixture
 def code(monkeypatch: pytest.MonkeyPatch) -> Any:
     yield lambda sources: other_code(monkeypatch, sources)
     monkeypatch.undo()
-    if find_spec("experiments.keys"):
-        import_module("experiments.keys").code.cache_clear()
+    if find_spec("experiments.runner.keys"):
+        import_module("experiments.runner.keys").code.cache_clear()
 
 
 def test_a_result_of_other_code_is_none_unless_it_is_accepted(
@@ -272,14 +272,14 @@ def test_versions_of_what_computes_are_part_of_the_code(
 ) -> None:
     code("one")
     bench.run()
-    monkeypatch.setattr("experiments.keys.version", lambda name: "0.0" if name == "jax" else "1")
+    monkeypatch.setattr("experiments.runner.keys.version", lambda name: "0.0" if name == "jax" else "1")
     code("one")
     bench.run()
     assert bench.runs == 2
 
 
 def test_a_result_says_what_made_it(bench: Bench) -> None:
-    from experiments import keys, states
+    from experiments.runner import keys, states
 
     bench.run()
     told = states.read(bench.job / "key.json", {"key": str, "settings": dict, "code": dict})

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import ROOT, done, rows, started
+from tests.support.command_line import ROOT, done, rows, started
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from hydra.utils import get_class
 
-from experiments import grid, launching, stopping
-from tests.command_line import ROOT
+from experiments.runner import grid, launching, stopping
+from tests.support.command_line import ROOT
 
 LAUNCHERS = sorted((ROOT / "conf" / "hydra" / "launcher").glob("*.yaml"))
 
@@ -64,9 +64,7 @@ def test_every_value_is_checked_and_not_every_combination() -> None:
 
 
 def test_the_command_line_imports_no_jax() -> None:
-    code = (
-        "import sys, experiments.launching, experiments.jobs; print({'jax', 'hntk', 'matplotlib'} & set(sys.modules))"
-    )
+    code = "import sys, experiments.runner.jobs; print({'jax', 'hntk', 'matplotlib'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 
@@ -74,7 +72,7 @@ def test_the_command_line_imports_no_jax() -> None:
 # waits for a signal in a sleep, or drops the first exception as Python does in callbacks; the clean-up is told
 WAIT = """
 import signal, sys, time
-from experiments import stopping
+from experiments.runner import stopping
 # as from a terminal: what this process ignores would be ignored there
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):

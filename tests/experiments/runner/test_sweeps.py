@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.memory_report import TOLERANCE
-from tests.command_line import ROOT, done, rows, run, started
+from experiments.memory.report import TOLERANCE
+from tests.support.command_line import ROOT, done, rows, run, started
 
 pytestmark = pytest.mark.slow
 QUICK = (

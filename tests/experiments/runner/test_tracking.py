@@ -14,11 +14,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps import utils as sweeps
 
-from experiments import charts, tracking
-from experiments import config as settings
-from experiments.record import Record
-from tests.command_line import ROOT, done, rows
-from tests.mirrored import Mirrored
+from experiments.runner import config as settings
+from experiments.runner import tracking
+from experiments.runner import wandb_charts as charts
+from experiments.runner.record import Record
+from tests.support.command_line import ROOT, done, rows
+from tests.support.mirrored import Mirrored
 
 
 def configuration(**changes: Any) -> settings.Config:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import hntk
-from experiments import toolchain
-from hntk.export.c import to_c
-from tests.architectures import raw_samples, whole_classifier
+from experiments.shipping import toolchain
+from hntk.deploy.c import to_c
+from tests.support.architectures import raw_samples, whole_classifier
 
 FLASH, RAM = 256 * 1024, 64 * 1024
 

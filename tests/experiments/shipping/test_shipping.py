@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import hntk
-from experiments import bench_inference, process, ship, toolchain
-from experiments.config import Config, NetConfig, ShipExperiment
-from experiments.record import Record
-from hntk.export.c import to_c
-from tests.architectures import raw_samples, whole_classifier
-from tests.command_line import run
+from experiments.runner import child_process as process
+from experiments.runner.config import Config, NetConfig, ShipExperiment
+from experiments.runner.record import Record
+from experiments.shipping import inference as bench_inference
+from experiments.shipping import ship, toolchain
+from hntk.deploy.c import to_c
+from tests.support.architectures import raw_samples, whole_classifier
+from tests.support.command_line import run
 
 slow = pytest.mark.slow
 needs_gcc = pytest.mark.skipif(not toolchain.has("gcc"), reason="needs gcc")

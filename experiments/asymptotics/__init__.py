@@ -1,0 +1,1 @@
+"""Limits from random matrix theory beside simulations."""

@@ -1,0 +1,1 @@
+"""Kernels and what is computed with them."""

@@ -1,0 +1,1 @@
+"""What runs an experiment: settings, sweeps, records, tracking."""

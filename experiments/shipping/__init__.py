@@ -1,0 +1,1 @@
+"""Networks as files, ONNX, C and a microcontroller's program."""

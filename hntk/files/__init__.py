@@ -1,0 +1,1 @@
+"""Files of arrays that can be read back, whoever wrote them."""

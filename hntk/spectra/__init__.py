@@ -1,0 +1,1 @@
+"""Spectra of matrices and operators: Lanczos, densities, comparisons of kernels."""
