@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hntk._utils.arrays import real_array, told
+from hntk._utils.arrays import brief, real_array
 
 
 def as_count(value: object, name: str, least: int = 1, most: int | None = None) -> int:
@@ -29,7 +29,7 @@ def as_count(value: object, name: str, least: int = 1, most: int | None = None) 
     if found is None or found < least or (most is not None and found > most):
         open_ended = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
         wanted = open_ended if most is None else f"a whole number from {least} to {most}"
-        raise ValueError(f"{name} must be {wanted}, got {told(value)}.")
+        raise ValueError(f"{name} must be {wanted}, got {brief(value)}.")
     return found
 
 
@@ -101,14 +101,14 @@ def as_share(value: object, name: str, what: str = "") -> float:
     """
     found = as_number(value)
     if not 0 < found < 1:
-        raise ValueError(f"{name} must lie strictly between 0 and 1, got {told(value)}{what and ': ' + what}.")
+        raise ValueError(f"{name} must lie strictly between 0 and 1, got {brief(value)}{what and ': ' + what}.")
     return found
 
 
 def _number(value: object, name: str, wanted: str, what: str, good: Callable[[float], bool]) -> float:
     found = as_number(value)
     if not (math.isfinite(found) and good(found)):
-        raise ValueError(f"{name} must be {wanted}{what and f' ({what})'}, got {told(value)}.")
+        raise ValueError(f"{name} must be {wanted}{what and f' ({what})'}, got {brief(value)}.")
     return found
 
 
@@ -144,7 +144,7 @@ def as_choice(value: object, name: str, known: Iterable[str]) -> Any:
     """
     names = tuple(known)
     if not (isinstance(value, str) and value in names):
-        raise ValueError(f"{name} must be {' or '.join(map(repr, names))}, got {told(value)}.")
+        raise ValueError(f"{name} must be {' or '.join(map(repr, names))}, got {brief(value)}.")
     return value
 
 
@@ -167,7 +167,7 @@ def as_widths(widths: object, depth: int) -> tuple[int, ...]:
 
 
 def _wanted_widths(widths: object, depth: int) -> str:
-    return f"widths must be {depth} positive integers, one per activation, or one for all of them; got {told(widths)}."
+    return f"widths must be {depth} positive integers, one per activation, or one for all of them; got {brief(widths)}."
 
 
 def as_key(key: Any, name: str = "key") -> Array:
@@ -190,7 +190,7 @@ def as_key(key: Any, name: str = "key") -> Array:
             raise ValueError(f"{name} is no random key of JAX ({error}): give one, {remedy}.") from error
         if key.ndim == 1:
             return jnp.asarray(key)
-    raise ValueError(f"{name} must be a random key of JAX, {remedy}; got {told(key)}.")
+    raise ValueError(f"{name} must be a random key of JAX, {remedy}; got {brief(key)}.")
 
 
 def as_seed(seed: object, name: str = "seed") -> int:
@@ -213,7 +213,7 @@ def as_callback(function: Any, name: str = "progress") -> Any:
         For everything else.
     """
     if not (function is None or callable(function)):
-        raise ValueError(f"{name} must be a function, or None for none; got {told(function)}.")
+        raise ValueError(f"{name} must be a function, or None for none; got {brief(function)}.")
     return function
 
 
@@ -226,7 +226,7 @@ def as_path(value: Any, name: str) -> Path:
         For everything else.
     """
     if not isinstance(value, str | os.PathLike) or "\0" in str(value) or not str(value):
-        raise ValueError(f"{name} must be a path, got {told(value)}.")
+        raise ValueError(f"{name} must be a path, got {brief(value)}.")
     return Path(value)
 
 
@@ -240,7 +240,7 @@ def as_reals(values: object, name: str, check: Callable[[object, str], float]) -
     """
     array = real_array(values, name)
     if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of numbers, got {told(values)}.")
+        raise ValueError(f"{name} must be a list of numbers, got {brief(values)}.")
     if not array.size:
         raise ValueError(f"{name} is empty: give at least one number.")
     return tuple(check(value, f"every number of {name}") for value in array.tolist())
@@ -255,5 +255,5 @@ def as_instance(value: Any, name: str, kinds: type | tuple[type, ...], remedy: s
         With how to make one.
     """
     if not isinstance(value, kinds):
-        raise ValueError(f"{name} must be {remedy}, got {told(value)}.")
+        raise ValueError(f"{name} must be {remedy}, got {brief(value)}.")
     return value

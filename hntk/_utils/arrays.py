@@ -17,7 +17,7 @@ from scipy.sparse import issparse
 SHOWN = 80
 
 
-def told(value: object) -> str:
+def brief(value: object) -> str:
     """What was handed in, as short as a message needs it."""
     text = f"an array of shape {value.shape}" if isinstance(value, np.ndarray | Array) and value.ndim else repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
@@ -56,7 +56,7 @@ def finite_array(given: object, name: str) -> np.ndarray:
     """
     array = np.asarray(real_array(given, name), dtype=np.float64)
     if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite, got NaN or infinite values among {told(given)}.")
+        raise ValueError(f"{name} must be finite, got NaN or infinite values among {brief(given)}.")
     return array
 
 
@@ -70,7 +70,7 @@ def point_array(given: object, name: str) -> np.ndarray:
     """
     array = np.asarray(real_array(given, name), dtype=np.float64)
     if np.any(np.isnan(array)):
-        raise ValueError(f"{name} must be numbers, got NaN among {told(given)}.")
+        raise ValueError(f"{name} must be numbers, got NaN among {brief(given)}.")
     return array
 
 

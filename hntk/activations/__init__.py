@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from hntk._utils.arguments import as_finite
-from hntk._utils.arrays import finite_array, told
+from hntk._utils.arrays import brief, finite_array
 from hntk.activations.base import Activation, Moments
 from hntk.activations.elementary import Cosine, Erf, GaussianBump, Sine
 from hntk.activations.polynomial import Polynomial
@@ -102,7 +102,7 @@ def activation(
         _no_parameters(name, parameters)
         return QuadratureActivation(which, _as_points(breakpoints), name)
     if not isinstance(which, str):
-        raise ValueError(f"an activation must be a name, a function or a hntk.Activation, got {told(which)}.")
+        raise ValueError(f"an activation must be a name, a function or a hntk.Activation, got {brief(which)}.")
     if which not in _REGISTRY:
         close = difflib.get_close_matches(str(which), _REGISTRY, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -124,9 +124,9 @@ def register_activation(name: str, function: Callable[[Array], Array], breakpoin
         If the name is taken or the function is not a valid activation.
     """
     if not isinstance(name, str) or not name:
-        raise ValueError(f"name must be text, got {told(name)}.")
+        raise ValueError(f"name must be text, got {brief(name)}.")
     if not callable(function):
-        raise ValueError(f"function must map a jax array to one of its shape, got {told(function)}.")
+        raise ValueError(f"function must map a jax array to one of its shape, got {brief(function)}.")
     if name in _REGISTRY:
         raise ValueError(f"an activation named {name!r} exists already; choose another name.")
     made = QuadratureActivation(function, _as_points(breakpoints), name)
@@ -138,7 +138,7 @@ def _as_points(breakpoints: object) -> tuple:
     plain = isinstance(breakpoints, Iterable) and not isinstance(breakpoints, str | bytes | dict | np.ndarray)
     found = finite_array(list(breakpoints) if plain else breakpoints, "breakpoints")  # type: ignore[call-overload]
     if found.ndim != 1:
-        raise ValueError(f"breakpoints must be a list of numbers, got {told(breakpoints)}.")
+        raise ValueError(f"breakpoints must be a list of numbers, got {brief(breakpoints)}.")
     return tuple(found.tolist())
 
 

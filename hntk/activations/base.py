@@ -24,7 +24,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from hntk._utils.arguments import as_number
-from hntk._utils.arrays import told
+from hntk._utils.arrays import brief
 
 ArrayLike = Array | float
 # what an activation keeps of samples by their variances: arrays whose last axis is theirs
@@ -113,7 +113,7 @@ class Activation(ABC):
         scale = as_number(tau)
         if not (math.isfinite(scale) and scale > 0.0):
             raise ValueError(
-                f"tau must be a positive finite number, got {told(tau)}. It is the root mean square of the layer's "
+                f"tau must be a positive finite number, got {brief(tau)}. It is the root mean square of the layer's "
                 "input; a zero comes from constant data or from a layer whose activation is constant."
             )
         with np.errstate(all="ignore"):

@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 from scipy.special import ndtr
 
-from hntk._utils.arrays import real_array, told
+from hntk._utils.arrays import brief, real_array
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, Side
 from hntk.activations.jumps import Jumps
 from hntk.activations.lookup import lookup
@@ -68,10 +68,10 @@ class Staircase(Activation):
                 "for example staircase([0.0], [-1.0, 1.0])."
             )
         if not (np.all(np.isfinite(s)) and np.all(np.isfinite(a))):
-            raise ValueError(f"thresholds and levels must be finite, got {told(s.tolist())} and {told(a.tolist())}.")
+            raise ValueError(f"thresholds and levels must be finite, got {brief(s.tolist())} and {brief(a.tolist())}.")
         if np.any(np.diff(s) <= 0):
             raise ValueError(
-                f"thresholds must be strictly ascending, got {told(s.tolist())}; sort them and merge equal ones."
+                f"thresholds must be strictly ascending, got {brief(s.tolist())}; sort them and merge equal ones."
             )
         if not isinstance(self.name, str):
             raise ValueError(f"name must be text, got {self.name!r}.")

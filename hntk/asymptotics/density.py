@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy.fft import dct
 
 from hntk._utils.arguments import as_count
-from hntk._utils.arrays import finite_array, point_array, told
+from hntk._utils.arrays import brief, finite_array, point_array
 from hntk._utils.checks import check_result
 from hntk.asymptotics.covariances import Spectral
 from hntk.asymptotics.kernel_parameters import Kind, Net
@@ -175,7 +175,7 @@ def as_quantiles(shares: object) -> Float[np.ndarray, ...]:
     """
     wanted = finite_array(shares, "shares")
     if np.any(wanted <= 0) or np.any(wanted >= 1):
-        raise ValueError(f"shares must lie strictly between 0 and 1, got {told(shares)}.")
+        raise ValueError(f"shares must lie strictly between 0 and 1, got {brief(shares)}.")
     return wanted
 
 

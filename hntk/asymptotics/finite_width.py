@@ -43,7 +43,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_count, as_instance
-from hntk._utils.arrays import point_array, told
+from hntk._utils.arrays import brief, point_array
 from hntk._utils.copies import Copyable
 from hntk.asymptotics.filters import LabelFilter
 from hntk.asymptotics.kernel_parameters import KernelCoefficients
@@ -119,7 +119,7 @@ class RandomFeatures(Copyable):
         """
         given, depth = point_array(widths, "widths"), len(self.net.moments)
         if given.shape != (depth,) or not np.all(given > 0):
-            raise ValueError(f"widths must be {depth} positive numbers, infinite ones too, got {told(widths)}.")
+            raise ValueError(f"widths must be {depth} positive numbers, infinite ones too, got {brief(widths)}.")
         ridges, kept, spread = self._through(given)
         found = [
             FiniteWidth(float(ridge), float(self._effective[i]), self._test(i, extra))

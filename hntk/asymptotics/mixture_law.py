@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_count, as_nonnegative
-from hntk._utils.arrays import finite_array, told
+from hntk._utils.arrays import brief, finite_array
 from hntk._utils.checks import check_result
 from hntk._utils.copies import Copyable
 from hntk.asymptotics.covariances import Matrices, Spectral, algebra_of
@@ -68,7 +68,7 @@ class MixtureLaw(Copyable):
         if mu.ndim != 2 or 0 in mu.shape:
             raise ValueError(f"means must be a finite (K, p) array, one row per class; got shape {mu.shape}.")
         if not hasattr(covariances, "__len__") or isinstance(covariances, str | bytes | dict):
-            raise ValueError(f"covariances must be a list of one per class, got {told(covariances)}.")
+            raise ValueError(f"covariances must be a list of one per class, got {brief(covariances)}.")
         if len(covariances) != len(mu):
             raise ValueError(f"{len(mu)} means but {len(covariances)} covariances: give one covariance per class.")
         checked = [_checked(c, mu.shape[1], a) for a, c in enumerate(covariances)]

@@ -10,7 +10,7 @@ from jax import Array
 from scipy.optimize import minimize
 
 from hntk._utils.arguments import as_count, as_key, as_number, as_reals, as_share
-from hntk._utils.arrays import told
+from hntk._utils.arrays import brief
 from hntk._utils.checks import as_samples, norm_scale
 from hntk._utils.labels import as_labels
 from hntk.activations import Activation
@@ -120,10 +120,10 @@ def _target(error: float | None, memory: int | None, accuracy: float | None) -> 
         return as_share(accuracy, "accuracy", "it is how much accuracy may be lost, .01 for one sample in a hundred")
     if error is not None and not 0 < as_number(error) < np.inf:
         raise ValueError(
-            f"error must be a positive finite number, got {told(error)}: .3 is a loose target, .05 a tight one."
+            f"error must be a positive finite number, got {brief(error)}: .3 is a loose target, .05 a tight one."
         )
     if memory is not None and not 0 < as_number(memory) < np.inf:
-        raise ValueError(f"memory must be a positive number of bytes, got {told(memory)}.")
+        raise ValueError(f"memory must be a positive number of bytes, got {brief(memory)}.")
     return float(given[0])
 
 

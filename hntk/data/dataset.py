@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Real, UInt8
 
 from hntk._utils.arguments import as_path
-from hntk._utils.arrays import told
+from hntk._utils.arrays import brief
 from hntk._utils.labels import as_labels, label_array
 from hntk._utils.rows import row_blocks
 from hntk.data.idx import read_idx_folder
@@ -157,7 +157,7 @@ def load_dataset(
     ((10, 3), [0, 1], 1.0)
     """
     if not isinstance(name, str) or "\0" in name:
-        raise ValueError(f"name must be the name of a data set, such as 'mnist', got {told(name)}.")
+        raise ValueError(f"name must be the name of a data set, such as 'mnist', got {brief(name)}.")
     if folder is not None and folder != "":
         folder = as_path(folder, "folder")
     kind, chosen = _kind(normalize), _chosen(classes)
@@ -214,7 +214,7 @@ def _chosen(classes: object) -> list | None:
     if classes is None:
         return None
     if isinstance(classes, str | bytes | dict) or not isinstance(classes, Iterable):
-        raise ValueError(f"classes must be a list of the labels to keep, got {told(classes)}.")
+        raise ValueError(f"classes must be a list of the labels to keep, got {brief(classes)}.")
     given = classes if isinstance(classes, np.ndarray) else list(classes)
     return label_array(given, name="classes").tolist()
 
@@ -223,7 +223,7 @@ def _kind(normalize: bool | Scaling) -> Scaling | None:
     if isinstance(normalize, bool):
         return "scale" if normalize else None
     if not isinstance(normalize, str) or normalize not in get_args(Scaling):
-        raise ValueError(f"normalize must be True, False or one of {get_args(Scaling)}, got {told(normalize)}.")
+        raise ValueError(f"normalize must be True, False or one of {get_args(Scaling)}, got {brief(normalize)}.")
     return normalize
 
 

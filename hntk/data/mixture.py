@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk._utils.arguments import as_count, as_finite, as_key
-from hntk._utils.arrays import finite_array, told
+from hntk._utils.arrays import brief, finite_array
 from hntk._utils.checks import check_result
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
@@ -130,7 +130,7 @@ def _check_room(n: int, p: int) -> None:
 
 
 def _check_out(out: Any, n: int, p: int) -> None:
-    kind = f"{out.shape} of {out.dtype}" if isinstance(out, np.ndarray) else told(out)
+    kind = f"{out.shape} of {out.dtype}" if isinstance(out, np.ndarray) else brief(out)
     if not isinstance(out, np.ndarray) or out.shape != (n, p) or out.dtype not in (np.float32, np.float64):
         raise ValueError(f"out must be a ({n}, {p}) array of float32 or float64, got {kind}.")
     if not out.flags.writeable:
@@ -149,7 +149,7 @@ def _check_means(means: object, covariances: Sequence[Covariance]) -> np.ndarray
     if mu.ndim != 2 or 0 in mu.shape:
         raise ValueError(f"means must be a finite (K, p) array, one row per class; got shape {mu.shape}.")
     if not hasattr(covariances, "__len__") or isinstance(covariances, str):
-        raise ValueError(f"covariances must be a list of one per class, got {told(covariances)}.")
+        raise ValueError(f"covariances must be a list of one per class, got {brief(covariances)}.")
     if len(covariances) != mu.shape[0]:
         raise ValueError(f"{mu.shape[0]} means but {len(covariances)} covariances: give one covariance per class.")
     return mu

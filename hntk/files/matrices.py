@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hntk._utils.memory import available_memory, gigabytes
-from hntk.files.reader import Told
+from hntk.files.reader import FieldReader
 from hntk.weights.encodings import ENCODINGS, PackedMatrix, check_bytes, pack
 from hntk.weights.laws import WeightMatrix
 
@@ -45,7 +45,7 @@ def describe_matrices(weights: Sequence[WeightMatrix], encoding: str | None) -> 
     return arrays, layers
 
 
-def matrices_of(layers: list[Told], known: Sequence[WeightMatrix] | None = None) -> list[WeightMatrix]:
+def matrices_of(layers: list[FieldReader], known: Sequence[WeightMatrix] | None = None) -> list[WeightMatrix]:
     """Return the matrices of all layers; sizes are checked against each other and the bytes there are first.
 
     Parameters
@@ -75,7 +75,7 @@ def _check_room(packed: list[PackedMatrix]) -> None:
         raise ValueError(f"its weights unpack to {gigabytes(needed)}, and {gigabytes(free)} of memory are free")
 
 
-def _packed(layer: Told, number: int, shape: tuple[int, int]) -> PackedMatrix:
+def _packed(layer: FieldReader, number: int, shape: tuple[int, int]) -> PackedMatrix:
     kind: Any = layer.text("kind", ENCODINGS)
     encoding = layer.text("encoding", ENCODINGS[kind])
     positions = layer.array(f"layer{number}.positions", np.uint8, None) if "+" in encoding else None

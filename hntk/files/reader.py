@@ -24,7 +24,7 @@ def _short(word: str, name: str) -> str:
     return word
 
 
-class Told:
+class FieldReader:
     """Metadata that is checked as it is read, and the arrays."""
 
     def __init__(self, told: object, arrays: Mapping[str, np.ndarray]) -> None:
@@ -35,16 +35,16 @@ class Told:
     def __contains__(self, name: str) -> bool:
         return name in self.told
 
-    def part(self, name: str) -> Told:
+    def part(self, name: str) -> FieldReader:
         """A table within."""
-        return Told(self.told[name], self.arrays)
+        return FieldReader(self.told[name], self.arrays)
 
-    def parts(self, name: str) -> list[Told]:
+    def parts(self, name: str) -> list[FieldReader]:
         """A list of tables, at least one and no more than a network may have layers."""
         given = self.told[name]
         if not isinstance(given, list) or not 0 < len(given) <= LAYERS:
             raise TypeError(f"{name} must be a list of one to {LAYERS:,}, not {shown(given)}")
-        return [Told(item, self.arrays) for item in given]
+        return [FieldReader(item, self.arrays) for item in given]
 
     def number(self, name: str, *, positive: bool = False) -> float:
         """A number that float32 has room for."""

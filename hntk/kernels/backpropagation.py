@@ -19,7 +19,7 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_instance
-from hntk._utils.arrays import told
+from hntk._utils.arrays import brief
 from hntk.activations import Activation
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
@@ -52,7 +52,7 @@ def outputs_of(model: Network | Classifier, output: object = None) -> list[Outpu
     if isinstance(model, Classifier):
         chosen = [k for k, known in enumerate(model.classes.tolist()) if output is None or _same(known, output)]
         if not chosen:
-            raise ValueError(f"output must be one of the classes {model.classes.tolist()}, got {told(output)}.")
+            raise ValueError(f"output must be one of the classes {model.classes.tolist()}, got {brief(output)}.")
         return [Output(model.network, jnp.asarray(model.weights[:, k])) for k in chosen]
     if output is not None:
         raise ValueError("output= chooses a class of a classifier; this network has one output.")

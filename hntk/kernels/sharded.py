@@ -18,7 +18,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
-from hntk._utils.arrays import told
+from hntk._utils.arrays import brief
 from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
 from hntk.kernels.exact import Kernels, Problem, as_tile
@@ -87,10 +87,10 @@ def _as_devices(devices: Any) -> list[Any]:
     if devices is None:
         return jax.devices()
     if isinstance(devices, str) or not isinstance(devices, Iterable):
-        raise ValueError(f"devices must be a list of JAX's, such as jax.devices()[:2], got {told(devices)}.")
+        raise ValueError(f"devices must be a list of JAX's, such as jax.devices()[:2], got {brief(devices)}.")
     chosen = list(devices)
     if not all(isinstance(device, jax.Device) for device in chosen):
-        raise ValueError(f"devices must be JAX's, such as jax.devices()[:2], got {told(devices)}.")
+        raise ValueError(f"devices must be JAX's, such as jax.devices()[:2], got {brief(devices)}.")
     return chosen
 
 

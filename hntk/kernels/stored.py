@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock
 
 from hntk._utils.arguments import as_callback, as_path
-from hntk._utils.arrays import told
+from hntk._utils.arrays import brief
 from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
@@ -212,7 +212,7 @@ def _as_kept(dtype: object) -> np.dtype:
     try:
         kept = np.dtype(dtype)  # type: ignore[call-overload]
     except TypeError as error:
-        raise ValueError(f"dtype must be {' or '.join(KEPT)}, got {told(dtype)}.") from error
+        raise ValueError(f"dtype must be {' or '.join(KEPT)}, got {brief(dtype)}.") from error
     if kept.name not in KEPT or not kept.isnative:
         raise ValueError(f"kernels are kept in {' or '.join(KEPT)}, not in {kept.name}.")
     return kept

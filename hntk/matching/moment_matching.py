@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from hntk._utils.arguments import as_nonnegative
-from hntk._utils.arrays import told
+from hntk._utils.arrays import brief
 from hntk._utils.checks import as_samples
 from hntk._utils.copies import Copyable
 from hntk.activations import Activation, Staircase
@@ -302,7 +302,7 @@ def match(
 def _samples(objective: Objective, x: object, method: Method, max_shift: float | None) -> Array | None:
     """The samples of the data objective; None for theory's."""
     if not isinstance(objective, str) or objective not in get_args(Objective):
-        raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {told(objective)}.")
+        raise ValueError(f"objective must be one of {', '.join(get_args(Objective))}, got {brief(objective)}.")
     if objective == "theory":
         return None
     if x is None:
@@ -337,7 +337,7 @@ def _follow(x: Array, found: Match, target: JointTarget, layers: tuple[Activatio
 
 def _asked(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
     if not isinstance(kernel, str) or kernel not in get_args(Kernel):
-        raise ValueError(f"kernel must be one of {', '.join(get_args(Kernel))}, got {told(kernel)}.")
+        raise ValueError(f"kernel must be one of {', '.join(get_args(Kernel))}, got {brief(kernel)}.")
     names = NAMES if kernel == "both" else tuple(name for name in NAMES if name.startswith(kernel))
     return names if alpha2 else tuple(name for name in names if not name.endswith("2"))
 
@@ -346,7 +346,7 @@ def _method(method: Method | None, counts: Sequence[Levels]) -> Method:
     paper = "paper" in counts
     chosen = ("layerwise" if paper else "joint") if method is None else method
     if not isinstance(chosen, str) or chosen not in get_args(Method):
-        raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {told(method)}.")
+        raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {brief(method)}.")
     if paper and chosen == "joint":
         raise ValueError("the paper's σ_T is defined layer by layer: use method='layerwise', or a number of levels.")
     return chosen
@@ -363,7 +363,7 @@ def _levels_per_layer(levels: Levels | Sequence[Levels] | None, depth: int) -> t
         if not (isinstance(count, str) and count == "paper") and (
             isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= MOST_LEVELS
         ):
-            raise ValueError(f"levels must be whole numbers from 2 to {MOST_LEVELS}, or 'paper'; got {told(count)}.")
+            raise ValueError(f"levels must be whole numbers from 2 to {MOST_LEVELS}, or 'paper'; got {brief(count)}.")
     return tuple(c if c == "paper" else int(c) for c in given)
 
 
@@ -374,7 +374,7 @@ def _from_bits(target: JointTarget, levels: object, bits: int) -> tuple[int, ...
     if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or not depth <= bits <= MOST_BITS * depth:
         raise ValueError(
             f"bits must be a whole number from {depth} (one for each of the {depth} layers) to {MOST_BITS * depth}, "
-            f"got {told(bits)}."
+            f"got {brief(bits)}."
         )
     return spread_bits(target, int(bits), MOST_BITS)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from hntk._utils.labels import label_array
 from hntk.files.limits import CHARACTERS, CLASSES, LABEL_CHARACTERS, shown
-from hntk.files.reader import Told
+from hntk.files.reader import FieldReader
 
 # sizes in bytes of the types of labels; text has any
 SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
@@ -30,7 +30,7 @@ def describe_classes(classes: object) -> dict[str, Any]:
     return {"classes": given.tolist(), "classes_type": given.dtype.str}
 
 
-def classes_of(part: Told) -> np.ndarray:
+def classes_of(part: FieldReader) -> np.ndarray:
     """Return labels, all different and of one type, which is the one declared.
 
     Raises

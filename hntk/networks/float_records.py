@@ -17,7 +17,7 @@ from hntk.activations.rectifier import Rectifier
 from hntk.data.normalization import Normalization
 from hntk.files.limits import LEVELS, shown
 from hntk.files.matrices import describe_matrices, matrices_of
-from hntk.files.reader import Told
+from hntk.files.reader import FieldReader
 from hntk.networks.class_records import classes_of, describe_classes
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
@@ -26,9 +26,9 @@ from hntk.networks.value_bounds import check_finite
 from hntk.weights.laws import WeightMatrix
 
 # by the annotation of a parameter
-READERS: dict[str, Callable[[Told, str], Any]] = {
-    "float": Told.number,
-    "str": Told.text,
+READERS: dict[str, Callable[[FieldReader, str], Any]] = {
+    "float": FieldReader.number,
+    "str": FieldReader.text,
     "tuple[float, ...]": lambda part, name: tuple(part.numbers(name)),
 }
 CLOSED_FORMS = {cls.__name__: cls for cls in (Rectifier, Polynomial, Cosine, Sine, Erf, GaussianBump)}
@@ -65,7 +65,7 @@ def describe_floats(what: Network | Classifier, encoding: str | None) -> tuple[d
     return arrays, metadata
 
 
-def floats_of(part: Told, known: Sequence[WeightMatrix] | None = None) -> Network | Classifier:
+def floats_of(part: FieldReader, known: Sequence[WeightMatrix] | None = None) -> Network | Classifier:
     """Return what was described; what is small is checked before matrices are unpacked.
 
     Parameters
@@ -96,7 +96,7 @@ def floats_of(part: Told, known: Sequence[WeightMatrix] | None = None) -> Networ
     return Classifier(network, *readout, normalization=normalization, statistics=statistics)
 
 
-def _normalization(part: Told, inputs: int) -> Normalization:
+def _normalization(part: FieldReader, inputs: int) -> Normalization:
     """What raw samples go through."""
     centre = part.array("input.centre", np.float32, inputs)
     whitening = None
@@ -109,7 +109,7 @@ def _normalization(part: Told, inputs: int) -> Normalization:
     )
 
 
-def _readout(part: Told, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _readout(part: FieldReader, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Classes, weights and offset."""
     classes = classes_of(part)
     weights = part.array("readout.weights", np.float32, width, classes.size).astype(np.float64)
@@ -160,7 +160,7 @@ def _in_float32(given: object, name: str) -> np.ndarray:
     return made
 
 
-def _activation(part: Told, layer: str, registered: dict[str, Activation]) -> Activation:
+def _activation(part: FieldReader, layer: str, registered: dict[str, Activation]) -> Activation:
     kind = part.text("type", {*CLOSED_FORMS, "Staircase", "registered"})
     if kind == "Staircase":
         thresholds = part.array(f"{layer}.thresholds", np.float32, None).astype(float)

@@ -9,7 +9,7 @@ import numpy as np
 
 from hntk.files.limits import LEVELS, shown
 from hntk.files.matrices import describe_matrices, matrices_of
-from hntk.files.reader import Told
+from hntk.files.reader import FieldReader
 from hntk.networks.class_records import classes_of, describe_classes
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerClassifier, IntegerNetwork, Pixels, Rounded, Steps
 from hntk.networks.provenance_records import describe_origin, origin_of, statistics_of
@@ -47,7 +47,7 @@ def describe_integers(what: IntegerNetwork | IntegerClassifier, encoding: str | 
     return arrays, metadata
 
 
-def integers_of(part: Told, known: Sequence[WeightMatrix] | None = None) -> IntegerNetwork | IntegerClassifier:
+def integers_of(part: FieldReader, known: Sequence[WeightMatrix] | None = None) -> IntegerNetwork | IntegerClassifier:
     """Return what was described; what is small is checked before matrices are unpacked.
 
     Parameters
@@ -101,7 +101,7 @@ def _largest_sum(network: IntegerNetwork) -> int:
     return max([sums[0] + bias, *sums[1:]])
 
 
-def _inputs(part: Told, size: int) -> Pixels | Rounded:
+def _inputs(part: FieldReader, size: int) -> Pixels | Rounded:
     told = part.part("input")
     if told.text("type", ("pixels", "rounded")) == "pixels":
         fine = told.number("fine", positive=True)
@@ -117,7 +117,7 @@ def _inputs(part: Told, size: int) -> Pixels | Rounded:
     return Rounded(centre, factor, int(most))
 
 
-def _readout(part: Told, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+def _readout(part: FieldReader, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Readout, offset, classes and unit."""
     classes = classes_of(part)
     given = part.arrays.get("readout.weights")
@@ -127,7 +127,7 @@ def _readout(part: Told, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return weights, offset, classes, part.number("score_unit", positive=True)
 
 
-def _steps(part: Told, layer: str) -> Steps:
+def _steps(part: FieldReader, layer: str) -> Steps:
     thresholds = part.array(f"{layer}.thresholds", np.int32, None)
     if not 0 < thresholds.size < LEVELS:
         raise ValueError(f"{layer} must have 2 to {LEVELS:,} levels, not {thresholds.size + 1:,}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hntk.files.reader import Told
+from hntk.files.reader import FieldReader
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_network import IntegerClassifier, IntegerNetwork
 from hntk.networks.network import Network
@@ -42,7 +42,7 @@ def _check_finite(record: MatchRecord) -> None:
         )
 
 
-def origin_of(part: Told) -> MatchRecord | None:
+def origin_of(part: FieldReader) -> MatchRecord | None:
     """Return how the activations were found, if the file tells."""
     if "match" not in part:
         return None
@@ -59,7 +59,7 @@ def origin_of(part: Told) -> MatchRecord | None:
     )
 
 
-def statistics_of(part: Told) -> DataStatistics | None:
+def statistics_of(part: FieldReader) -> DataStatistics | None:
     """Return what the readout was fitted on, if the file tells."""
     if "data" not in part:
         return None

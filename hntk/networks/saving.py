@@ -18,7 +18,7 @@ import numpy as np
 from hntk.files.container import AGAIN, FileError, check_size, read, write
 from hntk.files.json_text import dumps, loads
 from hntk.files.limits import LAYERS, shown
-from hntk.files.reader import Told
+from hntk.files.reader import FieldReader
 from hntk.networks.classifier import Classifier
 from hntk.networks.float_records import describe_floats, floats_of
 from hntk.networks.integer_network import IntegerClassifier, IntegerNetwork
@@ -133,7 +133,7 @@ def _described(what: Saved, encoding: str | None) -> tuple[dict[str, np.ndarray]
     metadata = {"version": VERSION, "form": "integer" if whole else "float", **described}
     text = dumps(metadata)
     check_size(arrays, text)
-    told = Told(loads(text), arrays)
+    told = FieldReader(loads(text), arrays)
     again = _maker(told)(told, network.weights)
     found = _kept(again)
     wrong = [
@@ -167,14 +167,14 @@ def _kept(what: Saved) -> dict[str, object]:
     }
 
 
-def _maker(found: Told) -> Callable[..., Saved]:
+def _maker(found: FieldReader) -> Callable[..., Saved]:
     form = found.text("form") if "form" in found else None
     if form not in MAKERS:
         raise ValueError(f"a form {form!r} is unknown")
     return MAKERS[form]
 
 
-def _encodings(found: Told) -> list[str]:
+def _encodings(found: FieldReader) -> list[str]:
     known: Sequence[str] = sorted({encoding for of_kind in ENCODINGS.values() for encoding in of_kind})
     return [layer.text("encoding", known) for layer in found.parts("layers")]
 
@@ -195,7 +195,7 @@ def _words(error: Exception) -> str:
     return f"{error.args[0] if error.args else 'a name'} is missing" if type(error) is KeyError else str(error)
 
 
-def _read(path: str | os.PathLike[str]) -> Told:
+def _read(path: str | os.PathLike[str]) -> FieldReader:
     """Return what a whole file of this version tells."""
     arrays, metadata = read(Path(path))
     if metadata.get("version") != VERSION or isinstance(metadata["version"], bool):
@@ -203,4 +203,4 @@ def _read(path: str | os.PathLike[str]) -> Told:
             f"{path} has format version {shown(metadata.get('version'))}, and this hntk reads {VERSION}: use the hntk "
             "that wrote it."
         )
-    return Told(metadata, arrays)
+    return FieldReader(metadata, arrays)

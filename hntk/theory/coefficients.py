@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_scale
-from hntk._utils.arrays import told
+from hntk._utils.arrays import brief
 from hntk._utils.checks import check_result
 from hntk.activations import Activation, Moments, activation
 
@@ -67,7 +67,7 @@ def as_activations(activations: str | Activation | Iterable) -> tuple[Activation
             f"give one activation per layer as a list, for example [{getattr(activations, 'name', activations)!r}] * 3."
         )
     if isinstance(activations, bytes | dict) or not isinstance(activations, Iterable):
-        raise ValueError(f"activations must be a list, one name or activation per layer; got {told(activations)}.")
+        raise ValueError(f"activations must be a list, one name or activation per layer; got {brief(activations)}.")
     layers = tuple(activation(a) for a in activations)
     if not layers:
         raise ValueError("a network needs at least one layer: activations is empty.")

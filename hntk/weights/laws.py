@@ -21,7 +21,7 @@ from jaxtyping import Float
 from scipy.special import ndtri
 
 from hntk._utils.arguments import as_count, as_key, as_number
-from hntk._utils.arrays import told
+from hntk._utils.arrays import brief
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 
@@ -79,17 +79,17 @@ class WeightLaw:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in _DRAW:
-            raise ValueError(f"unknown weight law {told(self.name)}; known are {', '.join(sorted(_DRAW))}.")
+            raise ValueError(f"unknown weight law {brief(self.name)}; known are {', '.join(sorted(_DRAW))}.")
         sparsity, degrees = as_number(self.sparsity), as_number(self.degrees)
         for name, value in (("sparsity", sparsity), ("degrees", degrees)):
             if isfinite(value):
                 object.__setattr__(self, name, value)
         if self.name in KEEPS_ZEROS and not 0.0 <= sparsity < 1.0:
-            raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {told(self.sparsity)}.")
+            raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {brief(self.sparsity)}.")
         if self.name == "student_t" and not 4.0 < degrees < inf:
             raise ValueError(
                 f"Student's t has a finite fourth moment, which the theory needs, only above 4 degrees of freedom, and "
-                f"at infinitely many it is 'gaussian'; got degrees={told(self.degrees)}."
+                f"at infinitely many it is 'gaussian'; got degrees={brief(self.degrees)}."
             )
 
     @property
@@ -161,7 +161,7 @@ def as_shape(shape: object) -> tuple[int, int]:
         If they are not two positive whole numbers.
     """
     if not isinstance(shape, tuple | list) or len(shape) != 2:
-        raise ValueError(f"shape must be (outputs, inputs), two positive whole numbers; got {told(shape)}.")
+        raise ValueError(f"shape must be (outputs, inputs), two positive whole numbers; got {brief(shape)}.")
     return as_count(shape[0], "shape[0]"), as_count(shape[1], "shape[1]")
 
 

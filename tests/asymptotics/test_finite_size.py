@@ -8,7 +8,6 @@ from itertools import combinations
 import jax
 import numpy as np
 import pytest
-from hntk.asymptotics.limiting_spikes import spikes
 from scipy import stats
 
 import hntk
@@ -19,6 +18,7 @@ from hntk.asymptotics.inner_products import ClassProducts, monomials
 from hntk.asymptotics.kernel_parameters import kernel_coefficients
 from hntk.asymptotics.learning import ridge_regression
 from hntk.asymptotics.limiting_kernel import limiting_kernel
+from hntk.asymptotics.limiting_spikes import spikes
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk, Diagonal, Noise
 from hntk.asymptotics.sample_norms import Quadrature, dense_points, gauss_points

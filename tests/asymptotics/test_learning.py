@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from hntk.asymptotics.limiting_spikes import spikes
 
 import hntk
 from hntk.asymptotics.covariances import Matrices
@@ -14,6 +13,7 @@ from hntk.asymptotics.filters import flow_filter
 from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.learning import Learned, ScoreLaw, gradient_flow, optimal_ridge, ridge_regression
 from hntk.asymptotics.limiting_kernel import limiting_kernel
+from hntk.asymptotics.limiting_spikes import spikes
 from hntk.asymptotics.mixture_law import MixtureLaw
 
 NET = ["relu", "erf"]

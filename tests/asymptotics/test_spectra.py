@@ -7,13 +7,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from hntk.asymptotics.limiting_spikes import Spike, spikes
 
 import hntk
 from hntk.asymptotics.covariances import Matrices, Spectral
 from hntk.asymptotics.density import LimitingDensity, limiting_density
 from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.limiting_kernel import limiting_kernel
+from hntk.asymptotics.limiting_spikes import Spike, spikes
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.resolvent import Bulk
 
