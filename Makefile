@@ -3,6 +3,8 @@ PYTHON ?= python3
 JOBS ?= auto
 # another environment beside the usual one: make unit VENV=.venv-3.13 PYTHON=python3.13
 VENV ?= .venv
+# other pinned packages: make unit VENV=.venv-oldest LOCK=requirements/oldest.txt
+LOCK ?= requirements/lock.txt
 UV ?= uv
 
 RUN := $(VENV)/bin/python
@@ -17,15 +19,12 @@ PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false JAX_COMPILATION_CACHE_DIR=$(CURDIR
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-export setup-sweeps setup-tools gmm test unit nightly lint types format lock clean
+.PHONY: help setup setup-sweeps setup-tools gmm test test-all unit coverage wheel lint types format lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.project  ## create .venv with everything pinned and hashed (once; one minute)
-	@:
-
-setup-export: setup $(VENV)/.export  ## add what writes ONNX files
 	@:
 
 setup-sweeps: setup $(VENV)/.sweeps  ## add Hydra's launchers and the Optuna sweeper
@@ -43,12 +42,20 @@ test: setup setup-sweeps lint types  ## run all checks: lint, types, every test 
 unit: setup  ## run the tests but the slow ones (a few only: make unit ARGS="-k erf")
 	@$(PYTEST) -m "not slow and not nightly" $(ARGS)
 
-nightly: setup setup-sweeps  ## run the tests that repeat at scale what `make test` does a part of (an hour)
-	@$(PYTEST) -m nightly $(ARGS)
+test-all: setup setup-sweeps lint types wheel  ## run all checks and, an hour more, the tests that repeat at scale
+	@$(PYTEST) -m "nightly or not nightly" $(ARGS)
 
-lint: setup  ## check style and layout
+coverage: setup setup-sweeps  ## run the tests and measure which lines of hntk they run; below 95 % is an error
+	@$(PYTEST) --cov=hntk --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
+
+wheel: setup  ## build the wheel, install it into an empty environment and use it there
+	@$(RUN) tests/wheel/check_wheel.py
+
+lint: setup  ## check style, layout, docstrings, and which package imports which
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m ruff format --check --quiet . || { echo "The files above are not laid out as agreed: make format" >&2; exit 1; }
+	@$(RUN) -m numpydoc lint $$(git ls-files 'hntk/*.py' 'experiments/*.py')
+	@$(VENV)/bin/lint-imports --no-timing > $(VENV)/.imports || { cat $(VENV)/.imports >&2; exit 1; }
 
 types: setup  ## check types
 	@$(RUN) -m pyright
@@ -57,21 +64,21 @@ format: setup  ## lay out the code and mend what can be mended
 	@$(RUN) -m ruff check --quiet --fix .
 	@$(RUN) -m ruff format --quiet .
 
-lock:  ## pin the newest versions pyproject.toml allows (needs uv)
+lock:  ## pin the newest versions pyproject.toml allows, and the oldest for one check (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: python3 -m pip install uv" >&2; exit 1; }
 	@$(COMPILE) --upgrade requirements/build.in -o requirements/build.txt
 	@$(COMPILE) --upgrade pyproject.toml --extra dev \
 	    -c requirements/build.txt -c requirements/constraints.txt -o requirements/lock.txt
-	@for extra in export sweeps; do \
-	    $(COMPILE) --upgrade pyproject.toml --extra $$extra -c requirements/lock.txt -o requirements/$$extra.txt || exit 1; \
-	done
+	@$(COMPILE) --upgrade --resolution lowest-direct pyproject.toml --extra dev \
+	    -c requirements/build.txt -c requirements/constraints.txt -o requirements/oldest.txt
+	@$(COMPILE) --upgrade pyproject.toml --extra sweeps -c requirements/lock.txt -o requirements/sweeps.txt
 
 clean:  ## remove .venv, caches and build files (never what experiments wrote)
 	@rm -rf .venv .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is made by set-up. Each file here is written last, so that an interrupted set-up starts again from nothing.
-$(VENV)/.lock: requirements/build.txt requirements/lock.txt
+$(VENV)/.lock: requirements/build.txt $(LOCK)
 	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here. Name one: make setup PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "hntk needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
@@ -80,16 +87,11 @@ $(VENV)/.lock: requirements/build.txt requirements/lock.txt
 	@echo "Setting up $(VENV): about 300 MB to download, 1.3 GB on disk, about a minute ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(LOCKED) requirements/build.txt
-	@$(LOCKED) requirements/lock.txt
+	@$(LOCKED) $(LOCK)
 	@touch $@
 
 $(VENV)/.project: $(VENV)/.lock pyproject.toml
 	@$(PIP) --editable .
-	@touch $@
-
-$(VENV)/.export: $(VENV)/.lock requirements/export.txt | $(VENV)/.project
-	@echo "Adding what writes ONNX files: 36 MB to download ..."
-	@$(LOCKED) requirements/export.txt
 	@touch $@
 
 $(VENV)/.sweeps: $(VENV)/.lock requirements/sweeps.txt | $(VENV)/.project
