@@ -1,51 +1,62 @@
-r"""An equivalent kernel in the limit: a Gram matrix of full rank, and a few directions whose inner products are known.
+r"""A kernel as a bulk plus a few directions whose inner products are known in the limit.
 
-With $c_1 C_a$ and $\sqrt{c_1}M$ in place of $C_a$ and M ("primed"), Z the primed centred samples as columns,
-$\varepsilon_i = t_a/\sqrt p + \psi_i$ the deviation of $\|x_i\|^2$ from $\tau_0^2$ and
-$U = [J/\sqrt p, Z^\top M/\sqrt p, \varepsilon]$, the equivalent is $\tilde K = Z^\top Z/p + UBU^\top + \gamma I$,
+Replace $C_a$ and M by $c_1 C_a$ and $\sqrt{c_1}M$ ("primed"). Let Z have the primed centred samples as columns, J the
+class indicators, and let $\varepsilon_i = t_a/\sqrt p + \psi_i$ be the deviation of $\|x_i\|^2$ from $\tau_0^2$. With
+$U = [J/\sqrt p, Z^\top M/\sqrt p, \varepsilon]$ the equivalent kernel is $\tilde K = Z^\top Z/p + UBU^\top + \gamma I$,
+where
 
 $$B = \begin{bmatrix} M^\top M + c_3T & I & 0\\ I & 0 & 0\\ 0 & 0 & c_2\end{bmatrix},\qquad
 U^\top\tilde Q(z)U \to D(z) = \begin{bmatrix} \mathrm{diag}_a\,\rho_ag_a & 0 & [\rho_at_ag_a]_a\\
-    0 & M^\top M - M^\top\bar EM & 0\\ \cdot & 0 & \sum_a\rho_a(v_a + t_a^2)g_a\end{bmatrix},$$
+    0 & M^\top M - M^\top\bar EM & 0\\ \cdot & 0 & \sum_a\rho_a(v_a + t_a^2)g_a\end{bmatrix}.$$
 
-where $\rho_a = n_a/p$, M is primed, t, T and the variance $v_a/p$ of $\psi_i$ are not, and what D leaves out is odd
-in Z or O(p^{-1/2}). Of a finite sample's exact kernel, J's rows and the Gram part have the weights of
-:mod:`hntk.asymptotics.sample_norms`, $\sqrt{\ell_i}J_i$ with $\ell = c_1(\|x_i\|^2)/c_1$, and with the responses r of
-:mod:`hntk.asymptotics.resolvent` the entries of D are $\rho_a\mathrm E_a[\ell r]$,
-$\sqrt p\,\rho_a\mathrm E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. As targets do not
-have these weights, J without them stands in U as well, with zeros in B.
+Here $\rho_a = n_a/p$; M is primed, while t, T and the variance $v_a/p$ of $\psi_i$ are not. The zeros of D are odd in Z
+or of order $p^{-1/2}$ (docs/theory.md, "A Gram matrix and a few directions" and "Decoupling").
+
+In a finite sample's exact kernel, rows of J and the Gram part carry the weights of
+:mod:`hntk.asymptotics.sample_norms`: $\sqrt{\ell_i}J_i$ with $\ell = c_1(\|x_i\|^2)/c_1$. With the responses r of
+:mod:`hntk.asymptotics.bulk`, the entries of D are $\rho_a\mathrm E_a[\ell r]$,
+$\sqrt p\,\rho_a\mathrm E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. Targets do not have
+these weights. So U also contains J without them, for which B has zeros.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
-from hntk._utils.arguments import as_count, as_instance
 from hntk._utils.copies import Copyable
-from hntk.asymptotics.inner_products import ClassProducts
-from hntk.asymptotics.kernel_parameters import KernelCoefficients, Kind, Net, kernel_coefficients
+from hntk._utils.pytree import array_dataclass
+from hntk.asymptotics.bulk import Bulk
+from hntk.asymptotics.covariances import Numbers
+from hntk.asymptotics.inner_products import ProductExpansion
+from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
-from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
-from hntk.asymptotics.sample_norms import Norms, Quadrature, gauss_points
+from hntk.asymptotics.resolvent import Resolvent
+from hntk.asymptotics.sample_norms import NormEffects, Quadrature
 
-# eigenvalues of B that count as zero, relative to the largest
+# Eigenvalues of B that count as zero, relative to the largest.
 NULL = 1e-12
 
 
-@dataclass(frozen=True)
-class LimitingKernel(Copyable):
-    """The kernel of n samples of a law.
+@array_dataclass(static=("n", "coefficients", "quadrature"))
+class SpikedKernel(Copyable):
+    """The kernel of n samples of a law as a bulk plus U B Uᵀ, in the limit or at finite size.
+
+    The columns of U, of which there are m = 3K + 1, are in this order: K weighted class indicators √ℓ J/√p, K means
+    Zᵀ M/√p, the deviations of the norms, and K class indicators J/√p.
 
     Attributes
     ----------
-    law : of the samples.
-    n : number of them.
-    coefficients : of the kernel.
-    quadrature : over the norms of a finite sample, for its exact kernel; None for the equivalent's limit.
+    law : MixtureLaw
+        The law of the samples.
+    n : int
+        The number of samples.
+    coefficients : KernelCoefficients
+        The kernel's parameters.
+    quadrature : callable or None
+        The rule for the norms of a finite sample, for its exact kernel; None for the limit of the equivalent kernel.
     """
 
     law: MixtureLaw
@@ -54,31 +65,31 @@ class LimitingKernel(Copyable):
     quadrature: Quadrature | None = None
 
     @cached_property
-    def norms(self) -> Norms:
-        """Of the samples."""
+    def norms(self) -> NormEffects:
+        """What the norms of the samples do to the kernel."""
         if self.quadrature is None:
-            return Norms.limit(self.law, self.coefficients)
-        return Norms.finite(self.law, self.n, self.coefficients, self.products, self.quadrature)
+            return NormEffects.limit(self.law, self.coefficients)
+        return NormEffects.finite(self.law, self.n, self.coefficients, self.products, self.quadrature)
 
     @cached_property
-    def products(self) -> ClassProducts:
-        """The kernel off its diagonal."""
-        find = ClassProducts.limit if self.quadrature is None else ClassProducts.finite
-        return find(self.law, self.coefficients)
+    def products(self) -> ProductExpansion:
+        """The kernel's expansion in the inner product of two samples."""
+        expand = ProductExpansion.limit if self.quadrature is None else ProductExpansion.finite
+        return expand(self.law, self.coefficients)
 
     @cached_property
     def bulk(self) -> Bulk:
-        """What has full rank, γI apart."""
+        """The part of full rank, without γI."""
         return Bulk(self.law.scaled(self.coefficients.gram), self.ratios, self.norms.diagonal, self.norms.noise)
 
     @property
     def ratios(self) -> Float[np.ndarray, " K"]:
-        """n_a/p."""
+        """The ratios ρ_a = n_a/p."""
         return self.n / self.law.dimension * self.law.proportions
 
     @cached_property
     def core(self) -> Float[np.ndarray, "m m"]:
-        """B, of size 3K + 1: for √ℓ J, the means, ε and J."""
+        """The matrix B."""
         k = self.law.classes
         core = np.zeros((3 * k + 1, 3 * k + 1))
         core[:k, :k] = self.products.means / np.outer(self.products.factors, self.products.factors)
@@ -88,91 +99,80 @@ class LimitingKernel(Copyable):
 
     @cached_property
     def active(self) -> tuple[Float[np.ndarray, "m r"], Float[np.ndarray, " r"]]:
-        """An orthonormal basis of the directions that B acts on, and its eigenvalues there."""
+        """An orthonormal basis of the directions on which B is not zero, and B's eigenvalues there."""
         values, vectors = np.linalg.eigh(self.core)
-        kept = np.abs(values) > NULL * np.max(np.abs(values))
-        return vectors[:, kept], values[kept]
-
-    def secular(self, at: Resolvent) -> Numbers:
-        """(..., r, r) N = B⁻¹ + D on these directions."""
-        basis, values = self.active
-        return np.diag(1 / values) + basis.T @ self.overlap(at) @ basis
+        nonzero = np.abs(values) > NULL * np.max(np.abs(values))
+        return vectors[:, nonzero], values[nonzero]
 
     @property
-    def reach(self) -> float:
-        """A size that no eigenvalue of U B Uᵀ is far above: ‖B‖ tr UᵀU."""
-        own = np.trace(self.sums(np.ones_like(self.norms.diagonal.shares)))
-        return float(np.linalg.norm(self.core, 2) * (own + np.trace(self.bulk.law.gram) * self.bulk.bound))
+    def means(self) -> slice:
+        """The columns Zᵀ M/√p of U."""
+        return slice(self.law.classes, 2 * self.law.classes)
 
     @property
     def labels(self) -> slice:
-        """Where J stands in U."""
+        """The columns J/√p of U."""
         return slice(2 * self.law.classes + 1, 3 * self.law.classes + 1)
 
     @property
-    def apart(self) -> list[int]:
-        """What stands in U beside the means."""
+    def without_means(self) -> list[int]:
+        """All columns of U but those of the means."""
         k = self.law.classes
         return [*range(k), *range(2 * k, 3 * k + 1)]
 
+    @property
+    def reach(self) -> float:
+        """The bound ‖B‖ tr UᵀU of the order of magnitude of the eigenvalues of U B Uᵀ."""
+        others = np.trace(self.weighted_products(np.ones_like(self.norms.diagonal.shares)))
+        return float(np.linalg.norm(self.core, 2) * (others + np.trace(self.bulk.law.gram) * self.bulk.gram_bound))
+
+    def resolvent(self, z: object) -> Resolvent:
+        """Return the bulk's resolvent at points z, which are γ less than the kernel's eigenvalues."""
+        return Resolvent.at(self.bulk, z)
+
+    def secular(self, at: Resolvent) -> Numbers:
+        """Return N = B⁻¹ + D on the active directions, of shape (..., r, r); it is singular at a spike."""
+        basis, values = self.active
+        return np.diag(1 / values) + basis.T @ self.overlap(at) @ basis
+
     def overlap(self, at: Resolvent) -> Numbers:
-        """(..., m, m) D."""
-        return self._blocks(at.responses, self.bulk.law.gram - self.bulk.law.algebra.forms(at.element))
+        """Return D, the limit of UᵀQ̃U, of shape (..., m, m)."""
+        return self._assembled(at.responses, self.bulk.law.gram - self.bulk.law.algebra.forms(at.element))
 
     def overlap_slope(self, at: Resolvent) -> Numbers:
-        """(..., m, m) D', the limit of Uᵀ Q̃² U."""
+        """Return D', the limit of UᵀQ̃²U, of shape (..., m, m)."""
         algebra, diagonal, slope = self.bulk.law.algebra, self.bulk.diagonal, at.response_slope
         changes = algebra.combination(self.ratios * np.sum(diagonal.shares * diagonal.weights * slope, axis=-1))
-        return self._blocks(slope, algebra.forms(algebra.sandwich(at.element, changes, at.element)))
+        return self._assembled(slope, algebra.forms(algebra.sandwich(at.element, changes, at.element)))
 
-    def sums(self, responses: Numbers) -> Numbers:
-        """(..., 2K + 1, 2K + 1) Σ_i U_i r_i U_iᵀ of r (..., K, q), U without the means."""
+    def weighted_products(self, responses: Numbers) -> Numbers:
+        """Return Σ_i r_i U_i U_iᵀ over the samples, of shape (..., 2K + 1, 2K + 1), where U is without the means.
+
+        Parameters
+        ----------
+        responses : array, shape (..., K, q)
+            The numbers r, by class and point of the norms' law.
+
+        Returns
+        -------
+        array, shape (..., 2K + 1, 2K + 1)
+            The sums.
+        """
         k, norms = self.law.classes, self.norms
-        rows = np.stack([norms.lifts, norms.deviations, np.ones_like(norms.lifts)])
+        rows = np.stack([norms.mean_factors, norms.deviations, np.ones_like(norms.mean_factors)])
         moments = np.einsum("xkq,ykq,kq,...kq->...xyk", rows, rows, norms.diagonal.shares, responses)
         places = (range(k), [k] * k, range(k + 1, 2 * k + 1))
-        out = np.zeros((*responses.shape[:-2], 2 * k + 1, 2 * k + 1), responses.dtype)
+        sums = np.zeros((*responses.shape[:-2], 2 * k + 1, 2 * k + 1), responses.dtype)
         for x, first in enumerate(places):
             for y, second in enumerate(places):
-                out[..., first, second] = self.ratios * moments[..., x, y, :]
-        out[..., k, k] = moments[..., 1, 1, :] @ self.ratios
-        return out
+                sums[..., first, second] = self.ratios * moments[..., x, y, :]
+        sums[..., k, k] = moments[..., 1, 1, :] @ self.ratios
+        return sums
 
-    def _blocks(self, responses: Numbers, middle: Numbers) -> Numbers:
-        k, apart = self.law.classes, np.array(self.apart)
-        out = np.zeros((*middle.shape[:-2], 3 * k + 1, 3 * k + 1), np.result_type(responses, middle))
-        out[..., apart[:, None], apart] = self.sums(responses)
-        out[..., k : 2 * k, k : 2 * k] = middle
-        return out
-
-
-# samples, beyond which float64 does not tell n from n − 1
-MOST = 10**15
-
-
-def limiting_kernel(
-    law: MixtureLaw,
-    n: int,
-    net: Net,
-    *,
-    kernel: Kind = "ck",
-    kappa_sq: float | None = None,
-    finite_size: bool = False,
-    quadrature: Quadrature = gauss_points,
-) -> LimitingKernel:
-    """The equivalent CK or NTK of n samples, or the exact one.
-
-    Parameters
-    ----------
-    law, n, net, kernel, kappa_sq, finite_size : see :func:`hntk.asymptotics.ridge_regression`.
-    quadrature : over norms, for a finite size.
-
-    Raises
-    ------
-    ValueError
-        If n is not a positive whole number, or the net does not fit (:func:`kernel_coefficients`).
-    """
-    n = as_count(n, "n", 1, MOST)
-    as_instance(law, "law", MixtureLaw, "a MixtureLaw, such as of MixtureLaw.of or estimate_law")
-    found = kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq)
-    return LimitingKernel(law, n, found, quadrature if finite_size else None)
+    def _assembled(self, responses: Numbers, means_block: Numbers) -> Numbers:
+        """Return the matrix with weighted products of U's columns, and the given block for the means."""
+        others, size = np.array(self.without_means), len(self.core)
+        matrix = np.zeros((*means_block.shape[:-2], size, size), np.result_type(responses, means_block))
+        matrix[..., others[:, None], others] = self.weighted_products(responses)
+        matrix[..., self.means, self.means] = means_block
+        return matrix

@@ -38,7 +38,7 @@ COMPUTED: dict[str, Callable[[hntk.Activation], np.ndarray]] = {
     "sharded": lambda a: np.asarray(hntk.sharded_kernels(X, [a]).ck),
     "features": lambda a: np.asarray(hntk.dense([a], [8], X, key=jax.random.key(1)).features(X)),
     "empirical": lambda a: np.asarray(hntk.empirical_kernels(hntk.dense([a], [8], X, key=jax.random.key(1)), X).ck),
-    "limits": lambda a: asymptotics.kernel_coefficients([a], 1.0).seen.across(1.0, np.array([0.3]), 1.0),
+    "limits": lambda a: asymptotics.kernel_coefficients([a], 1.0).exact_dependence().across(1.0, np.array([0.3]), 1.0),
 }
 
 
@@ -84,7 +84,7 @@ def test_what_is_kept_of_one_precision_is_not_given_in_another() -> None:
 
 
 def test_what_is_kept_of_limits_cannot_be_written_to() -> None:
-    seen = asymptotics.kernel_coefficients(["relu"], 1.0).seen
+    seen = asymptotics.kernel_coefficients(["relu"], 1.0).exact_dependence()
     products = np.array([0.1, 0.2])
     kept = seen.across(1.0, products, 1.0)
     with pytest.raises(ValueError, match="read-only"):
