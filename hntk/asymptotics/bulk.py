@@ -144,6 +144,11 @@ class Bulk(Copyable):
         return products * self.diagonal.shares * self.ratios[:, None]
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """The shape (c, K) of the self-energies at one z."""
+        return len(self.stacked_weights), self.law.classes
+
+    @property
     def unknowns(self) -> int:
         """The number cK of self-energies at one z."""
         return len(self.stacked_weights) * self.law.classes
@@ -199,19 +204,9 @@ class Bulk(Copyable):
         return self.self_energies(element, noise_elements), self.jacobian(couplings, responses**2)
 
     def couplings(self, pair_traces: Numbers, noise_products: Numbers) -> Numbers:
-        """Return P, of shape (..., c, K, K).
+        """Return P, of shape (..., c, K, K), from tr(C_a Ē C_b Ē')/p (..., K, K) and e_k e_k' (..., B).
 
-        Parameters
-        ----------
-        pair_traces : array, shape (..., K, K)
-            The traces tr(C_a Ē C_b Ē')/p, where Ē' may be taken at another z.
-        noise_products : array, shape (..., B)
-            The products e_k e_k'.
-
-        Returns
-        -------
-        array, shape (..., c, K, K)
-            The matrices P^c.
+        The second Ē and e may be taken at another z.
         """
         gram = pair_traces[..., None, :, :]
         if self.noise is None:

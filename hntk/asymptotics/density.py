@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_count
-from hntk._utils.arrays import brief, finite_array, point_array
 from hntk._utils.checks import check_result
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import Bulk
 from hntk.asymptotics.covariances import CommutingCovariances
+from hntk.asymptotics.distribution import EigenvalueDistribution
 from hntk.asymptotics.interval_density import IntervalDensity
 from hntk.asymptotics.resolvent import Resolvent
 from hntk.asymptotics.spiked_kernel import SpikedKernel
@@ -32,7 +32,7 @@ SCANS = 4
 
 
 @array_dataclass()
-class LimitingDensity:
+class LimitingDensity(EigenvalueDistribution):
     """A limiting distribution of eigenvalues.
 
     Attributes
@@ -56,40 +56,22 @@ class LimitingDensity:
         """The ends of the intervals of the continuous part, of shape (i, 2)."""
         return np.array([np.add(piece.ends, piece.shift) for piece in self.pieces]).reshape(-1, 2)
 
-    def density(self, x: object) -> Float[np.ndarray, ...]:
-        """Return the density of the continuous part.
+    def _density_at(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
+        return sum((piece.density(x) for piece in self.pieces), np.zeros(x.shape))
 
-        Parameters
-        ----------
-        x : array of any shape
-            Eigenvalues.
+    def _cdf_at(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
+        atoms = sum((mass * (x >= location) for location, mass in self.atoms), np.zeros(x.shape))
+        return sum((piece.cdf(x) for piece in self.pieces), atoms)
 
-        Returns
-        -------
-        array of the shape of x
-            The density.
-        """
-        points = point_array(x, "x")
-        flat = points.reshape(-1)
-        return sum((piece.density(flat) for piece in self.pieces), np.zeros(flat.shape)).reshape(points.shape)
-
-    def cdf(self, x: object) -> Float[np.ndarray, ...]:
-        """Return the share of the eigenvalues that are at most x, atoms included.
-
-        Parameters
-        ----------
-        x : array of any shape
-            Eigenvalues.
-
-        Returns
-        -------
-        array of the shape of x
-            The distribution function.
-        """
-        points = point_array(x, "x")
-        flat = points.reshape(-1)
-        below = sum((mass * (flat >= location) for location, mass in self.atoms), np.zeros(flat.shape))
-        return sum((piece.cdf(flat) for piece in self.pieces), below).reshape(points.shape)
+    def _quantiles_at(self, levels: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
+        """Return quantiles by bisection."""
+        ends = [*self.edges.ravel(), *(location for location, _ in self.atoms)]
+        low, high = np.full(levels.shape, min(ends)), np.full(levels.shape, max(ends))
+        for _ in range(60):
+            middle = (low + high) / 2
+            enough = self._cdf_at(middle) >= levels
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        return high
 
     def moments(self, k: int) -> float:
         """Return the limit of tr(K̃ᵏ)/n, without the share of the spikes.
@@ -116,60 +98,9 @@ class LimitingDensity:
         check_result(np.array(parts), f"the moment of order {k}")
         return float(sum(parts))
 
-    def quantiles(self, shares: object) -> Float[np.ndarray, ...]:
-        """Return the smallest x with cdf(x) ≥ share, by bisection.
-
-        Parameters
-        ----------
-        shares : array of any shape
-            Shares in (0, 1).
-
-        Returns
-        -------
-        array of the shape of shares
-            The quantiles.
-
-        Raises
-        ------
-        ValueError
-            If a share is not strictly between 0 and 1.
-        """
-        levels = as_quantile_levels(shares)
-        ends = [*self.edges.ravel(), *(location for location, _ in self.atoms)]
-        low, high = np.full(levels.shape, min(ends)), np.full(levels.shape, max(ends))
-        for _ in range(60):
-            middle = (low + high) / 2
-            enough = self.cdf(middle) >= levels
-            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        return high
-
-
-def as_quantile_levels(shares: object) -> Float[np.ndarray, ...]:
-    """Return shares as an array, or refuse one that is not strictly between 0 and 1."""
-    levels = finite_array(shares, "shares")
-    if np.any(levels <= 0) or np.any(levels >= 1):
-        raise ValueError(f"shares must lie strictly between 0 and 1, got {brief(shares)}.")
-    return levels
-
 
 def density_in_the_limit(kernel: SpikedKernel) -> LimitingDensity:
-    """Return the limiting density of a kernel's eigenvalues.
-
-    Parameters
-    ----------
-    kernel : SpikedKernel
-        The kernel, in the limit.
-
-    Returns
-    -------
-    LimitingDensity
-        The density, without the spikes, which are a vanishing share of the eigenvalues.
-
-    Raises
-    ------
-    ArithmeticError
-        If the total mass is not 1 within 1e-6.
-    """
+    """Return the limiting density of a kernel's eigenvalues, without spikes; its mass must be 1 within 1e-6."""
     bulk, shift = kernel.bulk, kernel.coefficients.shift
     if bulk.gram_bound == 0:
         return LimitingDensity((), ((shift, 1.0),))

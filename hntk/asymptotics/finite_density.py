@@ -24,9 +24,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.interpolate import PchipInterpolator
 
-from hntk._utils.arrays import point_array
 from hntk._utils.pytree import array_dataclass
-from hntk.asymptotics.density import as_quantile_levels
+from hntk.asymptotics.distribution import EigenvalueDistribution
 from hntk.asymptotics.resolvent import Resolvent
 from hntk.asymptotics.spiked_kernel import SpikedKernel
 
@@ -44,7 +43,7 @@ MASS_TOLERANCE = 0.02
 
 
 @array_dataclass()
-class FiniteSizeDensity:
+class FiniteSizeDensity(EigenvalueDistribution):
     """A distribution of eigenvalues on a grid.
 
     Attributes
@@ -69,77 +68,19 @@ class FiniteSizeDensity:
         """The empty tuple: no share of the eigenvalues coincides."""
         return ()
 
-    def density(self, x: object) -> Float[np.ndarray, ...]:
-        """Return the density of the bulk; it is 0 off the grid.
+    def _density_at(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
+        return np.interp(x, self.grid, self.values, left=0.0, right=0.0)
 
-        Parameters
-        ----------
-        x : array of any shape
-            Eigenvalues.
+    def _cdf_at(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
+        return np.asarray(PchipInterpolator(self.grid, self.shares)(np.clip(x, self.grid[0], self.grid[-1])))
 
-        Returns
-        -------
-        array of the shape of x
-            The density.
-        """
-        return np.interp(point_array(x, "x"), self.grid, self.values, left=0.0, right=0.0)
-
-    def cdf(self, x: object) -> Float[np.ndarray, ...]:
-        """Return the share of the eigenvalues that are at most x.
-
-        Parameters
-        ----------
-        x : array of any shape
-            Eigenvalues.
-
-        Returns
-        -------
-        array of the shape of x
-            The distribution function.
-        """
-        points = np.clip(point_array(x, "x"), self.grid[0], self.grid[-1])
-        return np.asarray(PchipInterpolator(self.grid, self.shares)(points))
-
-    def quantiles(self, shares: object) -> Float[np.ndarray, ...]:
-        """Return the smallest x with cdf(x) ≥ share.
-
-        Parameters
-        ----------
-        shares : array of any shape
-            Shares in (0, 1).
-
-        Returns
-        -------
-        array of the shape of shares
-            The quantiles.
-
-        Raises
-        ------
-        ValueError
-            If a share is not strictly between 0 and 1.
-        """
+    def _quantiles_at(self, levels: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
         rising = np.concatenate([[True], np.diff(self.shares) > 0])
-        return np.interp(as_quantile_levels(shares), self.shares[rising], self.grid[rising])
+        return np.interp(levels, self.shares[rising], self.grid[rising])
 
 
 def density_at_finite_size(kernel: SpikedKernel) -> FiniteSizeDensity:
-    """Return the distribution of an exact kernel's eigenvalues.
-
-    Parameters
-    ----------
-    kernel : SpikedKernel
-        The kernel at finite size, with many points for the norms (:func:`hntk.asymptotics.sample_norms.dense_points`).
-
-    Returns
-    -------
-    FiniteSizeDensity
-        The distribution.
-
-    Raises
-    ------
-    ArithmeticError
-        If the total mass is not near 1.
-    """
+    """Return the distribution of an exact kernel's eigenvalues; its quadrature over norms must have many points."""
     bulk, smoothing = kernel.bulk, _smoothing(kernel)
     low = float(np.min(bulk.diagonal.shifts)) - 10 * smoothing
 

@@ -33,19 +33,9 @@ BATCH = 4_000_000
 
 
 def solve_self_energies(bulk: Bulk, z: Complex[np.ndarray, " Z"]) -> Complex[np.ndarray, "Z u"]:
-    """Return the self-energies at points of the closed upper half plane, flattened to cK numbers a point.
+    """Return the self-energies at points of the closed upper half plane other than 0, cK flat numbers a point.
 
-    Parameters
-    ----------
-    bulk : Bulk
-        The bulk.
-    z : array, shape (Z,)
-        The points, none of which is 0.
-
-    Returns
-    -------
-    array, shape (Z, cK)
-        The self-energies; on the real axis inside the spectrum, their limit from above.
+    On the real axis inside the spectrum, they are the limit from above.
 
     Raises
     ------
@@ -103,7 +93,7 @@ def _solve_above(bulk: Bulk, z: Numbers, start: Numbers) -> Numbers:
 
 def _by_class(bulk: Bulk, self_energy: Numbers) -> Numbers:
     """Return flat self-energies (Z, cK) in the shape (Z, c, K)."""
-    return self_energy.reshape(len(self_energy), -1, bulk.law.classes)
+    return self_energy.reshape(len(self_energy), *bulk.shape)
 
 
 def _newton(bulk: Bulk, z: Numbers, start: Numbers) -> tuple[Numbers, Bool[np.ndarray, " Z"]]:

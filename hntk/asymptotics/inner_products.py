@@ -75,25 +75,7 @@ class ProductExpansion:
 
     @staticmethod
     def finite(law: MixtureLaw, kernel: KernelCoefficients) -> ProductExpansion:
-        """Return the expansion of the exact kernel, by Gauss quadrature over r.
-
-        Parameters
-        ----------
-        law : MixtureLaw
-            The law of the samples.
-        kernel : KernelCoefficients
-            The kernel, made from activations.
-
-        Returns
-        -------
-        ProductExpansion
-            The expansion at norm τ_0.
-
-        Raises
-        ------
-        ValueError
-            If the coefficients were made without the activations.
-        """
+        """Return the expansion of the exact kernel at norm τ_0, by Gauss quadrature over r."""
         mean, deviation = _product_moments(law)
         constant, *parts = _hermite_parts(kernel, mean, deviation, kernel.scale, (0, 1, *NOISE_DEGREES))
         factors = np.ones(law.classes)
@@ -104,24 +86,7 @@ class ProductExpansion:
     def noise(
         self, law: MixtureLaw, n: int, kernel: KernelCoefficients, squares: Float[np.ndarray, "K q"]
     ) -> Noise | None:
-        """Return the parts of degrees 2 and 3 as matrices of noise.
-
-        Parameters
-        ----------
-        law : MixtureLaw
-            The law of the samples.
-        n : int
-            The number of samples.
-        kernel : KernelCoefficients
-            The kernel, made from activations.
-        squares : array, shape (K, q)
-            The points of the law of ‖x_i‖², by class.
-
-        Returns
-        -------
-        Noise or None
-            The coordinates Y, or None if every part vanishes.
-        """
+        """Return the parts of degrees 2 and 3 as noise, for norms² on the points ``squares``; None if all vanish."""
         deviation = _product_moments(law)[1]
         relative_sizes = _sizes_by_norm(law, kernel, self.parts, squares)
         pair_shares = np.outer(law.proportions, law.proportions)

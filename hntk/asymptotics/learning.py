@@ -95,22 +95,7 @@ class ClassTargets:
 
     @staticmethod
     def of(law: MixtureLaw, targets: object | None = None, offset: object | None = None) -> ClassTargets:
-        """Return one-hot targets minus the classes' shares, or the user's targets.
-
-        Parameters
-        ----------
-        law : MixtureLaw
-            The law of the data.
-        targets : array, shape (K, m) or (K,), optional
-            Targets of every class. By default one-hot targets minus the classes' shares.
-        offset : array, shape (m,), optional
-            What is added to the scores before the largest one decides. By default the classes' shares, and 0 with
-            targets of one's own.
-
-        Returns
-        -------
-        ClassTargets
-            The targets.
+        """Return one-hot targets minus the classes' shares, with the shares as offset; or the user's, with 0 as offset.
 
         Raises
         ------
@@ -134,25 +119,7 @@ class ClassTargets:
         return ClassTargets(y, added)
 
     def score_law(self, scores: GaussianScores, shares: Float[np.ndarray, " K"]) -> ScoreLaw:
-        """Return the law of Gaussian scores with the errors they make.
-
-        Parameters
-        ----------
-        scores : tuple of two arrays, shapes (K, m) and (K, m, m)
-            Means and covariances by class.
-        shares : array, shape (K,)
-            The classes' shares.
-
-        Returns
-        -------
-        ScoreLaw
-            The law.
-
-        Raises
-        ------
-        ValueError
-            If a score overflows.
-        """
+        """Return the law of Gaussian scores, given by class, with the errors they make; refuse scores that overflow."""
         means, covariances = scores
         squares = np.sum((self.targets - means) ** 2, axis=1) + np.trace(covariances, axis1=1, axis2=2)
         check_result(np.append(squares, means), "a score")

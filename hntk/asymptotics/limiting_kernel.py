@@ -155,12 +155,7 @@ class LimitingKernel(Copyable):
         return find_spikes(self._equivalent)
 
     def ridge_regression(
-        self,
-        ridge: float,
-        *,
-        finite_size: bool = False,
-        targets: object | None = None,
-        offset: object | None = None,
+        self, ridge: float, *, finite_size: bool = False, targets: object | None = None, offset: object | None = None
     ) -> Learned:
         """Return what kernel ridge regression reaches, with dual weights β = (K̃ + λI)⁻¹ y.
 
@@ -190,12 +185,7 @@ class LimitingKernel(Copyable):
         return learned_by_ridge(self._spiked(finite_size), ridge, ClassTargets.of(self.law, targets, offset))
 
     def gradient_flow(
-        self,
-        time: float,
-        *,
-        finite_size: bool = False,
-        targets: object | None = None,
-        offset: object | None = None,
+        self, time: float, *, finite_size: bool = False, targets: object | None = None, offset: object | None = None
     ) -> Learned:
         """Return what gradient flow on ½‖y − f‖² from f = 0 reaches: training scores f = (I − exp(−sK̃)) y.
 

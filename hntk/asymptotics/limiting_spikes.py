@@ -78,18 +78,7 @@ class Spike:
 
 
 def find_spikes(kernel: SpikedKernel) -> tuple[Spike, ...]:
-    """Return a kernel's spikes, largest first, and after them the directions below their phase transition.
-
-    Parameters
-    ----------
-    kernel : SpikedKernel
-        The kernel, in the limit.
-
-    Returns
-    -------
-    tuple of Spike
-        The spikes and directions.
-    """
+    """Return a kernel's spikes, largest first, and after them the directions below their phase transition."""
     support = support_intervals(kernel.bulk)
     eigenvalues = [spike for gap in _gaps(support) for spike in _spikes_in_gap(kernel, *gap)]
     eigenvalues.sort(key=lambda spike: -spike.value)

@@ -70,7 +70,7 @@ class Resolvent(Copyable):
         solution = np.where(lower[:, None], np.conj(solution), solution)
         if not np.any(np.imag(points)) and not np.any(np.imag(solution)):
             solution = np.real(solution)
-        return Resolvent.from_self_energy(bulk, points, solution.reshape(*points.shape, -1, bulk.law.classes))
+        return Resolvent.from_self_energy(bulk, points, solution.reshape(*points.shape, *bulk.shape))
 
     @staticmethod
     def from_self_energy(bulk: Bulk, z: Numbers, self_energy: Numbers) -> Resolvent:

@@ -83,31 +83,7 @@ class NormEffects:
     def finite(
         law: MixtureLaw, n: int, kernel: KernelCoefficients, products: ProductExpansion, quadrature: Quadrature
     ) -> NormEffects:
-        """Return the effects on the exact kernel of n samples.
-
-        Parameters
-        ----------
-        law : MixtureLaw
-            The law of the samples.
-        n : int
-            The number of samples.
-        kernel : KernelCoefficients
-            The kernel, made from activations.
-        products : ProductExpansion
-            The kernel's expansion in the inner product of two samples.
-        quadrature : callable
-            The rule for the gamma laws of the norms.
-
-        Returns
-        -------
-        NormEffects
-            The effects.
-
-        Raises
-        ------
-        ValueError
-            If the coefficients were made without the activations.
-        """
+        """Return the effects on the exact kernel of n samples, with norms on the points of a quadrature."""
         dependence, traces, p = kernel.exact_dependence(), law.traces, law.dimension
         shapes = [p * theta**2 / v if v > 0 else np.inf for theta, v in zip(traces, law.v, strict=True)]
         points, shares = (np.array(part) for part in zip(*map(quadrature, shapes), strict=True))
@@ -168,26 +144,9 @@ def gauss_points(shape: float, count: int = 9) -> tuple[Float[np.ndarray, " q"],
 
 
 def dense_points(shape: float, count: int = 400) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
-    """Return points at equal distances in the logarithm, for integrands that are nearly singular.
+    """Return points at equal distances in the logarithm, with probabilities, for integrands that are nearly singular.
 
-    Parameters
-    ----------
-    shape : float
-        The shape of the law, one over its variance; infinite for a constant.
-    count : int, optional
-        The number of points.
-
-    Returns
-    -------
-    points : array, shape (count,)
-        The points.
-    shares : array, shape (count,)
-        Their probabilities.
-
-    Raises
-    ------
-    ValueError
-        If the shape is not positive.
+    Arguments and errors are those of :func:`gauss_points`.
     """
     if not np.isfinite(shape) or not shape > 0:
         return gauss_points(shape, count)

@@ -148,15 +148,7 @@ class SpikedKernel(Copyable):
     def weighted_products(self, responses: Numbers) -> Numbers:
         """Return Σ_i r_i U_i U_iᵀ over the samples, of shape (..., 2K + 1, 2K + 1), where U is without the means.
 
-        Parameters
-        ----------
-        responses : array, shape (..., K, q)
-            The numbers r, by class and point of the norms' law.
-
-        Returns
-        -------
-        array, shape (..., 2K + 1, 2K + 1)
-            The sums.
+        The numbers r (..., K, q) are given by class and point of the norms' law.
         """
         k, norms = self.law.classes, self.norms
         rows = np.stack([norms.mean_factors, norms.deviations, np.ones_like(norms.mean_factors)])
