@@ -63,7 +63,7 @@ class DiagonalLaw:
 
 @array_dataclass()
 class Noise:
-    """B Gram matrices of many coordinates without means, which act like noise: the matrices Y_k and W_k.
+    """The matrices Y_k and W_k: B weighted Gram matrices of many coordinates without means, which act like noise.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Noise:
 
     @property
     def diagonal(self) -> Float[np.ndarray, "K q"]:
-        """What the matrices have on the kernel's diagonal: Σ_k w_k γ_ka D_k/p."""
+        """The diagonal that the matrices add to the kernel: Σ_k w_k γ_ka D_k/p."""
         return np.einsum("b,bk,bkq->kq", self.counts, self.variances, self.weights)
 
     @property

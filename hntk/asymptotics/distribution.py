@@ -1,4 +1,4 @@
-"""What the distributions of eigenvalues have in common: density, distribution function and quantiles."""
+"""The common interface of distributions of eigenvalues: density, distribution function and quantiles."""
 
 from __future__ import annotations
 

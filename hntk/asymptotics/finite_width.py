@@ -190,10 +190,12 @@ class RandomFeatures(Copyable):
 
     @cached_property
     def _targets(self) -> ClassTargets:
+        """One-hot targets minus the classes' shares."""
         return ClassTargets.of(self.law)
 
     @cached_property
     def _effective_ridges(self) -> Float[np.ndarray, " q"]:
+        """The effective ridges κ that are tried on the last layer's infinitely wide kernel."""
         return float(self.net.tau[-1] ** 2) * EFFECTIVE_RIDGES
 
     @cached_property

@@ -44,7 +44,7 @@ class IntervalDensity:
         most: int,
         tolerance: float,
     ) -> IntervalDensity:
-        """Return the series through a density, with twice as many nodes until it has converged.
+        """Return the cosine series through a density, doubling the nodes until it has converged.
 
         Parameters
         ----------

@@ -31,7 +31,7 @@ NORM_NODES = 12
 
 @dataclass(frozen=True)
 class NormDependence:
-    """How an exact kernel depends on ‖x‖², when its activations are centred for samples of norm τ_0.
+    """The dependence of an exact kernel on ‖x‖², where its activations are centred for samples of norm τ_0.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class KernelCoefficients:
     scale : float
         The squared norm τ_0² of the samples that the kernel is made for.
     norm_dependence : NormDependence or None
-        How the exact kernel depends on norms, which predictions at finite size need. None if the coefficients were not
+        The exact kernel's dependence on norms, which predictions at finite size need. None if the coefficients were not
         made from activations.
     """
 
@@ -136,7 +136,7 @@ class KernelCoefficients:
         )
 
     def exact_dependence(self) -> NormDependence:
-        """Return how the exact kernel depends on norms.
+        """Return the exact kernel's dependence on norms.
 
         Returns
         -------
@@ -156,7 +156,7 @@ class KernelCoefficients:
         return self.norm_dependence
 
 
-# What a network may be given as.
+# A network: its activations, or coefficients made from them.
 Net = Sequence[str | Activation] | Coefficients | KernelCoefficients
 
 

@@ -58,7 +58,7 @@ class ScoreLaw:
 
 @array_dataclass()
 class Learned:
-    """What training reaches in the limit.
+    """The scores that a kernel machine reaches, on its training samples and on new ones.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class ClassTargets:
     targets : array, shape (K, m)
         Y, what samples of each class are trained to score. With one column and two classes, the score's sign decides.
     offset : array, shape (m,)
-        What is added to the scores before the largest one decides.
+        An offset added to the scores before the largest one decides.
     """
 
     targets: Float[np.ndarray, "K m"]

@@ -168,7 +168,7 @@ class LimitingKernel(Copyable):
         targets : array, shape (K, m) or (K,), optional
             Targets of every class. By default one-hot targets minus the classes' shares.
         offset : array, shape (m,), optional
-            What is added to the scores before the largest one decides. By default the classes' shares, and 0 with
+            An offset added to the scores before the largest one decides. By default the classes' shares, and 0 with
             targets of one's own.
 
         Returns
@@ -234,7 +234,7 @@ class LimitingKernel(Copyable):
         Returns
         -------
         Learned
-            What ridge regression reaches at the best ridge.
+            The result of ridge regression at the best ridge.
 
         Raises
         ------

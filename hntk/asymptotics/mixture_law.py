@@ -187,7 +187,7 @@ class MixtureLaw(Copyable):
         Parameters
         ----------
         factor : float
-            What covariances and inner products of means are multiplied by.
+            The factor that multiplies covariances and inner products of means.
 
         Returns
         -------

@@ -211,7 +211,7 @@ def optimal_ridge(
     Returns
     -------
     Learned
-        What ridge regression reaches at the best ridge.
+        The result of ridge regression at the best ridge.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-r"""What the norms of the samples do to a kernel: in the limit, and to an exact kernel at finite size.
+r"""The effects of the samples' norms on a kernel: in the limit, and on an exact kernel at finite size.
 
 Norms concentrate: $\|x_i\|^2 = \tau_0^2 + \varepsilon_i$ with $\varepsilon_i = O(p^{-1/2})$. In the limit they leave
 only $c_2\varepsilon_i\varepsilon_j$, one direction. An exact kernel at finite size depends on them in more ways:
@@ -49,7 +49,7 @@ Quadrature = Callable[[float], tuple[Float[np.ndarray, " q"], Float[np.ndarray, 
 
 @array_dataclass()
 class NormEffects:
-    """The norms of the samples, on q points for every class, and what of the kernel follows from them.
+    """The norms of the samples, on q points for every class, and the parts of the kernel that follow from them.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class NormEffects:
     deviations : array, shape (K, q)
         √p ε in the limit, √p φ at finite size.
     mean_factors : array, shape (K, q)
-        What multiplies √c1 μ_a: √ℓ times the factor u_a.
+        The factors of √c1 μ_a: √ℓ times u_a.
     noise : Noise or None
         The parts of the kernel that act like noise.
     """

@@ -66,7 +66,7 @@ class SpikedKernel(Copyable):
 
     @cached_property
     def norms(self) -> NormEffects:
-        """What the norms of the samples do to the kernel."""
+        """The effects of the samples' norms on the kernel."""
         if self.quadrature is None:
             return NormEffects.limit(self.law, self.coefficients)
         return NormEffects.finite(self.law, self.n, self.coefficients, self.products, self.quadrature)

@@ -66,19 +66,19 @@ def test_activations_of_one_name_do_not_share_what_is_kept(pair: str, computed: 
 @pytest.mark.slow
 def test_what_is_kept_of_one_precision_is_not_given_in_another() -> None:
     net = hntk.dense(["erf"], [8], X, key=jax.random.key(1))
-    found = []
+    kept = []
     for double in (True, False, True, False):
         jax.config.update("jax_enable_x64", double)
         try:
             with pytest.warns(UserWarning, match="float32") if not double else np.errstate():
                 kernels = hntk.exact_kernels(X.astype(np.float32), ["erf", "relu"])
             empirical = hntk.empirical_kernels(net, X)
-            found.append([np.asarray(k) for k in (*kernels, *empirical, net.features(X))])
+            kept.append([np.asarray(k) for k in (*kernels, *empirical, net.features(X))])
         finally:
             jax.config.update("jax_enable_x64", True)
-    assert [part.dtype.name for part in found[0]] == ["float64"] * 4 + ["float32"]
-    assert [part.dtype.name for part in found[1]] == ["float32"] * 5
-    for first, again in zip(found[:2], found[2:], strict=True):
+    assert [part.dtype.name for part in kept[0]] == ["float64"] * 4 + ["float32"]
+    assert [part.dtype.name for part in kept[1]] == ["float32"] * 5
+    for first, again in zip(kept[:2], kept[2:], strict=True):
         for mine, theirs in zip(first, again, strict=True):
             assert np.array_equal(mine, theirs)
 

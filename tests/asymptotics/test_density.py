@@ -16,18 +16,18 @@ from tests.asymptotics.laws import LINEAR, NET, law_of, simulated
 @pytest.mark.parametrize("ratio", [0.01, 0.25, 0.999, 1.0, 1.001, 4.0, 100.0])
 def test_marchenko_pastur(ratio: float) -> None:
     p = 10_000
-    found = limiting_density(MixtureLaw.of(np.zeros((1, p)), [1.0]), round(ratio * p), LINEAR)
+    density = limiting_density(MixtureLaw.of(np.zeros((1, p)), [1.0]), round(ratio * p), LINEAR)
     left, right = (1 - np.sqrt(ratio)) ** 2, (1 + np.sqrt(ratio)) ** 2
-    np.testing.assert_allclose(found.edges - 0.25, [[left, right]], rtol=1e-9, atol=1e-12)
-    assert sum(mass for _, mass in found.atoms) == pytest.approx(max(0, 1 - 1 / ratio))
+    np.testing.assert_allclose(density.edges - 0.25, [[left, right]], rtol=1e-9, atol=1e-12)
+    assert sum(mass for _, mass in density.atoms) == pytest.approx(max(0, 1 - 1 / ratio))
     x = np.linspace(left, right, 50)[1:-1]
     np.testing.assert_allclose(
-        found.density(x + 0.25), np.sqrt((x - left) * (right - x)) / (2 * np.pi * ratio * x), rtol=1e-6
+        density.density(x + 0.25), np.sqrt((x - left) * (right - x)) / (2 * np.pi * ratio * x), rtol=1e-6
     )
-    np.testing.assert_allclose(found.moments(2), 1 + ratio + 2 * 0.25 + 0.25**2, rtol=1e-9)
-    assert found.cdf(right + 0.25) == pytest.approx(1, abs=1e-9)
-    shares = np.array([0.05, 0.5, 0.999]) * (1 - sum(m for _, m in found.atoms)) + sum(m for _, m in found.atoms)
-    np.testing.assert_allclose(found.cdf(found.quantiles(shares)), shares, atol=1e-9)
+    np.testing.assert_allclose(density.moments(2), 1 + ratio + 2 * 0.25 + 0.25**2, rtol=1e-9)
+    assert density.cdf(right + 0.25) == pytest.approx(1, abs=1e-9)
+    shares = np.array([0.05, 0.5, 0.999]) * (1 - sum(m for _, m in density.atoms)) + sum(m for _, m in density.atoms)
+    np.testing.assert_allclose(density.cdf(density.quantiles(shares)), shares, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["scaled", "three classes", "two bulks", "no common basis"])
@@ -35,28 +35,28 @@ def test_marchenko_pastur(ratio: float) -> None:
 def test_moments_of_the_density_are_traces(name: str, ratio: float) -> None:
     p = 24
     law, n = law_of(name, p), round(ratio * p)
-    found = limiting_density(law, n, LINEAR)
+    density = limiting_density(law, n, LINEAR)
     ratios = n / p * law.proportions
     first = law.tau0**2
     second = law.proportions @ (law.overlaps @ ratios + law.traces**2)
-    assert found.moments(0) == pytest.approx(1, abs=1e-6)
-    assert found.moments(1) == pytest.approx(first + 0.25, rel=1e-6)
-    assert found.moments(2) == pytest.approx(second + 2 * 0.25 * first + 0.25**2, rel=1e-6)
+    assert density.moments(0) == pytest.approx(1, abs=1e-6)
+    assert density.moments(1) == pytest.approx(first + 0.25, rel=1e-6)
+    assert density.moments(2) == pytest.approx(second + 2 * 0.25 * first + 0.25**2, rel=1e-6)
 
 
 def test_one_look_finds_several_bulks() -> None:
     far = MixtureLaw.of(np.zeros((1, 300)), [np.repeat([0.01, 0.5, 10.0], [100, 100, 100])])
-    found = limiting_density(far, 30_000, LINEAR)
-    assert len(found.pieces) == 3
-    np.testing.assert_allclose([piece.mass for piece in found.pieces], 1 / 300, rtol=1e-6)
+    density = limiting_density(far, 30_000, LINEAR)
+    assert len(density.pieces) == 3
+    np.testing.assert_allclose([piece.mass for piece in density.pieces], 1 / 300, rtol=1e-6)
 
 
 def test_kernel_without_a_gram_part_is_an_atom() -> None:
     law = law_of("scaled", 50)
     net = kernel_coefficients(["abs"], law.tau0)
-    found = limiting_density(law, 100, net)
+    density = limiting_density(law, 100, net)
     assert net.gram == pytest.approx(0, abs=1e-12)
-    assert found.atoms == ((net.shift, 1.0),) or found.moments(1) == pytest.approx(net.shift)
+    assert density.atoms == ((net.shift, 1.0),) or density.moments(1) == pytest.approx(net.shift)
 
 
 def test_jumps_need_a_diagonal() -> None:

@@ -49,7 +49,7 @@ def test_estimated_spectrum_is_not_the_sample_spectrum(ratio: float) -> None:
     centred = np.asarray(data.x) - np.array([data.x[data.labels == a].mean(axis=0) for a in (0, 1)])[data.labels]
     plug_in = np.linalg.eigvalsh(centred.T @ centred * p / len(centred))
     assert np.mean(plug_in**2) > 1.15 * np.mean(two**2)
-    learned = [ridge_regression(found, 600, NET, 0.1).test.squared_error for found in (law, exact)]
+    learned = [ridge_regression(one, 600, NET, 0.1).test.squared_error for one in (law, exact)]
     assert learned[0] == pytest.approx(learned[1], rel=0.1)
 
 

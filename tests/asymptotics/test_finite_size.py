@@ -52,21 +52,21 @@ def test_quadratures_have_the_moments_of_the_law(quadrature: Quadrature, accurac
 @pytest.mark.parametrize("name", ["relu", "erf and tanh"])
 def test_dependence_on_norms_is_the_exact_kernels(name: str, kernel: str) -> None:
     scale = 1.3
-    found = kernel_coefficients(NETS[name], np.sqrt(scale), kernel=kernel)
-    assert found.norm_dependence is not None
+    coefficients = kernel_coefficients(NETS[name], np.sqrt(scale), kernel=kernel)
+    assert coefficients.norm_dependence is not None
     for square in (0.9, 1.3, 1.8):
         first = np.sqrt(square) * np.eye(2)
         exact = np.asarray(getattr(hntk.exact_kernels(first, NETS[name], tau0=np.sqrt(scale)), kernel))
-        level, gram = found.norm_dependence.at(square)
+        level, gram = coefficients.norm_dependence.at(square)
         assert level == pytest.approx(exact[0, 0], rel=1e-6)
-        orthogonal = found.norm_dependence.orthogonal(square, scale)
+        orthogonal = coefficients.norm_dependence.orthogonal(square, scale)
         assert orthogonal * abs(orthogonal) == pytest.approx(np.sign(square - scale) * exact[0, 1], rel=1e-6, abs=1e-12)
         # with a sample of norm² τ_0², at which nothing but the slope is left
         second = np.sqrt(scale) * np.array([[1e-4, np.sqrt(1 - 1e-8)], [-1e-4, np.sqrt(1 - 1e-8)]])
         across = np.asarray(getattr(hntk.exact_kernels(first, NETS[name], x2=second, tau0=np.sqrt(scale)), kernel))
         slope = (across[0, 0] - across[0, 1]) / (2e-4 * np.sqrt(square * scale))
-        assert np.sqrt(gram * found.gram) == pytest.approx(slope, rel=1e-6 if kernel == "ck" else 2e-3)
-    assert found.norm_dependence.across(scale, np.zeros(1), scale) == pytest.approx(0, abs=1e-12)
+        assert np.sqrt(gram * coefficients.gram) == pytest.approx(slope, rel=1e-6 if kernel == "ck" else 2e-3)
+    assert coefficients.norm_dependence.across(scale, np.zeros(1), scale) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_slope_of_the_diagonal_is_the_fourth_coefficient() -> None:
@@ -132,8 +132,8 @@ def test_resolvent_with_a_diagonal_and_noise() -> None:
         rows = np.concatenate(columns)
         q = np.diag(np.linalg.inv(rows.T @ rows / p + np.diag(diagonal.shifts[classes, points]) - z * np.eye(n)))
         at = Resolvent.at(Bulk(MixtureLaw.of(np.zeros((2, p)), [1.0, 1.5]), np.ones(2), diagonal, noise), z)
-        found = np.array([[q[(classes == a) & (points == s)].mean() for s in (0, 1)] for a in (0, 1)])
-        gaps.append(np.max(np.abs(found / at.responses - 1)))
+        entries = np.array([[q[(classes == a) & (points == s)].mean() for s in (0, 1)] for a in (0, 1)])
+        gaps.append(np.max(np.abs(entries / at.responses - 1)))
     assert gaps[1] < min(0.01, 0.5 * gaps[0])
 
 
@@ -231,12 +231,12 @@ def test_data_of_small_effective_dimension() -> None:
     p, n, net = 200, 1600, NETS["relu"]
     spectrum = p * np.append(np.full(20, 0.04), np.full(p - 20, 0.2 / (p - 20)))
     law = MixtureLaw.of(3 * np.eye(2, p), [spectrum, spectrum])
-    found = []
+    eigenvalues = []
     for draw in range(3):
         data = hntk.gaussian_mixture(3 * np.eye(2, p), [spectrum, spectrum], n, key=jax.random.key(draw))
-        found.append(np.linalg.eigvalsh(np.asarray(hntk.exact_kernels(data.x, net, tau0=law.tau0).ck)))
+        eigenvalues.append(np.linalg.eigvalsh(np.asarray(hntk.exact_kernels(data.x, net, tau0=law.tau0).ck)))
     low = np.array([0.02, 0.1, 0.3])
-    simulated = np.quantile(found, low, axis=1).mean(axis=1)
+    simulated = np.quantile(eigenvalues, low, axis=1).mean(axis=1)
     kernel = sized(law, n, net, dense_points)
     np.testing.assert_allclose(density_at_finite_size(kernel).quantiles(low), simulated, rtol=0.15)
     norms, noise = kernel.norms, kernel.norms.noise
@@ -257,7 +257,7 @@ def test_errors_of_exact_kernels_are_nearer_than_in_the_limit() -> None:
     law = MixtureLaw.of(means, covariances)
     layers = list(hntk.match(["relu"] * 3, law.tau0, levels=4).activations)
     ridge = 10 * float(hntk.coefficients(layers, law.tau0).tau[-1] ** 2)
-    found = []
+    errors = []
     for draw in range(12):
         first, second = jax.random.split(jax.random.key(draw))
         own, new = (hntk.gaussian_mixture(means, covariances, m, key=k) for m, k in ((n, first), (4000, second)))
@@ -265,10 +265,10 @@ def test_errors_of_exact_kernels_are_nearer_than_in_the_limit() -> None:
         across = np.asarray(hntk.exact_kernels(new.x, layers, x2=own.x, tau0=law.tau0).ck)
         target, wanted = (np.eye(2)[np.asarray(d.labels)] - 0.5 for d in (own, new))
         scores = across @ np.linalg.solve(matrix + ridge * np.eye(n), target)
-        found.append(np.mean(np.sum((wanted - scores) ** 2, axis=1)))
-    error = np.std(found, ddof=1) / np.sqrt(len(found))
+        errors.append(np.mean(np.sum((wanted - scores) ** 2, axis=1)))
+    error = np.std(errors, ddof=1) / np.sqrt(len(errors))
     gaps = [
-        abs(ridge_regression(law, n, layers, ridge, kernel="ck", finite_size=f).test.squared_error - np.mean(found))
+        abs(ridge_regression(law, n, layers, ridge, kernel="ck", finite_size=f).test.squared_error - np.mean(errors))
         for f in (True, False)
     ]
     assert gaps[0] < 0.6 * gaps[1]

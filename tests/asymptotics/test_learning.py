@@ -76,8 +76,8 @@ def test_one_score_of_two_classes_is_enough() -> None:
 
 
 def test_classification_error_is_that_of_the_scores() -> None:
-    found, rng = ridge_regression(three_class_law(100), 80, NET, 0.5), np.random.default_rng(0)
-    for scores in (found.test, found.training):
+    learned, rng = ridge_regression(three_class_law(100), 80, NET, 0.5), np.random.default_rng(0)
+    for scores in (learned.test, learned.training):
         wrong = 0.0
         for b, share in enumerate(SHARES):
             drawn = rng.multivariate_normal(scores.means[b], scores.covariances[b], 200_000, method="eigh")
@@ -128,8 +128,8 @@ def test_errors_are_those_of_simulations(ratio: float, rule: str, strength: floa
     n = round(ratio * p)
     limit = ridge_regression if rule == "ridge" else gradient_flow
 
-    def errors(found: Learned) -> np.ndarray:
-        return np.array([found.training.squared_error, found.test.squared_error])
+    def errors(learned: Learned) -> np.ndarray:
+        return np.array([learned.training.squared_error, learned.test.squared_error])
 
     drawn = np.array([simulated(p, n, seed, rule, strength) for seed in range(seeds)])
     noise = drawn.std(axis=0, ddof=1) / np.sqrt(seeds)
@@ -143,7 +143,7 @@ def test_errors_are_those_of_simulations(ratio: float, rule: str, strength: floa
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 def test_exact_kernels_learn_alike(kernel: str) -> None:
     p, n, new, ridge, seeds = 200, 200, 1000, 0.1, 4
-    law, y, found = three_class_law(p), np.eye(3) - np.array(SHARES), []
+    law, y, errors = three_class_law(p), np.eye(3) - np.array(SHARES), []
     for seed in range(seeds):
         keys = jax.random.split(jax.random.key(seed), 2)
         train, test = (
@@ -154,7 +154,7 @@ def test_exact_kernels_learn_alike(kernel: str) -> None:
         across = getattr(hntk.exact_kernels(test.x, NET, x2=train.x, tau0=law.tau0), kernel)
         scores = across @ np.linalg.solve(whole + ridge * np.eye(n), y[train.labels])
         wrong = np.mean(np.argmax(scores + np.array(SHARES), axis=1) != test.labels)
-        found.append([np.mean(np.sum((y[test.labels] - scores) ** 2, axis=1)), wrong])
+        errors.append([np.mean(np.sum((y[test.labels] - scores) ** 2, axis=1)), wrong])
     limit = ridge_regression(law, n, NET, ridge, kernel=kernel).test  # type: ignore[arg-type]
-    gap = np.abs(np.mean(found, axis=0) - [limit.squared_error, limit.classification_error])
-    assert np.all(gap < 3 * np.std(found, axis=0, ddof=1) / np.sqrt(seeds) + [0.005, 0.005])
+    gap = np.abs(np.mean(errors, axis=0) - [limit.squared_error, limit.classification_error])
+    assert np.all(gap < 3 * np.std(errors, axis=0, ddof=1) / np.sqrt(seeds) + [0.005, 0.005])

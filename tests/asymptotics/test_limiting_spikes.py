@@ -22,19 +22,19 @@ def test_baik_ben_arous_peche(ratio: float) -> None:
     for strength in (0.5, 0.9, 1.1, 2.0, 5.0):
         theta_sq = strength * np.sqrt(ratio)
         law = MixtureLaw.of(np.sqrt(theta_sq / ratio) * np.eye(1, p), [1.0])
-        (found,) = spikes(law, round(ratio * p), LINEAR)
-        assert found.above == (strength > 1)
-        assert (found.strength > 1) == found.above
-        if not found.above:
-            assert (found.total, found.value) == (0.0, pytest.approx(edge + 0.25))
-            assert "no spike" in str(found)
+        (spike,) = spikes(law, round(ratio * p), LINEAR)
+        assert spike.above == (strength > 1)
+        assert (spike.strength > 1) == spike.above
+        if not spike.above:
+            assert (spike.total, spike.value) == (0.0, pytest.approx(edge + 0.25))
+            assert "no spike" in str(spike)
             continue
-        assert found.value - 0.25 == pytest.approx((1 + theta_sq) * (ratio + theta_sq) / theta_sq)
-        assert found.total == pytest.approx(1 - ratio * (1 + theta_sq) / (theta_sq * (theta_sq + ratio)))
+        assert spike.value - 0.25 == pytest.approx((1 + theta_sq) * (ratio + theta_sq) / theta_sq)
+        assert spike.total == pytest.approx(1 - ratio * (1 + theta_sq) / (theta_sq * (theta_sq + ratio)))
 
 
-def leading(found: tuple[Spike, ...]) -> list[Spike]:
-    return [spike for spike in found if spike.above and not np.isnan(spike.strength)]
+def leading(spikes_and_directions: tuple[Spike, ...]) -> list[Spike]:
+    return [spike for spike in spikes_and_directions if spike.above and not np.isnan(spike.strength)]
 
 
 @pytest.mark.slow
@@ -50,10 +50,10 @@ def test_spikes_come_nearer_to_simulation(name: str, ratio: float) -> None:
         values, alignments = [], []
         for seed in range(seeds):
             data = hntk.gaussian_mixture(*mixtures(p)[name], n, key=jax.random.key(seed))
-            found = hntk.spectrum(data.x @ data.x.T, len(predicted))
+            spectrum = hntk.spectrum(data.x @ data.x.T, len(predicted))
             indicators = np.eye(law.classes)[data.labels] / np.sqrt(np.bincount(data.labels))
-            values.append(found.values[: len(predicted)] + 0.25)
-            alignments.append(np.sum((indicators.T @ found.leading) ** 2))
+            values.append(spectrum.values[: len(predicted)] + 0.25)
+            alignments.append(np.sum((indicators.T @ spectrum.leading) ** 2))
         gap = np.mean(values, axis=0) / [spike.value for spike in predicted] - 1
         total = np.mean(alignments)
         gaps.append((np.max(np.abs(gap)), abs(total - sum(spike.total for spike in predicted)) / len(predicted)))
@@ -79,12 +79,12 @@ def test_spikes_below_the_bulk_come_out_where_the_kernel_has_them() -> None:
 
 
 def test_classes_alike_give_spikes_of_multiplicity() -> None:
-    found = leading(spikes(MixtureLaw.of(4 * np.eye(3, 200), [1.0] * 3), 400, LINEAR))
-    assert len(found) == 3
-    np.testing.assert_allclose([s.value for s in found], found[0].value)
+    three = leading(spikes(MixtureLaw.of(4 * np.eye(3, 200), [1.0] * 3), 400, LINEAR))
+    assert len(three) == 3
+    np.testing.assert_allclose([s.value for s in three], three[0].value)
     one = leading(spikes(MixtureLaw.of(4 * np.eye(1, 200), [1.0]), 133, LINEAR))
-    np.testing.assert_allclose(sum(s.alignment for s in found), np.full(3, found[0].total), rtol=1e-6)
-    assert found[0].total < one[0].total
+    np.testing.assert_allclose(sum(s.alignment for s in three), np.full(3, three[0].total), rtol=1e-6)
+    assert three[0].total < one[0].total
 
 
 def as_matrices(law: MixtureLaw, means: np.ndarray, covariances: list) -> MixtureLaw:

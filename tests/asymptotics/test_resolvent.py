@@ -38,8 +38,8 @@ def test_resolvent_comes_nearer_to_simulation(name: str) -> None:
         data = hntk.gaussian_mixture(0 * means, covariances, n, key=jax.random.key(p))
         law, x = MixtureLaw.of(means, covariances), np.asarray(data.x)
         at = Resolvent.at(Bulk(law, n / p * law.proportions), z)
-        found = np.array([np.diag(np.linalg.inv(x @ x.T - point * np.eye(n))) for point in z])
-        by_class = np.array([found[:, data.labels == a].mean(axis=1) for a in range(law.classes)]).T
+        diagonals = np.array([np.diag(np.linalg.inv(x @ x.T - point * np.eye(n))) for point in z])
+        by_class = np.array([diagonals[:, data.labels == a].mean(axis=1) for a in range(law.classes)]).T
         gaps.append(np.max(np.abs(by_class / at.class_means - 1)))
         q = np.linalg.inv(x.T @ x - z[1] * np.eye(p))
         gaps.append(np.linalg.norm(means @ q @ means.T - law.algebra.forms(at.element[1]) / -z[1]))
