@@ -7,7 +7,7 @@ import pytest
 
 import hntk
 from hntk.asymptotics.density import LimitingDensity
-from hntk.asymptotics.kernel_parameters import kernel_coefficients
+from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.predictions import limiting_density
 from tests.asymptotics.laws import LINEAR, NET, law_of, simulated
@@ -44,11 +44,37 @@ def test_moments_of_the_density_are_traces(name: str, ratio: float) -> None:
     assert density.moments(2) == pytest.approx(second + 2 * 0.25 * first + 0.25**2, rel=1e-6)
 
 
-def test_one_look_finds_several_bulks() -> None:
+def test_one_scan_finds_several_bulks() -> None:
     far = MixtureLaw.of(np.zeros((1, 300)), [np.repeat([0.01, 0.5, 10.0], [100, 100, 100])])
     density = limiting_density(far, 30_000, LINEAR)
     assert len(density.pieces) == 3
     np.testing.assert_allclose([piece.mass for piece in density.pieces], 1 / 300, rtol=1e-6)
+
+
+def test_a_gap_that_the_first_scan_misses_is_found() -> None:
+    p, n = 400, 650
+    law = MixtureLaw.of(np.zeros((1, p)), [np.repeat([1.0, 6.0], p // 2)])
+    density = limiting_density(law, n, LINEAR)
+    (_, below), (above, _) = density.edges
+    assert 0 < above - below < 0.01
+    np.testing.assert_allclose([piece.mass for piece in density.pieces], p / 2 / n, rtol=1e-6)
+    assert density.density((below + above) / 2) == 0
+
+
+def test_bulks_that_all_but_touch_are_refused() -> None:
+    law = MixtureLaw.of(np.zeros((1, 20_000)), [np.repeat([1.0, 6.0], 10_000)])
+    with pytest.raises(ArithmeticError, match="mass .* not 1: it has parts too narrow to find"):
+        limiting_density(law, 31_906, LINEAR)
+
+
+def test_kernel_of_a_diagonal_alone_is_an_atom() -> None:
+    law = law_of("scaled", 50)
+    density = limiting_density(law, 100, KernelCoefficients(0.0, 0.0, 0.0, shift=0.3))
+    assert density.atoms == ((0.3, 1.0),)
+    assert density.edges.shape == (0, 2)
+    np.testing.assert_array_equal(density.cdf([0.29, 0.3]), [0, 1])
+    np.testing.assert_allclose(density.quantiles([0.1, 0.9]), 0.3)
+    assert density.moments(2) == pytest.approx(0.09)
 
 
 def test_kernel_without_a_gram_part_is_an_atom() -> None:

@@ -20,3 +20,5 @@ def test_flow_filter_is_the_exponential() -> None:
         np.testing.assert_allclose((flow.dual @ resolvents).real, exact, rtol=1e-10)
     with pytest.raises(ValueError, match="time must be a positive"):
         gradient_flow(three_class_law(40), 50, NET, 0.0)
+    with pytest.raises(ValueError, match="time must be at least"):
+        flow_filter(1e-300)

@@ -63,3 +63,9 @@ def test_spectral_law_is_the_law_of_its_spectra() -> None:
         MixtureLaw.spectral([1.0], [1.0], np.zeros((2, 1)), 40)
     with pytest.raises(ValueError, match="not negative"):
         MixtureLaw.spectral([-1.0], [1.0], np.zeros((1, 1, 1)), 40)
+    with pytest.raises(ValueError, match=r"eigenvalues must be \(1,\) or \(2, 1\)"):
+        MixtureLaw.spectral([1.0, 2.0], [1.0], np.zeros((2, 2, 1)), 40)
+    with pytest.raises(ValueError, match=r"overlaps must be \(2, 2\)"):
+        MixtureLaw.spectral([1.0], [1.0], np.zeros((2, 2, 1)), 40, overlaps=np.ones(2))
+    with pytest.raises(ValueError, match="norms must be 2 variances"):
+        MixtureLaw.spectral([1.0], [1.0], np.zeros((2, 2, 1)), 40, norms=[1.0, -1.0])
