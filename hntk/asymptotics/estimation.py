@@ -133,18 +133,24 @@ def estimate_law(x: object, labels: object) -> MixtureLaw:
         )
     z = _points(float(scatter.values[-1]))
     delta = scatter.delta(z)
+    grid, weights, transform = _spectrum(scatter, z, delta, trace, p)
+    bias = p / sizes * np.eye(len(sizes))
+    gram = p * means @ means.T - bias * population.traces
+    measures = _means_measures(transform, p * scatter.forms(z) - bias * delta[:, None, None], gram)
+    eigenvalues = np.outer(population.traces / trace, grid)
+    variances = _norm_variances(rows, index, means)
+    return MixtureLaw.spectral(eigenvalues, weights, measures, p, list(sizes), population.overlaps, variances)
+
+
+def _spectrum(
+    scatter: _Scatter, z: Complex[np.ndarray, " z"], delta: Complex[np.ndarray, " z"], trace: float, p: int
+) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"], Complex[np.ndarray, "z G"]]:
+    """Return the eigenvalues τ_k that have weight, their weights w_k, and 1/(ν/p τ_k/(1 + δ) − z) at every z."""
     grid = scatter.values[-1] * p / scatter.freedom * np.append(0.0, np.geomspace(SMALLEST, 1, GRID_POINTS))
     transform = 1 / (scatter.freedom / p * grid / (1 + delta[:, None]) - z[:, None])
     weights = _fitted_measure(grid * transform, delta, np.stack([np.ones(grid.size), grid / trace]), np.abs(delta))
     kept = weights > 0
-    bias = p / sizes * np.eye(len(sizes))
-    forms = p * scatter.forms(z) - bias * delta[:, None, None]
-    scaled_means = np.sqrt(p) * means
-    gram = scaled_means @ scaled_means.T - bias * population.traces
-    measures = _means_measures(transform[:, kept], forms, gram)
-    eigenvalues = np.outer(population.traces / trace, grid[kept])
-    variances = _norm_variances(rows, index, means)
-    return MixtureLaw.spectral(eigenvalues, weights[kept], measures, p, list(sizes), population.overlaps, variances)
+    return grid[kept], weights[kept], transform[:, kept]
 
 
 def _norm_variances(

@@ -84,10 +84,8 @@ class NormEffects:
         law: MixtureLaw, n: int, kernel: KernelCoefficients, products: ProductExpansion, quadrature: Quadrature
     ) -> NormEffects:
         """Return the effects on the exact kernel of n samples, with norms on the points of a quadrature."""
-        dependence, traces, p = kernel.exact_dependence(), law.traces, law.dimension
-        shapes = [p * theta**2 / v if v > 0 else np.inf for theta, v in zip(traces, law.v, strict=True)]
-        points, shares = (np.array(part) for part in zip(*map(quadrature, shapes), strict=True))
-        squares = traces[:, None] * points + np.diag(law.gram)[:, None] / p
+        dependence, p = kernel.exact_dependence(), law.dimension
+        points, shares, squares = _norm_points(law, quadrature)
 
         def at_norm(square: float) -> np.ndarray:
             return np.array([*dependence.at(square), dependence.orthogonal(square, kernel.scale)])
@@ -97,7 +95,7 @@ class NormEffects:
         relative_slope = slope / kernel.gram if kernel.gram > 0 else np.ones_like(slope)
         factors_squared = products.factors[:, None] ** 2
         weights = points * relative_slope * factors_squared
-        other_parts = kernel.gram * weights * traces[:, None] + phi**2
+        other_parts = kernel.gram * weights * law.traces[:, None] + phi**2
         other_parts += relative_slope * (np.diag(products.means) / p)[:, None]
         noise = products.noise(law, n, kernel, squares)
         if noise is not None:
@@ -107,6 +105,16 @@ class NormEffects:
             remainder = np.maximum(remainder, 0.0)
         diagonal = DiagonalLaw(shares, weights, remainder - kernel.shift)
         return NormEffects(diagonal, 1.0, np.sqrt(p) * phi, np.sqrt(relative_slope * factors_squared), noise)
+
+
+def _norm_points(
+    law: MixtureLaw, quadrature: Quadrature
+) -> tuple[Float[np.ndarray, "K q"], Float[np.ndarray, "K q"], Float[np.ndarray, "K q"]]:
+    """Return points of G in every class, their probabilities, and the norms² ‖x_i‖² at them."""
+    p = law.dimension
+    shapes = [p * theta**2 / v if v > 0 else np.inf for theta, v in zip(law.traces, law.v, strict=True)]
+    points, shares = (np.array(part) for part in zip(*map(quadrature, shapes), strict=True))
+    return points, shares, law.traces[:, None] * points + np.diag(law.gram)[:, None] / p
 
 
 def gauss_points(shape: float, count: int = 9) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, " q"]]:
@@ -136,7 +144,8 @@ def gauss_points(shape: float, count: int = 9) -> tuple[Float[np.ndarray, " q"],
     if not np.isfinite(shape):
         return np.ones(count), np.full(count, 1 / count)
     orders = np.arange(count)
-    # Golub and Welsch: nodes are eigenvalues of the recurrence of Laguerre polynomials
+    # Golub and Welsch: points are eigenvalues of the recurrence of Laguerre polynomials. SciPy's roots_genlaguerre
+    # overflows at the shapes of high dimensions.
     points, vectors = eigh_tridiagonal(2 * orders + shape, np.sqrt(orders[1:] * (orders[1:] + shape - 1)))
     points, shares = points / shape, vectors[0] ** 2
     likely = points[shares > NEGLIGIBLE_PROBABILITY]
