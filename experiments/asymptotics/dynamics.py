@@ -15,8 +15,8 @@ from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.record import Record
 from experiments.runner.setting import activations, declared, declared_diagonal, kernel_net
 from hntk.asymptotics.kernel_parameters import KernelCoefficients
-from hntk.asymptotics.learning import gradient_flow
 from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.asymptotics.predictions import gradient_flow
 
 TITLES = {
     "training_squared": "Training squared error",

@@ -16,8 +16,8 @@ from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.record import Record
 from experiments.runner.setting import activations, declared, declared_diagonal, kernel_net, matched
 from hntk.asymptotics.kernel_parameters import KernelCoefficients
-from hntk.asymptotics.learning import optimal_ridge, ridge_regression
 from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.asymptotics.predictions import optimal_ridge, ridge_regression
 
 # names of the three ways
 DENSE, SAME, COMPENSATED = "dense", "compressed, same λ", "compressed, λ − δ"

@@ -20,8 +20,9 @@ from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.record import Record
 from experiments.runner.setting import declared_diagonal
-from hntk.asymptotics.density import LimitingDensity, limiting_density
-from hntk.asymptotics.finite_density import FiniteSizeDensity, finite_size_density
+from hntk.asymptotics.density import LimitingDensity
+from hntk.asymptotics.finite_density import FiniteSizeDensity
+from hntk.asymptotics.predictions import finite_size_density, limiting_density
 
 STAIRCASE = hntk.staircase([-1.0, 0.0, 1.0], [-0.5, -0.3, 0.4, 1.6])
 NETS: dict[str, str | hntk.Activation] = {"relu": "relu", "erf": "erf", "staircase": STAIRCASE}

@@ -16,9 +16,7 @@ from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.record import Record
 from experiments.runner.setting import activations
-from hntk.asymptotics.limiting_kernel import limiting_kernel
-from hntk.asymptotics.limiting_spikes import spikes_of
-from hntk.asymptotics.support import support
+from hntk.asymptotics.limiting_kernel import LimitingKernel
 
 SIMULATED = ("exact", "equivalent")
 # what keeps classes apart: one of the two, the other being 0
@@ -89,9 +87,9 @@ def _model(axis: str, at: float, p: int) -> MixtureModel:
 
 def _predicted(cfg: Config, axis: str, at: float, model: MixtureModel) -> Point:
     n, p = model.size(cfg.experiment.ratio), model.law.dimension
-    kernel = limiting_kernel(model.law, n, activations(cfg.net.activations), kernel=cfg.experiment.kernel)
-    edge = kernel.coefficients.shift + support(kernel.bulk)[-1].right.place
-    outer = [spike for spike in spikes_of(kernel) if spike.above and spike.value > edge]
+    kernel = LimitingKernel.of(model.law, n, activations(cfg.net.activations), kernel=cfg.experiment.kernel)
+    edge = float(kernel.support()[-1, 1])
+    outer = [spike for spike in kernel.spikes() if spike.above and spike.value > edge]
     if outer:
         return Point(axis, at, p, n, Pair(outer[0].value, outer[0].total), True)
     return Point(axis, at, p, n, Pair(edge, 0.0), False)

@@ -1,52 +1,56 @@
-r"""The law of a mixture from samples and labels alone, n and p comparable.
+r"""The law of a mixture, estimated from samples and labels alone when n and p are comparable.
 
-Sample covariances are not consistent then, but what limits depend on is. The within-class covariance, common to the
-classes up to its trace, enters by its eigenvalues' distribution, a measure of weights $w_k$ on a grid $\tau_k$. The
-resolvent of the within-class scatter, of $\nu = n - K$ degrees of freedom, gives δ by $\tilde m(z) = -1/(z(1+\delta))$,
-and in
+Sample covariances are not consistent in that regime, but the quantities that limits depend on can be estimated. The
+within-class covariance, common to the classes up to its trace, enters through the distribution of its eigenvalues: a
+measure with weights $w_k$ on a grid $\tau_k$. Let $\tilde m$ be the Stieltjes transform of the within-class scatter,
+which has $\nu = n - K$ degrees of freedom, and define δ by $\tilde m(z) = -1/(z(1+\delta))$. In
 
 $$\delta(z) = \sum_k w_k\frac{\tau_k}{\frac\nu p\frac{\tau_k}{1+\delta(z)} - z},\qquad
-\mu_a^\top\bar Q(z)\mu_b = \sum_k m_{ab,k}\frac1{\frac\nu p\frac{\tau_k}{1+\delta(z)} - z},$$
+\mu_a^\top\bar Q(z)\mu_b = \sum_k m_{ab,k}\frac1{\frac\nu p\frac{\tau_k}{1+\delta(z)} - z}$$
 
-both measures are linear, so non-negative least squares over many z finds them (El Karoui, 2008; his programme has the
-largest error where this has squares). The left side of the second is measured without bias: the sample means are
+both measures w and m appear linearly, so non-negative least squares over many z finds them (El Karoui, 2008, who
+minimises the largest error instead). The left side of the second equation is measured without bias: sample means are
 independent of the scatter, and $p\,\bar x_a^\top Q\bar x_b$ is $\mu_a^\top Q\mu_b + \delta_{ab}\frac p{n_a}\delta(z)$
-on average.
+on average (docs/theory.md, "From samples and labels alone").
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Complex, Float, Int, Real
 from scipy.optimize import nnls
 
 from hntk._utils.labels import as_labels
+from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_rows, class_means, class_scatters, row_blocks
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.data.population import estimate_population
 
-# squared singular values that are rounding errors, relative to the largest
+# Squared singular values below this part of the largest are rounding errors.
 NULL = 1e-12
-# eigenvalues τ of the grid, from the largest down to this part of it, and 0
-GRID, LEAST = 160, 1e-4
-# z on rays: their angles by π, and distances from 0 by the largest eigenvalue of the scatter
-ANGLES, NEAREST, FARTHEST, DISTANCES = (1.0, 0.75, 0.5, 0.25, 0.1), 1e-3, 4.0, 24
-# by which total masses outweigh one z
-TOTALS = 30.0
+# The grid of eigenvalues τ: 0, and so many from the largest down to this part of it.
+GRID_POINTS, SMALLEST = 160, 1e-4
+# The points z lie on rays of these angles (in units of π), at distances within these multiples of the scatter's largest
+# eigenvalue.
+RAY_ANGLES, NEAREST, FARTHEST, DISTANCES = (1.0, 0.75, 0.5, 0.25, 0.1), 1e-3, 4.0, 24
+# The weight of known total masses in the least squares, where one z has weight 1.
+TOTALS_WEIGHT = 30.0
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("freedom",))
 class _Scatter:
-    """Within-class scatter XᵀX, and the class means in its eigenbasis.
+    """The within-class scatter XᵀX of centred samples, and the class means in its eigenbasis.
 
     Attributes
     ----------
-    values : (r,) its eigenvalues that are not 0 by construction.
-    means : (K, r) class means along their eigenvectors.
-    rest : (K, K) inner products of what the eigenvectors do not span.
-    freedom : ν.
+    values : array, shape (r,)
+        Its eigenvalues, without those that are 0 by construction.
+    means : array, shape (K, r)
+        Class means along the eigenvectors.
+    rest : array, shape (K, K)
+        Inner products of the parts of the means that the eigenvectors do not span.
+    freedom : int
+        The degrees of freedom ν.
     """
 
     values: Float[np.ndarray, " r"]
@@ -56,6 +60,7 @@ class _Scatter:
 
     @staticmethod
     def of(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"], means: Float[np.ndarray, "K p"]) -> _Scatter:
+        """Return the scatter, by eigenvectors in the smaller of n and p dimensions."""
         n, p = x.shape
         freedom = n - len(means)
         if p <= freedom:
@@ -63,38 +68,47 @@ class _Scatter:
             return _Scatter(np.maximum(values, 0.0), means @ vectors, np.zeros((len(means), len(means))), freedom)
         centred = x.astype(np.float64) - means[index]
         squares, left = np.linalg.eigh(centred @ centred.T)
-        # coordinates that never vary leave eigenvalues that are 0 up to rounding, whose vectors are not known
-        kept = squares > NULL * squares[-1]
-        kept[:-freedom] = False
-        values, left = squares[kept], left[:, kept]
+        # Coordinates that never vary leave eigenvalues that are 0 up to rounding, whose vectors are not known.
+        positive = squares > NULL * squares[-1]
+        positive[:-freedom] = False
+        values, left = squares[positive], left[:, positive]
         along = means @ (centred.T @ (left / np.sqrt(values)))
         return _Scatter(values, along, means @ means.T - along @ along.T, freedom)
 
     def delta(self, z: Complex[np.ndarray, " z"]) -> Complex[np.ndarray, " z"]:
-        """δ(z) = −1 − 1/(z m̃(z))."""
+        """Return δ(z) = −1 − 1/(z m̃(z))."""
         zeros = max(self.freedom - self.values.size, 0)
         trace = np.sum(1 / (self.values - z[:, None]), axis=1) - zeros / z
         return -1 - self.freedom / (z * trace)
 
     def forms(self, z: Complex[np.ndarray, " z"]) -> Complex[np.ndarray, "z K K"]:
-        """x̄_aᵀ Q(z) x̄_b."""
+        """Return the forms x̄_aᵀ Q(z) x̄_b of the class means."""
         weights = 1 / (self.values - z[:, None])
         inner = np.einsum("ar,zr,br->zab", self.means, weights, self.means, optimize=True)
         return inner - self.rest / z[:, None, None]
 
 
 def estimate_law(x: object, labels: object) -> MixtureLaw:
-    """The law of labelled samples, for limits of spectra and of learning; not for one direction or one covariance.
+    """Return the law of labelled samples, for predictions of spectra and of learning.
+
+    The law is consistent for these predictions, but no estimate of a single direction or covariance entry.
 
     Parameters
     ----------
-    x : (n, p) samples, ‖x_i‖² ≈ τ_0².
-    labels : (n,) class of each sample; one class will do.
+    x : array, shape (n, p)
+        Samples as rows, with ‖x_i‖² ≈ τ_0².
+    labels : array, shape (n,)
+        The class of each sample; there may be only one class.
+
+    Returns
+    -------
+    MixtureLaw
+        The law.
 
     Raises
     ------
     ValueError
-        For data or labels that do not fit, classes of fewer than 3 samples, or samples that do not vary.
+        If data or labels do not fit, a class has fewer than 3 samples, or the samples do not vary.
 
     Examples
     --------
@@ -109,8 +123,8 @@ def estimate_law(x: object, labels: object) -> MixtureLaw:
     _, index = as_labels(labels, len(rows), least=1)
     population = estimate_population(rows, index)
     sizes, p = np.bincount(index), rows.shape[1]
-    middle = class_means(rows, index)
-    scatter = _Scatter.of(rows, index, middle)
+    means = class_means(rows, index)
+    scatter = _Scatter.of(rows, index, means)
     trace = float(population.proportions @ population.traces)
     if trace == 0:
         raise ValueError(
@@ -119,72 +133,80 @@ def estimate_law(x: object, labels: object) -> MixtureLaw:
         )
     z = _points(float(scatter.values[-1]))
     delta = scatter.delta(z)
-    grid = scatter.values[-1] * p / scatter.freedom * np.append(0.0, np.geomspace(LEAST, 1, GRID))
-    kernel = 1 / (scatter.freedom / p * grid / (1 + delta[:, None]) - z[:, None])
-    weights = _fitted(grid * kernel, delta, np.stack([np.ones(grid.size), grid / trace]), np.ones(2))
-    kept = weights > 0
+    grid, weights, transform = _spectrum(scatter, z, delta, trace, p)
     bias = p / sizes * np.eye(len(sizes))
-    forms = p * scatter.forms(z) - bias * delta[:, None, None]
-    centre = np.sqrt(p) * class_means(rows, index)
-    gram = centre @ centre.T - bias * population.traces
-    measures = _means_measures(kernel[:, kept], forms, gram)
-    eigenvalues = np.outer(population.traces / trace, grid[kept])
-    norms = _norm_variances(rows, index, middle)
-    return MixtureLaw.spectral(eigenvalues, weights[kept], measures, p, list(sizes), population.overlaps, norms)
+    gram = p * means @ means.T - bias * population.traces
+    measures = _means_measures(transform, p * scatter.forms(z) - bias * delta[:, None, None], gram)
+    eigenvalues = np.outer(population.traces / trace, grid)
+    variances = _norm_variances(rows, index, means)
+    return MixtureLaw.spectral(eigenvalues, weights, measures, p, list(sizes), population.overlaps, variances)
+
+
+def _spectrum(
+    scatter: _Scatter, z: Complex[np.ndarray, " z"], delta: Complex[np.ndarray, " z"], trace: float, p: int
+) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"], Complex[np.ndarray, "z G"]]:
+    """Return the eigenvalues τ_k that have weight, their weights w_k, and 1/(ν/p τ_k/(1 + δ) − z) at every z."""
+    grid = scatter.values[-1] * p / scatter.freedom * np.append(0.0, np.geomspace(SMALLEST, 1, GRID_POINTS))
+    transform = 1 / (scatter.freedom / p * grid / (1 + delta[:, None]) - z[:, None])
+    weights = _fitted_measure(grid * transform, delta, np.stack([np.ones(grid.size), grid / trace]), np.abs(delta))
+    kept = weights > 0
+    return grid[kept], weights[kept], transform[:, kept]
 
 
 def _norm_variances(
     x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"], means: Float[np.ndarray, "K p"]
 ) -> Float[np.ndarray, " K"]:
-    """Of ‖x_i − μ_a/√p‖², times p: that of ‖x_i − x̄_a‖², which is shorter by 1 − 1/n_a on average."""
+    """Return the variance of ‖x_i − μ_a/√p‖² in every class, times p.
+
+    It is the variance of ‖x_i − x̄_a‖², corrected for the factor 1 − 1/n_a by which that is shorter on average.
+    """
     squares = np.zeros(len(x))
     for part in row_blocks(x):
         squares[part] = np.sum((x[part].astype(np.float64) - means[index[part]]) ** 2, axis=1)
     sizes = np.bincount(index)
-    found = [np.var(squares[index == a], ddof=1) for a in range(len(means))]
-    return x.shape[1] * np.array(found) / (1 - 1 / sizes) ** 2
+    variances = [np.var(squares[index == a], ddof=1) for a in range(len(means))]
+    return x.shape[1] * np.array(variances) / (1 - 1 / sizes) ** 2
 
 
 def _points(largest: float) -> Complex[np.ndarray, " z"]:
+    """Return the points z, for a scatter with this largest eigenvalue."""
     distances = largest * np.geomspace(NEAREST, FARTHEST, DISTANCES)
-    return np.concatenate([distances * np.exp(1j * np.pi * angle) for angle in ANGLES])
+    return np.concatenate([distances * np.exp(1j * np.pi * angle) for angle in RAY_ANGLES])
 
 
-def _fitted(
-    kernel: Complex[np.ndarray, "z G"],
+def _fitted_measure(
+    transform: Complex[np.ndarray, "z G"],
     observed: Complex[np.ndarray, " z"],
     totals: Float[np.ndarray, "t G"],
-    wanted: Float[np.ndarray, " t"],
+    scale: Float[np.ndarray, " z"],
 ) -> Float[np.ndarray, " G"]:
-    """A non-negative measure with these transforms, in relative terms, and these totals."""
-    scale = 1 / np.abs(observed)
-    rows = kernel * scale[:, None]
-    matrix = np.concatenate([rows.real, rows.imag, TOTALS * totals])
-    right = np.concatenate([(observed * scale).real, (observed * scale).imag, TOTALS * wanted])
-    return nnls(matrix, right)[0]
+    """Return the non-negative measure whose transform is nearest to the observed one, relative to a scale.
+
+    The masses ``totals @ measure`` are fitted to 1.
+    """
+    rows, right = transform * (1 / scale)[:, None], observed * (1 / scale)
+    matrix = np.concatenate([rows.real, rows.imag, TOTALS_WEIGHT * totals])
+    return nnls(matrix, np.concatenate([right.real, right.imag, TOTALS_WEIGHT * np.ones(len(totals))]))[0]
 
 
 def _means_measures(
-    kernel: Complex[np.ndarray, "z G"], forms: Complex[np.ndarray, "z K K"], gram: Float[np.ndarray, "K K"]
+    transform: Complex[np.ndarray, "z G"], forms: Complex[np.ndarray, "z K K"], gram: Float[np.ndarray, "K K"]
 ) -> Float[np.ndarray, "K K G"]:
-    """m_ab of every pair, by the measures of μ_a + μ_b and μ_a − μ_b, which are not negative."""
-    classes = len(gram)
+    """Return the measures m_ab, by polarisation from those of μ_a + μ_b and μ_a − μ_b, which are not negative."""
+    classes, scale = len(gram), np.abs(transform).mean(axis=1)
 
-    def measure(direction: Float[np.ndarray, " K"]) -> Float[np.ndarray, " G"]:
+    def measure_along(direction: Float[np.ndarray, " K"]) -> Float[np.ndarray, " G"]:
         total = direction @ gram @ direction
         if total <= 0:
-            return np.zeros(kernel.shape[1])
+            return np.zeros(transform.shape[1])
         observed = np.einsum("a,zab,b->z", direction, forms, direction)
-        scaled = np.abs(kernel).mean(axis=1) * total
-        rows = kernel * total / scaled[:, None]
-        matrix = np.concatenate([rows.real, rows.imag, TOTALS * np.ones((1, kernel.shape[1]))])
-        right = np.concatenate([(observed / scaled).real, (observed / scaled).imag, [TOTALS]])
-        return total * nnls(matrix, right)[0]
+        return total * _fitted_measure(transform, observed / total, np.ones((1, transform.shape[1])), scale)
 
-    out = np.zeros((classes, classes, kernel.shape[1]))
-    one = np.eye(classes)
+    measures = np.zeros((classes, classes, transform.shape[1]))
+    identity = np.eye(classes)
     for a in range(classes):
-        out[a, a] = measure(one[a])
+        measures[a, a] = measure_along(identity[a])
         for b in range(a):
-            out[a, b] = out[b, a] = (measure(one[a] + one[b]) - measure(one[a] - one[b])) / 4
-    return out
+            plus, minus = measure_along(identity[a] + identity[b]), measure_along(identity[a] - identity[b])
+            measures[a, b] = measures[b, a] = (plus - minus) / 4
+    return measures

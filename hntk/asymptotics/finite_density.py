@@ -1,164 +1,153 @@
-r"""The distribution of the eigenvalues of an exact kernel of finite size.
+r"""The distribution of the eigenvalues of an exact kernel at finite size.
 
-By :mod:`hntk.asymptotics.resolvent` with the norms of :mod:`hntk.asymptotics.sample_norms`. Norms have no bound, so the
-spectrum has no edges and no atoms: what is an atom in the limit, of n − p eigenvalues, is as wide as the kernel's
-diagonal varies. The density of what has full rank is $\mathrm{Im}\,m(x + i\eta)/\pi$ on a grid that is refined until
-straight lines between its points carry its mass; η, .03 of the diagonal's deviation, makes the points of the norms'
-quadrature one.
+It follows from :mod:`hntk.asymptotics.bulk` with the norms of :mod:`hntk.asymptotics.sample_norms`. Norms are not
+bounded, so this distribution has no edges and no atoms: an atom of n − p eigenvalues in the limit becomes as wide as
+the kernel's diagonal varies. The density of the bulk is $\mathrm{Im}\,m(x + i\eta)/\pi$ on a grid, which is refined
+until straight lines between its points carry the mass. η is .03 of the diagonal's deviation, enough to smooth over the
+points of the norms' quadrature.
 
-The few other directions move eigenvalues and make spikes, of which the distribution function has steps of 1/n. With
-$N = B^{-1} + D$ of :mod:`hntk.asymptotics.limiting_spikes`, $\det(\tilde K - z)$ is $\det N(z)$ times what the bulk
-has, so below x there are
+The few other directions move eigenvalues and make spikes, so the distribution function has steps of 1/n. With
+$N = B^{-1} + D$ of :mod:`hntk.asymptotics.limiting_spikes`, $\det(\tilde K - z)$ is $\det N(z)$ times the bulk's
+determinant. Below x there are therefore
 
 $$\xi(x) = \#\{\text{eigenvalues of B below 0}\} - \frac1\pi\sum_j\arg\lambda_j(N(x + i\eta))$$
 
-more: the matrix' phase, Krein's spectral shift. $\mathrm{Im}\,N \succeq 0$, so all arguments are between 0 and π.
+more eigenvalues than the bulk has (Krein's spectral shift; docs/theory.md, "Spectra"). $\mathrm{Im}\,N \succeq 0$, so
+all arguments lie between 0 and π.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.interpolate import PchipInterpolator
 
-from hntk._utils.arrays import point_array
-from hntk.asymptotics.density import as_quantiles
-from hntk.asymptotics.kernel_parameters import Kind, Net
-from hntk.asymptotics.limiting_kernel import LimitingKernel, limiting_kernel
-from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk._utils.pytree import array_dataclass
+from hntk.asymptotics.distribution import EigenvalueDistribution
 from hntk.asymptotics.resolvent import Resolvent
-from hntk.asymptotics.sample_norms import dense_points
+from hntk.asymptotics.spiked_kernel import SpikedKernel
 
-# η by the deviation of the diagonal, and at least by the spectrum's scale
-SMOOTHING, LEAST = 0.03, 1e-6
-# points of the first grid, mass that a straight line between two may miss, and looks
-FIRST, MISSED, LOOKS = 400, 1e-6, 8
-# eigenvalues between two points that are to be located, and how well, by their distance from the least
-COUNTED, NARROW = 0.05, 1e-3
-# by which the total mass may differ from 1 before it is made so
-MASS = 0.02
+# η, relative to the deviation of the diagonal; and its least value, relative to the spectrum's scale.
+SMOOTHING, LEAST_SMOOTHING = 0.03, 1e-6
+# Points of each of the two first grids, and how often intervals are halved at most.
+FIRST_POINTS, REFINEMENTS = 400, 8
+# The mass that a straight line between two points may miss.
+MISSED_MASS = 1e-6
+# Intervals that hold more than this many moved eigenvalues are halved until they are so narrow, relative to their
+# distance from the least eigenvalue.
+MOVED_EIGENVALUES, NARROW = 0.05, 1e-3
+# By how much the total mass may differ from 1 before it is normalised.
+MASS_TOLERANCE = 0.02
 
 
-@dataclass(frozen=True)
-class FiniteSizeDensity:
+@array_dataclass()
+class FiniteSizeDensity(EigenvalueDistribution):
     """A distribution of eigenvalues on a grid.
 
     Attributes
     ----------
-    grid : (j,) ascending eigenvalues.
-    values : (j,) density at them, of the bulk alone.
-    shares : (j,) distribution function at them, from 0 to 1.
+    grid : array, shape (j,)
+        Ascending eigenvalues.
+    values : array, shape (j,)
+        The density of the bulk at them.
+    shares : array, shape (j,)
+        The distribution function at them, from 0 to 1, spikes included.
     """
 
     grid: Float[np.ndarray, " j"]
     values: Float[np.ndarray, " j"]
     shares: Float[np.ndarray, " j"]
 
+    def __repr__(self) -> str:
+        return f"FiniteSizeDensity({self.grid.size} points from {self.grid[0]:.6g} to {self.grid[-1]:.6g})"
+
     @property
     def atoms(self) -> tuple[tuple[float, float], ...]:
-        """None: no share of the eigenvalues is the same."""
+        """The empty tuple: no share of the eigenvalues coincides."""
         return ()
 
-    def density(self, x: object) -> Float[np.ndarray, ...]:
-        """Zero off the grid."""
-        return np.interp(point_array(x, "x"), self.grid, self.values, left=0.0, right=0.0)
+    def _density_at(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
+        return np.interp(x, self.grid, self.values, left=0.0, right=0.0)
 
-    def cdf(self, x: object) -> Float[np.ndarray, ...]:
-        """Share of the eigenvalues that are at most x."""
-        given = np.clip(point_array(x, "x"), self.grid[0], self.grid[-1])
-        return np.asarray(PchipInterpolator(self.grid, self.shares)(given))
+    def _cdf_at(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
+        return np.asarray(PchipInterpolator(self.grid, self.shares)(np.clip(x, self.grid[0], self.grid[-1])))
 
-    def quantiles(self, shares: object) -> Float[np.ndarray, ...]:
-        """The smallest x with cdf(x) ≥ share, for shares in (0, 1).
-
-        Raises
-        ------
-        ValueError
-            If a share does not lie in it.
-        """
+    def _quantiles_at(self, levels: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
         rising = np.concatenate([[True], np.diff(self.shares) > 0])
-        return np.interp(as_quantiles(shares), self.shares[rising], self.grid[rising])
+        return np.interp(levels, self.shares[rising], self.grid[rising])
 
 
-def finite_size_density(
-    law: MixtureLaw, n: int, net: Net, *, kernel: Kind = "ck", kappa_sq: float | None = None
-) -> FiniteSizeDensity:
-    """Of the eigenvalues of the exact CK or NTK of n samples in p dimensions.
+def density_at_finite_size(kernel: SpikedKernel) -> FiniteSizeDensity:
+    """Return the distribution of an exact kernel's eigenvalues; its quadrature over norms must have many points."""
+    bulk, smoothing = kernel.bulk, _smoothing(kernel)
+    low = float(np.min(bulk.diagonal.shifts)) - 10 * smoothing
 
-    Parameters
-    ----------
-    law : of the data.
-    n : number of samples.
-    net : one activation per layer.
-    kernel : ``"ck"`` or ``"ntk"``.
-    kappa_sq : the NTK's diagonal κ_L², to be declared when an activation jumps.
+    def density_and_shift(x: Float[np.ndarray, " j"]) -> Float[np.ndarray, "2 j"]:
+        at = Resolvent.at(bulk, x + 1j * smoothing)
+        return np.stack([np.imag(at.stieltjes) / np.pi, _spectral_shift(kernel, at)])
 
-    Raises
-    ------
-    ValueError
-        If n or the net does not fit, or the net is given by coefficients.
-    ArithmeticError
-        If the total mass is not near 1.
-
-    Examples
-    --------
-    The kernel has its least eigenvalues nearer to 0 than in the limit:
-
-    >>> import numpy as np
-    >>> from hntk.asymptotics import limiting_density
-    >>> law = MixtureLaw.of(3 * np.eye(2, 400), [1.0, 1.0])
-    >>> found = finite_size_density(law, 200, ["relu"] * 3), limiting_density(law, 200, ["relu"] * 3)
-    >>> [round(float(density.quantiles(0.01)), 4) for density in found]
-    [0.025, 0.0256]
-    """
-    sized = limiting_kernel(law, n, net, kernel=kernel, kappa_sq=kappa_sq, finite_size=True, quadrature=dense_points)
-    return _sampled(sized)
+    x, (density, moved) = _refined(density_and_shift, _first_grid(kernel, low, smoothing), low)
+    mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(x))])
+    if abs(mass[-1] - 1) > MASS_TOLERANCE:
+        raise ArithmeticError(f"the density of a finite size has mass {mass[-1]:.4g}, not 1: it is not resolved.")
+    shares = np.clip(np.maximum.accumulate(mass / mass[-1] + moved / kernel.n), 0.0, 1.0)
+    shares[0], shares[-1] = 0.0, 1.0
+    return FiniteSizeDensity(x + kernel.coefficients.shift, density / mass[-1], shares)
 
 
-def _sampled(kernel: LimitingKernel) -> FiniteSizeDensity:
-    bulk, shift = kernel.bulk, kernel.coefficients.shift
-    diagonal = bulk.diagonal
+def _smoothing(kernel: SpikedKernel) -> float:
+    """Return η, the height above the real axis at which the density is taken."""
+    diagonal = kernel.bulk.diagonal
     mean = np.sum(diagonal.shares * diagonal.shifts, axis=1, keepdims=True)
     deviations = np.sqrt(np.sum(diagonal.shares * (diagonal.shifts - mean) ** 2, axis=1))
-    eta = max(SMOOTHING * float(np.min(deviations)), LEAST * bulk.scale)
-    low = float(np.min(diagonal.shifts)) - 10 * eta
-    spread = eta * np.geomspace(1, (bulk.scale + kernel.reach) / eta, FIRST)
-    x = np.unique(np.concatenate([low + spread, low + bulk.scale * np.linspace(0, 1, FIRST)]))
-    x = x[np.append(True, np.diff(x) > eta / FIRST)]
+    return max(SMOOTHING * float(np.min(deviations)), LEAST_SMOOTHING * kernel.bulk.scale)
 
-    def sample(places: np.ndarray) -> np.ndarray:
-        # z = 0 is no eigenvalue here, but a point where nothing is solved
-        at = bulk.at(places + 1j * eta)
-        return np.stack([np.imag(at.stieltjes) / np.pi, _moved(kernel, at)])
 
+def _first_grid(kernel: SpikedKernel, low: float, smoothing: float) -> Float[np.ndarray, " j"]:
+    """Return points from the least eigenvalue up, some at equal distances and some at equal ratios."""
+    scale = kernel.bulk.scale
+    distances = smoothing * np.geomspace(1, (scale + kernel.reach) / smoothing, FIRST_POINTS)
+    x = np.unique(np.concatenate([low + distances, low + scale * np.linspace(0, 1, FIRST_POINTS)]))
+    return x[np.append(True, np.diff(x) > smoothing / FIRST_POINTS)]
+
+
+def _refined(
+    sample: Callable[[Float[np.ndarray, " j"]], Float[np.ndarray, "2 j"]], x: Float[np.ndarray, " j"], low: float
+) -> tuple[Float[np.ndarray, " j"], Float[np.ndarray, "2 j"]]:
+    """Return a grid that resolves density and spectral shift, and their values on it."""
     values = sample(x)
-    left = np.arange(len(x) - 1)
-    for _ in range(LOOKS):
-        width, middle = x[left + 1] - x[left], (x[left + 1] + x[left]) / 2
-        found = sample(middle)
-        bent = np.abs(found[0] - (values[0, left + 1] + values[0, left]) / 2) * width > MISSED
-        jumping = np.abs(values[1, left + 1] - values[1, left]) > COUNTED
-        coarse = bent | (jumping & (width > NARROW * (middle - low)))
+    starts = np.arange(len(x) - 1)
+    for _ in range(REFINEMENTS):
+        middle = (x[starts + 1] + x[starts]) / 2
+        at_middle = sample(middle)
+        coarse = _coarse(x[starts + 1] - x[starts], middle - low, values[:, starts], at_middle, values[:, starts + 1])
         order = np.argsort(np.append(x, middle), kind="stable")
-        x, values = np.append(x, middle)[order], np.concatenate([values, found], axis=1)[:, order]
-        # halves of the intervals that were coarse: the points added so far have moved theirs to the right
-        starts = left[coarse] + np.flatnonzero(coarse)
-        left = np.concatenate([starts, starts + 1])
-        left.sort()
-        if left.size == 0:
+        x, values = np.append(x, middle)[order], np.concatenate([values, at_middle], axis=1)[:, order]
+        # Each coarse interval is now two, moved to the right by one for every point inserted before it.
+        moved = starts[coarse] + np.flatnonzero(coarse)
+        starts = np.sort(np.concatenate([moved, moved + 1]))
+        if starts.size == 0:
             break
-    mass = np.concatenate([[0.0], np.cumsum((values[0, 1:] + values[0, :-1]) / 2 * np.diff(x))])
-    if abs(mass[-1] - 1) > MASS:
-        raise ArithmeticError(f"the density of a finite size has mass {mass[-1]:.4g}, not 1: it is not resolved.")
-    shares = np.clip(np.maximum.accumulate(mass / mass[-1] + values[1] / kernel.n), 0.0, 1.0)
-    shares[0], shares[-1] = 0.0, 1.0
-    return FiniteSizeDensity(x + shift, values[0] / mass[-1], shares)
+    return x, values
 
 
-def _moved(kernel: LimitingKernel, at: Resolvent) -> Float[np.ndarray, " z"]:
-    """ξ, how many eigenvalues more are below z than the bulk has there."""
+def _coarse(
+    width: Float[np.ndarray, " j"],
+    distance: Float[np.ndarray, " j"],
+    left: Float[np.ndarray, "2 j"],
+    middle: Float[np.ndarray, "2 j"],
+    right: Float[np.ndarray, "2 j"],
+) -> Bool[np.ndarray, " j"]:
+    """Return which intervals are too coarse: the density bends too much in them, or the shift jumps."""
+    bent = np.abs(middle[0] - (right[0] + left[0]) / 2) * width > MISSED_MASS
+    jumping = np.abs(right[1] - left[1]) > MOVED_EIGENVALUES
+    return bent | (jumping & (width > NARROW * distance))
+
+
+def _spectral_shift(kernel: SpikedKernel, at: Resolvent) -> Float[np.ndarray, " z"]:
+    """Return ξ, how many eigenvalues more lie below z than the bulk has there."""
     values = np.linalg.eigvals(kernel.secular(at))
     angles = np.angle(np.real(values) + 1j * np.maximum(np.imag(values), 0.0))
     return np.sum(kernel.active[1] < 0) - np.sum(angles, axis=-1) / np.pi

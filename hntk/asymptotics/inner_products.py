@@ -1,56 +1,66 @@
-r"""An exact kernel off its diagonal, as a function of the inner product of two samples.
+r"""The off-diagonal entries of an exact kernel, as functions of the inner product of two samples.
 
-The kernel is a function f of $r = x_i^\top x_j$, of which the limit keeps $c_1r$ and the mean of $c_3r^2$. For i in
+For samples of norm τ_0 the kernel is a function f of $r = x_i^\top x_j$. The limit keeps only $c_1r$ and the mean of
+$c_3r^2$. At finite size more of f counts (docs/theory.md, "Exact kernels at the size they have", 4 and 5). For i in
 class a and j in class b, r is nearly Gaussian with mean $\mu_a^\top\mu_b/p$ and variance
-$(T_{ab} + (\mu_a^\top C_b\mu_a + \mu_b^\top C_a\mu_b)/p)/p$. So f has a mean there, $P_{ab}/p$; by Stein's identity a
-slope $\mathrm Ef'$, which is taken to be $c_1u_au_b$ (the best such product, so that the u weight Z and J); and Hermite
-parts of degree 2 and 3. P replaces $c_1M^\top M + c_3T$ in B but for the u: what it is more than the $c_1u_au_b$ of the
-means tells classes apart without noise, as in the limit. That asks the data to have small eigenvalues along its means
-and along differences of its covariances, beside these.
+$(T_{ab} + (\mu_a^\top C_b\mu_a + \mu_b^\top C_a\mu_b)/p)/p$. In Hermite polynomials of this law, f has
 
-The part of degree k is $q_k(r - \mathrm Er)^k$ up to lower degrees, which is a Gram matrix of the monomials of degree k
-of $z_i$: those of k different eigendirections are uncorrelated with each other and with all lower degrees, and have in
-class a the variance $\gamma = q_kk!\prod\tau/p^{k-1}$ in units of 1/p, τ the eigenvalues of $C_a$. They are the
-coordinates Y of :mod:`hntk.asymptotics.resolvent`, in a few groups of similar variance. With $D_k$ of them the part has
-$\sum\gamma/p$ on the diagonal. As $D_k/p \to \infty$ it is that diagonal plus independent entries of its variance; that
-a kernel matrix has the spectrum of a Gram matrix plus such noise is due to Cheng and Singer (2013). Data of a small
-effective dimension, such as images, is not so far.
+* a mean, written $P_{ab}/p$, which replaces $c_1M^\top M + c_3T$ of the limit;
+* a slope $\mathrm Ef'$, by Stein's identity. It is approximated by the nearest product $c_1u_au_b$, so that the factors
+  u can become weights of the samples;
+* parts of degrees 2 and 3.
+
+The part of degree k is $q_k(r - \mathrm Er)^k$ up to lower degrees: a Gram matrix of all monomials of degree k of the
+$z_i$. Monomials of k different eigendirections are uncorrelated with each other and with all lower degrees. In class a
+they have the variance $\gamma = q_kk!\prod\tau/p^{k-1}$ in units of 1/p, where τ are eigenvalues of $C_a$. They are
+therefore the coordinates Y of :mod:`hntk.asymptotics.bulk`, in a few groups of similar variance. With many more
+monomials than samples, their Gram matrix is a multiple of the identity plus independent entries. A kernel matrix then
+has the spectrum of a Gram matrix plus such noise (Cheng and Singer, 2013). Data of a small effective dimension, such as
+images, is far from that case.
+
+That P tells the classes apart without noise, as in the limit, assumes that the covariances have small eigenvalues along
+the means and along each other's differences.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import factorial
 
-from hntk.asymptotics.kernel_parameters import KernelCoefficients, by_norm
+from hntk._utils.pytree import array_dataclass
+from hntk.asymptotics.bulk import Noise
+from hntk.asymptotics.kernel_parameters import KernelCoefficients, interpolated_over_norms
 from hntk.asymptotics.mixture_law import MixtureLaw
-from hntk.asymptotics.resolvent import Noise
 
-# of the quadrature over inner products, and the degrees of the parts that act like noise
-NODES, DEGREES = 12, (2, 3)
-# the least of these parts that counts beside the slope
-SLIGHT = 1e-6
-# of products that do not vary, a deviation to find the slope by, in units of τ_0²/√p
-POINT = 0.1
-# eigenvalues, and groups of monomials, that are told apart, each by a part of the largest
-EIGENVALUES, GROUPS, LEAST = 12, 6, 1e-4
-# so many times n monomials are noise whatever their variances: one group
-MANY = 20
+# Degrees of the Hermite parts that act like noise.
+NOISE_DEGREES = (2, 3)
+# Nodes of the quadrature over inner products.
+HERMITE_NODES = 12
+# Parts smaller than this, relative to the slope, do not change with the norm.
+NEGLIGIBLE = 1e-6
+# The least deviation of inner products, in units of τ_0²/√p: a slope needs some.
+LEAST_DEVIATION = 0.1
+# Eigenvalues and monomials are grouped by order of magnitude, down to this part of the largest.
+EIGENVALUE_GROUPS, MONOMIAL_GROUPS, SMALLEST = 12, 6, 1e-4
+# With more than this many monomials a sample, their variances no longer matter: use one group.
+NOISE_RATIO = 20
 
 
-@dataclass(frozen=True)
-class ClassProducts:
-    """A kernel by the classes of two samples.
+@array_dataclass()
+class ProductExpansion:
+    """A kernel's expansion in the inner product of two samples, by their classes.
 
     Attributes
     ----------
-    means : (K, K) P: p times its mean.
-    factors : (K,) u, of which products by pairs are its slopes relative to c1.
-    parts : (1 + B, K, K) coefficients of its Hermite polynomials in r, of unit variance, of degrees 1 and DEGREES.
+    means : array, shape (K, K)
+        P, which is p times the mean of the kernel.
+    factors : array, shape (K,)
+        The factors u: the slopes are c1 u_a u_b.
+    parts : array, shape (3, K, K)
+        Coefficients of the Hermite polynomials of unit variance, of degrees 1, 2 and 3.
     """
 
     means: Float[np.ndarray, "K K"]
@@ -58,121 +68,140 @@ class ClassProducts:
     parts: Float[np.ndarray, "B K K"]
 
     @staticmethod
-    def limit(law: MixtureLaw, kernel: KernelCoefficients) -> ClassProducts:
-        """c1 r plus the mean of c3 r²."""
+    def limit(law: MixtureLaw, kernel: KernelCoefficients) -> ProductExpansion:
+        """Return the limit, which has c1 r and the mean of c3 r² alone."""
         means = kernel.gram * law.gram + kernel.quadratic * law.overlaps
-        return ClassProducts(means, np.ones(law.classes), np.zeros((1 + len(DEGREES), *means.shape)))
+        return ProductExpansion(means, np.ones(law.classes), np.zeros((1 + len(NOISE_DEGREES), *means.shape)))
 
     @staticmethod
-    def finite(law: MixtureLaw, kernel: KernelCoefficients) -> ClassProducts:
-        """By Gauss' quadrature over r.
-
-        Raises
-        ------
-        ValueError
-            If the coefficients were made without the activations.
-        """
-        centre, spread = _inner_products(law)
-        mean, *parts = _hermite_parts(kernel, centre, spread, kernel.scale, (0, 1, *DEGREES))
+    def finite(law: MixtureLaw, kernel: KernelCoefficients) -> ProductExpansion:
+        """Return the expansion of the exact kernel at norm τ_0, by Gauss quadrature over r."""
+        mean, deviation = _product_moments(law)
+        constant, *parts = _hermite_parts(kernel, mean, deviation, kernel.scale, (0, 1, *NOISE_DEGREES))
         factors = np.ones(law.classes)
         if kernel.gram > 0:
-            factors = _nearest_product(parts[0] / spread / kernel.gram, law.proportions)
-        return ClassProducts(law.dimension * mean, factors, np.array(parts))
+            factors = _nearest_product(parts[0] / deviation / kernel.gram, law.proportions)
+        return ProductExpansion(law.dimension * constant, factors, np.array(parts))
 
     def noise(
         self, law: MixtureLaw, n: int, kernel: KernelCoefficients, squares: Float[np.ndarray, "K q"]
     ) -> Noise | None:
-        """Of n samples of the law, whose norms² have these values; None where every part vanishes."""
-        spread = _inner_products(law)[1]
-        sizes = _sizes(law, kernel, self.parts, squares)
-        pairs = np.outer(law.proportions, law.proportions)
+        """Return the parts of degrees 2 and 3 as noise, for norms² on the points ``squares``; None if all vanish."""
+        deviation = _product_moments(law)[1]
+        relative_sizes = _sizes_by_norm(law, kernel, self.parts, squares)
+        pair_shares = np.outer(law.proportions, law.proportions)
         counts, variances, weights = [], [], []
-        for part, size, k in zip(self.parts[1:], sizes, DEGREES, strict=True):
-            quotient = float(np.sum(pairs * part / spread**k)) / np.sqrt(factorial(k))
+        for part, sizes, k in zip(self.parts[1:], relative_sizes, NOISE_DEGREES, strict=True):
+            quotient = float(np.sum(pair_shares * part / deviation**k)) / np.sqrt(factorial(k))
             if quotient <= 0:
                 continue
-            many, products = monomials(*law.algebra.spectra, law.dimension, k, MANY * n)
-            counts += list(many / law.dimension)
+            numbers, products = monomials(*law.algebra.spectra, law.dimension, k, NOISE_RATIO * n)
+            counts += list(numbers / law.dimension)
             variances += list(quotient * factorial(k) / law.dimension ** (k - 1) * products)
-            weights += [size] * len(many)
+            weights += [sizes] * len(numbers)
         return Noise(np.array(counts), np.array(variances), np.array(weights)) if counts else None
 
 
 def monomials(
-    eigenvalues: Float[np.ndarray, "K G"], shares: Float[np.ndarray, " G"], p: int, degree: int, many: float
+    eigenvalues: Float[np.ndarray, "K G"], shares: Float[np.ndarray, " G"], p: int, degree: int, most: float
 ) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, "B K"]]:
-    """Numbers of products of different eigenvalues out of p, in groups, and what they are by class.
+    """Return how many products of different eigenvalues there are, in groups of similar size.
 
-    Every group keeps the sum of its products, by class, and the sum of their squares, of the classes' mean. If there
-    are at least so many of them they are one group.
+    Parameters
+    ----------
+    eigenvalues : array, shape (K, G)
+        Eigenvalues by class.
+    shares : array, shape (G,)
+        Shares of the p dimensions that have them.
+    p : int
+        The number of dimensions.
+    degree : int
+        How many different eigenvalues a product has.
+    most : float
+        The number of products from which they become one group.
+
+    Returns
+    -------
+    counts : array, shape (B,)
+        How many products each group has.
+    products : array, shape (B, K)
+        The group's typical product, by class. Each group keeps the sum of its products in every class, and the sum of
+        squares of the products' mean over the classes.
     """
-    counts, values = _grouped(p * shares, eigenvalues.T, EIGENVALUES)
-    found, products = [], []
+    counts, values = _grouped(p * shares, eigenvalues.T, EIGENVALUE_GROUPS)
+    numbers, products = [], []
     for chosen in combinations_with_replacement(range(len(counts)), degree):
         repeats = np.bincount(chosen, minlength=len(counts))
         ways = [np.prod(np.maximum(counts[g] - np.arange(r), 0.0)) for g, r in enumerate(repeats)]
-        found.append(np.prod(ways / factorial(repeats)))
+        numbers.append(np.prod(ways / factorial(repeats)))
         products.append(np.prod(values[list(chosen)], axis=0))
-    one = _grouped(np.array(found), np.array(products), 1)
-    return one if one[0].sum() >= many else _grouped(np.array(found), np.array(products), GROUPS)
+    one_group = _grouped(np.array(numbers), np.array(products), 1)
+    if one_group[0].sum() >= most:
+        return one_group
+    return _grouped(np.array(numbers), np.array(products), MONOMIAL_GROUPS)
 
 
 def _grouped(
     counts: Float[np.ndarray, " m"], values: Float[np.ndarray, "m K"], groups: int
 ) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, "B K"]]:
-    """Numbers whose means over the classes are of one order of magnitude, as fewer that are the same."""
+    """Return values grouped by the order of magnitude of their mean over the classes, each group as equal values."""
     mean = values.mean(axis=1)
-    kept = (counts > 0) & (mean > 0)
-    counts, values, mean = counts[kept], values[kept], mean[kept]
-    order = np.log(mean.max() / mean) / -np.log(LEAST)
+    positive = (counts > 0) & (mean > 0)
+    counts, values, mean = counts[positive], values[positive], mean[positive]
+    order = np.log(mean.max() / mean) / -np.log(SMALLEST)
     index = np.minimum((groups * order).astype(int), groups - 1)
     first, second = (np.bincount(index, counts * mean**k, groups) for k in (1, 2))
-    sums = np.array([np.bincount(index, counts * own, groups) for own in values.T])
-    full = first > 0
-    fewer = first[full] ** 2 / second[full]
-    return fewer, (sums[:, full] / fewer).T
+    sums = np.array([np.bincount(index, counts * column, groups) for column in values.T])
+    occupied = first > 0
+    numbers = first[occupied] ** 2 / second[occupied]
+    return numbers, (sums[:, occupied] / numbers).T
 
 
-def _sizes(
+def _sizes_by_norm(
     law: MixtureLaw, kernel: KernelCoefficients, parts: Float[np.ndarray, "B K K"], squares: Float[np.ndarray, "K q"]
 ) -> Float[np.ndarray, "D K q"]:
-    """Of the parts at these norms, by what they are at τ_0² for the same products."""
-    centre, spread = _inner_products(law)
-    out = np.ones((len(DEGREES), *squares.shape))
+    """Return the Hermite parts at these norms², relative to the same class' parts at its mean norm²."""
+    mean, deviation = _product_moments(law)
+    sizes = np.ones((len(NOISE_DEGREES), *squares.shape))
     for a, row in enumerate(squares):
-        own = law.traces[a] + law.gram[a, a] / law.dimension
-        own_centre, own_spread = centre[a, a] / own, spread[a, a] / own
-        at = parts[:, a, a]
-        seen = np.abs(at[1:]) > SLIGHT * np.abs(at[0])
-        found = by_norm(row, lambda s, c=own_centre, d=own_spread: _hermite_parts(kernel, s * c, s * d, s)[1:])
-        out[seen, a] = np.maximum(found[seen] / at[1:][seen, None], 0.0)
-    return out
+        class_square = law.traces[a] + law.gram[a, a] / law.dimension
+        class_mean, class_deviation = mean[a, a] / class_square, deviation[a, a] / class_square
+
+        def at_norm(square: float, m: np.ndarray = class_mean, d: np.ndarray = class_deviation) -> np.ndarray:
+            return _hermite_parts(kernel, square * m, square * d, square, (1, *NOISE_DEGREES))[1:]
+
+        typical = parts[:, a, a]
+        counts = np.abs(typical[1:]) > NEGLIGIBLE * np.abs(typical[0])
+        at_points = interpolated_over_norms(row, at_norm)
+        sizes[counts, a] = np.maximum(at_points[counts] / typical[1:][counts, None], 0.0)
+    return sizes
 
 
-def _inner_products(law: MixtureLaw) -> tuple[Float[np.ndarray, "K K"], Float[np.ndarray, "K K"]]:
-    """Mean and deviation of x_iᵀx_j, by class."""
-    p, forms = law.dimension, np.einsum("baa->ab", law.algebra.covariance_forms(law.algebra.one))
+def _product_moments(law: MixtureLaw) -> tuple[Float[np.ndarray, "K K"], Float[np.ndarray, "K K"]]:
+    """Return the mean and the standard deviation of x_iᵀx_j, by the classes of i and j."""
+    p, forms = law.dimension, np.einsum("baa->ab", law.algebra.covariance_forms(law.algebra.identity))
     variance = (law.overlaps + (forms + forms.T) / p) / p
-    return law.gram / p, np.sqrt(np.maximum(variance, (POINT * law.tau0**2) ** 2 / p))
+    return law.gram / p, np.sqrt(np.maximum(variance, (LEAST_DEVIATION * law.tau0**2) ** 2 / p))
 
 
 def _hermite_parts(
     kernel: KernelCoefficients,
-    centre: Float[np.ndarray, ...],
-    spread: Float[np.ndarray, ...],
+    mean: Float[np.ndarray, ...],
+    deviation: Float[np.ndarray, ...],
     square: float,
-    degrees: tuple[int, ...] = (1, *DEGREES),
+    degrees: tuple[int, ...],
 ) -> Float[np.ndarray, "D ..."]:
-    """Of the kernel of samples of this norm² whose product is Gaussian, in polynomials of unit variance."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    values = kernel.seen.across(kernel.scale, centre[..., None] + spread[..., None] * nodes, square)
-    basis = np.array([np.polynomial.hermite_e.hermeval(nodes, np.eye(k + 1)[k]) for k in degrees])
-    basis = basis / np.sqrt(factorial(degrees))[:, None]
-    return np.moveaxis(values @ (basis * weights / weights.sum()).T, -1, 0)
+    """Return the kernel's Hermite coefficients for samples of this norm² and Gaussian inner products."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(HERMITE_NODES)
+    products = mean[..., None] + deviation[..., None] * nodes
+    values = kernel.exact_dependence().across(kernel.scale, products, square)
+    polynomials = np.array([np.polynomial.hermite_e.hermeval(nodes, np.eye(k + 1)[k]) for k in degrees])
+    polynomials = polynomials / np.sqrt(factorial(degrees))[:, None]
+    return np.moveaxis(values @ (polynomials * weights / weights.sum()).T, -1, 0)
 
 
 def _nearest_product(matrix: Float[np.ndarray, "K K"], proportions: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
-    """U of which u_a u_b is nearest to a matrix, classes by their shares."""
+    """Return the u whose products u_a u_b are nearest to a matrix, when classes count by their shares."""
     root = np.sqrt(proportions)
     values, vectors = np.linalg.eigh(root[:, None] * matrix * root)
     return np.abs(np.sqrt(values[-1]) * vectors[:, -1] / root)

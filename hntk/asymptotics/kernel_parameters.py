@@ -1,4 +1,9 @@
-"""The numbers an equivalent kernel is made of, and how the exact kernel depends on norms."""
+"""The parameters of an equivalent kernel, and how the exact kernel depends on the norms of the samples.
+
+The equivalent of a conjugate kernel (CK) or neural tangent kernel (NTK) has four parameters (Theorems 1 and 2 of Gu et
+al., 2022; docs/theory.md, "Data, kernels, and the regime"): the three coefficients of :class:`KernelCoefficients` and a
+multiple of the identity.
+"""
 
 from __future__ import annotations
 
@@ -17,34 +22,36 @@ from hntk.activations import Activation
 from hntk.kernels.exact import exact_kernels
 from hntk.theory.coefficients import Coefficients, as_activations, coefficients
 
-Kind = Literal["ck", "ntk"]
-# the largest correlation of two samples: at 1 the NTK of a network with jumps is infinite
-NEAREST = 0.95
-# norms at which a function of them is found, from which it is interpolated
-NODES = 12
-# values of kernels that are kept
-REMEMBERED = 4096
+KernelName = Literal["ck", "ntk"]
+# Correlations of samples are clipped to this: at 1 the NTK of a network with jumps is infinite.
+LARGEST_CORRELATION = 0.95
+# Chebyshev nodes from which functions of the norm are interpolated.
+NORM_NODES = 12
 
 
 @dataclass(frozen=True)
 class NormDependence:
-    """How a kernel depends on ‖x‖²: its activations are centred for one norm and see others.
+    """The dependence of an exact kernel on ‖x‖², where its activations are centred for samples of norm τ_0.
 
     Attributes
     ----------
-    layers : the activations.
-    centres : what is subtracted from each.
-    ntk : whether the kernel is the NTK.
-    level : the diagonal, where it is declared.
+    layers : tuple of Activation
+        The activations, first layer first.
+    centres : tuple of float
+        The constant that is subtracted from each activation.
+    ntk : bool
+        Whether the kernel is the NTK rather than the CK.
+    declared_diagonal : float or None
+        The NTK's diagonal κ_L² where the user declared one, else None.
     """
 
     layers: tuple[Activation, ...]
     centres: tuple[float, ...]
     ntk: bool
-    level: float | None = None
+    declared_diagonal: float | None = None
 
     def at(self, square: float) -> tuple[float, float]:
-        """(diagonal, coefficient of x_iᵀx_j) for ‖x_i‖² = ‖x_j‖² = square."""
+        """Return the diagonal, and the coefficient of x_iᵀx_j, for samples with ‖x_i‖² = ‖x_j‖² = ``square``."""
         variance, gram, diagonal, gram_ntk = square, 1.0, square, 1.0
         for layer, centre in zip(self.layers, self.centres, strict=True):
             m = layer.moments(float(np.sqrt(variance)))
@@ -52,44 +59,61 @@ class NormDependence:
             gram = m.e1**2 * gram
             gram_ntk = gram + m.e1**2 * gram_ntk
             diagonal = variance + diagonal * m.d
-        level, found = (diagonal, gram_ntk) if self.ntk else (variance, gram)
-        return (level if self.level is None else self.level), found
+        level, slope = (diagonal, gram_ntk) if self.ntk else (variance, gram)
+        return (level if self.declared_diagonal is None else self.declared_diagonal), slope
 
     def orthogonal(self, square: float, scale: float) -> float:
-        """φ: the root of the kernel of two orthogonal samples of this norm², of the sign of its excess over τ_0²."""
-        found = _exact(self, square, (0.0,), scale)[0]
-        return float(np.sign(square - scale) * np.sqrt(max(found, 0.0)))
+        """Return φ for this norm²: φ² is the kernel of two orthogonal samples, and its sign that of norm² − τ_0²."""
+        value = _exact_kernel(self, square, (0.0,), scale)[0]
+        return float(np.sign(square - scale) * np.sqrt(max(value, 0.0)))
 
     def across(self, scale: float, products: Float[np.ndarray, ...], square: float) -> Float[np.ndarray, ...]:
-        """The kernel of samples of one norm² and of these inner products, those that nearly coincide moved apart."""
-        r = np.clip(products.ravel() / square, -NEAREST, NEAREST)
-        return _exact(self, square, tuple(map(float, r)), scale).reshape(products.shape)
+        """Return the kernel of two samples with one norm² and these inner products; correlations are clipped to .95."""
+        correlations = np.clip(products.ravel() / square, -LARGEST_CORRELATION, LARGEST_CORRELATION)
+        return _exact_kernel(self, square, tuple(map(float, correlations)), scale).reshape(products.shape)
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _exact(
-    seen: NormDependence, square: float, correlations: tuple[float, ...], scale: float
+# Theory asks for the same values at every ridge and every n.
+@lru_cache(maxsize=4096)
+def _exact_kernel(
+    dependence: NormDependence, square: float, correlations: tuple[float, ...], scale: float
 ) -> Float[np.ndarray, " m"]:
-    """By the exact kernels: what theory asks for again at every ridge and n."""
-    r, root = np.array(correlations), np.sqrt(square)
-    others = root * np.stack([r, np.sqrt(1 - r**2)], axis=1)
+    """Return the exact kernel of a sample with others of the same norm² and these correlations with it."""
+    r, norm = np.array(correlations), np.sqrt(square)
+    others = norm * np.stack([r, np.sqrt(1 - r**2)], axis=1)
     with float64():
-        found = exact_kernels(
-            root * np.eye(1, 2), seen.layers, x2=others, tau0=float(np.sqrt(scale)), kappa_sq=seen.level
+        kernels = exact_kernels(
+            norm * np.eye(1, 2),
+            dependence.layers,
+            x2=others,
+            tau0=float(np.sqrt(scale)),
+            kappa_sq=dependence.declared_diagonal,
         )
-        return np.asarray(found.ntk if seen.ntk else found.ck, dtype=float)[0]
+        return np.asarray(kernels.ntk if dependence.ntk else kernels.ck, dtype=float)[0]
 
 
 @dataclass(frozen=True)
 class KernelCoefficients:
-    """Of c1·XXᵀ + V A(c2, c3) Vᵀ + shift·I.
+    """Parameters of the equivalent kernel c1·XXᵀ + V A(c2, c3) Vᵀ + γ·I.
+
+    They follow Gu et al. (2022), Theorems 1 and 2, where V = [J/√p, ψ] has the class indicators J and the deviations ψ
+    of the squared norms as columns.
 
     Attributes
     ----------
-    gram, norms, quadratic : c1, c2, c3.
-    shift : γ.
-    scale : τ_0², the squared norm they are made for.
-    norms_seen : how the kernel depends on other norms, for finite sizes; None where activations were not given.
+    gram : float
+        The coefficient c1 of the Gram matrix: α_1 of the CK, β_1 of the NTK.
+    norms : float
+        The coefficient c2 of the products of deviations of squared norms: α_2 or β_2.
+    quadratic : float
+        The coefficient c3 of the traces tr(C_a C_b)/p: α_3 or β_3.
+    shift : float
+        The multiple γ of the identity.
+    scale : float
+        The squared norm τ_0² of the samples that the kernel is made for.
+    norm_dependence : NormDependence or None
+        The exact kernel's dependence on norms, which predictions at finite size need. None if the coefficients were not
+        made from activations.
     """
 
     gram: float
@@ -97,60 +121,71 @@ class KernelCoefficients:
     quadratic: float
     shift: float
     scale: float = 1.0
-    norms_seen: NormDependence | None = None
+    norm_dependence: NormDependence | None = None
 
     def __post_init__(self) -> None:
         for name in ("gram", "norms", "quadratic", "shift"):
             object.__setattr__(self, name, as_finite(getattr(self, name), name))
         object.__setattr__(self, "scale", as_positive(self.scale, "scale"))
 
-    @property
-    def seen(self) -> NormDependence:
-        """How the kernel depends on norms.
+    def __repr__(self) -> str:
+        exact = "" if self.norm_dependence is None else f", of {len(self.norm_dependence.layers)} layers"
+        return (
+            f"KernelCoefficients(gram={self.gram:.6g}, norms={self.norms:.6g}, quadratic={self.quadratic:.6g}, "
+            f"shift={self.shift:.6g}, scale={self.scale:.6g}{exact})"
+        )
+
+    def exact_dependence(self) -> NormDependence:
+        """Return the exact kernel's dependence on norms.
+
+        Returns
+        -------
+        NormDependence
+            The attribute ``norm_dependence``.
 
         Raises
         ------
         ValueError
             If the coefficients were made without the activations.
         """
-        if self.norms_seen is None:
+        if self.norm_dependence is None:
             raise ValueError(
-                "finite sizes are about the kernel itself, which coefficients do not tell: give the activations, or "
-                "kernel_coefficients of them."
+                "predictions at finite size are about the exact kernel, which coefficients alone do not determine: "
+                "give the activations, or kernel_coefficients of them."
             )
-        return self.norms_seen
+        return self.norm_dependence
 
 
-def by_norm(
-    squares: Float[np.ndarray, " q"], find: Callable[[float], Float[np.ndarray, " m"]]
-) -> Float[np.ndarray, "m q"]:
-    """A smooth function of norms²; where there are many, interpolated in their logarithms."""
-    low, high = np.log([squares.min(), squares.max()])
-    if squares.size <= NODES or high - low < 1e-9:
-        return np.array([find(float(s)) for s in squares]).T
-    nodes = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
-    return barycentric_interpolate(nodes, np.array([find(float(s)) for s in np.exp(nodes)]), np.log(squares)).T
-
-
+# A network: its activations, or coefficients made from them.
 Net = Sequence[str | Activation] | Coefficients | KernelCoefficients
 
 
 def kernel_coefficients(
-    net: Net, tau0: float, *, kernel: Kind = "ck", kappa_sq: float | None = None
+    net: Net, tau0: float, *, kernel: KernelName = "ck", kappa_sq: float | None = None
 ) -> KernelCoefficients:
-    """Of a network's equivalent CK or NTK.
+    """Return the parameters of a network's equivalent CK or NTK (Gu et al., 2022, Theorems 1 and 2).
 
     Parameters
     ----------
-    net : one activation per layer; or coefficients, as of a compressed network, which are at their own scale.
-    tau0 : data scale.
-    kernel : ``"ck"`` or ``"ntk"``.
-    kappa_sq : the NTK's diagonal κ_L², to be declared when an activation jumps.
+    net : sequence of str or Activation, Coefficients, or KernelCoefficients
+        One activation per layer; or the coefficients of a network, such as a compressed one, which have a scale of
+        their own.
+    tau0 : float
+        The data scale τ_0, the root mean square norm of a sample.
+    kernel : {"ck", "ntk"}
+        The conjugate kernel or the neural tangent kernel.
+    kappa_sq : float, optional
+        The NTK's diagonal κ_L². It must be declared if an activation jumps, as the diagonal is then infinite.
+
+    Returns
+    -------
+    KernelCoefficients
+        The parameters.
 
     Raises
     ------
     ValueError
-        If the NTK's diagonal is infinite, or the kernel unknown.
+        If the NTK's diagonal is infinite and not declared, the kernel is unknown, or a number does not fit.
 
     Examples
     --------
@@ -161,13 +196,28 @@ def kernel_coefficients(
     declared = None if kernel == "ck" else as_diagonal(kappa_sq)
     if isinstance(net, KernelCoefficients):
         return net
-    found = net if isinstance(net, Coefficients) else coefficients(net, tau0)
-    rows, levels = (found.alpha, found.tau**2) if kernel == "ck" else (found.beta, found.kappa_sq)
-    level = float(levels[-1]) if declared is None else declared
-    if not np.isfinite(level):
+    of_layers = net if isinstance(net, Coefficients) else coefficients(net, tau0)
+    if kernel == "ck":
+        last_row, diagonal = of_layers.alpha[-1], float(of_layers.tau[-1] ** 2)
+    else:
+        last_row, diagonal = of_layers.beta[-1], float(of_layers.kappa_sq[-1])
+    diagonal = diagonal if declared is None else declared
+    if not np.isfinite(diagonal):
         raise ValueError("the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=.")
-    c1, c2, c3 = map(float, rows[-1][:3])
-    scale, seen = float(found.tau[0]) ** 2, None
+    c1, c2, c3 = map(float, last_row[:3])
+    scale, dependence = float(of_layers.tau[0]) ** 2, None
     if not isinstance(net, Coefficients):
-        seen = NormDependence(as_activations(net), found.centres, kernel == "ntk", declared)
-    return KernelCoefficients(c1, c2, c3, level - scale * c1, scale, seen)
+        dependence = NormDependence(as_activations(net), of_layers.centres, kernel == "ntk", declared)
+    return KernelCoefficients(c1, c2, c3, diagonal - scale * c1, scale, dependence)
+
+
+def interpolated_over_norms(
+    squares: Float[np.ndarray, " q"], function: Callable[[float], Float[np.ndarray, " m"]]
+) -> Float[np.ndarray, "m q"]:
+    """Return a smooth function of norm² at every point; where there are many, interpolated in the logarithm."""
+    low, high = np.log([squares.min(), squares.max()])
+    if squares.size <= NORM_NODES or high - low < 1e-9:
+        return np.array([function(float(s)) for s in squares]).T
+    angles = np.pi * (np.arange(NORM_NODES) + 0.5) / NORM_NODES
+    nodes = (low + high) / 2 + (high - low) / 2 * np.cos(angles)
+    return barycentric_interpolate(nodes, np.array([function(float(s)) for s in np.exp(nodes)]), np.log(squares)).T

@@ -1,24 +1,7 @@
-r"""An equivalent kernel in the limit: a Gram matrix of full rank, and a few directions whose inner products are known.
-
-With $c_1 C_a$ and $\sqrt{c_1}M$ in place of $C_a$ and M ("primed"), Z the primed centred samples as columns,
-$\varepsilon_i = t_a/\sqrt p + \psi_i$ the deviation of $\|x_i\|^2$ from $\tau_0^2$ and
-$U = [J/\sqrt p, Z^\top M/\sqrt p, \varepsilon]$, the equivalent is $\tilde K = Z^\top Z/p + UBU^\top + \gamma I$,
-
-$$B = \begin{bmatrix} M^\top M + c_3T & I & 0\\ I & 0 & 0\\ 0 & 0 & c_2\end{bmatrix},\qquad
-U^\top\tilde Q(z)U \to D(z) = \begin{bmatrix} \mathrm{diag}_a\,\rho_ag_a & 0 & [\rho_at_ag_a]_a\\
-    0 & M^\top M - M^\top\bar EM & 0\\ \cdot & 0 & \sum_a\rho_a(v_a + t_a^2)g_a\end{bmatrix},$$
-
-where $\rho_a = n_a/p$, M is primed, t, T and the variance $v_a/p$ of $\psi_i$ are not, and what D leaves out is odd
-in Z or O(p^{-1/2}). Of a finite sample's exact kernel, J's rows and the Gram part have the weights of
-:mod:`hntk.asymptotics.sample_norms`, $\sqrt{\ell_i}J_i$ with $\ell = c_1(\|x_i\|^2)/c_1$, and with the responses r of
-:mod:`hntk.asymptotics.resolvent` the entries of D are $\rho_a\mathrm E_a[\ell r]$,
-$\sqrt p\,\rho_a\mathrm E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. As targets do not
-have these weights, J without them stands in U as well, with zeros in B.
-"""
+"""A network's kernel on n samples of a law: its spectrum, its spikes, and what is learned with it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -26,153 +9,252 @@ from jaxtyping import Float
 
 from hntk._utils.arguments import as_count, as_instance
 from hntk._utils.copies import Copyable
-from hntk.asymptotics.inner_products import ClassProducts
-from hntk.asymptotics.kernel_parameters import KernelCoefficients, Kind, Net, kernel_coefficients
+from hntk._utils.pytree import array_dataclass
+from hntk.asymptotics.density import LimitingDensity, density_in_the_limit
+from hntk.asymptotics.finite_density import FiniteSizeDensity, density_at_finite_size
+from hntk.asymptotics.kernel_parameters import KernelCoefficients, KernelName, Net, kernel_coefficients
+from hntk.asymptotics.learning import (
+    ClassTargets,
+    Criterion,
+    Learned,
+    learned_at_best_ridge,
+    learned_by_flow,
+    learned_by_ridge,
+)
+from hntk.asymptotics.limiting_spikes import Spike, find_spikes
 from hntk.asymptotics.mixture_law import MixtureLaw
-from hntk.asymptotics.resolvent import Bulk, Numbers, Resolvent
-from hntk.asymptotics.sample_norms import Norms, Quadrature, gauss_points
+from hntk.asymptotics.sample_norms import dense_points, gauss_points
+from hntk.asymptotics.spiked_kernel import SpikedKernel
+from hntk.asymptotics.support import support_intervals
 
-# eigenvalues of B that count as zero, relative to the largest
-NULL = 1e-12
+# Above this many samples, float64 does not tell n from n − 1.
+MOST_SAMPLES = 10**15
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("n", "coefficients"))
 class LimitingKernel(Copyable):
-    """The kernel of n samples of a law.
+    """A network's conjugate kernel or NTK on n samples of a Gaussian mixture; :meth:`of` makes one.
+
+    Methods describe the equivalent kernel (Gu et al., 2022, Theorems 1 and 2) in the limit of large n and p. Where they
+    take ``finite_size``, it selects the exact kernel of n samples in p dimensions instead, which needs the activations.
+    docs/theory.md derives all formulas. Computations run in NumPy, on the host.
 
     Attributes
     ----------
-    law : of the samples.
-    n : number of them.
-    coefficients : of the kernel.
-    quadrature : over the norms of a finite sample, for its exact kernel; None for the equivalent's limit.
+    law : MixtureLaw
+        The law of the samples.
+    n : int
+        The number of samples.
+    coefficients : KernelCoefficients
+        The parameters of the kernel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> law = MixtureLaw.of(3 * np.eye(2, 400), [1.0, 1.0])
+    >>> kernel = LimitingKernel.of(law, 800, ["relu"])
+    >>> kernel.support().round(3)
+    array([[0.134, 1.548]])
+    >>> print(kernel.spikes()[0])
+    spike at 3.275 (strength 3.803): alignment 0.816 with the classes (0.408, 0.408)
+    >>> [round(kernel.ridge_regression(ridge).test.classification_error, 3) for ridge in (0.01, 0.1, 1.0)]
+    [0.044, 0.036, 0.024]
     """
 
     law: MixtureLaw
     n: int
     coefficients: KernelCoefficients
-    quadrature: Quadrature | None = None
+
+    def __repr__(self) -> str:
+        return f"LimitingKernel(n={self.n}, {self.law!r}, {self.coefficients!r})"
+
+    @staticmethod
+    def of(
+        law: MixtureLaw, n: int, net: Net, *, kernel: KernelName = "ck", kappa_sq: float | None = None
+    ) -> LimitingKernel:
+        """Return a network's kernel on n samples of a law.
+
+        Parameters
+        ----------
+        law : MixtureLaw
+            The law of the samples.
+        n : int
+            The number of samples.
+        net : sequence of str or Activation, Coefficients, or KernelCoefficients
+            One activation per layer; or the coefficients of a network, which do not determine its exact kernel.
+        kernel : {"ck", "ntk"}
+            The conjugate kernel or the neural tangent kernel.
+        kappa_sq : float, optional
+            The NTK's diagonal κ_L². It must be declared if an activation jumps.
+
+        Returns
+        -------
+        LimitingKernel
+            The kernel.
+
+        Raises
+        ------
+        ValueError
+            If n is not a positive whole number, ``law`` is no law, or the network does not fit.
+        """
+        n = as_count(n, "n", 1, MOST_SAMPLES)
+        as_instance(law, "law", MixtureLaw, "a MixtureLaw, such as of MixtureLaw.of or estimate_law")
+        return LimitingKernel(law, n, kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq))
+
+    def support(self) -> Float[np.ndarray, "i 2"]:
+        """Return the intervals that hold the bulk of the eigenvalues, without atoms.
+
+        Returns
+        -------
+        array, shape (i, 2)
+            The ends of the intervals, ascending.
+        """
+        ends = [interval.ends for interval in support_intervals(self._equivalent.bulk)]
+        return np.array(ends).reshape(-1, 2) + self.coefficients.shift
+
+    def density(self) -> LimitingDensity:
+        """Return the limiting density of the equivalent kernel's eigenvalues.
+
+        Returns
+        -------
+        LimitingDensity
+            The density, with its edges and atoms, and without the spikes.
+
+        Raises
+        ------
+        ArithmeticError
+            If the total mass is not 1 within 1e-6.
+        """
+        return density_in_the_limit(self._equivalent)
+
+    def finite_size_density(self) -> FiniteSizeDensity:
+        """Return the distribution of the exact kernel's eigenvalues for n samples in p dimensions.
+
+        Returns
+        -------
+        FiniteSizeDensity
+            The distribution, with the spikes.
+
+        Raises
+        ------
+        ValueError
+            If the kernel was made from coefficients.
+        ArithmeticError
+            If the total mass is not near 1.
+        """
+        return density_at_finite_size(SpikedKernel(self.law, self.n, self.coefficients, dense_points))
+
+    def spikes(self) -> tuple[Spike, ...]:
+        """Return the equivalent kernel's isolated eigenvalues, with the alignment of their eigenvectors.
+
+        Returns
+        -------
+        tuple of Spike
+            The spikes, largest first, and after them the directions below their phase transition.
+        """
+        return find_spikes(self._equivalent)
+
+    def ridge_regression(
+        self, ridge: float, *, finite_size: bool = False, targets: object | None = None, offset: object | None = None
+    ) -> Learned:
+        """Return what kernel ridge regression reaches, with dual weights β = (K̃ + λI)⁻¹ y.
+
+        Parameters
+        ----------
+        ridge : float
+            The ridge λ, above −γ, minus the kernel's own multiple of the identity.
+        finite_size : bool
+            Whether the prediction is for the exact kernel at this n and p, or for the equivalent kernel in the limit.
+        targets : array, shape (K, m) or (K,), optional
+            Targets of every class. By default one-hot targets minus the classes' shares.
+        offset : array, shape (m,), optional
+            An offset added to the scores before the largest one decides. By default the classes' shares, and 0 with
+            targets of one's own.
+
+        Returns
+        -------
+        Learned
+            The laws of training and test scores, and the errors they make.
+
+        Raises
+        ------
+        ValueError
+            If the targets do not fit, the ridge does not make the kernel positive definite, or ``finite_size`` is asked
+            of a kernel made from coefficients.
+        """
+        return learned_by_ridge(self._spiked(finite_size), ridge, ClassTargets.of(self.law, targets, offset))
+
+    def gradient_flow(
+        self, time: float, *, finite_size: bool = False, targets: object | None = None, offset: object | None = None
+    ) -> Learned:
+        """Return what gradient flow on ½‖y − f‖² from f = 0 reaches: training scores f = (I − exp(−sK̃)) y.
+
+        With the NTK, this is the training of a wide network.
+
+        Parameters
+        ----------
+        time : float
+            The time s > 0, in units of one over the kernel's eigenvalues.
+        finite_size, targets, offset : optional
+            As for :meth:`ridge_regression`.
+
+        Returns
+        -------
+        Learned
+            The laws of training and test scores, and the errors they make.
+
+        Raises
+        ------
+        ValueError
+            If the targets do not fit, the time is not positive, or ``finite_size`` is asked of a kernel made from
+            coefficients.
+        """
+        return learned_by_flow(self._spiked(finite_size), time, ClassTargets.of(self.law, targets, offset))
+
+    def optimal_ridge(
+        self,
+        *,
+        criterion: Criterion = "squared",
+        finite_size: bool = False,
+        targets: object | None = None,
+        offset: object | None = None,
+        rounds: int = 4,
+    ) -> Learned:
+        """Return ridge regression with the ridge λ ≥ 0 of least test error.
+
+        Parameters
+        ----------
+        criterion : {"squared", "classification"}
+            Which test error is minimised.
+        finite_size, targets, offset : optional
+            As for :meth:`ridge_regression`.
+        rounds : int
+            How often the grid of ridges is refined around the best one, each time five times finer.
+
+        Returns
+        -------
+        Learned
+            The result of ridge regression at the best ridge.
+
+        Raises
+        ------
+        ValueError
+            If the targets do not fit, the criterion is unknown, or ``finite_size`` is asked of a kernel made from
+            coefficients.
+        """
+        made = ClassTargets.of(self.law, targets, offset)
+        return learned_at_best_ridge(self._spiked(finite_size), made, criterion, rounds)
 
     @cached_property
-    def norms(self) -> Norms:
-        """Of the samples."""
-        if self.quadrature is None:
-            return Norms.limit(self.law, self.coefficients)
-        return Norms.finite(self.law, self.n, self.coefficients, self.products, self.quadrature)
+    def _equivalent(self) -> SpikedKernel:
+        """The equivalent kernel in the limit."""
+        return SpikedKernel(self.law, self.n, self.coefficients)
 
     @cached_property
-    def products(self) -> ClassProducts:
-        """The kernel off its diagonal."""
-        find = ClassProducts.limit if self.quadrature is None else ClassProducts.finite
-        return find(self.law, self.coefficients)
+    def _exact(self) -> SpikedKernel:
+        """The exact kernel at its size."""
+        return SpikedKernel(self.law, self.n, self.coefficients, gauss_points)
 
-    @cached_property
-    def bulk(self) -> Bulk:
-        """What has full rank, γI apart."""
-        return Bulk(self.law.scaled(self.coefficients.gram), self.ratios, self.norms.diagonal, self.norms.noise)
-
-    @property
-    def ratios(self) -> Float[np.ndarray, " K"]:
-        """n_a/p."""
-        return self.n / self.law.dimension * self.law.proportions
-
-    @cached_property
-    def core(self) -> Float[np.ndarray, "m m"]:
-        """B, of size 3K + 1: for √ℓ J, the means, ε and J."""
-        k = self.law.classes
-        core = np.zeros((3 * k + 1, 3 * k + 1))
-        core[:k, :k] = self.products.means / np.outer(self.products.factors, self.products.factors)
-        core[:k, k : 2 * k] = core[k : 2 * k, :k] = np.eye(k)
-        core[2 * k, 2 * k] = self.norms.weight
-        return core
-
-    @cached_property
-    def active(self) -> tuple[Float[np.ndarray, "m r"], Float[np.ndarray, " r"]]:
-        """An orthonormal basis of the directions that B acts on, and its eigenvalues there."""
-        values, vectors = np.linalg.eigh(self.core)
-        kept = np.abs(values) > NULL * np.max(np.abs(values))
-        return vectors[:, kept], values[kept]
-
-    def secular(self, at: Resolvent) -> Numbers:
-        """(..., r, r) N = B⁻¹ + D on these directions."""
-        basis, values = self.active
-        return np.diag(1 / values) + basis.T @ self.overlap(at) @ basis
-
-    @property
-    def reach(self) -> float:
-        """A size that no eigenvalue of U B Uᵀ is far above: ‖B‖ tr UᵀU."""
-        own = np.trace(self.sums(np.ones_like(self.norms.diagonal.shares)))
-        return float(np.linalg.norm(self.core, 2) * (own + np.trace(self.bulk.law.gram) * self.bulk.bound))
-
-    @property
-    def labels(self) -> slice:
-        """Where J stands in U."""
-        return slice(2 * self.law.classes + 1, 3 * self.law.classes + 1)
-
-    @property
-    def apart(self) -> list[int]:
-        """What stands in U beside the means."""
-        k = self.law.classes
-        return [*range(k), *range(2 * k, 3 * k + 1)]
-
-    def overlap(self, at: Resolvent) -> Numbers:
-        """(..., m, m) D."""
-        return self._blocks(at.responses, self.bulk.law.gram - self.bulk.law.algebra.forms(at.element))
-
-    def overlap_slope(self, at: Resolvent) -> Numbers:
-        """(..., m, m) D', the limit of Uᵀ Q̃² U."""
-        algebra, diagonal, slope = self.bulk.law.algebra, self.bulk.diagonal, at.response_slope
-        changes = algebra.combination(self.ratios * np.sum(diagonal.shares * diagonal.weights * slope, axis=-1))
-        return self._blocks(slope, algebra.forms(algebra.sandwich(at.element, changes, at.element)))
-
-    def sums(self, responses: Numbers) -> Numbers:
-        """(..., 2K + 1, 2K + 1) Σ_i U_i r_i U_iᵀ of r (..., K, q), U without the means."""
-        k, norms = self.law.classes, self.norms
-        rows = np.stack([norms.lifts, norms.deviations, np.ones_like(norms.lifts)])
-        moments = np.einsum("xkq,ykq,kq,...kq->...xyk", rows, rows, norms.diagonal.shares, responses)
-        places = (range(k), [k] * k, range(k + 1, 2 * k + 1))
-        out = np.zeros((*responses.shape[:-2], 2 * k + 1, 2 * k + 1), responses.dtype)
-        for x, first in enumerate(places):
-            for y, second in enumerate(places):
-                out[..., first, second] = self.ratios * moments[..., x, y, :]
-        out[..., k, k] = moments[..., 1, 1, :] @ self.ratios
-        return out
-
-    def _blocks(self, responses: Numbers, middle: Numbers) -> Numbers:
-        k, apart = self.law.classes, np.array(self.apart)
-        out = np.zeros((*middle.shape[:-2], 3 * k + 1, 3 * k + 1), np.result_type(responses, middle))
-        out[..., apart[:, None], apart] = self.sums(responses)
-        out[..., k : 2 * k, k : 2 * k] = middle
-        return out
-
-
-# samples, beyond which float64 does not tell n from n − 1
-MOST = 10**15
-
-
-def limiting_kernel(
-    law: MixtureLaw,
-    n: int,
-    net: Net,
-    *,
-    kernel: Kind = "ck",
-    kappa_sq: float | None = None,
-    finite_size: bool = False,
-    quadrature: Quadrature = gauss_points,
-) -> LimitingKernel:
-    """The equivalent CK or NTK of n samples, or the exact one.
-
-    Parameters
-    ----------
-    law, n, net, kernel, kappa_sq, finite_size : see :func:`hntk.asymptotics.ridge_regression`.
-    quadrature : over norms, for a finite size.
-
-    Raises
-    ------
-    ValueError
-        If n is not a positive whole number, or the net does not fit (:func:`kernel_coefficients`).
-    """
-    n = as_count(n, "n", 1, MOST)
-    as_instance(law, "law", MixtureLaw, "a MixtureLaw, such as of MixtureLaw.of or estimate_law")
-    found = kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq)
-    return LimitingKernel(law, n, found, quadrature if finite_size else None)
+    def _spiked(self, finite_size: bool) -> SpikedKernel:
+        """Return the exact kernel at its size, or the equivalent kernel in the limit."""
+        return self._exact if finite_size else self._equivalent

@@ -1,12 +1,12 @@
-r"""The law of a Gaussian mixture, as much of it as limits of spectra and of learning depend on.
+r"""The law of a Gaussian mixture, as far as limits of spectra and of learning depend on it.
 
-Class a of K has mean $\mu_a$, covariance $C_a$ and the share $\pi_a$ of the samples $x_i = (\mu_a + z_i)/\sqrt p$.
+Class a of K has mean $\mu_a$, covariance $C_a$ and the share $\pi_a$ of the samples $x_i = (\mu_a + z_i)/\sqrt p$,
+where $z_i \sim N(0, C_a)$.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,27 +16,39 @@ from hntk._utils.arguments import as_count, as_nonnegative
 from hntk._utils.arrays import brief, finite_array
 from hntk._utils.checks import check_result
 from hntk._utils.copies import Copyable
-from hntk.asymptotics.covariances import Matrices, Spectral, algebra_of
+from hntk._utils.pytree import array_dataclass
+from hntk.asymptotics.covariances import CommutingCovariances, GeneralCovariances, covariance_algebra
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("dimension",))
 class MixtureLaw(Copyable):
-    """A K-class mixture in p dimensions; :meth:`of` makes it of means and covariances.
+    """A mixture of K classes in p dimensions.
+
+    :meth:`of` makes one from means and covariances, and :func:`hntk.asymptotics.estimate_law` from labelled samples.
 
     Attributes
     ----------
-    dimension : p.
-    proportions : (K,) π_a, summing to 1.
-    algebra : the class covariances and means, by eigenvalues where the covariances commute.
-    measured_overlaps : (K, K) T_ab where they were measured, and the covariances are less well known than they.
-    measured_norms : (K,) v_a where it was measured, as samples need not be Gaussian.
+    dimension : int
+        The number of coordinates p.
+    proportions : array, shape (K,)
+        The classes' shares π_a; they sum to 1.
+    algebra : CommutingCovariances or GeneralCovariances
+        Class covariances and means: eigenvalues where the covariances commute, else matrices.
+    measured_overlaps : array, shape (K, K), or None
+        Measured traces tr(C_a C_b)/p, which replace those of ``algebra``; None if they were not measured.
+    measured_norms : array, shape (K,), or None
+        Measured variances of √p ‖x_i − μ_a/√p‖², which replace those of Gaussian samples; None if not measured.
     """
 
     dimension: int
     proportions: Float[np.ndarray, " K"]
-    algebra: Spectral | Matrices
+    algebra: CommutingCovariances | GeneralCovariances
     measured_overlaps: Float[np.ndarray, "K K"] | None = None
     measured_norms: Float[np.ndarray, " K"] | None = None
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{share:.3g}" for share in self.proportions[:8]) + ", …" * (self.classes > 8)
+        return f"MixtureLaw({self.classes} classes of shares {shares}; p = {self.dimension}, tau0 = {self.tau0:.4g})"
 
     @staticmethod
     def of(
@@ -44,13 +56,21 @@ class MixtureLaw(Copyable):
         covariances: Sequence[float | np.ndarray] | np.ndarray,
         proportions: Sequence[float] | None = None,
     ) -> MixtureLaw:
-        """The law that ``gaussian_mixture`` draws from.
+        """Return the law that :func:`hntk.gaussian_mixture` draws from.
 
         Parameters
         ----------
-        means : (K, p) class means μ_a.
-        covariances : K of them: a number c for c·I, a (p,) diagonal, or a (p, p) matrix.
-        proportions : K positive numbers, equal by default; they are normalised.
+        means : array, shape (K, p)
+            Class means μ_a.
+        covariances : sequence of K
+            Class covariances: a number c for c·I, a (p,) diagonal, or a (p, p) matrix.
+        proportions : sequence of K positive floats, optional
+            The classes' shares, which are normalised to sum 1. By default all classes have the same share.
+
+        Returns
+        -------
+        MixtureLaw
+            The law.
 
         Raises
         ------
@@ -71,8 +91,8 @@ class MixtureLaw(Copyable):
             raise ValueError(f"covariances must be a list of one per class, got {brief(covariances)}.")
         if len(covariances) != len(mu):
             raise ValueError(f"{len(mu)} means but {len(covariances)} covariances: give one covariance per class.")
-        checked = [_checked(c, mu.shape[1], a) for a, c in enumerate(covariances)]
-        return _checked_law(MixtureLaw(mu.shape[1], _shares(proportions, len(mu)), algebra_of(mu, checked)))
+        checked = [_checked_covariance(c, mu.shape[1], a) for a, c in enumerate(covariances)]
+        return _checked_law(MixtureLaw(mu.shape[1], _shares(proportions, len(mu)), covariance_algebra(mu, checked)))
 
     @staticmethod
     def spectral(
@@ -84,87 +104,95 @@ class MixtureLaw(Copyable):
         overlaps: object | None = None,
         norms: object | None = None,
     ) -> MixtureLaw:
-        """The law known by spectra alone, as estimation gives it.
+        """Return the law of commuting covariances from their spectra, the form in which estimates come.
 
         Parameters
         ----------
-        eigenvalues : (G,) common to the classes, or (K, G).
-        weights : (G,) shares of the p eigenvalues; they are normalised.
-        measures : (K, K, G) shares of μ_aᵀμ_b by eigenvalue, symmetric in a and b.
-        dimension : p.
-        proportions : K positive numbers, equal by default.
-        overlaps : (K, K) T_ab, by default those of the eigenvalues.
-        norms : (K,) v_a, by default that of Gaussian samples.
+        eigenvalues : array, shape (G,) or (K, G)
+            Eigenvalues on a grid of G eigenspaces, common to the classes or by class.
+        weights : array, shape (G,)
+            Shares of the p dimensions that the eigenspaces take, which are normalised to sum 1.
+        measures : array, shape (K, K, G)
+            Parts of μ_aᵀμ_b that lie in each eigenspace, symmetric in a and b.
+        dimension : int
+            The number of coordinates p.
+        proportions : sequence of K positive floats, optional
+            The classes' shares. By default all classes have the same share.
+        overlaps : array, shape (K, K), optional
+            The traces T_ab = tr(C_a C_b)/p. By default they follow from the eigenvalues.
+        norms : array, shape (K,), optional
+            The variances v_a of √p ‖z_i‖²/p. By default they are those of Gaussian samples.
+
+        Returns
+        -------
+        MixtureLaw
+            The law.
 
         Raises
         ------
         ValueError
-            If shapes do not fit, or an eigenvalue or a weight is negative.
+            If shapes do not fit, or an eigenvalue, a weight or a variance is negative.
         """
-        parts, w = finite_array(measures, "measures"), finite_array(weights, "weights")
-        dimension = as_count(dimension, "dimension")
-        if parts.ndim != 3 or parts.shape != (len(parts), len(parts), w.size) or w.ndim != 1:
-            raise ValueError(
-                f"measures must be (K, K, G) and weights (G,), for one grid of G eigenvalues; got shapes {parts.shape} "
-                f"and {w.shape}."
-            )
-        given = finite_array(eigenvalues, "eigenvalues")
-        if given.shape not in ((w.size,), (len(parts), w.size)) or 0 in parts.shape:
-            raise ValueError(
-                f"eigenvalues must be ({w.size},) or {(len(parts), w.size)}, none empty, got shape {given.shape}."
-            )
-        values = np.broadcast_to(given, (len(parts), w.size))
-        if not (np.all(values >= 0) and np.all(w >= 0) and w.sum() > 0 and np.all(np.isfinite(values))):
-            raise ValueError("eigenvalues and weights must be finite and not negative: clip what an estimate gives.")
-        shares = _shares(proportions, len(parts))
-        measured = None if overlaps is None else finite_array(overlaps, "overlaps")
-        if measured is not None and measured.shape != (len(parts), len(parts)):
-            raise ValueError(f"overlaps must be ({len(parts)}, {len(parts)}), got shape {measured.shape}.")
-        seen = None if norms is None else finite_array(norms, "norms")
-        if seen is not None and (seen.shape != (len(parts),) or not np.all(seen >= 0)):
-            raise ValueError(f"norms must be {len(parts)} variances, not negative; got {norms!r}.")
-        spectra = Spectral(values.copy(), w / w.sum(), parts)
-        return _checked_law(MixtureLaw(dimension, shares, spectra, measured, seen))
+        spectra = _checked_spectra(eigenvalues, weights, measures)
+        classes = len(spectra.covariances)
+        dimension, shares = as_count(dimension, "dimension"), _shares(proportions, classes)
+        pairs = None if overlaps is None else finite_array(overlaps, "overlaps")
+        if pairs is not None and pairs.shape != (classes, classes):
+            raise ValueError(f"overlaps must be ({classes}, {classes}), got shape {pairs.shape}.")
+        variances = None if norms is None else finite_array(norms, "norms")
+        if variances is not None and (variances.shape != (classes,) or not np.all(variances >= 0)):
+            raise ValueError(f"norms must be {classes} variances, not negative; got {norms!r}.")
+        return _checked_law(MixtureLaw(dimension, shares, spectra, pairs, variances))
 
     @cached_property
     def traces(self) -> Float[np.ndarray, " K"]:
-        """tr(C_a)/p."""
-        return self.algebra.traces(self.algebra.one)
+        """The normalised traces tr(C_a)/p."""
+        return self.algebra.traces(self.algebra.identity)
 
     @cached_property
     def overlaps(self) -> Float[np.ndarray, "K K"]:
-        """T_ab = tr(C_a C_b)/p."""
+        """The normalised traces T_ab = tr(C_a C_b)/p of products of two covariances."""
         if self.measured_overlaps is not None:
             return self.measured_overlaps
-        return self.algebra.pair_traces(self.algebra.one, self.algebra.one)
+        return self.algebra.pair_traces(self.algebra.identity, self.algebra.identity)
 
     @cached_property
     def gram(self) -> Float[np.ndarray, "K K"]:
-        """MᵀM, the inner products of the means."""
-        return self.algebra.forms(self.algebra.one)
+        """The inner products MᵀM of the class means."""
+        return self.algebra.forms(self.algebra.identity)
 
     @property
     def classes(self) -> int:
-        """K."""
+        """The number of classes K."""
         return len(self.proportions)
 
     @property
     def tau0(self) -> float:
-        """τ_0 = √(tr C°/p), C° the average covariance."""
+        """The data scale τ_0 = √(tr C°/p), where C° is the average covariance."""
         return float(np.sqrt(self.proportions @ self.traces))
 
     @property
     def t(self) -> Float[np.ndarray, " K"]:
-        """t_a = tr(C_a − C°)/√p."""
+        """The rescaled differences of traces t_a = tr(C_a − C°)/√p."""
         return np.sqrt(self.dimension) * (self.traces - self.proportions @ self.traces)
 
     @property
     def v(self) -> Float[np.ndarray, " K"]:
-        """v_a: p times the variance of ‖z_i‖²/p, 2 tr(C_a²)/p for Gaussian samples."""
+        """The variance v_a of ‖z_i‖²/p, times p: 2 tr(C_a²)/p for Gaussian samples."""
         return 2 * np.diag(self.overlaps) if self.measured_norms is None else self.measured_norms
 
     def scaled(self, factor: float) -> MixtureLaw:
-        """Of √factor times the samples.
+        """Return the law of the samples times √factor.
+
+        Parameters
+        ----------
+        factor : float
+            The factor that multiplies covariances and inner products of means.
+
+        Returns
+        -------
+        MixtureLaw
+            The law of the rescaled samples.
 
         Raises
         ------
@@ -172,26 +200,45 @@ class MixtureLaw(Copyable):
             If the factor is negative or not finite.
         """
         factor = as_nonnegative(factor, "factor")
-        measured = None if self.measured_overlaps is None else self.measured_overlaps * factor**2
+        overlaps = None if self.measured_overlaps is None else self.measured_overlaps * factor**2
         norms = None if self.measured_norms is None else self.measured_norms * factor**2
-        return MixtureLaw(self.dimension, self.proportions, self.algebra.scaled(factor), measured, norms)
+        return MixtureLaw(self.dimension, self.proportions, self.algebra.scaled(factor), overlaps, norms)
 
 
 def _checked_law(law: MixtureLaw) -> MixtureLaw:
+    """Return the law, or refuse it where its traces or products of means overflow."""
     with np.errstate(all="ignore"):
         sizes = np.concatenate([law.overlaps.ravel(), law.gram.ravel(), law.v])
     check_result(sizes, "a trace or norm of this law")
     return law
 
 
+def _checked_spectra(eigenvalues: object, weights: object, measures: object) -> CommutingCovariances:
+    """Return the spectra as an algebra, or refuse shapes that do not fit and negative numbers."""
+    parts, shares = finite_array(measures, "measures"), finite_array(weights, "weights")
+    if parts.ndim != 3 or parts.shape != (len(parts), len(parts), shares.size) or shares.ndim != 1:
+        raise ValueError(
+            f"measures must be (K, K, G) and weights (G,), for one grid of G eigenvalues; got shapes {parts.shape} "
+            f"and {shares.shape}."
+        )
+    values, full = finite_array(eigenvalues, "eigenvalues"), (len(parts), shares.size)
+    if values.shape not in ((shares.size,), full) or 0 in parts.shape:
+        raise ValueError(f"eigenvalues must be ({shares.size},) or {full}, none empty, got shape {values.shape}.")
+    if not (np.all(values >= 0) and np.all(shares >= 0) and 0 < shares.sum() < np.inf):
+        raise ValueError("eigenvalues and weights must be finite and not negative: clip what an estimate gives.")
+    return CommutingCovariances(np.broadcast_to(values, full).copy(), shares / shares.sum(), parts)
+
+
 def _shares(proportions: Sequence[float] | None, classes: int) -> Float[np.ndarray, " K"]:
-    share = np.ones(classes) if proportions is None else finite_array(proportions, "proportions")
-    if share.shape != (classes,) or np.any(share <= 0):
+    """Return the classes' shares with sum 1, by default equal ones."""
+    shares = np.ones(classes) if proportions is None else finite_array(proportions, "proportions")
+    if shares.shape != (classes,) or np.any(shares <= 0):
         raise ValueError(f"proportions must be {classes} positive finite numbers, got {proportions!r}.")
-    return share / share.sum()
+    return shares / shares.sum()
 
 
-def _checked(covariance: object, p: int, a: int) -> np.ndarray:
+def _checked_covariance(covariance: object, p: int, a: int) -> np.ndarray:
+    """Return class a's covariance as an array, or refuse what is not positive semidefinite."""
     c = finite_array(covariance, f"covariance {a}")
     if c.shape not in ((), (p,), (p, p)):
         raise ValueError(

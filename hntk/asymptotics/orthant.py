@@ -1,20 +1,37 @@
-"""Probabilities of orthants under a Gaussian law, the same number every time."""
+"""Probabilities of orthants under a Gaussian law, computed without random numbers."""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
-# points of the lattice for Gaussian probabilities, the least eigenvalue of a correlation matrix, and the most standard
-# deviations
-LATTICE, JITTER, WIDEST = 4096, 1e-12, 1e6
-# square roots of primes are the lattice's generators
-PRIMES = np.array([q for q in range(2, 600) if all(q % r for r in range(2, q))])
+# Eigenvalues of a correlation matrix are raised to this one, so that it has a Cholesky factor.
+LEAST_EIGENVALUE = 1e-12
+# Means are clipped to this many standard deviations.
+MOST_DEVIATIONS = 1e6
 
 
-def positive_probability(mean: Float[np.ndarray, " d"], covariance: Float[np.ndarray, "d d"]) -> float:
-    """Probability that all coordinates of a Gaussian vector are positive.
+def positive_probability(
+    mean: Float[np.ndarray, " d"], covariance: Float[np.ndarray, "d d"], points: int = 4096
+) -> float:
+    """Return the probability that all coordinates of a Gaussian vector are positive.
+
+    Parameters
+    ----------
+    mean : array, shape (d,)
+        The vector's mean.
+    covariance : array, shape (d, d)
+        The vector's covariance.
+    points : int, optional
+        Points of the lattice that the probability is averaged over.
+
+    Returns
+    -------
+    float
+        The probability, by the method of Genz (1992).
 
     Examples
     --------
@@ -22,23 +39,39 @@ def positive_probability(mean: Float[np.ndarray, " d"], covariance: Float[np.nda
     0.3333
     """
     scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
-    standard = np.clip(mean / scale, -WIDEST, WIDEST)
-    return _orthant(standard, covariance / np.outer(scale, scale)) if len(mean) > 1 else float(ndtr(standard[0]))
+    bound = np.clip(mean / scale, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+    if len(mean) == 1:
+        return float(ndtr(bound[0]))
+    return _below_probability(bound, covariance / np.outer(scale, scale), points)
 
 
-def _orthant(bound: Float[np.ndarray, " d"], correlation: Float[np.ndarray, "d d"]) -> float:
-    """P(ξ ≤ bound), ξ ~ N(0, correlation): coordinate by coordinate, averaged over a lattice (Genz, 1992)."""
+def _below_probability(bound: Float[np.ndarray, " d"], correlation: Float[np.ndarray, "d d"], points: int) -> float:
+    """Return P(ξ ≤ bound) for ξ ~ N(0, correlation), one coordinate after the other, averaged over a lattice."""
     d = len(bound)
     values, vectors = np.linalg.eigh(correlation)
-    _, upper = np.linalg.qr((vectors * np.sqrt(np.maximum(values, JITTER))).T)
+    _, upper = np.linalg.qr((vectors * np.sqrt(np.maximum(values, LEAST_EIGENVALUE))).T)
     root = upper.T * np.sign(np.diag(upper))
-    lattice = np.outer(np.arange(1, LATTICE + 1), np.sqrt(PRIMES[: max(d - 1, 1)])) % 1.0
+    lattice = np.outer(np.arange(1, points + 1), np.sqrt(_primes(d - 1))) % 1.0
+    # folding the lattice makes it periodic, which raises the order of convergence
     uniform = np.abs(2 * lattice - 1)
-    drawn = np.zeros((LATTICE, d))
-    total = np.ones(LATTICE)
+    coordinates, probability = np.zeros((points, d)), np.ones(points)
     for i in range(d):
-        share = ndtr((bound[i] - drawn[:, :i] @ root[i, :i]) / root[i, i])
-        total = total * share
+        conditional = ndtr((bound[i] - coordinates[:, :i] @ root[i, :i]) / root[i, i])
+        probability = probability * conditional
         if i + 1 < d:
-            drawn[:, i] = ndtri(np.clip(uniform[:, i] * share, 1e-300, 1 - 1e-16))
-    return float(np.mean(total))
+            coordinates[:, i] = ndtri(np.clip(uniform[:, i] * conditional, 1e-300, 1 - 1e-16))
+    return float(np.mean(probability))
+
+
+@lru_cache
+def _primes(count: int) -> Float[np.ndarray, " count"]:
+    """Return the first primes, whose square roots generate the lattice."""
+    size = 8
+    while True:
+        is_prime = np.ones(size, bool)
+        is_prime[:2] = False
+        for factor in range(2, int(size**0.5) + 1):
+            is_prime[factor * factor :: factor] = False
+        if is_prime.sum() >= count:
+            return np.flatnonzero(is_prime)[:count].astype(float)
+        size *= 2

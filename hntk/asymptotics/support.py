@@ -1,97 +1,135 @@
-r"""Where the eigenvalues of ZᵀZ/p lie in the limit: a few intervals, and 0.
+r"""The support of a bulk's limiting spectrum: a few intervals, and the eigenvalue 0.
 
-Inside, Δ(x) is complex; outside it is real and ends, as an edge is approached, where det(I − J) = 0, J the Jacobian of
-the fixed point: there the two real solutions that the fixed point has outside meet. So an edge is bracketed by whether
-Δ is real, and then found to rounding as the solution (Δ, x) of $\Delta = \mathrm{tr}C\bar E/p$, det(I − J) = 0.
+This is for bulks ZᵀZ/p, with W = I, H = 0 and no noise. Inside the support, Δ(x) is complex. Outside, it is real and
+ends, as x comes to an edge, where $\det(I - J) = 0$, J the Jacobian of the fixed point: two real solutions meet there.
+An edge is therefore bracketed by whether Δ is real, and then polished to rounding as the solution (Δ, x) of
+$\Delta = \mathrm{tr}C\bar E/p$, $\det(I - J) = 0$ (docs/theory.md, "Density").
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.optimize import root
 
-from hntk.asymptotics.covariances import Spectral
-from hntk.asymptotics.resolvent import Bulk
+from hntk._utils.pytree import array_dataclass
+from hntk.asymptotics.bulk import Bulk
+from hntk.asymptotics.covariances import CommutingCovariances
+from hntk.asymptotics.resolvent import Resolvent
 
-# relative to the bound of the spectrum: below it, no edge is told from 0
-LEAST = 1e-9
+# The smallest edge that is told from 0, relative to the bound of the spectrum.
+SMALLEST_EDGE = 1e-9
 BISECTIONS = 14
-# points of the first look where resolvents are cheap, and where each inverts a matrix
-LOOK, DEAR_LOOK = 600, 80
+# Points of the first scan: where resolvents are cheap, and where each inverts a matrix.
+SCAN_POINTS, MATRIX_SCAN_POINTS = 600, 80
 
 
-@dataclass(frozen=True)
+@array_dataclass()
 class Edge:
-    """An end of an interval of the spectrum: its place, and Δ there, which is real (None at 0)."""
+    """An end of an interval of the spectrum.
 
-    place: float
+    Attributes
+    ----------
+    location : float
+        Where it is, without γ.
+    self_energy : array, shape (1, K), or None
+        The real Δ there; None at 0, where there is none.
+    """
+
+    location: float
     self_energy: Float[np.ndarray, "1 K"] | None
 
 
-@dataclass(frozen=True)
+@array_dataclass()
 class Interval:
-    """Of the support."""
+    """One interval of the support, between two edges.
+
+    Attributes
+    ----------
+    left : Edge
+        The lower end.
+    right : Edge
+        The upper end.
+    """
 
     left: Edge
     right: Edge
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The two locations."""
+        return self.left.location, self.right.location
 
-def support(bulk: Bulk, fineness: int = 1, beside: Float[np.ndarray, " j"] | None = None) -> tuple[Interval, ...]:
-    """The intervals of the support off the eigenvalue 0, ascending.
+
+def support_intervals(
+    bulk: Bulk, fineness: int = 1, extra_points: Float[np.ndarray, " j"] | None = None
+) -> tuple[Interval, ...]:
+    """Return the intervals of the support, ascending, without the eigenvalue 0.
 
     Parameters
     ----------
-    bulk : whose spectrum it is.
-    fineness : multiplies the points of the first look; an interval or a gap narrower than their spacing is missed.
-    beside : points to look at besides.
+    bulk : Bulk
+        The bulk whose spectrum it is.
+    fineness : int, optional
+        Multiplies the points of the first scan. An interval or gap narrower than their spacing is missed.
+    extra_points : array, shape (j,), optional
+        Further points to scan.
+
+    Returns
+    -------
+    tuple of Interval
+        The intervals.
     """
-    if bulk.bound == 0:
+    if bulk.gram_bound == 0:
         return ()
-    count = fineness * (LOOK if isinstance(bulk.law.algebra, Spectral) else DEAR_LOOK)
-    grid = np.concatenate([np.geomspace(LEAST, 1, count // 2), np.linspace(0, 1, count - count // 2 + 1)[1:]])
-    grid = np.unique(np.concatenate([1.0137 * bulk.bound * grid, [] if beside is None else beside]))
-    inside = _inside(bulk, grid)
+    count = fineness * (SCAN_POINTS if isinstance(bulk.law.algebra, CommutingCovariances) else MATRIX_SCAN_POINTS)
+    grid = np.concatenate([np.geomspace(SMALLEST_EDGE, 1, count // 2), np.linspace(0, 1, count - count // 2 + 1)[1:]])
+    # The scan must end outside the support, and off edges at round numbers: hence a little more than the bound.
+    points = np.unique(np.concatenate([1.0137 * bulk.gram_bound * grid, [] if extra_points is None else extra_points]))
+    inside = _inside(bulk, points)
     changes = np.flatnonzero(inside[1:] != inside[:-1])
-    outer = np.where(inside[changes], grid[changes + 1], grid[changes])
-    inner = np.where(inside[changes], grid[changes], grid[changes + 1])
-    edges = list(_edges(bulk, outer, inner))
+    outer = np.where(inside[changes], points[changes + 1], points[changes])
+    inner = np.where(inside[changes], points[changes], points[changes + 1])
+    edges = _edges_between(bulk, outer, inner)
     if inside[0]:
         edges.insert(0, Edge(0.0, None))
     return tuple(Interval(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
-def _inside(bulk: Bulk, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
-    return np.any(np.imag(bulk.at(x).self_energy) < 0, axis=(1, 2))
+def _inside(bulk: Bulk, x: Float[np.ndarray, " j"]) -> Bool[np.ndarray, " j"]:
+    """Return which points lie inside the support."""
+    return np.any(np.imag(Resolvent.at(bulk, x).self_energy) < 0, axis=(1, 2))
 
 
-def _edges(bulk: Bulk, outer: np.ndarray, inner: np.ndarray) -> list[Edge]:
-    """Between points outside and inside, all at once."""
+def _edges_between(bulk: Bulk, outer: Float[np.ndarray, " e"], inner: Float[np.ndarray, " e"]) -> list[Edge]:
+    """Return the edges between points outside and inside the support, bisecting all of them at once."""
     for _ in range(BISECTIONS):
         middle = (outer + inner) / 2
-        within = _inside(bulk, middle)
-        outer, inner = np.where(within, outer, middle), np.where(within, middle, inner)
-    start = np.real(bulk.at(outer).self_energy)
-    return [_polished(bulk, a, b, d) for a, b, d in zip(outer, inner, start, strict=True)]
+        inside = _inside(bulk, middle)
+        outer, inner = np.where(inside, outer, middle), np.where(inside, middle, inner)
+    starts = np.real(Resolvent.at(bulk, outer).self_energy)
+    return [_polished(bulk, a, b, start) for a, b, start in zip(outer, inner, starts, strict=True)]
 
 
 def _polished(bulk: Bulk, outer: float, inner: float, start: Float[np.ndarray, "1 K"]) -> Edge:
+    """Return the edge to rounding, or the outer point of its bracket if the equations are not solved near it."""
     scale = np.append(np.maximum(np.abs(start), 1e-12), outer)
-    solution = root(_gap_and_determinant(bulk, scale), np.append(start, outer) / scale, tol=1e-13)
-    found = solution.x * scale
-    if abs(found[-1] - outer) <= 2 * abs(inner - outer) and np.max(np.abs(solution.fun)) < 1e-8:
-        return Edge(float(found[-1]), found[None, :-1])
+    solution = root(_edge_equations(bulk, scale), np.append(start, outer) / scale, tol=1e-13)
+    *self_energy, location = solution.x * scale
+    if abs(location - outer) <= 2 * abs(inner - outer) and np.max(np.abs(solution.fun)) < 1e-8:
+        return Edge(float(location), np.array([self_energy]))
     return Edge(float(outer), start)
 
 
-def _gap_and_determinant(bulk: Bulk, scale: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    def equations(unknown: np.ndarray) -> np.ndarray:
-        self_energy, x = (unknown * scale)[None, :-1], (unknown * scale)[-1]
-        image, jacobian = bulk.image_and_jacobian(self_energy, x)
-        gap = (self_energy - image)[0] / scale[:-1]
-        return np.append(gap, np.linalg.det(np.eye(gap.size) - jacobian))
+def _edge_equations(bulk: Bulk, scale: Float[np.ndarray, " u"]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the equations Δ − map(Δ) = 0 and det(I − J) = 0, as a function of (Δ, x) in these units."""
+
+    def equations(scaled: np.ndarray) -> np.ndarray:
+        self_energy, x = (scaled * scale)[None, :-1], (scaled * scale)[-1]
+        image, jacobian = bulk.map_and_jacobian(self_energy, x)
+        residual = (self_energy - image)[0] / scale[:-1]
+        return np.append(residual, np.linalg.det(np.eye(residual.size) - jacobian))
 
     return equations

@@ -38,7 +38,7 @@ COMPUTED: dict[str, Callable[[hntk.Activation], np.ndarray]] = {
     "sharded": lambda a: np.asarray(hntk.sharded_kernels(X, [a]).ck),
     "features": lambda a: np.asarray(hntk.dense([a], [8], X, key=jax.random.key(1)).features(X)),
     "empirical": lambda a: np.asarray(hntk.empirical_kernels(hntk.dense([a], [8], X, key=jax.random.key(1)), X).ck),
-    "limits": lambda a: asymptotics.kernel_coefficients([a], 1.0).seen.across(1.0, np.array([0.3]), 1.0),
+    "limits": lambda a: asymptotics.kernel_coefficients([a], 1.0).exact_dependence().across(1.0, np.array([0.3]), 1.0),
 }
 
 
@@ -66,25 +66,25 @@ def test_activations_of_one_name_do_not_share_what_is_kept(pair: str, computed: 
 @pytest.mark.slow
 def test_what_is_kept_of_one_precision_is_not_given_in_another() -> None:
     net = hntk.dense(["erf"], [8], X, key=jax.random.key(1))
-    found = []
+    kept = []
     for double in (True, False, True, False):
         jax.config.update("jax_enable_x64", double)
         try:
             with pytest.warns(UserWarning, match="float32") if not double else np.errstate():
                 kernels = hntk.exact_kernels(X.astype(np.float32), ["erf", "relu"])
             empirical = hntk.empirical_kernels(net, X)
-            found.append([np.asarray(k) for k in (*kernels, *empirical, net.features(X))])
+            kept.append([np.asarray(k) for k in (*kernels, *empirical, net.features(X))])
         finally:
             jax.config.update("jax_enable_x64", True)
-    assert [part.dtype.name for part in found[0]] == ["float64"] * 4 + ["float32"]
-    assert [part.dtype.name for part in found[1]] == ["float32"] * 5
-    for first, again in zip(found[:2], found[2:], strict=True):
+    assert [part.dtype.name for part in kept[0]] == ["float64"] * 4 + ["float32"]
+    assert [part.dtype.name for part in kept[1]] == ["float32"] * 5
+    for first, again in zip(kept[:2], kept[2:], strict=True):
         for mine, theirs in zip(first, again, strict=True):
             assert np.array_equal(mine, theirs)
 
 
 def test_what_is_kept_of_limits_cannot_be_written_to() -> None:
-    seen = asymptotics.kernel_coefficients(["relu"], 1.0).seen
+    seen = asymptotics.kernel_coefficients(["relu"], 1.0).exact_dependence()
     products = np.array([0.1, 0.2])
     kept = seen.across(1.0, products, 1.0)
     with pytest.raises(ValueError, match="read-only"):

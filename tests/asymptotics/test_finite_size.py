@@ -12,19 +12,23 @@ from scipy import stats
 
 import hntk
 from experiments.asymptotics.spectrum_theory import kolmogorov_distance
-from hntk.asymptotics.density import limiting_density
-from hntk.asymptotics.finite_density import _sampled, finite_size_density
-from hntk.asymptotics.inner_products import ClassProducts, monomials
+from hntk.asymptotics.bulk import Bulk, DiagonalLaw, Noise
+from hntk.asymptotics.finite_density import density_at_finite_size
+from hntk.asymptotics.inner_products import ProductExpansion, monomials
 from hntk.asymptotics.kernel_parameters import kernel_coefficients
-from hntk.asymptotics.learning import ridge_regression
-from hntk.asymptotics.limiting_kernel import limiting_kernel
-from hntk.asymptotics.limiting_spikes import spikes
 from hntk.asymptotics.mixture_law import MixtureLaw
-from hntk.asymptotics.resolvent import Bulk, Diagonal, Noise
+from hntk.asymptotics.predictions import finite_size_density, limiting_density, ridge_regression, spikes
+from hntk.asymptotics.resolvent import Resolvent
 from hntk.asymptotics.sample_norms import Quadrature, dense_points, gauss_points
+from hntk.asymptotics.spiked_kernel import SpikedKernel
 
 STEPS = hntk.staircase([-0.5, 0.3, 1.1], [0.0, 0.3, 1.1, 2.4])
 NETS = {"relu": ["relu"] * 3, "erf and tanh": ["erf", "tanh"], "steps": [STEPS, "relu"]}
+
+
+def sized(law: MixtureLaw, n: int, net: list, quadrature: Quadrature = gauss_points) -> SpikedKernel:
+    """The exact conjugate kernel at its size."""
+    return SpikedKernel(law, n, kernel_coefficients(net, law.tau0), quadrature)
 
 
 def mixture(p: int) -> tuple[np.ndarray, list]:
@@ -48,26 +52,26 @@ def test_quadratures_have_the_moments_of_the_law(quadrature: Quadrature, accurac
 @pytest.mark.parametrize("name", ["relu", "erf and tanh"])
 def test_dependence_on_norms_is_the_exact_kernels(name: str, kernel: str) -> None:
     scale = 1.3
-    found = kernel_coefficients(NETS[name], np.sqrt(scale), kernel=kernel)
-    assert found.norms_seen is not None
+    coefficients = kernel_coefficients(NETS[name], np.sqrt(scale), kernel=kernel)
+    assert coefficients.norm_dependence is not None
     for square in (0.9, 1.3, 1.8):
         first = np.sqrt(square) * np.eye(2)
         exact = np.asarray(getattr(hntk.exact_kernels(first, NETS[name], tau0=np.sqrt(scale)), kernel))
-        level, gram = found.norms_seen.at(square)
+        level, gram = coefficients.norm_dependence.at(square)
         assert level == pytest.approx(exact[0, 0], rel=1e-6)
-        orthogonal = found.norms_seen.orthogonal(square, scale)
+        orthogonal = coefficients.norm_dependence.orthogonal(square, scale)
         assert orthogonal * abs(orthogonal) == pytest.approx(np.sign(square - scale) * exact[0, 1], rel=1e-6, abs=1e-12)
         # with a sample of norm² τ_0², at which nothing but the slope is left
         second = np.sqrt(scale) * np.array([[1e-4, np.sqrt(1 - 1e-8)], [-1e-4, np.sqrt(1 - 1e-8)]])
         across = np.asarray(getattr(hntk.exact_kernels(first, NETS[name], x2=second, tau0=np.sqrt(scale)), kernel))
         slope = (across[0, 0] - across[0, 1]) / (2e-4 * np.sqrt(square * scale))
-        assert np.sqrt(gram * found.gram) == pytest.approx(slope, rel=1e-6 if kernel == "ck" else 2e-3)
-    assert found.norms_seen.across(scale, np.zeros(1), scale) == pytest.approx(0, abs=1e-12)
+        assert np.sqrt(gram * coefficients.gram) == pytest.approx(slope, rel=1e-6 if kernel == "ck" else 2e-3)
+    assert coefficients.norm_dependence.across(scale, np.zeros(1), scale) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_slope_of_the_diagonal_is_the_fourth_coefficient() -> None:
     coefficients, step = hntk.coefficients(["relu", "erf"], 1.2), 1e-4
-    seen = kernel_coefficients(["relu", "erf"], 1.2).norms_seen
+    seen = kernel_coefficients(["relu", "erf"], 1.2).norm_dependence
     assert seen is not None
     slope = (seen.at(1.44 + step)[0] - seen.at(1.44 - step)[0]) / (2 * step)
     assert slope == pytest.approx(coefficients.alpha[-1, 3], rel=1e-6)
@@ -80,7 +84,7 @@ def test_products_by_class_tend_to_their_limits(name: str) -> None:
     for p in (400, 40_000):
         law = MixtureLaw.of(*mixture(p))
         kernel = kernel_coefficients(NETS[name], law.tau0)
-        limit, finite = ClassProducts.limit(law, kernel), ClassProducts.finite(law, kernel)
+        limit, finite = ProductExpansion.limit(law, kernel), ProductExpansion.finite(law, kernel)
         quadratic = np.sqrt(2) * kernel.quadratic * law.overlaps / p
         parts = (finite.means / limit.means - 1, finite.factors - 1, finite.parts[1] / quadratic - 1)
         gaps.append([np.max(np.abs(part)) for part in parts])
@@ -102,7 +106,7 @@ def test_products_by_class_are_those_of_samples() -> None:
         indicators = np.eye(2)[np.asarray(data.labels)]
         counts = indicators.sum(axis=0)
         seen.append(p * indicators.T @ matrix @ indicators / (np.outer(counts, counts) - np.diag(counts)))
-    limit = limiting_kernel(law, 1500, NETS["relu"], finite_size=True)
+    limit = sized(law, 1500, NETS["relu"])
     norms = np.sum(limit.norms.deviations * limit.norms.diagonal.shares, axis=1)
     predicted = limit.products.means + np.outer(norms, norms)
     error = np.std(seen, axis=0, ddof=1) / 2
@@ -113,7 +117,7 @@ def test_products_by_class_are_those_of_samples() -> None:
 def test_resolvent_with_a_diagonal_and_noise() -> None:
     """Gram matrices, weights and diagonal drawn as the fixed point has them; gaps fall with p."""
     shares = np.array([[0.3, 0.7], [0.5, 0.5]])
-    diagonal = Diagonal(shares, np.array([[0.5, 1.2], [1.0, 1.5]]), np.array([[0.0, 0.4], [0.2, 0.3]]))
+    diagonal = DiagonalLaw(shares, np.array([[0.5, 1.2], [1.0, 1.5]]), np.array([[0.0, 0.4], [0.2, 0.3]]))
     noise = Noise(np.array([0.5, 3.0]), np.array([[1.0, 0.5], [0.1, 0.2]]), 0.5 + np.arange(8).reshape(2, 2, 2) / 8)
     z, gaps = 0.5 + 0.3j, []
     for p in (60, 480):
@@ -127,19 +131,19 @@ def test_resolvent_with_a_diagonal_and_noise() -> None:
             columns.append(rng.standard_normal((round(p * count), n)) * deviations)
         rows = np.concatenate(columns)
         q = np.diag(np.linalg.inv(rows.T @ rows / p + np.diag(diagonal.shifts[classes, points]) - z * np.eye(n)))
-        at = Bulk(MixtureLaw.of(np.zeros((2, p)), [1.0, 1.5]), np.ones(2), diagonal, noise).at(z)
-        found = np.array([[q[(classes == a) & (points == s)].mean() for s in (0, 1)] for a in (0, 1)])
-        gaps.append(np.max(np.abs(found / at.responses - 1)))
+        at = Resolvent.at(Bulk(MixtureLaw.of(np.zeros((2, p)), [1.0, 1.5]), np.ones(2), diagonal, noise), z)
+        entries = np.array([[q[(classes == a) & (points == s)].mean() for s in (0, 1)] for a in (0, 1)])
+        gaps.append(np.max(np.abs(entries / at.responses - 1)))
     assert gaps[1] < min(0.01, 0.5 * gaps[0])
 
 
 @pytest.mark.slow
 def test_derivatives_with_a_diagonal_and_noise() -> None:
-    kernel = limiting_kernel(MixtureLaw.of(*mixture(50)), 80, ["relu", "erf"], finite_size=True)
+    kernel = sized(MixtureLaw.of(*mixture(50)), 80, ["relu", "erf"])
     for z in (-0.2, 0.1 + 0.2j):
         step = 1e-5
-        low, high = kernel.bulk.at(z - step), kernel.bulk.at(z + step)
-        at = kernel.bulk.at(z)
+        low, high = kernel.resolvent(z - step), kernel.resolvent(z + step)
+        at = kernel.resolvent(z)
         slope = (high.self_energy - low.self_energy) / (2 * step)
         np.testing.assert_allclose(at.self_energy_slope, slope, rtol=1e-5, atol=1e-9)
         slope = (kernel.overlap(high) - kernel.overlap(low)) / (2 * step)
@@ -227,22 +231,22 @@ def test_data_of_small_effective_dimension() -> None:
     p, n, net = 200, 1600, NETS["relu"]
     spectrum = p * np.append(np.full(20, 0.04), np.full(p - 20, 0.2 / (p - 20)))
     law = MixtureLaw.of(3 * np.eye(2, p), [spectrum, spectrum])
-    found = []
+    eigenvalues = []
     for draw in range(3):
         data = hntk.gaussian_mixture(3 * np.eye(2, p), [spectrum, spectrum], n, key=jax.random.key(draw))
-        found.append(np.linalg.eigvalsh(np.asarray(hntk.exact_kernels(data.x, net, tau0=law.tau0).ck)))
+        eigenvalues.append(np.linalg.eigvalsh(np.asarray(hntk.exact_kernels(data.x, net, tau0=law.tau0).ck)))
     low = np.array([0.02, 0.1, 0.3])
-    simulated = np.quantile(found, low, axis=1).mean(axis=1)
-    kernel = limiting_kernel(law, n, net, finite_size=True, quadrature=dense_points)
-    np.testing.assert_allclose(_sampled(kernel).quantiles(low), simulated, rtol=0.15)
+    simulated = np.quantile(eigenvalues, low, axis=1).mean(axis=1)
+    kernel = sized(law, n, net, dense_points)
+    np.testing.assert_allclose(density_at_finite_size(kernel).quantiles(low), simulated, rtol=0.15)
     norms, noise = kernel.norms, kernel.norms.noise
     assert noise is not None
     more = Noise(1e4 * noise.counts, noise.variances / 1e2, noise.weights)
     shifts = norms.diagonal.shifts - 99 * noise.diagonal
-    independent = limiting_kernel(law, n, net, finite_size=True, quadrature=dense_points)
+    independent = sized(law, n, net, dense_points)
     changed = replace(norms, diagonal=replace(norms.diagonal, shifts=shifts), noise=more)
     independent.__dict__["norms"] = changed
-    assert _sampled(independent).quantiles(0.02) < 0
+    assert density_at_finite_size(independent).quantiles(0.02) < 0
 
 
 @pytest.mark.nightly
@@ -253,7 +257,7 @@ def test_errors_of_exact_kernels_are_nearer_than_in_the_limit() -> None:
     law = MixtureLaw.of(means, covariances)
     layers = list(hntk.match(["relu"] * 3, law.tau0, levels=4).activations)
     ridge = 10 * float(hntk.coefficients(layers, law.tau0).tau[-1] ** 2)
-    found = []
+    errors = []
     for draw in range(12):
         first, second = jax.random.split(jax.random.key(draw))
         own, new = (hntk.gaussian_mixture(means, covariances, m, key=k) for m, k in ((n, first), (4000, second)))
@@ -261,10 +265,10 @@ def test_errors_of_exact_kernels_are_nearer_than_in_the_limit() -> None:
         across = np.asarray(hntk.exact_kernels(new.x, layers, x2=own.x, tau0=law.tau0).ck)
         target, wanted = (np.eye(2)[np.asarray(d.labels)] - 0.5 for d in (own, new))
         scores = across @ np.linalg.solve(matrix + ridge * np.eye(n), target)
-        found.append(np.mean(np.sum((wanted - scores) ** 2, axis=1)))
-    error = np.std(found, ddof=1) / np.sqrt(len(found))
+        errors.append(np.mean(np.sum((wanted - scores) ** 2, axis=1)))
+    error = np.std(errors, ddof=1) / np.sqrt(len(errors))
     gaps = [
-        abs(ridge_regression(law, n, layers, ridge, kernel="ck", finite_size=f).test.squared_error - np.mean(found))
+        abs(ridge_regression(law, n, layers, ridge, kernel="ck", finite_size=f).test.squared_error - np.mean(errors))
         for f in (True, False)
     ]
     assert gaps[0] < 0.6 * gaps[1]

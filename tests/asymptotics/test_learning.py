@@ -1,4 +1,4 @@
-"""Limits of learning: identities between them, simulation given the training set, and laws estimated from data."""
+"""Errors of learning: identities between them, and simulation given the training set."""
 
 from __future__ import annotations
 
@@ -7,41 +7,22 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.asymptotics.covariances import Matrices
-from hntk.asymptotics.estimation import estimate_law
-from hntk.asymptotics.filters import flow_filter
+from hntk.asymptotics.covariances import GeneralCovariances
 from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
-from hntk.asymptotics.learning import Learned, ScoreLaw, gradient_flow, optimal_ridge, ridge_regression
-from hntk.asymptotics.limiting_kernel import limiting_kernel
-from hntk.asymptotics.limiting_spikes import spikes
+from hntk.asymptotics.learning import Learned, ScoreLaw
 from hntk.asymptotics.mixture_law import MixtureLaw
-
-NET = ["relu", "erf"]
-SHARES = [0.5, 0.3, 0.2]
-
-
-def graded(p: int) -> np.ndarray:
-    values = np.exp(np.linspace(-1, 1, p))
-    return values / values.mean()
-
-
-def mixture(p: int) -> tuple[np.ndarray, list]:
-    """Three classes that differ in means and covariances, and means that lie where the covariance is large."""
-    means = np.diag([3.0, 2.0, 2.5]) @ np.eye(3, p)[:, ::-1]
-    return means, [graded(p), graded(p) * (1 + 4 / p**0.5), graded(p) * (1 - 2 / p**0.5)]
-
-
-def law_of(p: int) -> MixtureLaw:
-    return MixtureLaw.of(*mixture(p), SHARES)
+from hntk.asymptotics.predictions import gradient_flow, optimal_ridge, ridge_regression
+from hntk.asymptotics.spiked_kernel import SpikedKernel
+from tests.asymptotics.laws import NET, SHARES, three_class_law, three_classes
 
 
 @pytest.mark.parametrize("ridge", [0.01, 1.0])
 @pytest.mark.parametrize("n", [40, 300])
 def test_training_error_two_ways(n: int, ridge: float) -> None:
     """From each sample's residual, and from λ²‖β‖² by the derivative of the resolvent."""
-    law = law_of(100)
-    kernel = limiting_kernel(law, n, NET)
-    at = kernel.bulk.at(-ridge - kernel.coefficients.shift)
+    law = three_class_law(100)
+    kernel = SpikedKernel(law, n, kernel_coefficients(NET, law.tau0))
+    at = kernel.resolvent(-ridge - kernel.coefficients.shift)
     targets = np.zeros((len(kernel.core), 3))
     targets[:3] = np.eye(3) - law.proportions
     sources = np.linalg.solve(np.eye(len(kernel.core)) + kernel.core @ kernel.overlap(at), targets)
@@ -58,32 +39,20 @@ def same(a: ScoreLaw, b: ScoreLaw, rtol: float) -> None:
 
 
 def test_flow_ends_where_ridgeless_regression_is() -> None:
-    law = law_of(100)
+    law = three_class_law(100)
     same(gradient_flow(law, 80, NET, 1e7).test, ridge_regression(law, 80, NET, 0.0).test, 1e-8)
     assert gradient_flow(law, 80, NET, 1e7).training.squared_error < 1e-12
 
 
 def test_flow_begins_like_ridge_regression_of_a_large_ridge() -> None:
-    law = law_of(100)
+    law = three_class_law(100)
     early, strong = gradient_flow(law, 80, NET, 1e-6), ridge_regression(law, 80, NET, 1e6)
     same(early.test, strong.test, 1e-4)
     same(early.training, strong.training, 1e-4)
 
 
-def test_flow_filter_is_the_exponential() -> None:
-    values = np.array([0.0, 1e-3, 0.3, 7.0, 1e4])
-    for time in (1e-3, 1.0, 200.0):
-        found = flow_filter(time)
-        resolvents = 1 / (values - found.nodes[:, None])
-        np.testing.assert_allclose((found.residual @ resolvents).real, np.exp(-time * values), atol=1e-11)
-        exact = np.where(values > 0, -np.expm1(-time * values) / np.maximum(values, 1e-300), time)
-        np.testing.assert_allclose((found.dual @ resolvents).real, exact, rtol=1e-10)
-    with pytest.raises(ValueError, match="time must be a positive"):
-        gradient_flow(law_of(40), 50, NET, 0.0)
-
-
 def test_a_shift_is_a_ridge() -> None:
-    law = law_of(60)
+    law = three_class_law(60)
     net = kernel_coefficients(NET, law.tau0, kernel="ntk")
     compressed = KernelCoefficients(net.gram, net.norms, net.quadratic, net.shift + 0.1)
     same(ridge_regression(law, 90, compressed, 0.2).test, ridge_regression(law, 90, net, 0.3).test, 1e-12)
@@ -107,8 +76,8 @@ def test_one_score_of_two_classes_is_enough() -> None:
 
 
 def test_classification_error_is_that_of_the_scores() -> None:
-    found, rng = ridge_regression(law_of(100), 80, NET, 0.5), np.random.default_rng(0)
-    for scores in (found.test, found.training):
+    learned, rng = ridge_regression(three_class_law(100), 80, NET, 0.5), np.random.default_rng(0)
+    for scores in (learned.test, learned.training):
         wrong = 0.0
         for b, share in enumerate(SHARES):
             drawn = rng.multivariate_normal(scores.means[b], scores.covariances[b], 200_000, method="eigh")
@@ -117,7 +86,7 @@ def test_classification_error_is_that_of_the_scores() -> None:
 
 
 def test_optimal_ridge_is_better_than_others() -> None:
-    law = law_of(100)
+    law = three_class_law(100)
     for criterion in ("squared", "classification"):
         best = optimal_ridge(law, 60, NET, criterion=criterion)
         errors = [getattr(ridge_regression(law, 60, NET, r).test, f"{criterion}_error") for r in np.logspace(-3, 2, 40)]
@@ -127,18 +96,18 @@ def test_optimal_ridge_is_better_than_others() -> None:
 
 
 def test_laws_without_the_shortcut_agree_with_it() -> None:
-    means, covariances = mixture(30)
-    law = law_of(30)
-    slow = MixtureLaw(30, law.proportions, Matrices(np.stack([np.diag(c) for c in covariances]), means))
+    means, covariances = three_classes(30)
+    law = three_class_law(30)
+    slow = MixtureLaw(30, law.proportions, GeneralCovariances(np.stack([np.diag(c) for c in covariances]), means))
     same(gradient_flow(slow, 40, NET, 2.0).test, gradient_flow(law, 40, NET, 2.0).test, 1e-9)
     same(ridge_regression(slow, 40, NET, 0.1).training, ridge_regression(law, 40, NET, 0.1).training, 1e-9)
 
 
 def simulated(p: int, n: int, seed: int, rule: str, strength: float) -> np.ndarray:
     """Errors of one training set: squared ones given it exactly, by the law of a new sample."""
-    means, covariances = mixture(p)
+    means, covariances = three_classes(p)
     data = hntk.gaussian_mixture(means, covariances, n, key=jax.random.key(seed), proportions=SHARES)
-    law = law_of(p)
+    law = three_class_law(p)
     kernel = hntk.equivalent_kernels(data.x, data.labels, NET, tau0=law.tau0, population=data.population).ck
     values, vectors = np.linalg.eigh(kernel.to_dense())
     shrunk = 1 / (values + strength) if rule == "ridge" else -np.expm1(-strength * values) / values
@@ -159,14 +128,14 @@ def test_errors_are_those_of_simulations(ratio: float, rule: str, strength: floa
     n = round(ratio * p)
     limit = ridge_regression if rule == "ridge" else gradient_flow
 
-    def errors(found: Learned) -> np.ndarray:
-        return np.array([found.training.squared_error, found.test.squared_error])
+    def errors(learned: Learned) -> np.ndarray:
+        return np.array([learned.training.squared_error, learned.test.squared_error])
 
     drawn = np.array([simulated(p, n, seed, rule, strength) for seed in range(seeds)])
     noise = drawn.std(axis=0, ddof=1) / np.sqrt(seeds)
-    gap = np.abs(drawn.mean(axis=0) - errors(limit(law_of(p), n, NET, strength, kernel="ck")))
+    gap = np.abs(drawn.mean(axis=0) - errors(limit(three_class_law(p), n, NET, strength, kernel="ck")))
     assert np.all(gap < 3.5 * noise + 0.002 * drawn.mean(axis=0))
-    wrong = MixtureLaw.of(1.5 * mixture(p)[0], mixture(p)[1], SHARES)
+    wrong = MixtureLaw.of(1.5 * three_classes(p)[0], three_classes(p)[1], SHARES)
     assert np.any(np.abs(drawn.mean(axis=0) - errors(limit(wrong, n, NET, strength, kernel="ck"))) > 8 * noise)
 
 
@@ -174,69 +143,18 @@ def test_errors_are_those_of_simulations(ratio: float, rule: str, strength: floa
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 def test_exact_kernels_learn_alike(kernel: str) -> None:
     p, n, new, ridge, seeds = 200, 200, 1000, 0.1, 4
-    law, y, found = law_of(p), np.eye(3) - np.array(SHARES), []
+    law, y, errors = three_class_law(p), np.eye(3) - np.array(SHARES), []
     for seed in range(seeds):
         keys = jax.random.split(jax.random.key(seed), 2)
         train, test = (
-            hntk.gaussian_mixture(*mixture(p), size, key=k, proportions=SHARES)
+            hntk.gaussian_mixture(*three_classes(p), size, key=k, proportions=SHARES)
             for size, k in zip((n, new), keys, strict=True)
         )
         whole = getattr(hntk.exact_kernels(train.x, NET, tau0=law.tau0), kernel)
         across = getattr(hntk.exact_kernels(test.x, NET, x2=train.x, tau0=law.tau0), kernel)
         scores = across @ np.linalg.solve(whole + ridge * np.eye(n), y[train.labels])
         wrong = np.mean(np.argmax(scores + np.array(SHARES), axis=1) != test.labels)
-        found.append([np.mean(np.sum((y[test.labels] - scores) ** 2, axis=1)), wrong])
+        errors.append([np.mean(np.sum((y[test.labels] - scores) ** 2, axis=1)), wrong])
     limit = ridge_regression(law, n, NET, ridge, kernel=kernel).test  # type: ignore[arg-type]
-    gap = np.abs(np.mean(found, axis=0) - [limit.squared_error, limit.classification_error])
-    assert np.all(gap < 3 * np.std(found, axis=0, ddof=1) / np.sqrt(seeds) + [0.005, 0.005])
-
-
-@pytest.mark.slow
-def test_estimated_law_comes_nearer() -> None:
-    gaps = []
-    for p in (100, 400):
-        n, law = 2 * p, law_of(p)
-        ratios = []
-        for seed in range(4):
-            data = hntk.gaussian_mixture(*mixture(p), n, key=jax.random.key(seed), proportions=SHARES)
-            estimate = estimate_law(data.x, data.labels)
-            ratios.append(
-                [
-                    ridge_regression(estimate, n, NET, r).test.squared_error
-                    / ridge_regression(law, n, NET, r).test.squared_error
-                    for r in (0.01, 0.3, 3.0)
-                ]
-                + [spikes(estimate, n, NET)[0].value / spikes(law, n, NET)[0].value]
-            )
-        gaps.append(np.sqrt(np.mean((np.array(ratios) - 1) ** 2)))
-    assert gaps[1] < 0.7 * gaps[0]
-    assert gaps[1] < 0.05
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ratio", [0.5, 3.0])
-def test_estimated_spectrum_is_not_the_sample_spectrum(ratio: float) -> None:
-    p = 300
-    two = np.repeat([0.2, 1.8], p // 2)
-    data = hntk.gaussian_mixture(2 * np.eye(2, p), [two, two], round(ratio * p), key=jax.random.key(0))
-    law = estimate_law(data.x, data.labels)
-    exact = MixtureLaw.of(2 * np.eye(2, p), [two, two])
-    values, weights = law.algebra.covariances.mean(axis=0), law.algebra.weights  # type: ignore[union-attr]
-    for power in (1, 2, 3):
-        assert weights @ values**power == pytest.approx(np.mean(two**power), rel=0.1)
-    centred = np.asarray(data.x) - np.array([data.x[data.labels == a].mean(axis=0) for a in (0, 1)])[data.labels]
-    plug_in = np.linalg.eigvalsh(centred.T @ centred * p / len(centred))
-    assert np.mean(plug_in**2) > 1.15 * np.mean(two**2)
-    learned = [ridge_regression(found, 600, NET, 0.1).test.squared_error for found in (law, exact)]
-    assert learned[0] == pytest.approx(learned[1], rel=0.1)
-
-
-def test_estimated_means_are_unbiased() -> None:
-    p, grams = 60, []
-    for seed in range(60):
-        data = hntk.gaussian_mixture(2 * np.eye(2, p), [1.0, 1.0], 60, key=jax.random.key(seed))
-        grams.append(estimate_law(data.x, data.labels).gram)
-    noise = np.std(grams, axis=0) / np.sqrt(len(grams))
-    assert np.all(np.abs(np.mean(grams, axis=0) - 4 * np.eye(2)) < 3.5 * noise)
-    with pytest.raises(ValueError, match="do not vary"):
-        estimate_law(np.repeat(np.eye(2), 5, axis=0), np.repeat([0, 1], 5))
+    gap = np.abs(np.mean(errors, axis=0) - [limit.squared_error, limit.classification_error])
+    assert np.all(gap < 3 * np.std(errors, axis=0, ddof=1) / np.sqrt(seeds) + [0.005, 0.005])

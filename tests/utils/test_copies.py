@@ -73,6 +73,11 @@ def everything(made: Any) -> Any:
     return np.array([repr(made)])
 
 
+def leaves(made: Any) -> Any:
+    """Every number of a pytree."""
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(made)])
+
+
 def kernels() -> hntk.EquivalentKernels:
     return hntk.equivalent_kernels(*data(), ["relu"])
 
@@ -128,10 +133,13 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     hntk.Summary: (lambda: tanh_net().summary(), everything),
     hntk.Schedule: (lambda: hntk.Schedule(epochs=1), everything),
     hntk.TaskAccuracy: (lambda: hntk.TaskAccuracy(0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 3), everything),
-    asymptotics.MixtureLaw: (law, everything),
+    asymptotics.LimitingKernel: (
+        lambda: asymptotics.LimitingKernel.of(law(), 60, ["relu"]), lambda m: leaves(m.ridge_regression(0.1))
+    ),
+    asymptotics.MixtureLaw: (law, leaves),
     asymptotics.KernelCoefficients: (lambda: asymptotics.kernel_coefficients(["relu"], 1.0), everything),
     asymptotics.LimitingDensity: (lambda: asymptotics.limiting_density(law(), 60, ["relu"]), density),
-    asymptotics.Learned: (lambda: asymptotics.ridge_regression(law(), 60, ["relu"], 0.1), everything),
+    asymptotics.Learned: (lambda: asymptotics.ridge_regression(law(), 60, ["relu"], 0.1), leaves),
 }  # fmt: skip
 # made by what takes long, or holds others of the list
 OTHERS = {"Activation", "Dataset", "Design", "LossAccount", "QuadraticForms", "DataFit"}

@@ -88,6 +88,11 @@ def law() -> asymptotics.MixtureLaw:
 
 
 @cache
+def limiting_kernel() -> asymptotics.LimitingKernel:
+    return asymptotics.LimitingKernel.of(law(), 20, RELU)
+
+
+@cache
 def limit() -> asymptotics.LimitingDensity:
     return asymptotics.limiting_density(law(), 20, RELU)
 
@@ -280,6 +285,13 @@ CASES = {
     "kernel_coefficients": case(asymptotics.kernel_coefficients, net=NET, tau0=SCALE, kernel=("ntk", "choice"),
                                 kappa_sq=DIAGONAL),
     "estimate_law": case(asymptotics.estimate_law, x=SAMPLES, labels=CLASSES),
+    "LimitingKernel.of": case(asymptotics.LimitingKernel.of, **LIMIT),
+    "LimitingKernel.ridge_regression": case(
+        of(limiting_kernel, "ridge_regression"), ridge=(0.1, "real"), targets=(np.eye(2), "kernel"),
+        offset=(np.zeros(2), "numbers"), allowed=np.isnan),
+    "LimitingKernel.gradient_flow": case(of(limiting_kernel, "gradient_flow"), time=(1.0, "real"), allowed=np.isnan),
+    "LimitingKernel.optimal_ridge": case(
+        of(limiting_kernel, "optimal_ridge"), criterion=("squared", "choice"), rounds=(0, "count")),
     "limiting_density": case(asymptotics.limiting_density, **LIMIT),
     "LimitingDensity.density": case(of(limit, "density"), x=(COLUMN, "points")),
     "LimitingDensity.cdf": case(of(limit, "cdf"), x=(COLUMN, "points")),

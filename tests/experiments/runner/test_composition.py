@@ -19,7 +19,7 @@ from experiments.runner.composition import CONF, check
 from experiments.runner.launching import as_sweep
 from experiments.runner.refusals import SettingError
 from experiments.runner.tiny import expanded
-from hntk.asymptotics.kernel_parameters import Kind
+from hntk.asymptotics.kernel_parameters import KernelName
 from hntk.data.dataset import Scaling
 from hntk.matching import match
 from hntk.theory.equivalents import Identity
@@ -113,7 +113,7 @@ def test_every_experiment_is_configured_as_it_is() -> None:
 
 def test_closed_sets_are_those_of_the_library() -> None:
     assert list(choices.ACTIVATIONS) == hntk.activation_names()
-    assert get_args(Kind) == choices.KERNELS
+    assert get_args(KernelName) == choices.KERNELS
     assert get_args(Scaling) == choices.SCALINGS
     assert get_args(Identity) == choices.IDENTITIES
     for mine, theirs in (
