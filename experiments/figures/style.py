@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
 # Blue, orange, green, purple, gray, yellow, sky: colour-blind readers tell them apart, and line styles do so in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7B3294", "#555555", "#E69F00", "#56B4E9")
@@ -60,4 +60,13 @@ def plain_ticks(axes: Axes) -> None:
     """Label a logarithmic horizontal axis with 1, 2, 5, 10, … in place of powers of ten."""
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def engineering_axis(axes: Axes, unit: str = "") -> None:
+    """Make the horizontal axis logarithmic, with numbers such as 50 k or 2 M; lines must be drawn already."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    axes.xaxis.set_major_formatter(EngFormatter(unit))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,137 @@
+"""How often and how fast matches are found: hntk's solver, and restarted least squares as in the authors' code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+import hntk
+from experiments.figures.style import caption_above, legend_below, line_style
+from experiments.kernels.least_squares import restarted, restarts_in_words
+from experiments.kernels.matching_problems import Attempt, MatchingProblem, random_problems, timed
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.record import Record
+
+# A problem is solved if no α is missed by more, and nearly solved within the second limit.
+SOLVED, NEARLY = 1e-9, 1e-3
+OWN = "hntk"
+OWN_SAME = "hntk, those the baseline gets"
+# By name: whether least squares works in units of each layer's scales.
+BASELINES = {"least squares": False, "least squares, scaled": True}
+COLUMNS = [
+    "solver",
+    "feasible",
+    "to 1e-9",
+    "to 1e-3",
+    "their median δ/τ²",
+    "impossible refused",
+    "median s, depth 3",
+    "longest s",
+]
+DETAILS = ["solver", "kind", "layers", "tau0", "levels", "miss", "shift", "refused", "seconds"]
+# By solver, every problem it got and its attempt at it.
+Attempts = dict[str, list[tuple[MatchingProblem, Attempt]]]
+
+
+def run(cfg: Config, record: Record) -> None:
+    """Solve every problem, and some of them with the baseline too."""
+    settings = cfg.experiment
+    problems = random_problems(np.random.default_rng(cfg.seed), settings.problems)
+    with stage("building the libraries of functions, once"):
+        for levels in range(2, 9):
+            hntk.match(["relu"], 1.0, levels)
+    attempts: Attempts = {OWN: []}
+    with progress(OWN, len(problems)) as advance:
+        for problem in problems:
+            attempts[OWN].append((problem, timed(problem, _hntk)))
+            advance()
+    feasible = [p for p in problems if p.feasible][: settings.baseline_problems]
+    if feasible:
+        attempts[OWN_SAME] = [pair for pair in attempts[OWN] if pair[0] in feasible]
+        attempts |= _baseline(feasible, sorted(settings.restarts), cfg.seed)
+    _report(record, attempts)
+    _report_problems(record, attempts)
+    record.add_figure("solver", _solver_figure({name: p for name, p in attempts.items() if name != OWN_SAME}))
+
+
+def _hntk(problem: MatchingProblem) -> Sequence[hntk.Activation]:
+    shift = None if problem.feasible else 0.0
+    return hntk.match(problem.layers, problem.tau0, problem.levels, alpha2=problem.alpha2, max_shift=shift).activations
+
+
+def _baseline(problems: list[MatchingProblem], counts: list[int], seed: int) -> Attempts:
+    """Solve the problems by least squares, with every number of restarts."""
+    attempts: Attempts = {
+        f"{method}, {restarts_in_words(count)}": [] for method in BASELINES for count in counts
+    }  # fmt: skip
+    for method, scaled in BASELINES.items():
+        with progress(f"{method}, {restarts_in_words(counts[-1])}", len(problems)) as advance:
+            for problem in problems:
+                for count in counts:
+                    attempt = restarted(problem, count, seed, scaled=scaled)
+                    attempts[f"{method}, {restarts_in_words(count)}"].append((problem, attempt))
+                advance()
+    return attempts
+
+
+def _report(record: Record, attempts: Attempts) -> None:
+    rows = []
+    for name, pairs in attempts.items():
+        feasible = [(p, a) for p, a in pairs if p.feasible]
+        impossible = [a for p, a in pairs if not p.feasible]
+        depth3 = float(np.median([a.seconds for p, a in feasible if len(p.layers) == 3] or [float("nan")]))
+        solved, nearly = (sum(a.miss <= limit for _, a in feasible) for limit in (SOLVED, NEARLY))
+        shifts = [a.shift for _, a in feasible if a.miss <= NEARLY]
+        refused = sum(a.refused for a in impossible)
+        rows.append(
+            [name, len(feasible), solved, nearly, float(np.median(shifts)) if shifts else None,
+             f"{refused} of {len(impossible)}" if impossible else None, round(depth3, 3),
+             round(float(np.max([a.seconds for _, a in feasible])), 2)]
+        )  # fmt: skip
+        key = name.replace(" ", "_").replace(",", "")
+        record.add_metrics(
+            **{f"{key}/feasible": len(feasible), f"{key}/found": solved, f"{key}/within_1e-3": nearly,
+               f"{key}/median_seconds_depth_3": depth3,
+               f"{key}/impossible": len(impossible), f"{key}/refused": refused}
+        )  # fmt: skip
+    show_table("Random matching problems: depth 1 to 6, 2 to 8 levels, τ_0 from 1e-3 to 1e3", COLUMNS, rows)
+    record.add_table("solver", COLUMNS, rows)
+
+
+def _report_problems(record: Record, attempts: Attempts) -> None:
+    """Record every attempt, and print those problems that hntk missed."""
+    rows = [
+        [name, p.kind, "-".join(layer.name for layer in p.layers), p.tau0, p.levels, a.miss, a.shift, a.refused,
+         round(a.seconds, 4)]
+        for name, pairs in attempts.items()
+        for p, a in pairs
+    ]  # fmt: skip
+    record.add_table("problems", DETAILS, rows)
+    own = zip(attempts[OWN], rows, strict=False)
+    missed = [row for (p, a), row in own if p.feasible == a.refused or (not a.refused and a.miss > SOLVED)]
+    for row in missed[:10]:
+        CONSOLE.print(f"  [yellow]missed[/] {row[1:]}", soft_wrap=True)
+
+
+def _solver_figure(attempts: Mapping[str, list[tuple[MatchingProblem, Attempt]]]) -> Figure:
+    """Draw the share of feasible problems solved to within a miss, and within a time, one line a solver."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.4))
+    for i, (name, pairs) in enumerate(attempts.items()):
+        feasible = [attempt for problem, attempt in pairs if problem.feasible]
+        style = line_style(i, lw=1.8)
+        for a, values in ((left, [q.miss for q in feasible]), (right, [q.seconds for q in feasible])):
+            size = np.sort(np.clip(np.where(np.isfinite(values), values, 1e3), 1e-17, 1e3))
+            share = np.arange(1, size.size + 1) / size.size
+            a.step(np.append(size, 1e3 if a is left else size[-1]), np.append(share, 1.0), where="post", **style)
+        left.plot([], [], label=f"{name} ({len(feasible)} problems)", **style)
+    left.axvline(SOLVED, color="black", lw=0.8)
+    left.annotate("required", (SOLVED, 0.03), xytext=(4, 0), textcoords="offset points", fontsize=9)
+    left.set(xscale="log", xlim=(1e-17, 10), xlabel="largest relative miss of α", ylabel="share of problems")
+    right.set(xscale="log", xlabel="seconds per problem", ylabel="share of problems")
+    legend_below(figure, [left], 2)
+    caption = "Random feasible matching problems: solved to within a miss, and within a time"
+    return caption_above(figure, caption)
