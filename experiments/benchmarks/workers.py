@@ -1,17 +1,27 @@
-"""Processes that answer questions, and what the system tells of them."""
+"""Worker processes, each of which measures one thing and answers questions about it."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import subprocess
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
-# or the first to start would take an accelerator's memory from the others
-SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+from experiments.runner.process_memory import status_bytes
+
+SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
+# Without this, the first worker to start would take the accelerator's memory from the others.
+SHARED_ACCELERATOR = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
+
+def task_command(task: str, options: Mapping[str, Any], core: int | None = None) -> list[str]:
+    """Return the command of a worker that serves a task, named MODULE.FUNCTION, of this package."""
+    command = [sys.executable, "-m", "experiments.benchmarks.serve", task, json.dumps(dict(options))]
+    return command if core is None else [*command, str(core)]
 
 
 def pin(process: int, core: int) -> None:
@@ -20,57 +30,49 @@ def pin(process: int, core: int) -> None:
         os.sched_setaffinity(process, {core})
 
 
-def status_bytes(process: int, name: str) -> int | None:
-    """Memory of a process that lives, such as VmRSS (now) or VmHWM (most); None where the system does not tell."""
-    try:
-        text = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return None
-    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.M)
-    return None if found is None else 1024 * int(found[1])
-
-
-def restart_peak() -> None:
-    """Measure this process's most memory (VmHWM) from now on, where the system can."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
 class WorkerError(OSError):
     """A worker that ended before it was told to."""
 
 
 class Worker:
-    """A process that answers lines by numbers.
+    """A process that answers every line on its standard input with a line of numbers.
 
-    It has one core and one thread where a core is given, and all there is otherwise.
+    Parameters
+    ----------
+    command : sequence of str
+        The command that starts it.
+    core : int or None
+        The core that it is to use, with one thread; None gives it the whole machine.
+    log : Path
+        File for its standard error.
 
     Attributes
     ----------
-    before : bytes of memory it took when it was not ready yet, if it told.
+    before : int or None
+        Memory in bytes before it held what it measures, if it reported that.
 
     Raises
     ------
     WorkerError
-        If it ends before it was told to; what it complained about is in the log.
+        If it ends before it was told to.
     """
 
     def __init__(self, command: Sequence[str], core: int | None, log: Path) -> None:
         self.log = log
-        with log.open("w") as complaints:
-            own = SHARED if core is None else ALONE
+        with log.open("w") as errors:
+            own = SHARED_ACCELERATOR if core is None else SINGLE_THREAD
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True,
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
                 env={**os.environ, **own}, cwd=Path(__file__).parents[2],
             )  # fmt: skip
-        # programs in C have one thread; the others pin themselves before they start more
+        # Programs in C have one thread; Python workers pin themselves before they start more.
         if core is not None:
             pin(self.process.pid, core)
         first = self._answer()
         self.before = None if first[0] in ("0", "None") else int(first[0])
 
     def ask(self, *words: object) -> list[float]:
-        """The numbers of one answer."""
+        """Send a line and return the numbers of the answer."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write(" ".join(map(str, words)) + "\n")
@@ -87,11 +89,11 @@ class Worker:
 
     @property
     def peak(self) -> int | None:
-        """Most memory it took so far, bytes."""
+        """Peak memory so far, in bytes."""
         return status_bytes(self.process.pid, "VmHWM")
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):
@@ -105,7 +107,7 @@ class Worker:
 
 @contextmanager
 def working(command: Sequence[str], core: int | None, log: Path) -> Iterator[Worker]:
-    """A worker that is closed in the end."""
+    """Yield a worker, and close it in the end."""
     worker = Worker(command, core, log)
     try:
         yield worker

@@ -216,7 +216,7 @@ ENTRIES = (
     ),
     Entry(
         "bench_inference",
-        "shipping.inference",
+        "benchmarks.inference",
         "python -m experiments.run +exp=bench_inference data=mnist data.folder=PATH",
         "time, memory and bytes of predictions on one core: onnxruntime and JAX against packed JAX and C99",
         "about 2 minutes",

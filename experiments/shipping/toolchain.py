@@ -15,6 +15,8 @@ from hntk.deploy.c import CProgram
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror")
 FAST = ("-O3", "-march=native")
+# The compilers of programs for this machine.
+COMPILERS = ("gcc", "clang")
 FIRMWARE = Path(__file__).parent / "firmware"
 CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
 LINK = ("-nostdlib", "-Wl,--gc-sections", "-lgcc")

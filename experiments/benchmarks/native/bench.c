@@ -1,5 +1,5 @@
-/* Times the program: for every line "BATCH REPEATS" of the standard input, seconds of so many predictions, so often.
- * The first argument is a file of samples, the second their number; what they are is in SAMPLE_TYPE. */
+/* Times the program: for every line "run REPEATS BATCH" of the standard input, the seconds of so many batches of
+ * predictions. The first argument is a file of samples of type SAMPLE_TYPE, the second is their number. */
 #define _POSIX_C_SOURCE 199309L
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@ int main(int argc, char **argv)
     FILE *file = argc > 1 ? fopen(argv[1], "rb") : NULL;
     size_t next = 0;
     int batch, repeats;
-    /* what is computed is used */
+    /* The result is used, or the compiler could leave the computation out. */
     int sum = 0;
     if (count == 0 || !file || !samples || fread(samples, HNTK_NET_INPUTS * sizeof(SAMPLE_TYPE), count, file) != count) {
         return 2;
@@ -31,7 +31,7 @@ int main(int argc, char **argv)
     fclose(file);
     printf("0\n");
     fflush(stdout);
-    while (scanf("%d %d", &batch, &repeats) == 2) {
+    while (scanf(" run %d %d", &repeats, &batch) == 2) {
         for (; repeats > 0; repeats--) {
             const double start = now();
             int i;
