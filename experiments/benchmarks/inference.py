@@ -26,7 +26,7 @@ from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.record import Record
 from experiments.runner.setting import raw_dataset
-from experiments.shipping import shipping, toolchain
+from experiments.shipping import classifiers, toolchain
 from hntk.deploy.c import to_c
 
 # Most repetitions of a prediction in one round.
@@ -45,7 +45,7 @@ def run(cfg: Config, record: Record) -> None:
     """Make both networks, build every program, and measure them in turns."""
     with stage(f"loading {cfg.data.name}"):
         data = raw_dataset(cfg.data, cfg.seed)
-    original, whole = shipping.dense(cfg, data), shipping.compressed(cfg, data).whole
+    original, whole = classifiers.dense(cfg, data), classifiers.compressed(cfg, data).whole
     raw = data.raw(data.x_test[: cfg.experiment.samples])
     programs = build_programs(original, whole, raw, data.x_test[: len(raw)], record.folder)
     rates, memory = _measure(cfg, programs, record.folder)

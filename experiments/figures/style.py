@@ -36,12 +36,18 @@ def line_style(index: int, **options: Any) -> dict[str, Any]:
 
 
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int | None = None) -> None:
-    """Draw one legend below all panels; an entry that several axes share stands once."""
+    """Draw one legend below all panels, by default in one row."""
+    handles = legend_handles(axes)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncol=columns or len(handles))
+
+
+def legend_handles(axes: Iterable[Axes]) -> dict[str, Any]:
+    """Return what a legend of all axes shows, by label; an entry that several axes share stands once."""
     handles: dict[str, Any] = {}
     for a in axes:
         for handle, label in zip(*a.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncol=columns or len(handles))
+    return handles
 
 
 def caption_above(figure: Figure, caption: str) -> Figure:
