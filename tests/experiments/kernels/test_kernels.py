@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it; what every experiment leaves is in test_tiny.py."""
+"""The studies of kernels, run as a user runs them; test_tiny.py tests what every experiment leaves."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks import tasks as bench_tasks
+import hntk
+from experiments.kernels.least_squares import restarted
+from experiments.kernels.matching_problems import MatchingProblem, random_problems, timed
 from tests.support.command_line import done, rows, run
-
-slow = pytest.mark.slow
 
 
 @pytest.mark.slow
-@slow
 def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done(
@@ -24,12 +23,13 @@ def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
     )  # fmt: skip
     assert not (out / "wandb").exists()
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["relative_shift"] > 5  # σ_T adds a large ridge
+    # σ_T adds a large ridge
+    assert metrics["relative_shift"] > 5
     assert not any("drawn" in name for name in metrics)
 
 
 @pytest.mark.nightly
-@slow
+@pytest.mark.slow
 def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
     done(
         "-m", "+exp=gmm", "+debug=tiny", "experiment.finite_width=false", "compress.levels=2,4",
@@ -40,7 +40,6 @@ def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@slow
 def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
     result = run(
         "+exp=gmm", "+debug=tiny", "compress=paper", "net.activations=[erf,relu,relu]",
@@ -52,7 +51,6 @@ def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@slow
 def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
     result = run("+exp=mnist", f"hydra.run.dir={tmp_path / 'out'}")
     assert result.returncode == 1
@@ -61,7 +59,6 @@ def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@slow
 @pytest.mark.parametrize("named", ["argument", "environment"])
 def test_a_named_folder_is_respected_by_tiny_runs(named: str, tmp_path: Path) -> None:
     folder, words = (
@@ -76,7 +73,6 @@ def test_a_named_folder_is_respected_by_tiny_runs(named: str, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@slow
 def test_million_takes_a_data_set(tmp_path: Path, digits: Path) -> None:
     done(
         "+exp=million", "+debug=tiny", "data=mnist", "experiment.exact_sizes=[200]", f"hydra.run.dir={tmp_path}",
@@ -88,12 +84,12 @@ def test_million_takes_a_data_set(tmp_path: Path, digits: Path) -> None:
 
 
 @pytest.mark.slow
-@slow
 def test_kernels_are_stored_and_a_run_that_was_interrupted_goes_on(tmp_path: Path, digits: Path) -> None:
     kernels, words = tmp_path / "kernels", ("+exp=store", "data=mnist", "wandb=disabled", "experiment.tile=128")
     words += (f"experiment.folder={kernels}",)
     printed = done(*words, f"hydra.run.dir={tmp_path / 'one'}", data=digits)
-    assert "2.9 MB" in printed  # twice 600² numbers of 4 bytes
+    # Two matrices of 600² numbers of 4 bytes.
+    assert "2.9 MB" in printed
     table = rows(tmp_path / "one" / "eigenvalues.csv")
     journal = json.loads((kernels / "progress.json").read_text())
     ntk = np.load(kernels / "ntk.npy")
@@ -109,8 +105,35 @@ def test_kernels_are_stored_and_a_run_that_was_interrupted_goes_on(tmp_path: Pat
     assert "choose another folder" in " ".join(other.stdout.split())
 
 
-def test_batches_of_neural_tangents_give_what_it_gives_at_once() -> None:
-    options = {"n": 16, "p": 4, "depth": 1, "activation": "relu"}
-    whole, batched = (bench_tasks.neural_tangents(**options, batch=batch)() for batch in (0, 8))
-    for one, other in zip(whole, batched, strict=True):
-        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-5)
+def test_random_problems_are_of_every_kind_and_some_have_an_answer() -> None:
+    problems = random_problems(np.random.default_rng(0), 10)
+    assert [p.kind for p in problems] == ["planted", "named", "planted", "named", "impossible"] * 2
+    for problem in problems:
+        if problem.kind == "planted":
+            # The original has so many levels itself, and so it is a match.
+            attempt = timed(problem, lambda p: p.layers)
+            assert attempt.miss < 1e-12
+            assert attempt.shift == pytest.approx(0, abs=1e-12)
+
+
+def test_attempts_that_fail_are_told_apart() -> None:
+    problem = MatchingProblem("named", (hntk.activation("relu"),), 1.0, 2)
+
+    def refuse(_: MatchingProblem) -> None:
+        raise hntk.MatchError("no match exists")
+
+    assert timed(problem, refuse).refused
+    gave_up = timed(problem, lambda _: None)
+    assert not gave_up.refused
+    assert gave_up.miss == np.inf
+    # The identity has other coefficients than ReLU.
+    assert timed(problem, lambda _: [hntk.activation("linear")]).miss > 0.1
+
+
+def test_more_restarts_of_least_squares_are_never_worse_on_one_layer() -> None:
+    problem = MatchingProblem("named", (hntk.activation("relu"),), 1.0, 3)
+    one, five = (restarted(problem, count, 0, scaled=True) for count in (1, 5))
+    # The objective is the sum of squared misses of moments: its best start solves this problem.
+    assert five.miss < 1e-6
+    assert five.miss <= one.miss
+    assert restarted(problem, 5, 0, scaled=True).miss == five.miss
