@@ -108,5 +108,5 @@ def agreement(points: Sequence[Comparison], error: str, estimated: bool) -> tupl
 
 
 def judged(estimated: bool) -> str:
-    """Return in words what :func:`agreement` counts."""
+    """Return the criterion of :func:`agreement` in words."""
     return f"differences within {VISIBLE:g}" if estimated else "predictions within two standard errors"

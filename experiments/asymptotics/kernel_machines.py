@@ -52,7 +52,13 @@ class KernelMachine:
         return self._errors(-np.expm1(-time * self.values) / self.values, np.exp(-time * self.values))
 
     def _errors(self, dual: np.ndarray, residual: np.ndarray) -> Errors:
-        """Return the errors, given by eigenvalue the factors of the dual coefficients and of the residuals."""
+        """Return the errors of a filter of the labels.
+
+        Parameters
+        ----------
+        dual, residual : (n,) array
+            For every eigenvalue, the factor from a label to the dual coefficient, and to the training residual.
+        """
         labels, shares = self.samples.labels, self._shares
         left = self.vectors @ (residual[:, None] * self._targets)
         scores = np.eye(shares.size)[labels] - shares - left

@@ -23,7 +23,7 @@ from hntk.asymptotics.mixture_law import MixtureLaw
 
 # The three arms: the dense network, and the compressed one with the same ridge or less the identity shift δ.
 DENSE, SAME, COMPENSATED = "dense", "compressed, same λ", "compressed, λ − δ"
-# By criterion: (n, best ridge by the kernel's diagonal, error there) for every sample size.
+# By criterion, for every sample size: n, the best ridge divided by the kernel's diagonal, and the error with it.
 BestRidges = dict[str, list[tuple[int, float, float]]]
 
 
@@ -100,7 +100,7 @@ def run(cfg: Config, record: Record) -> None:
 
 
 def _arms(cfg: Config, source: Source, tell: Callable[[str], None]) -> tuple[list[RidgeArm], float]:
-    """Return the arms, and the diagonal of the dense network's kernel, by which ridges are given."""
+    """Return the arms, and the diagonal of the dense network's kernel, which is the unit of ridges."""
     kernel, layers = cfg.experiment.kernel, activations(cfg.net.activations)
     match, name = matched(cfg.compress, layers, source.tau0, None, tell=tell)
     original = match.original_coefficients

@@ -51,7 +51,7 @@ class Case:
     distances : dict
         By (kernel, comparison, p), the Kolmogorov distance of every draw.
     shown : dict
-        By kernel, what the figures show at data.p: both densities, and the exact kernel's eigenvalues of every draw.
+        By kernel, the content of the figures at data.p: both densities, and the eigenvalues of every draw.
     """
 
     name: str
@@ -159,13 +159,13 @@ def _report(cfg: Config, record: Record, cases: list[Case]) -> None:
         for kind, comparison in dict.fromkeys(name[:2] for name in case.distances):
             pairs = case.means(kind, comparison, sizes)
             exponent = growth_exponent(sizes, [m for m, _ in pairs])
-            told = [case.name, kind.upper(), case.ratio, comparison]
+            labels = [case.name, kind.upper(), case.ratio, comparison]
             rate = f"{np.nan if exponent is None else exponent:+.2f}"
-            rows.append([*told, *(plus_minus(1000 * m, 1000 * e, 1) for m, e in pairs), rate])
+            rows.append([*labels, *(plus_minus(1000 * m, 1000 * e, 1) for m, e in pairs), rate])
             means.setdefault(comparison, {})[case.name, kind, case.ratio] = [mean for mean, _ in pairs]
             for p, pair in zip(sizes, pairs, strict=True):
                 draws = len(case.distances[kind, comparison, p])
-                lines.append([", ".join(map(str, told)), p, round(case.ratio * p), draws, *pair])
+                lines.append([", ".join(map(str, labels)), p, round(case.ratio * p), draws, *pair])
     columns = ["mixture/net", "kernel", "n/p", "simulated", *(f"p = {p}" for p in sizes), "p to the"]
     title = "Kolmogorov distance of simulated spectra from theory, × 1000: mean ± standard error over draws"
     show_table(title, columns, rows)

@@ -80,7 +80,7 @@ def configured_source(cfg: Config) -> Source:
 
 
 def caption_of(cfg: Config, source: Source, subject: str) -> str:
-    """Return a figure's caption: what is shown, on which data, and what lines and marks stand for."""
+    """Return a figure's caption: its subject, the data, and the meaning of lines and marks."""
     size = "at this size" if cfg.experiment.finite_size else "in the limit"
     quantities = " with estimated quantities" if source.estimated else ""
     return (

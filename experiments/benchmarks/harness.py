@@ -1,7 +1,7 @@
 """Time and memory against the size of a problem, for several contenders.
 
-Every case starts its contenders afresh, each in a process of its own, and lets them take turns in rounds. What the
-machine can do at most is measured in the same rounds.
+Every case starts its contenders afresh, each in a process of its own, and lets them take turns in rounds. The
+machine's limits are measured in the same rounds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from experiments.benchmarks.workers import Worker, WorkerError, task_command, wo
 from experiments.runner.config import BenchExperiment
 from experiments.runner.console import CONSOLE, progress
 
-# Results of at most so many bytes are compared.
+# Results of more bytes are not compared.
 COMPARED_BYTES = 10**8
 
 

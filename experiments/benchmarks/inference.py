@@ -90,7 +90,7 @@ def _measure(cfg: Config, programs: Sequence[Program], folder: Path) -> tuple[Ra
 def _turns(
     programs: Sequence[Program], workers: Sequence[Worker], batches: Sequence[int], seconds: float
 ) -> list[Turn]:
-    """Return the turns of a round: of every program and batch, so many predictions as take about these seconds."""
+    """Return the turns of a round: for every program and batch, as many predictions as take about ``seconds``."""
     turns = []
     with progress("warming up", len(workers) * len(batches)) as advance:
         for program, worker in zip(programs, workers, strict=True):

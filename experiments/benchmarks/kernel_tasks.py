@@ -24,7 +24,7 @@ def samples(n: int, p: int, seed: int = 0) -> np.ndarray:
 
 
 def exact(n: int, p: int, depth: int, activation: str, levels: int | None = None) -> Once:
-    """Compute hntk's exact kernels, with one activation or a staircase of so many levels in every layer."""
+    """Compute hntk's exact kernels, all layers with one activation, or with a staircase of ``levels`` levels."""
     net: list[Any] = [activation] * depth
     if levels is not None:
         net = [hntk.staircase(np.linspace(-1.5, 1.5, levels - 1), np.linspace(-1.0, 1.0, levels))] * depth

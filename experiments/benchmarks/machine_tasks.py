@@ -1,4 +1,4 @@
-"""Tasks that measure what the machine can do at most."""
+"""Tasks that measure the machine's limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 def copy(size: int) -> Callable[[], Sequence[jax.Array]]:
-    """Read and write so many bytes of float32."""
+    """Read and write ``size`` bytes of float32."""
     memory = [jnp.zeros(size // 4, jnp.float32)]
     # Donating the argument writes into memory that is allocated already: allocation would take longer.
     add = jax.jit(lambda x: x + 1, donate_argnums=0)

@@ -1,6 +1,6 @@
 """Tasks that match activations.
 
-Every run is of another input scale, so that no run can use what an earlier one has found.
+Every run has another input scale, so that no run can reuse an earlier result.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def take_turns(
     rounds : int
         Number of rounds.
     measure_limits : callable
-        Measures what the machine can do at most, at the start of every round.
+        Measures the machine's limits; called at the start of every round.
     seconds : float, optional
         Time after which a worker gets no more than ``FEWEST`` rounds.
     advance : callable

@@ -1,14 +1,14 @@
-"""The process behind a worker: it makes one task ready, then runs it as often as it is asked to.
+"""The process behind a worker: it prepares one task, then runs it on demand.
 
 ``python -m experiments.benchmarks.serve MODULE.FUNCTION OPTIONS [CORE]`` calls a function of this package with options
-in JSON. The function returns what runs the task once, or a pair: what prepares the arguments of one run from the sizes
-in a question, outside the measured time, and what runs it with them. Once the task has run and is compiled, the
-process writes how much memory it took before the task was made. It answers the lines
+in JSON. The function returns either a function that runs the task once, or a pair ``(prepare, once)``: ``prepare``
+returns the arguments of ``once`` for the sizes in a question, and its time is not measured. The process runs the task
+once, which compiles it. Then it writes the memory that it took before the task was loaded, and answers these lines:
 
-- ``run REPEATS [SIZE ...]`` by the seconds of so many runs;
-- ``restart`` by its memory now, from which ``peak`` counts;
-- ``peak`` by the most memory beyond that;
-- ``save PATH`` after writing the last result as npy.
+- ``run REPEATS [SIZE ...]``: the seconds of each run;
+- ``restart``: its memory now;
+- ``peak``: the most memory since then, beyond that;
+- ``save PATH``: 1, once the last result is written as npy.
 
 Times and bytes are those of the accelerator where JAX finds one.
 """

@@ -31,7 +31,7 @@ def pin(process: int, core: int) -> None:
 
 
 class WorkerError(OSError):
-    """A worker that ended before it was told to."""
+    """An error of a worker that ended too early."""
 
 
 class Worker:
@@ -49,12 +49,12 @@ class Worker:
     Attributes
     ----------
     before : int or None
-        Memory in bytes before it held what it measures, if it reported that.
+        Memory in bytes before the task was loaded, if the worker reported it.
 
     Raises
     ------
     WorkerError
-        If it ends before it was told to.
+        If the process ends before :meth:`close` is called.
     """
 
     def __init__(self, command: Sequence[str], core: int | None, log: Path) -> None:

@@ -52,7 +52,7 @@ class Kernel:
 
     @staticmethod
     def of(matrix: np.ndarray, spikes: int) -> Kernel:
-        """Return a matrix, made exactly symmetric, with its spectrum and so many leading eigenvectors."""
+        """Return the symmetric part of a matrix with its spectrum and leading eigenvectors, as many as ``spikes``."""
         symmetric = (matrix + matrix.T) / 2
         return Kernel(symmetric, hntk.spectrum(symmetric, spikes))
 

@@ -33,7 +33,13 @@ class LargeMixture:
 
     @contextmanager
     def samples(self, n: int) -> Iterator[LabelledSamples]:
-        """Yield n training samples and new ones; the file is removed afterwards."""
+        """Give n training samples and new ones; the file is removed afterwards.
+
+        Yields
+        ------
+        LabelledSamples
+            The samples.
+        """
         data, folder = self.cfg.data, self.path.parent
         check_disk(folder, 4 * n * data.p, f"{n:,} samples take")
         try:
@@ -66,6 +72,12 @@ class LargeDataset:
 
     @contextmanager
     def samples(self, n: int) -> Iterator[LabelledSamples]:
-        """Yield n training samples and the test set."""
+        """Give n training samples and the test set.
+
+        Yields
+        ------
+        LabelledSamples
+            The samples.
+        """
         data, rows = self.data, np.sort(self.order[:n])
         yield LabelledSamples(data.x_train[rows], data.y_train[rows], data.x_test, data.y_test)

@@ -22,7 +22,7 @@ def restarts_in_words(count: int) -> str:
 
 
 def restarted(problem: MatchingProblem, restarts: int, seed: int, *, scaled: bool) -> Attempt:
-    """Return what so many restarts reach; fewer restarts are the first of more.
+    """Return the attempt with a number of restarts, of which a smaller number uses the first.
 
     With ``scaled`` the unknowns are in units of the layer's input and output scales, which the authors' are not.
     """

@@ -25,9 +25,9 @@ class MatchingProblem:
     Attributes
     ----------
     kind : str
-        ``planted``: the original is itself a network of so many levels. ``named``: it has named activations, and is
-        matched without α_2, which two levels can always reach. ``impossible``: a lossless match is asked for that the
-        bound on Hermite shares rules out.
+        ``planted``: the original is itself a network with this number of levels. ``named``: it has named activations,
+        and is matched without α_2, which two levels can always reach. ``impossible``: the match has to be lossless,
+        which the bound on Hermite shares rules out.
     layers : tuple of Activation
         The original.
     tau0 : float

@@ -24,7 +24,7 @@ class Group:
     Attributes
     ----------
     arm, label : str
-        Name of the arm, and what tables and figures call it.
+        Name of the arm in settings, and in tables and figures.
     family : str
         ``random`` or ``trained``, as its hidden layers are.
     sparsity : float or None

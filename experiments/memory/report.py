@@ -27,7 +27,7 @@ FIGURES = {
     "accuracy_operations": ("Test accuracy against arithmetic", "and memory for activations"),
     "kernel_error": ("Error of the conjugate kernel", "against bytes and bit operations"),
 }
-# The report's sections: heading, text, figures, and tables with what is best in their columns.
+# The report's sections: heading, text, figures, and tables with the best value of a column (largest or smallest).
 SECTIONS: tuple[tuple[str, str, tuple[str, ...], dict[str, Literal["max", "min"] | None]], ...] = (
     (
         "Memory",

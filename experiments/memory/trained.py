@@ -107,7 +107,7 @@ class TrainingSetup:
 
 @lru_cache(maxsize=8)
 def loss_of(forward: Callable) -> Callable:
-    """Return the cross-entropy of a network's scores: one object for a network, as it identifies what is compiled."""
+    """Return the cross-entropy of a network's scores; the same object every time, so that it is compiled once."""
     return lambda parameters, x, y: cross_entropy(forward(parameters, x), y)
 
 
@@ -210,7 +210,7 @@ def _ternary(w: Array) -> tuple[Array, Array]:
 
 
 def _quantised(t: Array, step: Array, levels: int) -> Array:
-    """Round to the nearest of so many multiples of the step, from 0 on."""
+    """Round to the nearest of the multiples 0, 1, …, levels − 1 of the step."""
     size = jnp.abs(step)
     inside = jnp.clip(t / size, 0.0, levels - 1.0)
     return (inside + jax.lax.stop_gradient(jnp.floor(inside + 0.5) - inside)) * size

@@ -1,5 +1,5 @@
-/* Times the program: for every line "run REPEATS BATCH" of the standard input, the seconds of so many batches of
- * predictions. The first argument is a file of samples of type SAMPLE_TYPE, the second is their number. */
+/* Times the program: for every line "run REPEATS BATCH" of the standard input, the seconds of each of REPEATS
+ * predictions of BATCH samples. The first argument is a file of samples of type SAMPLE_TYPE, the second is their number. */
 #define _POSIX_C_SOURCE 199309L
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* What one core can do: for every line "KIND SIZE" of the standard input, units a second.
+/* Limits of one core: for every line "KIND SIZE" of the standard input, units a second.
  *
- * read SIZE: bytes of a buffer of so many bytes, read again and again.
+ * read SIZE: bytes read from a buffer of SIZE bytes, again and again.
  * count SIZE: words of 64 bits whose ones are counted, in a buffer of SIZE bytes.
  * multiply SIZE: multiply-adds of float32 in registers; SIZE is not used. */
 #define _POSIX_C_SOURCE 199309L
@@ -32,7 +32,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* several streams at a time keep more of the memory busy than one */
+/* Several streams at a time use more of the memory's bandwidth than one. */
 static uint64_t read_all(const uint64_t *x, size_t words)
 {
     const wide *from = (const wide *)x;
