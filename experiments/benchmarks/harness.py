@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.benchmarks.settings import BenchExperiment
 from experiments.figures import style as figures
 from experiments.runner.child_process import Worker, WorkerError, working
-from experiments.runner.config import BenchExperiment
 from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.record import Record
 

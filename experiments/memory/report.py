@@ -21,10 +21,9 @@ from experiments.memory.summary import (
     targets,
 )
 from experiments.report import page as report
-from experiments.runner.console import show_table
+from experiments.runner.console import show_table, shown
+from experiments.runner.jobs import Job
 from experiments.runner.record import Record, circumstances
-from experiments.runner.sweep import Job
-from experiments.runner.words import shown
 
 OPERATIONS = (1e6, 1e7, 1e8, 1e9, 1e10)
 # tables for the report, too long for a terminal
@@ -61,7 +60,7 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
 
 def _budgets(jobs: Sequence[Job], groups: Sequence[Group]) -> list[float]:
     """Every budget of the sweep; where it asked for widths instead, round numbers that its files lie around."""
-    asked = [asked["experiment"] for job in jobs for asked in job.asked]
+    asked = [asked["experiment"] for job in jobs for asked in job.requests]
     if all(experiment["width"] is None for experiment in asked):
         return sorted({float(experiment["budget"]) for experiment in asked})
     low, high = (np.log10(extreme(g.file for g in groups)) for extreme in (min, max))

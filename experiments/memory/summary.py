@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 from omegaconf import OmegaConf
 
+from experiments.runner.jobs import Job
 from experiments.runner.metrics import (
     ACTIVATION_BYTES,
     BIT_OPERATIONS,
@@ -18,7 +19,6 @@ from experiments.runner.metrics import (
     PLANE_OPERATIONS,
     READOUTS,
 )
-from experiments.runner.sweep import Job
 
 Cost = Callable[["Group"], float]
 Score = Callable[["Group"], float]
@@ -100,7 +100,7 @@ def activation_bytes(group: Group) -> float:
 
 def groups_of(jobs: Iterable[Job]) -> list[Group]:
     """Finished jobs, gathered over seeds, in the order of arms in the sweep and then by size."""
-    rows = [(OmegaConf.create(job.asked[0]), job.metrics) for job in jobs if job.state == "done"]
+    rows = [(OmegaConf.create(job.requests[0]), job.metrics) for job in jobs if job.state == "done"]
     order = list(dict.fromkeys(cfg.arm.name for cfg, _ in rows))
 
     def key(row: tuple) -> tuple:

@@ -239,16 +239,17 @@ CHECKS: dict[str, Callable[[Ran], None]] = {
 
 
 def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here() -> None:
-    named = [entry.name for entry in catalog.ENTRIES]
-    assert len(set(named)) == len(named)
-    for folder in ("exp", "tiny"):
-        assert {path.stem for path in (ROOT / "conf" / folder).glob("*.yaml")} == set(named)
-    assert set(CHECKS) == set(named)
-    assert all(entry.leaves for entry in catalog.ENTRIES)
+    names = [experiment.name for experiment in catalog.EXPERIMENTS]
+    assert len(set(names)) == len(names)
+    assert set(CHECKS) == set(names)
+    assert all(experiment.leaves and experiment.tiny for experiment in catalog.EXPERIMENTS)
+    # every study's experiments are collected
+    studies = {path.parent.name for path in (ROOT / "experiments").glob("*/settings.py")}
+    assert studies == set(catalog.STUDIES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [entry.name for entry in catalog.ENTRIES])
+@pytest.mark.parametrize("name", [experiment.name for experiment in catalog.EXPERIMENTS])
 def test_tiny(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
@@ -267,7 +268,7 @@ def test_tiny(
     computed = _computed() - before
     record_property(TAKEN, (name, time.perf_counter() - start, computed))
     out = tmp_path / ("sweep" if (tmp_path / "sweep").exists() else "run")
-    missing = [left for left in catalog.named(name).leaves if not any(p.stat().st_size for p in out.glob(left))]
+    missing = [left for left in catalog.find(name).leaves if not any(p.stat().st_size for p in out.glob(left))]
     assert not missing
     assert str(out) in printed.replace("\n", "")
     CHECKS[name](Ran(printed, out))

@@ -20,8 +20,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.fetch import fetch, sources
-from experiments.fetch.downloads import Kilobytes
-from experiments.runner import config
+from experiments.fetch.downloads import Meter
+from experiments.runner import catalog
 from experiments.runner.record import Record
 from hntk.data import load_dataset
 from hntk.data.idx import find_idx_files, open_unzipped
@@ -132,7 +132,7 @@ def server(monkeypatch):
 @pytest.fixture
 def run(tmp_path):
     """Run the experiment with these settings; by default without retries, which wait between attempts."""
-    config.register()
+    catalog.register()
 
     def with_settings(*words, folder=tmp_path / "data"):
         record = Record(tmp_path / "out")
@@ -238,15 +238,12 @@ def test_a_failed_attempt_is_repeated(server, run, tmp_path):
 
 def test_progress_ends_at_the_size_of_the_files_whatever_was_begun_again():
     counted = []
-    meter = Kilobytes(counted.append)
-    for size, received in ((3000, 2000), (3000, 3000), (500, 1024)):
-        meter.total = size
-        meter.update(received)
-        assert meter.total == received
-        if received >= size:  # as pooch ends a file
-            meter.reset()
-            meter.update(size)
-            meter.close()
+    meter = Meter(counted.append)
+    for received, complete in ((2000, False), (3000, True), (500, True)):
+        meter.begin()
+        meter.add(received)
+        if complete:
+            meter.end()
     assert sum(counted) == pytest.approx(3.5)
     assert min(counted) < 0
 
@@ -304,7 +301,7 @@ def test_no_more_is_taken_than_the_source_leads_to_expect(server, run, tmp_path,
         run("experiment.timeout=5")
     assert snapshot(tmp_path / "data") == {}
     # what waits in the sockets besides
-    assert server.sent < sources.SOURCES["mnist"].most_bytes + 20_000_000
+    assert server.sent < sources.SOURCES["mnist"].max_bytes + 20_000_000
 
 
 def test_files_come_as_they_are_stored_whatever_servers_call_it(server, run, tmp_path):

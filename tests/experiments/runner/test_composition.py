@@ -11,14 +11,14 @@ from typing import get_args
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 import hntk
 from experiments.asymptotics import mixtures, spectrum_theory
-from experiments.runner import catalog, choices, config
+from experiments.runner import catalog, choices
+from experiments.runner.command_line import as_sweep, expand_tiny
 from experiments.runner.composition import CONF, check
-from experiments.runner.launching import as_sweep
 from experiments.runner.refusals import SettingError
-from experiments.runner.tiny import expanded
 from hntk.asymptotics.kernel_parameters import Kind
 from hntk.data.dataset import Scaling
 from hntk.matching import match
@@ -30,7 +30,7 @@ HEAVY = ("jax", "hntk", "matplotlib", "wandb", "scipy", "numpy")
 
 @pytest.fixture(autouse=True)
 def _settings() -> None:
-    config.register()
+    catalog.register()
 
 
 @pytest.mark.slow
@@ -106,9 +106,11 @@ def test_nine_hundred_jobs_are_checked_in_seconds() -> None:
 
 @pytest.mark.slow
 def test_every_experiment_is_configured_as_it_is() -> None:
-    for entry in catalog.ENTRIES:
-        if entry.name != "frontier":
-            assert check([f"+exp={entry.name}"]).experiment.name == entry.place.rpartition(".")[2]
+    for experiment in catalog.EXPERIMENTS:
+        if experiment.name != "frontier":
+            cfg = check([f"+exp={experiment.name}"])
+            assert OmegaConf.get_type(cfg.experiment) is experiment.settings
+            assert catalog.find(cfg.experiment.name).module == experiment.module
 
 
 def test_closed_sets_are_those_of_the_library() -> None:
@@ -129,7 +131,7 @@ def test_closed_sets_are_those_of_the_library() -> None:
 
 
 def settings(*words: str) -> object:
-    made, _ = expanded(words)
+    made, _ = expand_tiny(words)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=made)
 
@@ -149,30 +151,30 @@ def test_tiny_wins_over_the_experiment_and_the_user_over_tiny(monkeypatch: pytes
 def test_tiny_sets_nothing_that_files_of_a_group_are_chosen_for() -> None:
     """It comes after compress=paper, net=erf3 or data=mnist, and would undo what the user chose."""
     chosen = {"compress": {"levels"}, "net": {"activations"}, "data": {"name", "kind"}, "wandb": {"mode"}}
-    for path in [*(ROOT / "conf" / "tiny").glob("*.yaml"), ROOT / "conf" / "debug" / "tiny.yaml"]:
-        given = yaml.safe_load(path.read_text())
+    shared = yaml.safe_load((ROOT / "conf" / "debug" / "tiny.yaml").read_text())
+    for tiny in (shared, *(experiment.tiny for experiment in catalog.EXPERIMENTS)):
         for group, names in chosen.items():
-            assert not names & set(given.get(group) or {}), path
+            assert not names & set(tiny.get(group) or {}), tiny
 
 
 def test_data_that_is_not_there_is_stood_in_for_unless_a_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HNTK_DATA", raising=False)
-    words, told = expanded(["+exp=mnist", "data=mnist", "+debug=tiny"])
+    words, told = expand_tiny(["+exp=mnist", "data=mnist", "+debug=tiny"])
     assert words[-1] == "data=stand_in"
     assert "data=mnist" not in words
     assert "synthetic" in told
     assert "HNTK_DATA" in told
     for given in (["+exp=mnist", "+debug=tiny", "data.folder=x"], ["+exp=gmm", "+debug=tiny"], ["+exp=mnist"]):
-        words, told = expanded(given)
+        words, told = expand_tiny(given)
         assert "data=stand_in" not in words
         assert not told
     monkeypatch.setenv("HNTK_DATA", "x")
-    assert "data=stand_in" not in expanded(["+exp=mnist", "+debug=tiny"])[0]
+    assert "data=stand_in" not in expand_tiny(["+exp=mnist", "+debug=tiny"])[0]
 
 
 def test_tiny_takes_one_experiment_at_a_time() -> None:
     with pytest.raises(SettingError, match="one experiment at a time"):
-        expanded(["+exp=gmm,levels", "+debug=tiny"])
+        expand_tiny(["+exp=gmm,levels", "+debug=tiny"])
 
 
 def imported(*words: str) -> tuple[set[str], str]:
@@ -207,8 +209,8 @@ def test_answers_and_refusals_import_nothing_heavy(words: list[str], told: str) 
 
 def test_the_list_has_every_experiment() -> None:
     listing = run().stdout
-    for entry in catalog.ENTRIES:
-        assert f"python -m experiments.run +exp={entry.name}" in listing
+    for experiment in catalog.EXPERIMENTS:
+        assert f"python -m experiments.run +exp={experiment.name}" in listing
 
 
 def test_a_refusal_leaves_no_folder_and_says_the_cause(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +14,11 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from experiments.kernels.settings import GmmExperiment
+from experiments.runner import catalog, jobs, keys, setting, states, summary, sweep
 from experiments.runner import config as settings
-from experiments.runner import setting, sweep
 from experiments.runner.record import Record
+from experiments.runner.watch import Sweep
 
 HOSTILE = "[/] [bold red]x[/green] \x1b[31m \x1b]0;title\x07 \u202e </script> `a` \\"
 
@@ -29,7 +29,9 @@ class Bench:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.runs, self.patch = folder, 0, monkeypatch
         self.work: Callable[[Record], None] = lambda record: None
-        monkeypatch.setattr(sweep.CURRENT, "entry", None)
+        self.module: Any = SimpleNamespace(run=self._do)
+        self.experiment: Any = SimpleNamespace(name="toy", load=lambda: self.module)
+        monkeypatch.setattr(catalog, "find", lambda _: self.experiment)
         (folder / "sweep").mkdir()
         self.write_facts('{"total": 2, "varied": ["seed"], "started": 0}')
 
@@ -46,8 +48,7 @@ class Bench:
         )
         self.patch.setattr(sweep, "HydraConfig", SimpleNamespace(get=lambda: told))
         setting._loaded.cache_clear()
-        entry: Any = SimpleNamespace(name="toy", module=SimpleNamespace(), load=lambda: self._do)
-        sweep.run_job(self.configuration(number, changes), entry)
+        sweep.run_job(self.configuration(number, changes), self.experiment)
 
     def configuration(self, number: int, changes: dict[str, Any]) -> Any:
         cfg = OmegaConf.structured(settings.Config)
@@ -55,7 +56,7 @@ class Bench:
         cfg.net = settings.NetConfig(activations=["relu"], widths=[8])
         cfg.compress = settings.CompressConfig()
         cfg.wandb = settings.WandbConfig(mode="disabled")
-        cfg.experiment = settings.GmmExperiment()
+        cfg.experiment = GmmExperiment()
         cfg.sweep.store = str(self.folder / "jobs")
         cfg.seed = number
         return OmegaConf.merge(cfg, changes)
@@ -72,11 +73,12 @@ class Bench:
         (found,) = (self.folder / "jobs").iterdir()
         return found
 
-    def jobs(self) -> list[sweep.Job]:
-        return sweep.jobs_of(self.folder / "sweep")
+    def jobs(self) -> list[jobs.Job]:
+        return jobs.jobs_of(self.folder / "sweep")
 
     def summary(self) -> int:
-        return sweep.summarise(self.folder / "sweep", "python -m experiments.run -m +exp=toy")
+        ended = Sweep(self.folder / "sweep", self.configuration(0, {}), 0.0)
+        return summary.summarise(ended, "python -m experiments.run -m +exp=toy")
 
 
 @pytest.fixture
@@ -229,16 +231,14 @@ def test_a_result_of_other_data_is_none(bench: Bench, name: str) -> None:
 def other_code(monkeypatch: pytest.MonkeyPatch, sources: str) -> None:
     """As if hntk or the experiments had changed."""
     monkeypatch.setattr("hntk._utils.digest.source_digest", lambda *_: sources)
-    if find_spec("experiments.runner.keys"):
-        import_module("experiments.runner.keys").code.cache_clear()
+    keys.code.cache_clear()
 
 
 @pytest.fixture
 def code(monkeypatch: pytest.MonkeyPatch) -> Any:
     yield lambda sources: other_code(monkeypatch, sources)
     monkeypatch.undo()
-    if find_spec("experiments.runner.keys"):
-        import_module("experiments.runner.keys").code.cache_clear()
+    keys.code.cache_clear()
 
 
 def test_a_result_of_other_code_is_none_unless_it_is_accepted(
@@ -279,8 +279,6 @@ def test_versions_of_what_computes_are_part_of_the_code(
 
 
 def test_a_result_says_what_made_it(bench: Bench) -> None:
-    from experiments.runner import keys, states
-
     bench.run()
     told = states.read(bench.job / "key.json", {"key": str, "settings": dict, "code": dict})
     assert told is not None
@@ -292,14 +290,12 @@ def test_a_result_says_what_made_it(bench: Bench) -> None:
     assert state["key"] == told["key"] == f"{state['without_code']}-{keys.code_hash()}"
 
 
-def test_what_fails_after_all_jobs_is_said(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_fails_after_all_jobs_is_said(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     def gather(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device [/]")
 
     bench.run()
-    monkeypatch.setattr(sweep.CURRENT, "entry", SimpleNamespace(module=SimpleNamespace(gather=gather)))
+    bench.module.gather = gather
     assert bench.summary() == 1
     found = printed(capsys)
     assert "No space left on device [/]" in found

@@ -195,7 +195,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     commands.mkdir()
     for name in ("sbatch", "srun", "sacct", "scancel"):
         program = commands / name
-        program.write_text(f"#!{sys.executable}\n" + (ROOT / "tests" / "slurm_stand_in.py").read_text())
+        program.write_text(f"#!{sys.executable}\n" + (ROOT / "tests" / "support" / "slurm_stand_in.py").read_text())
         program.chmod(0o755)
     state = tmp_path / "state"
     state.mkdir()

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hydra.utils import get_class
 
-from experiments.runner import grid, launching, stopping
+from experiments.runner import command_line, grid, launching, stopping
 from tests.support.command_line import ROOT
 
 LAUNCHERS = sorted((ROOT / "conf" / "hydra" / "launcher").glob("*.yaml"))
@@ -24,7 +24,7 @@ LAUNCHERS = sorted((ROOT / "conf" / "hydra" / "launcher").glob("*.yaml"))
 def test_launchers_are_named_by_what_can_be_imported(path: Path) -> None:
     target = yaml.safe_load(path.read_text())["hydra"]["launcher"]["_target_"]
     assert get_class(target) is launching.Surviving
-    assert target == launching.NAME
+    assert target == launching.TARGET
 
 
 def test_no_configuration_group_says_that_a_run_is_a_sweep() -> None:
@@ -43,13 +43,18 @@ def test_no_configuration_group_says_that_a_run_is_a_sweep() -> None:
     ],
 )  # fmt: skip
 def test_experiments_that_sweep_are_sweeps_unless_told_otherwise(words: list[str], sweep: bool) -> None:
-    found = launching.as_sweep(words)
+    found = command_line.as_sweep(words)
     assert ("hydra.mode=MULTIRUN" in found) == sweep
     assert [word for word in found if word != "hydra.mode=MULTIRUN"] == words
 
 
 def test_settings_stay_together_where_options_follow() -> None:
-    assert launching.as_sweep(["+exp=memory", "--cfg", "job"]) == ["+exp=memory", "hydra.mode=MULTIRUN", "--cfg", "job"]
+    assert command_line.as_sweep(["+exp=memory", "--cfg", "job"]) == [
+        "+exp=memory",
+        "hydra.mode=MULTIRUN",
+        "--cfg",
+        "job",
+    ]
 
 
 def test_every_value_is_checked_and_not_every_combination() -> None:
@@ -64,7 +69,7 @@ def test_every_value_is_checked_and_not_every_combination() -> None:
 
 
 def test_the_command_line_imports_no_jax() -> None:
-    code = "import sys, experiments.runner.jobs; print({'jax', 'hntk', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, experiments.runner.task; print({'jax', 'hntk', 'matplotlib'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 

@@ -14,8 +14,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps import utils as sweeps
 
+from experiments.memory.settings import MemoryExperiment
+from experiments.runner import catalog, tracking
 from experiments.runner import config as settings
-from experiments.runner import tracking
 from experiments.runner import wandb_charts as charts
 from experiments.runner.record import Record
 from tests.support.command_line import ROOT, done, rows
@@ -29,7 +30,7 @@ def configuration(**changes: Any) -> settings.Config:
     cfg.compress = settings.CompressConfig()
     cfg.wandb = settings.WandbConfig(tags=["mine"])
     cfg.arm = settings.ArmConfig(name="levels4", label="hntk, 4 levels")
-    cfg.experiment = settings.MemoryExperiment()
+    cfg.experiment = MemoryExperiment()
     cfg.seed = 3
     return OmegaConf.merge(cfg, changes)  # type: ignore[return-value]
 
@@ -237,7 +238,7 @@ def test_the_wandb_sweep_has_the_grid_of_ours_and_forms_commands_that_compose() 
     assert plan["command"][-1] == "${args_no_hyphens}"
     given = {"args": {name: {"value": values[-1]} for name, values in theirs.items()}}
     chosen = sweeps.create_sweep_command_args(given)["args_no_hyphens"]
-    settings.register()
+    catalog.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("config", overrides=[*words[3:], *chosen])
     assert (cfg.arm.name, cfg.experiment.budget, cfg.seed, cfg.wandb.mode) == ("trained_ternary", 5e6, 2, "online")

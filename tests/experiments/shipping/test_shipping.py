@@ -9,10 +9,11 @@ import pytest
 
 import hntk
 from experiments.runner import child_process as process
-from experiments.runner.config import Config, NetConfig, ShipExperiment
+from experiments.runner.config import Config, NetConfig
 from experiments.runner.record import Record
 from experiments.shipping import inference as bench_inference
 from experiments.shipping import ship, toolchain
+from experiments.shipping.settings import ShipExperiment
 from hntk.deploy.c import to_c
 from tests.support.architectures import raw_samples, whole_classifier
 from tests.support.command_line import run
