@@ -18,9 +18,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments.report import jobs as report_jobs
+from experiments.report import templates
 from experiments.report.page import Figure, Job, Report, Section, Table, read_table, write_report
-from experiments.report.tables import cell_text, table_html
+from experiments.report.tables import cell_text
 from experiments.runner.record import Record
 
 COMMAND = "python -m experiments.run -m +exp=memory 'data.folder=a b' compress.levels=2,4"
@@ -108,6 +108,10 @@ def sweep(tmp_path: Path) -> Report:
     ]
     sections = [Section("Main result", "One.\n\nTwo.", [figure], [table]), Section("Remarks", "Three.")]
     return Report("Memory", "Four levels are enough.", [COMMAND], sections, jobs, {"python": "3.11"}, "retry all")
+
+
+def table_html(table: Table) -> str:
+    return str(templates.ENVIRONMENT.get_template("report.parts.html").module.table(table, "t"))  # type: ignore[attr-defined]
 
 
 def written(report: Report, folder: Path) -> Page:
@@ -214,7 +218,7 @@ def test_every_value_has_a_cell(value: object, spec: str, shown: str) -> None:
 
 
 def test_floats_of_like_size_line_up_and_others_keep_their_digits() -> None:
-    text = table_html(Table("t", ["a", "b"], [[0.93, 1e-9], [0.7146, 2.0], [math.nan, np.float32(0.5)]]), "t")
+    text = table_html(Table("t", ["a", "b"], [[0.93, 1e-9], [0.7146, 2.0], [math.nan, np.float32(0.5)]]))
     assert ">0.9300<" in text
     assert ">0.7146<" in text
     assert ">1e−09<" in text
@@ -224,9 +228,9 @@ def test_floats_of_like_size_line_up_and_others_keep_their_digits() -> None:
 
 def test_what_reads_as_the_best_is_bold_and_numbers_that_are_not_finite_never_are() -> None:
     rows = [["a", 0.91111], ["b", 0.91112], ["c", 0.5], ["d", math.inf], ["e", None]]
-    text = table_html(Table("t", ["name", "x"], rows, formats={"x": ".3f"}, best={"x": "max"}), "t")
+    text = table_html(Table("t", ["name", "x"], rows, formats={"x": ".3f"}, best={"x": "max"}))
     assert re.findall("<strong>([^<]*)</strong></td>", text) == ["0.911", "0.911"]
-    none = table_html(Table("t", ["name", "x"], rows[3:], best={"x": "min"}), "t")
+    none = table_html(Table("t", ["name", "x"], rows[3:], best={"x": "min"}))
     assert "<strong>–" not in none
 
 
@@ -238,7 +242,7 @@ def test_a_table_that_does_not_fit_together_says_why(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'max' or its 'min'"):
         Table("t", ["a"], [], best={"a": "most"})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match=r"use one like '\.4f'"):
-        table_html(Table("t", ["a"], [[0.5]], formats={"a": "d"}), "t")
+        table_html(Table("t", ["a"], [[0.5]], formats={"a": "d"}))
 
 
 def test_a_table_is_read_as_its_job_wrote_it(tmp_path: Path) -> None:
@@ -264,7 +268,8 @@ def test_jobs_of_one_message_are_told_together(sweep: Report, tmp_path: Path) ->
 
 def test_many_problems_do_not_bury_the_results(sweep: Report, tmp_path: Path) -> None:
     failed = [Job(f"job-{i}", "failed", None, tmp_path / str(i), f"fault {i}") for i in range(20)]
-    box = report_jobs.problems(failed, "")
+    write_report(replace(sweep, jobs=failed, retry=""), tmp_path / "report.html")
+    box = (tmp_path / "report.html").read_text().partition("<nav")[0]
     shown, hidden = box.split("<details>")
     assert [f"fault {i}<" in shown for i in range(20)] == [True] * 5 + [False] * 15
     assert "15 more problems" in hidden
@@ -343,7 +348,7 @@ def luminance(colour: str) -> float:
 
 
 def test_text_stands_out_in_light_dark_and_print() -> None:
-    style = Path(report_jobs.__file__).with_name("report.css").read_text()
+    style = (templates.FOLDER / "report.css").read_text()
     themes = [dict(re.findall(r"--([a-z-]+): (#\w+);", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)]
     assert len(themes) == 3
     pairs = [(ink, paper) for ink in ("text", "soft", "link", "good", "bad") for paper in ("page", "card", "stripe")]
