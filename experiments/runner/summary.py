@@ -28,9 +28,10 @@ def summarise(sweep: Sweep, command: str) -> int:
         _print_failed(failed, len(jobs), command)
     _print_older(jobs)
     total = sum(job.seconds or 0.0 for job in jobs)
+    elapsed = time.perf_counter() - sweep.started
     CONSOLE.print(
-        f"\n{len(done)} jobs done, {len(failed)} without a result; {total / 60:.1f} minutes of computation, this sweep "
-        f"took {(time.perf_counter() - sweep.started) / 60:.1f}.\nEverything is in [bold]{shown(sweep.folder)}[/]",
+        f"\n{len(done)} jobs done, {len(failed)} without a result; {total / 60:.1f} minutes of computation in all, "
+        f"{elapsed / 60:.1f} minutes for this sweep.\nEverything is in [bold]{shown(sweep.folder)}[/]",
         soft_wrap=True,
     )
     return 1 if failed else status
