@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from experiments.runner.choices import CASES, KERNELS, one_of
+from experiments.runner.choices import KERNELS, one_of
 from experiments.runner.experiment import Experiment
+
+MIXTURES = ("identity", "scaled", "structured", "unequal")
+NETS = ("relu", "erf", "staircase")
+CASES = tuple(f"{mixture}/{net}" for mixture in MIXTURES for net in NETS)
 
 
 @dataclass

@@ -14,12 +14,12 @@ from typing import Any
 from markupsafe import Markup
 
 from experiments.report import jobs as job_summary
-from experiments.report.tables import Table, read_table
+from experiments.report.tables import Table
 from experiments.report.templates import ENVIRONMENT, FOLDER
 from experiments.runner.jobs import Job
 from experiments.runner.record import DPI, write_text
 
-__all__ = ["Figure", "Job", "Report", "Section", "Table", "read_table", "write_report"]
+__all__ = ["Figure", "Job", "Report", "Section", "Table", "write_report"]
 
 CSS_PIXELS_PER_INCH = 96
 # figures whose width exceeds so many heights have several panels side by side

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from experiments.runner.console import format_cell
@@ -98,49 +96,6 @@ class Table:
         ]
         unit = re.search(r" \(([^()]+)\)$", header)
         return Column(header[: unit.start()] if unit else header, unit[1] if unit else "", _kind(values), cells)
-
-
-def read_table(path: Path, title: str, **options: Any) -> Table:
-    """Return a table that a job wrote as csv.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    title : str
-        What it shows.
-    **options : Any
-        The other fields of `Table`.
-
-    Returns
-    -------
-    Table
-        The table, with numbers where the file has numbers, and None where it has nothing.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the job has not written the file.
-    ValueError
-        If the file is empty.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"table {title!r} is not at {path}: run its job again, or leave the table out.")
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file))
-    if not lines:
-        raise ValueError(f"{path} is empty, without even a header: run its job again.")
-    return Table(title, lines[0], [[_parsed(word) for word in line] for line in lines[1:]], **options)
-
-
-def _parsed(word: str) -> int | float | str | None:
-    """Return the value of a csv cell."""
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    return word or None
 
 
 def _is_number(value: Any) -> bool:

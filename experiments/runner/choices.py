@@ -26,9 +26,6 @@ ACTIVATIONS = (
     "abs", "cos", "erf", "gaussian", "gelu", "leaky_relu", "linear", "polynomial", "quadratic", "relu", "sigmoid",
     "sign", "silu", "sin", "softplus", "staircase", "step", "tanh",
 )  # fmt: skip
-MIXTURES = ("identity", "scaled", "structured", "unequal")
-NETS = ("relu", "erf", "staircase")
-CASES = tuple(f"{mixture}/{net}" for mixture in MIXTURES for net in NETS)
 
 
 def one_of(choices: Sequence[str], default: Any) -> Any:

@@ -30,8 +30,6 @@ class Job:
         The folder with its config.yaml, versions.json and metrics.json.
     message : str
         Why it failed or was skipped.
-    command : str
-        The command that runs it again.
     key : str
         The hash of everything that decides its result; empty if it was skipped.
     requests : tuple of dict
@@ -43,7 +41,6 @@ class Job:
     seconds: float | None
     folder: Path
     message: str = ""
-    command: str = ""
     key: str = ""
     requests: tuple[dict[str, Any], ...] = ()
 

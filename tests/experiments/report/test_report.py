@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from experiments.report import templates
-from experiments.report.page import Figure, Job, Report, Section, Table, read_table, write_report
+from experiments.report.page import Figure, Job, Report, Section, Table, write_report
 from experiments.report.tables import cell_text
 from experiments.runner.record import Record
 
@@ -102,9 +102,9 @@ def sweep(tmp_path: Path) -> Report:
     jobs = [
         job(tmp_path, "levels-2", seconds=3600.0),
         job(tmp_path, "levels-4", levels=4),
-        job(tmp_path, "levels-3", state="failed", message="ValueError: levels=4 would do", command="retry levels-3"),
+        job(tmp_path, "levels-3", state="failed", message="ValueError: levels=4 would do"),
         job(tmp_path, "levels-9", state="skipped", seconds=None, message="more than 8"),
-        Job("levels-5", "missing", None, tmp_path / "levels-5", command="retry levels-5"),
+        Job("levels-5", "missing", None, tmp_path / "levels-5"),
     ]
     sections = [Section("Main result", "One.\n\nTwo.", [figure], [table]), Section("Remarks", "Three.")]
     return Report("Memory", "Four levels are enough.", [COMMAND], sections, jobs, {"python": "3.11"}, "retry all")
@@ -127,7 +127,6 @@ def test_the_page_shows_all_of_the_sweep(sweep: Report, tmp_path: Path) -> None:
         "5 jobs: 2 done, 1 skipped, 1 missing, 1 failed; 1 h 1 min of computing",
         "2 jobs are not done",
         "ValueError: levels=4 would do",
-        "retry levels-3",
         "retry all",
         "Figure 1: Accuracy. Mean of draws=5 .",
         "Table 1: Accuracy by network. Bold: the best of its column.",
@@ -182,7 +181,7 @@ def test_ids_are_unique_and_all_anchors_lead_somewhere(sweep: Report, tmp_path: 
 def test_data_cannot_become_markup(sweep: Report, tmp_path: Path, hostile: str) -> None:
     figure = replace(sweep.sections[0].figures[0], title=hostile, caption=hostile, alt=hostile, command=hostile)
     table = Table(hostile, [hostile, "b"], [[hostile, hostile]], hostile)
-    failed = replace(sweep.jobs[2], name=hostile, message=hostile, command=hostile)
+    failed = replace(sweep.jobs[2], name=hostile, message=hostile)
     (failed.folder / "config.yaml").write_text(json.dumps({"a<b>": hostile[:60]}))
     page = written(
         Report(hostile, hostile, [hostile], [Section(hostile, hostile, [figure], [table])], [failed], {"v": hostile}),
@@ -245,25 +244,12 @@ def test_a_table_that_does_not_fit_together_says_why(tmp_path: Path) -> None:
         table_html(Table("t", ["a"], [[0.5]], formats={"a": "d"}))
 
 
-def test_a_table_is_read_as_its_job_wrote_it(tmp_path: Path) -> None:
-    Record(tmp_path).add_table("errors", ["pair", "error", "n"], [["a, b", 0.5, 3], ["c", None, 4]])
-    table = read_table(tmp_path / "errors.csv", "Errors", best={"error": "min"})
-    assert table.columns == ["pair", "error", "n"]
-    assert table.rows == [["a, b", 0.5, 3], ["c", None, 4]]
-    with pytest.raises(FileNotFoundError, match="run its job again"):
-        read_table(tmp_path / "nothing.csv", "Errors")
-    (tmp_path / "empty.csv").touch()
-    with pytest.raises(ValueError, match="run its job again"):
-        read_table(tmp_path / "empty.csv", "Errors")
-
-
 def test_jobs_of_one_message_are_told_together(sweep: Report, tmp_path: Path) -> None:
-    failed = [Job(f"job-{i}", "failed", None, tmp_path / str(i), "out of memory", f"again {i}") for i in range(20)]
+    failed = [Job(f"job-{i}", "failed", None, tmp_path / str(i), "out of memory") for i in range(20)]
     page = written(replace(sweep, jobs=failed), tmp_path)
     box = page.text[: page.text.index("Contents")]
     assert box.count("out of memory") == 1
     assert "and 12 other jobs" in box
-    assert "again 19" in box
 
 
 def test_many_problems_do_not_bury_the_results(sweep: Report, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 import hntk
 from experiments.asymptotics import mixtures, spectrum_theory
+from experiments.asymptotics import settings as theory_settings
 from experiments.runner import catalog, choices
 from experiments.runner.command_line import as_sweep, expand_tiny
 from experiments.runner.composition import CONF, check
@@ -124,8 +125,8 @@ def test_closed_sets_are_those_of_the_library() -> None:
         (choices.OBJECTIVES, "Objective"),
     ):
         assert mine == get_args(getattr(sys.modules[match.__module__], theirs))
-    assert set(choices.MIXTURES) == set(mixtures.CAPTIONS)
-    assert set(choices.NETS) == set(spectrum_theory.NETS)
+    assert set(theory_settings.MIXTURES) == set(mixtures.CAPTIONS)
+    assert set(theory_settings.NETS) == set(spectrum_theory.NETS)
     for law in choices.LAWS:
         assert hntk.weight_law(law).name == law
 
