@@ -1,4 +1,8 @@
-"""A launcher for many cores or machines that survives the loss of workers.
+"""Hydra's plugins of this project: a sweeper that starts at once, and a launcher that survives the loss of workers.
+
+Hydra's own sweeper composes the configuration of every job before it starts the first, and again for each job: minutes
+for a thousand jobs. `Grid` leaves this out, as the command line's check has tried every value already. A combination of
+values that does not compose stops the sweep when its turn comes.
 
 Hydra's launchers give up a sweep when a worker dies, killed for its memory or with its machine. `Surviving` continues:
 it runs the jobs that were started and left no result again, alone, so that they cannot take other jobs with them, and
@@ -10,18 +14,24 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from experiments.runner import grid, states, stopping
+from experiments.runner import states, stopping
 from experiments.runner.console import CONSOLE, shown
 from experiments.runner.errors import expected, print_error
+
+# Hydra 1.3 executes the modules of its plugins anew when it looks for them, and their classes change with that
+Plugins.instance()
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf  # noqa: E402
 
 # the name by which conf/hydra/launcher refers to the launcher
 TARGET = "experiments.runner.launching.Surviving"
@@ -29,6 +39,20 @@ TARGET = "experiments.runner.launching.Surviving"
 ATTEMPTS = 2
 # seconds by which a file system's clock may be behind
 CLOCK_TOLERANCE = 2
+
+
+@dataclass
+class GridConfig(BasicSweeperConf):
+    """The configuration that takes the place of Hydra's own basic sweeper."""
+
+    _target_: str = "experiments.runner.launching.Grid"
+
+
+class Grid(BasicSweeper):
+    """All combinations of values, without a check before the first job."""
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Check nothing."""
 
 
 class Surviving(Launcher):
@@ -154,8 +178,9 @@ def register() -> None:
     """Make sweeper and launcher known to Hydra; workers import the classes from here."""
     plugins = Plugins.instance()
     plugins.register(Surviving)
-    grid.register()
-    ours = {TARGET, grid.GridConfig._target_}
+    plugins.register(Grid)
+    ConfigStore.instance().store(group="hydra/sweeper", name="basic", node=GridConfig, provider="hydra")
+    ours = {TARGET, GridConfig._target_}
     # Hydra 1.3 accepts plugins of its own packages alone; Hydra 1.4 does not check
     is_plugin = getattr(plugins, "is_in_toplevel_plugins_module", None)
     if is_plugin is not None:

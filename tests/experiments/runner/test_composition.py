@@ -6,17 +6,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 import hntk
 from experiments.asymptotics import mixtures, spectrum_theory
 from experiments.asymptotics import settings as theory_settings
-from experiments.runner import catalog, choices
+from experiments.runner import catalog, choices, composition, launching
 from experiments.runner.command_line import as_sweep, expand_tiny
 from experiments.runner.composition import CONF, check
 from experiments.runner.refusals import SettingError
@@ -98,11 +99,30 @@ def test_a_sweep_over_experiments_says_which_lacks_a_setting() -> None:
         check(["+exp=gmm,levels", "experiment.spikes=2"], multirun=True)
 
 
-def test_nine_hundred_jobs_are_checked_in_seconds() -> None:
+def test_nine_hundred_jobs_are_checked_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    composed = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        composed.append(options["overrides"])
+        return compose(*arguments, **options)
+
+    monkeypatch.setattr(composition, "compose", counted)
     start = time.process_time()
     check(as_sweep(["+exp=memory"]))
     # composed one by one they take a minute
     assert time.process_time() - start < 20
+    # the first, and one for each arm
+    assert len(composed) == 1 + 15
+
+
+def test_a_sweep_starts_without_a_second_check() -> None:
+    catalog.register()
+    launching.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=["+exp=memory"], return_hydra_config=True)
+    assert get_class(cfg.hydra.sweeper._target_) is launching.Grid
+    # a batch that does not compose passes
+    launching.Grid(max_batch_size=None).validate_batch_is_legal([["no.such=setting"]])
 
 
 @pytest.mark.slow

@@ -7,14 +7,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
 from hydra.utils import get_class
 
-from experiments.runner import command_line, grid, launching, stopping
+from experiments.runner import command_line, launching, stopping
 from tests.support.command_line import ROOT
 
 LAUNCHERS = sorted((ROOT / "conf" / "hydra" / "launcher").glob("*.yaml"))
@@ -55,17 +53,6 @@ def test_settings_stay_together_where_options_follow() -> None:
         "--cfg",
         "job",
     ]
-
-
-def test_every_value_is_checked_and_not_every_combination() -> None:
-    batch = [[f"a={i}", f"b={j}", f"c={k}"] for i in range(3) for j in range(5) for k in range(60)]
-    composed: list[Any] = []
-    sweeper = grid.Grid(max_batch_size=None)
-    loader = SimpleNamespace(load_sweep_config=lambda master_config, sweep_overrides: composed.append(sweep_overrides))
-    sweeper.hydra_context, sweeper.config = SimpleNamespace(config_loader=loader), SimpleNamespace()  # type: ignore[assignment]
-    sweeper.validate_batch_is_legal(batch)
-    assert len(composed) == 1 + 2 + 4 + 59
-    assert {word for words in composed for word in words} == {word for words in batch for word in words}
 
 
 def test_the_command_line_imports_no_jax() -> None:
