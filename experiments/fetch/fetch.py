@@ -56,7 +56,9 @@ def run(cfg: Config, record: Record) -> None:
     """
     if cfg.data.name == STAND_IN and cfg.data.folder is None:
         with served() as source:
-            CONSOLE.print("  served by this process itself on the loopback address; nothing comes from the internet")
+            CONSOLE.print(
+                "  this process serves the files itself, on the loopback address; nothing comes from the internet"
+            )
             _fetch(cfg, record, source, record.folder / "data")
     else:
         _fetch(cfg, record, sources.find(cfg.data.name), _data_folder(cfg.data.folder))

@@ -6,8 +6,9 @@ To add an experiment to a study, for instance to ``kernels``, touch two files:
 2. in ``experiments/kernels/settings.py`` declare its settings as a dataclass and append an `Experiment` to
    ``EXPERIMENTS``.
 
-``python -m experiments.run`` then lists it, ``+exp=NAME`` runs it, ``+debug=tiny`` shortens it, and the tests run it
-with those tiny settings. A third file, ``conf/sweep/NAME.yaml``, makes it a sweep by default.
+``python -m experiments.run`` then lists it, ``+exp=NAME`` runs it, and ``+debug=tiny`` shortens it. The tests run it
+with its tiny settings, and ask for a check in ``tests/experiments/test_tiny.py``. An experiment that is a sweep by
+default has its values in ``conf/sweep/NAME.yaml``.
 """
 
 from __future__ import annotations

@@ -52,9 +52,12 @@ def run(cfg: Config) -> tuple[float, ...] | None:
 
 def _run_alone(cfg: Config, experiment: Experiment) -> None:
     """Run an experiment outside a sweep."""
-    record = Record(Path(HydraConfig.get().runtime.output_dir))
+    runtime = HydraConfig.get().runtime
+    record = Record(Path(runtime.output_dir))
     record.start(cfg)
-    CONSOLE.print(f"[bold]{experiment.name}[/]: {experiment.shows}")
+    # the settings do not tell experiments apart that share them, but +exp=NAME does
+    named = catalog.find(runtime.choices.get("exp", experiment.name))
+    CONSOLE.print(f"[bold]{named.name}[/]: {named.shows}")
     try:
         experiment.load().run(cfg, record)
     except expected():

@@ -1,4 +1,4 @@
-"""The report of a sweep: what it shows, that data cannot break it, and that a browser opens it without a fault."""
+"""Tests of the report: what it shows, that data cannot break it, and that a browser opens it without a fault."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-bro
 
 
 class Page(HTMLParser):
-    """What the tests ask of a page: attributes, text, and whether every element is closed."""
+    """A parsed page: its tags with attributes, its text, and which elements are not closed."""
 
     VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
     INLINE = frozenset({"strong", "a", "span"})
@@ -88,7 +88,7 @@ def job(folder: Path, name: str, commit: str = "a" * 40, levels: int = 2, dirty:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Report:
-    """Two jobs done, one failed, one skipped, one that has not run; a figure, and a table wider than a telephone."""
+    """Return a report of two finished jobs, one failed, one skipped and one missing, with a figure and a wide table."""
     mpl.use("Agg")
     record = Record(tmp_path)
     drawn, axes = plt.subplots(figsize=(6, 3))
@@ -189,7 +189,7 @@ def test_data_cannot_become_markup(sweep: Report, tmp_path: Path, hostile: str) 
     )
     tags = [tag for tag, _ in page.tags]
     assert (tags.count("script"), tags.count("img")) == (1, 1)
-    # all of it is there, as text
+    # everything is present, as text
     assert page.text.count(" ".join(re.sub("[`\x00-\x1f\u202e]", " ", hostile)[:20].split())) > 15
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert all(value.startswith("#") for value in page.all("href"))
@@ -326,7 +326,7 @@ def test_a_write_that_fails_leaves_the_old_report(
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance, as WCAG 2 defines it."""
+    """Return the relative luminance, as WCAG 2 defines it."""
     digits = colour if len(colour) == 7 else "#" + "".join(2 * c for c in colour[1:])
     parts = [int(digits[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
@@ -345,7 +345,7 @@ def test_text_stands_out_in_light_dark_and_print() -> None:
             assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)
 
 
-# In the page: collects faults, sorts the first table by its second column, and tells the page around it.
+# A script in the page that collects faults, sorts the first table by its second column, and reports to the frame.
 PROBE = """<script>
 const faults = [];
 addEventListener("error", (e) => faults.push(e.message || e.target.tagName), true);
@@ -368,7 +368,7 @@ addEventListener("message", (e) => { document.documentElement.dataset.found = JS
 
 
 def opened(path: Path) -> tuple[str, list[str]]:
-    """The page after its scripts, and what was said on the console."""
+    """Return the page after its scripts, and the messages on the console."""
     assert CHROMIUM is not None
     # without a sandbox, so that it also runs as root, in a container
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"]
@@ -380,7 +380,7 @@ def opened(path: Path) -> tuple[str, list[str]]:
 
 
 def seen(text: str, folder: Path, width: int) -> tuple[dict, list[str]]:
-    """What a browser makes of a page in a window of a width."""
+    """Return what a browser makes of a page in a window of some width."""
     probed = re.sub("script-src [^;]*", "script-src 'unsafe-inline'", text).replace("<head>", "<head>" + PROBE, 1)
     (folder / "copy.html").write_text(probed, encoding="utf-8")
     (folder / "frame.html").write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")

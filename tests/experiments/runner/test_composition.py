@@ -1,4 +1,4 @@
-"""What a command line asks for is checked before anything runs, and before what takes long to import is imported."""
+"""Tests of the command line's check, which runs before anything else and imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -109,9 +109,9 @@ def test_nine_hundred_jobs_are_checked_in_seconds(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(composition, "compose", counted)
     start = time.process_time()
     check(as_sweep(["+exp=memory"]))
-    # composed one by one they take a minute
+    # composing every job would take a minute
     assert time.process_time() - start < 20
-    # the first, and one for each arm
+    # the first configuration, and one for each arm
     assert len(composed) == 1 + 15
 
 
@@ -121,7 +121,7 @@ def test_a_sweep_starts_without_a_second_check() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=["+exp=memory"], return_hydra_config=True)
     assert get_class(cfg.hydra.sweeper._target_) is launching.Grid
-    # a batch that does not compose passes
+    # even a batch that does not compose passes
     launching.Grid(max_batch_size=None).validate_batch_is_legal([["no.such=setting"]])
 
 
@@ -170,7 +170,7 @@ def test_tiny_wins_over_the_experiment_and_the_user_over_tiny(monkeypatch: pytes
 
 
 def test_tiny_sets_nothing_that_files_of_a_group_are_chosen_for() -> None:
-    """It comes after compress=paper, net=erf3 or data=mnist, and would undo what the user chose."""
+    """Tiny settings come after compress=paper, net=erf3 or data=mnist, and would undo the user's choice."""
     chosen = {"compress": {"levels"}, "net": {"activations"}, "data": {"name", "kind"}, "wandb": {"mode"}}
     shared = yaml.safe_load((ROOT / "conf" / "debug" / "tiny.yaml").read_text())
     for tiny in (shared, *(experiment.tiny for experiment in catalog.EXPERIMENTS)):
@@ -199,7 +199,7 @@ def test_tiny_takes_one_experiment_at_a_time() -> None:
 
 
 def imported(*words: str) -> tuple[set[str], str]:
-    """Heavy modules that a command imports, and what it prints to stderr."""
+    """Return the heavy modules that a command imports, and its output."""
     result = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "experiments.run", *words], cwd=ROOT, capture_output=True, text=True
     )

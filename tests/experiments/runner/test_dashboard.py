@@ -1,4 +1,4 @@
-"""The workspace of W&B: built without a server, of the metrics that the experiment leaves."""
+"""Tests of the workspace in W&B, which is built without a server from the metrics of the memory experiment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments import dashboard
 from tests.support.command_line import ROOT, done
 from tests.support.mirrored import Mirrored
 
-# on import, of the package's own code
+# the package's own code warns on import
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
 SECTIONS = ["Accuracy against bytes", "Accuracy against bit operations", "Kernel error", "Training curves", "Failures"]
 
@@ -31,7 +31,7 @@ def panels(name: str) -> list[dict[str, Any]]:
 
 
 def summaries() -> set[str]:
-    """Every metric of a summary that a panel of jobs asks for."""
+    """Return every summary metric that a panel shows."""
     found = set()
     for name in SECTIONS[:3]:
         for panel in panels(name):
@@ -41,7 +41,7 @@ def summaries() -> set[str]:
 
 
 def curves() -> set[tuple[str, str]]:
-    """Every axis with a metric of a history."""
+    """Return every axis with a metric of a history."""
     return {(panel["config"]["xAxis"], name) for panel in panels(SECTIONS[3]) for name in panel["config"]["metrics"]}
 
 

@@ -1,4 +1,4 @@
-"""Jobs of a sweep: which results count, and that no damage, disk or name of a job stops the others."""
+"""Tests of a sweep's jobs: which results count, and that no damaged file, disk or name of one job stops the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOSTILE = "[/] [bold red]x[/green] \x1b[31m \x1b]0;title\x07 \u202e </script> `a
 
 
 class Bench:
-    """A sweep in this process, whose jobs do as they are told; the work counts how often it was done."""
+    """A sweep in this process whose jobs call ``work``; ``runs`` counts how often."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.runs, self.patch = folder, 0, monkeypatch
@@ -39,7 +39,7 @@ class Bench:
         (self.folder / "sweep" / "sweep.json").write_text(text)
 
     def run(self, number: int = 0, words: tuple[str, ...] = (), **changes: Any) -> None:
-        """Run one job; ``changes`` are of its configuration."""
+        """Run one job, with changes to its configuration."""
         told = SimpleNamespace(
             sweep=SimpleNamespace(dir=str(self.folder / "sweep")),
             overrides=SimpleNamespace(task=[*words, f"seed={number}"]),
@@ -69,7 +69,7 @@ class Bench:
 
     @property
     def job(self) -> Path:
-        """The folder of the only job."""
+        """Return the folder of the only job."""
         (found,) = (self.folder / "jobs").iterdir()
         return found
 
@@ -105,7 +105,7 @@ def test_a_job_whose_files_are_damaged_is_not_done(
     capsys.readouterr()
     bench.run()
     assert bench.runs == 2
-    # a state that is not there is that of a job that was stopped
+    # without a state, the job counts as stopped, not as damaged
     assert ("damaged" in printed(capsys)) == (name != "state.json" or left is not None)
     assert [job.state for job in bench.jobs()] == ["done"]
     assert bench.summary() == 0
@@ -154,11 +154,11 @@ def test_a_folder_that_vanishes_fails_its_job_alone(bench: Bench, capsys: pytest
     assert (first.state, second.state) == ("failed", "done")
     assert "removed" in first.message
     assert "removed" in printed(capsys)
-    # and so where it notices by an error
+    # likewise where the job itself fails on the missing folder
     bench.work = lambda record: (shutil.rmtree(record.folder), record.add_metrics(a=1.0))  # type: ignore[func-returns-value]
     bench.run(2)
     assert "removed" in bench.jobs()[2].message
-    # the sweep's own too
+    # and for the sweep's own folder
     shutil.rmtree(bench.folder / "sweep" / "1")
     bench.work = lambda record: shutil.rmtree(bench.folder / "sweep" / "3")
     bench.run(3)
@@ -192,7 +192,7 @@ def test_a_disk_that_is_full_at_the_end_fails_the_job_alone(bench: Bench, monkey
     first, second = bench.jobs()
     assert (first.state, second.state) == ("failed", "done")
     assert "No space left" in first.message
-    # what could not be kept is run again
+    # a job that could not be kept is run again
     bench.run(0)
     assert [job.state for job in bench.jobs()] == ["done", "done"]
 
@@ -204,7 +204,7 @@ def test_where_no_job_can_be_kept_the_sweep_ends(bench: Bench) -> None:
 
 
 def toy(folder: Path, **changes: np.ndarray) -> None:
-    """A data set of two classes, with arrays of one's own in place of some."""
+    """Write a data set of two classes, with some arrays replaced."""
     rng = np.random.default_rng(0)
     arrays = {"x_train": rng.normal(size=(8, 4)), "y_train": np.arange(8) % 2}
     arrays |= {"x_test": rng.normal(size=(4, 4)), "y_test": np.arange(4) % 2}
@@ -221,7 +221,7 @@ def test_a_result_of_other_data_is_none(bench: Bench, name: str) -> None:
     assert bench.runs == 1
     with np.load(bench.folder / "toy.npz") as arrays:
         changed = arrays[name].copy()
-    # the last two change places, so that no sum tells
+    # swap the last two samples, which changes no sum
     changed[[-1, -2]] = changed[[-2, -1]]
     toy(bench.folder, **{name: changed})
     bench.run(**data)
@@ -229,7 +229,7 @@ def test_a_result_of_other_data_is_none(bench: Bench, name: str) -> None:
 
 
 def other_code(monkeypatch: pytest.MonkeyPatch, sources: str) -> None:
-    """As if hntk or the experiments had changed."""
+    """Pretend that the sources of hntk or the experiments have changed."""
     monkeypatch.setattr("hntk._utils.digest.source_digest", lambda *_: sources)
     keys.code.cache_clear()
 
@@ -259,7 +259,7 @@ def test_a_result_of_other_code_is_none_unless_it_is_accepted(
     assert bench.runs == 2
     assert bench.summary() == 0
     assert "older code" not in printed(capsys)
-    # what this code made comes first
+    # results of this code take precedence
     bench.run(sweep={"older_code": True})
     assert bench.jobs()[0].folder != old
     # other data or settings are not older code

@@ -1,4 +1,4 @@
-"""What a command line becomes: sweeps by default, launchers and sweepers by their names, few configurations checked."""
+"""Tests of sweeps by default, of the launchers' names, and of signals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_launchers_are_named_by_what_can_be_imported(path: Path) -> None:
 
 
 def test_no_configuration_group_says_that_a_run_is_a_sweep() -> None:
-    """Hydra 1.4 looks for it on the command line and in the primary configuration alone."""
+    """Hydra 1.4 reads the mode from the command line and the primary configuration only."""
     for path in (ROOT / "conf").rglob("*.yaml"):
         content = yaml.safe_load(path.read_text()) or {}
         assert "mode" not in (content.get("hydra") or {}), path
@@ -61,11 +61,11 @@ def test_the_command_line_imports_no_jax() -> None:
     assert found.stdout.strip() == "set()"
 
 
-# waits for a signal in a sleep, or drops the first exception as Python does in callbacks; the clean-up is told
+# waits for a signal in a sleep, or in a destructor, where Python drops exceptions; then reports its clean-up
 WAIT = """
 import signal, sys, time
 from experiments.runner import stopping
-# as from a terminal: what this process ignores would be ignored there
+# as when started from a terminal: a child would inherit the signals that this process ignores
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
@@ -97,7 +97,7 @@ def test_a_signal_ends_a_sweep_by_way_of_its_clean_up(kind: str, number: int, st
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, number)
         out, _ = process.communicate(timeout=15)
-    # Python ends by the signal itself after KeyboardInterrupt
+    # after KeyboardInterrupt, Python ends by the signal itself
     assert process.returncode == status
     assert "cleaned up" in out
     assert ("the same command goes on from here" in out) == (number != signal.SIGINT)

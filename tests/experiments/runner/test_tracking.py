@@ -1,4 +1,4 @@
-"""The mirror in Weights & Biases, read back from disk record by record."""
+"""Tests of the mirror in Weights & Biases, which is read back from disk record by record."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EPOCHS = [[1, 0.5, 0.8], [2, 0.25, 0.9], [3, 0.125, 0.85]]
 
 
 def recorded(folder: Path, cfg: Any) -> Record:
-    """A record with one of everything."""
+    """Return a record with one of everything."""
     record = Record(folder)
     record.start(cfg)
     record.add_history("training", TRAINING, EPOCHS)
@@ -231,7 +231,7 @@ def test_the_wandb_sweep_has_the_grid_of_ours_and_forms_commands_that_compose() 
     assert (ROOT / plan["program"]).is_file()
     ours = yaml.safe_load((ROOT / "conf" / "sweep" / "memory.yaml").read_text())["hydra"]["sweeper"]["params"]
     theirs = {name: given["values"] for name, given in plan["parameters"].items()}
-    # of numbers as text W&B would draw no axis
+    # W&B draws no axis for numbers given as text
     assert theirs == {name: [number(v) for v in str(values).strip().split(",")] for name, values in ours.items()}
     words = [word for word in plan["command"] if not word.startswith("$")]
     assert words[:3] == ["python", "-m", "experiments.run"]
