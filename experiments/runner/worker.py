@@ -1,7 +1,7 @@
-"""A separate process that predicts on one core, so that its time and memory can be measured.
+"""A process of its own that predicts on one core, so that its time and its memory are nobody else's.
 
-``python -m experiments.runner.worker CORE KIND FILE SAMPLES`` prints its memory before it loads the network.
-Then it answers every line "BATCH REPEATS" with the seconds of each of REPEATS predictions of BATCH samples.
+``python -m experiments.runner.worker CORE KIND FILE SAMPLES`` writes a line with its memory before the network is
+there, then answers every line "BATCH REPEATS" by the seconds of so many predictions, so often.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ def main(core: int, kind: str, path: str, samples: str) -> None:
         print(*seconds, flush=True)
 
 
-class _Loaded:
-    """A loaded network, and the process's memory before it was loaded."""
+class _Ready:
+    """Something that predicts, and the process's memory before it was there."""
 
     def __init__(self, before: int | None, run: Callable[[np.ndarray], object]) -> None:
         self.before, self.run = before, run
 
 
-def _jax(path: str) -> _Loaded:
-    """Load a packed network."""
+def _jax(path: str) -> _Ready:
     import jax
     import jax.numpy as jnp
 
@@ -51,21 +50,20 @@ def _jax(path: str) -> _Loaded:
 
     jnp.zeros(1).block_until_ready()
     before = status_bytes(os.getpid(), "VmRSS")
-    network = hntk.load(path)
-    assert isinstance(network, hntk.Classifier | hntk.IntegerClassifier)
+    found = hntk.load(path)
+    assert isinstance(found, hntk.Classifier | hntk.IntegerClassifier)
     assert jax.default_backend() == "cpu"
-    return _Loaded(before, network.predict)
+    return _Ready(before, found.predict)
 
 
-def _onnxruntime(path: str) -> _Loaded:
-    """Load an ONNX file."""
+def _onnxruntime(path: str) -> _Ready:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     before = status_bytes(os.getpid(), "VmRSS")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return _Loaded(before, lambda x: session.run(["label"], {"input": x}))
+    return _Ready(before, lambda x: session.run(["label"], {"input": x}))
 
 
 if __name__ == "__main__":
