@@ -98,9 +98,9 @@ def _send(cfg: Config, record: Record, mode: str, *, summary: bool, failure: str
         dir=str(record.folder),
         config=config,
         settings=lean_settings(wandb.Settings),
-        **described(cfg, summary=summary, failure=failure),
+        **run_description(cfg, summary=summary, failure=failure),
     ) as run:
-        _define(run, record)
+        _define_axes(run, record)
         _log_histories(run, record)
         finite = {k: v for k, v in record.written.items() if v is not None}
         if finite:
@@ -119,7 +119,7 @@ def lean_settings(kind: Any) -> Any:
     return kind(**{name: value for name, value in LEAN.items() if name in known})
 
 
-def described(cfg: Config, *, summary: bool = False, failure: str = "") -> dict[str, Any]:
+def run_description(cfg: Config, *, summary: bool = False, failure: str = "") -> dict[str, Any]:
     """Return group, job type, tags, name and notes of a run.
 
     Runs of one experiment on one data set form a group, so that a continued sweep stays in one group.
@@ -144,7 +144,7 @@ def _command() -> str:
     return " ".join(["python -m experiments.run", *(shlex.quote(word) for word in words)])
 
 
-def _define(run: Any, record: Record) -> None:
+def _define_axes(run: Any, record: Record) -> None:
     """Define the axes of histories and metrics."""
     for name, (columns, _) in record.histories.items():
         run.define_metric(metrics.history_key(name, columns[0]), hidden=True)

@@ -93,7 +93,7 @@ def test_runs_say_what_they_are(tmp_path: Path) -> None:
     assert (job.display_name, sweep.display_name) == ("memory-mnist-levels4-seed3", "memory-mnist-summary")
     assert job.notes.startswith("python -m experiments.run")
     named = configuration(wandb={"group": "paper"})
-    assert tracking.described(named)["group"] == "paper"
+    assert tracking.run_description(named)["group"] == "paper"
 
 
 def test_a_run_without_its_history_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
