@@ -186,7 +186,7 @@ def test_the_folder_may_come_from_the_environment_and_files_are_readable_by_othe
 
 
 @pytest.mark.parametrize("given", ["data", "data/mnist"])
-def test_what_is_there_and_right_is_left_alone(server, run, tmp_path, capsys, given):
+def test_right_files_are_left_alone(server, run, tmp_path, capsys, given):
     names = {key: name.replace("-idx", ".idx").removesuffix(".gz") for key, name in NAMES.items()}
     put(tmp_path / "data" / "mnist", names, x_train=CONTENTS["x_train"])
     before = snapshot(tmp_path / "data")
@@ -212,7 +212,7 @@ def test_another_address_may_be_named(server, run, tmp_path):
     assert (len(other.asked), server.asked) == (4, [])
 
 
-def test_what_one_mirror_lacks_is_asked_of_the_next(server, run, tmp_path, monkeypatch):
+def test_files_that_one_mirror_lacks_come_from_the_next(server, run, tmp_path, monkeypatch):
     first = StandIn()
     first.odd[LABELS] = tampered
     monkeypatch.setitem(sources.SOURCES, "mnist", sources.Source((first.url, server.url), SHA256, 1))
@@ -304,7 +304,7 @@ def test_no_more_is_taken_than_the_source_leads_to_expect(server, run, tmp_path,
     assert server.sent < sources.SOURCES["mnist"].max_bytes + 20_000_000
 
 
-def test_files_come_as_they_are_stored_whatever_servers_call_it(server, run, tmp_path):
+def test_files_are_stored_as_the_server_stores_them(server, run, tmp_path):
     """Some servers claim that a zipped file was zipped on the way; some redirect."""
 
     def called_zipped(handler, content):
@@ -394,7 +394,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", [IMAGES, IMAGES.removesuffix(".gz")])
 @pytest.mark.parametrize(("content", "message"), WRONG.values(), ids=WRONG)
-def test_wrong_files_are_replaced_only_when_told(server, run, tmp_path, capsys, name, content, message):
+def test_wrong_files_are_replaced_only_on_request(server, run, tmp_path, capsys, name, content, message):
     folder = put(tmp_path / "data" / "mnist", NAMES | {"x_train": name}, x_train=content)
     (folder / "notes.txt").write_bytes(b"mine")
     before = snapshot(folder)

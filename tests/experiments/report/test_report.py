@@ -158,7 +158,7 @@ def test_a_sweep_without_faults_has_no_box_and_an_empty_one_is_a_page(sweep: Rep
     assert "How this was made" not in bare.text
 
 
-def test_nothing_is_asked_from_elsewhere(sweep: Report, tmp_path: Path) -> None:
+def test_nothing_is_loaded_from_elsewhere(sweep: Report, tmp_path: Path) -> None:
     page = written(sweep, tmp_path)
     for attribute in ("src", "href", "srcset", "action", "poster", "data"):
         assert all(value.startswith(("data:", "#")) for value in page.all(attribute))
@@ -225,7 +225,7 @@ def test_floats_of_like_size_line_up_and_others_keep_their_digits() -> None:
     assert "nan" not in text
 
 
-def test_what_reads_as_the_best_is_bold_and_numbers_that_are_not_finite_never_are() -> None:
+def test_every_text_equal_to_the_best_is_bold_and_infinities_never_are() -> None:
     rows = [["a", 0.91111], ["b", 0.91112], ["c", 0.5], ["d", math.inf], ["e", None]]
     text = table_html(Table("t", ["name", "x"], rows, formats={"x": ".3f"}, best={"x": "max"}))
     assert re.findall("<strong>([^<]*)</strong></td>", text) == ["0.911", "0.911"]
@@ -244,7 +244,7 @@ def test_a_table_that_does_not_fit_together_says_why(tmp_path: Path) -> None:
         table_html(Table("t", ["a"], [[0.5]], formats={"a": "d"}))
 
 
-def test_jobs_of_one_message_are_told_together(sweep: Report, tmp_path: Path) -> None:
+def test_jobs_of_one_message_are_grouped(sweep: Report, tmp_path: Path) -> None:
     failed = [Job(f"job-{i}", "failed", None, tmp_path / str(i), "out of memory") for i in range(20)]
     page = written(replace(sweep, jobs=failed), tmp_path)
     box = page.text[: page.text.index("Contents")]
@@ -262,7 +262,7 @@ def test_many_problems_do_not_bury_the_results(sweep: Report, tmp_path: Path) ->
     assert "fault 19<" in hidden
 
 
-def test_jobs_of_different_code_are_told_apart(sweep: Report, tmp_path: Path) -> None:
+def test_jobs_of_different_code_are_listed_in_a_warning(sweep: Report, tmp_path: Path) -> None:
     other = [job(tmp_path, f"other-{i}", commit="b" * 40, dirty=i == 0) for i in range(2)]
     page = written(replace(sweep, jobs=[*sweep.jobs, *other]), tmp_path)
     warning = page.text[page.text.index("Not from one state") : page.text.index("Contents")]
@@ -294,7 +294,7 @@ def test_a_missing_or_wrong_picture_says_what_to_do(sweep: Report, tmp_path: Pat
     assert not (tmp_path / "report.html").exists()
 
 
-def test_what_a_job_left_broken_says_what_to_do(sweep: Report, tmp_path: Path) -> None:
+def test_a_broken_file_of_a_job_is_refused_with_a_remedy(sweep: Report, tmp_path: Path) -> None:
     for name, text in (("versions.json", "{"), ("config.yaml", "a: [")):
         broken = job(tmp_path, f"broken-{name}")
         (broken.folder / name).write_text(text)

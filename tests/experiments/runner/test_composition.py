@@ -71,7 +71,7 @@ def _settings() -> None:
         (["+exp=frontier", "arm=choice(levels2,levels9)"], ["arm=levels9"]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_what_there_is(words: list[str], told: list[str]) -> None:
+def test_a_wrong_setting_is_refused_with_the_known_ones(words: list[str], told: list[str]) -> None:
     if words[0] == "+exp=frontier":
         pytest.importorskip("optuna")
     with pytest.raises(SettingError) as error:
@@ -90,7 +90,7 @@ def test_what_is_wrong_is_told_with_what_there_is(words: list[str], told: list[s
         ["~compress.bits"],
     ],
 )  # fmt: skip
-def test_what_is_right_passes(words: list[str]) -> None:
+def test_right_settings_pass(words: list[str]) -> None:
     assert check(["+exp=gmm", *words]).experiment.name == "gmm"
 
 

@@ -101,7 +101,9 @@ def test_without_the_package_it_says_what_to_do(
     assert "make setup" in capsys.readouterr().out
 
 
-def test_a_server_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_of_the_server_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuse(*_: object) -> None:
         raise ConnectionError("no route")
 
@@ -114,7 +116,9 @@ def test_a_server_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "wandb sync" in printed
 
 
-def test_what_is_saved_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_address_of_the_saved_workspace_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     saved = []
 
     class Saved:

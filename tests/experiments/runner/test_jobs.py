@@ -290,7 +290,7 @@ def test_a_result_says_what_made_it(bench: Bench) -> None:
     assert state["key"] == told["key"] == f"{state['without_code']}-{keys.code_hash()}"
 
 
-def test_what_fails_after_all_jobs_is_said(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_after_all_jobs_is_reported(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     def gather(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device [/]")
 

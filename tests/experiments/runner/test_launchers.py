@@ -225,7 +225,7 @@ def marked(folder: Path) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["cores", "slurm"])
-def test_a_sweep_that_is_told_to_end_takes_its_workers_along(
+def test_a_terminated_sweep_terminates_its_workers(
     tmp_path: Path, digits: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
     monkeypatch.setenv("OF_THIS_SWEEP", str(tmp_path / "mark"))

@@ -40,7 +40,7 @@ def test_no_configuration_group_says_that_a_run_is_a_sweep() -> None:
         (["+exp=memory_of_mine"], False), ([], False),
     ],
 )  # fmt: skip
-def test_experiments_that_sweep_are_sweeps_unless_told_otherwise(words: list[str], sweep: bool) -> None:
+def test_experiments_with_a_plan_are_sweeps_by_default(words: list[str], sweep: bool) -> None:
     found = command_line.as_sweep(words)
     assert ("hydra.mode=MULTIRUN" in found) == sweep
     assert [word for word in found if word != "hydra.mode=MULTIRUN"] == words

@@ -114,7 +114,7 @@ def test_a_failed_job_is_marked_said_and_retried(tmp_path: Path, digits: Path) -
     assert "0 without a result" in done(*words, "sweep.retry=true", data=digits)
 
 
-def test_what_does_not_fit_is_skipped_and_missing_data_said(tmp_path: Path, digits: Path) -> None:
+def test_a_net_beyond_its_budget_is_skipped_and_missing_data_reported(tmp_path: Path, digits: Path) -> None:
     printed = done(*sweep(tmp_path, "experiment.budget=1e3,9e3", "compress.sparsity=0.5", "arm=dense"), data=digits)
     assert "skipped, not even one neuron a layer fits 1,000 bytes" in printed
     result = run(*sweep(tmp_path, "experiment.budget=9e3", "arm=dense", f"data.folder={tmp_path / 'nothing'}"))

@@ -160,7 +160,7 @@ def test_an_unreachable_server_leaves_runs_offline(
     assert capsys.readouterr().out.count("wandb sync") == 1
 
 
-def test_a_file_in_the_way_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_in_the_way_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cfg = configuration()
     record = recorded(tmp_path, cfg)
     (tmp_path / "wandb").write_text("")
