@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.rounds import Timing, Turn, take_turns
+from experiments.benchmarks.settings import BenchExperiment
 from experiments.benchmarks.workers import Worker, WorkerError, task_command, working
-from experiments.runner.config import BenchExperiment
 from experiments.runner.console import CONSOLE, progress
 
 # Results of more bytes are not compared.

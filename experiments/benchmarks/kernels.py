@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from experiments.benchmarks.harness import Contender, Sweep
+from experiments.benchmarks.settings import BenchKernelsExperiment
 from experiments.benchmarks.sweeps import draw_sweeps, run_sweeps
-from experiments.runner.config import BenchKernelsExperiment, Config
+from experiments.runner.config import Config
 from experiments.runner.record import Record
 
 # Activations whose kernels are neural-tangents' own; hntk centres the others.

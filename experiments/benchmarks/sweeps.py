@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from experiments.benchmarks.harness import Case, Machine, Measured, Sweep, measure
+from experiments.benchmarks.settings import BenchExperiment
 from experiments.figures.style import caption_above, legend_below, line_style
-from experiments.runner.config import BenchExperiment
 from experiments.runner.console import CONSOLE, show_table
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent

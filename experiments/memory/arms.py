@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 import hntk
 from experiments.runner.config import ArmConfig, CompressConfig, Config
 from experiments.runner.console import stage
+from experiments.runner.errors import Skip
 from experiments.runner.keys import data_digest
 from experiments.runner.setting import activations, matched
-from experiments.runner.sweep import Skip
 from hntk.activations.fingerprint import fingerprint
 from hntk.networks.formula_bytes import storage_of
 from hntk.networks.forward import LEAST_ZEROS

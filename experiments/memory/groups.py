@@ -9,9 +9,9 @@ from itertools import groupby
 import numpy as np
 from omegaconf import OmegaConf
 
+from experiments.runner.jobs import Job
 from experiments.runner.metrics import READOUTS
 from experiments.runner.statistics import mean_and_error
-from experiments.runner.sweep import Job
 
 # Costs of networks that were made for the same budget differ by less than this factor.
 ALIKE = 1.02
@@ -72,7 +72,7 @@ class Group:
 
 def groups_of(jobs: Iterable[Job]) -> list[Group]:
     """Return the finished jobs gathered over seeds, in the order of arms in the sweep and then by size."""
-    rows = [(OmegaConf.create(job.asked[0]), job.metrics) for job in jobs if job.state == "done"]
+    rows = [(OmegaConf.create(job.requests[0]), job.metrics) for job in jobs if job.state == "done"]
     order = list(dict.fromkeys(cfg.arm.name for cfg, _ in rows))
 
     def key(row: tuple) -> tuple:

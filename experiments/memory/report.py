@@ -10,11 +10,10 @@ import numpy as np
 from experiments.memory import figures, tables
 from experiments.memory.groups import Group, groups_of
 from experiments.report import page
-from experiments.runner.console import show_table
+from experiments.runner.console import show_table, shown
+from experiments.runner.jobs import Job
 from experiments.runner.metrics import BIT_OPERATIONS, FILE_BYTES
 from experiments.runner.record import Record, circumstances
-from experiments.runner.sweep import Job
-from experiments.runner.words import shown
 
 OPERATIONS = (1e6, 1e7, 1e8, 1e9, 1e10)
 # Tables that are too long for a terminal.
@@ -84,7 +83,7 @@ def _add_figures(record: Record, cfg: Any, groups: Sequence[Group]) -> None:
 
 def _budgets(jobs: Sequence[Job], groups: Sequence[Group]) -> list[float]:
     """Return every budget of the sweep; where it set widths instead, round numbers about the sizes of its files."""
-    settings = [asked["experiment"] for job in jobs for asked in job.asked]
+    settings = [request["experiment"] for job in jobs for request in job.requests]
     if all(experiment["width"] is None for experiment in settings):
         return sorted({float(experiment["budget"]) for experiment in settings})
     low, high = (np.log10(extreme(g.values[FILE_BYTES] for g in groups)) for extreme in (min, max))

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 import hntk
 from experiments.memory import arms
 from experiments.memory.kernel_errors import kernel_error
-from experiments.runner import catalog, keys, setting
+from experiments.memory.settings import MemoryExperiment
+from experiments.runner import catalog, setting, sweep
 from experiments.runner import config as settings
 
 
@@ -44,7 +45,7 @@ def configuration(slope: float = 0.1, **compress: Any) -> Any:
     cfg = OmegaConf.structured(settings.Config)
     cfg.net = settings.NetConfig(activations=[{"name": "leaky_relu", "slope": slope}], widths=[8])
     cfg.compress = settings.CompressConfig(**compress)
-    cfg.experiment = settings.MemoryExperiment()
+    cfg.experiment = MemoryExperiment()
     return cfg
 
 
@@ -85,7 +86,7 @@ def test_kernels_are_compared_with_the_original_of_its_own_parameters(data: hntk
 def test_a_result_of_other_labels_or_tests_has_another_key(tmp_path: Path, data: hntk.Dataset, name: str) -> None:
     def key() -> str:
         setting._loaded.cache_clear()
-        return str(keys.key_of(cfg, catalog.find("memory")))
+        return str(sweep.job_key(cfg, catalog.find("memory")))
 
     cfg = configuration()
     cfg.data = settings.DataConfig(name="toy", kind="dataset", folder=str(tmp_path))

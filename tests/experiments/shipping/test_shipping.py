@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import hntk
-from experiments.runner.config import Config, NetConfig, ShipExperiment
+from experiments.runner.config import Config, NetConfig
 from experiments.runner.record import Record
 from experiments.shipping import ship, toolchain
+from experiments.shipping.settings import ShipExperiment
 from tests.support.command_line import run
 
 
