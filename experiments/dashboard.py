@@ -1,6 +1,6 @@
-"""The workspace of W&B for sweeps of the memory experiment: ``python -m experiments.dashboard``.
+"""Save a workspace in W&B for sweeps of the memory experiment: ``python -m experiments.dashboard``.
 
-Needs a login (``wandb login``) and the package wandb-workspaces, which ``make setup`` brings.
+It needs a login (``wandb login``) and the package wandb-workspaces, which ``make setup`` installs.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.runner import metrics
 from experiments.runner.config import WandbConfig
-from experiments.runner.console import CONSOLE
-from experiments.runner.words import shown
+from experiments.runner.console import CONSOLE, shown
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace
@@ -28,11 +27,11 @@ COLUMNS = (
 
 
 class Unavailable(Exception):
-    """W&B cannot be used from here; the message says what to do."""
+    """W&B cannot be used; the message says what to do."""
 
 
 def workspace(entity: str, project: str) -> Workspace:
-    """The workspace as it is saved: five sections, runs grouped by arm."""
+    """Return the workspace: five sections, with runs grouped by arm."""
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces.expr import Config
 
@@ -50,6 +49,7 @@ def workspace(entity: str, project: str) -> Workspace:
 
 
 def _sections() -> Iterator[Section]:
+    """Yield the sections of the workspace."""
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
@@ -70,6 +70,7 @@ def _sections() -> Iterator[Section]:
 
 
 def _scatter(x: str, y: str) -> Any:
+    """Return a scatter plot of two metrics."""
     import wandb_workspaces.reports.v2 as wr
 
     return wr.ScatterPlot(
@@ -81,6 +82,7 @@ def _scatter(x: str, y: str) -> Any:
 
 
 def _bars(name: str) -> Any:
+    """Return a bar chart of a metric's mean by arm."""
     import wandb_workspaces.reports.v2 as wr
 
     return wr.BarPlot(
@@ -93,6 +95,7 @@ def _bars(name: str) -> Any:
 
 
 def _curve(column: str) -> Any:
+    """Return the curve of a training's column against the epoch."""
     import wandb_workspaces.reports.v2 as wr
 
     axis, key = (metrics.history_key(metrics.TRAINING, name) for name in (metrics.EPOCH, column))
@@ -109,7 +112,7 @@ def _curve(column: str) -> Any:
 
 
 def save(entity: str | None, project: str) -> str:
-    """Save the workspace as a new view; its address.
+    """Save the workspace as a new view, and return its address.
 
     Raises
     ------
@@ -131,7 +134,7 @@ def save(entity: str | None, project: str) -> str:
         raise Unavailable("nobody is logged in to W&B: run `wandb login`, or set WANDB_API_KEY.") from error
     except Unavailable:
         raise
-    except Exception as error:  # of whichever transport the package uses
+    except Exception as error:  # the package passes on the errors of its transport
         why = " ".join(str(error).split()).rstrip(".")
         raise Unavailable(
             f"W&B does not take the workspace ({type(error).__name__}: {why}): check the network and the login, and "
@@ -140,13 +143,13 @@ def save(entity: str | None, project: str) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Build the workspace and save it."""
+    """Save the workspace, as the command line asks."""
     parser = argparse.ArgumentParser(prog="python -m experiments.dashboard", description="Save a workspace in W&B.")
     parser.add_argument("--entity", help="user or team; by default that of the login")
     parser.add_argument("--project", default=WandbConfig.project, help="by default %(default)s, as the runs")
-    chosen = parser.parse_args(words)
+    options = parser.parse_args(words)
     try:
-        address = save(chosen.entity, chosen.project)
+        address = save(options.entity, options.project)
     except Unavailable as error:
         CONSOLE.print(f"[bold red]error[/] {shown(error)}", soft_wrap=True)
         raise SystemExit(1) from None

@@ -1,1 +1,1 @@
-"""Limits from random matrix theory beside simulations."""
+"""Studies that compare limits of random matrix theory with simulations."""

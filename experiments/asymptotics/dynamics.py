@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 import hntk
-from experiments.asymptotics import figures as theory_figures
+from experiments.asymptotics.comparison import MEAN_COLUMNS, VISIBLE, Errors, FlowPoint, agreement, judged
 from experiments.asymptotics.draws import signed, standard_errors
-from experiments.asymptotics.machines import VISIBLE, Comparison, Errors, Machine, Source, size_of, source
+from experiments.asymptotics.error_figures import dynamics_figure
+from experiments.asymptotics.kernel_machines import KernelMachine
+from experiments.asymptotics.training_sets import Source, caption_of, configured_source
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.record import Record
@@ -26,17 +28,21 @@ TITLES = {
 }
 
 
-@dataclass
-class Point(Comparison):
-    """One n and one time, by one over the kernel's diagonal."""
-
-    n: int
-    time: float
-
-
 @dataclass(frozen=True)
 class Training:
-    """The network that is trained, what theory takes it for, and the NTK's diagonal: time is in its inverse."""
+    """The network that is trained.
+
+    Attributes
+    ----------
+    layers : list of Activation
+        Its activations.
+    net : KernelCoefficients
+        Its NTK's coefficients, from which theory predicts.
+    diagonal : float
+        The NTK's diagonal, in whose inverse times are given; it is declared for activations with jumps.
+    finite_size : bool
+        Whether theory is that of the exact kernel at its size, or of the limit.
+    """
 
     layers: list[hntk.Activation]
     net: KernelCoefficients
@@ -44,97 +50,96 @@ class Training:
     finite_size: bool
 
     @staticmethod
-    def of(cfg: Config, tau0: float) -> Training:
-        """As configured; with jumps the diagonal is declared."""
+    def configured(cfg: Config, tau0: float) -> Training:
+        """Return the configured network on data of a given scale."""
         layers = activations(cfg.net.activations)
         diagonal = declared_diagonal(hntk.coefficients(layers, tau0))
         return Training(layers, kernel_net(layers, tau0, "ntk", diagonal), diagonal, cfg.experiment.finite_size)
 
-    def machine(self, data: Source, n: int, draw: int) -> Machine:
-        """The exact NTK of one draw."""
+    def machine(self, source: Source, n: int, draw: int) -> KernelMachine:
+        """Return the exact NTK of one draw."""
         level = declared(self.layers, "ntk", self.diagonal)
-        return Machine.of(data.problem(n, draw), self.layers, "ntk", data.tau0, level)
+        return KernelMachine.of(source.samples(n, draw), self.layers, "ntk", source.tau0, level)
 
     def predicted(self, law: MixtureLaw, n: int, time: float) -> Errors:
-        """By theory."""
+        """Return the errors that theory predicts."""
         learned = gradient_flow(law, n, self.net, time / self.diagonal, finite_size=self.finite_size)
         return Errors.predicted(learned)
 
 
 def run(cfg: Config, record: Record) -> None:
-    """Simulate at every n, all times at once."""
-    settings, data = cfg.experiment, source(cfg)
-    training = Training.of(cfg, data.tau0)
-    sizes = [data.size(ratio) for ratio in settings.ratios]
-    points: dict[tuple[int, float], Point] = {(n, s): Point(n, s) for n in sizes for s in settings.times}
+    """Simulate and predict every time at every n, and report the errors."""
+    source = configured_source(cfg)
+    training = Training.configured(cfg, source.tau0)
+    points = _simulated(cfg, source, training)
+    _report(cfg, record, source, points)
+    _draw(cfg, record, source, training, points)
+
+
+def _simulated(cfg: Config, source: Source, training: Training) -> list[FlowPoint]:
+    settings = cfg.experiment
+    sizes = [source.size(ratio) for ratio in settings.ratios]
+    points: dict[tuple[int, float], FlowPoint] = {(n, s): FlowPoint(n, s) for n in sizes for s in settings.times}
     with progress("kernels, small n first", len(sizes) * settings.seeds) as advance:
         for n in sizes:
             for draw in range(settings.seeds):
-                machine = training.machine(data, n, draw)
+                machine = training.machine(source, n, draw)
                 for time in settings.times:
                     point = points[n, time]
                     point.simulated.append(machine.flow(time / training.diagonal))
-                    known = None if data.estimated else next(iter(point.predicted), None)
-                    point.predicted.append(known or training.predicted(machine.problem.law, n, time))
+                    # A known law gives the same prediction for every draw.
+                    known = None if source.estimated else next(iter(point.predicted), None)
+                    point.predicted.append(known or training.predicted(machine.samples.law, n, time))
                 advance()
             CONSOLE.print(f"  [green]done[/] n = {n}, {settings.seeds} draws")
-    found = list(points.values())
-    _report(cfg, record, data, found)
-    _draw(cfg, record, data, training, found)
+    return list(points.values())
 
 
-def _report(cfg: Config, record: Record, data: Source, points: list[Point]) -> None:
-    rows = [[q.n, q.time, len(q.simulated), *(v for e in Errors._fields for v in q.means(e))] for q in points]
-    columns = ["n", "time by 1/diagonal", "draws"]
-    columns += [f"{e.replace('_', ' ')}, {part}" for e in Errors._fields for part in ("theory", "simulated", "error")]
-    record.add_table("errors", columns, rows)
+def _report(cfg: Config, record: Record, source: Source, points: list[FlowPoint]) -> None:
+    rows = [[q.n, q.time, len(q.simulated), *q.all_means()] for q in points]
+    record.add_table("errors", ["n", "time by 1/diagonal", "draws", *MEAN_COLUMNS], rows)
+    by_size = _by_size(points)
     for error, title in TITLES.items():
-        measured = "theory, from estimated quantities, | measured" if data.estimated else "theory | simulated"
-        last = f"difference, ✗ beyond ±{VISIBLE:g}" if data.estimated else "difference by its standard error"
-        lines = [_row(data, n, [q for q in points if q.n == n], error) for n in dict.fromkeys(q.n for q in points)]
+        measured = "theory, from estimated quantities, | measured" if source.estimated else "theory | simulated"
+        last = f"difference, ✗ beyond ±{VISIBLE:g}" if source.estimated else "difference by its standard error"
+        lines = [_rows_of(name, source.estimated, own, error) for name, own in by_size.items()]
         show_table(
             f"{title}: {measured}; below: {last}",
             ["", *(f"s = {s:g}/κ²" for s in cfg.experiment.times)],
             [row for pair in lines for row in pair],
         )
-        _summarise(record, data, points, error)
+        within, count, worst, _ = agreement(points, error, source.estimated)
+        record.add_metrics(**{f"{error}/within": within, f"{error}/worst": worst})
+        text = f"  {within:.0%} of {count} {judged(source.estimated)}; largest difference {worst:.4f}"
+        CONSOLE.print(text, soft_wrap=True)
 
 
-def _row(data: Source, n: int, points: list[Point], error: str) -> tuple[list[str], list[str]]:
+def _by_size(points: list[FlowPoint]) -> dict[str, list[FlowPoint]]:
+    return {f"n = {n}": [q for q in points if q.n == n] for n in dict.fromkeys(q.n for q in points)}
+
+
+def _rows_of(name: str, estimated: bool, points: list[FlowPoint], error: str) -> tuple[list[str], list[str]]:
+    """Return two rows of the terminal's table: theory and simulation, and below their difference."""
     means = [q.means(error) for q in points]
-    both = [f"n = {n}", *(f"{predicted:.4f} | {simulated:.4f}" for predicted, simulated, _ in means)]
-    if data.estimated:
+    both = [name, *(f"{predicted:.4f} | {simulated:.4f}" for predicted, simulated, _ in means)]
+    if estimated:
         marks = [" [red]✗[/]" if abs(a - b) > VISIBLE else "" for a, b, _ in means]
         return both, ["", *(f"{a - b:+.4f}{mark}" for (a, b, _), mark in zip(means, marks, strict=True))]
     return both, ["", *(signed(standard_errors(*m)) for m in means)]
 
 
-def _summarise(record: Record, data: Source, points: list[Point], error: str) -> None:
-    means = [q.means(error) for q in points]
-    differences = np.array([abs(a - b) for a, b, _ in means])
-    scores = np.array([abs(standard_errors(*m)) for m in means])
-    known = np.isfinite(scores)
-    close = differences <= VISIBLE if data.estimated else scores[known] <= 2
-    within = float(np.mean(close)) if close.size else float("nan")
-    record.add_metrics(**{f"{error}/within": within, f"{error}/worst": float(differences.max())})
-    what = f"differences within {VISIBLE:g}" if data.estimated else "predictions within two standard errors"
-    CONSOLE.print(f"  {within:.0%} of {close.size} {what}; largest difference {differences.max():.4f}", soft_wrap=True)
-
-
-def _draw(cfg: Config, record: Record, data: Source, training: Training, points: list[Point]) -> None:
-    panels = {f"n = {n}": [q for q in points if q.n == n] for n in dict.fromkeys(q.n for q in points)}
+def _draw(cfg: Config, record: Record, source: Source, training: Training, points: list[FlowPoint]) -> None:
+    panels = _by_size(points)
     curves = panels
-    if not data.estimated:
+    if not source.estimated:
         times = np.geomspace(min(cfg.experiment.times), max(cfg.experiment.times), cfg.experiment.curve)
-        law = data.problem(data.size(min(cfg.experiment.ratios)), 0).law
+        law = source.samples(source.size(min(cfg.experiment.ratios)), 0).law
         curves = {
-            title: [Point(own[0].n, float(s), predicted=[training.predicted(law, own[0].n, float(s))]) for s in times]
+            title: [
+                FlowPoint(own[0].n, float(s), predicted=[training.predicted(law, own[0].n, float(s))]) for s in times
+            ]
             for title, own in panels.items()
         }
     net = "-".join(a.name for a in training.layers)
-    caption = (
-        f"Gradient flow on the NTK ({net}). {data.name}; p = {data.p}.\nLines: theory {size_of(cfg)}"
-        f"{' with estimated quantities' if data.estimated else ''}; marks: exact kernels, mean and standard error over "
-        f"{cfg.experiment.seeds} draws"
-    )
-    record.add_figure("dynamics", theory_figures.dynamics_figure(panels, curves, caption))
+    caption = caption_of(cfg, source, f"Gradient flow on the NTK ({net})")
+    record.add_figure("dynamics", dynamics_figure(panels, curves, caption))

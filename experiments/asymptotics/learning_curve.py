@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 import hntk
-from experiments.asymptotics import figures as theory_figures
+from experiments.asymptotics.comparison import MEAN_COLUMNS, VISIBLE, Errors, RidgePoint, agreement, judged
 from experiments.asymptotics.draws import signed, standard_errors
-from experiments.asymptotics.machines import VISIBLE, Comparison, Errors, Machine, Source, size_of, source
+from experiments.asymptotics.error_figures import CRITERIA, learning_figure
+from experiments.asymptotics.kernel_machines import KernelMachine
+from experiments.asymptotics.training_sets import Source, caption_of, configured_source
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.record import Record
@@ -19,14 +21,27 @@ from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.predictions import optimal_ridge, ridge_regression
 
-# names of the three ways
+# The three arms: the dense network, and the compressed one with the same ridge or less the identity shift δ.
 DENSE, SAME, COMPENSATED = "dense", "compressed, same λ", "compressed, λ − δ"
-CRITERIA = {"squared": "test_squared", "classification": "test_wrong"}
+# By criterion, for every sample size: n, the best ridge divided by the kernel's diagonal, and the error with it.
+BestRidges = dict[str, list[tuple[int, float, float]]]
 
 
 @dataclass(frozen=True)
-class Arm:
-    """A network, what theory takes it for, and the ridge it takes in the place of λ (None where there is none)."""
+class RidgeArm:
+    """A network that regresses with its own ridge.
+
+    Attributes
+    ----------
+    name : str
+        What tables call it.
+    layers : list of Activation
+        Its activations.
+    net : KernelCoefficients
+        Its kernel's coefficients, from which theory predicts.
+    ridge : callable
+        Its ridge for a ridge λ of the dense network; None where it has none.
+    """
 
     name: str
     layers: list[hntk.Activation]
@@ -34,215 +49,172 @@ class Arm:
     ridge: Callable[[float], float | None]
 
 
-@dataclass
-class Point(Comparison):
-    """An arm at one n and one ridge.
+@dataclass(frozen=True)
+class Study:
+    """What every step needs: the configuration, the samples, the networks, and the kernel's diagonal."""
 
-    Attributes
-    ----------
-    arm, n, ratio : which; n/p.
-    ridge : λ of the dense network, by the kernel's diagonal.
-    """
+    cfg: Config
+    source: Source
+    arms: list[RidgeArm]
+    diagonal: float
 
-    arm: str
-    n: int
-    ratio: float
-    ridge: float
+    def predicted(self, law: MixtureLaw, n: int, arm: RidgeArm, ridge: float) -> Errors:
+        """Return the errors that theory predicts."""
+        learned = ridge_regression(law, n, arm.net, ridge, finite_size=self.cfg.experiment.finite_size)
+        return Errors.predicted(learned)
+
+    def machines(self, n: int, draw: int) -> list[KernelMachine]:
+        """Return the exact kernel of every arm on one draw; arms of one network share it."""
+        samples, made = self.source.samples(n, draw), {}
+        for arm in self.arms:
+            if id(arm.net) not in made:
+                level = declared(arm.layers, self.cfg.experiment.kernel, self.diagonal)
+                made[id(arm.net)] = KernelMachine.of(
+                    samples, arm.layers, self.cfg.experiment.kernel, self.source.tau0, level
+                )
+        return [made[id(arm.net)] for arm in self.arms]
 
 
 def run(cfg: Config, record: Record) -> None:
     """Simulate every arm at every n, all ridges at once."""
-    settings, data = cfg.experiment, source(cfg)
+    source = configured_source(cfg)
     with stage("matching: solving for the compressed activations") as tell:
-        arms, unit = _arms(cfg, data, tell)
-    sizes = {ratio: data.size(ratio) for ratio in settings.ratios}
-    points: dict[tuple[str, int, float], Point] = {}
-    with progress("kernels, small n first", len(sizes) * settings.seeds) as advance:
+        study = Study(cfg, source, *_arms(cfg, source, tell))
+    sizes = {ratio: source.size(ratio) for ratio in cfg.experiment.ratios}
+    points: dict[tuple[str, int, float], RidgePoint] = {}
+    with progress("kernels, small n first", len(sizes) * cfg.experiment.seeds) as advance:
         for ratio, n in sizes.items():
-            for draw in range(settings.seeds):
-                _draw_once(cfg, data, arms, unit, ratio, n, draw, points)
+            for draw in range(cfg.experiment.seeds):
+                _simulate(study, ratio, n, draw, points)
                 advance()
-            CONSOLE.print(f"  [green]done[/] n = {n}, {settings.seeds} draws")
-    found = list(points.values())
-    _report(cfg, record, data, found)
-    curves = [] if data.estimated else _curves(cfg, data, arms, unit)
-    best = _best(cfg, data, arms[0], unit, sizes)
+            CONSOLE.print(f"  [green]done[/] n = {n}, {cfg.experiment.seeds} draws")
+    simulated = list(points.values())
+    _report(study, record, simulated)
+    curves = [] if source.estimated else _curves(study)
+    best = _best_ridges(study, list(sizes.values()))
     _report_best(record, best)
-    _draw_figure(cfg, record, data, found, curves, best)
+    net = "-".join(a.name for a in study.arms[0].layers)
+    caption = caption_of(cfg, source, f"Ridge regression with the {cfg.experiment.kernel.upper()} ({net})")
+    figure = learning_figure(simulated, curves or simulated, best, cfg.experiment.shown_ridge, caption)
+    record.add_figure("learning_curve", figure)
 
 
-def _arms(cfg: Config, data: Source, tell: Callable[[str], None]) -> tuple[list[Arm], float]:
-    """The networks, and the kernel's diagonal, which ridges are given by."""
+def _arms(cfg: Config, source: Source, tell: Callable[[str], None]) -> tuple[list[RidgeArm], float]:
+    """Return the arms, and the diagonal of the dense network's kernel, which is the unit of ridges."""
     kernel, layers = cfg.experiment.kernel, activations(cfg.net.activations)
-    match, name = matched(cfg.compress, layers, data.tau0, None, tell=tell)
+    match, name = matched(cfg.compress, layers, source.tau0, None, tell=tell)
     original = match.original_coefficients
-    unit = float(original.tau[-1] ** 2) if kernel == "ck" else declared_diagonal(original)
-    nets = [kernel_net(chosen, data.tau0, kernel, unit) for chosen in (layers, list(match.activations))]
-    arms = [Arm(DENSE, layers, nets[0], lambda ridge: ridge)]
-    arms.append(Arm(SAME, list(match.activations), nets[1], lambda ridge: ridge))
+    diagonal = float(original.tau[-1] ** 2) if kernel == "ck" else declared_diagonal(original)
+    nets = [kernel_net(chosen, source.tau0, kernel, diagonal) for chosen in (layers, list(match.activations))]
+    arms = [RidgeArm(DENSE, layers, nets[0], lambda ridge: ridge)]
+    arms.append(RidgeArm(SAME, list(match.activations), nets[1], lambda ridge: ridge))
     if kernel == "ck":
 
         def compensated(ridge: float) -> float | None:
             return match.ridge_for(ridge) if ridge >= match.identity_shift else None
 
-        arms.append(Arm(COMPENSATED, list(match.activations), nets[1], compensated))
+        arms.append(RidgeArm(COMPENSATED, list(match.activations), nets[1], compensated))
     CONSOLE.print(f"  compressed: {name}, identity shift δ = {match.relative_shift:.4f} of the kernel's diagonal τ²")
-    return arms, unit
+    return arms, diagonal
 
 
-def _draw_once(
-    cfg: Config,
-    data: Source,
-    arms: list[Arm],
-    unit: float,
-    ratio: float,
-    n: int,
-    draw: int,
-    points: dict[tuple[str, int, float], Point],
-) -> None:
-    problem = data.problem(n, draw)
-    machines: dict[int, Machine] = {}
-    for arm in arms:
-        own = id(arm.net)
-        if own not in machines:
-            level = declared(arm.layers, cfg.experiment.kernel, unit)
-            machines[own] = Machine.of(problem, arm.layers, cfg.experiment.kernel, data.tau0, level)
-        for relative in cfg.experiment.ridges:
-            ridge = arm.ridge(relative * unit)
+def _simulate(study: Study, ratio: float, n: int, draw: int, points: dict[tuple[str, int, float], RidgePoint]) -> None:
+    """Add one draw to the points of one sample size."""
+    for arm, machine in zip(study.arms, study.machines(n, draw), strict=True):
+        for relative in study.cfg.experiment.ridges:
+            ridge = arm.ridge(relative * study.diagonal)
             if ridge is None:
                 continue
-            point = points.setdefault((arm.name, n, relative), Point(arm.name, n, ratio, relative))
-            point.simulated.append(machines[own].ridge(ridge))
-            if data.estimated or not point.predicted:
-                fresh = _predicted(cfg, problem.law, n, arm, ridge)
-            else:
-                fresh = point.predicted[0]
-            point.predicted.append(fresh)
+            point = points.setdefault((arm.name, n, relative), RidgePoint(arm.name, n, ratio, relative))
+            point.simulated.append(machine.ridge(ridge))
+            # A known law gives the same prediction for every draw.
+            known = None if study.source.estimated else next(iter(point.predicted), None)
+            point.predicted.append(known or study.predicted(machine.samples.law, n, arm, ridge))
 
 
-def _predicted(cfg: Config, law: MixtureLaw, n: int, arm: Arm, ridge: float) -> Errors:
-    return Errors.predicted(ridge_regression(law, n, arm.net, ridge, finite_size=cfg.experiment.finite_size))
-
-
-def _best(
-    cfg: Config, data: Source, arm: Arm, unit: float, sizes: dict[float, int]
-) -> dict[str, list[tuple[int, float, float]]]:
-    """By criterion: n, ridge and error of the best ridge of the dense network."""
-    sized = cfg.experiment.finite_size
-    found = {}
-    for criterion, error in CRITERIA.items():
-        best = []
-        for n in sizes.values():
-            law = data.problem(n, 0).law
-            learned = optimal_ridge(law, n, arm.net, criterion=criterion, finite_size=sized)  # type: ignore[arg-type]
+def _best_ridges(study: Study, sizes: list[int]) -> BestRidges:
+    """Return the best ridges of the dense network by theory."""
+    best: BestRidges = {criterion: [] for criterion in CRITERIA}
+    for criterion, (error, _) in CRITERIA.items():
+        for n in sizes:
+            law = study.source.samples(n, 0).law
+            learned = optimal_ridge(
+                law, n, study.arms[0].net, criterion=criterion, finite_size=study.cfg.experiment.finite_size  # type: ignore[arg-type]
+            )  # fmt: skip
             assert learned.ridge is not None
-            best.append((n, learned.ridge / unit, getattr(Errors.predicted(learned), error)))
-        found[criterion] = best
-    return found
+            best[criterion].append((n, learned.ridge / study.diagonal, getattr(Errors.predicted(learned), error)))
+    return best
 
 
-def _curves(cfg: Config, data: Source, arms: list[Arm], unit: float) -> list[Point]:
-    """Theory between the simulated points: along ridges at every n, and along n at the shown ridge."""
-    settings = cfg.experiment
+def _curves(study: Study) -> list[RidgePoint]:
+    """Return theory between the simulated points: along ridges at every n, and along n at the shown ridge."""
+    settings, source = study.cfg.experiment, study.source
     ridges = np.geomspace(min(settings.ridges), max(settings.ridges), settings.ridge_points)
     ratios = np.geomspace(min(settings.ratios), max(settings.ratios), settings.ratio_points)
     grid = [(ratio, float(ridge)) for ratio in settings.ratios for ridge in ridges]
     grid += [(float(ratio), settings.shown_ridge) for ratio in ratios]
-    law, points = data.problem(data.size(min(settings.ratios)), 0).law, []
-    for arm in arms:
+    law, points = source.samples(source.size(min(settings.ratios)), 0).law, []
+    for arm in study.arms:
         for ratio, relative in grid:
-            ridge = arm.ridge(relative * unit)
+            ridge = arm.ridge(relative * study.diagonal)
             if ridge is not None:
-                n = data.size(ratio)
-                predicted = _predicted(cfg, law, n, arm, ridge)
-                points.append(Point(arm.name, n, n / data.p, relative, predicted=[predicted]))
+                n = source.size(ratio)
+                predicted = study.predicted(law, n, arm, ridge)
+                points.append(RidgePoint(arm.name, n, n / source.p, relative, predicted=[predicted]))
     return points
 
 
-def _report(cfg: Config, record: Record, data: Source, points: list[Point]) -> None:
-    rows = [
-        [q.arm, q.n, q.ratio, q.ridge, len(q.simulated), *(v for e in Errors._fields for v in q.means(e))]
-        for q in points
-    ]
-    columns = ["network", "n", "n/p", "ridge by diagonal", "draws"]
-    columns += [f"{e.replace('_', ' ')}, {part}" for e in Errors._fields for part in ("theory", "simulated", "error")]
-    record.add_table("errors", columns, rows)
-    for error in CRITERIA.values():
+def _report(study: Study, record: Record, points: list[RidgePoint]) -> None:
+    settings, estimated = study.cfg.experiment, study.source.estimated
+    rows = [[q.arm, q.n, q.ratio, q.ridge, len(q.simulated), *q.all_means()] for q in points]
+    record.add_table("errors", ["network", "n", "n/p", "ridge by diagonal", "draws", *MEAN_COLUMNS], rows)
+    for error, _ in CRITERIA.values():
         name = "squared error" if error == "test_squared" else "share of wrong classes"
-        _show_grid(cfg, f"Test {name}, theory | simulated", points, lambda q, e=error: _both(q, e), (DENSE,))
-        if data.estimated:
+        dense = [q for q in points if q.arm == DENSE]
+        _show_grid(settings.ridges, f"Test {name}, theory | simulated", dense, lambda q, e=error: _both(q, e))
+        if estimated:
             title = f"Test {name}: theory, from estimated quantities, − measured on the test set; ✗ beyond ±{VISIBLE:g}"
-            _show_grid(cfg, title, points, lambda q, e=error: _difference(q, e))
+            _show_grid(settings.ridges, title, points, lambda q, e=error: _difference(q, e))
         else:
-            title = f"Test {name}: (theory − simulation)/standard error over {cfg.experiment.seeds} draws"
-            _show_grid(cfg, title, points, lambda q, e=error: signed(standard_errors(*q.means(e))))
-        _summarise(record, data, points, error)
+            title = f"Test {name}: (theory − simulation)/standard error over {settings.seeds} draws"
+            _show_grid(settings.ridges, title, points, lambda q, e=error: signed(standard_errors(*q.means(e))))
+        _summarise(record, points, error, estimated)
 
 
-def _report_best(record: Record, best: dict[str, list[tuple[int, float, float]]]) -> None:
-    rows = [[criterion, n, ridge, error] for criterion, found in best.items() for n, ridge, error in found]
+def _report_best(record: Record, best: BestRidges) -> None:
+    rows = [[criterion, n, ridge, error] for criterion, ridges in best.items() for n, ridge, error in ridges]
     columns = ["criterion", "n", "best λ by τ²", "test error there"]
     record.add_table("best_ridges", columns, rows)
     show_table("Best ridge λ ≥ 0 of the dense network, by theory", columns, rows)
 
 
-def _show_grid(
-    cfg: Config, title: str, points: list[Point], cell: Callable[[Point], object], arms: tuple[str, ...] = ()
-) -> None:
-    """A row for every network and n, a column for every ridge."""
+def _show_grid(ridges: list[float], title: str, points: list[RidgePoint], cell: Callable[[RidgePoint], object]) -> None:
+    """Print a table with a row for every network and n, the dense network first, and a column for every ridge."""
     by = {(q.arm, q.n, q.ridge): q for q in points}
     rows = [
-        [f"{arm}, n = {n}", *(cell(by[arm, n, r]) if (arm, n, r) in by else None for r in cfg.experiment.ridges)]
+        [f"{arm}, n = {n}", *(cell(by[arm, n, r]) if (arm, n, r) in by else None for r in ridges)]
         for arm, n in dict.fromkeys((q.arm, q.n) for q in sorted(points, key=lambda q: q.arm != DENSE))
-        if not arms or arm in arms
     ]
-    show_table(title, ["", *(f"λ = {r:g} τ²" for r in cfg.experiment.ridges)], rows)
+    show_table(title, ["", *(f"λ = {r:g} τ²" for r in ridges)], rows)
 
 
-def _both(point: Point, error: str) -> str:
+def _both(point: RidgePoint, error: str) -> str:
     predicted, simulated, _ = point.means(error)
     return f"{predicted:.4f} | {simulated:.4f}"
 
 
-def _difference(point: Point, error: str) -> str:
+def _difference(point: RidgePoint, error: str) -> str:
     predicted, simulated, _ = point.means(error)
     mark = " [red]✗[/]" if abs(predicted - simulated) > VISIBLE else ""
     return f"{predicted - simulated:+.4f}{mark}"
 
 
-def _summarise(record: Record, data: Source, points: list[Point], error: str) -> None:
+def _summarise(record: Record, points: list[RidgePoint], error: str, estimated: bool) -> None:
     for arm in dict.fromkeys(q.arm for q in points):
-        means = [q.means(error) for q in points if q.arm == arm]
-        scores = np.abs([standard_errors(*m) for m in means])
-        differences = np.array([abs(predicted - simulated) for predicted, simulated, _ in means])
-        # of one draw, or of draws that agree to the digit, there is no standard error
-        known = scores[np.isfinite(scores)]
-        close = differences <= VISIBLE if data.estimated else known <= 2
-        within = float(np.mean(close)) if close.size else float("nan")
-        worst = float(differences.max())
+        within, count, worst, score = agreement([q for q in points if q.arm == arm], error, estimated)
         record.add_metrics(**{f"{error}/{arm}/within": within, f"{error}/{arm}/worst": worst})
-        what = f"differences within {VISIBLE:g}" if data.estimated else "predictions within two standard errors"
         CONSOLE.print(
-            f"  {arm}: {within:.0%} of {close.size} {what}; largest difference {worst:.4f}"
-            + ("" if data.estimated or not known.size else f", {known.max():.1f} standard errors at most"),
+            f"  {arm}: {within:.0%} of {count} {judged(estimated)}; largest difference {worst:.4f}"
+            + ("" if estimated or score is None else f", {score:.1f} standard errors at most"),
             soft_wrap=True,
         )
-
-
-def _draw_figure(
-    cfg: Config,
-    record: Record,
-    data: Source,
-    points: list[Point],
-    curves: list[Point],
-    best: dict[str, list[tuple[int, float, float]]],
-) -> None:
-    net = "-".join(a.name for a in activations(cfg.net.activations))
-    caption = (
-        f"Ridge regression with the {cfg.experiment.kernel.upper()} ({net}). {data.name}; p = {data.p}.\n"
-        f"Lines: theory {size_of(cfg)}{' with estimated quantities' if data.estimated else ''}; marks: exact kernels, "
-        f"mean and standard error over {cfg.experiment.seeds} draws"
-    )
-    lines = curves or points
-    figure = theory_figures.learning_figure(points, lines, best, cfg.experiment.shown_ridge, caption)
-    record.add_figure("learning_curve", figure)

@@ -1,4 +1,4 @@
-"""Gaussian mixtures that the theory is held against: by name, in any dimension."""
+"""Gaussian mixtures on which theory is compared with simulations: by name, in any dimension."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from experiments.runner.config import DataConfig
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.data.mixture import Covariance
 
-# of the Toeplitz covariance CORRELATION^|i−j|
+# The Toeplitz covariance has entries CORRELATION^|i−j|.
 CORRELATION = 0.4
-# how much the variances of the second of two unequal classes differ from 1, at most
+# Variances of the second of two unequal classes lie within 1 ± SLOPE.
 SLOPE = 0.75
 CAPTIONS = {
     "identity": "1 class, C = I",
@@ -28,40 +28,48 @@ CAPTIONS = {
 
 @dataclass(frozen=True)
 class MixtureModel:
-    """Class means μ_a and covariances C_a of x = (μ_a + z)/√p, equal shares."""
+    """A mixture x = (μ_a + z)/√p of equal classes.
+
+    Attributes
+    ----------
+    means : (K, p) array
+        Class means μ_a.
+    covariances : sequence of K covariances
+        Covariance of z in every class: a number times I, a diagonal, or a matrix.
+    """
 
     means: np.ndarray
     covariances: Sequence[Covariance]
 
     @cached_property
     def law(self) -> MixtureLaw:
-        """What the theory sees."""
+        """The law of the mixture, which is all that theory uses."""
         return MixtureLaw.of(self.means, self.covariances)
 
     def size(self, ratio: float) -> int:
-        """The n nearest to ratio·p with equal classes."""
+        """Return the number of samples nearest to ratio·p that divides into equal classes."""
         classes = len(self.means)
         return classes * max(1, round(ratio * self.means.shape[1] / classes))
 
     def draw(self, n: int, key: jax.Array) -> hntk.Mixture:
-        """What the simulation sees."""
+        """Draw n samples."""
         return hntk.gaussian_mixture(self.means, self.covariances, n, key=key)
 
 
 def reference_model(data: DataConfig, p: int) -> MixtureModel:
-    """Two classes with μ_a = separation·e_a and C_a = (1 + spread·a/√p) I, as of ``hntk.reference_mixture``."""
+    """Return the mixture of ``hntk.reference_mixture``: μ_a = separation·e_a and C_a = (1 + spread·a/√p) I."""
     return MixtureModel(data.separation * np.eye(2, p), [1.0, 1.0 + data.spread / np.sqrt(p)])
 
 
 def opposite_means(separation: float, spread: float, p: int) -> MixtureModel:
-    """Two classes whose means are ``separation`` apart and opposite, and C_a = (1 + spread·a/√p) I."""
+    """Return two classes with opposite means ``separation`` apart, and C_a = (1 + spread·a/√p) I."""
     means = np.zeros((2, p))
     means[:, 0] = separation / 2, -separation / 2
     return MixtureModel(means, [1.0, 1.0 + spread / np.sqrt(p)])
 
 
 def named_model(name: str, data: DataConfig, p: int) -> MixtureModel:
-    """One of ``CAPTIONS``, with the configuration's separation and spread.
+    """Return one of the mixtures in ``CAPTIONS``, with the configuration's separation and spread.
 
     Raises
     ------
@@ -73,7 +81,7 @@ def named_model(name: str, data: DataConfig, p: int) -> MixtureModel:
     if name == "scaled":
         return reference_model(data, p)
     if name == "identity":
-        # in two halves of the same law: equivalent kernels are not made for a single label
+        # Two halves of the same law, since equivalent kernels need at least two labels.
         return MixtureModel(np.tile(data.separation * np.eye(1, p), (2, 1)), [1.0, 1.0])
     means = data.separation * np.eye(2 if name == "unequal" else 3, p)
     if name == "unequal":

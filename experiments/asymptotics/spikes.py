@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 import jax
 import numpy as np
 
 import hntk
-from experiments.asymptotics import figures as theory_figures
-from experiments.asymptotics.draws import mean_and_error, plus_minus
+from experiments.asymptotics.draws import plus_minus
 from experiments.asymptotics.mixtures import MixtureModel, opposite_means
+from experiments.asymptotics.spike_figures import spike_error_figure, spike_figure
+from experiments.asymptotics.spike_points import EigenPair, SpikePoint
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.record import Record
@@ -19,56 +17,15 @@ from experiments.runner.setting import activations
 from hntk.asymptotics.limiting_kernel import LimitingKernel
 
 SIMULATED = ("exact", "equivalent")
-# what keeps classes apart: one of the two, the other being 0
+# What keeps the classes apart. In each sweep the other one is 0.
 AXES = {"separation": "separation of the means ‖μ₁ − μ₀‖", "spread": "spread of the covariances, √p (C₁ − C₀)"}
-# Lanczos stops here: far below the simulation's own spread
+# Relative tolerance of Lanczos' iteration, far below the spread between draws.
 TOLERANCE = 1e-8
 
 
-class Pair(NamedTuple):
-    """An eigenvalue, and the squared cosine of its eigenvector with the span of the classes' indicators."""
-
-    value: float
-    alignment: float
-
-
-@dataclass
-class Point:
-    """The leading eigenpair at one separation: predicted, and in every draw.
-
-    Attributes
-    ----------
-    axis, at, p, n : where.
-    predicted : by theory; below the transition the edge of the bulk, and 0.
-    above : whether the transition is passed.
-    found : by what was simulated, of every draw.
-    """
-
-    axis: str
-    at: float
-    p: int
-    n: int
-    predicted: Pair
-    above: bool
-    found: dict[str, list[Pair]] = field(default_factory=dict)
-
-    def errors(self, simulated: str) -> tuple[float, float, float]:
-        """Mean minus theory: eigenvalue (relative), alignment; and the alignment's standard error."""
-        values, alignments = np.array(self.found[simulated]).T
-        mean, error = mean_and_error(alignments)
-        return float(values.mean()) / self.predicted.value - 1, mean - self.predicted.alignment, error
-
-
 def run(cfg: Config, record: Record) -> None:
-    """Two sweeps at data.p, and some of their places in other dimensions."""
-    settings, p = cfg.experiment, cfg.data.p
-    sweeps = {"separation": settings.separations, "spread": settings.spreads}
-    followed = {"separation": settings.followed_separations, "spread": settings.followed_spreads}
-    plan = [(axis, at, p, settings.seeds) for axis in sweeps for at in sorted({*sweeps[axis], *followed[axis]})]
-    for size in settings.sizes:
-        draws = settings.seeds if size <= p else settings.large_seeds
-        plan += [(axis, at, size, draws) for axis in followed for at in followed[axis] if size != p]
-    points = []
+    """Sweep over both axes at data.p, and follow some places through other dimensions."""
+    plan, points = _plan(cfg), []
     with progress("leading eigenpairs", sum(draws for *_, draws in plan)) as advance:
         for axis, at, size, draws in plan:
             model = _model(axis, at, size)
@@ -78,24 +35,51 @@ def run(cfg: Config, record: Record) -> None:
                 advance()
             points.append(point)
             CONSOLE.print(f"  [green]done[/] p = {size}, {axis} {at:g}, {draws} draws")
-    _report(cfg, record, points)
+    shown = [point for point in points if point.p == cfg.data.p]
+    followed = [point for point in points if point.at in _followed(cfg)[point.axis]]
+    followed.sort(key=lambda q: (q.axis, q.at, q.p))
+    _report(record, points, shown, followed)
+    _report_worst(record, shown)
+    _draw(cfg, record, shown, followed)
+
+
+def _plan(cfg: Config) -> list[tuple[str, float, int, int]]:
+    """Return (axis, place on it, p, number of draws) of every point."""
+    settings, p, followed = cfg.experiment, cfg.data.p, _followed(cfg)
+    plan = [
+        (axis, at, p, settings.seeds) for axis in AXES for at in sorted({*_places(cfg)[axis], *followed[axis]})
+    ]  # fmt: skip
+    for size in settings.sizes:
+        draws = settings.seeds if size <= p else settings.large_seeds
+        plan += [(axis, at, size, draws) for axis in followed for at in followed[axis] if size != p]
+    return plan
+
+
+def _places(cfg: Config) -> dict[str, list[float]]:
+    return {"separation": cfg.experiment.separations, "spread": cfg.experiment.spreads}
+
+
+def _followed(cfg: Config) -> dict[str, list[float]]:
+    return {"separation": cfg.experiment.followed_separations, "spread": cfg.experiment.followed_spreads}
 
 
 def _model(axis: str, at: float, p: int) -> MixtureModel:
     return opposite_means(at, 0.0, p) if axis == "separation" else opposite_means(0.0, at, p)
 
 
-def _predicted(cfg: Config, axis: str, at: float, model: MixtureModel) -> Point:
+def _predicted(cfg: Config, axis: str, at: float, model: MixtureModel) -> SpikePoint:
+    """Return a point with the limit's leading eigenpair, and nothing simulated yet."""
     n, p = model.size(cfg.experiment.ratio), model.law.dimension
     kernel = LimitingKernel.of(model.law, n, activations(cfg.net.activations), kernel=cfg.experiment.kernel)
     edge = float(kernel.support()[-1, 1])
     outer = [spike for spike in kernel.spikes() if spike.above and spike.value > edge]
     if outer:
-        return Point(axis, at, p, n, Pair(outer[0].value, outer[0].total), True)
-    return Point(axis, at, p, n, Pair(edge, 0.0), False)
+        return SpikePoint(axis, at, p, n, EigenPair(outer[0].value, outer[0].total), True)
+    return SpikePoint(axis, at, p, n, EigenPair(edge, 0.0), False)
 
 
-def _simulate(cfg: Config, point: Point, model: MixtureModel, key: jax.Array) -> None:
+def _simulate(cfg: Config, point: SpikePoint, model: MixtureModel, key: jax.Array) -> None:
+    """Add the leading eigenpairs of both kernels of one draw."""
     sample, layers = model.draw(point.n, key), activations(cfg.net.activations)
     scale, population = model.law.tau0, sample.population
     exact = hntk.exact_kernels(sample.x, layers, tau0=scale)
@@ -104,91 +88,75 @@ def _simulate(cfg: Config, point: Point, model: MixtureModel, key: jax.Array) ->
         "exact": np.asarray(getattr(exact, cfg.experiment.kernel)),
         "equivalent": getattr(equivalent, cfg.experiment.kernel).to_dense(),
     }
-    for simulated, matrix in matrices.items():
-        found = hntk.leading_eigenpairs(matrix, 1, tolerance=TOLERANCE)
-        sums = np.bincount(sample.labels, found.vectors[:, 0])
+    for kernel, matrix in matrices.items():
+        leading = hntk.leading_eigenpairs(matrix, 1, tolerance=TOLERANCE)
+        sums = np.bincount(sample.labels, leading.vectors[:, 0])
         alignment = float(np.sum(sums**2 / np.bincount(sample.labels)))
-        point.found.setdefault(simulated, []).append(Pair(float(found.values[0]), alignment))
+        point.simulated.setdefault(kernel, []).append(EigenPair(float(leading.values[0]), alignment))
 
 
-def _report(cfg: Config, record: Record, points: list[Point]) -> None:
-    p = cfg.data.p
-    here = [point for point in points if point.p == p]
+def _report(record: Record, points: list[SpikePoint], shown: list[SpikePoint], followed: list[SpikePoint]) -> None:
     columns = ["", "transition", "eigenvalue: theory", "exact", "equivalent"]
     columns += ["alignment: theory", "exact", "equivalent"]
-    rows = [_row(point) for point in here]
-    title = f"The leading eigenpair at p = {p}, n = {here[0].n}: theory, and mean ± standard error over draws"
-    show_table(title, columns, rows)
+    title = f"The leading eigenpair at p = {shown[0].p}, n = {shown[0].n}: theory, and mean ± standard error over draws"
+    show_table(title, columns, [_row(point) for point in shown])
     lines = [
-        [q.axis, q.at, q.p, q.n, len(q.found[s]), q.above, s, *q.predicted, *q.errors(s)]
+        [q.axis, q.at, q.p, q.n, len(q.simulated[s]), q.above, s, *q.predicted, *q.errors(s)]
         for q in points
         for s in SIMULATED
     ]
     names = ["axis", "at", "p", "n", "draws", "above", "simulated", "eigenvalue", "alignment"]
     names += ["relative error of the eigenvalue", "error of the alignment", "its standard error"]
     record.add_table("pairs", names, lines)
-    followed = [q for q in points if q.at in _followed(cfg)[q.axis]]
     columns = ["", "p", "draws", "eigenvalue, exact", "equivalent", "alignment, exact", "equivalent"]
-    followed.sort(key=lambda q: (q.axis, q.at, q.p))
-    show_table(
-        "Mean over draws minus theory against p (eigenvalue: relative)",
-        columns,
-        [
-            [f"{q.axis} {q.at:g}", q.p, len(q.found["exact"]), *_differences(q)]
-            for q in followed
-        ],
-    )  # fmt: skip
-    _report_worst(record, here)
-    panels = {AXES[axis]: [q for q in here if q.axis == axis] for axis in AXES}
-    net = "-".join(a.name for a in activations(cfg.net.activations))
-    caption = (
-        f"The leading eigenpair of the {cfg.experiment.kernel.upper()} ({net}) of two classes, p = {p}, "
-        f"n = {here[0].n}: mean and standard error over {cfg.experiment.seeds} draws"
-    )
-    curves = {AXES[axis]: _curve(cfg, axis, p) for axis in AXES}
-    record.add_figure("spikes", theory_figures.spike_figure(panels, curves, caption))
-    caption = f"Mean over draws minus theory against p, n = {cfg.experiment.ratio:g} p, {net}"
-    record.add_figure("errors", theory_figures.spike_error_figure(followed, caption))
+    rows = [[f"{q.axis} {q.at:g}", q.p, len(q.simulated["exact"]), *_differences(q)] for q in followed]
+    show_table("Mean over draws minus theory against p (eigenvalue: relative)", columns, rows)
 
 
-def _differences(point: Point) -> list[str]:
-    return [f"{point.errors(simulated)[part]:+.4f}" for part in (0, 1) for simulated in SIMULATED]
-
-
-def _followed(cfg: Config) -> dict[str, list[float]]:
-    return {"separation": cfg.experiment.followed_separations, "spread": cfg.experiment.followed_spreads}
-
-
-def _row(point: Point) -> list[object]:
-    values = {s: mean_and_error([pair.value for pair in point.found[s]]) for s in SIMULATED}
-    alignments = {s: mean_and_error([pair.alignment for pair in point.found[s]]) for s in SIMULATED}
+def _row(point: SpikePoint) -> list[object]:
     return [
         f"{point.axis} {point.at:g}", "above" if point.above else "below",
-        f"{point.predicted.value:.5f}", *(plus_minus(*values[s], digits=5) for s in SIMULATED),
-        f"{point.predicted.alignment:.3f}", *(plus_minus(*alignments[s], digits=3) for s in SIMULATED),
+        f"{point.predicted.value:.5f}", *(plus_minus(*point.mean(s, "value"), digits=5) for s in SIMULATED),
+        f"{point.predicted.alignment:.3f}", *(plus_minus(*point.mean(s, "alignment"), digits=3) for s in SIMULATED),
     ]  # fmt: skip
 
 
-def _report_worst(record: Record, points: list[Point]) -> None:
+def _differences(point: SpikePoint) -> list[str]:
+    return [f"{point.errors(simulated)[part]:+.4f}" for part in (0, 1) for simulated in SIMULATED]
+
+
+def _report_worst(record: Record, points: list[SpikePoint]) -> None:
     for simulated in SIMULATED:
-        position = max(points, key=lambda q: abs(q.errors(simulated)[0]))
+        value = max(points, key=lambda q: abs(q.errors(simulated)[0]))
         alignment = max(points, key=lambda q: abs(q.errors(simulated)[1]))
-        worst, least = abs(position.errors(simulated)[0]), abs(alignment.errors(simulated)[1])
-        record.add_metrics(**{f"{simulated}/eigenvalue": worst, f"{simulated}/alignment": least})
+        worst_value, worst_alignment = abs(value.errors(simulated)[0]), abs(alignment.errors(simulated)[1])
+        record.add_metrics(**{f"{simulated}/eigenvalue": worst_value, f"{simulated}/alignment": worst_alignment})
         CONSOLE.print(
-            f"\nWorst of the {simulated} kernel: eigenvalue [bold]{worst:.2%}[/] off (at {position.axis} "
-            f"{position.at:g}), alignment [bold]{least:.3f}[/] off (at {alignment.axis} {alignment.at:g}).",
+            f"\nWorst of the {simulated} kernel: eigenvalue [bold]{worst_value:.2%}[/] off (at {value.axis} "
+            f"{value.at:g}), alignment [bold]{worst_alignment:.3f}[/] off (at {alignment.axis} {alignment.at:g}).",
             soft_wrap=True,
         )
 
 
-def _curve(cfg: Config, axis: str, p: int) -> list[Point]:
-    """Theory between the simulated places, and close to the transition on both sides."""
-    settings = cfg.experiment
-    places = settings.separations if axis == "separation" else settings.spreads
+def _draw(cfg: Config, record: Record, shown: list[SpikePoint], followed: list[SpikePoint]) -> None:
+    net = "-".join(a.name for a in activations(cfg.net.activations))
+    caption = (
+        f"The leading eigenpair of the {cfg.experiment.kernel.upper()} ({net}) of two classes, p = {cfg.data.p}, "
+        f"n = {shown[0].n}: mean and standard error over {cfg.experiment.seeds} draws"
+    )
+    panels = {title: [q for q in shown if q.axis == axis] for axis, title in AXES.items()}
+    curves = {title: _curve(cfg, axis) for axis, title in AXES.items()}
+    record.add_figure("spikes", spike_figure(panels, curves, caption))
+    caption = f"Mean over draws minus theory against p, n = {cfg.experiment.ratio:g} p, {net}"
+    record.add_figure("errors", spike_error_figure(followed, caption))
 
-    def predicted(at: float) -> Point:
-        return _predicted(cfg, axis, at, _model(axis, at, p))
+
+def _curve(cfg: Config, axis: str) -> list[SpikePoint]:
+    """Return theory between the simulated places, and close to the transition on both sides."""
+    settings, places = cfg.experiment, _places(cfg)[axis]
+
+    def predicted(at: float) -> SpikePoint:
+        return _predicted(cfg, axis, at, _model(axis, at, cfg.data.p))
 
     points = [predicted(float(at)) for at in np.linspace(min(places), max(places), settings.curve)]
     for _ in range(settings.halvings):

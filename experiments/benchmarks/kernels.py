@@ -2,96 +2,99 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from experiments.benchmarks import harness as bench
 from experiments.benchmarks.harness import Contender, Sweep
+from experiments.benchmarks.settings import BenchKernelsExperiment
+from experiments.benchmarks.sweeps import draw_sweeps, run_sweeps
 from experiments.runner.config import Config
 from experiments.runner.record import Record
 
-# whose kernels are neural-tangents' own: hntk centres the others
+# Activations whose kernels are neural-tangents' own; hntk centres the others.
 CENTRED = ("erf", "tanh")
-PEER, LEARN = "neural-tangents, best", "scikit-learn, Gaussian kernel"
+PEER, REGRESSION_PEER = "neural-tangents, best", "scikit-learn, Gaussian kernel"
+REGRESSIONS = {
+    "hntk, equivalent NTK": "kernel_tasks.equivalent_regression",
+    "hntk, exact NTK": "kernel_tasks.exact_regression",
+    REGRESSION_PEER: "kernel_tasks.scikit_learn",
+}
 
 
 def run(cfg: Config, record: Record) -> None:
-    """Kernels against n, p, depth and levels; regressions against n."""
+    """Sweep kernels over n, p, depth and levels, and regressions over n."""
     settings = cfg.experiment
-    p, depth, largest = settings.p, settings.depth, max(settings.n)
-    middle = sorted(settings.n)[-2] if len(settings.n) > 1 else largest
-    # neural-tangents' quadrature takes 625 nodes a pair
-    small = sorted(settings.n)[min(1, len(settings.n) - 1)]
-    batches = list(settings.batches)
+    sweeps = _kernel_sweeps(settings)
+    cases = run_sweeps(record, sweeps, settings)
+    shown = [*sweeps[:3], sweeps[-1]]
+    draw_sweeps(record, shown, cases, "kernels", "Exact CK and NTK together")
+    sweep = _regression_sweep(settings)
+    cases = run_sweeps(record, [sweep], settings)
+    draw_sweeps(record, [sweep], cases, "regressions", "Kernel ridge regression, fitted and used")
 
-    def own(n: int, p: int, depth: int, activation: str = "relu") -> Contender:
-        options = {"n": n, "p": p, "depth": depth, "activation": activation}
-        return Contender(
-            f"hntk, {activation}", "exact", options, results=8 * n * n, work=least(n, p),
-            compared=activation in CENTRED,
-        )  # fmt: skip
 
-    def stairs(n: int, levels: int, name: str) -> Contender:
-        options = {"n": n, "p": p, "depth": depth, "activation": "", "levels": levels}
-        return Contender(name, "exact", options, results=8 * n * n, work=least(n, p), compared=False)
+def _kernel_sweeps(settings: BenchKernelsExperiment) -> list[Sweep]:
+    p, depth, sizes = settings.p, settings.depth, sorted(settings.n)
+    largest, middle = sizes[-1], sizes[-2] if len(sizes) > 1 else sizes[-1]
+    # neural-tangents' quadrature takes 625 nodes for every pair of samples.
+    small = sizes[min(1, len(sizes) - 1)]
 
-    def peers(n: int, p: int, depth: int, activation: str = "relu") -> list[Contender]:
-        options = {"n": n, "p": p, "depth": depth, "activation": activation}
-        return [
-            Contender(
-                PEER, "neural_tangents", options | {"batch": batch}, f"nt.batch {batch}" if batch else "jit",
-                results=8 * n * n, work=least(n, p),
-            )
-            for batch in [0, *batches]
-            if batch < n
-        ]  # fmt: skip
+    def both(n: int, p: int, depth: int, activation: str = "relu") -> list[Contender]:
+        return [_own(n, p, depth, activation), *_peers(n, p, depth, activation, settings.batches)]
 
-    sweeps = [
+    return [
         Sweep(
             "n", f"ReLU, depth {depth}, p = {p}",
-            {n: [own(n, p, depth), stairs(n, 4, "hntk, 4 levels"), *peers(n, p, depth)] for n in settings.n}, PEER,
+            {n: [_own(n, p, depth), _staircase(n, p, depth, 4, "hntk, 4 levels"), *both(n, p, depth)[1:]]
+             for n in settings.n}, PEER,
         ),
-        Sweep(
-            "p", f"ReLU, depth {depth}, n = {middle}",
-            {q: [own(middle, q, depth), *peers(middle, q, depth)] for q in settings.ps}, PEER,
-        ),
-        Sweep(
-            "depth", f"ReLU, n = {middle}, p = {p}",
-            {d: [own(middle, p, d), *peers(middle, p, d)] for d in settings.depths}, PEER,
-        ),
+        Sweep("p", f"ReLU, depth {depth}, n = {middle}", {q: both(middle, q, depth) for q in settings.ps}, PEER),
+        Sweep("depth", f"ReLU, n = {middle}, p = {p}", {d: both(middle, p, d) for d in settings.depths}, PEER),
         *(
-            Sweep(
-                "n", f"{a}, depth {depth}, p = {p}",
-                {small: [own(small, p, depth, a), *peers(small, p, depth, a)]}, PEER,
-            )
+            Sweep("n", f"{a}, depth {depth}, p = {p}", {small: both(small, p, depth, a)}, PEER)
             for a in settings.activations
         ),
         Sweep(
             "levels", f"depth {depth}, n = {largest}, p = {p}, beside ReLU",
-            {k: [stairs(largest, k, "hntk, staircase"), own(largest, p, depth)] for k in settings.levels}, "hntk, relu",
+            {k: [_staircase(largest, p, depth, k, "hntk, staircase"), _own(largest, p, depth)]
+             for k in settings.levels}, "hntk, relu",
         ),
     ]  # fmt: skip
-    found = bench.measure(record, sweeps, settings)
-    shown = [sweeps[0], sweeps[1], sweeps[2], sweeps[-1]]
-    bench.draw(record, shown, found, "kernels", "Exact CK and NTK together")
-    _regressions(settings, record)
 
 
-def least(n: int, p: int) -> tuple[float, float]:
-    """Two float32 matrices are written; a symmetric product of samples takes n²p operations."""
+def _own(n: int, p: int, depth: int, activation: str = "relu") -> Contender:
+    options = {"n": n, "p": p, "depth": depth, "activation": activation}
+    return Contender(
+        f"hntk, {activation}", "kernel_tasks.exact", options, results=8 * n * n, work=_least_work(n, p),
+        compared=activation in CENTRED,
+    )  # fmt: skip
+
+
+def _staircase(n: int, p: int, depth: int, levels: int, name: str) -> Contender:
+    options = {"n": n, "p": p, "depth": depth, "activation": "", "levels": levels}
+    return Contender(name, "kernel_tasks.exact", options, results=8 * n * n, work=_least_work(n, p), compared=False)
+
+
+def _peers(n: int, p: int, depth: int, activation: str, batches: list[int]) -> list[Contender]:
+    """Return neural-tangents as a whole, and with every size of batch below n."""
+    options = {"n": n, "p": p, "depth": depth, "activation": activation}
+    return [
+        Contender(
+            PEER, "kernel_tasks.neural_tangents", options | {"batch": batch}, f"nt.batch {batch}" if batch else "jit",
+            results=8 * n * n, work=_least_work(n, p),
+        )
+        for batch in [0, *batches]
+        if batch < n
+    ]  # fmt: skip
+
+
+def _least_work(n: int, p: int) -> tuple[float, float]:
+    """Return the bytes of two float32 matrices, and the n²p operations of a symmetric product of samples."""
     return 8.0 * n * n, 1.0 * n * n * p
 
 
-def _regressions(settings: Any, record: Record) -> None:
+def _regression_sweep(settings: BenchKernelsExperiment) -> Sweep:
     common = {"p": settings.p, "depth": settings.depth, "new": settings.new}
-    names = {
-        "hntk, equivalent NTK": "equivalent_regression",
-        "hntk, exact NTK": "exact_regression",
-        LEARN: "scikit_learn",
-    }
     cases = {
-        n: [Contender(name, task, {"n": n, **common}) for name, task in names.items()] for n in settings.regressions
-    }
+        n: [Contender(name, task, {"n": n, **common}) for name, task in REGRESSIONS.items()]
+        for n in settings.regressions
+    }  # fmt: skip
     about = f"regression, two classes, p = {settings.p}, {settings.new} new samples"
-    sweep = Sweep("n", about, cases, LEARN)
-    found = bench.measure(record, [sweep], settings)
-    bench.draw(record, [sweep], found, "regressions", "Kernel ridge regression, fitted and used")
+    return Sweep("n", about, cases, REGRESSION_PEER)

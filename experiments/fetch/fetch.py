@@ -1,4 +1,4 @@
-"""Fetch a data set into the data folder, in the form that ``hntk.load_dataset`` reads, after checking its sha256."""
+"""Fetch a data set into the data folder, in the form that ``hntk.load_dataset`` reads, after a check of its sha256."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.fetch import sources, stand_in
+from experiments.fetch import sources
 from experiments.fetch.downloads import download, writing
 from experiments.fetch.sources import NAMES, Source
+from experiments.fetch.stand_in_server import served
+from experiments.runner.command_line import STAND_IN
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, show_table, stage
 from experiments.runner.record import Record
@@ -19,13 +21,15 @@ from hntk.data.locate import ENVIRONMENT_VARIABLE
 
 
 @dataclass(frozen=True)
-class Held:
-    """What the folder of a data set holds already.
+class Present:
+    """The files of a data set that its folder has already.
 
     Attributes
     ----------
-    files : at most one for each key.
-    defects : what is wrong with those that are not right.
+    files : dict
+        Path by key.
+    defects : dict
+        What is wrong, by the keys of the wrong files.
     """
 
     files: dict[str, Path]
@@ -33,11 +37,11 @@ class Held:
 
 
 def data_read(cfg: Config) -> None:
-    """Return nothing, as the data set is not there yet."""
+    """Return None, as the data set is not there yet."""
 
 
 def run(cfg: Config, record: Record) -> None:
-    """Check what is there, fetch what is missing, and put it in place only when all of it is right.
+    """Check the files in the folder, fetch the missing ones, and put them in place only when all are right.
 
     Raises
     ------
@@ -48,36 +52,39 @@ def run(cfg: Config, record: Record) -> None:
     OSError
         If no mirror delivers, or a folder cannot be written.
     ValueError
-        If the data set cannot be fetched, or what is there would be hidden, made ambiguous or overwritten.
+        If the data set cannot be fetched, or files in the folder would be hidden, made ambiguous or overwritten.
     """
-    name = cfg.data.name
-    if name == stand_in.NAME and cfg.data.folder is None:
-        with stand_in.served() as source:
-            CONSOLE.print("  served by this process itself on the loopback address; nothing comes from the internet")
+    if cfg.data.name == STAND_IN and cfg.data.folder is None:
+        with served() as source:
+            CONSOLE.print(
+                "  this process serves the files itself, on the loopback address; nothing comes from the internet"
+            )
             _fetch(cfg, record, source, record.folder / "data")
     else:
-        _fetch(cfg, record, sources.find(name), _root(cfg.data.folder))
+        _fetch(cfg, record, sources.find(cfg.data.name), _data_folder(cfg.data.folder))
 
 
 def _fetch(cfg: Config, record: Record, source: Source, root: Path) -> None:
-    name, folder = cfg.data.name, _folder(root, cfg.data.name)
+    """Fetch a data set from a source into its folder below ``root``."""
+    name, folder = cfg.data.name, _dataset_folder(root, cfg.data.name)
     with stage(f"checking {folder}"):
-        held = _held(folder, source)
-    _allow(held, folder, name, cfg.experiment.overwrite)
-    wanted = [key for key in source.sha256 if key not in held.files or key in held.defects]
-    if wanted:
+        present = _present(folder, source)
+    _check_replacements(present, folder, name, cfg.experiment.overwrite)
+    missing = [key for key in source.sha256 if key not in present.files or key in present.defects]
+    if missing:
         with writing(root):
             root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="hntk-") as scratch:
-            download(source, wanted, Path(scratch), folder, cfg.experiment)
+            download(source, missing, Path(scratch), folder, cfg.experiment)
             with stage(f"writing {folder}"), writing(folder):
-                _place(Path(scratch), folder, wanted, held)
-    _report(record, source, held, wanted)
+                _put_in_place(Path(scratch), folder, missing, present)
+    _report(record, source, present, missing)
     CONSOLE.print(f"\nNext: python -m experiments.run +exp=mnist data={name} data.folder={root}", soft_wrap=True)
 
 
-def _root(given: str | None) -> Path:
-    place = given or os.environ.get(ENVIRONMENT_VARIABLE)
+def _data_folder(configured: str | None) -> Path:
+    """Return the data folder of the configuration, or else of the environment."""
+    place = configured or os.environ.get(ENVIRONMENT_VARIABLE)
     if not place:
         raise FileNotFoundError(
             f"no data folder is set: say where to put the data with data.folder=PATH, or set the environment variable "
@@ -89,11 +96,11 @@ def _root(given: str | None) -> Path:
     return root
 
 
-def _folder(root: Path, name: str) -> Path:
-    """Where `hntk.load_dataset` will look first, if that can be had without hiding what it finds now."""
+def _dataset_folder(root: Path, name: str) -> Path:
+    """Return the folder where `hntk.load_dataset` will look first, if files there hide none that it finds now."""
     named, folder = root / name, root / name
     if not named.is_dir() and root.is_dir() and find_idx_files(root):
-        folder = root  # the folder of the files themselves was given
+        folder = root  # the data folder is the folder of the files themselves
     archives = sorted(folder.glob("*.npz")) if folder.is_dir() else []
     archives += [path for path in [root / f"{name}.npz"] if path.is_file() and not named.is_dir()]
     if archives:
@@ -106,29 +113,32 @@ def _folder(root: Path, name: str) -> Path:
     return folder
 
 
-def _held(folder: Path, source: Source) -> Held:
-    found = find_idx_files(folder) if folder.is_dir() else {}
-    for paths in found.values():
+def _present(folder: Path, source: Source) -> Present:
+    """Check the files in a folder."""
+    candidates = find_idx_files(folder) if folder.is_dir() else {}
+    for paths in candidates.values():
         if len(paths) > 1:
             raise ValueError(f"{folder} is ambiguous: {[path.name for path in paths]} hold the same part; keep one.")
-    files = {key: path for key, (path,) in found.items()}
-    checked = {key: sources.defect(path, source.sha256[key], source.most_bytes) for key, path in files.items()}
-    return Held(files, {key: wrong for key, wrong in checked.items() if wrong is not None})
+    files = {key: path for key, (path,) in candidates.items()}
+    checked = {key: sources.defect(path, source.sha256[key], source.max_bytes) for key, path in files.items()}
+    return Present(files, {key: wrong for key, wrong in checked.items() if wrong is not None})
 
 
-def _allow(held: Held, folder: Path, name: str, overwrite: bool) -> None:
-    if not held.defects:
+def _check_replacements(present: Present, folder: Path, name: str, overwrite: bool) -> None:
+    """Refuse to replace wrong files unless the user allows it."""
+    if not present.defects:
         return
-    found = "; ".join(f"{held.files[key].name} {wrong}" for key, wrong in held.defects.items())
+    wrong = "; ".join(f"{present.files[key].name} {defect}" for key, defect in present.defects.items())
     if not overwrite:
         raise ValueError(
-            f"{folder} holds files that are not those of {name}: {found}. Nothing was changed. To replace them add "
+            f"{folder} holds files that are not those of {name}: {wrong}. Nothing was changed. To replace them add "
             "experiment.overwrite=true, or choose another data.folder."
         )
-    CONSOLE.print(f"  to be replaced: {found}", soft_wrap=True)
+    CONSOLE.print(f"  to be replaced: {wrong}", soft_wrap=True)
 
 
-def _place(scratch: Path, folder: Path, keys: list[str], held: Held) -> None:
+def _put_in_place(scratch: Path, folder: Path, keys: list[str], present: Present) -> None:
+    """Move files from the scratch folder, each as a whole, in place of wrong ones."""
     folder.mkdir(exist_ok=True)
     for key in keys:
         target = folder / NAMES[key]
@@ -138,16 +148,17 @@ def _place(scratch: Path, folder: Path, keys: list[str], held: Held) -> None:
             os.replace(part, target)
         finally:
             part.unlink(missing_ok=True)
-        former = held.files.get(key, target)
-        if former != target:
-            former.unlink()
+        wrong = present.files.get(key, target)
+        if wrong != target:
+            wrong.unlink()
 
 
-def _report(record: Record, source: Source, held: Held, fetched: list[str]) -> None:
+def _report(record: Record, source: Source, present: Present, fetched: list[str]) -> None:
+    """Print and write a table of the files."""
     rows = []
     for key, sha256 in source.sha256.items():
-        state = "was there" if key not in fetched else "replaced" if key in held.files else "fetched"
-        rows.append([NAMES[key] if key in fetched else held.files[key].name, sha256, state])
+        state = "was there" if key not in fetched else "replaced" if key in present.files else "fetched"
+        rows.append([NAMES[key] if key in fetched else present.files[key].name, sha256, state])
     columns = ["file", "sha256, unzipped", ""]
     show_table("Everything is in place and right" + ("" if fetched else ": nothing to fetch"), columns, rows)
     record.add_table("files", ["file", "sha256", "state"], rows)

@@ -1,4 +1,4 @@
-"""Data sets that can be fetched: from where, and the sha256 that every file must have before it is put in place."""
+"""The data sets that can be fetched: their mirrors, and the sha256 that every file must have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = {
     "x_test": "t10k-images-idx3-ubyte.gz",
     "y_test": "t10k-labels-idx1-ubyte.gz",
 }
-# bytes beyond what the size of a source leads to expect
+# bytes that a file may have beyond eight times the size of the whole source
 MARGIN = 4_000_000
 BLOCK = 1 << 20
 OWN_DATA = (
@@ -27,13 +27,16 @@ OWN_DATA = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where the four IDX files of a data set are, and what they must hold.
+    """Where the four IDX files of a data set are, and what they must contain.
 
     Attributes
     ----------
-    mirrors : addresses of folders with the files of `NAMES`, tried in this order.
-    sha256 : of the content of each file, unzipped (mirrors zip differently), by the key of what it holds.
-    kilobytes : size of the four downloads together.
+    mirrors : tuple of str
+        Addresses of folders with the files of `NAMES`, tried in this order.
+    sha256 : dict
+        Hash of each file's unzipped content (mirrors zip differently), by the keys of `NAMES`.
+    kilobytes : int
+        Size of the four downloads together.
     """
 
     mirrors: tuple[str, ...]
@@ -41,8 +44,8 @@ class Source:
     kilobytes: int
 
     @property
-    def most_bytes(self) -> int:
-        """What no file of it exceeds, zipped in whatever way or not at all."""
+    def max_bytes(self) -> int:
+        """A size that no file of it exceeds, zipped or not."""
         return 8_000 * self.kilobytes + MARGIN
 
 
@@ -76,12 +79,12 @@ NOT_FETCHED = {
 
 
 def find(name: str) -> Source:
-    """The source of a data set, by name.
+    """Return the source of a data set.
 
     Raises
     ------
     ValueError
-        If it cannot be fetched; the message says what to do in its place.
+        If it cannot be fetched; the message says what to do instead.
     """
     if name in SOURCES:
         return SOURCES[name]
@@ -90,26 +93,35 @@ def find(name: str) -> Source:
     raise ValueError(f"no source of {name!r} is known: choose among {', '.join(SOURCES)}. {OWN_DATA}")
 
 
-def defect(path: Path, sha256: str, most: int | None = None) -> str | None:
-    """What is wrong with a file, raw or gzipped; None if its content has this sha256.
+def defect(path: Path, sha256: str, max_bytes: int) -> str | None:
+    """Return what is wrong with a file, raw or gzipped; None if its content has this sha256.
 
     Parameters
     ----------
-    path : of the file.
-    sha256 : of its content, unzipped.
-    most : bytes of content after which it is given up, for a small file may unzip to no end.
+    path : Path
+        The file.
+    sha256 : str
+        Hash of its unzipped content.
+    max_bytes : int
+        Size of content at which reading stops, as a small file may unzip without end.
+
+    Returns
+    -------
+    str or None
+        The end of a sentence that begins with the file's name.
     """
     try:
         with open_unzipped(path) as stream:
-            found, size = hashlib.sha256(), 0
+            digest, size = hashlib.sha256(), 0
             while block := stream.read(BLOCK):
                 size += len(block)
-                if most is not None and size > most:
-                    return f"unzips to more than {most:,} bytes, which the data set has not"
-                found.update(block)
+                if size > max_bytes:
+                    return f"unzips to more than {max_bytes:,} bytes, which the data set has not"
+                digest.update(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         return f"is a damaged gzip file ({error})"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    digest = found.hexdigest()
-    return None if digest == sha256 else f"holds the wrong data (sha256 {digest} unzipped, not {sha256})"
+    if digest.hexdigest() == sha256:
+        return None
+    return f"holds the wrong data (sha256 {digest.hexdigest()} unzipped, not {sha256})"

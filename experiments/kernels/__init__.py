@@ -1,1 +1,1 @@
-"""Kernels and what is computed with them."""
+"""Studies of kernels: spectra, convergence, levels, matching, and regression with them on mixtures and data sets."""

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures import style as figures
+from experiments.figures.style import COLOURS, caption_above, line_style
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.record import Record
 from experiments.runner.setting import activations, kernel_problem, matched
+from experiments.runner.statistics import growth_exponent
 from hntk.spectra.comparison import off_diagonal
 
+# Fewest samples for which errors are measured.
 SMALLEST = 40
 CURVES = {
-    "CK default": "equivalent, identity as here",
-    "CK paper": "equivalent, authors' identity",
-    "CK compressed": "compressed against original, off-diagonal",
-    "NTK default": "equivalent, identity as here",
-    "NTK paper": "equivalent, authors' identity",
-    "NTK compressed": "compressed against original, off-diagonal",
+    f"{kind} {curve}": label
+    for kind in ("CK", "NTK")
+    for curve, label in (
+        ("default", "equivalent, identity as here"),
+        ("paper", "equivalent, authors' identity"),
+        ("compressed", "compressed against original, off-diagonal"),
+    )
 }
 
 
 def run(cfg: Config, record: Record) -> None:
-    """Measure every curve at every n and draw, fit the rates."""
+    """Measure every curve at every n and draw, and fit the rates."""
     settings = cfg.experiment
     sizes = [n for n in (round(cfg.data.n / 2**k) for k in range(settings.halvings, -1, -1)) if n >= SMALLEST]
     if len(sizes) < 2:
@@ -40,11 +47,13 @@ def run(cfg: Config, record: Record) -> None:
                     errors[name][i, draw] = value
                 advance()
             CONSOLE.print(f"  [green]done[/] n = {n}")
-    _report(record, np.array(sizes), errors, floors)
+    rates = {name: growth_exponent(sizes, e.mean(axis=1)) for name, e in errors.items()}
+    _report(record, sizes, errors, rates, floors)
+    _draw(record, sizes, errors, rates, floors)
 
 
 def _one_draw(cfg: Config, n: int, draw: int) -> tuple[dict[str, float], tuple[float, float]]:
-    """Relative errors of every curve, and the authors' floors α_3 τ_0⁴ and β_3 τ_0⁴ relative to the kernels."""
+    """Return relative errors of every curve, and the authors' floors α_3 τ_0⁴ and β_3 τ_0⁴ relative to the kernels."""
     key = jax.random.fold_in(jax.random.key(cfg.seed), draw)
     problem = kernel_problem(cfg.data, cfg.experiment.quantities, key, n)
     layers = activations(cfg.net.activations)
@@ -55,50 +64,71 @@ def _one_draw(cfg: Config, n: int, draw: int) -> tuple[dict[str, float], tuple[f
     compressed = hntk.exact_kernels(problem.x, match.activations, tau0=problem.tau0, kappa_sq=0.0)
     reference = {"CK": np.asarray(exact.ck), "NTK": off_diagonal(exact.ntk) if jumps else np.asarray(exact.ntk)}
     size = {kind: hntk.operator_norm(matrix) for kind, matrix in reference.items()}
-    found = {}
+    errors = {}
     for identity in ("default", "paper"):
         equivalent = hntk.equivalent_kernels(
             problem.x, problem.labels, layers, tau0=problem.tau0, population=problem.population, identity=identity,
             kappa_sq=0.0 if jumps else None,
         )  # fmt: skip
-        found[f"CK {identity}"] = (
-            hntk.operator_norm(reference["CK"] - np.asarray(equivalent.ck.to_dense())) / size["CK"]
-        )
-        ntk = np.asarray(equivalent.ntk.to_dense())
-        gap = off_diagonal(reference["NTK"] - ntk) if jumps else reference["NTK"] - ntk
-        found[f"NTK {identity}"] = hntk.operator_norm(gap) / size["NTK"]
+        for kind, operator in (("CK", equivalent.ck), ("NTK", equivalent.ntk)):
+            gap = reference[kind] - np.asarray(operator.to_dense())
+            gap = off_diagonal(gap) if jumps and kind == "NTK" else gap
+            errors[f"{kind} {identity}"] = hntk.operator_norm(gap) / size[kind]
     for kind, matrix in (("CK", compressed.ck), ("NTK", compressed.ntk)):
-        found[f"{kind} compressed"] = hntk.operator_norm(off_diagonal(matrix - reference[kind])) / size[kind]
+        errors[f"{kind} compressed"] = hntk.operator_norm(off_diagonal(matrix - reference[kind])) / size[kind]
     quartic = problem.tau0**4
     floors = (coefficients.alpha[-1, 2] * quartic / size["CK"], coefficients.beta[-1, 2] * quartic / size["NTK"])
-    return found, floors
+    return errors, floors
 
 
-def _report(record: Record, sizes: np.ndarray, errors: dict[str, np.ndarray], floors: np.ndarray) -> None:
-    rates = {name: float(np.polyfit(np.log(sizes), np.log(e.mean(axis=1)), 1)[0]) for name, e in errors.items()}
+def _report(
+    record: Record, sizes: list[int], errors: dict[str, np.ndarray], rates: dict[str, float | None], floors: np.ndarray
+) -> None:
     columns = ["n", *errors]
-    rows = [[int(n), *(float(e[i].mean()) for e in errors.values())] for i, n in enumerate(sizes)]
+    rows = [[n, *(float(e[i].mean()) for e in errors.values())] for i, n in enumerate(sizes)]
     record.add_history("errors", columns, rows)
     show_table("Relative operator-norm errors, mean over draws", columns, [*rows, ["rate: n to the", *rates.values()]])
     draws = [
-        [int(n), name, d, float(e[i, d])]
+        [n, name, d, float(error)]
         for name, e in errors.items()
         for i, n in enumerate(sizes)
-        for d in range(e.shape[1])
+        for d, error in enumerate(e[i])
     ]
     record.add_table("draws", ["n", "curve", "draw", "error"], draws)
-    means = [[int(n), name, float(e[i].mean())] for name, e in errors.items() for i, n in enumerate(sizes)]
+    means = [[n, name, float(e[i].mean())] for name, e in errors.items() for i, n in enumerate(sizes)]
     record.add_table("means", ["n", "curve", "error"], means)
     record.add_chart("errors against n", "lines", "means", "n", "error", by="curve", log=["n", "error"])
-    floor_rows = [[int(n), float(c), float(k)] for n, (c, k) in zip(sizes, floors, strict=True)]
+    floor_rows = [[n, float(c), float(k)] for n, (c, k) in zip(sizes, floors, strict=True)]
     show_table("What the authors' identity term is off by, relative", ["n", "CK: α₃τ₀⁴", "NTK: β₃τ₀⁴"], floor_rows)
     record.add_table("floors", ["n", "CK", "NTK"], floor_rows)
     record.add_metrics(**{f"rate/{name}": rate for name, rate in rates.items()})
     record.add_metrics(**{f"error/{name}": float(e[-1].mean()) for name, e in errors.items()})
+
+
+def _draw(
+    record: Record, sizes: list[int], errors: dict[str, np.ndarray], rates: dict[str, float | None], floors: np.ndarray
+) -> None:
     panels = {
-        title: {CURVES[name]: (sizes, errors[name], rates[name]) for name in errors if name.startswith(kind + " ")}
-        for kind, title in (("CK", "Conjugate kernel"), ("NTK", "Neural tangent kernel"))
+        title: {f"{CURVES[name]}: $n^{{{rates[name]:.2f}}}$": errors[name] for name in errors if name.startswith(kind)}
+        for kind, title in (("CK ", "Conjugate kernel"), ("NTK ", "Neural tangent kernel"))
     }
-    lines = dict(zip(panels, floors.T, strict=True))
     caption = "Errors against n at fixed p/n, and their fitted rates; dots are draws"
-    record.add_figure("convergence", figures.convergence_figure(panels, lines, caption))
+    record.add_figure("convergence", _convergence_figure(sizes, panels, floors, caption))
+
+
+def _convergence_figure(
+    sizes: list[int], panels: Mapping[str, Mapping[str, np.ndarray]], floors: np.ndarray, caption: str
+) -> Figure:
+    """Draw errors, of shape (sizes, draws), against n on logarithmic axes; one panel a kernel, one floor a panel."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 5.2), squeeze=False)
+    for a, (title, curves), floor in zip(axes[0], panels.items(), floors.T, strict=True):
+        for i, (label, errors) in enumerate(curves.items()):
+            a.plot(sizes, errors.mean(axis=1), marker="o", label=label, **line_style(i))
+            a.plot(sizes, errors, color=COLOURS[i], linestyle="none", marker=".", ms=4, alpha=0.5)
+        a.plot(sizes, floor, color=COLOURS[4], lw=1, label="floor of the authors' identity term")
+        a.set(xscale="log", yscale="log", xlabel="number of samples n", ylabel="relative operator-norm error")
+        a.set_title(title)
+        a.set_xticks(sizes, [str(v) for v in sizes])
+        a.minorticks_off()
+        a.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    return caption_above(figure, caption)

@@ -1,16 +1,21 @@
-"""What a number of levels costs: identity shift and kernel error, layer by layer, jointly, and the bound."""
+"""The price of few levels: identity shift and kernel error, layer by layer, jointly, and the bound."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures import style as figures
+from experiments.figures.style import COLOURS, caption_above, legend_below, line_style
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.record import Record
-from experiments.runner.setting import activations, kernel_problem, keys
+from experiments.runner.setting import KernelProblem, activations, kernel_problem, keys
 
 METHODS = {
     "layer by layer": {"method": "layerwise"},
@@ -18,6 +23,10 @@ METHODS = {
     "joint, without α_2": {"alpha2": False},
 }
 COLUMNS = ["original", "levels", "method", "δ/τ²", "bound on δ/τ²", "CK error", "largest residual"]
+# The logarithmic axis of δ/τ² shows lossless matches at this height.
+LOSSLESS = 2e-4
+# Shifts below this share of τ² are rounding errors.
+ROUNDING = 1e-9
 
 
 def run(cfg: Config, record: Record) -> None:
@@ -42,20 +51,53 @@ def run(cfg: Config, record: Record) -> None:
         record.add_metrics(**{f"{key}/shift": shift, f"{key}/bound": bound, f"{key}/ck_error": error})
     n, p = problem.x.shape
     caption = f"{settings.depth} equal layers; kernel errors on a Gaussian mixture, n = {n}, p = {p}, δ compensated"
-    record.add_figure("levels", figures.levels_figure(rows, list(METHODS), caption))
+    record.add_figure("levels", _levels_figure(rows, caption))
 
 
 def _measure(
-    problem, layers: list[hntk.Activation], exact: np.ndarray, levels: int, options: dict
+    problem: KernelProblem, layers: list[hntk.Activation], exact: np.ndarray, levels: int, options: dict
 ) -> list[float | None]:
-    """(δ/τ², its lower bound, relative operator-norm error of K̂ − δI, largest residual)."""
+    """Return δ/τ², its lower bound, the relative operator-norm error of K̂ − δI, and the largest residual."""
     try:
-        found = hntk.match(layers, problem.tau0, levels, **options)
+        match = hntk.match(layers, problem.tau0, levels, **options)
     except hntk.MatchError:
         return [None, None, None, None]
-    bound = max(0.0, found.certificate.bound - 1)
-    kernel = np.asarray(hntk.exact_kernels(problem.x, found.activations, tau0=problem.tau0, kappa_sq=0.0).ck)
-    shifted = kernel - found.identity_shift * jnp.eye(len(kernel))
-    error = hntk.operator_norm(np.asarray(shifted) - exact) / hntk.operator_norm(exact)
-    shift = found.relative_shift
-    return [0.0 if abs(shift) < 1e-9 else shift, bound, error, max(found.residuals.values())]
+    bound = max(0.0, match.certificate.bound - 1)
+    kernel = np.asarray(hntk.exact_kernels(problem.x, match.activations, tau0=problem.tau0, kappa_sq=0.0).ck)
+    compensated = kernel - match.identity_shift * jnp.eye(len(kernel))
+    error = hntk.operator_norm(np.asarray(compensated) - exact) / hntk.operator_norm(exact)
+    shift = match.relative_shift
+    return [0.0 if abs(shift) < ROUNDING else shift, bound, error, max(match.residuals.values())]
+
+
+def _levels_figure(rows: Sequence[Sequence], caption: str) -> Figure:
+    """Draw the identity shift with its bound (above) and the kernel error (below), one column for each original."""
+    originals = list(dict.fromkeys(row[0] for row in rows))
+    figure, axes = plt.subplots(
+        2, len(originals), figsize=(2.6 * len(originals), 5.6), sharex=True, sharey="row", squeeze=False
+    )
+    for column, original in enumerate(originals):
+        _draw_original(axes[0, column], axes[1, column], [row for row in rows if row[0] == original])
+        axes[0, column].set(yscale="log", title=original)
+        axes[1, column].set(yscale="log", xlabel="levels")
+        axes[1, column].set_xticks(sorted({row[1] for row in rows}))
+    axes[0, 0].set_ylim(LOSSLESS / 2, 1.5 * max(row[3] for row in rows if row[3] is not None) + LOSSLESS)
+    axes[0, 0].set_ylabel("δ/τ² (bottom: lossless)")
+    axes[1, 0].set_ylabel("relative kernel error")
+    legend_below(figure, [axes[0, 0]])
+    return caption_above(figure, caption)
+
+
+def _draw_original(above: Axes, below: Axes, rows: Sequence[Sequence]) -> None:
+    *_, last = METHODS
+    for i, method in enumerate(METHODS):
+        line = [row for row in rows if row[2] == method and row[3] is not None]
+        style = line_style(i, marker="o", ms=4, lw=1.6, label=method)
+        counts = [row[1] for row in line]
+        above.plot(counts, [max(row[3], LOSSLESS) for row in line], **style)
+        below.plot(counts, [row[5] for row in line], **style)
+    bound = [row for row in rows if row[2] == last and row[4] is not None]
+    above.fill_between(
+        [row[1] for row in bound], LOSSLESS / 2, [max(row[4], LOSSLESS / 2) for row in bound],
+        color=COLOURS[4], alpha=0.25, lw=0, label="impossible (bound)",
+    )  # fmt: skip

@@ -4,169 +4,128 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import jax
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 import hntk
-from experiments.figures import style as figures
-from experiments.runner.child_process import restart_peak, status_bytes
+from experiments.figures.style import COLOURS, STYLES, caption_above, engineering_axis
+from experiments.kernels.large_samples import LargeDataset, LargeMixture
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.process_memory import restart_peak, status_bytes
 from experiments.runner.record import Record
-from experiments.runner.setting import activations, dataset, keys
-from hntk.kernels.kernel_memory import check_disk
+from experiments.runner.samples import LabelledSamples
+from experiments.runner.setting import activations
+from experiments.runner.statistics import growth_exponent
 
-# where growth is measured: below, what does not grow counts too
+# Growth is fitted from this size on; below it, costs that do not depend on n count too.
 LARGE = 100_000
-SAMPLES = "samples.npy"
 COLUMNS = ["n", "kernel", "test accuracy", "leave-one-out", "ridge", "fit, s", "predict, s", "peak GB"]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Training samples, and new ones."""
-
-    x: np.ndarray
-    labels: np.ndarray
-    x_test: np.ndarray
-    labels_test: np.ndarray
-
-
 @dataclass
-class Outcome:
-    """What one fit gave.
+class Regression:
+    """A regression that was fitted and used.
 
     Attributes
     ----------
-    n : training samples.
-    kernel : "equivalent" or "exact".
-    predicted : labels of the new samples.
-    accuracy, left_out : on the new samples, and of leave-one-out predictions.
-    ridge : chosen by leave-one-out error.
-    fit, predict : seconds.
-    peak : most bytes of memory that the process took; None where the system does not tell.
+    kernel : str
+        ``equivalent`` or ``exact``.
+    predicted : (m,) array
+        Predicted labels of the new samples.
+    accuracy, left_out : float
+        Accuracy on the new samples, and of leave-one-out predictions.
+    ridge : float
+        The ridge with the smallest leave-one-out error.
+    n : int
+        Training samples.
+    fit, predict : float
+        Seconds.
+    peak : int or None
+        Peak memory of the process in bytes; None where the system does not report it.
     """
 
-    n: int
     kernel: str
     predicted: np.ndarray
     accuracy: float
     left_out: float
     ridge: float
+    n: int
     fit: float
     predict: float
-    peak: int | None = field(default=None)
+    peak: int | None
+
+    @property
+    def seconds(self) -> float:
+        """Time to fit and predict."""
+        return self.fit + self.predict
+
+    @property
+    def gigabytes(self) -> float | None:
+        """Peak memory in GB."""
+        return None if self.peak is None else self.peak / 1e9
 
     def row(self) -> list:
-        """In the order of `COLUMNS`."""
-        peak = None if self.peak is None else self.peak / 1e9
-        return [self.n, self.kernel, self.accuracy, self.left_out, self.ridge, self.fit, self.predict, peak]
+        """Return the values of ``COLUMNS``."""
+        return [self.n, self.kernel, self.accuracy, self.left_out, self.ridge, self.fit, self.predict, self.gigabytes]
 
 
 def run(cfg: Config, record: Record) -> None:
-    """Fit at every size, then compare with the exact kernel at those where that is possible."""
+    """Fit at every size, and compare with the exact kernel at those sizes where that is possible."""
     settings = cfg.experiment
-    source = _Mixture(cfg, record.folder) if cfg.data.kind == "mixture" else _Dataset(cfg)
+    source = LargeMixture(cfg, record.folder) if cfg.data.kind == "mixture" else LargeDataset(cfg)
     layers = activations(cfg.net.activations)
-    found, exact = [], []
+    equivalent, exact = [], []
     sizes = source.sizes([*settings.exact_sizes, *settings.sizes])
     for n in sizes:
-        with source.problem(n) as problem:
-            outcome, fitted = _equivalent(problem, layers, settings.kernel)
-            found.append(outcome)
+        with source.samples(n) as samples:
+            regression, fitted = _equivalent(samples, layers, settings.kernel)
+            equivalent.append(regression)
             if n in settings.exact_sizes:
                 ridges = [ridge for ridge, *_ in fitted.tried]
-                exact.append(_exact(problem, layers, settings.kernel, fitted.forms.tau0, ridges))
+                exact.append(_exact(samples, layers, settings.kernel, fitted.forms.tau0, ridges))
             if n == sizes[-1]:
                 _report_operator(record, fitted.kernel)
-            # or its samples would stay until there are the next
+            # Free its samples before the next ones are drawn.
             del fitted
-    _report(record, found, exact)
+    _report(record, equivalent, exact)
+    _report_agreement(record, equivalent, exact)
+    _report_growth(record, equivalent, exact)
     name = f"{cfg.data.name}, p = {source.p}, {'-'.join(a.name for a in layers)}, {settings.kernel.upper()}"
-    record.add_figure("million", figures.million_figure(_panels(found, exact), name))
-
-
-class _Mixture:
-    """Samples of a mixture, drawn into a file that is read in blocks."""
-
-    def __init__(self, cfg: Config, folder: Path) -> None:
-        self.cfg, self.path, self.p = cfg, folder / SAMPLES, cfg.data.p
-        self.key = keys(cfg.seed, "training", "test")
-
-    def sizes(self, wanted: list[int]) -> list[int]:
-        return sorted(set(wanted))
-
-    @contextmanager
-    def problem(self, n: int) -> Iterator[Problem]:
-        data, folder = self.cfg.data, self.path.parent
-        check_disk(folder, 4 * n * data.p, f"{n:,} samples take")
-        try:
-            with stage(f"drawing {n:,} samples"):
-                x = np.lib.format.open_memmap(self.path, "w+", np.float32, (n, data.p))
-                drawn = self._drawn(n, jax.random.fold_in(self.key["training"], n), x)
-            new = self._drawn(self.cfg.experiment.n_test, self.key["test"], None)
-            yield Problem(x, drawn.labels, np.asarray(new.x, np.float32), new.labels)
-        finally:
-            self.path.unlink(missing_ok=True)
-
-    def _drawn(self, n: int, key: jax.Array, out: np.ndarray | None) -> hntk.Mixture:
-        data = self.cfg.data
-        return hntk.reference_mixture(n, data.p, key=key, separation=data.separation, spread=data.spread, out=out)
-
-
-class _Dataset:
-    """Samples of a data set: all, or the first of a random order."""
-
-    def __init__(self, cfg: Config) -> None:
-        with stage(f"loading {cfg.data.name}"):
-            self.data = dataset(cfg.data, cfg.seed)
-        self.p = self.data.x_train.shape[1]
-        self.order = np.random.default_rng(cfg.seed).permutation(len(self.data.y_train))
-
-    def sizes(self, wanted: list[int]) -> list[int]:
-        """What there is of them, and all."""
-        most = len(self.order)
-        return sorted({n for n in wanted if n < most} | {most})
-
-    @contextmanager
-    def problem(self, n: int) -> Iterator[Problem]:
-        data, rows = self.data, np.sort(self.order[:n])
-        yield Problem(data.x_train[rows], data.y_train[rows], data.x_test, data.y_test)
+    record.add_figure("million", _million_figure({"equivalent": equivalent, "exact": exact}, name))
 
 
 def _equivalent(
-    problem: Problem, layers: list[hntk.Activation], kernel: str
-) -> tuple[Outcome, hntk.EquivalentRegression]:
-    n = len(problem.x)
+    samples: LabelledSamples, layers: list[hntk.Activation], kernel: str
+) -> tuple[Regression, hntk.EquivalentRegression]:
+    n = len(samples.x)
     restart_peak()
     start = time.perf_counter()
     with stage(f"equivalent {kernel.upper()}, {n:,} samples"), progress("trying ridges", n) as advance:
-        fitted = hntk.fit_equivalent(problem.x, problem.labels, layers, kernel=kernel, progress=advance)  # type: ignore[arg-type]
+        fitted = hntk.fit_equivalent(samples.x, samples.labels, layers, kernel=kernel, progress=advance)  # type: ignore[arg-type]
         middle = time.perf_counter()
-        predicted = fitted.predict(problem.x_test)
-    end = time.perf_counter()
-    right = next(share for ridge, _, share in fitted.tried if ridge == fitted.ridge)
-    return Outcome(
-        n, "equivalent", predicted, float(np.mean(predicted == problem.labels_test)), right, fitted.ridge,
-        middle - start, end - middle, status_bytes(os.getpid(), "VmHWM"),
-    ), fitted  # fmt: skip
+        predicted = fitted.predict(samples.x_test)
+    left_out = next(share for ridge, _, share in fitted.tried if ridge == fitted.ridge)
+    return _regression("equivalent", samples, predicted, left_out, fitted.ridge, start, middle), fitted
 
 
-def _exact(problem: Problem, layers: list[hntk.Activation], kernel: str, tau0: float, ridges: list[float]) -> Outcome:
-    """The same regression with the (n, n) matrix: ridge by leave-one-out error from its eigenvectors."""
-    n = len(problem.x)
-    classes, index = np.unique(problem.labels, return_inverse=True)
+def _exact(
+    samples: LabelledSamples, layers: list[hntk.Activation], kernel: str, tau0: float, ridges: list[float]
+) -> Regression:
+    """Fit the same regression with the (n, n) matrix: the ridge by leave-one-out errors from its eigenvectors."""
+    n = len(samples.x)
+    classes, index = np.unique(samples.labels, return_inverse=True)
     shares = np.bincount(index) / n
     targets = np.eye(len(classes))[index] - shares
     restart_peak()
     start = time.perf_counter()
     with stage(f"exact {kernel.upper()}, {n:,} samples"):
-        matrix = np.asarray(getattr(hntk.exact_kernels(problem.x, layers, tau0=tau0), kernel), np.float64)
+        matrix = np.asarray(getattr(hntk.exact_kernels(samples.x, layers, tau0=tau0), kernel), np.float64)
         values, vectors = np.linalg.eigh(matrix)
         del matrix
         tried, rotated = [], vectors.T @ targets
@@ -176,61 +135,73 @@ def _exact(problem: Problem, layers: list[hntk.Activation], kernel: str, tau0: f
             errors = vectors @ (inverse[:, None] * rotated) / (squared @ inverse)[:, None]
             right = np.mean(np.argmax(targets + shares - errors, axis=1) == index)
             tried.append((float(np.mean(np.sum(errors**2, axis=1))), ridge, float(right)))
-        _, ridge, right = min(tried)
+        _, ridge, left_out = min(tried)
         dual = vectors @ (rotated / (values + ridge)[:, None])
         middle = time.perf_counter()
-        across = getattr(hntk.exact_kernels(problem.x_test, layers, x2=problem.x, tau0=tau0), kernel)
+        across = getattr(hntk.exact_kernels(samples.x_test, layers, x2=samples.x, tau0=tau0), kernel)
         predicted = classes[np.argmax(np.asarray(across) @ dual + shares, axis=1)]
-    end = time.perf_counter()
-    return Outcome(
-        n, "exact", predicted, float(np.mean(predicted == problem.labels_test)), right, ridge,
-        middle - start, end - middle, status_bytes(os.getpid(), "VmHWM"),
+    return _regression("exact", samples, predicted, left_out, ridge, start, middle)
+
+
+def _regression(
+    kernel: str,
+    samples: LabelledSamples,
+    predicted: np.ndarray,
+    left_out: float,
+    ridge: float,
+    start: float,
+    middle: float,
+) -> Regression:
+    """Return a regression that has just predicted, with its times and the peak memory so far."""
+    end, peak = time.perf_counter(), status_bytes(os.getpid(), "VmHWM")
+    accuracy = float(np.mean(predicted == samples.labels_test))
+    return Regression(
+        kernel, predicted, accuracy, left_out, ridge, len(samples.x), middle - start, end - middle, peak
     )  # fmt: skip
 
 
-def growth(sizes: list[int], seconds: list[float]) -> float | None:
-    """The exponent of n that fits best; None from fewer than two sizes."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0]) if len(sizes) > 1 else None
-
-
-def _report(record: Record, found: list[Outcome], exact: list[Outcome]) -> None:
-    outcomes = sorted(found + exact, key=lambda outcome: outcome.n)
-    rows = [outcome.row() for outcome in outcomes]
+def _report(record: Record, equivalent: list[Regression], exact: list[Regression]) -> None:
+    rows = [regression.row() for regression in sorted(equivalent + exact, key=lambda regression: regression.n)]
     show_table("Kernel ridge regression, ridge by leave-one-out error", COLUMNS, rows)
     record.add_table("regressions", COLUMNS, rows)
     record.add_chart("accuracy against n", "lines", "regressions", "n", "test accuracy", by="kernel", log=["n"])
-    by_size, agreements = {outcome.n: outcome for outcome in found}, []
+
+
+def _report_agreement(record: Record, equivalent: list[Regression], exact: list[Regression]) -> None:
+    by_size, rows = {regression.n: regression for regression in equivalent}, []
     for other in exact:
         own = by_size[other.n]
-        agreement = float(np.mean(own.predicted == other.predicted))
-        spread = float(np.std((own.predicted == other.predicted).astype(float)) / np.sqrt(len(own.predicted)))
-        agreements.append([other.n, agreement, spread, own.accuracy - other.accuracy, other.fit / own.fit])
+        same = (own.predicted == other.predicted).astype(float)
+        agreement, spread = float(np.mean(same)), float(np.std(same) / np.sqrt(len(same)))
+        rows.append([other.n, agreement, spread, own.accuracy - other.accuracy, other.fit / own.fit])
         record.add_metrics(**{f"agreement/{other.n}": agreement, f"accuracy/exact/{other.n}": other.accuracy})
     columns = ["n", "same predictions", "standard error", "accuracy, equivalent − exact", "exact fit / equivalent fit"]
-    if agreements:
-        show_table("Equivalent against exact kernel, on new samples", columns, agreements)
-        record.add_table("agreement", columns, agreements)
-    record.add_metrics(**{f"accuracy/{o.n}": o.accuracy for o in found}, **{f"seconds/{o.n}": o.fit for o in found})
-    large = [outcome for outcome in found if outcome.n >= LARGE]
-    exponent = growth([o.n for o in large], [o.fit + o.predict for o in large])
-    exponent_exact = growth([o.n for o in exact], [o.fit + o.predict for o in exact])
-    peaks = [o.peak for o in found if o.peak is not None]
+    if rows:
+        show_table("Equivalent against exact kernel, on new samples", columns, rows)
+        record.add_table("agreement", columns, rows)
+
+
+def _report_growth(record: Record, equivalent: list[Regression], exact: list[Regression]) -> None:
+    record.add_metrics(
+        **{f"accuracy/{r.n}": r.accuracy for r in equivalent}, **{f"seconds/{r.n}": r.fit for r in equivalent}
+    )
+    large = [regression for regression in equivalent if regression.n >= LARGE]
+    exponent, exponent_exact = (
+        growth_exponent([r.n for r in line], [r.seconds for r in line]) for line in (large, exact)
+    )
+    peaks = [regression.peak for regression in equivalent if regression.peak is not None]
     record.add_metrics(exponent=exponent, exponent_exact=exponent_exact, peak=max(peaks, default=None))
     if exponent is not None:
-        CONSOLE.print(
-            f"\nTime from {large[0].n:,} samples on grows like n to the [bold]{exponent:.2f}[/]"
-            + (
-                "."
-                if exponent_exact is None
-                else f"; with the exact kernel, from {exact[0].n:,} on, to the {exponent_exact:.2f}."
-            )
-        )
+        beside = "."
+        if exponent_exact is not None:
+            beside = f"; with the exact kernel, from {exact[0].n:,} on, to the {exponent_exact:.2f}."
+        CONSOLE.print(f"\nTime from {large[0].n:,} samples on grows like n to the [bold]{exponent:.2f}[/]{beside}")
     if peaks:
         CONSOLE.print(f"Most memory with equivalent kernels: [bold]{max(peaks) / 2**30:.2f} GiB[/].")
 
 
 def _report_operator(record: Record, kernel: hntk.StructuredKernel) -> None:
-    """What the operator tells of the largest training set, from the factorisation that the fit made."""
+    """Report the spectrum of the largest training set's kernel, from the factorisation that the fit made."""
     n = kernel.shape[0]
     values = kernel.eigvalsh()[:8]
     rows = [
@@ -242,15 +213,22 @@ def _report_operator(record: Record, kernel: hntk.StructuredKernel) -> None:
     record.add_table("operator", ["quantity", "value"], rows)
 
 
-def _panels(found: list[Outcome], exact: list[Outcome]) -> dict[str, dict[str, tuple[list, list]]]:
-    """For each panel, the lines by kernel."""
-    lines = {"equivalent": found, "exact": exact}
+def _million_figure(lines: Mapping[str, Sequence[Regression]], caption: str) -> Figure:
+    """Draw accuracy, time and memory against the number of training samples, one line a kernel."""
     quantities = {
-        "accuracy on new samples": lambda o: o.accuracy,
-        "seconds to fit and predict": lambda o: o.fit + o.predict,
-        "peak memory of the process, GB": lambda o: None if o.peak is None else o.peak / 1e9,
+        "accuracy on new samples": lambda r: r.accuracy,
+        "seconds to fit and predict": lambda r: r.seconds,
+        "peak memory of the process, GB": lambda r: np.nan if r.gigabytes is None else r.gigabytes,
     }
-    return {
-        title: {name: ([o.n for o in line], [of(o) for o in line]) for name, line in lines.items() if line}
-        for title, of in quantities.items()
-    }
+    figure, axes = plt.subplots(1, len(quantities), figsize=(4.2 * len(quantities), 4))
+    for a, (title, quantity) in zip(axes, quantities.items(), strict=True):
+        for i, (name, line) in enumerate((name, line) for name, line in lines.items() if line):
+            style = {"color": COLOURS[i], "linestyle": STYLES[i], "marker": "os"[i], "ms": 5, "lw": 1.6}
+            a.plot([r.n for r in line], [quantity(r) for r in line], label=f"{name} kernel", **style)
+        a.set(xlabel="training samples n", ylabel=title)
+        engineering_axis(a)
+    axes[1].set_yscale("log")
+    axes[1].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes[2].set_ylim(bottom=0)
+    axes[0].legend(loc="lower right")
+    return caption_above(figure, caption)

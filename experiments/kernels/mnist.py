@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures import style as figures
+from experiments.figures.style import COLOURS, caption_above
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.record import Record
@@ -28,17 +30,23 @@ COLUMNS = [
 ]
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One way to build the network: a name, and a function of the random key."""
-
-    name: str
-    draw: Callable[[jax.Array], hntk.Network]
-
-
 @dataclass
-class Outcome:
-    """What one draw of an arm gave."""
+class Draw:
+    """One network drawn from an arm, with its readout.
+
+    Attributes
+    ----------
+    accuracy : float
+        Share of test samples that are classified correctly.
+    ridge : float
+        Ridge of the readout.
+    seconds : float
+        Time to compute the training features and fit the readout.
+    size : int
+        Bytes by formula.
+    tau_ratio : float
+        τ̂²/τ², the output variance relative to the original network's.
+    """
 
     accuracy: float
     ridge: float
@@ -47,29 +55,44 @@ class Outcome:
     tau_ratio: float
 
 
+@dataclass(frozen=True)
+class NetworkArm:
+    """One way to build the network: a name, a function of the random key, and the draws."""
+
+    name: str
+    draw: Callable[[jax.Array], hntk.Network]
+    draws: list[Draw]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean test accuracy over draws."""
+        return float(np.mean([draw.accuracy for draw in self.draws]))
+
+    @property
+    def size(self) -> int:
+        """Bytes by formula, which are the same for every draw."""
+        return self.draws[0].size
+
+
 def run(cfg: Config, record: Record) -> None:
     """Draw, fit and test every arm."""
     data = _load(cfg)
     layers = activations(cfg.net.activations)
-    with stage("does the theory apply?"):
-        report = hntk.check(data.x_train, data.y_train, layers)
-    CONSOLE.print(str(report), soft_wrap=True)
-    record.add_table(
-        "assumptions",
-        ["assumption", "value", "from", "to", "holds"],
-        [[f.name, f.value, f.low, f.limit, f.holds] for f in report.findings],
-    )
+    _check_assumptions(record, data, layers)
     arms = _arms(cfg, layers, data)
-    outcomes: dict[str, list[Outcome]] = {arm.name: [] for arm in arms}
     total = len(arms) * cfg.experiment.draws * (len(data.x_train) + len(data.x_test))
     with progress("features of training and test samples", total) as advance:
         for draw in range(cfg.experiment.draws):
             key = jax.random.fold_in(jax.random.key(cfg.seed), draw)
             for arm in arms:
-                found = _evaluate(arm, data, layers, key, advance)
-                outcomes[arm.name].append(found)
-                CONSOLE.print(f"  [green]done[/] {arm.name}: {found.accuracy:.4f} [dim]({found.seconds:.1f} s)[/]")
-    _report(cfg, record, data, outcomes)
+                made = _evaluate(arm, data, layers, key, advance)
+                arm.draws.append(made)
+                CONSOLE.print(f"  [green]done[/] {arm.name}: {made.accuracy:.4f} [dim]({made.seconds:.1f} s)[/]")
+    _report(cfg, record, data, arms)
+    widths = "-".join(map(str, cfg.net.widths))
+    caption = f"{data.name}: random {widths} networks, readout by ridge regression"
+    caption += f", {len(data.x_train):,} training samples"
+    record.add_figure("accuracy", _accuracy_figure(arms, caption))
 
 
 def _load(cfg: Config) -> hntk.Dataset:
@@ -82,33 +105,43 @@ def _load(cfg: Config) -> hntk.Dataset:
     return data
 
 
-def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> list[Arm]:
-    widths, sparsity, p, tau0 = list(cfg.net.widths), cfg.compress.sparsity, data.x_train.shape[1], data.tau0
+def _check_assumptions(record: Record, data: hntk.Dataset, layers: list[hntk.Activation]) -> None:
+    with stage("does the theory apply?"):
+        report = hntk.check(data.x_train, data.y_train, layers)
+    CONSOLE.print(str(report), soft_wrap=True)
+    record.add_table(
+        "assumptions",
+        ["assumption", "value", "from", "to", "holds"],
+        [[f.name, f.value, f.low, f.limit, f.holds] for f in report.findings],
+    )
+
+
+def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> list[NetworkArm]:
+    widths, p, tau0 = list(cfg.net.widths), data.x_train.shape[1], data.tau0
+    ternary = hntk.WeightLaw("ternary", sparsity=cfg.compress.sparsity)
+
+    def arm(name: str, chosen: Sequence[hntk.Activation], law: hntk.WeightLaw) -> NetworkArm:
+        return NetworkArm(
+            name, lambda key: hntk.draw_network(chosen, widths, p, tau0=tau0, law=law, key=key), []
+        )  # fmt: skip
+
     names = "/".join(dict.fromkeys(a.name for a in layers))
-
-    def plain(law: hntk.WeightLaw) -> Callable[[jax.Array], hntk.Network]:
-        return lambda key: hntk.draw_network(layers, widths, p, tau0=tau0, law=law, key=key)
-
-    def compressed(match: hntk.Match) -> Callable[[jax.Array], hntk.Network]:
-        law = hntk.WeightLaw("ternary", sparsity=sparsity)
-        return lambda key: hntk.draw_network(match.activations, widths, p, tau0=tau0, law=law, key=key)
-
     arms = [
-        Arm(f"{names}, {cfg.net.weights} weights (dense)", plain(hntk.weight_law(cfg.net.weights))),
-        Arm(f"{names}, ternary weights", plain(hntk.WeightLaw("ternary", sparsity=sparsity))),
+        arm(f"{names}, {cfg.net.weights} weights (dense)", layers, hntk.weight_law(cfg.net.weights)),
+        arm(f"{names}, ternary weights", layers, ternary),
     ]
     for levels in cfg.experiment.levels:
         for objective in cfg.experiment.objectives if levels != "paper" else ("theory",):
-            what = "the paper's σ_T" if levels == "paper" else f"{levels} levels, by {objective}"
-            with stage(f"matching: {what}") as tell:
+            title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, by {objective}"
+            with stage(f"matching: {title}") as tell:
                 match, name = matched(cfg.compress, layers, tau0, data.x_train, levels, objective, tell)
-            arms.append(Arm(f"{name}, ternary weights", compressed(match)))
+            arms.append(arm(f"{name}, ternary weights", match.activations, ternary))
     return arms
 
 
 def _evaluate(
-    arm: Arm, data: hntk.Dataset, layers: list[hntk.Activation], key: jax.Array, advance: Callable[[int], None]
-) -> Outcome:
+    arm: NetworkArm, data: hntk.Dataset, layers: list[hntk.Activation], key: jax.Array, advance: Callable[[int], None]
+) -> Draw:
     net = arm.draw(key)
     start = time.perf_counter()
     readout = hntk.fit_ridge(net, data.x_train, data.y_train, progress=advance)
@@ -118,22 +151,19 @@ def _evaluate(
     size = hntk.storage(net, len(data.classes)).total
     original = hntk.coefficients(layers, data.tau0).tau[-1]
     own = hntk.coefficients(net.activations, data.tau0).tau[-1]
-    return Outcome(accuracy, readout.ridge, seconds, size, float((own / original) ** 2))
+    return Draw(accuracy, readout.ridge, seconds, size, float((own / original) ** 2))
 
 
-def _report(cfg: Config, record: Record, data: hntk.Dataset, outcomes: dict[str, list[Outcome]]) -> None:
-    dense = next(iter(outcomes.values()))
-    reference = float(np.mean([o.accuracy for o in dense]))
-    rows = []
-    for name, found in outcomes.items():
-        mean = float(np.mean([o.accuracy for o in found]))
-        seconds = float(np.median([o.seconds for o in found]))
-        first = found[0]
+def _report(cfg: Config, record: Record, data: hntk.Dataset, arms: list[NetworkArm]) -> None:
+    dense, rows = arms[0], []
+    for arm in arms:
+        seconds = float(np.median([draw.seconds for draw in arm.draws]))
+        first = arm.draws[0]
         rows.append(
-            [name, round(mean, 5), round(reference - mean, 5), round(first.tau_ratio, 3), first.size,
-             round(dense[0].size / first.size, 2), first.ridge, round(seconds, 1)]
+            [arm.name, round(arm.accuracy, 5), round(dense.accuracy - arm.accuracy, 5), round(first.tau_ratio, 3),
+             arm.size, round(dense.size / arm.size, 2), first.ridge, round(seconds, 1)]
         )  # fmt: skip
-        record.add_metrics(**{f"accuracy/{name}": mean, f"bytes/{name}": first.size})
+        record.add_metrics(**{f"accuracy/{arm.name}": arm.accuracy, f"bytes/{arm.name}": arm.size})
     widths = "-".join(map(str, cfg.net.widths))
     show_table(
         f"{data.name}, widths {widths}, ε = {cfg.compress.sparsity:g}, {cfg.experiment.draws} draw(s)", COLUMNS, rows
@@ -145,14 +175,24 @@ def _report(cfg: Config, record: Record, data: hntk.Dataset, outcomes: dict[str,
     )
     record.add_table("accuracy", COLUMNS, rows)
     record.add_chart("test accuracy", "bar", "accuracy", "network", "test accuracy")
-    per_draw = [
-        [name, d, o.accuracy, o.ridge, o.seconds] for name, found in outcomes.items() for d, o in enumerate(found)
-    ]
-    record.add_table("draws", ["network", "draw", "test accuracy", "ridge", "seconds"], per_draw)
-    figure = figures.accuracy_figure(
-        list(outcomes),
-        [[o.accuracy for o in found] for found in outcomes.values()],
-        [f"{np.mean([o.accuracy for o in found]):.4f}   {found[0].size / 1e6:.2f} MB" for found in outcomes.values()],
-        f"{data.name}: random {widths} networks, readout by ridge regression, {len(data.x_train):,} training samples",
-    )
-    record.add_figure("accuracy", figure)
+    draws = [[arm.name, i, d.accuracy, d.ridge, d.seconds] for arm in arms for i, d in enumerate(arm.draws)]
+    record.add_table("draws", ["network", "draw", "test accuracy", "ridge", "seconds"], draws)
+
+
+def _accuracy_figure(arms: Sequence[NetworkArm], caption: str) -> Figure:
+    """Draw the test accuracy of every draw, one row an arm; the first arm is the reference."""
+    figure, axes = plt.subplots(figsize=(8.4, 0.48 * len(arms) + 1.5))
+    rows = np.arange(len(arms))[::-1]
+    for row, arm in zip(rows, arms, strict=True):
+        values, colour = [draw.accuracy for draw in arm.draws], COLOURS[0] if arm is arms[0] else COLOURS[1]
+        axes.plot(values, [row] * len(values), marker="o", linestyle="none", color=colour, alpha=0.8)
+        label = f"{arm.accuracy:.4f}   {arm.size / 1e6:.2f} MB"
+        axes.annotate(label, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    axes.axvline(arms[0].accuracy, color=COLOURS[0], lw=1, linestyle="--")
+    accuracies = [draw.accuracy for arm in arms for draw in arm.draws]
+    lowest, highest = min(accuracies), max(accuracies)
+    margin = 0.05 * (highest - lowest) + 0.002
+    axes.set_xlim(lowest - margin, min(1.0, highest + margin))
+    axes.set_yticks(rows, [arm.name for arm in arms])
+    axes.set_xlabel("test accuracy (share of test images); dashed: the dense network")
+    return caption_above(figure, caption)

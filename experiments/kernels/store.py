@@ -1,9 +1,8 @@
-"""Exact kernels of a data set in files, tile by tile, for those that do not fit into memory."""
+"""Exact kernels of a data set in files, computed tile by tile where they do not fit into memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from hntk.kernels.kernel_memory import available_memory, gigabytes, kernel_bytes
 
 
 def run(cfg: Config, record: Record) -> None:
-    """Compute what is not there yet, then look at the kernels' leading eigenvalues."""
+    """Compute the tiles that are still missing, then the kernels' leading eigenvalues."""
     settings, layers = cfg.experiment, activations(cfg.net.activations)
     x, tau0 = _samples(cfg)
     folder = Path(settings.folder) if settings.folder else record.folder / "kernels"
@@ -32,12 +31,12 @@ def run(cfg: Config, record: Record) -> None:
         )
     record.add_metrics(samples=len(x), bytes=size, folder=str(folder))
     if settings.eigenvalues:
-        _eigenvalues(record, kernels, min(settings.eigenvalues, len(x) - 1))
+        _report_eigenvalues(record, kernels, min(settings.eigenvalues, len(x) - 1))
     CONSOLE.print('\nThey open as they are: np.load("ck.npy", mmap_mode="r"), and ntk.npy likewise.')
 
 
 def _samples(cfg: Config) -> tuple[np.ndarray, float]:
-    """Training samples and their scale."""
+    """Return the training samples and their scale."""
     if cfg.data.kind == "mixture":
         problem = kernel_problem(cfg.data, "population", keys(cfg.seed, "data")["data"])
         return np.asarray(problem.x), problem.tau0
@@ -46,12 +45,12 @@ def _samples(cfg: Config) -> tuple[np.ndarray, float]:
     return data.x_train, data.tau0
 
 
-def _eigenvalues(record: Record, kernels: hntk.Kernels, count: int) -> None:
-    found: dict[str, Any] = {}
+def _report_eigenvalues(record: Record, kernels: hntk.Kernels, count: int) -> None:
+    eigenvalues: dict[str, np.ndarray] = {}
     for name, matrix in kernels._asdict().items():
         with stage(f"{count} leading eigenvalues of the {name.upper()}"):
-            found[name] = hntk.leading_eigenpairs(matrix, count, tolerance=1e-6).values
-    rows = [[i + 1, *(float(values[i]) for values in found.values())] for i in range(count)]
-    columns = ["rank", *(name.upper() for name in found)]
+            eigenvalues[name] = hntk.leading_eigenpairs(matrix, count, tolerance=1e-6).values
+    rows = [[i + 1, *(float(values[i]) for values in eigenvalues.values())] for i in range(count)]
+    columns = ["rank", *(name.upper() for name in eigenvalues)]
     show_table("Leading eigenvalues", columns, rows)
     record.add_table("eigenvalues", columns, rows)

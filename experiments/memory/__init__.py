@@ -1,1 +1,1 @@
-"""Accuracy in a given number of bytes, and everything one would pick instead."""
+"""The study of accuracy against memory: networks of every kind within a given number of bytes."""

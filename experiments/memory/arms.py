@@ -1,4 +1,4 @@
-"""The arms of the memory experiment whose hidden layers are random: which law, which activations, how wide."""
+"""Weight law, activations and widths of every arm of the memory experiment."""
 
 from __future__ import annotations
 
@@ -15,26 +15,22 @@ from omegaconf import OmegaConf
 import hntk
 from experiments.runner.config import ArmConfig, CompressConfig, Config
 from experiments.runner.console import stage
+from experiments.runner.errors import Skip
 from experiments.runner.keys import data_digest
 from experiments.runner.setting import activations, matched
-from experiments.runner.sweep import Skip
 from hntk.activations.fingerprint import fingerprint
 from hntk.networks.formula_bytes import storage_of
 from hntk.networks.forward import LEAST_ZEROS
 
-# of the file besides arrays: names, shapes and what is not an array
+# Bytes of a file besides its arrays: names, shapes and other metadata.
 HEADER = 2048
+# The matches of this process, by all that decides them.
 _MATCHES: dict[str, hntk.Match] = {}
 
 
-def original_layers(cfg: Config) -> list[hntk.Activation]:
-    """The dense network's activations."""
-    return activations(cfg.net.activations)
-
-
 def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk.Activation]:
-    """The arm's activations; a match is solved for once a process."""
-    layers = original_layers(cfg)
+    """Return the arm's activations; the same match is solved for once a process."""
+    layers = activations(cfg.net.activations)
     if arm.activations == "original":
         return layers
     if isinstance(arm.activations, str) and arm.activations != "paper":
@@ -49,11 +45,11 @@ def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk
 def match_question(
     options: CompressConfig, layers: Sequence[hntk.Activation], data: hntk.Dataset, levels: Any, objective: str
 ) -> str:
-    """Return all that decides a match, as a text that is the same for the same match."""
-    asked = OmegaConf.to_container(options, resolve=True) if OmegaConf.is_config(options) else asdict(options)
+    """Return all that decides a match, as a text."""
+    settings = OmegaConf.to_container(options, resolve=True) if OmegaConf.is_config(options) else asdict(options)
     x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    told = [asked, levels, objective, data_digest(data), data.tau0, list(map(fingerprint, layers)), x64]
-    return json.dumps(told, sort_keys=True, default=str)
+    parts = [settings, levels, objective, data_digest(data), data.tau0, list(map(fingerprint, layers)), x64]
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 def _solve(
@@ -64,33 +60,30 @@ def _solve(
 
 
 def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:
-    """The law of the arm's weights, or, for bytes alone, of those that training gives."""
+    """Return the law of the arm's weights; for trained networks, a law whose weights take as many bytes."""
     if arm.training == "ternary":
-        # how many zeros training leaves is not known before: base 3 takes 1.6 bits whatever it is
+        # The number of zeros is known only after training, but base 3 takes 1.6 bits a weight for any number.
         return hntk.WeightLaw("ternary", sparsity=1 / 3)
     trained = {"dense": "gaussian", "pruned": "pruned_gaussian", "finetuned": "pruned_gaussian"}
     return hntk.WeightLaw(trained[arm.training] if arm.training else arm.law, sparsity=float(cfg.compress.sparsity))
 
 
 def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int, ...]:
-    """The widest layers, in the proportions of the original's, whose file fits the budget and which can be computed.
+    """Return the widest layers, in the original's proportions, whose file fits the budget and that can be computed.
 
-    Where ``experiment.width`` says how wide they are to be, the budget has no say.
+    With ``experiment.width`` set, the widest layer has that width whatever the budget.
 
     Raises
     ------
     Skip
         If not even one neuron a layer fits.
     ValueError
-        If the width that was asked for is not positive.
+        If ``experiment.width`` is not positive.
     """
-    most = max(cfg.net.widths)
-    law = weight_law(cfg, arm)
-    limit = _widest(cfg, arm, law)
-    shapes = tuple(cfg.net.widths)
+    law, original = weight_law(cfg, arm), tuple(cfg.net.widths)
 
     def scaled(width: int) -> tuple[int, ...]:
-        return tuple(max(1, round(d * width / most)) for d in shapes)
+        return tuple(max(1, round(d * width / max(original))) for d in original)
 
     if cfg.experiment.width is not None:
         if cfg.experiment.width < 1:
@@ -102,25 +95,25 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
         return storage_of(staircases, scaled(width), inputs, law, classes).smallest + 4 * inputs + HEADER
 
     budget = float(cfg.experiment.budget)
-    widest = bisect_right(range(1, limit + 1), budget, key=size)
+    widest = bisect_right(range(1, _limit(cfg, arm, law) + 1), budget, key=size)
     if widest == 0:
         raise Skip(f"not even one neuron a layer fits {budget:,.0f} bytes")
     return scaled(widest)
 
 
-def _widest(cfg: Config, arm: ArmConfig, law: hntk.WeightLaw) -> int:
+def _limit(cfg: Config, arm: ArmConfig, law: hntk.WeightLaw) -> int:
+    """Return the largest width that can be computed."""
     if arm.family == "trained":
         return cfg.experiment.max_trained_width
     return cfg.experiment.max_sparse_width if law.zeros >= LEAST_ZEROS else cfg.experiment.max_width
 
 
-@lru_cache(maxsize=8)
-def _table(levels: int, depth: int) -> tuple[hntk.Activation, ...]:
-    return tuple(hntk.staircase(list(range(levels - 1)), list(range(levels))) for _ in range(depth))
-
-
 def _placeholders(cfg: Config, arm: ArmConfig) -> Sequence[hntk.Activation]:
-    """Activations of the arm's size: few-level ones are not solved for just to count their bytes."""
-    depth = len(cfg.net.widths)
+    """Return activations that take as many bytes as the arm's, without solving for them."""
     levels: Any = {"paper": 3, "sign": 2}.get(arm.activations, arm.activations)
-    return original_layers(cfg) if levels == "original" else _table(int(levels), depth)
+    return activations(cfg.net.activations) if levels == "original" else _staircases(int(levels), len(cfg.net.widths))
+
+
+@lru_cache(maxsize=8)
+def _staircases(levels: int, depth: int) -> tuple[hntk.Activation, ...]:
+    return tuple(hntk.staircase(list(range(levels - 1)), list(range(levels))) for _ in range(depth))

@@ -1,8 +1,9 @@
-"""Figures of the memory experiment."""
+"""Figures of a sweep: accuracy and kernel errors against bytes and operations."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,20 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from experiments.figures.style import accuracy_axis, engineering_axis
-from experiments.memory.summary import (
-    Cost,
-    Group,
-    activation_bytes,
-    bit_operations,
-    by_arm,
-    file_bytes,
-    frontier,
-    standard_error,
-)
-from experiments.runner.metrics import KERNEL_ERROR
+from experiments.figures.style import caption_above, engineering_axis, legend_handles
+from experiments.memory.groups import Group, by_arm, frontier
+from experiments.runner.metrics import ACTIVATION_BYTES, BIT_OPERATIONS, FILE_BYTES, KERNEL_ERROR
+from experiments.runner.statistics import mean_and_error
 
-# the compressed networks in blues, from few levels to many; rivals in other hues; trained networks in greys
+# Colour and mark of every arm. Compressed networks are blue, darker with more levels; rivals have other hues, and
+# networks that are trained as a whole are gray.
 LOOK: dict[str, tuple[str, str]] = {
     "dense": ("#000000", "o"),
     "int8": ("#7f5539", "s"),
@@ -41,100 +35,118 @@ LOOK: dict[str, tuple[str, str]] = {
     "trained_finetuned": ("#777777", "P"),
     "trained_ternary": ("#444444", "D"),
 }
-BITS = "bit operations a prediction: Σ over non-zero weights of bits × bits multiplied"
-
-
-def _draw(axes: Axes, line: Sequence[Group], cost: Cost, values: Sequence[float], errors: Sequence[float]) -> None:
-    """One arm, with standard errors."""
-    colour, marker = LOOK.get(line[0].arm, ("#333333", "."))
-    trained = line[0].family == "trained"
-    axes.errorbar(
-        [cost(g) for g in line], values, yerr=np.nan_to_num(errors), color=colour, marker=marker, ms=5, capsize=2,
-        lw=1.4, linestyle="--" if trained else "-", mfc="white" if trained else colour, label=_literal(line[0].label),
-    )  # fmt: skip
-
-
-def _literal(text: str) -> str:
-    """A text without formulas, and one that a legend does not leave out."""
-    return text.replace("$", r"\$").lstrip("_") or "-"
-
-
-def _accuracy_line(axes: Axes, members: Sequence[Group], cost: Cost, readout: str | None = None) -> None:
-    """Test accuracies of an arm's networks that no cheaper one beats on validation data."""
-
-    def of(accuracies: dict[str, np.ndarray], group: Group) -> np.ndarray:
-        return accuracies[readout or group.readout]
-
-    line = frontier(members, cost, lambda g: float(of(g.validation, g).mean()))
-    tests = [of(g.test, g) for g in line]
-    _draw(axes, line, cost, [float(t.mean()) for t in tests], [standard_error(t) for t in tests])
-
-
-def _finish(figure: Figure, axes: Sequence[Axes], caption: str) -> Figure:
-    handles, labels = {}, []
-    for a in axes:
-        for handle, label in zip(*a.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    labels = list(handles)
-    figure.legend([handles[label] for label in labels], labels, loc="outside right center", fontsize=9)
-    figure.suptitle(_literal(caption), fontsize=10)
-    return figure
-
-
-def _limits(groups: Sequence[Group]) -> tuple[float, float]:
-    seen = [float(v.mean()) for g in groups for v in g.test.values()]
-    return min(seen), max(seen)
+# The costs on horizontal axes, with label and unit.
+LABELS = {
+    FILE_BYTES: ("size of the file", "B"),
+    BIT_OPERATIONS: ("bit operations a prediction: Σ over non-zero weights of bits × bits multiplied", ""),
+    ACTIVATION_BYTES: ("memory for activations: input and output of the largest layer", "B"),
+}
+READOUTS = {"ridge": "readout by ridge regression", "softmax": "readout by gradient training (softmax)"}
+# Ticks are at least this share of the axis apart, so that their labels do not touch.
+TICKS_APART = 0.055
 
 
 def bytes_figure(groups: Sequence[Group], caption: str) -> Figure:
-    """Test accuracy against bytes of the file, one panel a readout; trained networks beside both, dashed."""
-    titles = {"ridge": "readout by ridge regression", "softmax": "readout by gradient training (softmax)"}
+    """Draw test accuracy against bytes of the file, one panel a readout; trained networks are in both, dashed."""
     figure, axes = plt.subplots(1, 2, figsize=(12.4, 5.4), sharey=True)
-    for a, (readout, title) in zip(axes, titles.items(), strict=True):
+    for a, (readout, title) in zip(axes, READOUTS.items(), strict=True):
         for members in by_arm(groups).values():
-            _accuracy_line(a, members, file_bytes, "softmax" if members[0].family == "trained" else readout)
-        a.set(xlabel="size of the file", title=title)
+            _accuracy_line(a, members, FILE_BYTES, "softmax" if members[0].family == "trained" else readout)
+        a.set(xlabel=LABELS[FILE_BYTES][0], title=title)
         engineering_axis(a, "B")
-    accuracy_axis(axes[0], *_limits(groups))
-    axes[0].set_ylabel("test accuracy (spaced by the logarithm of the error)")
-    return _finish(figure, axes, caption)
+    _accuracy_axis(axes[0], groups)
+    return _with_legend(figure, axes, caption)
 
 
 def operations_figure(groups: Sequence[Group], caption: str) -> Figure:
-    """Test accuracy against bit operations, and against memory for activations; the readout of better validation."""
-    panels = (
-        (bit_operations, BITS, ""),
-        (activation_bytes, "memory for activations: input and output of the largest layer", "B"),
-    )
+    """Draw test accuracy, by the readout of better validation, against bit operations and memory for activations."""
     figure, axes = plt.subplots(1, 2, figsize=(12.4, 5.4), sharey=True)
-    for a, (cost, label, unit) in zip(axes, panels, strict=True):
+    for a, cost in zip(axes, (BIT_OPERATIONS, ACTIVATION_BYTES), strict=True):
         for members in by_arm(groups).values():
             _accuracy_line(a, members, cost)
-        engineering_axis(a, unit)
-        a.set_xlabel(label, fontsize=9)
-    accuracy_axis(axes[0], *_limits(groups))
-    axes[0].set_ylabel("test accuracy (spaced by the logarithm of the error)")
-    return _finish(figure, axes, caption)
+        _cost_axis(a, cost)
+    _accuracy_axis(axes[0], groups)
+    return _with_legend(figure, axes, caption)
 
 
 def kernel_figure(groups: Sequence[Group], caption: str) -> Figure:
-    """Distance of drawn conjugate kernels from the dense original's limit, against bytes and bit operations."""
+    """Draw the distance of drawn conjugate kernels from the dense original's limit, against bytes and operations."""
     figure, axes = plt.subplots(1, 2, figsize=(12.4, 5.0), sharey=True)
     random = [g for g in groups if KERNEL_ERROR in g.values]
-    panels = ((file_bytes, "size of the file", "B"), (bit_operations, BITS, ""))
-    for a, (cost, label, unit) in zip(axes, panels, strict=True):
+    for a, cost in zip(axes, (FILE_BYTES, BIT_OPERATIONS), strict=True):
         for members in by_arm(random).values():
-            line = frontier(members, cost, lambda g: -_error(g))
-            _draw(a, line, cost, [_error(g) for g in line], [0.0] * len(line))
+            line = frontier(members, cost, lambda g: -g.values[KERNEL_ERROR])
+            _draw_line(a, line, cost, [g.values[KERNEL_ERROR] for g in line], [0.0] * len(line))
         a.set_yscale("log")
         a.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
         a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         a.yaxis.set_minor_formatter(NullFormatter())
-        engineering_axis(a, unit)
-        a.set_xlabel(label, fontsize=9)
+        _cost_axis(a, cost)
     axes[0].set_ylabel("relative error of the conjugate kernel")
-    return _finish(figure, axes, caption)
+    return _with_legend(figure, axes, caption)
 
 
-def _error(group: Group) -> float:
-    return group.values[KERNEL_ERROR]
+def _accuracy_line(axes: Axes, members: Sequence[Group], cost: str, readout: str | None = None) -> None:
+    """Draw test accuracies of those networks of an arm whose validation accuracy no cheaper one reaches."""
+    line = frontier(members, cost, lambda g: float(g.validation[readout or g.readout].mean()))
+    means, errors = zip(*(mean_and_error(g.test[readout or g.readout]) for g in line), strict=True)
+    _draw_line(axes, line, cost, means, errors)
+
+
+def _draw_line(
+    axes: Axes, line: Sequence[Group], cost: str, values: Sequence[float], errors: Sequence[float]
+) -> None:  # fmt: skip
+    """Draw one arm, with standard errors."""
+    colour, marker = LOOK.get(line[0].arm, ("#333333", "."))
+    trained = line[0].family == "trained"
+    axes.errorbar(
+        [g.values[cost] for g in line], values, yerr=np.nan_to_num(errors), color=colour, marker=marker, ms=5,
+        capsize=2, lw=1.4, linestyle="--" if trained else "-", mfc="white" if trained else colour,
+        label=_literal(line[0].label),
+    )  # fmt: skip
+
+
+def _literal(text: str) -> str:
+    """Return a text that matplotlib takes for no formula, and that a legend does not leave out."""
+    return text.replace("$", r"\$").lstrip("_") or "-"
+
+
+def _cost_axis(axes: Axes, cost: str) -> None:
+    label, unit = LABELS[cost]
+    engineering_axis(axes, unit)
+    axes.set_xlabel(label, fontsize=9)
+
+
+def _accuracy_axis(axes: Axes, groups: Sequence[Group]) -> None:
+    """Space the vertical axis by the logarithm of the error, with a margin about the accuracies shown."""
+
+    def height(a: Any) -> Any:
+        return -np.log10(np.clip(1 - a, 1e-6, 1))
+
+    shown = [float(v.mean()) for g in groups for v in g.test.values()]
+    bottom, top = float(height(min(shown))), float(height(max(shown)))
+    margin = 0.05 * (top - bottom)
+    lowest, highest = (1 - 10.0**-t for t in (max(0.0, bottom - margin), top + margin))
+    ticks = _accuracy_ticks(lowest, highest, height, top - bottom)
+    axes.set_yscale("function", functions=(height, lambda t: 1 - 10.0**-t))
+    axes.set_ylim(lowest, highest)
+    axes.set_yticks(ticks, [f"{a:g}" for a in ticks])
+    axes.set_yticks([], minor=True)
+    axes.set_ylabel("test accuracy (spaced by the logarithm of the error)")
+
+
+def _accuracy_ticks(lowest: float, highest: float, height: Callable[[float], float], span: float) -> list[float]:
+    """Return round accuracies on the axis that are far enough apart."""
+    round_ones = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95) if span > 1 else tuple(float(a) for a in np.arange(1, 20) / 20)
+    ticks: list[float] = []
+    for a in (*round_ones, 0.97, 0.98, 0.99):
+        if lowest < a < highest and (not ticks or height(a) - height(ticks[-1]) > TICKS_APART * span):
+            ticks.append(a)
+    return ticks
+
+
+def _with_legend(figure: Figure, axes: Sequence[Axes], caption: str) -> Figure:
+    """Draw one legend for both panels at the right, and the caption."""
+    handles = legend_handles(axes)
+    figure.legend(list(handles.values()), list(handles), loc="outside right center", fontsize=9)
+    return caption_above(figure, _literal(caption))

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import hntk
 from experiments.memory import arms, trained
 from experiments.memory import report as memory_report
+from experiments.memory.kernel_errors import kernel_error
 from experiments.runner import metrics
 from experiments.runner.config import ArmConfig, Config
 from experiments.runner.console import progress
-from experiments.runner.keys import data_digest, resolved
+from experiments.runner.keys import resolved
 from experiments.runner.record import Record
 from experiments.runner.setting import features, raw_dataset
 from hntk._utils.labels import share_right
-from hntk.activations.fingerprint import fingerprint
 from hntk.readouts.training import Epoch, Schedule
 
 gather = memory_report.gather
-# what a sweeper is to optimise: up, down
+# What a sweeper optimises: the first is maximised, the second minimised.
 OBJECTIVES = ("validation/softmax", metrics.FILE_BYTES)
-_KERNELS: dict[tuple[Any, ...], np.ndarray] = {}
 
 
 def objectives(measured: Mapping[str, Any]) -> tuple[float, ...]:
-    """Validation accuracy of the network in the file, and bytes of the file."""
+    """Return the validation accuracy of the network in the file, and the bytes of the file."""
     return tuple(float(measured[name]) for name in OBJECTIVES)
 
 
@@ -42,7 +40,7 @@ def data_read(cfg: Config) -> hntk.Dataset:
 
 
 def identity(cfg: Config) -> dict[str, Any]:
-    """What of the settings decides a job's result: budgets that lead to the same widths are the same job."""
+    """Return the settings that decide a job's result; budgets that lead to the same widths are the same job."""
     arm, data, plain = _arm(cfg), data_read(cfg), resolved(cfg)
     compress = ("sparsity",) if arm.sparse else ()
     if arm.activations == "paper" or not isinstance(arm.activations, str):
@@ -70,7 +68,7 @@ def run(cfg: Config, record: Record) -> None:
     widths = arms.widths(cfg, arm, data.p, len(data.classes))
     fit = _fit_trained if arm.family == "trained" else _fit_random
     classifier = fit(cfg, arm, data, widths, record)
-    _measure(cfg, record, classifier, data)
+    _measure_costs(cfg, record, classifier, data)
     for name in metrics.READOUTS:
         if metrics.accuracy(name) in record.metrics:
             record.headline[name] = record.metrics[metrics.accuracy(name)]
@@ -87,40 +85,35 @@ def _fit_random(
     )  # fmt: skip
     start = time.perf_counter()
     with progress("features", len(data.x_train) + len(data.x_test)) as advance:
-        seen, unseen = (features(net, x, advance) for x in (data.x_train, data.x_test))
+        training, test = (features(net, x, advance) for x in (data.x_train, data.x_test))
     record.add_metrics(**{"seconds/features": time.perf_counter() - start})
     start = time.perf_counter()
-    ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=seen, seed=cfg.seed)
-    _score(record, "ridge", ridge, ridge.validation_accuracy, unseen, data, start)
+    ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=training, seed=cfg.seed)
+    _add_accuracies(record, "ridge", ridge, test, data, start)
     record.add_metrics(ridge=ridge.ridge)
     start = time.perf_counter()
-    schedule = Schedule(epochs=2 * cfg.experiment.epochs, batch=min(256, len(seen) // 2))
+    schedule = Schedule(epochs=2 * cfg.experiment.epochs, batch=min(256, len(training) // 2))
     with progress("softmax readout, epochs", 2 * schedule.epochs) as advance:
         softmax = hntk.fit_softmax(
-            net, data.x_train, data.y_train, features=seen, schedule=schedule, seed=cfg.seed,
+            net, data.x_train, data.y_train, features=training, schedule=schedule, seed=cfg.seed,
             checkpoint=record.folder / "softmax.npz", progress=lambda _: advance(1),
         )  # fmt: skip
-    _score(record, "softmax", softmax, softmax.validation_accuracy, unseen, data, start)
+    _add_accuracies(record, "softmax", softmax, test, data, start)
     record.add_metrics(learning_rate=softmax.learning_rate)
     _add_history(record, softmax.history)
-    record.add_metrics(**{metrics.KERNEL_ERROR: _kernel_error(cfg, unseen, data)})
+    record.add_metrics(**{metrics.KERNEL_ERROR: kernel_error(cfg, test, data)})
     return softmax
 
 
-def _score(
-    record: Record,
-    readout: str,
-    classifier: hntk.Classifier,
-    validation: float | None,
-    unseen: np.ndarray,
-    data: hntk.Dataset,
-    start: float,
+def _add_accuracies(
+    record: Record, readout: str, classifier: Any, test_features: np.ndarray, data: hntk.Dataset, start: float
 ) -> None:
-    predicted = classifier.classes[np.argmax(classifier.scores_of(unseen), axis=1)]
+    """Record the accuracies of a readout, and the seconds since its fit began."""
+    predicted = classifier.classes[np.argmax(classifier.scores_of(test_features), axis=1)]
     record.add_metrics(
         **{
             metrics.accuracy(readout): share_right(predicted, data.y_test),
-            f"validation/{readout}": validation,
+            f"validation/{readout}": classifier.validation_accuracy,
             f"seconds/{readout}": time.perf_counter() - start,
         }
     )
@@ -130,76 +123,40 @@ def _add_history(record: Record, history: tuple[Epoch, ...]) -> None:
     record.add_history(metrics.TRAINING, metrics.TRAINING_COLUMNS, [list(epoch) for epoch in history])
 
 
-def _kernel_error(cfg: Config, unseen: np.ndarray, data: hntk.Dataset) -> float:
-    """Distance of the drawn network's CK from the dense original's at infinite width, on test samples.
-
-    Diagonals are left out, and the common factor that brings them nearest is taken out: the ridge absorbs both.
-    """
-    rows = _rows(len(unseen), cfg.experiment.kernel_samples)
-    exact = _exact(data, tuple(arms.original_layers(cfg)), rows.size)
-    drawn = unseen[rows].astype(np.float64) @ unseen[rows].T.astype(np.float64)
-    np.fill_diagonal(drawn, 0.0)
-    factor = np.sum(exact * drawn) / np.sum(drawn**2)
-    return float(hntk.operator_norm(jnp.asarray(factor * drawn - exact)) / hntk.operator_norm(jnp.asarray(exact)))
-
-
-def _rows(available: int, wanted: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(0).choice(available, min(available, wanted), replace=False))
-
-
-def _exact(data: hntk.Dataset, layers: Sequence[hntk.Activation], size: int) -> np.ndarray:
-    """The exact kernel of test samples, kept for the next job that asks for it."""
-    question = (data_digest(data), tuple(map(fingerprint, layers)), size, _precision())
-    if question not in _KERNELS:
-        _KERNELS.clear()
-        _KERNELS[question] = _computed(data, layers, size)
-    return _KERNELS[question]
-
-
-def _precision() -> bool:
-    return bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-
-
-def _computed(data: hntk.Dataset, layers: Sequence[hntk.Activation], size: int) -> np.ndarray:
-    x = data.x_test[_rows(len(data.x_test), size)].astype(np.float64)
-    kernel = np.array(hntk.exact_kernels(x, layers, tau0=data.tau0).ck)
-    np.fill_diagonal(kernel, 0.0)
-    return kernel
-
-
 def _fit_trained(
     cfg: Config, arm: ArmConfig, data: hntk.Dataset, widths: tuple[int, ...], record: Record
 ) -> hntk.Classifier:
     """Train the whole network."""
-    task, start = _task(data, int(cfg.seed), cfg.experiment.epochs), time.perf_counter()
+    setup, start = _setup(data, int(cfg.seed), cfg.experiment.epochs), time.perf_counter()
     with progress("training, epochs", 2 * cfg.experiment.epochs * (1 + (arm.training == "finetuned"))) as advance:
         options: dict[str, Any] = {"folder": record.folder, "progress": lambda _: advance(1)}
         if arm.training == "ternary":
-            classifier, history = trained.fit_ternary(task, widths, int(arm.activations), **options)
+            classifier, training = trained.fit_ternary(setup, widths, int(arm.activations), **options)
         elif arm.training == "dense":
-            classifier, history = trained.fit_dense(task, widths, **options)
+            classifier, training = trained.fit_dense(setup, widths, **options)
         else:
-            classifier, history = trained.fit_pruned(
-                task, widths, float(cfg.compress.sparsity), finetune=arm.training == "finetuned", **options
+            classifier, training = trained.fit_pruned(
+                setup, widths, float(cfg.compress.sparsity), finetune=arm.training == "finetuned", **options
             )
     record.add_metrics(
         **{
             metrics.accuracy("softmax"): classifier.accuracy(data.x_test, data.y_test),
-            "validation/softmax": history.validation,
+            "validation/softmax": training.validation,
             "seconds/softmax": time.perf_counter() - start,
         }
     )
-    _add_history(record, history.history)
+    _add_history(record, training.history)
     return classifier
 
 
 @lru_cache(maxsize=1)
-def _task(data: hntk.Dataset, seed: int, epochs: int) -> trained.Task:
-    return trained.Task(data, seed, epochs)
+def _setup(data: hntk.Dataset, seed: int, epochs: int) -> trained.TrainingSetup:
+    """Return the training data, which are kept with the dense networks trained on them for the next job."""
+    return trained.TrainingSetup(data, seed, epochs)
 
 
-def _measure(cfg: Config, record: Record, classifier: hntk.Classifier, data: hntk.Dataset) -> None:
-    """Bytes by formula and as written, operations, memory."""
+def _measure_costs(cfg: Config, record: Record, classifier: hntk.Classifier, data: hntk.Dataset) -> None:
+    """Record bytes by formula and as written, operations, and memory for activations."""
     path = record.folder / "net.safetensors"
     whole = replace(classifier, normalization=data.normalization)
     size = hntk.save(whole, path)

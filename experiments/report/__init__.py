@@ -1,1 +1,1 @@
-"""One page about a sweep."""
+"""The report of a sweep as one HTML page."""

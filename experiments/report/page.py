@@ -1,4 +1,4 @@
-"""The report of a sweep: one HTML file that shows everything and asks for nothing from elsewhere."""
+"""The report of a sweep: one HTML file that shows everything and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -7,45 +7,40 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
+from itertools import count
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from experiments.report.jobs import (
-    REPORT,
-    Job,
-    differences,
-    flatten,
-    job_list,
-    problems,
-    status,
-    version_list,
-    versions,
-)
-from experiments.report.markup import commands, escape, inline, paragraphs, section
-from experiments.report.tables import Table, read_table, table_html
+from markupsafe import Markup
+
+from experiments.report import jobs as job_summary
+from experiments.report.tables import Table
+from experiments.report.templates import ENVIRONMENT, FOLDER
+from experiments.runner.jobs import Job
 from experiments.runner.record import DPI, write_text
 
-__all__ = ["Figure", "Job", "Report", "Section", "Table", "read_table", "write_report"]
+__all__ = ["Figure", "Job", "Report", "Section", "Table", "write_report"]
 
-# per inch
-CSS_PIXELS = 96
-# of width to height: beyond it, several panels side by side
+CSS_PIXELS_PER_INCH = 96
+# figures whose width exceeds so many heights have several panels side by side
 WIDE = 2.2
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with what it shows.
+    """A picture with a title and a caption.
 
     Attributes
     ----------
-    title, caption : `backticks` mark code.
-    png : the file, as Record.add_figure writes it, and shown at the size in inches it was drawn for.
-    alt : what is to be seen, for who does not see it.
-    command : what to type to get it.
+    title, caption : str
+        What it shows; `backticks` mark code.
+    png : Path
+        The file, as `Record.add_figure` writes it; it is shown at the size in inches that it was drawn for.
+    alt : str
+        A description for readers who do not see it.
+    command : str
+        The command that makes it.
     """
 
     title: str
@@ -57,7 +52,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs (parted by empty lines), figures and tables."""
+    """A heading, paragraphs (separated by empty lines), figures and tables."""
 
     heading: str
     text: str = ""
@@ -67,16 +62,22 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What a sweep gave.
+    """What a report shows.
 
     Attributes
     ----------
-    title, lead : what it is, and the main result in one paragraph.
-    commands : what to type to get all of it.
-    sections : figures and tables under headings.
-    jobs : all jobs, done or not; names are unique.
-    versions : circumstances of the report itself, as ``record.circumstances`` gives them.
-    retry : one command that runs again all that is not done.
+    title, lead : str
+        What it is, and the main result in one paragraph.
+    commands : sequence of str
+        The commands that make all of it.
+    sections : sequence of Section
+        Figures and tables under headings.
+    jobs : sequence of Job
+        All jobs, finished or not; their names are unique.
+    versions : dict
+        Versions of the report itself, as ``record.circumstances`` gives them.
+    retry : str
+        One command that runs all unfinished jobs again.
     """
 
     title: str
@@ -89,113 +90,77 @@ class Report:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the report, whole or not at all. The same report gives the same bytes.
+    """Write the report as a whole, or not at all; the same report gives the same bytes.
 
     Raises
     ------
     FileNotFoundError
         If the picture of a figure is missing.
     ValueError
-        If a picture is not a PNG, two jobs share a name, or what a job left cannot be read.
+        If a picture is not a PNG, two jobs share a name, or a file of a job cannot be read.
     """
     names = [job.name for job in report.jobs]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"jobs share the name {', '.join(map(repr, repeated))}: give each its own.")
-    page = _page(report, path.parent)
+    page = ENVIRONMENT.get_template("report.html").render(_context(report, path.parent))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
 
 
-def _page(report: Report, base: Path) -> str:
-    """The whole page; ``base`` is where it will lie."""
-    style, script, page = (_resource(f"report.{kind}") for kind in ("css", "js", "html"))
-    sections, contents = _sections(report.sections)
-    attempts = [problems(report.jobs, report.retry), differences(_known(report))]
-    made, listed = _made(report, base)
-    return Template(page).substitute(
-        title=escape(report.title),
-        style=style,
-        style_hash=_hash(style),
-        script=script,
-        script_hash=_hash(script),
-        heading=inline(report.title),
-        lead=paragraphs(report.lead),
-        status=status(report.jobs),
-        problems="\n".join(part for part in attempts if part),
-        contents="\n".join(contents + listed),
-        sections="\n".join(sections + made),
-    )
-
-
-def _resource(name: str) -> str:
-    return resources.files("experiments.report").joinpath(name).read_text(encoding="utf-8")
+def _context(report: Report, folder: Path) -> dict[str, Any]:
+    """Return the variables of the template, for a report that will lie in a folder."""
+    style, script = ((FOLDER / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    problems = job_summary.problems(report.jobs)
+    known = _known_versions(report)
+    table, shared_settings, configured = job_summary.job_table(report.jobs, folder)
+    return {
+        "report": report,
+        "style": Markup(style),
+        "style_hash": _hash(style),
+        "script": Markup(script),
+        "script_hash": _hash(script),
+        "states": job_summary.numbers_of_states(report.jobs),
+        "seconds": job_summary.total_seconds(report.jobs),
+        "problems": problems,
+        "unfinished": sum(len(problem.jobs) for problem in problems),
+        "differences": job_summary.differences(known),
+        "sections": _numbered(report.sections),
+        "made": bool(report.jobs or known or any(report.commands)),
+        "job_table": table,
+        "shared_settings": shared_settings,
+        "configured_jobs": configured,
+        "version_table": job_summary.version_table(known),
+    }
 
 
 def _hash(text: str) -> str:
-    """What lets the page's own style and script, and no other, take effect."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    """Return the hash by which the page allows its own style or script, and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _known(report: Report) -> dict[str, dict[str, str]]:
-    """Versions of the report, and of each job that left them."""
-    own = {name: value for name, value in flatten(report.versions).items() if name != "seed"}
-    found = {REPORT: own} | {job.name: versions(job) for job in report.jobs}
-    return {who: values for who, values in found.items() if values}
+def _known_versions(report: Report) -> dict[str, dict[str, str]]:
+    """Return the versions of the report, and of each job that left them."""
+    own = job_summary.without_seed(job_summary.flatten(report.versions))
+    known = {job_summary.REPORT: own} | {job.name: job_summary.versions(job) for job in report.jobs}
+    return {name: values for name, values in known.items() if values}
 
 
-def _sections(parts: Sequence[Section]) -> tuple[list[str], list[str]]:
-    """Sections and their lines in the contents; figures and tables are numbered through the report."""
-    pages, contents = [], []
-    figure, table = 0, 0
-    for number, part in enumerate(parts, 1):
-        shown, lines = [paragraphs(part.text)], []
-        for item in part.figures:
-            figure += 1
-            shown.append(_figure(item, figure))
-            lines.append(_line(f"figure-{figure}", f"Figure {figure}: {item.title}"))
-        for item in part.tables:
-            table += 1
-            shown.append(table_html(item, f"table-{table}", f"Table {table}: "))
-            lines.append(_line(f"table-{table}", f"Table {table}: {item.title}"))
-        pages.append(section(f"section-{number}", part.heading, "\n".join(shown)))
-        contents.append(_line(f"section-{number}", part.heading, lines))
-    return pages, contents
+def _numbered(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """Return the sections with their figures and tables, which are numbered through the report."""
+    figures, tables = count(1), count(1)
+    return [
+        {
+            "heading": section.heading,
+            "text": section.text,
+            "figures": [(next(figures), figure, _picture(figure)) for figure in section.figures],
+            "tables": [(next(tables), table) for table in section.tables],
+        }
+        for section in sections
+    ]
 
 
-def _line(anchor: str, text: str, below: Sequence[str] = ()) -> str:
-    """A line of the contents, with the lines below it."""
-    inner = f"\n<ul>{''.join(below)}</ul>" if below else ""
-    return f'<li><a href="#{anchor}">{inline(text)}</a>{inner}</li>'
-
-
-def _made(report: Report, base: Path) -> tuple[list[str], list[str]]:
-    """How all this was made: commands, jobs, configuration, versions."""
-    parts = [commands(list(report.commands))]
-    if report.jobs:
-        parts.append(job_list(report.jobs, base))
-    parts.append(version_list(_known(report)))
-    text = "\n".join(part for part in parts if part)
-    heading = "How this was made"
-    return ([section("made", heading, text)], [_line("made", heading)]) if text else ([], [])
-
-
-def _figure(figure: Figure, number: int) -> str:
-    """A picture inside the page, with its caption and command."""
-    width, height, data = _picture(figure)
-    title = inline(f"Figure {number}: {figure.title}")
-    look = ' class="wide"' if width > WIDE * height else ""
-    return (
-        f'<figure id="figure-{number}">\n'
-        f'<div class="picture" role="group" tabindex="0" aria-labelledby="figure-{number}-title">'
-        f'<img{look} src="data:image/png;base64,{data}" width="{width}" height="{height}"'
-        f' alt="{escape(figure.alt)}"></div>\n'
-        f'<figcaption><strong id="figure-{number}-title">{title}.</strong> {inline(figure.caption)}\n'
-        f"{commands([figure.command])}</figcaption>\n</figure>"
-    )
-
-
-def _picture(figure: Figure) -> tuple[int, int, str]:
-    """Width and height on the page, and the file in base64."""
+def _picture(figure: Figure) -> dict[str, Any]:
+    """Return a figure's size on the page, and its file in base64."""
     if not figure.png.is_file():
         raise FileNotFoundError(
             f"figure {figure.title!r} is not at {figure.png}: run the job that draws it again, or leave the figure out."
@@ -204,9 +169,6 @@ def _picture(figure: Figure) -> tuple[int, int, str]:
     if not data.startswith(PNG) or len(data) < 24:
         raise ValueError(f"{figure.png} is not a PNG file: write it anew with Record.add_figure.")
     # the first chunk of a PNG begins with its size
-    width, height = struct.unpack(">II", data[16:24])
-    return (
-        max(1, round(width * CSS_PIXELS / DPI)),
-        max(1, round(height * CSS_PIXELS / DPI)),
-        base64.b64encode(data).decode(),
-    )
+    pixels = struct.unpack(">II", data[16:24])
+    width, height = (max(1, round(size * CSS_PIXELS_PER_INCH / DPI)) for size in pixels)
+    return {"width": width, "height": height, "wide": width > WIDE * height, "base64": base64.b64encode(data).decode()}

@@ -1,14 +1,14 @@
 "use strict";
-// Without this script the tables are whole, in the order they came. With it, headers sort.
+// Headers sort the tables; without this script, the rows keep their order.
 
-/** What a cell sorts by: its number, or its text, or null when there is none. */
+/** The sort key of a row: the number or the text of a cell, or null for a missing value. */
 function key(row, column) {
   const cell = row.cells[column];
   if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
   return ["–", "NaN"].includes(cell.textContent) ? null : cell.textContent;
 }
 
-/** Numbers before text; what is missing comes last, either way. */
+/** Compare two sort keys: numbers before text, and missing values last in either direction. */
 function compare(a, b, sign) {
   if (a === null || b === null) return (a === null) - (b === null);
   if (typeof a === "number" && typeof b === "number") return sign * (a - b);

@@ -1,20 +1,35 @@
-"""Tables of a report: numbers that line up, units apart, the best of a column in bold."""
+"""Tables of a report: numbers that line up, units set apart, and the best of a column in bold."""
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from experiments.report.markup import escape, inline
 from experiments.runner.console import format_cell
 
 MISSING = "–"
+# texts of at most so many characters stay on one line
 SHORT = 28
+
+
+class Cell(NamedTuple):
+    """A cell as it is shown, with the number that it sorts by, if any."""
+
+    text: str
+    number: float | None
+    best: bool
+
+
+class Column(NamedTuple):
+    """A column as it is shown: its header, its unit, its look (``number``, ``short`` or empty) and its cells."""
+
+    name: str
+    unit: str
+    kind: str
+    cells: list[Cell]
 
 
 @dataclass(frozen=True)
@@ -23,12 +38,17 @@ class Table:
 
     Attributes
     ----------
-    title, caption : what it shows, and what is to be noted; `backticks` mark code.
-    columns : headers; a unit goes last, in brackets: "memory (kB)".
-    rows : one value per column: numbers, text, or None for what is missing.
-    formats : format specification by column (".4f", ",d"). Without one, floats of like size share their number of
+    title, caption : str
+        What it shows, and what to note; `backticks` mark code.
+    columns : sequence of str
+        Headers; a unit comes last, in brackets: "memory (kB)".
+    rows : sequence
+        One value per column: a number, a text, or None for a missing value.
+    formats : mapping
+        Format specification by column (".4f", ",d"). Without one, floats of similar size share their number of
         decimals, and others have four significant digits.
-    best : columns in which the "max" or the "min" is the best, and is bold.
+    best : mapping
+        Columns in which the "max" or the "min" is the best, and is bold.
     """
 
     title: str
@@ -53,71 +73,29 @@ class Table:
         if wrong := {k: v for k, v in self.best.items() if v not in ("max", "min")}:
             raise ValueError(f"the best of a column is its 'max' or its 'min', got {wrong} in table {self.title!r}.")
 
+    def layout(self) -> list[Column]:
+        """Return the columns as they are shown.
 
-def read_table(path: Path, title: str, **options: Any) -> Table:
-    """A table that a job wrote as csv; ``options`` are the other fields of Table.
+        Raises
+        ------
+        ValueError
+            If a format does not fit a number.
+        """
+        return [self._column(i) for i in range(len(self.columns))]
 
-    Raises
-    ------
-    FileNotFoundError
-        If the job has not written it.
-    ValueError
-        If the file is empty.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"table {title!r} is not at {path}: run its job again, or leave the table out.")
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file))
-    if not lines:
-        raise ValueError(f"{path} is empty, without even a header: run its job again.")
-    return Table(title, lines[0], [[_parsed(word) for word in line] for line in lines[1:]], **options)
-
-
-def _parsed(word: str) -> int | float | str | None:
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    return word or None
-
-
-def table_html(table: Table, anchor: str, label: str = "") -> str:
-    """A table that scrolls in itself when it is wider than the page, its first column staying in sight."""
-    columns = [_column(table, i) for i in range(len(table.columns))]
-    heads = "".join(
-        f'<th scope="col"{_look(values)}>{_header(name)}</th>'
-        for name, (values, _) in zip(table.columns, columns, strict=True)
-    )
-    rows = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in zip(*(cells for _, cells in columns), strict=True))
-    note = "Bold: the best of its column." if table.best else ""
-    text = " ".join(inline(part) for part in (table.caption, note) if part)
-    return (
-        f'<div class="scroll" id="{anchor}" role="region" tabindex="0" aria-labelledby="{anchor}-title">\n<table>\n'
-        f'<caption><div><strong id="{anchor}-title">{inline(label + table.title)}.</strong> {text}</div></caption>\n'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
-    )
-
-
-def _column(table: Table, index: int) -> tuple[list[Any], list[str]]:
-    """Values of a column, and their cells."""
-    name = table.columns[index]
-    values = [_plain(row[index]) for row in table.rows]
-    spec = table.formats.get(name) or _common_format(values)
-    texts = [cell_text(value, spec, name) for value in values]
-    best = _best(values, texts, table.best.get(name))
-    tag = ('<th scope="row"', "</th>") if index == 0 else ("<td", "</td>")
-    cells = []
-    for value, text in zip(values, texts, strict=True):
-        key = f' data-value="{value}"' if _is_finite(value) else ""
-        shown = f"<strong>{escape(text)}</strong>" if text == best else escape(text)
-        cells.append(f"{tag[0]}{_look(values)}{key}>{shown}{tag[1]}")
-    return values, cells
-
-
-def _plain(value: Any) -> Any:
-    """A Python value for a scalar of numpy or JAX."""
-    return value.item() if hasattr(value, "item") else value
+    def _column(self, index: int) -> Column:
+        header = self.columns[index]
+        # scalars of numpy or JAX become Python's
+        values = [row[index].item() if hasattr(row[index], "item") else row[index] for row in self.rows]
+        specification = self.formats.get(header) or _common_format(values)
+        texts = [cell_text(value, specification, header) for value in values]
+        best = _best_text(values, texts, self.best.get(header))
+        cells = [
+            Cell(text, value if _is_finite(value) else None, text == best)
+            for value, text in zip(values, texts, strict=True)
+        ]
+        unit = re.search(r" \(([^()]+)\)$", header)
+        return Column(header[: unit.start()] if unit else header, unit[1] if unit else "", _kind(values), cells)
 
 
 def _is_number(value: Any) -> bool:
@@ -128,28 +106,23 @@ def _is_finite(value: Any) -> bool:
     return _is_number(value) and (isinstance(value, int) or math.isfinite(value))
 
 
-def _look(values: list[Any]) -> str:
-    """How a column is set: numbers to the right, and short texts on one line."""
+def _kind(values: list[Any]) -> str:
+    """Return how a column is set: numbers to the right, and short texts on one line."""
     if any(map(_is_number, values)):
-        return ' class="number"'
-    return ' class="short"' if all(len(str(value)) <= SHORT for value in values) else ""
-
-
-def _header(name: str) -> str:
-    """A column's name, with its unit set apart."""
-    return re.sub(r" \(([^()]+)\)$", r' <span class="unit">(\1)</span>', inline(name))
+        return "number"
+    return "short" if all(len(str(value)) <= SHORT for value in values) else ""
 
 
 def _common_format(values: list[Any]) -> str:
-    """Decimals that give the largest four digits, if the least then keeps two; else nothing in common."""
+    """Return the decimals that give the largest number four digits, if the least keeps two; else no format."""
     sizes = [abs(v) for v in values if isinstance(v, float) and math.isfinite(v) and v != 0]
     if not sizes or min(sizes) < 0.01 * max(sizes) or not 1e-3 <= max(sizes) < 1e6:
         return ""
     return f".{max(0, 3 - math.floor(math.log10(max(sizes))))}f"
 
 
-def cell_text(value: Any, spec: str = "", column: str = "") -> str:
-    """What a cell shows: – for what is missing, and proper signs.
+def cell_text(value: Any, specification: str = "", column: str = "") -> str:
+    """Return the text of a cell: – for a missing value, and proper minus signs.
 
     Raises
     ------
@@ -163,17 +136,17 @@ def cell_text(value: Any, spec: str = "", column: str = "") -> str:
     if not _is_finite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
     try:
-        text = format(value, spec) if spec else format_cell(value)
+        text = format(value, specification) if specification else format_cell(value)
     except ValueError as error:
         raise ValueError(
-            f"the format {spec!r} of column {column!r} does not fit {value!r}: use one like '.4f' for decimals, "
-            "or ',d' if all are integers."
+            f"the format {specification!r} of column {column!r} does not fit {value!r}: use one like '.4f' for "
+            "decimals, or ',d' if all are integers."
         ) from error
     return text.replace("-", "−")
 
 
-def _best(values: list[Any], texts: list[str], kind: str | None) -> str | None:
-    """The text of the best number: what reads the same is as good."""
+def _best_text(values: list[Any], texts: list[str], kind: str | None) -> str | None:
+    """Return the text of the best number; every number with the same text counts as best."""
     finite = [(value, text) for value, text in zip(values, texts, strict=True) if _is_finite(value)]
     if kind is None or not finite:
         return None

@@ -1,1 +1,1 @@
-"""What runs an experiment: settings, sweeps, records, tracking."""
+"""What runs an experiment: settings, sweeps, records, and the mirror in W&B."""

@@ -1,7 +1,7 @@
-"""Values that a setting may take where they are a closed set: checked before anything runs, and told to who errs.
+"""The values that a setting may take where they form a closed set; they are checked before anything runs.
 
-The library's own sets are repeated here, since importing the library takes longer than a refusal may; a test holds
-both against each other.
+The library's own sets are repeated here, because a wrong setting is refused before the library is imported. A test
+compares both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import Field, field
 from typing import Any
 
-CHOICES = "choices"
+# the key of the set in a field's metadata
+_METADATA = "choices"
 KERNELS = ("ck", "ntk")
 COEFFICIENTS = ("alpha", "beta", "both")
 METHODS = ("joint", "layerwise")
@@ -25,19 +26,16 @@ ACTIVATIONS = (
     "abs", "cos", "erf", "gaussian", "gelu", "leaky_relu", "linear", "polynomial", "quadratic", "relu", "sigmoid",
     "sign", "silu", "sin", "softplus", "staircase", "step", "tanh",
 )  # fmt: skip
-MIXTURES = ("identity", "scaled", "structured", "unequal")
-NETS = ("relu", "erf", "staircase")
-CASES = tuple(f"{mixture}/{net}" for mixture in MIXTURES for net in NETS)
 
 
 def one_of(choices: Sequence[str], default: Any) -> Any:
-    """Declare a setting whose text, or the text in whose lists, is one of these; numbers and null are not text."""
-    metadata = {CHOICES: tuple(choices)}
+    """Declare a setting whose text, or the texts of whose list, must be among the choices; other values pass."""
+    metadata = {_METADATA: tuple(choices)}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
 def choices_of(declared: Field[Any]) -> tuple[str, ...] | None:
-    """What a setting may be, if that is a closed set."""
-    return declared.metadata.get(CHOICES)
+    """Return the choices of a setting, or None if it is not restricted."""
+    return declared.metadata.get(_METADATA)

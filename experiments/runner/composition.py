@@ -1,7 +1,7 @@
-"""The configurations that a command line asks for, checked before anything runs or takes long to import.
+"""The check of a command line, before anything runs or takes long to import.
 
-Hydra composes them once for every combination of config groups; single settings are then tried on what was composed,
-so that a sweep of a thousand jobs is checked in the time of a few. What is wrong is told with the settings there are.
+Hydra composes one configuration per combination of config groups; single settings are then tried on it, so that the
+check of a thousand jobs takes as long as that of a few. A refusal names the settings there are.
 """
 
 from __future__ import annotations
@@ -41,9 +41,12 @@ class Setting:
 
     Attributes
     ----------
-    key : its name, or that of a config group.
-    words : as they are given to Hydra, one for each of its values.
-    group : whether it chooses a file of a config group.
+    key : str
+        Name of the setting or of the config group.
+    words : tuple of str
+        One word of a command line for each of its values.
+    group : bool
+        Whether it chooses a file of a config group.
     """
 
     key: str
@@ -52,51 +55,65 @@ class Setting:
 
 
 def check(words: Sequence[str], *, multirun: bool = False, config_name: str = "config") -> DictConfig:
-    """Check every job that a command line asks for; give the configuration of the first.
+    """Check every job that a command line asks for, and return the configuration of the first.
 
     Parameters
     ----------
-    words : settings, as they are given to Hydra.
-    multirun : whether a sweep was asked for, as by ``-m``.
-    config_name : of the file in ``conf`` that everything begins with.
+    words : sequence of str
+        Settings, as they are given to Hydra.
+    multirun : bool
+        Whether the options ask for a sweep, as ``-m`` does.
+    config_name : str
+        The primary file of ``conf``.
+
+    Returns
+    -------
+    DictConfig
+        The configuration of the first job, Hydra's own included.
 
     Raises
     ------
     SettingError
-        For unknown names, with the nearest that are known; for values of a wrong type or outside a closed set; for
+        For unknown names, with the nearest known ones; for values of a wrong type or outside a closed set; for
         several values outside a sweep.
     """
     with hydra():
         settings = {s.key: s for s in map(_setting, words)}
         first = _composed([s.words[0] for s in settings.values() if s.group], config_name)
-        sweep = multirun or _mode(words, first) == RunMode.MULTIRUN.name
-        plan: Any = (first.hydra.sweeper.get("params") or {}) if sweep else {}
-        settings = {s.key: s for s in (_setting(f"{key}={value}") for key, value in plan.items())} | settings
-        if not sweep:
-            _refuse_several(settings.values(), first)
-        groups = [s for s in settings.values() if s.group]
-        single = [s for s in settings.values() if not s.group]
-        checked = []
-        for combination in product(*(s.words for s in groups)):
-            cfg = _composed(combination, config_name)
-            _try_settings(cfg, single, _varied(groups, combination))
-            checked.append(cfg)
-        return checked[0]
+        if multirun or _mode(words, first) == RunMode.MULTIRUN.name:
+            plan = first.hydra.sweeper.get("params") or {}
+            settings = {s.key: s for s in (_setting(f"{key}={value}") for key, value in plan.items())} | settings
+        else:
+            _refuse_several_values(settings.values(), first)
+        return _checked(list(settings.values()), config_name)
+
+
+def _checked(settings: Sequence[Setting], config_name: str) -> DictConfig:
+    """Try all single settings in every combination of config groups."""
+    groups = [s for s in settings if s.group]
+    single = [s for s in settings if not s.group]
+    configurations = []
+    for combination in product(*(s.words for s in groups)):
+        cfg = _composed(combination, config_name)
+        _try_settings(cfg, single, _combination_label(groups, combination))
+        configurations.append(cfg)
+    return configurations[0]
 
 
 def _mode(words: Sequence[str], cfg: DictConfig) -> str:
-    """Whether Hydra runs one job or a sweep: what the command line says last, or else the configuration."""
-    said = [word.partition("=")[2] for word in words if word.lstrip("+").startswith("hydra.mode=")]
-    mode = said[-1] if said else cfg.hydra.mode
+    """Return the name of Hydra's run mode: the last one on the command line, or else the configuration's."""
+    modes = [word.partition("=")[2] for word in words if word.lstrip("+").startswith("hydra.mode=")]
+    mode = modes[-1] if modes else cfg.hydra.mode
     return getattr(mode, "name", str(mode))
 
 
 def hydra() -> AbstractContextManager[None]:
-    """Have Hydra ready to compose what lies in ``conf``."""
+    """Prepare Hydra to compose the files of ``conf``."""
     return initialize_config_dir(str(CONF), version_base="1.3")
 
 
 def _setting(word: str) -> Setting:
+    """Parse one word of a command line."""
     try:
         override = OverridesParser.create().parse_override(word)
     except HydraException as error:
@@ -107,7 +124,7 @@ def _setting(word: str) -> Setting:
 
 
 def _values(override: Override) -> list[str]:
-    """A word for every value; of an interval, for its ends."""
+    """Return a word for every value, or for the two ends of an interval."""
     key, value = override.get_key_element(), override.value()
     if not override.is_sweep_override():
         return [str(override.input_line)]
@@ -117,17 +134,18 @@ def _values(override: Override) -> list[str]:
 
 
 def _composed(words: Iterable[str], config_name: str) -> DictConfig:
-    """The configuration that files of config groups make."""
+    """Compose a configuration from files of config groups."""
     try:
         return compose(config_name, overrides=list(words), return_hydra_config=True)
     except MissingConfigException as error:
         raise SettingError(missing_option(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        told = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
-        raise SettingError(" ".join(" ".join(told).split())) from error
+        messages = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
+        raise SettingError(" ".join(" ".join(messages).split())) from error
 
 
-def _refuse_several(settings: Iterable[Setting], cfg: DictConfig) -> None:
+def _refuse_several_values(settings: Iterable[Setting], cfg: DictConfig) -> None:
+    """Refuse settings with several values where one job is to run."""
     for setting in settings:
         if len(setting.words) == 1:
             continue
@@ -141,7 +159,7 @@ def _refuse_several(settings: Iterable[Setting], cfg: DictConfig) -> None:
 
 
 def _refuse_unknown(cfg: DictConfig, word: str) -> None:
-    """Refuse a name there is not, before its values are looked at."""
+    """Refuse an unknown name before its values are considered."""
     try:
         _try_one(cfg, word, "")
     except UnknownKeyError:
@@ -150,14 +168,14 @@ def _refuse_unknown(cfg: DictConfig, word: str) -> None:
         pass
 
 
-def _varied(groups: Sequence[Setting], combination: Sequence[str]) -> str:
-    """What tells a combination from others, for messages."""
-    told = [word for setting, word in zip(groups, combination, strict=True) if len(setting.words) > 1]
-    return f" (with {', '.join(told)})" if told else ""
+def _combination_label(groups: Sequence[Setting], combination: Sequence[str]) -> str:
+    """Return the part of a message that says which combination of several it concerns."""
+    chosen = [word for setting, word in zip(groups, combination, strict=True) if len(setting.words) > 1]
+    return f" (with {', '.join(chosen)})" if chosen else ""
 
 
 def _try_settings(cfg: DictConfig, settings: Sequence[Setting], where: str) -> None:
-    """Put every value of every setting in, the first at last."""
+    """Set every value of every setting, the first value last so that it stays."""
     for setting in settings:
         for word in reversed(setting.words):
             _try_one(cfg, word, where)
@@ -167,6 +185,7 @@ def _try_settings(cfg: DictConfig, settings: Sequence[Setting], where: str) -> N
 
 
 def _try_one(cfg: DictConfig, word: str, where: str) -> None:
+    """Set one value, as Hydra would."""
     override = OverridesParser.create().parse_override(word)
     if override.is_delete():
         return
@@ -185,30 +204,30 @@ def _try_one(cfg: DictConfig, word: str, where: str) -> None:
 
 
 def _refuse_new(cfg: DictConfig, key: str, word: str, where: str) -> None:
-    """Refuse what ``+`` would add beside settings that are all declared."""
-    at: Any = cfg
+    """Refuse a name that ``+`` would add to a group whose settings are all declared."""
+    node: Any = cfg
     parts = key.split(".")
     for i, part in enumerate(parts):
-        if not isinstance(at, DictConfig):
+        if not isinstance(node, DictConfig):
             return
-        if part not in at:
-            if at is cfg or is_dataclass(OmegaConf.get_type(at)):
+        if part not in node:
+            if node is cfg or is_dataclass(OmegaConf.get_type(node)):
                 raise unknown_key(cfg, word, ".".join(parts[: i + 1]), where)
             return
-        at = at[part]
+        node = node[part]
 
 
 def _check_choices(cfg: DictConfig, where: str) -> None:
-    """Refuse text outside a closed set."""
-    for path, value, choices in _closed(cfg, ""):
+    """Refuse values outside a closed set."""
+    for path, value, choices in _closed_settings(cfg, ""):
         for text in _texts(value):
             if text not in choices:
                 near = did_you_mean(text, choices)
                 raise SettingError(f"{path}={text}: it must be one of {', '.join(choices)}{where}.{near}")
 
 
-def _closed(node: DictConfig, path: str) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    """Settings with a closed set of values: (name, value, set)."""
+def _closed_settings(node: DictConfig, path: str) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
+    """Yield the settings with a closed set of values: (full name, value, set)."""
     kind = OmegaConf.get_type(node)
     declared = {f.name: f for f in fields(kind)} if kind is not None and is_dataclass(kind) else {}
     for name in map(str, node):
@@ -219,11 +238,11 @@ def _closed(node: DictConfig, path: str) -> Iterator[tuple[str, Any, tuple[str, 
         if choices is not None:
             yield full, value, choices
         elif isinstance(value, DictConfig):
-            yield from _closed(value, f"{full}.")
+            yield from _closed_settings(value, f"{full}.")
 
 
 def _texts(value: Any) -> list[str]:
-    """Text in a value; of a mapping with parameters, its name."""
+    """Return the texts of a value: of a list, of its items; of a mapping, of its name."""
     if isinstance(value, str):
         return [value]
     if OmegaConf.is_list(value):

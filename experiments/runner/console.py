@@ -1,8 +1,9 @@
-"""What a run prints: stages with their times, progress where it waits, tables."""
+"""What a run prints: stages with their times, progress bars, tables, and text that a terminal cannot misread."""
 
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,35 +15,56 @@ from rich.table import Table
 
 # outside a terminal rich falls back to 80 columns, which breaks tables
 CONSOLE = Console(highlight=False, soft_wrap=False, width=None if Console().is_terminal else 132)
-SECONDS_BETWEEN_LINES = 5.0
 # for what is wrong with a command line
 ERRORS = Console(highlight=False, stderr=True)
+# how often a stage reports its progress where a terminal's line cannot be overwritten
+SECONDS_BETWEEN_LINES = 5.0
+# control characters that a terminal obeys, and line separators
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-@contextmanager
-def stage(what: str) -> Iterator[Callable[[str], None]]:
-    """Show that something is being computed, and then how long it took; yields what tells how far it has come.
+def visible(text: object) -> str:
+    r"""Return a text with its control characters written as Python writes them, such as ``\x1b``."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], str(text))
 
-    Outside a terminal, where nothing can be overwritten, that is a line now and then.
+
+def shown(text: object) -> str:
+    r"""Return a text that rich prints as it is, whatever brackets and control characters it contains.
+
+    Examples
+    --------
+    >>> from experiments.runner.console import shown
+    >>> print(shown("[/] is no markup"))
+    \\[/] is no markup
     """
-    start = told = time.perf_counter()
-
-    def tell(line: str) -> None:
-        nonlocal told
-        if CONSOLE.is_terminal:
-            status.update(f"{what} ... [dim]{escape(line)}[/]")
-        elif time.perf_counter() - told > SECONDS_BETWEEN_LINES:
-            told = time.perf_counter()
-            CONSOLE.print(f"  [dim]{what}: {escape(line)}[/]", soft_wrap=True)
-
-    with CONSOLE.status(f"{what} ...") as status:
-        yield tell
-    CONSOLE.print(f"  [green]done[/] {what} [dim]({time.perf_counter() - start:.1f} s)[/]")
+    return escape(visible(text))
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator:
-    """A progress bar; yields a function to call with the number of units done."""
+def stage(name: str) -> Iterator[Callable[[str], None]]:
+    """Show that a computation is running, and afterwards how long it took.
+
+    Yields a function that reports progress as a line of text. Outside a terminal, where nothing can be overwritten, it
+    prints a line now and then.
+    """
+    start = last_line = time.perf_counter()
+
+    def report(line: str) -> None:
+        nonlocal last_line
+        if CONSOLE.is_terminal:
+            status.update(f"{name} ... [dim]{escape(line)}[/]")
+        elif time.perf_counter() - last_line > SECONDS_BETWEEN_LINES:
+            last_line = time.perf_counter()
+            CONSOLE.print(f"  [dim]{name}: {escape(line)}[/]", soft_wrap=True)
+
+    with CONSOLE.status(f"{name} ...") as status:
+        yield report
+    CONSOLE.print(f"  [green]done[/] {name} [dim]({time.perf_counter() - start:.1f} s)[/]")
+
+
+@contextmanager
+def progress(name: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show a progress bar; yields a function to call with the number of units done."""
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(),
@@ -51,23 +73,23 @@ def progress(what: str, total: int) -> Iterator:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(name, total=total)
         yield lambda amount=1: bar.advance(task, amount)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; numbers to four significant digits."""
+    """Print a table, with floats to four significant digits."""
     table = Table(header_style="bold", box=None, pad_edge=False)
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right")
     for row in rows:
-        table.add_row(*(format_cell(v) for v in row))
+        table.add_row(*(format_cell(value) for value in row))
     CONSOLE.print(f"\n[bold]{title}[/]", soft_wrap=True)
     CONSOLE.print(table)
 
 
 def format_cell(value: object) -> str:
-    """A table cell: short, and a dash for what does not apply or is not known."""
+    """Return the short text of a table cell: a dash for None and NaN."""
     if value is None:
         return "–"
     if isinstance(value, float):

@@ -1,60 +1,95 @@
-"""What Hydra calls for every run and every job of a sweep, in this process or in a worker's."""
+"""The jobs of a sweep as they lie on disk."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal, get_args
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from omegaconf import OmegaConf
 
-from experiments.runner import catalog, launching, sweep
-from experiments.runner.catalog import Entry
-from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE
-from experiments.runner.record import Record
-from experiments.runner.words import shown
+from experiments.runner import keys, states
+
+State = Literal["failed", "missing", "skipped", "done"]
+OLDER = "a result of older code"
 
 
-def run(cfg: Config) -> tuple[float, ...] | None:
-    """Run the experiment that was named; of a sweep's job, return what a sweeper is to optimise.
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
 
-    Raises
-    ------
-    SystemExit
-        After an error that was said; a worker leaves it to the launcher to say it.
+    Attributes
+    ----------
+    name : str
+        A short name, unique within the sweep.
+    state : {"failed", "missing", "skipped", "done"}
+        ``missing`` has not run to its end; ``skipped`` was left out on purpose.
+    seconds : float or None
+        How long it took, if known.
+    folder : Path
+        The folder with its config.yaml, versions.json and metrics.json.
+    message : str
+        Why it failed or was skipped.
+    key : str
+        The hash of everything that decides its result; empty if it was skipped.
+    requests : tuple of dict
+        The resolved configurations that asked for it.
     """
-    # both take their time, and whoever asks in vain need not wait for them
-    import jax
-    import matplotlib as mpl
 
-    jax.config.update("jax_enable_x64", True)
-    mpl.use("Agg")
-    hydra = HydraConfig.get()
-    entry = catalog.find(cfg.experiment.name)
-    try:
-        if hydra.mode == RunMode.MULTIRUN:
-            # a worker may have started elsewhere, and paths are meant from where the sweep was
-            os.chdir(hydra.runtime.cwd)
-            return sweep.run_job(cfg, entry)
-        _alone(cfg, entry)
-    except sweep.expected() as error:
-        if hydra.launcher["_target_"] == launching.NAME and hydra.mode == RunMode.MULTIRUN:
-            raise
-        raise SystemExit(sweep.say_error(error)) from error
-    return None
+    name: str
+    state: State
+    seconds: float | None
+    folder: Path
+    message: str = ""
+    key: str = ""
+    requests: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.state not in get_args(State):
+            raise ValueError(f"job {self.name!r} is {self.state!r}: a state is one of {', '.join(get_args(State))}.")
+
+    @property
+    def config(self) -> Any:
+        """Its resolved configuration."""
+        return OmegaConf.load(self.folder / "config.yaml")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The scalars that it measured."""
+        return states.read(self.folder / "metrics.json", {}) or {}
 
 
-def _alone(cfg: Config, entry: Entry) -> None:
-    from experiments.runner import tracking
+def jobs_of(folder: Path) -> list[Job]:
+    """Return the jobs that a sweep asked for, each once, in their order."""
+    numbered = [path for path in folder.glob("*/") if path.name.isdigit() and (path / states.POINTER).exists()]
+    jobs: dict[str, Job] = {}
+    requests: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(numbered, key=lambda path: int(path.name)):
+        fallback = f"job {path.name}"
+        pointer = states.pointer(path)
+        if pointer is None:
+            jobs[fallback] = Job(fallback, "missing", 0.0, path, f"{states.POINTER} is damaged")
+        elif "state" in pointer:
+            jobs[fallback] = Job(pointer["name"], pointer["state"], 0.0, path, pointer["message"])
+        else:
+            requests.setdefault(pointer["key"], []).append(pointer["asked"])
+            jobs.setdefault(pointer["key"], _stored_job(pointer))
+    return _with_unique_names([replace(job, requests=tuple(requests.get(job.key, ()))) for job in jobs.values()])
 
-    record = Record(Path(HydraConfig.get().runtime.output_dir))
-    record.start(cfg)
-    CONSOLE.print(f"[bold]{entry.name}[/]: {entry.shows}")
-    try:
-        entry.load()(cfg, record)
-    except sweep.expected():
-        CONSOLE.print(f"[dim]configuration kept in {shown(record.folder)}[/]", soft_wrap=True)
-        raise
-    tracking.mirror(cfg, record)
-    CONSOLE.print(f"\nEverything is in [bold]{shown(record.folder)}[/]", soft_wrap=True)
+
+def _stored_job(pointer: dict[str, Any]) -> Job:
+    """Return the job that a pointer leads to."""
+    folder = Path(pointer["folder"])
+    state = states.state_of(folder) or {"state": "missing", "seconds": 0.0, "message": "interrupted, or damaged"}
+    older = state["state"] == "done" and not pointer["key"].endswith(keys.code_hash())
+    message = OLDER if older else state["message"]
+    return Job(pointer["name"], state["state"], state["seconds"], folder, message, key=pointer["key"])
+
+
+def _with_unique_names(jobs: list[Job]) -> list[Job]:
+    """Number the jobs that share a name."""
+    names = [job.name for job in jobs]
+    return [
+        replace(job, name=f"{job.name} (#{number})") if names.count(job.name) > 1 else job
+        for number, job in enumerate(jobs)
+    ]

@@ -1,8 +1,12 @@
-"""Sweeps on many cores or machines that outlive the workers they lose.
+"""Hydra's plugins of this project: a sweeper that starts at once, and a launcher that survives the loss of workers.
 
-Hydra's launchers give up a sweep when a worker dies, killed for its memory or with its machine. `Surviving` goes on:
-jobs that were started and left no result are run again alone, so that no other job dies with them, and are marked as
-failed if that does not help.
+Hydra's own sweeper composes the configuration of every job before it starts the first, and again for each job: minutes
+for a thousand jobs. `Grid` leaves this out, as the command line's check has tried every value already. A combination of
+values that does not compose stops the sweep when its turn comes.
+
+Hydra's launchers give up a sweep when a worker dies, killed for its memory or with its machine. `Surviving` continues:
+it runs the jobs that were started and left no result again, alone, so that they cannot take other jobs with them, and
+marks them as failed if that does not help.
 """
 
 from __future__ import annotations
@@ -10,33 +14,54 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from experiments.runner import grid, states, stopping, sweep
-from experiments.runner.console import CONSOLE
-from experiments.runner.words import shown
+from experiments.runner import states, stopping
+from experiments.runner.console import CONSOLE, shown
+from experiments.runner.errors import expected, print_error
 
-MODE = "hydra.mode=MULTIRUN"
-NAME = "experiments.runner.launching.Surviving"
-# times that a job whose worker dies is run alone
+# Hydra 1.3 executes the modules of its plugins anew when it looks for them, and their classes change with that
+Plugins.instance()
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf  # noqa: E402
+
+# the name by which conf/hydra/launcher refers to the launcher
+TARGET = "experiments.runner.launching.Surviving"
+# how often a job whose worker died is run alone
 ATTEMPTS = 2
-# an experiment that has a file there is a sweep
-SWEEPS = Path(__file__).parents[2] / "conf" / "sweep"
+# seconds by which a file system's clock may be behind
+CLOCK_TOLERANCE = 2
+
+
+@dataclass
+class GridConfig(BasicSweeperConf):
+    """The configuration that takes the place of Hydra's own basic sweeper."""
+
+    _target_: str = "experiments.runner.launching.Grid"
+
+
+class Grid(BasicSweeper):
+    """All combinations of values, without a check before the first job."""
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Check nothing."""
 
 
 class Surviving(Launcher):
-    """A launcher around another.
+    """A launcher that wraps another.
 
     Attributes
     ----------
-    inner : configuration of the launcher that has the workers.
+    inner : Any
+        Configuration of the launcher that starts the workers.
     """
 
     def __init__(self, inner: Any) -> None:
@@ -46,74 +71,82 @@ class Surviving(Launcher):
         self._queue: Path | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Make the inner launcher, and make it ready."""
-        given: dict[str, Any] = {"hydra_context": hydra_context, "task_function": task_function}
-        asked = copy.deepcopy(config)
-        with read_write(asked.hydra), open_dict(asked.hydra):
-            asked.hydra.launcher = config.hydra.launcher.inner
-        self._launcher = Plugins.instance().instantiate_launcher(config=asked, **given)
-        # what goes to workers names this launcher
-        self._launcher.setup(config=config, **given)
+        """Make the inner launcher and set it up."""
+        arguments: dict[str, Any] = {"hydra_context": hydra_context, "task_function": task_function}
+        inner_config = copy.deepcopy(config)
+        with read_write(inner_config.hydra), open_dict(inner_config.hydra):
+            inner_config.hydra.launcher = config.hydra.launcher.inner
+        self._launcher = Plugins.instance().instantiate_launcher(config=inner_config, **arguments)
+        # the configuration that workers get names this launcher
+        self._launcher.setup(config=config, **arguments)
         self._folder = Path(config.hydra.sweep.dir).absolute()
         queue = config.hydra.launcher.inner.get("submitit_folder")
         self._queue = None if queue is None else Path(str(queue)).parent
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all jobs; those that are done already are not repeated, so that a second try starts where one ended."""
-        # workers elsewhere know nothing of this folder
-        asked = [[*words, f"hydra.sweep.dir={_quoted(self._folder)}"] for words in job_overrides]
+        """Run all jobs; after a lost worker, run all again: finished jobs are not repeated."""
+        # workers on other machines do not know this folder
+        jobs = [[*words, f"hydra.sweep.dir={_quoted(self._folder)}"] for words in job_overrides]
         while True:
             try:
-                returns = self._inner_launch(asked, initial_job_idx)
+                returns = self._launch_inner(jobs, initial_job_idx)
             except Exception as error:
                 stopping.check()
-                lost = [i for i in range(len(asked)) if states.unfinished(self._folder / str(initial_job_idx + i))]
-                if not lost and isinstance(error, sweep.expected()):
-                    # such as a cluster that is not there
-                    raise SystemExit(sweep.say_error(error)) from error
-                if not lost:
-                    raise
-                CONSOLE.print(
-                    f"[yellow]a worker was lost[/] ({shown(_told(error))}); run again, one by one, and then all that "
-                    f"is left: {len(lost)} of {len(asked)} jobs",
-                    soft_wrap=True,
-                )
-                for i in lost:
-                    self._alone(asked[i], initial_job_idx + i)
+                self._run_lost(jobs, initial_job_idx, error)
             else:
                 return _checked(returns)
 
-    def _alone(self, words: Sequence[str], number: int) -> None:
+    def _run_lost(self, jobs: Sequence[Sequence[str]], first_number: int, error: Exception) -> None:
+        """Run the jobs that a lost worker left without a result, one by one.
+
+        Raises
+        ------
+        SystemExit
+            If no job was lost and the message of the error is enough, such as for a cluster that is not there.
+        """
+        lost = [i for i in range(len(jobs)) if states.unfinished(self._folder / str(first_number + i))]
+        if not lost and isinstance(error, expected()):
+            raise SystemExit(print_error(error)) from error
+        if not lost:
+            raise error
+        CONSOLE.print(
+            f"[yellow]a worker was lost[/] ({shown(_first_line(error))}); {len(lost)} of {len(jobs)} jobs are run "
+            "again one by one, then those that remain",
+            soft_wrap=True,
+        )
+        for i in lost:
+            self._run_alone(jobs[i], first_number + i)
+
+    def _run_alone(self, words: Sequence[str], number: int) -> None:
         """Run one job, which has a result or a mark afterwards."""
         reason = ""
         for _ in range(ATTEMPTS):
             try:
-                _checked(self._inner_launch([words], number))
+                _checked(self._launch_inner([words], number))
                 return
             except Exception as error:
                 stopping.check()
-                reason = f"its worker was lost {ATTEMPTS + 1} times ({_told(error)})"
+                reason = f"its worker was lost {ATTEMPTS + 1} times ({_first_line(error)})"
         states.mark_failed(self._folder / str(number), reason)
 
-    def _inner_launch(self, asked: Sequence[Sequence[str]], number: int) -> Sequence[JobReturn]:
-        """Run jobs; told to end, take back what lies in a queue."""
+    def _launch_inner(self, jobs: Sequence[Sequence[str]], first_number: int) -> Sequence[JobReturn]:
+        """Run jobs by the inner launcher; on a signal, cancel those in a queue."""
         assert self._launcher is not None
-        # a file system's clock may be coarser
-        started = time.time() - 2
+        started = time.time() - CLOCK_TOLERANCE
         try:
             if self.inner.get("ray") is not None:
-                _connect(self.inner.ray.init)
-            return self._launcher.launch(asked, number)
+                _connect_ray(self.inner.ray.init)
+            return self._launcher.launch(jobs, first_number)
         except (KeyboardInterrupt, SystemExit):
             if self._queue is not None:
                 stopping.cancel_queued(self._queue, started)
-            # Ray makes exits of its own of what a signal raises
+            # Ray turns the exception of a signal into an exit of its own
             stopping.check()
             raise
 
 
-def _connect(options: DictConfig) -> None:
-    """Join Ray before its launcher does, and take back the signals that Ray took: it would end with a C++ trace."""
+def _connect_ray(options: DictConfig) -> None:
+    """Join Ray before its launcher does, and take the signals back from it: on a signal Ray prints a C++ trace."""
     import ray  # pyright: ignore[reportMissingImports]
 
     if not ray.is_initialized():
@@ -122,43 +155,33 @@ def _connect(options: DictConfig) -> None:
 
 
 def _checked(returns: Sequence[JobReturn]) -> Sequence[JobReturn]:
-    """What workers gave; an error that concerns all jobs, such as data that is not there, ends the sweep."""
-    for given in returns:
-        if given.status == JobStatus.FAILED and isinstance(given._return_value, sweep.expected()):
-            raise SystemExit(sweep.say_error(given._return_value))
+    """Return what the workers returned; an error that concerns all jobs, such as missing data, ends the sweep."""
+    for returned in returns:
+        if returned.status == JobStatus.FAILED and isinstance(returned._return_value, expected()):
+            raise SystemExit(print_error(returned._return_value))
     return returns
 
 
-def _told(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
+    """Return the type of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return ": ".join([type(error).__name__, *lines[:1]])
 
 
 def _quoted(path: Path) -> str:
-    r"""A path as Hydra's grammar takes it, whatever it has: quotes, and the backslashes before them, escaped."""
+    r"""Quote a path for Hydra's grammar: its quotes, and the backslashes before them, are escaped."""
     escaped = str(path).replace("\\'", "\\\\'").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def as_sweep(words: Sequence[str]) -> list[str]:
-    """Return a command line that says whether it is a sweep: an experiment of conf/sweep is one by default.
-
-    Hydra asks the command line and the primary configuration alone, before it composes an experiment's.
-    """
-    if any(word in ("-m", "--multirun") or word.lstrip("+").startswith("hydra.mode=") for word in words):
-        return [*words]
-    sweeps = {f"exp={path.stem}" for path in SWEEPS.glob("*.yaml")}
-    # beside the experiment's name, as settings may not be parted by options
-    return [part for word in words for part in ([word, MODE] if word.lstrip("+") in sweeps else [word])]
 
 
 def register() -> None:
     """Make sweeper and launcher known to Hydra; workers import the classes from here."""
     plugins = Plugins.instance()
     plugins.register(Surviving)
-    grid.register()
-    ours = {NAME, grid.GridConfig._target_}
-    # Hydra 1.3 asks for names in two packages besides, which 1.4 does not
-    inside = getattr(plugins, "is_in_toplevel_plugins_module", None)
-    if inside is not None:
-        plugins.is_in_toplevel_plugins_module = lambda name: name in ours or inside(name)  # type: ignore[method-assign]
+    plugins.register(Grid)
+    ConfigStore.instance().store(group="hydra/sweeper", name="basic", node=GridConfig, provider="hydra")
+    ours = {TARGET, GridConfig._target_}
+    # Hydra 1.3 accepts plugins of its own packages alone; Hydra 1.4 does not check
+    is_plugin = getattr(plugins, "is_in_toplevel_plugins_module", None)
+    if is_plugin is not None:
+        plugins.is_in_toplevel_plugins_module = lambda name: name in ours or is_plugin(name)  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Names written in one place and read in another: what the memory experiment measures, and keys in W&B."""
+"""Names that one module writes and another reads: what the memory experiment measures, and keys in W&B."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ BIT_OPERATIONS = "operations/bits"
 PLANE_OPERATIONS = "operations/planes"
 ACTIVATION_BYTES = "memory/activations"
 KERNEL_ERROR = "kernel/error"
-# the history of a training; the first column is the axis
+# the history of a training; its first column is the axis
 TRAINING = "training"
 EPOCH, LOSS, HELD_OUT, LEARNING_RATE = TRAINING_COLUMNS = ("epoch", "loss", "validation accuracy", "learning rate")
-# the table of a sweep's jobs, and how many there are
+# the table of a sweep's jobs, and the numbers of jobs
 JOBS = "jobs"
 JOBS_DONE, JOBS_FAILED = "jobs/done", "jobs/failed"
 
 
 def accuracy(readout: str) -> str:
-    """Test accuracy with a readout."""
+    """Return the metric of the test accuracy with a readout."""
     return f"accuracy/{readout}"
 
 
 def history_key(history: str, column: str) -> str:
-    """A column of a history, in W&B."""
+    """Return the key of a history's column in W&B."""
     return f"{history}/{column}"
 
 
 def table_key(table: str) -> str:
-    """A table, in W&B."""
+    """Return the key of a table in W&B."""
     return f"tables/{table}"

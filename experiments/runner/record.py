@@ -1,4 +1,4 @@
-"""What a run leaves on disk, which is the truth: config, metrics, tables, figures, versions."""
+"""The output folder of a run: configuration, metrics, tables, figures, versions. W&B only mirrors it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,25 @@ if TYPE_CHECKING:
 PACKAGES = ("hntk", *keys.COMPUTING, "hydra-core", "wandb", "matplotlib")
 # pixels per inch of figures
 DPI = 160
+Table = tuple[list[str], list[list[Any]]]
 Kind = Literal["scatter", "lines", "bar"]
 
 
 class Chart(NamedTuple):
-    """What a dashboard draws from a table: ``kind`` is scatter, lines or bar (then x are the labels).
+    """A chart that W&B draws from a table.
 
-    Columns in ``log`` are drawn by their logarithm to base 10; ``by`` tells lines apart.
+    Attributes
+    ----------
+    kind : {"scatter", "lines", "bar"}
+        How it is drawn; a bar chart takes its labels from ``x``.
+    table : str
+        Name of the table.
+    x, y : str
+        Columns to draw.
+    by : str or None
+        Column that tells lines apart.
+    log : sequence of str
+        Columns drawn by their logarithm to base 10.
     """
 
     kind: Kind
@@ -42,28 +54,36 @@ class Chart(NamedTuple):
 
 @dataclass
 class Record:
-    """The output folder of one run.
+    """The output folder of one run, and what has been written to it.
 
     Attributes
     ----------
-    folder : where everything goes.
-    metrics : scalars by name.
-    tables, figures : what has been written, for the dashboard.
-    histories : tables whose first column is an axis, such as the epoch.
-    charts : by title, what a dashboard draws from the tables.
-    headline : the few metrics that a line on the terminal has room for.
+    folder : Path
+        The folder.
+    metrics : dict
+        Scalars by name.
+    tables : dict
+        Columns and rows by the table's name.
+    figures : dict
+        Path of the png by the figure's name.
+    histories : dict
+        Tables whose first column is an axis, such as the epoch.
+    charts : dict
+        Charts that W&B draws from the tables, by title.
+    headline : dict
+        The few metrics that a job's line on the terminal shows.
     """
 
     folder: Path
     metrics: dict[str, Any] = field(default_factory=dict)
-    tables: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
     figures: dict[str, Path] = field(default_factory=dict)
-    histories: dict[str, tuple[list[str], list[list[Any]]]] = field(default_factory=dict)
+    histories: dict[str, Table] = field(default_factory=dict)
     charts: dict[str, Chart] = field(default_factory=dict)
     headline: dict[str, Any] = field(default_factory=dict)
 
     def start(self, cfg: Any) -> None:
-        """Write the resolved configuration and the circumstances, before any work.
+        """Write the resolved configuration and the versions, before any work.
 
         Raises
         ------
@@ -75,20 +95,20 @@ class Record:
         write_text(self.folder / "versions.json", json.dumps(circumstances(int(cfg.seed)), indent=2) + "\n")
 
     def add_metrics(self, **values: float | int | str | bool | None) -> None:
-        """Add scalars; metrics.json is complete after every call."""
+        """Add scalars, and write metrics.json anew."""
         self.metrics |= values
         write_text(self.folder / "metrics.json", json.dumps(self.written, indent=2) + "\n")
 
     @property
     def written(self) -> dict[str, Any]:
-        """The scalars as metrics.json has them: null for what is not finite."""
+        """The scalars as metrics.json has them: None for what is not finite."""
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.metrics.items()}
 
     def add_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Write a table as csv, every cell as it is.
+        """Write a table as csv.
 
-        A spreadsheet may take a text that begins with = or + for a formula. Cells are not changed on that account:
-        programs read these files, and their texts come from the settings of who ran the experiment.
+        Cells that begin with = or +, which a spreadsheet may take for a formula, are written as they are: programs read
+        these files, and their texts come from the user's own settings.
         """
         text = StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -98,14 +118,14 @@ class Record:
         self.tables[name] = (list(columns), [list(row) for row in rows])
 
     def add_history(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Write a table whose first column is the axis of the others."""
+        """Write a table whose first column is the axis of the other columns."""
         self.add_table(name, columns, rows)
         self.histories[name] = self.tables.pop(name)
 
     def add_chart(
         self, title: str, kind: Kind, table: str, x: str, y: str, *, by: str | None = None, log: Sequence[str] = ()
     ) -> None:
-        """Have a dashboard draw two columns of a table; lines need ``by`` to tell them apart.
+        """Have W&B draw two columns of a table; lines need ``by`` to tell them apart.
 
         Raises
         ------
@@ -134,7 +154,7 @@ class Record:
 
 
 def circumstances(seed: int) -> dict[str, Any]:
-    """Versions, hash of the sources, seed, machine and git state."""
+    """Return versions, hash of the sources, seed, machine and git state."""
     import jax
 
     return {
@@ -150,6 +170,7 @@ def circumstances(seed: int) -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
+    """Return the output of a git command, or None if it fails."""
     try:
         return subprocess.run(
             ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
@@ -159,8 +180,8 @@ def _git(*arguments: str) -> str | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader never sees half of it."""
-    # the library brings JAX, which takes seconds
+    """Write a file such that a reader never sees half of it."""
+    # late, as importing the library imports JAX, which takes seconds
     from hntk._utils.atomic_file import replacing
 
     with replacing(path) as part:

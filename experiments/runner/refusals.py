@@ -1,4 +1,4 @@
-"""What a refused setting is told: what is wrong, the nearest names that are known, and what there is."""
+"""Messages of refused settings: what is wrong, the nearest known names, and all names there are."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-# what OmegaConf calls types, in words
+# what a value must be, by OmegaConf's name of the type
 TYPES = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
-# config groups whose options need an extra of the project
+# config groups some of whose options come with an extra of the project
 EXTRAS = ("hydra/launcher", "hydra/sweeper")
 
 
 class SettingError(ValueError):
-    """A command line that asks for what there is not; the message says what there is."""
+    """A setting that cannot be used; the message says which can."""
 
 
 class UnknownKeyError(SettingError):
@@ -25,13 +25,13 @@ class UnknownKeyError(SettingError):
 
 
 def options(group: str) -> list[str]:
-    """Files of a config group that can be chosen; nothing where there is no such group."""
+    """Return what can be chosen in a config group; nothing if there is no such group."""
     known = GlobalHydra.instance().config_loader().get_group_options(group)
     return [name for name in known if name != "schema"]
 
 
 def missing_option(error: MissingConfigException) -> str:
-    """Message of a file that a config group does not have."""
+    """Return the message for an option that a config group does not have."""
     group, _, name = str(error.missing_cfg_file).rpartition("/")
     known = [option for option in error.options or () if option != "schema"]
     if not known:
@@ -42,27 +42,36 @@ def missing_option(error: MissingConfigException) -> str:
 
 
 def wrong_value(error: OmegaConfBaseException) -> str:
-    """Why a value does not fit."""
+    """Return why a value does not fit its setting."""
     text = str(error).splitlines()[0].rstrip(".")
     if "is not a ListConfig" in text:
         return "it must be a list, such as [1,2]"
     if "is not a valid bool" in text:
         return "it must be true or false"
-    for name, meant in TYPES.items():
+    for name, description in TYPES.items():
         if text.endswith(f"could not be converted to {name}"):
-            return f"it must be {meant}"
+            return f"it must be {description}"
     return text
 
 
 def unknown_key(cfg: DictConfig, word: str, path: str, where: str) -> UnknownKeyError:
-    """Of a key that is not there.
+    """Return the error for a setting that does not exist.
 
     Parameters
     ----------
-    cfg : the configuration.
-    word : what was typed.
-    path : the full name of the key, whose last part is the unknown one.
-    where : in which of a sweep's jobs, if not in all.
+    cfg : DictConfig
+        The configuration.
+    word : str
+        The word of the command line.
+    path : str
+        Full name of the setting; its last part is unknown.
+    where : str
+        Which of a sweep's jobs it concerns, if not all.
+
+    Returns
+    -------
+    UnknownKeyError
+        The error, to be raised.
     """
     before, _, last = path.rpartition(".")
     parent = OmegaConf.select(cfg, before) if before else cfg
@@ -70,23 +79,23 @@ def unknown_key(cfg: DictConfig, word: str, path: str, where: str) -> UnknownKey
     kind = getattr(OmegaConf.get_type(parent), "__name__", before) if before else "Config"
     elsewhere = [] if before else [*_groups(), *_leaves(cfg)]
     near = did_you_mean(last, [*names, *elsewhere], before)
-    there = before or "A configuration"
-    return UnknownKeyError(f"{word}: Key '{last}' not in '{kind}'{where}.{near} {there} has {', '.join(names)}.")
+    owner = before or "A configuration"
+    return UnknownKeyError(f"{word}: Key '{last}' not in '{kind}'{where}.{near} {owner} has {', '.join(names)}.")
 
 
 def _groups() -> list[str]:
-    """Config groups that a command line adds, such as exp."""
+    """Return the config groups that a command line adds, such as +exp."""
     return [f"+{name}" for name in GlobalHydra.instance().config_loader().list_groups("") if name != "hydra"]
 
 
 def _leaves(cfg: DictConfig) -> list[str]:
-    """Settings by their full names."""
+    """Return the full names of all settings within groups."""
     groups = [str(group) for group in cfg if group != "hydra" and isinstance(cfg.get(group), DictConfig)]
     return [f"{group}.{name}" for group in groups for name in cfg[group]]
 
 
 def did_you_mean(name: str, known: Sequence[str], before: str = "") -> str:
-    """The nearest of the known names, by their last part."""
+    """Return a question with the nearest known names, compared by their last part; empty if none is near."""
     by_last = {option.lstrip("+").rpartition(".")[2]: option for option in reversed(known)}
     near = get_close_matches(name, by_last, n=2)
     if not near:

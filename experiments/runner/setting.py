@@ -1,4 +1,4 @@
-"""From a configuration to the library's objects."""
+"""The library's objects that a configuration describes: mixtures, data sets, activations, matches."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ from jaxtyping import Float, Int
 from omegaconf import ListConfig, OmegaConf
 
 import hntk
-from experiments.fetch import stand_in
-from experiments.runner.config import CompressConfig, DataConfig
+from experiments.runner import stand_in
+from experiments.runner.command_line import STAND_IN
+from experiments.runner.config import CompressConfig, Config, DataConfig
 
 
 @dataclass(frozen=True)
 class KernelProblem:
-    """A mixture and the scale at which networks see it.
+    """A sample of a Gaussian mixture, and the data scale for networks.
 
     Attributes
     ----------
-    x, labels : the sample.
-    tau0 : data scale: the population's, or the sample's.
-    population : the mixture's own quantities, or None to have them estimated.
+    x : Float[Array, "n p"]
+        Samples.
+    labels : Int[Array, "n"]
+        Class of each sample.
+    tau0 : float
+        Data scale of the population, or of the sample.
+    population : hntk.Population or None
+        The mixture's own quantities; None to have them estimated.
     """
 
     x: Float[Array | np.ndarray, "n p"]
@@ -36,7 +42,7 @@ class KernelProblem:
 
 
 def kernel_problem(data: DataConfig, quantities: str, key: Array, n: int | None = None) -> KernelProblem:
-    """Draw the mixture; with another n, p keeps its ratio to it.
+    """Draw the mixture; for another n, p keeps its ratio to n.
 
     Raises
     ------
@@ -57,12 +63,12 @@ def kernel_problem(data: DataConfig, quantities: str, key: Array, n: int | None 
 
 
 def dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
-    """The data set, which is kept for the next who asks for the same.
+    """Return the data set; the last one is kept, as the next job often asks for the same.
 
     Raises
     ------
     ValueError
-        If the configuration names a mixture, or the data do not fit it.
+        If the configuration names a mixture, or the data do not fit the configuration.
     """
     if data.kind != "dataset":
         raise ValueError(f"this experiment needs a data set on disk, not {data.name!r}: choose data=mnist.")
@@ -82,18 +88,23 @@ def _loaded(
 ) -> hntk.Dataset:
     options: dict[str, Any] = {"classes": classes, "n_train": n_train, "n_test": n_test, "seed": seed}
     options["normalize"] = normalize
-    if name == stand_in.NAME and folder is None:
+    if name == STAND_IN and folder is None:
         return stand_in.dataset(**options)
     return hntk.load_dataset(name, folder=folder, **options)
 
 
+def dataset_read(cfg: Config) -> hntk.Dataset | None:
+    """Return the data set that an experiment reads; None for a mixture, which settings and code determine."""
+    return dataset(cfg.data, cfg.seed) if cfg.data.kind == "dataset" else None
+
+
 def raw_dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
-    """The same for networks that take raw samples.
+    """Return the data set for networks that take raw samples.
 
     Raises
     ------
     ValueError
-        Also if its normalisation is more than a centre and a scale.
+        If the normalisation is more than a centre and a scale, or for the reasons of `dataset`.
     """
     if data.normalize != "scale":
         raise ValueError(f"files take raw samples, which data.normalize={data.normalize} rules out: use scale.")
@@ -101,7 +112,7 @@ def raw_dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
 
 
 def features(net: hntk.Network, x: np.ndarray, advance: Callable[[int], None]) -> np.ndarray:
-    """All features in memory, progress told by the number of samples done."""
+    """Return the features of all samples; ``advance`` is called with the number of samples done."""
     out, start = np.empty((len(x), net.widths[-1]), np.float32), 0
     for batch in net.feature_batches(x):
         out[start : start + len(batch)] = batch
@@ -111,7 +122,7 @@ def features(net: hntk.Network, x: np.ndarray, advance: Callable[[int], None]) -
 
 
 def activations(configured: Iterable[Any]) -> list[hntk.Activation]:
-    """Names, or mappings with a name and parameters."""
+    """Return activations from names, or from mappings with a name and parameters."""
     made = []
     for item in configured:
         plain: Any = OmegaConf.to_container(item) if OmegaConf.is_config(item) else item
@@ -132,28 +143,47 @@ def matched(
     objective: str | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[hntk.Match, str]:
-    """Solve for the compressed activations as configured, but for what is given; and what to call the result.
+    """Solve for the compressed activations, and return the match with its name for tables and figures.
 
-    ``tell`` is called with lines on how far the match has come.
+    Parameters
+    ----------
+    compress : CompressConfig
+        The configuration.
+    layers : list of hntk.Activation
+        Activations of the original network.
+    tau0 : float
+        Data scale.
+    x : Any
+        Samples, for the data objective.
+    levels, objective : Any
+        In place of those of the configuration.
+    tell : callable
+        Called with lines on the progress of the match.
+
+    Returns
+    -------
+    hntk.Match
+        The match.
+    str
+        What to call it.
     """
     chosen: Any = compress.levels if levels is None else levels
     chosen = list(chosen) if isinstance(chosen, ListConfig) else chosen
     options: dict[str, Any] = {"kernel": compress.kernel, "alpha2": compress.alpha2, "method": compress.method}
     options |= {"objective": objective or compress.objective, "x": x, "progress": tell}
     if chosen is None and compress.bits is not None:
-        found = hntk.match(layers, tau0, bits=compress.bits, **options)
-        return found, f"{compress.bits} bits ({'-'.join(map(str, found.level_counts))} levels)"
-    found = hntk.match(layers, tau0, chosen, **options)
+        match = hntk.match(layers, tau0, bits=compress.bits, **options)
+        return match, f"{compress.bits} bits ({'-'.join(map(str, match.level_counts))} levels)"
+    match = hntk.match(layers, tau0, chosen, **options)
     if chosen == "paper":
-        return found, "the paper's σ_T"
+        return match, "the paper's σ_T"
     counts = [4 if chosen is None else chosen] if not isinstance(chosen, list) else chosen
-    return found, f"{'-'.join(map(str, counts))} levels" + ("" if compress.alpha2 else " (without α_2)") + (
-        ", fitted to the data" if found.fit else ""
-    )
+    name = f"{'-'.join(map(str, counts))} levels"
+    return match, name + ("" if compress.alpha2 else " (without α_2)") + (", fitted to the data" if match.fit else "")
 
 
 def declared_diagonal(coefficients: hntk.Coefficients) -> float:
-    """The NTK's κ_L², or where that is infinite the value that makes the equivalent's identity part τ_L²."""
+    """Return κ_L² of the NTK; where it is infinite, the value that makes the equivalent's identity part τ_L²."""
     kappa_sq = float(coefficients.kappa_sq[-1])
     if np.isfinite(kappa_sq):
         return kappa_sq
@@ -161,18 +191,18 @@ def declared_diagonal(coefficients: hntk.Coefficients) -> float:
 
 
 def keys(seed: int, *names: str) -> dict[str, Array]:
-    """A random key for each purpose."""
+    """Return a random key for each purpose."""
     return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
 
 
 def declared(layers: Sequence[hntk.Activation], kernel: str, diagonal: float) -> float | None:
-    """The NTK's diagonal, where it has to be declared."""
+    """Return the NTK's diagonal if some activation jumps, so that the diagonal must be declared; else None."""
     return diagonal if kernel == "ntk" and any(a.has_jumps for a in layers) else None
 
 
 def kernel_net(
     layers: Sequence[hntk.Activation], tau0: float, kernel: str, diagonal: float
 ) -> hntk.asymptotics.KernelCoefficients:
-    """What the theory of a kernel takes a network for."""
+    """Return the kernel coefficients of a network, with the NTK's diagonal declared where it must be."""
     level = declared(layers, kernel, diagonal)
     return hntk.asymptotics.kernel_coefficients(layers, tau0, kernel=kernel, kappa_sq=level)  # type: ignore[arg-type]

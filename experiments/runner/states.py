@@ -1,8 +1,8 @@
-"""The small files by which a sweep knows its jobs, read so that no damage to them can stop it.
+"""The small files that keep the state of a sweep's jobs, read such that no damage to them stops the sweep.
 
-A job's own folder lies in ``sweep.store``; the sweep's folder has one folder a job that was asked for, with a pointer.
-Every file is replaced whole, so that half a file is the work of a disk or of a hand: it counts as none, and this is
-said.
+A job's own folder lies in ``sweep.store``; the sweep's folder has one folder for every requested job, with a pointer to
+it. Every file is replaced as a whole, so only a failing disk or a user can leave half a file. A damaged file counts as
+missing, and a message says so.
 """
 
 from __future__ import annotations
@@ -16,64 +16,70 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.runner.console import CONSOLE
+from experiments.runner.console import CONSOLE, shown
 from experiments.runner.record import write_text
-from experiments.runner.words import shown
 
 STATE_FILE = "state.json"
 POINTER = "job.json"
-# what workers know of the sweep, in its folder
+# facts about the sweep for its workers, in its folder
 SWEEP_FILE = "sweep.json"
-# held while a job runs, in its folder, and who holds it
+# the lock of a running job and the process that holds it, in the job's folder
 LOCK_FILE, HOLDER_FILE = "running.lock", "running.json"
-# what decided the result
+# everything that decided the result
 KEY_FILE = "key.json"
 Fields = Mapping[str, type | tuple[type, ...]]
 STATE: Fields = {"state": str, "message": str, "seconds": (int, float), "metrics": dict}
-# a job that was skipped, or could not be kept, has a state of its own there
+# the pointer of a job that was skipped or could not be kept has a state instead of a folder
 ENDED: Fields = {"name": str, "state": str, "message": str}
-ASKED: Fields = {"name": str, "key": str, "folder": str, "asked": dict}
+REQUESTED: Fields = {"name": str, "key": str, "folder": str, "asked": dict}
 SWEEP: Fields = {"varied": list, "started": (int, float)}
 
 
-def write(path: Path, told: Mapping[str, Any]) -> None:
-    """Write a file whole, and its folder if that is not there.
+def write(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a file as a whole, and make its folder if there is none.
 
     Raises
     ------
     OSError
-        If the disk does not take it.
+        If it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(told, indent=2, default=str) + "\n")
+    write_text(path, json.dumps(values, indent=2, default=str) + "\n")
 
 
 def read(path: Path, fields: Fields) -> dict[str, Any] | None:
-    """Return what a file tells; None where there is none, and, said, where it is damaged."""
+    """Return the values of a file; None if it is missing or, with a message, if it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
         return _damaged(path, str(error) if path.exists() and path.stat().st_size else "it is empty")
-    if not isinstance(found, dict):
+    if not isinstance(values, dict):
         return _damaged(path, "it does not hold names with values")
-    wrong = [name for name, kind in fields.items() if not isinstance(found.get(name), kind)]
-    return _damaged(path, f"it lacks {', '.join(wrong)}") if wrong else found
+    return values if _has(values, fields, path) else None
+
+
+def _has(values: Mapping[str, Any], fields: Fields, path: Path) -> bool:
+    """Whether a file has all fields with values of the right types; a message says which it lacks."""
+    wrong = [name for name, kind in fields.items() if not isinstance(values.get(name), kind)]
+    if wrong:
+        _damaged(path, f"it lacks {', '.join(wrong)}")
+    return not wrong
 
 
 def state_of(folder: Path) -> dict[str, Any] | None:
-    """Return how a job ended; None if it has not, or if what it left is not whole."""
-    found = read(folder / STATE_FILE, STATE)
-    if found is None or found["state"] not in ("done", "failed"):
+    """Return the state of a finished job; None if it has not finished or left incomplete files."""
+    state = read(folder / STATE_FILE, STATE)
+    if state is None or state["state"] not in ("done", "failed"):
         return None
-    if found["state"] == "done" and (why := lacking(folder)):
+    if state["state"] == "done" and (why := incompleteness(folder)):
         return _damaged(folder, why)
-    return found
+    return state
 
 
-def lacking(folder: Path) -> str:
-    """Return what a job's folder lacks that every finished job leaves; empty if it is whole."""
+def incompleteness(folder: Path) -> str:
+    """Return which file of a finished job is missing or damaged; empty if its folder is complete."""
     for name in ("metrics.json", "versions.json"):
         if not (folder / name).is_file():
             return f"{name} is missing"
@@ -86,46 +92,45 @@ def lacking(folder: Path) -> str:
     return "" if OmegaConf.is_dict(config) and config else "config.yaml is empty"
 
 
-def pointer(asked: Path) -> dict[str, Any] | None:
-    """Return what a job of the sweep's folder points to, or how it ended without a folder of its own."""
-    told = read(asked / POINTER, {"name": str})
-    if told is None:
+def pointer(requested: Path) -> dict[str, Any] | None:
+    """Return what the folder of a requested job says: where the job is kept, or how it ended without a folder."""
+    path = requested / POINTER
+    values = read(path, {"name": str})
+    if values is None:
         return None
-    fields = ENDED if "state" in told else ASKED
-    wrong = [name for name, kind in fields.items() if not isinstance(told.get(name), kind)]
-    return _damaged(asked / POINTER, f"it lacks {', '.join(wrong)}") if wrong else told
+    return values if _has(values, ENDED if "state" in values else REQUESTED, path) else None
 
 
 def sweep_facts(folder: Path) -> dict[str, Any]:
-    """Return how many jobs a sweep has, which settings it varies, and when it began, as far as that is known."""
-    told = read(folder / SWEEP_FILE, SWEEP) or {"varied": [], "started": float("inf")}
-    total = told.get("total")
-    return {**told, "total": total if isinstance(total, int) else None}
+    """Return how many jobs a sweep has, which settings it varies and when it began, as far as this is known."""
+    facts = read(folder / SWEEP_FILE, SWEEP) or {"varied": [], "started": float("inf")}
+    total = facts.get("total")
+    return {**facts, "total": total if isinstance(total, int) else None}
 
 
-def unfinished(asked: Path) -> bool:
-    """Whether the job of a folder in a sweep's was started, and neither ended nor was skipped."""
-    if not (asked / POINTER).exists():
+def unfinished(requested: Path) -> bool:
+    """Whether a requested job was started, and has neither ended nor been skipped."""
+    if not (requested / POINTER).exists():
         return False
-    told = pointer(asked)
-    return told is None or ("folder" in told and state_of(Path(told["folder"])) is None)
+    values = pointer(requested)
+    return values is None or ("folder" in values and state_of(Path(values["folder"])) is None)
 
 
-def mark_failed(asked: Path, why: str) -> None:
-    """Mark the job of a folder in a sweep's as failed, if it has no result.
+def mark_failed(requested: Path, why: str) -> None:
+    """Mark a requested job as failed, if it has no result.
 
     Raises
     ------
     OSError
         If neither its own folder nor the sweep's can be written.
     """
-    told = pointer(asked) if unfinished(asked) else None
-    if told is None:
+    values = pointer(requested) if unfinished(requested) else None
+    if values is None:
         return
     try:
-        write(Path(told["folder"]) / STATE_FILE, failure(why))
+        write(Path(values["folder"]) / STATE_FILE, failure(why))
     except OSError:
-        write(asked / POINTER, {"name": told["name"], "state": "failed", "message": why})
+        write(requested / POINTER, {"name": values["name"], "state": "failed", "message": why})
 
 
 def failure(why: str, traceback: str = "", seconds: float = 0.0) -> dict[str, Any]:
@@ -134,4 +139,5 @@ def failure(why: str, traceback: str = "", seconds: float = 0.0) -> dict[str, An
 
 
 def _damaged(path: Path, why: str) -> None:
+    """Say that a file is damaged."""
     CONSOLE.print(f"[yellow]damaged[/] {shown(path)}: {shown(why)}; the job counts as not done", soft_wrap=True)

@@ -1,6 +1,6 @@
-"""An end on request: a sweep that is told to end does so at once, takes its workers along, and says how to go on.
+"""Signals that end a sweep: it stops at once, stops its workers, and says how to continue.
 
-Nothing is lost by it: files are replaced whole, a job that has not ended starts anew, and a training goes on from its
+No result is lost: files are replaced as a whole, an unfinished job starts anew, and a training continues from its
 checkpoint.
 """
 
@@ -20,78 +20,79 @@ from experiments.runner.console import CONSOLE
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 # seconds until a signal whose exception was lost is sent again
-AGAIN = 0.05
-# seconds that the queue may take for an answer
-PATIENCE = 30
+RESEND_AFTER = 0.05
+# seconds that Slurm may take to cancel jobs
+CANCEL_TIMEOUT = 30
 
 
 class Stopped(SystemExit):
-    """The end that a signal asked for; the exit status is 128 and its number, as shells have it."""
+    """The exit that a signal asked for; its status is 128 plus the signal's number, as in shells."""
 
 
-class _Asked:
-    """The signal that this process was told to end by."""
+class _Received:
+    """The number of the signal that this process received, if any."""
 
     number: int | None = None
 
 
 def listen() -> None:
-    """Have this process end on signals by way of its own clean-up; what is ignored stays so (nohup)."""
+    """Have signals end this process with its usual clean-up; ignored signals stay ignored (nohup)."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, stop)
-    if sys.unraisablehook is not _insist:
-        sys.unraisablehook = _insist
+    if sys.unraisablehook is not _resend_lost_signal:
+        sys.unraisablehook = _resend_lost_signal
 
 
 def stop(number: int, _frame: FrameType | None = None) -> NoReturn:
-    """Say how to go on, and end; an interruption from the keyboard is said by who catches it."""
-    first, _Asked.number = _Asked.number is None, number
+    """Say how to continue, and end; for an interruption from the keyboard, its handler says it."""
+    first, _Received.number = _Received.number is None, number
     if first and number != signal.SIGINT:
         with suppress(OSError):  # the terminal may be gone
             CONSOLE.print(
                 f"\n[bold red]stopped[/] by {signal.Signals(number).name}; the same command goes on from here.",
                 soft_wrap=True,
             )
-    raise _end(number)
+    raise _exit(number)
 
 
 def check() -> None:
-    """End if that was asked for: code in between may have taken the exception for an error of its own.
+    """End if a signal came: code in between may have mistaken its exception for an error of its own.
 
     Raises
     ------
     Stopped, KeyboardInterrupt
         If a signal came.
     """
-    if _Asked.number is not None:
-        raise _end(_Asked.number)
+    if _Received.number is not None:
+        raise _exit(_Received.number)
 
 
-def _end(number: int) -> BaseException:
+def _exit(number: int) -> BaseException:
+    """Return the exception by which a signal ends this process."""
     return KeyboardInterrupt() if number == signal.SIGINT else Stopped(128 + number)
 
 
-def _insist(lost: Any) -> None:
-    """Send the signal again if its exception came where Python drops exceptions, such as in a callback."""
-    if _Asked.number is None or not isinstance(lost.exc_value, Stopped | KeyboardInterrupt):
+def _resend_lost_signal(lost: Any) -> None:
+    """Send the signal again if its exception was raised where Python drops exceptions, such as in a callback."""
+    if _Received.number is None or not isinstance(lost.exc_value, Stopped | KeyboardInterrupt):
         sys.__unraisablehook__(lost)
         return
     main = threading.main_thread().ident
     assert main is not None
-    timer = threading.Timer(AGAIN, signal.pthread_kill, (main, _Asked.number))
+    timer = threading.Timer(RESEND_AFTER, signal.pthread_kill, (main, _Received.number))
     timer.daemon = True
     timer.start()
 
 
 def cancel_queued(folder: Path, since: float) -> None:
-    """Take the jobs of this sweep back from Slurm's queue: each has a folder that is named after it."""
-    found = [path for path in folder.glob("*") if re.match(r"\d+", path.name) and path.stat().st_mtime >= since]
-    numbers = sorted({re.split(r"\D", path.name)[0] for path in found})
+    """Cancel this sweep's jobs in Slurm's queue; each has a folder here that is named after its number."""
+    recent = [path for path in folder.glob("*") if re.match(r"\d+", path.name) and path.stat().st_mtime >= since]
+    numbers = sorted({re.split(r"\D", path.name)[0] for path in recent})
     if not numbers:
         return
     with suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(["scancel", *numbers], capture_output=True, timeout=PATIENCE, check=False)
-        CONSOLE.print(f"Taken back from the queue: {', '.join(numbers)}", soft_wrap=True)
+        subprocess.run(["scancel", *numbers], capture_output=True, timeout=CANCEL_TIMEOUT, check=False)
+        CONSOLE.print(f"Cancelled in the queue: {', '.join(numbers)}", soft_wrap=True)

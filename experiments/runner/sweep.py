@@ -1,8 +1,8 @@
-"""Sweeps that can be stopped and continued: a job is keyed by all that decides its result.
+"""The jobs of a sweep, which can be stopped and continued.
 
-A job of ``-m`` lives in ``sweep.store`` under its key (``experiments.runner.keys``), wherever and whenever it is asked
-for; the sweep's own folder names the keys it asked for. What is done is not done again; a job that was killed starts
-anew in its folder, where a training finds its checkpoint.
+A job of a sweep lives in ``sweep.store`` under its key (``experiments.runner.keys``), whichever sweep asks for it; the
+sweep's own folder names the keys that it asked for. A finished job is not repeated. A job that was killed starts anew
+in its folder, where a training continues from its checkpoint.
 """
 
 from __future__ import annotations
@@ -11,141 +11,182 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 
-from experiments.runner import keys, states, stopping
-from experiments.runner.console import CONSOLE, format_cell
-from experiments.runner.errors import Skip, expected, say_error
-from experiments.runner.finished import Job, jobs_of, summarise
-from experiments.runner.keys import resolved
+from experiments.runner import keys, states, stopping, tracking
+from experiments.runner.console import CONSOLE, format_cell, shown
+from experiments.runner.errors import Skip
 from experiments.runner.record import Record
-from experiments.runner.states import mark_failed, unfinished
-from experiments.runner.watch import CURRENT, Watch
-from experiments.runner.words import shown
 
 if TYPE_CHECKING:
-    from experiments.runner.catalog import Entry
     from experiments.runner.config import Config
-
-__all__ = [
-    "CURRENT", "Job", "Skip", "Watch", "expected", "jobs_of", "mark_failed", "resolved", "run_job", "say_error",
-    "summarise", "unfinished",
-]  # fmt: skip
+    from experiments.runner.experiment import Experiment
 
 
-def run_job(cfg: Config, entry: Entry) -> tuple[float, ...] | None:
-    """Run one job of a sweep, unless it is done; a failure is marked, said, and does not stop the sweep.
+@dataclass(frozen=True)
+class _Request:
+    """A job as one sweep asks for it.
 
-    Jobs of one result may be asked for by several workers or sweeps at once: the first runs, the others wait for it.
+    Attributes
+    ----------
+    name : str
+        The settings in which it differs from the sweep's other jobs.
+    place : str
+        Its number among the sweep's jobs, as it is printed.
+    pointer : Path
+        The file in the sweep's folder that leads to the job's own folder.
+    sweep_started : float
+        When the sweep began, in seconds since the epoch.
+    """
+
+    name: str
+    place: str
+    pointer: Path
+    sweep_started: float
+
+    @classmethod
+    def from_hydra(cls, experiment: Experiment) -> _Request:
+        """Return the request of the job that Hydra runs."""
+        hydra = HydraConfig.get()
+        facts = states.sweep_facts(Path(hydra.sweep.dir))
+        words = list(hydra.overrides.task)
+        name = ", ".join([w for w in words if w.split("=")[0] in facts["varied"]] or words) or experiment.name
+        place = f"[{hydra.job.num + 1}{'/{}'.format(facts['total']) if facts['total'] else ''}]"
+        return cls(name, place, Path(hydra.runtime.output_dir) / states.POINTER, facts["started"])
+
+    def end(self, state: str, message: str) -> None:
+        """Note how a job ended that has no folder of its own."""
+        states.write(self.pointer, {"name": self.name, "state": state, "message": message})
+
+
+def run_job(cfg: Config, experiment: Experiment) -> tuple[float, ...] | None:
+    """Run one job of a sweep, unless it is done; a failure is noted and printed, and does not stop the sweep.
+
+    Several workers or sweeps may ask for the same job at once: the first runs it, the others wait for it.
 
     Returns
     -------
-    What a sweeper is to optimise, of an experiment that has ``objectives``; None after a failure.
+    tuple of float or None
+        What a sweeper is to optimise, if the experiment defines ``objectives`` and the job succeeded.
 
     Raises
     ------
     OSError
-        If the store, or the sweep's folder, cannot be written: then no job could be kept.
+        If the store or the sweep's folder cannot be written, so that no job could be kept.
     """
-    hydra = HydraConfig.get()
-    told = states.sweep_facts(Path(hydra.sweep.dir))
-    words = list(hydra.overrides.task)
-    name = ", ".join([w for w in words if w.split("=")[0] in told["varied"]] or words) or entry.name
-    place = f"[{hydra.job.num + 1}{'/{}'.format(told['total']) if told['total'] else ''}]"
-    pointer = Path(hydra.runtime.output_dir) / states.POINTER
+    request = _Request.from_hydra(experiment)
     try:
-        key = keys.key_of(cfg, entry)
+        key = job_key(cfg, experiment)
     except Skip as reason:
-        states.write(pointer, {"name": name, "state": "skipped", "message": str(reason)})
-        CONSOLE.print(f"[dim]{place} {shown(name)}: skipped, {shown(reason)}[/]", soft_wrap=True)
+        request.end("skipped", str(reason))
+        CONSOLE.print(f"[dim]{request.place} {shown(request.name)}: skipped, {shown(reason)}[/]", soft_wrap=True)
         return None
-    folder = _folder(cfg, entry, key)
-    asked = {"name": name, "key": folder.name.removeprefix(f"{entry.name}-"), "without_code": key.asked}
-    states.write(pointer, {**asked, "folder": str(folder), "asked": resolved(cfg)})
+    folder = _folder(cfg, experiment, key)
+    pointer = {
+        "name": request.name,
+        "key": folder.name.removeprefix(f"{experiment.name}-"),
+        "without_code": key.request,
+        "folder": str(folder),
+        "asked": keys.resolved(cfg),
+    }
+    states.write(request.pointer, pointer)
     try:
-        state, when = _settled(cfg, entry, folder, key, told)
+        state, note = _finished(cfg, experiment, folder, key, request)
     except OSError as error:
         _check_store(Path(cfg.sweep.store))
         why = f"{type(error).__name__}: {error} (its folder cannot be written: mend or remove {folder})"
-        state, when = states.failure(why), ""
-        states.write(pointer, {"name": name, "state": "failed", "message": why})
-    if not pointer.exists():  # removed meanwhile
-        states.write(pointer, {**asked, "folder": str(folder), "asked": resolved(cfg)})
-    _say(place, name, state, when)
-    return _objectives(entry, folder, state)
+        state, note = states.failure(why), ""
+        request.end("failed", why)
+    if not request.pointer.exists():  # somebody removed it meanwhile
+        states.write(request.pointer, pointer)
+    _print_state(request, state, note)
+    return _objectives(experiment, folder, state)
 
 
-def _folder(cfg: Config, entry: Entry, key: keys.Key) -> Path:
-    """Where the job is kept: by its key, or where older code may count and has a result, that."""
+def job_key(cfg: Config, experiment: Experiment) -> keys.Key:
+    """Return the key of a job, by the experiment's own account of what decides its result, if it has one."""
+    # late, as this imports the library
+    from experiments.runner.setting import dataset_read
+
+    module = experiment.load()
+    settings = getattr(module, "identity", keys.resolved)(cfg)
+    return keys.key_of(settings, getattr(module, "data_read", dataset_read)(cfg))
+
+
+def _folder(cfg: Config, experiment: Experiment, key: keys.Key) -> Path:
+    """Return where the job is kept: by its key, or with ``sweep.older_code`` where older code left a result."""
     store = Path(cfg.sweep.store)
-    folder = store / f"{entry.name}-{key}"
+    folder = store / f"{experiment.name}-{key}"
     if not cfg.sweep.older_code or states.state_of(folder) is not None:
         return folder
-    older = [path for path in store.glob(f"{entry.name}-{key.asked}-*") if path != folder]
+    older = [path for path in store.glob(f"{experiment.name}-{key.request}-*") if path != folder]
     done = [path for path in older if (states.state_of(path) or {"state": ""})["state"] == "done"]
     return max(done, key=lambda path: (path / states.STATE_FILE).stat().st_mtime, default=folder)
 
 
-def _settled(
-    cfg: Config, entry: Entry, folder: Path, key: keys.Key, told: dict[str, Any]
+def _finished(
+    cfg: Config, experiment: Experiment, folder: Path, key: keys.Key, request: _Request
 ) -> tuple[dict[str, Any], str]:
-    """The state of a job, which is run if it has none that counts, and when it was reached."""
+    """Return the state of a job, running it if it has none that counts, and a note for its line on the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / states.LOCK_FILE):
-        known = states.state_of(folder)
-        if known is not None and known["state"] != "done" and cfg.sweep.retry and not _since(folder, told):
-            known = None
-        if known is None:
-            state = _run(cfg, entry, folder, key)
+        state = states.state_of(folder)
+        if state is not None and state["state"] != "done" and cfg.sweep.retry:
+            # a job that failed in this very sweep is not tried again
+            before = (folder / states.STATE_FILE).stat().st_mtime < request.sweep_started
+            state = None if before else state
+        if state is None:
+            state = _run(cfg, experiment, folder, key)
             return state, f"{state['seconds']:.1f} s"
-    return known, "done before" if folder.name.endswith(f"-{key}") else "done before, by older code"
+    return state, "done before" if folder.name.endswith(f"-{key}") else "done before, by older code"
 
 
-def _since(folder: Path, told: dict[str, Any]) -> bool:
-    """Whether a job ended in this very sweep: what failed then is not tried again."""
-    return (folder / states.STATE_FILE).stat().st_mtime >= told["started"]
-
-
-def _run(cfg: Config, entry: Entry, folder: Path, key: keys.Key) -> dict[str, Any]:
-    from experiments.runner import tracking
-
+def _run(cfg: Config, experiment: Experiment, folder: Path, key: keys.Key) -> dict[str, Any]:
+    """Run a job in its folder, and return and keep its state."""
     record, start = Record(folder), time.perf_counter()
+    hashes = {"key": str(key), "without_code": key.request}
     states.write(folder / states.HOLDER_FILE, {"host": platform.node(), "process": os.getpid()})
     (folder / states.STATE_FILE).unlink(missing_ok=True)
-    states.write(folder / states.KEY_FILE, {"key": str(key), "without_code": key.asked, **key.made_by})
+    states.write(folder / states.KEY_FILE, {**hashes, **key.contents})
     record.start(cfg)
-    state: dict[str, Any] = {"state": "done", "message": ""}
-    try:
-        entry.load()(cfg, record)
-        # complete also where an experiment leaves tables alone
-        record.add_metrics()
-        if why := states.lacking(folder):
-            state = states.failure(f"{folder} was removed or changed while the job ran: {why}")
-    except Exception as error:
-        stopping.check()
-        gone = "" if folder.exists() else f"its folder {folder} was removed while it ran; "
-        state = states.failure(f"{gone}{type(error).__name__}: {error}", traceback.format_exc())
-    state |= {"seconds": round(time.perf_counter() - start, 2), "metrics": record.headline}
-    state |= {"key": str(key), "without_code": key.asked}
+    state = _attempt(cfg, experiment, record)
+    state |= {"seconds": round(time.perf_counter() - start, 2), "metrics": record.headline, **hashes}
     if folder.exists():
         tracking.mirror(cfg, record, failure=state["message"])
     states.write(folder / states.STATE_FILE, state)
     return state
 
 
+def _attempt(cfg: Config, experiment: Experiment, record: Record) -> dict[str, Any]:
+    """Run the experiment, and return whether it succeeded or why it failed."""
+    folder = record.folder
+    try:
+        experiment.load().run(cfg, record)
+        # metrics.json must exist even if an experiment leaves tables alone
+        record.add_metrics()
+        if why := states.incompleteness(folder):
+            return states.failure(f"{folder} was removed or changed while the job ran: {why}")
+    except Exception as error:
+        stopping.check()
+        removed = "" if folder.exists() else f"its folder {folder} was removed while it ran; "
+        return states.failure(f"{removed}{type(error).__name__}: {error}", traceback.format_exc())
+    return {"state": "done", "message": ""}
+
+
 def _check_store(store: Path) -> None:
-    """See whether other jobs can be kept.
+    """Check that other jobs can be kept.
 
     Raises
     ------
     OSError
-        If not.
+        If they cannot.
     """
+    # late, as importing the library imports JAX, which takes seconds
     from hntk._utils.atomic_file import replacing
 
     try:
@@ -161,17 +202,20 @@ def _check_store(store: Path) -> None:
         ) from error
 
 
-def _objectives(entry: Entry, folder: Path, state: dict[str, Any]) -> tuple[float, ...] | None:
-    objectives: Callable[[dict[str, Any]], tuple[float, ...]] | None = getattr(entry.module, "objectives", None)
+def _objectives(experiment: Experiment, folder: Path, state: dict[str, Any]) -> tuple[float, ...] | None:
+    """Return what a sweeper is to optimise, if the experiment defines it and the job succeeded."""
+    objectives = getattr(experiment.load(), "objectives", None)
     if objectives is None or state["state"] != "done":
         return None
-    measured = states.read(folder / "metrics.json", {})
-    return None if measured is None else objectives(measured)
+    values = states.read(folder / "metrics.json", {})
+    return None if values is None else objectives(values)
 
 
-def _say(place: str, name: str, state: dict[str, Any], when: str) -> None:
+def _print_state(request: _Request, state: dict[str, Any], note: str) -> None:
+    """Print one line about a job."""
     if state["state"] == "failed":
-        CONSOLE.print(f"[bold red]failed[/] {place} {shown(name)}: {shown(state['message'])}", soft_wrap=True)
+        message = f"[bold red]failed[/] {request.place} {shown(request.name)}: {shown(state['message'])}"
+        CONSOLE.print(message, soft_wrap=True)
         return
-    told = ", ".join(f"{k} {format_cell(v)}" for k, v in state["metrics"].items())
-    CONSOLE.print(f"{place} {shown(name)}: {shown(told)} [dim]({when})[/]", soft_wrap=True)
+    headline = ", ".join(f"{name} {format_cell(value)}" for name, value in state["metrics"].items())
+    CONSOLE.print(f"{request.place} {shown(request.name)}: {shown(headline)} [dim]({note})[/]", soft_wrap=True)

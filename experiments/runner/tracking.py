@@ -1,6 +1,6 @@
-"""The mirror in Weights & Biases: one run a job, and one for what a sweep says as a whole.
+"""The mirror in Weights & Biases: one run per job, and one for the summary of a sweep.
 
-The disk is complete before anything is sent, so a failure here loses nothing and stops nothing.
+Everything is on disk before anything is sent, so a failure here loses nothing and stops nothing.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from omegaconf import OmegaConf
 
 from experiments.runner import metrics
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE
+from experiments.runner.console import CONSOLE, shown
 from experiments.runner.record import Record
 from experiments.runner.wandb_charts import custom_chart
-from experiments.runner.words import shown
 
-# metrics of a finished job that are read against another one rather than against a step
+# metrics of a finished job that are drawn against another metric rather than against a step
 AXES = {pattern: metrics.FILE_BYTES for pattern in ("accuracy/*", "validation/*", "kernel/*")}
 FILES = ("*.yaml", "*.json", "*.csv", "report.html")
-# a sweep has hundreds of runs: what config.yaml and versions.json tell already is not gathered again
+# W&B settings for hundreds of runs: what config.yaml and versions.json contain is not collected again
 LEAN = {
     "console": "off",
     "disable_code": True,
@@ -36,22 +35,26 @@ LEAN = {
 
 
 class Server:
-    """Whether W&B was asked in vain: then this process asks no more, as every run would wait for an answer."""
+    """Whether W&B could not be reached; then later runs of this process do not wait for it again."""
 
     lost = False
 
 
 def mirror(cfg: Config, record: Record, *, summary: bool = False, failure: str = "") -> None:
-    """Send a finished run: config, histories, summary metrics, tables, figures, charts and files.
+    """Mirror a finished run: configuration, histories, metrics, tables, figures, charts and files.
 
-    Where the server cannot be reached, this run and the next ones of the process are kept offline.
+    If the server cannot be reached, this run and the next ones of the process are kept offline.
 
     Parameters
     ----------
-    cfg : its configuration, which says where to and how.
-    record : what it left on disk.
-    summary : whether it is a sweep's summary rather than a job.
-    failure : why it gave no result; empty if it did.
+    cfg : Config
+        The run's configuration; ``cfg.wandb`` says where to send it, and whether.
+    record : Record
+        What the run left on disk.
+    summary : bool
+        Whether it is the summary of a sweep rather than a job.
+    failure : str
+        Why the job failed; empty if it succeeded.
     """
     mode = "offline" if Server.lost and cfg.wandb.mode == "online" else cfg.wandb.mode
     if mode == "disabled":
@@ -78,14 +81,15 @@ def mirror(cfg: Config, record: Record, *, summary: bool = False, failure: str =
 
 
 def _send(cfg: Config, record: Record, mode: str, *, summary: bool, failure: str) -> None:
+    """Send everything to one run of W&B."""
     import wandb
 
     if (record.folder / "wandb").is_file():
-        # W&B would turn to the system's temporary folder, and say nothing
+        # W&B would silently use the system's temporary folder
         raise NotADirectoryError(f"{record.folder / 'wandb'} is a file where a folder is needed: move it away")
     config: Any = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[arg-type]
     if summary:
-        # it is of no arm, and would be counted among the runs of one
+        # a summary belongs to no arm; with one, it would count among the runs of that arm
         config["arm"] = None
     with wandb.init(
         project=cfg.wandb.project,
@@ -94,9 +98,9 @@ def _send(cfg: Config, record: Record, mode: str, *, summary: bool, failure: str
         dir=str(record.folder),
         config=config,
         settings=lean_settings(wandb.Settings),
-        **described(cfg, summary=summary, failure=failure),
+        **run_description(cfg, summary=summary, failure=failure),
     ) as run:
-        _define(run, record)
+        _define_axes(run, record)
         _log_histories(run, record)
         finite = {k: v for k, v in record.written.items() if v is not None}
         if finite:
@@ -110,15 +114,15 @@ def _send(cfg: Config, record: Record, mode: str, *, summary: bool, failure: str
 
 
 def lean_settings(kind: Any) -> Any:
-    """Return W&B's settings for many runs, without those that the version which is installed does not know."""
+    """Return W&B's settings for many runs, without those that the installed version does not have."""
     known = getattr(kind, "model_fields", None) or getattr(kind, "__annotations__", {})
     return kind(**{name: value for name, value in LEAN.items() if name in known})
 
 
-def described(cfg: Config, *, summary: bool = False, failure: str = "") -> dict[str, Any]:
-    """Group, job type, tags, name and notes of a run.
+def run_description(cfg: Config, *, summary: bool = False, failure: str = "") -> dict[str, Any]:
+    """Return group, job type, tags, name and notes of a run.
 
-    Runs of one experiment on one data set are a group, so that a sweep that was continued stays one.
+    Runs of one experiment on one data set form a group, so that a continued sweep stays in one group.
     """
     arm = cfg.arm if cfg.experiment.name == "memory" and not summary else None
     group = cfg.wandb.group or f"{cfg.experiment.name}-{cfg.data.name}"
@@ -135,13 +139,13 @@ def described(cfg: Config, *, summary: bool = False, failure: str = "") -> dict[
 
 
 def _command() -> str:
-    """What to type to get the same."""
+    """Return the command line of this run."""
     words = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     return " ".join(["python -m experiments.run", *(shlex.quote(word) for word in words)])
 
 
-def _define(run: Any, record: Record) -> None:
-    """Axes of histories and of metrics that have one."""
+def _define_axes(run: Any, record: Record) -> None:
+    """Define the axes of histories and metrics."""
     for name, (columns, _) in record.histories.items():
         run.define_metric(metrics.history_key(name, columns[0]), hidden=True)
         run.define_metric(metrics.history_key(name, "*"), step_metric=metrics.history_key(name, columns[0]))
@@ -151,13 +155,14 @@ def _define(run: Any, record: Record) -> None:
 
 
 def _log_histories(run: Any, record: Record) -> None:
+    """Send every row of every history."""
     for name, (columns, rows) in record.histories.items():
         for row in rows:
             run.log({metrics.history_key(name, column): value for column, value in zip(columns, row, strict=True)})
 
 
 def _pictures(record: Record) -> dict[str, Any]:
-    """Figures, tables, and charts that the page draws from the tables."""
+    """Return figures, tables, and the charts that W&B draws from the tables."""
     import wandb
 
     content: dict[str, Any] = {f"figures/{name}": wandb.Image(str(path)) for name, path in record.figures.items()}

@@ -1,4 +1,4 @@
-"""Charts of tables in W&B's own presets, which it draws in the browser."""
+"""Charts that W&B draws from tables in the browser, by its own presets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from experiments.runner.record import Chart, Record
 if TYPE_CHECKING:
     from wandb.plot.custom_chart import CustomChart
 
-# preset, and what it calls x, y and what tells lines apart
+# name of the preset, and of its fields for x, y and the column that tells lines apart
 PRESETS = {
     "scatter": ("wandb/scatter/v0", "x", "y"),
     "bar": ("wandb/bar/v0", "label", "value"),
@@ -19,7 +19,7 @@ PRESETS = {
 
 
 def custom_chart(title: str, chart: Chart, record: Record) -> CustomChart:
-    """A chart of a record's table."""
+    """Return W&B's chart of a record's table."""
     import wandb
 
     columns, rows = chart_rows(chart, record)
@@ -31,7 +31,7 @@ def custom_chart(title: str, chart: Chart, record: Record) -> CustomChart:
 
 
 def chart_rows(chart: Chart, record: Record) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of what is drawn: logarithms taken, rows without a number left out."""
+    """Return the columns and rows to draw: with logarithms taken, and without rows that lack a number."""
     names = [chart.x, chart.y, *([chart.by] if chart.by else [])]
     columns, rows = record.tables[chart.table]
     chosen = [[row[columns.index(name)] for name in names] for row in rows]
@@ -42,5 +42,6 @@ def chart_rows(chart: Chart, record: Record) -> tuple[list[str], list[list[Any]]
 
 
 def _drawable(value: Any, logarithmic: bool) -> bool:
+    """Whether a value can be drawn on a linear or logarithmic axis."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return number and (value > 0 or not logarithmic)

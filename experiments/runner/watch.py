@@ -1,4 +1,4 @@
-"""What this process knows of the sweep it runs, as Hydra tells it."""
+"""What this process knows of the sweep that it runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
@@ -15,56 +15,71 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.runner import states, stopping
 from experiments.runner.console import CONSOLE
 
-if TYPE_CHECKING:
-    from experiments.runner.catalog import Entry
 
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep whose jobs have all run.
 
-@dataclass
-class _Sweep:
-    """The sweep this process runs."""
+    Attributes
+    ----------
+    folder : Path
+        The sweep's folder.
+    config : Any
+        The configuration that its jobs share.
+    started : float
+        When it began, by `time.perf_counter`.
+    """
 
-    total: int | None = None
-    started: float = 0.0
-    finished: Path | None = None
-    entry: Entry | None = None
-    config: Any = None
-
-
-CURRENT = _Sweep()
+    folder: Path
+    config: Any
+    started: float
 
 
 class Watch(Callback):
-    """Learns from Hydra how many jobs there are, and where the sweep lies when all have run."""
+    """Hydra's callback that counts the jobs of a sweep before they run, and keeps its folder for the summary.
+
+    Attributes
+    ----------
+    finished : Sweep or None
+        The sweep of this process, once all its jobs have run; a class attribute, since Hydra makes the instance.
+    """
+
+    finished: Sweep | None = None
+
+    def __init__(self) -> None:
+        self._started = 0.0
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Count the jobs, where the sweeper is Hydra's own; from here on the sweep ends when it is told to."""
+        """Count the jobs, if the sweeper is Hydra's own, and have signals end the sweep cleanly from here on."""
         stopping.listen()
-        CURRENT.started, CURRENT.finished, sizes = time.perf_counter(), None, _sizes(config)
-        CURRENT.total = prod(sizes.values()) if sizes else None
-        told = {"total": CURRENT.total, "varied": [k for k, n in sizes.items() if n > 1], "started": time.time()}
-        states.write(Path(config.hydra.sweep.dir) / states.SWEEP_FILE, told)
+        self._started, Watch.finished = time.perf_counter(), None
+        sizes = _values_per_setting(config)
+        total = prod(sizes.values()) if sizes else None
+        facts = {"total": total, "varied": [name for name, n in sizes.items() if n > 1], "started": time.time()}
+        states.write(Path(config.hydra.sweep.dir) / states.SWEEP_FILE, facts)
         if sizes:
             CONSOLE.print(
-                f"{CURRENT.total} jobs; those of the same result run once, and what is done is not repeated.",
+                f"{total} jobs; jobs with the same result run once, and finished ones are not repeated.",
                 soft_wrap=True,
             )
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Remember the folder, for the summary."""
-        from experiments.runner import catalog
-
-        CURRENT.finished, CURRENT.entry = Path(config.hydra.sweep.dir), catalog.find(config.experiment.name)
-        CURRENT.config = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
+        """Keep what the summary needs."""
+        shared = OmegaConf.masked_copy(config, [str(group) for group in config if group != "hydra"])
+        Watch.finished = Sweep(Path(config.hydra.sweep.dir), shared, self._started)
 
 
-def _sizes(config: DictConfig) -> dict[str, int]:
-    """How many values each setting takes; nothing for a sweeper with a grammar of its own."""
+def _values_per_setting(config: DictConfig) -> dict[str, int]:
+    """Return how many values each setting takes; empty for a sweeper with a grammar of its own."""
     params = config.hydra.sweeper.get("params") or {}
-    words = [f"{k}={v}" for k, v in params.items()] + list(config.hydra.overrides.task)
+    words = [f"{name}={value}" for name, value in params.items()] + list(config.hydra.overrides.task)
     try:
-        parsed = OverridesParser.create().parse_overrides(words)
+        overrides = OverridesParser.create().parse_overrides(words)
         return {
-            o.get_key_element(): len(list(o.sweep_string_iterator())) if o.is_sweep_override() else 1 for o in parsed
+            override.get_key_element(): len(list(override.sweep_string_iterator()))
+            if override.is_sweep_override()
+            else 1
+            for override in overrides
         }
     except Exception:  # whatever such a grammar makes of Hydra's parser
         return {}

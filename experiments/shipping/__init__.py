@@ -1,1 +1,1 @@
-"""Networks as files, ONNX, C and a microcontroller's program."""
+"""Studies of shipped classifiers: packed files, ONNX, C and a microcontroller's program."""

@@ -1,4 +1,4 @@
-"""One compressed classifier in every form it can be shipped in: what each takes, and that all predict the same."""
+"""One compressed classifier in every form it can be shipped in: their bytes, and that all predict the same."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, show_table, stage
 from experiments.runner.record import Record
 from experiments.runner.setting import raw_dataset
-from experiments.shipping import shipping, toolchain
-from experiments.shipping.shipping import Made
+from experiments.shipping import classifiers, toolchain
 from experiments.shipping.toolchain import Firmware
 from hntk._utils.labels import share_right
 from hntk.deploy.c import CProgram, to_c
@@ -22,9 +21,11 @@ from hntk.deploy.onnx import write_onnx
 from hntk.weights.encodings import pack
 
 COLUMNS = ["form", "bytes", "dense/bytes", "test accuracy", "same classes", "of"]
-COMPILERS = ("gcc", "clang")
 ONNX_WEIGHTS = ("int2", "int8")
-FILES = {"packed, 2 bits": "bits2", "packed, base 3": "base3", "packed, the smallest": None}
+# Encoding of the weights by packed form; None chooses the smallest one for every matrix.
+ENCODINGS = {"packed, 2 bits": "bits2", "packed, base 3": "base3", "packed, the smallest": None}
+# Forms in float32, which need not predict the same as those in whole numbers.
+DENSE, GRID = FLOATS = ("dense float32", "float32 on a grid")
 
 
 class DifferentError(ValueError):
@@ -33,13 +34,16 @@ class DifferentError(ValueError):
 
 @dataclass
 class Form:
-    """One way to ship.
+    """One form of the classifier.
 
     Attributes
     ----------
-    name : in the table.
-    bytes : of the file; of a C program, of its tables.
-    predicted : labels of the test samples, or of the first of them; None where they were not computed.
+    name : str
+        Its name in the table.
+    bytes : int or None
+        Size of the file; for a C program, of its tables.
+    predicted : (m,) array or None
+        Labels of the first m test samples; None where they were not computed.
     """
 
     name: str
@@ -48,45 +52,48 @@ class Form:
 
 
 def run(cfg: Config, record: Record) -> None:
-    """Make the classifier, write it in every form, and run each on the test set."""
+    """Make the classifier, write it in every form, and run each form on the test set."""
     with stage(f"loading {cfg.data.name}"):
         data = raw_dataset(cfg.data, cfg.seed)
-    original = shipping.dense(cfg, data)
-    made = shipping.compressed(cfg, data)
-    CONSOLE.print(f"\n{made.whole.summary()}\n", soft_wrap=True)
-    forms = [_dense(original, data, record), Form("float32 on a grid", None, made.floats.predict(data.x_test))]
+    original = classifiers.dense(cfg, data)
+    floats, whole = classifiers.compressed(cfg, data)
+    CONSOLE.print(f"\n{whole.summary()}\n", soft_wrap=True)
+    forms = [_dense(original, data, record.folder), Form(GRID, None, floats.predict(data.x_test))]
     del original
     raw = data.raw(data.x_test)
-    for make in (_packed, _onnx, _compiled, _microcontroller):
-        forms += make(cfg, made.whole, raw, record.folder)
+    forms += _packed(whole, raw, record.folder)
+    forms += _onnx(whole, raw, record.folder)
+    program = to_c(whole)
+    forms += _compiled(program, whole, raw, record.folder)
+    forms += _microcontroller(cfg, program, whole, raw, record.folder)
     _report(cfg, record, forms, data)
-    _add_hidden(record, made)
+    _report_hidden_weights(record, whole)
 
 
-def _dense(original: hntk.Classifier, data: hntk.Dataset, record: Record) -> Form:
-    """The file it takes is measured and not kept."""
-    path = record.folder / "dense.safetensors"
+def _dense(original: hntk.Classifier, data: hntk.Dataset, folder: Path) -> Form:
+    """Return the dense original, whose file is measured and not kept."""
+    path = folder / "dense.safetensors"
     with stage("dense network: file and test set"):
         size = original.save(path)
         path.unlink()
-        return Form("dense float32", size, original.predict(data.x_test))
+        return Form(DENSE, size, original.predict(data.x_test))
 
 
-def _packed(cfg: Config, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Form]:
-    for name, encoding in FILES.items():
+def _packed(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Form]:
+    for name, encoding in ENCODINGS.items():
         path = folder / f"net{'' if encoding is None else f'.{encoding}'}.safetensors"
         with stage(name):
             size = whole.save(path, encoding=encoding)
-            again = hntk.load(path)
-            assert isinstance(again, hntk.IntegerClassifier)
-            yield Form(name, size, again.predict(raw))
+            loaded = hntk.load(path)
+            assert isinstance(loaded, hntk.IntegerClassifier)
+            yield Form(name, size, loaded.predict(raw))
 
 
-def _onnx(cfg: Config, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Form]:
+def _onnx(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Form]:
     try:
         import onnxruntime
     except ImportError:
-        _missing("ONNX", "onnxruntime is not installed", "make setup-export")
+        _left_out("ONNX", "onnxruntime is not installed", "make setup-export")
         return
     for weights in ONNX_WEIGHTS:
         path = folder / f"net.{weights}.onnx"
@@ -97,78 +104,84 @@ def _onnx(cfg: Config, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: P
             yield Form(f"ONNX, {weights} weights", size, np.concatenate([np.asarray(part) for part in parts]))
 
 
-def _compiled(cfg: Config, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Form]:
-    program = to_c(whole)
-    for compiler in COMPILERS:
+def _compiled(program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Form]:
+    sources = folder / "c"
+    sources.mkdir(exist_ok=True)
+    for compiler in toolchain.COMPILERS:
         if not toolchain.has(compiler):
-            _missing(f"C99 with {compiler}", f"{compiler} is not installed", "make setup-tools")
+            _left_out(f"C99 with {compiler}", f"{compiler} is not installed", "make setup-tools")
             continue
         with stage(f"C99, {compiler}"):
-            executable = toolchain.compile_program(program, _folder(folder / "c"), compiler)
+            executable = toolchain.compile_program(program, sources, compiler)
             yield Form(f"C99, {compiler}", program.table_bytes, whole.classes[toolchain.run_program(executable, raw)])
 
 
-def _microcontroller(cfg: Config, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Form]:
+def _microcontroller(
+    cfg: Config, program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path
+) -> Iterator[Form]:
     if not toolchain.has(toolchain.CROSS):
-        _missing("a microcontroller", f"{toolchain.CROSS} is not installed", "make setup-tools")
+        _left_out("a microcontroller", f"{toolchain.CROSS} is not installed", "make setup-tools")
         return
-    program = to_c(whole)
     if program.table_bytes > toolchain.MEMORY and cfg.experiment.flash is None:
-        _missing("a microcontroller", f"the tables take more than {toolchain.MEMORY:,} bytes", "compress.sparsity=0.99")
+        reason = f"the tables take more than {toolchain.MEMORY:,} bytes"
+        _left_out("a microcontroller", reason, "compress.sparsity=0.99")
         return
-    kind = "float" if raw.dtype == np.float32 else "uint8_t"
+    sources = folder / "firmware"
+    sources.mkdir(exist_ok=True)
     with stage("Cortex-M4: linking"):
-        firmware = toolchain.link_firmware(program, _folder(folder / "firmware"), kind)
+        firmware = toolchain.link_firmware(program, sources, "float" if raw.dtype == np.float32 else "uint8_t")
     CONSOLE.print(
         f"  flash {firmware.flash:,} bytes, RAM {firmware.ram:,} bytes and {toolchain.STACK:,} of stack, from the "
         "linker's map"
     )
-    _check_memory(cfg, program, firmware)
+    _check_memory(cfg, firmware)
     labels = None
     if toolchain.has(toolchain.EMULATOR):
         with stage(f"Cortex-M4: {min(cfg.experiment.emulated, len(raw)):,} samples on the emulator"):
             labels = whole.classes[toolchain.emulate(firmware, raw[: cfg.experiment.emulated])]
     else:
-        _missing("the emulator", f"{toolchain.EMULATOR} is not installed", "make setup-tools")
+        _left_out("the emulator", f"{toolchain.EMULATOR} is not installed", "make setup-tools")
     yield Form("C99, Cortex-M4 (flash)", firmware.flash, labels)
 
 
-def _check_memory(cfg: Config, program: CProgram, firmware: Firmware) -> None:
-    for what, needed, limit, remedy in (
+def _check_memory(cfg: Config, firmware: Firmware) -> None:
+    """Raise an error if the program does not fit the configured memory."""
+    for name, needed, limit, remedy in (
         ("flash", firmware.flash, cfg.experiment.flash, "raise compress.sparsity, lower net.widths, or set "
          "experiment.readout_bits=8"),
         ("RAM", firmware.ram + toolchain.STACK, cfg.experiment.ram, "lower net.widths, or set experiment.level_bits=8"),
     ):  # fmt: skip
         if limit is not None and needed > limit:
-            raise ValueError(f"the program needs {needed:,} bytes of {what}, and there are {limit:,.0f}: {remedy}.")
+            raise ValueError(f"the program needs {needed:,} bytes of {name}, and there are {limit:,.0f}: {remedy}.")
 
 
-def _missing(what: str, why: str, remedy: str) -> None:
-    CONSOLE.print(f"  [yellow]left out[/] {what}: {why} ({remedy})")
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir(exist_ok=True)
-    return path
+def _left_out(name: str, reason: str, remedy: str) -> None:
+    CONSOLE.print(f"  [yellow]left out[/] {name}: {reason} ({remedy})")
 
 
 def _report(cfg: Config, record: Record, forms: list[Form], data: hntk.Dataset) -> None:
-    """The table; forms of whole numbers must agree with the first packed file."""
-    dense = forms[0].bytes
-    reference = next(form for form in forms if form.name in FILES).predicted
+    """Report all forms.
+
+    Raises
+    ------
+    DifferentError
+        If a form in whole numbers predicts other classes than the first packed file.
+    """
+    by_name = {form.name: form for form in forms}
+    size, reference = by_name[DENSE].bytes, next(form for form in forms if form.name in ENCODINGS).predicted
+    assert size is not None
     assert reference is not None
-    assert dense is not None
     rows, different = [], []
     for form in forms:
-        same = of = accuracy = None
+        same = count = accuracy = None
         if form.predicted is not None:
-            of = len(form.predicted)
-            same = int(np.sum(form.predicted == reference[:of]))
-            accuracy = share_right(form.predicted, data.y_test) if of == len(data.y_test) else None
-            if form not in forms[:2] and same != of:
-                different.append(f"{form.name} on {of - same:,} of {of:,}")
-        ratio = None if form.bytes is None else round(dense / form.bytes, 2)
-        rows.append([form.name, form.bytes, ratio, accuracy, same, of])
+            count = len(form.predicted)
+            same = int(np.sum(form.predicted == reference[:count]))
+            accuracy = share_right(form.predicted, data.y_test) if count == len(data.y_test) else None
+            if form.name not in FLOATS and same != count:
+                different.append(f"{form.name} on {count - same:,} of {count:,}")
+        ratio = None if form.bytes is None else round(size / form.bytes, 2)
+        rows.append([form.name, form.bytes, ratio, accuracy, same, count])
         record.add_metrics(**{f"bytes/{form.name}": form.bytes, f"accuracy/{form.name}": accuracy,
                               f"same/{form.name}": same})  # fmt: skip
     record.add_table("forms", COLUMNS, rows)
@@ -182,11 +195,11 @@ def _report(cfg: Config, record: Record, forms: list[Form], data: hntk.Dataset) 
         )
 
 
-def _add_hidden(record: Record, made: Made) -> None:
-    """Bytes of the hidden weights alone."""
-    weights = made.whole.network.weights
+def _report_hidden_weights(record: Record, whole: hntk.IntegerClassifier) -> None:
+    """Report the bytes of the hidden weights alone, by encoding."""
+    weights = whole.network.weights
     dense = 4 * sum(w.values.size for w in weights)
-    for name, encoding in FILES.items():
+    for name, encoding in ENCODINGS.items():
         size = sum(pack(w, encoding).nbytes for w in weights)
         record.add_metrics(**{f"hidden/{name}": size})
         CONSOLE.print(f"[dim]hidden weights, {name}: {size:,} bytes, {dense / size:.2f} times fewer than float32[/]")

@@ -1,4 +1,4 @@
-"""Compilers and an emulator, to run C programs where they are meant to."""
+"""Compilers and an emulator that run C programs on this machine and on a microcontroller."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from hntk.deploy.c import CProgram
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror")
 FAST = ("-O3", "-march=native")
+# The compilers of programs for this machine.
+COMPILERS = ("gcc", "clang")
 FIRMWARE = Path(__file__).parent / "firmware"
 CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
 LINK = ("-nostdlib", "-Wl,--gc-sections", "-lgcc")
 CROSS, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
-# of flash, and of RAM, that the emulated machine has
+# Bytes of flash, and likewise of RAM, of the emulated machine.
 MEMORY = 4 * 2**20
-# bytes of RAM for the stack
+# Bytes of RAM for the stack.
 STACK = 1024
 
 
@@ -35,9 +37,12 @@ class Firmware:
 
     Attributes
     ----------
-    folder : where its file ``elf`` is.
-    flash : bytes of code and constants, from the linker's map.
-    ram : bytes of scratch memory and one sample, from the same; the stack comes on top.
+    folder : Path
+        Folder with its file ``elf``.
+    flash : int
+        Bytes of code and constants, from the linker's map.
+    ram : int
+        Bytes of scratch memory and one sample, from the linker's map; the stack is not counted.
     """
 
     folder: Path
@@ -46,7 +51,7 @@ class Firmware:
 
 
 def has(*programs: str) -> bool:
-    """Whether all of them are installed."""
+    """Return whether all programs are installed."""
     return all(shutil.which(program) for program in programs)
 
 
@@ -57,16 +62,30 @@ def compile_program(
     options: Sequence[str] = FAST,
     main: Path | None = None,
 ) -> Path:
-    """Write the program and compile it for this machine, every warning an error.
+    """Write the program and compile it for this machine, treating warnings as errors.
 
     Parameters
     ----------
-    main : a file with ``main``, in place of the program's own.
+    program : CProgram
+        The program.
+    folder : Path
+        Folder for sources and executable.
+    compiler : str
+        Name of the compiler.
+    options : sequence of str
+        Options of the compiler, beside the strict ones.
+    main : Path, optional
+        A file with ``main``, in place of the program's own.
+
+    Returns
+    -------
+    Path
+        The executable.
 
     Raises
     ------
     ToolError
-        If the compiler is missing or refuses.
+        If the compiler is missing or fails.
     """
     _, source, own = program.write(folder)
     out = folder / f"{program.name}-{compiler}"
@@ -75,18 +94,18 @@ def compile_program(
 
 
 def compile_files(sources: Sequence[Path], out: Path, compiler: str = "gcc", options: Sequence[str] = FAST) -> None:
-    """Compile for this machine, every warning an error.
+    """Compile files for this machine, treating warnings as errors.
 
     Raises
     ------
     ToolError
-        If the compiler is missing or refuses.
+        If the compiler is missing or fails.
     """
     _call([compiler, *STRICT, *options, *map(str, sources), "-o", str(out)])
 
 
 def instructions(executable: Path, raw: np.ndarray) -> int:
-    """Instructions that a program executes to predict these samples, by callgrind.
+    """Return how many instructions a program executes to predict these samples, counted by callgrind.
 
     Raises
     ------
@@ -94,38 +113,49 @@ def instructions(executable: Path, raw: np.ndarray) -> int:
         If valgrind is missing or fails.
     """
     options = ("--tool=callgrind", "--callgrind-out-file=/dev/null")
-    told = _call(["valgrind", *options, str(executable)], input=raw.tobytes()).stderr.decode(errors="replace")
-    found = re.search(r"Collected : (\d+)", told)
-    if found is None:
-        raise ToolError(f"valgrind did not count instructions: {told[-500:]}")
-    return int(found[1])
+    output = _call(["valgrind", *options, str(executable)], input=raw.tobytes()).stderr.decode(errors="replace")
+    count = re.search(r"Collected : (\d+)", output)
+    if count is None:
+        raise ToolError(f"valgrind did not count instructions: {output[-500:]}")
+    return int(count[1])
 
 
 def run_program(executable: Path, raw: np.ndarray) -> np.ndarray:
-    """The index of the class of each sample, as the program prints them."""
+    """Return the index of the class of each sample, which the program prints."""
     return np.array(_call([str(executable)], input=raw.tobytes()).stdout.split(), int)
 
 
 def link_firmware(
     program: CProgram, folder: Path, sample_type: str, flash: int = MEMORY, ram: int = MEMORY
 ) -> Firmware:
-    """Write the program and link it for a Cortex-M4 with so much memory.
+    """Write the program and link it for a Cortex-M4.
 
     Parameters
     ----------
-    sample_type : of a coordinate, ``"uint8_t"`` or ``"float"``.
-    flash, ram : bytes that there are, ``STACK`` of the latter for the stack.
+    program : CProgram
+        The program.
+    folder : Path
+        Folder for sources and firmware.
+    sample_type : {"uint8_t", "float"}
+        Type of a coordinate of a sample.
+    flash, ram : int
+        Available bytes; ``STACK`` bytes of RAM are for the stack.
+
+    Returns
+    -------
+    Firmware
+        The linked program.
 
     Raises
     ------
     ToolError
-        If the compiler is missing or refuses, or the program does not fit.
+        If the compiler is missing or fails, or the program does not fit.
     """
     _, source, _ = program.write(folder)
     objects = []
     for path in (source, FIRMWARE / "main.c", FIRMWARE / "startup.c"):
         objects.append(str(folder / f"{path.stem}.o"))
-        # start-up is not ISO C: it talks to the processor
+        # Start-up code is not ISO C, since it addresses the processor.
         strict = () if path.stem == "startup" else STRICT
         kinds = (f"-DSAMPLE_TYPE={sample_type}", f"-I{folder}", f"-I{FIRMWARE}")
         _call([CROSS, *CORTEX_M4, *strict, *kinds, "-c", str(path), "-o", objects[-1]])
@@ -133,13 +163,13 @@ def link_firmware(
     memory = (*(f"-Wl,--defsym={name}={size}" for name, size in sizes.items()), f"-Wl,-T,{FIRMWARE / 'link.ld'}")
     out = (f"-Wl,-Map={folder / 'map'}", "-o", str(folder / "elf"))
     _call([CROSS, *CORTEX_M4, *objects, *memory, *LINK, *out])
-    found = re.findall(r"^(\.text|\.data|\.bss)\s+0x[0-9a-f]+\s+(0x[0-9a-f]+)", (folder / "map").read_text(), re.M)
-    text, data, bss = (int(dict(found).get(name, "0"), 16) for name in (".text", ".data", ".bss"))
+    sections = re.findall(r"^(\.text|\.data|\.bss)\s+0x[0-9a-f]+\s+(0x[0-9a-f]+)", (folder / "map").read_text(), re.M)
+    text, data, bss = (int(dict(sections).get(name, "0"), 16) for name in (".text", ".data", ".bss"))
     return Firmware(folder, text + data, data + bss)
 
 
 def emulate(firmware: Firmware, raw: np.ndarray) -> np.ndarray:
-    """The index of the class of each sample, from an emulated Cortex-M4.
+    """Return the index of the class of each sample, from an emulated Cortex-M4.
 
     Raises
     ------
@@ -155,10 +185,11 @@ def emulate(firmware: Firmware, raw: np.ndarray) -> np.ndarray:
 def _call(
     command: Sequence[str], input: bytes | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
+    """Run a command for at most ten minutes, and raise ``ToolError`` with its output if it fails."""
     try:
         return subprocess.run(command, input=input, cwd=cwd, capture_output=True, check=True, timeout=600)
     except FileNotFoundError as error:
         raise ToolError(f"{command[0]} is not installed: make setup-tools, on Debian as root.") from error
     except subprocess.CalledProcessError as error:
-        told = (error.stderr or error.stdout).decode(errors="replace").strip()
-        raise ToolError(f"{command[0]} failed with status {error.returncode}: {told[-2000:]}") from error
+        output = (error.stderr or error.stdout).decode(errors="replace").strip()
+        raise ToolError(f"{command[0]} failed with status {error.returncode}: {output[-2000:]}") from error

@@ -1,4 +1,4 @@
-"""Every experiment there is, with ``+debug=tiny`` and nothing else: it ends, soon, and leaves what it promises.
+"""Tests that every experiment, with ``+debug=tiny`` alone, ends soon and leaves the files that it promises.
 
 Each runs once, in a process of its own, without a compilation cache; a table of the seconds ends the test run.
 """
@@ -15,22 +15,22 @@ from pathlib import Path
 
 import pytest
 
+from experiments.benchmarks import inference as bench_inference
 from experiments.runner import catalog
-from experiments.shipping import inference as bench_inference
 from experiments.shipping import toolchain
 from tests.support.command_line import ROOT, done, rows
 
 # A tiny run may take 20 s on 2 idle cores, which is 40 s of computation at most; threefold, as processors that other
 # processes share take longer for the same, and the promise of wall time is told by the table rather than asserted.
 CPU_SECONDS = 120
-# where pytest finds what a run took, to tell it in the end
+# the property in which pytest finds the time of a run, for its final table
 TAKEN = "tiny run: (name, wall seconds, CPU seconds)"
 NEEDS = {"frontier": ("optuna", "make setup-sweeps"), "bench_inference": ("onnxruntime", "make setup-export")}
 
 
 @dataclass
 class Ran:
-    """A tiny run: what it printed, and its folder (of a sweep, the sweep's)."""
+    """A tiny run: its output and its folder (of a sweep, the sweep's folder)."""
 
     printed: str
     out: Path
@@ -48,7 +48,7 @@ def gmm(ran: Ran) -> None:
     assert "off-diag." in ran.printed
     metrics = ran.metrics
     assert metrics["match_residual"] <= 1e-9
-    # the same eigenvectors, but for the ridge: a wrong match would not be this close
+    # up to the ridge, the eigenvectors agree; a wrong match would not come this close
     assert metrics["ck_original_compressed/operator_off"] < 0.25
     assert metrics["ck_original_compressed/alignment"] > 0.99
     assert metrics["identity_shift"] > 0
@@ -101,7 +101,7 @@ def learning_curve(ran: Ran) -> None:
         [float(row["test squared, theory"]) for row in table if row["network"] == name]
         for name in ("dense", "compressed, same λ", "compressed, λ − δ")
     )
-    # in the limit they are equal; the exact kernels of this size are not, by what falls like 1/p
+    # in the limit they are equal; at this size, exact kernels differ by terms of order 1/p
     assert compensated == pytest.approx(dense, abs=0.01)
     assert all(abs(c - d) < abs(s - d) for c, s, d in zip(compensated, same, dense, strict=True))
     assert compensated != pytest.approx(dense, abs=1e-5)
@@ -121,7 +121,7 @@ def million(ran: Ran) -> None:
     assert metrics["agreement/400"] > 0.9
     assert metrics["accuracy/2000"] > metrics["accuracy/200"]
     assert metrics["peak"] > 0
-    # growth is a matter of large n
+    # growth is measured for large n only
     assert metrics["exponent"] is None
     assert "Most memory" in ran.printed
     assert not (ran.out / "samples.npy").exists()
@@ -129,7 +129,7 @@ def million(ran: Ran) -> None:
 
 def store(ran: Ran) -> None:
     kernels = ran.out / "kernels"
-    # twice 128² numbers of 4 bytes, and what a header takes
+    # two matrices of 128² numbers of 4 bytes, and their headers
     assert sum(path.stat().st_size for path in kernels.glob("*.npy")) == pytest.approx(2 * 4 * 128**2, abs=1000)
     assert len(ran.rows("eigenvalues.csv")) == 3
 
@@ -183,7 +183,7 @@ def ship(ran: Ran) -> None:
     assert len(whole) >= 3
     assert all(row["same classes"] == row["of"] != "" for row in whole)
     assert float(forms["packed, 2 bits"]["test accuracy"]) > 0.3
-    # what the table says is what lies there
+    # the table gives the sizes of the files
     files = {"packed, 2 bits": "net.bits2", "packed, base 3": "net.base3", "packed, the smallest": "net"}
     for name, file in files.items():
         assert int(forms[name]["bytes"]) == (ran.out / f"{file}.safetensors").stat().st_size
@@ -239,16 +239,18 @@ CHECKS: dict[str, Callable[[Ran], None]] = {
 
 
 def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here() -> None:
-    named = [entry.name for entry in catalog.ENTRIES]
-    assert len(set(named)) == len(named)
-    for folder in ("exp", "tiny"):
-        assert {path.stem for path in (ROOT / "conf" / folder).glob("*.yaml")} == set(named)
-    assert set(CHECKS) == set(named)
-    assert all(entry.leaves for entry in catalog.ENTRIES)
+    names = [experiment.name for experiment in catalog.EXPERIMENTS]
+    assert set(CHECKS) == set(names)
+    for experiment in catalog.EXPERIMENTS:
+        assert experiment.leaves
+        assert experiment.tiny
+    # every study's experiments are collected
+    studies = {path.parent.name for path in (ROOT / "experiments").glob("*/settings.py")}
+    assert studies == set(catalog.STUDIES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [entry.name for entry in catalog.ENTRIES])
+@pytest.mark.parametrize("name", [experiment.name for experiment in catalog.EXPERIMENTS])
 def test_tiny(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
@@ -257,7 +259,7 @@ def test_tiny(
         pytest.skip(f"needs {module} ({remedy})")
     if name == "bench_inference" and not toolchain.has("gcc"):
         pytest.skip("needs gcc")
-    # with one, a second run would be quicker than anybody's first
+    # a cache would make later runs quicker than a user's first
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     start, before = time.perf_counter(), _computed()
     printed = done(
@@ -267,7 +269,7 @@ def test_tiny(
     computed = _computed() - before
     record_property(TAKEN, (name, time.perf_counter() - start, computed))
     out = tmp_path / ("sweep" if (tmp_path / "sweep").exists() else "run")
-    missing = [left for left in catalog.named(name).leaves if not any(p.stat().st_size for p in out.glob(left))]
+    missing = [left for left in catalog.find(name).leaves if not any(p.stat().st_size for p in out.glob(left))]
     assert not missing
     assert str(out) in printed.replace("\n", "")
     CHECKS[name](Ran(printed, out))
@@ -275,6 +277,6 @@ def test_tiny(
 
 
 def _computed() -> float:
-    """CPU seconds of all processes that this one has started and that have ended, and of theirs."""
+    """Return the CPU seconds of all ended child processes, and of their children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

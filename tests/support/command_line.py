@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it."""
+"""The command line of the experiments, run in a process as a user runs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def started(*words: str, data: Path | None = None) -> subprocess.Popen[str]:
-    """An experiment that is running, without this process's own settings of hntk and W&B."""
+    """Start an experiment, without this process's environment variables of hntk and W&B."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("HNTK_", "WANDB_"))}
     if data is not None:
         environment["HNTK_DATA"] = str(data)
@@ -23,20 +23,20 @@ def started(*words: str, data: Path | None = None) -> subprocess.Popen[str]:
 
 
 def run(*words: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """An experiment that has ended, however it did."""
+    """Run an experiment to its end, whether it succeeds or not."""
     with started(*words, data=data) as process:
         out, err = process.communicate(timeout=500)
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
 def done(*words: str, data: Path | None = None) -> str:
-    """What an experiment printed that must succeed."""
+    """Return the output of an experiment that must succeed."""
     result = run(*words, data=data)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    """A csv table."""
+    """Return the rows of a csv table."""
     with path.open() as file:
         return list(csv.DictReader(file))

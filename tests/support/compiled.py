@@ -1,4 +1,4 @@
-"""Many C programs in one binary, and all that they give."""
+"""Many C programs compiled into one binary, and their results."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ int main(void)
 
 @dataclass(frozen=True)
 class Given:
-    """What a program gave: labels as bytes or numbers, scores and indices of the samples."""
+    """The results of a program: labels as bytes or numbers, scores and indices of the samples."""
 
     labels: list[Any]
     scores: np.ndarray
@@ -73,7 +73,7 @@ def run_all(
     options: Sequence[str],
     word_bits: Sequence[int],
 ) -> list[Given]:
-    """Compile programs of different names into one binary, run it, and take its output apart."""
+    """Compile programs of different names into one binary, run it, and parse its output."""
     headers, calls, sources = [], [], []
     for program, names, raw in zip(programs, labels, samples, strict=True):
         sources.append(program.write(folder)[1])
@@ -110,7 +110,7 @@ def _taken(given: bytes, at: int, names: np.ndarray, rows: int) -> tuple[Given, 
 
 
 def label_type(names: np.ndarray) -> np.dtype:
-    """The type that numbers and booleans have in C."""
+    """Return the C type of numbers or booleans."""
     if names.dtype.kind in "fb":
         return np.dtype(np.float64 if names.dtype.kind == "f" else np.int32)
     return next(

@@ -1,4 +1,4 @@
-"""Values that nobody should hand in, by what an argument is for; and what a function may answer to them."""
+"""Hostile values for every kind of argument, and a judge of a function's answers to them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _with(array: np.ndarray, value: object, dtype: type = float) -> np.ndarray:
 
 
 def _arrays(valid: np.ndarray) -> tuple[Any, ...]:
-    """What is no finite array of real numbers of this shape, or is one in an unusual form."""
+    """Yield values that are no finite real arrays of this shape, or are such arrays in an unusual form."""
     return (
         _with(valid, math.nan),
         _with(valid, math.inf),
@@ -114,7 +114,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     ),
     "count": (*NUMBERS, HUGE, 10**30, np.array([1, 2]), np.float64(3.0), np.bool_(True), "3"),
     "real": (*NUMBERS, HUGE, 10**400, np.array([1.0, 2.0]), np.bool_(True)),
-    # small ones are tried against bounds that take long
+    # small numbers only, where large bounds would take long
     "bound": (*(number for number in NUMBERS if number not in (0, 5e-324)), HUGE, 10**400, np.array([1.0, 2.0])),
     "key": (0, 1, None, 2.5, "text", np.array([0, 1]), np.zeros(4, np.uint32), jax.random.split(KEY), [0, 1], True,
             jax.random.PRNGKey(0), np.asarray(jax.random.PRNGKey(0))),
@@ -134,7 +134,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
 
 
 def refused_well(error: BaseException, argument: str, documented: tuple[type, ...]) -> str | None:
-    """What is wrong with an error; None where it is one of hntk's own that helps."""
+    """Return what is wrong with an error; None if it is a helpful one of hntk's own."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name}:{frame.lineno}"
     if not isinstance(error, (*REFUSALS, *documented)):
@@ -158,7 +158,7 @@ def _raises(path: str, line: int) -> bool:
 
 
 def numbers_of(result: Any) -> Iterator[np.ndarray]:
-    """Every number in a result."""
+    """Yield every number in a result."""
     if isinstance(result, np.ndarray | jax.Array | float | int | np.generic):
         array = np.asarray(result)
         if array.dtype.kind in "fc":
@@ -180,11 +180,11 @@ def verdict(
     allowed: Callable[[np.ndarray], np.ndarray],
     documented: tuple[type, ...] = (),
 ) -> str | None:
-    """What is wrong with the answer to a hostile value; None for an error that helps and for a finite result."""
+    """Return what is wrong with the answer to a hostile value; None for a helpful error or a finite result."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            # samples of another scale are said, and taken
+            # samples of another scale are accepted with a warning
             warnings.filterwarnings("ignore", "samples have the root mean square norm")
             result = call()
             found = list(numbers_of(result))

@@ -1,4 +1,4 @@
-"""An offline run of W&B, read back from disk record by record."""
+"""A reader of offline runs of W&B, record by record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def records(path: Path) -> Iterator[messages.Record]:
-    """The messages of a .wandb file, which is a log of blocks: checksum, length and type before each piece."""
+    """Yield the messages of a .wandb file, a log of blocks with checksum, length and type before each piece."""
     data = path.read_bytes()
     if len(data) < HEADER:  # older versions begin to write late
         return
@@ -43,7 +43,7 @@ def records(path: Path) -> Iterator[messages.Record]:
 
 
 def _ended(path: Path) -> list[messages.Record]:
-    """All messages of a run that has ended; W&B's service writes the last of them some milliseconds later."""
+    """Return all messages of an ended run; W&B's service writes the last some milliseconds later."""
     until = time.monotonic() + 20
     while time.monotonic() < until:
         found = list(records(path))
@@ -54,7 +54,7 @@ def _ended(path: Path) -> list[messages.Record]:
 
 
 class Mirrored:
-    """What an offline run holds."""
+    """The contents of an offline run."""
 
     def __init__(self, folder: Path) -> None:
         (file,) = folder.glob("wandb/offline-run-*/*.wandb")
@@ -86,12 +86,12 @@ class Mirrored:
             self.listed |= {file.path for file in record.files.files}
 
     def rows(self, name: str, columns: list[str]) -> list[list[Any]]:
-        """A history as it was logged, in its order."""
+        """Return a history as it was logged."""
         keys = [f"{name}/{column}" for column in columns]
         return [[row[key] for key in keys] for row in self.history if keys[0] in row]
 
     def axis_of(self, metric: str) -> str | None:
-        """The metric that is the axis of another."""
+        """Return the metric that is the axis of another metric."""
         for found in self.metrics:
             if found.name == metric or (found.glob_name and metric.startswith(found.glob_name.rstrip("*"))):
                 return found.step_metric or None

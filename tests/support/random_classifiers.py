@@ -1,4 +1,4 @@
-"""Classifiers of whole numbers drawn at random, over all that can be exported, and what they have to predict."""
+"""Random classifiers of whole numbers, over everything that can be exported, with their expected predictions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sample:
 
 
 def random_labels(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Different labels of a type that is drawn too."""
+    """Draw different labels of a random type."""
     kind = rng.choice(["text", "text", "text", "small", "int64", "uint64", "bool", "float32", "float64"])
     if kind == "bool" and count <= 2:
         return np.array([False, True])[:count]
@@ -52,7 +52,7 @@ def random_labels(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def random_weights(rng: np.random.Generator, shape: tuple[int, int], sparsity: float) -> WeightMatrix:
-    """±1 where no share of zeros is asked for."""
+    """Draw ternary weights; without zeros, mostly ±1 weights."""
     signs = rng.choice(np.array([-1, 1], np.int8), shape)
     if sparsity == 0.0 and rng.random() < 0.7:
         return WeightMatrix(signs, 1.0, "sign")  # type: ignore[arg-type]
@@ -61,10 +61,10 @@ def random_weights(rng: np.random.Generator, shape: tuple[int, int], sparsity: f
 
 
 def random_steps(rng: np.random.Generator, sums: np.ndarray, levels: int, most: int) -> Steps:
-    """Thresholds among the sums that there are, some of them equal, never or always reached."""
+    """Draw thresholds among the sums that occur, some of them equal, never reached or always reached."""
     low, high = int(sums.min()), int(sums.max())
     if rng.random() < 0.8:
-        # of one neuron, so that samples lie in different cells
+        # from one neuron's sums, so that samples lie in different cells
         thresholds = rng.choice(sums[:, rng.integers(sums.shape[1])], levels - 1) + rng.integers(0, 2, levels - 1)
     else:
         thresholds = rng.integers(low, high, levels - 1, endpoint=True)
@@ -73,20 +73,20 @@ def random_steps(rng: np.random.Generator, sums: np.ndarray, levels: int, most: 
     if rng.random() < 0.5:
         made = rng.integers(-most, most, levels, endpoint=True)
     else:
-        # an arithmetic progression, whose bits are fewer planes than its ranks
+        # an arithmetic progression, which needs fewer bit planes than it has ranks
         unit = max(1, 2 * most // max(1, levels - 1))
         made = np.clip(np.arange(levels) * unit - most, -most, most)
     return Steps(tuple(np.sort(thresholds).tolist()), tuple(made.tolist()))
 
 
 def flat_steps(rng: np.random.Generator) -> Steps:
-    """One level, with thresholds or without."""
+    """Return an activation of one level, with or without thresholds."""
     level, count = int(rng.integers(-9, 10)), int(rng.integers(0, 4))
     return Steps(tuple(range(count)), (level,) * (count + 1))
 
 
 def random_sample(seed: int) -> Sample:
-    """The classifier of a seed; a few in a hundred are wide."""
+    """Return the classifier of a seed; a few in a hundred are wide."""
     rng = np.random.default_rng(seed)
     widths, sparsity = _shape(rng)
     rows = int(rng.choice([1, 5, 20, 20]))
@@ -97,10 +97,10 @@ def random_sample(seed: int) -> Sample:
     bias = None
     if isinstance(inputs, Pixels):
         bias = rng.integers(-2000, 2000, widths[1]).astype(np.int32)
-    # with floats a product is exact, and fast
+    # products of floats are exact here, and fast
     values = _whole(inputs, raw)
     steps = []
-    # one layer of a few networks gives nothing on
+    # in a few networks, one layer passes nothing on
     flat = int(rng.integers(len(weights))) if rng.random() < 0.1 else None
     for number, w in enumerate(weights):
         sums = (values @ np.asarray(w.values, np.float64).T).astype(np.int64)
@@ -125,7 +125,7 @@ def _with_readout(rng: np.random.Generator, network: IntegerNetwork, raw: np.nda
     dtype = np.int8 if most <= 127 else np.int16
     readout = rng.integers(-most, most, (len(labels), network.widths[-1]), endpoint=True).astype(dtype)
     scores = values @ readout.T.astype(np.int64)
-    # every class of some samples, and scores of equal classes
+    # every class for some samples, and equal scores
     offset = -np.sort(scores, axis=0)[rng.integers(0, len(raw), len(labels)), np.arange(len(labels))]
     if rng.random() < 0.1:
         offset = rng.integers(-(2**29), 2**29, len(labels))
@@ -134,7 +134,7 @@ def _with_readout(rng: np.random.Generator, network: IntegerNetwork, raw: np.nda
 
 
 def _shape(rng: np.random.Generator) -> tuple[list[int], float]:
-    """Widths with the input's, and the share of zeros."""
+    """Draw the widths, the input's included, and the share of zeros."""
     if rng.random() < 0.05:
         wide = int(rng.choice([5_000, 20_000, 70_000]))
         return [[wide, 3], [3, wide], [2, wide, 2], [40, 5000, 1]][rng.integers(4)], float(
@@ -143,10 +143,10 @@ def _shape(rng: np.random.Generator) -> tuple[list[int], float]:
     depth = int(rng.choice([1, 1, 2, 2, 3, 3, 5, 30]))
     sparsity = float(rng.choice([0.0, 0.0, 0.3, 0.5, 0.9, 0.99, 0.999]))
     if rng.random() < 0.8:
-        # some weights a row are left
+        # a few weights per row remain
         sparsity = min(sparsity, 0.9)
     if depth > 3:
-        # mostly equal layers
+        # mostly layers of equal width
         width = int(rng.choice([33, 64, 100]))
         return [int(rng.choice(WIDTHS)), *[width] * (depth - 1), int(rng.choice([width, 31]))], sparsity
     return rng.choice(WIDTHS, depth + 1).tolist(), sparsity
@@ -163,7 +163,7 @@ def _inputs(rng: np.random.Generator, first: WeightMatrix, rows: int) -> tuple[P
     most = min(int(rng.choice([1, 3, 127, 2047, 32767])), EXACT // heaviest)
     centre, factor = rng.normal(size=p).astype(np.float32), float(np.float32(0.4 * most))
     raw = (centre + rng.normal(size=(rows, p)) * rng.choice([0.1, 1.0, 3.0])).astype(np.float32)
-    # multiples of a half, which are rounded to even
+    # multiples of a half, which round to even
     halves = rng.random((rows, p)) < 0.1
     raw[halves] = (centre + rng.integers(-4, 5, (rows, p)).astype(np.float32) / np.float32(2 * factor))[halves]
     return Rounded(centre, factor, most), raw

@@ -1,4 +1,4 @@
-"""The commands of Slurm that a sweep uses, for one machine: each job runs at once, as a process.
+"""Stand-ins for the commands of Slurm that a sweep uses, on one machine: each job runs at once, as a process.
 
 Called by the name of a command (sbatch, srun, sacct, scancel); jobs leave their exit status in $SLURM_STAND_IN.
 """
@@ -52,7 +52,7 @@ def srun(words: list[str]) -> int:
 
 
 def sacct() -> None:
-    """The state of every task."""
+    """Print the state of every task."""
     print("JobID|State|NodeList")
     for script in Path(os.environ["SLURM_STAND_IN"]).glob("*.sh"):
         last = int(re.search(r"--array=0-(\d+)%", script.read_text())[1])

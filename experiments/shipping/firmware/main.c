@@ -1,4 +1,4 @@
-/* Reads samples from the file samples.bin of the host and prints the index of each one's class, a letter each. */
+/* Reads samples from the file samples.bin of the host, and prints the index of the class of each as a letter. */
 #include "hntk_net.h"
 #include "semihosting.h"
 

@@ -30,10 +30,10 @@ __attribute__((section(".vectors"), used)) static void *const vectors[16] = {
     NULL,          NULL,          NULL,          (void *)fault, (void *)fault, NULL,          (void *)fault, (void *)fault,
 };
 
-static int32_t ask(int32_t what, const void *about)
+static int32_t ask(int32_t operation, const void *block)
 {
-    register int32_t r0 __asm__("r0") = what;
-    register const void *r1 __asm__("r1") = about;
+    register int32_t r0 __asm__("r0") = operation;
+    register const void *r1 __asm__("r1") = block;
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
     return r0;
 }

@@ -1,4 +1,4 @@
-"""Fetching: what arrives is checked before it is put in place, nothing is destroyed, and every failure says what to do.
+"""Tests of fetching: files are checked before they are put in place, none is destroyed, and failures say what to do.
 
 The server is a stand-in on the loopback address with a small data set, whose checksums are put into the table.
 """
@@ -20,8 +20,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.fetch import fetch, sources
-from experiments.fetch.downloads import Kilobytes
-from experiments.runner import config
+from experiments.fetch.downloads import Meter
+from experiments.runner import catalog
 from experiments.runner.record import Record
 from hntk.data import load_dataset
 from hntk.data.idx import find_idx_files, open_unzipped
@@ -32,7 +32,7 @@ IMAGES, LABELS, TEST_IMAGES = NAMES["x_train"], NAMES["y_train"], NAMES["x_test"
 
 
 def contents():
-    """The four files, unzipped, written from the definition of the format."""
+    """Return the four files, unzipped, written by the definition of the format."""
     rng = np.random.default_rng(0)
     arrays = {key: rng.integers(0, 256, (n, 40, 30)) for key, n in (("x_train", 90), ("x_test", 30))}
     arrays |= {key: np.arange(n) % 3 for key, n in (("y_train", 90), ("y_test", 30))}
@@ -120,7 +120,7 @@ def silent_midway(handler, content):
 
 @pytest.fixture
 def server(monkeypatch):
-    """The stand-in, as the only mirror of a data set called mnist."""
+    """Yield the stand-in as the only mirror of a data set called mnist."""
     started = StandIn()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("HNTK_DATA", raising=False)
@@ -131,8 +131,8 @@ def server(monkeypatch):
 
 @pytest.fixture
 def run(tmp_path):
-    """Run the experiment with these settings; by default without retries, which wait between attempts."""
-    config.register()
+    """Return a function that runs the experiment with settings, by default without retries, which take time."""
+    catalog.register()
 
     def with_settings(*words, folder=tmp_path / "data"):
         record = Record(tmp_path / "out")
@@ -146,7 +146,7 @@ def run(tmp_path):
 
 
 def put(folder, names=None, **changed):
-    """Write the files as they should be, but for what is changed (None: not at all)."""
+    """Write the files, with some contents changed (None leaves a file out)."""
     folder.mkdir(parents=True, exist_ok=True)
     for key, name in (names or NAMES).items():
         content = changed.get(key, ZIPPED[NAMES[key]])
@@ -159,7 +159,7 @@ def snapshot(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-# --- what is fetched ---
+# --- files that are fetched ---
 
 
 def test_files_are_fetched_whole_and_load(server, run, tmp_path, capsys):
@@ -186,7 +186,7 @@ def test_the_folder_may_come_from_the_environment_and_files_are_readable_by_othe
 
 
 @pytest.mark.parametrize("given", ["data", "data/mnist"])
-def test_what_is_there_and_right_is_left_alone(server, run, tmp_path, capsys, given):
+def test_right_files_are_left_alone(server, run, tmp_path, capsys, given):
     names = {key: name.replace("-idx", ".idx").removesuffix(".gz") for key, name in NAMES.items()}
     put(tmp_path / "data" / "mnist", names, x_train=CONTENTS["x_train"])
     before = snapshot(tmp_path / "data")
@@ -212,7 +212,7 @@ def test_another_address_may_be_named(server, run, tmp_path):
     assert (len(other.asked), server.asked) == (4, [])
 
 
-def test_what_one_mirror_lacks_is_asked_of_the_next(server, run, tmp_path, monkeypatch):
+def test_files_that_one_mirror_lacks_come_from_the_next(server, run, tmp_path, monkeypatch):
     first = StandIn()
     first.odd[LABELS] = tampered
     monkeypatch.setitem(sources.SOURCES, "mnist", sources.Source((first.url, server.url), SHA256, 1))
@@ -238,15 +238,12 @@ def test_a_failed_attempt_is_repeated(server, run, tmp_path):
 
 def test_progress_ends_at_the_size_of_the_files_whatever_was_begun_again():
     counted = []
-    meter = Kilobytes(counted.append)
-    for size, received in ((3000, 2000), (3000, 3000), (500, 1024)):
-        meter.total = size
-        meter.update(received)
-        assert meter.total == received
-        if received >= size:  # as pooch ends a file
-            meter.reset()
-            meter.update(size)
-            meter.close()
+    meter = Meter(counted.append)
+    for received, complete in ((2000, False), (3000, True), (500, True)):
+        meter.begin()
+        meter.add(received)
+        if complete:
+            meter.end()
     assert sum(counted) == pytest.approx(3.5)
     assert min(counted) < 0
 
@@ -268,7 +265,7 @@ def declared(size):
 
 
 def redirected(handler, _):
-    """To itself, each time with a large body that nobody needs."""
+    """Redirect to itself, each time with a large body."""
     handler.send_response(302)
     handler.send_header("Location", handler.path)
     handler.send_header("Content-Length", str(1 << 40))
@@ -303,12 +300,12 @@ def test_no_more_is_taken_than_the_source_leads_to_expect(server, run, tmp_path,
     with pytest.raises(OSError, match=message):
         run("experiment.timeout=5")
     assert snapshot(tmp_path / "data") == {}
-    # what waits in the sockets besides
-    assert server.sent < sources.SOURCES["mnist"].most_bytes + 20_000_000
+    # sockets buffer some more
+    assert server.sent < sources.SOURCES["mnist"].max_bytes + 20_000_000
 
 
-def test_files_come_as_they_are_stored_whatever_servers_call_it(server, run, tmp_path):
-    """Some say of a zipped file that it was zipped on the way; some lead to another place first."""
+def test_files_are_stored_as_the_server_stores_them(server, run, tmp_path):
+    """Some servers claim that a zipped file was zipped on the way; some redirect."""
 
     def called_zipped(handler, content):
         handler.send_response(200)
@@ -385,7 +382,7 @@ def test_a_missing_client_is_named(server, run, monkeypatch):
         run()
 
 
-# --- what is there already ---
+# --- files in the folder already ---
 
 WRONG = {
     "other content": (gzip.compress(CONTENTS["y_train"]), r"holds the wrong data"),
@@ -397,7 +394,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", [IMAGES, IMAGES.removesuffix(".gz")])
 @pytest.mark.parametrize(("content", "message"), WRONG.values(), ids=WRONG)
-def test_wrong_files_are_replaced_only_when_told(server, run, tmp_path, capsys, name, content, message):
+def test_wrong_files_are_replaced_only_on_request(server, run, tmp_path, capsys, name, content, message):
     folder = put(tmp_path / "data" / "mnist", NAMES | {"x_train": name}, x_train=content)
     (folder / "notes.txt").write_bytes(b"mine")
     before = snapshot(folder)
@@ -472,7 +469,7 @@ def test_nothing_half_written_is_left(server, run, tmp_path, monkeypatch, stop, 
     assert snapshot(folder) == ZIPPED | {TEST_IMAGES: b"mine"}
 
 
-# --- what cannot be fetched ---
+# --- data sets that cannot be fetched ---
 
 
 @pytest.mark.parametrize(
@@ -491,11 +488,11 @@ def test_other_data_sets_say_why_not(server, run, words, message):
         run(*words)
 
 
-# --- as a user runs it ---
+# --- the command line ---
 
 
 def command(*words, before="pass"):
-    """The command line in a process of its own; ``before`` is run first in that process."""
+    """Run the command line in a separate process, which executes ``before`` first."""
     start = f"import runpy; {before}; runpy.run_module('experiments.run', run_name='__main__', alter_sys=True)"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("HNTK_", "WANDB_"))}
     return subprocess.run(

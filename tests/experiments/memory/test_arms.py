@@ -1,4 +1,4 @@
-"""What the memory experiment keeps in a process between jobs: that it is taken for the same question alone."""
+"""What the memory experiment keeps in a process between jobs is used for the same question alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 from omegaconf import OmegaConf
 
 import hntk
-from experiments.memory import arms, memory
-from experiments.runner import catalog, keys, setting
+from experiments.memory import arms
+from experiments.memory.kernel_errors import kernel_error
+from experiments.memory.settings import MemoryExperiment
+from experiments.runner import catalog, setting, sweep
 from experiments.runner import config as settings
 
 
@@ -27,7 +29,7 @@ def data(tmp_path: Path) -> hntk.Dataset:
 
 @pytest.fixture
 def solved(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Every question that was solved; the answer is its number."""
+    """Return the list of questions that are solved; the answer to each is its number."""
     asked: list[Any] = []
 
     def matched(*question: Any) -> tuple[Any, str]:
@@ -43,7 +45,7 @@ def configuration(slope: float = 0.1, **compress: Any) -> Any:
     cfg = OmegaConf.structured(settings.Config)
     cfg.net = settings.NetConfig(activations=[{"name": "leaky_relu", "slope": slope}], widths=[8])
     cfg.compress = settings.CompressConfig(**compress)
-    cfg.experiment = settings.MemoryExperiment()
+    cfg.experiment = MemoryExperiment()
     return cfg
 
 
@@ -52,7 +54,7 @@ ARM = settings.ArmConfig(name="levels4", label="4", law="ternary", activations=4
 
 def test_a_match_is_solved_once_for_one_question(data: hntk.Dataset, solved: list[Any]) -> None:
     first = arms.arm_layers(configuration(), ARM, data)
-    # samples count by their values, not by the object that holds them
+    # Samples count by their values, whatever object holds them.
     assert arms.arm_layers(configuration(), replace(ARM, label="b"), replace(data)) == first
     assert len(solved) == 1
 
@@ -67,7 +69,7 @@ def test_a_match_of_other_options_is_another(data: hntk.Dataset, solved: list[An
 
 def test_a_match_of_other_activations_or_samples_is_another(data: hntk.Dataset, solved: list[Any]) -> None:
     first = arms.arm_layers(configuration(), ARM, data)
-    # names have six digits
+    # An activation's name has six digits only.
     assert arms.arm_layers(configuration(0.10000001), ARM, data) != first
     assert arms.arm_layers(configuration(), replace(ARM, activations=3), data) != first
     moved = replace(data, x_train=data.x_train[::-1].copy())
@@ -76,7 +78,7 @@ def test_a_match_of_other_activations_or_samples_is_another(data: hntk.Dataset, 
 
 def test_kernels_are_compared_with_the_original_of_its_own_parameters(data: hntk.Dataset) -> None:
     unseen = np.random.default_rng(1).normal(size=(len(data.x_test), 5)).astype(np.float32)
-    errors = [memory._kernel_error(configuration(slope), unseen, data) for slope in (0.1, 0.9, 0.1)]
+    errors = [kernel_error(configuration(slope), unseen, data) for slope in (0.1, 0.9, 0.1)]
     assert errors[0] == errors[2] != errors[1]
 
 
@@ -84,18 +86,18 @@ def test_kernels_are_compared_with_the_original_of_its_own_parameters(data: hntk
 def test_a_result_of_other_labels_or_tests_has_another_key(tmp_path: Path, data: hntk.Dataset, name: str) -> None:
     def key() -> str:
         setting._loaded.cache_clear()
-        return str(keys.key_of(cfg, catalog.find("memory")))
+        return str(sweep.job_key(cfg, catalog.find("memory")))
 
     cfg = configuration()
     cfg.data = settings.DataConfig(name="toy", kind="dataset", folder=str(tmp_path))
     cfg.arm = settings.ArmConfig(name="dense", label="dense")
     cfg.experiment.budget = 5e8
     first = key()
-    # what jobs of the same widths have in common
+    # Budgets that lead to the same widths have the same key.
     cfg.experiment.budget = 1e9
     assert key() == first
-    with np.load(tmp_path / "toy.npz") as found:
-        arrays = {k: v for k, v in found.items()}
+    with np.load(tmp_path / "toy.npz") as archive:
+        arrays = dict(archive)
     arrays[name] = arrays[name][::-1].copy()
     np.savez(tmp_path / "toy.npz", **arrays)
     assert key() != first

@@ -1,4 +1,4 @@
-"""What a command line asks for is checked before anything runs, and before what takes long to import is imported."""
+"""Tests of the command line's check, which runs before anything else and imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 
 import hntk
 from experiments.asymptotics import mixtures, spectrum_theory
-from experiments.runner import catalog, choices, config
+from experiments.asymptotics import settings as theory_settings
+from experiments.runner import catalog, choices, composition, launching
+from experiments.runner.command_line import as_sweep, expand_tiny
 from experiments.runner.composition import CONF, check
-from experiments.runner.launching import as_sweep
 from experiments.runner.refusals import SettingError
-from experiments.runner.tiny import expanded
 from hntk.asymptotics.kernel_parameters import KernelName
 from hntk.data.dataset import Scaling
 from hntk.matching import match
@@ -30,7 +32,7 @@ HEAVY = ("jax", "hntk", "matplotlib", "wandb", "scipy", "numpy")
 
 @pytest.fixture(autouse=True)
 def _settings() -> None:
-    config.register()
+    catalog.register()
 
 
 @pytest.mark.slow
@@ -69,7 +71,7 @@ def _settings() -> None:
         (["+exp=frontier", "arm=choice(levels2,levels9)"], ["arm=levels9"]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_what_there_is(words: list[str], told: list[str]) -> None:
+def test_a_wrong_setting_is_refused_with_the_known_ones(words: list[str], told: list[str]) -> None:
     if words[0] == "+exp=frontier":
         pytest.importorskip("optuna")
     with pytest.raises(SettingError) as error:
@@ -88,7 +90,7 @@ def test_what_is_wrong_is_told_with_what_there_is(words: list[str], told: list[s
         ["~compress.bits"],
     ],
 )  # fmt: skip
-def test_what_is_right_passes(words: list[str]) -> None:
+def test_right_settings_pass(words: list[str]) -> None:
     assert check(["+exp=gmm", *words]).experiment.name == "gmm"
 
 
@@ -97,18 +99,39 @@ def test_a_sweep_over_experiments_says_which_lacks_a_setting() -> None:
         check(["+exp=gmm,levels", "experiment.spikes=2"], multirun=True)
 
 
-def test_nine_hundred_jobs_are_checked_in_seconds() -> None:
+def test_nine_hundred_jobs_are_checked_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    composed = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        composed.append(options["overrides"])
+        return compose(*arguments, **options)
+
+    monkeypatch.setattr(composition, "compose", counted)
     start = time.process_time()
     check(as_sweep(["+exp=memory"]))
-    # composed one by one they take a minute
+    # composing every job would take a minute
     assert time.process_time() - start < 20
+    # the first configuration, and one for each arm
+    assert len(composed) == 1 + 15
+
+
+def test_a_sweep_starts_without_a_second_check() -> None:
+    catalog.register()
+    launching.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", overrides=["+exp=memory"], return_hydra_config=True)
+    assert get_class(cfg.hydra.sweeper._target_) is launching.Grid
+    # even a batch that does not compose passes
+    launching.Grid(max_batch_size=None).validate_batch_is_legal([["no.such=setting"]])
 
 
 @pytest.mark.slow
 def test_every_experiment_is_configured_as_it_is() -> None:
-    for entry in catalog.ENTRIES:
-        if entry.name != "frontier":
-            assert check([f"+exp={entry.name}"]).experiment.name == entry.place.rpartition(".")[2]
+    for experiment in catalog.EXPERIMENTS:
+        if experiment.name != "frontier":
+            cfg = check([f"+exp={experiment.name}"])
+            assert OmegaConf.get_type(cfg.experiment) is experiment.settings
+            assert catalog.find(cfg.experiment.name).module == experiment.module
 
 
 def test_closed_sets_are_those_of_the_library() -> None:
@@ -122,14 +145,14 @@ def test_closed_sets_are_those_of_the_library() -> None:
         (choices.OBJECTIVES, "Objective"),
     ):
         assert mine == get_args(getattr(sys.modules[match.__module__], theirs))
-    assert set(choices.MIXTURES) == set(mixtures.CAPTIONS)
-    assert set(choices.NETS) == set(spectrum_theory.NETS)
+    assert set(theory_settings.MIXTURES) == set(mixtures.CAPTIONS)
+    assert set(theory_settings.NETS) == set(spectrum_theory.NETS)
     for law in choices.LAWS:
         assert hntk.weight_law(law).name == law
 
 
 def settings(*words: str) -> object:
-    made, _ = expanded(words)
+    made, _ = expand_tiny(words)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=made)
 
@@ -147,36 +170,36 @@ def test_tiny_wins_over_the_experiment_and_the_user_over_tiny(monkeypatch: pytes
 
 
 def test_tiny_sets_nothing_that_files_of_a_group_are_chosen_for() -> None:
-    """It comes after compress=paper, net=erf3 or data=mnist, and would undo what the user chose."""
+    """Tiny settings come after compress=paper, net=erf3 or data=mnist, and would undo the user's choice."""
     chosen = {"compress": {"levels"}, "net": {"activations"}, "data": {"name", "kind"}, "wandb": {"mode"}}
-    for path in [*(ROOT / "conf" / "tiny").glob("*.yaml"), ROOT / "conf" / "debug" / "tiny.yaml"]:
-        given = yaml.safe_load(path.read_text())
+    shared = yaml.safe_load((ROOT / "conf" / "debug" / "tiny.yaml").read_text())
+    for tiny in (shared, *(experiment.tiny for experiment in catalog.EXPERIMENTS)):
         for group, names in chosen.items():
-            assert not names & set(given.get(group) or {}), path
+            assert not names & set(tiny.get(group) or {}), tiny
 
 
 def test_data_that_is_not_there_is_stood_in_for_unless_a_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HNTK_DATA", raising=False)
-    words, told = expanded(["+exp=mnist", "data=mnist", "+debug=tiny"])
+    words, told = expand_tiny(["+exp=mnist", "data=mnist", "+debug=tiny"])
     assert words[-1] == "data=stand_in"
     assert "data=mnist" not in words
     assert "synthetic" in told
     assert "HNTK_DATA" in told
     for given in (["+exp=mnist", "+debug=tiny", "data.folder=x"], ["+exp=gmm", "+debug=tiny"], ["+exp=mnist"]):
-        words, told = expanded(given)
+        words, told = expand_tiny(given)
         assert "data=stand_in" not in words
         assert not told
     monkeypatch.setenv("HNTK_DATA", "x")
-    assert "data=stand_in" not in expanded(["+exp=mnist", "+debug=tiny"])[0]
+    assert "data=stand_in" not in expand_tiny(["+exp=mnist", "+debug=tiny"])[0]
 
 
 def test_tiny_takes_one_experiment_at_a_time() -> None:
     with pytest.raises(SettingError, match="one experiment at a time"):
-        expanded(["+exp=gmm,levels", "+debug=tiny"])
+        expand_tiny(["+exp=gmm,levels", "+debug=tiny"])
 
 
 def imported(*words: str) -> tuple[set[str], str]:
-    """Heavy modules that a command imports, and what it prints to stderr."""
+    """Return the heavy modules that a command imports, and its output."""
     result = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "experiments.run", *words], cwd=ROOT, capture_output=True, text=True
     )
@@ -207,8 +230,8 @@ def test_answers_and_refusals_import_nothing_heavy(words: list[str], told: str) 
 
 def test_the_list_has_every_experiment() -> None:
     listing = run().stdout
-    for entry in catalog.ENTRIES:
-        assert f"python -m experiments.run +exp={entry.name}" in listing
+    for experiment in catalog.EXPERIMENTS:
+        assert f"python -m experiments.run +exp={experiment.name}" in listing
 
 
 def test_a_refusal_leaves_no_folder_and_says_the_cause(tmp_path: Path) -> None:

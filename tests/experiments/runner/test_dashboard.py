@@ -1,4 +1,4 @@
-"""The workspace of W&B: built without a server, of the metrics that the experiment leaves."""
+"""Tests of the workspace in W&B, which is built without a server from the metrics of the memory experiment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments import dashboard
 from tests.support.command_line import ROOT, done
 from tests.support.mirrored import Mirrored
 
-# on import, of the package's own code
+# the package's own code warns on import
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
 SECTIONS = ["Accuracy against bytes", "Accuracy against bit operations", "Kernel error", "Training curves", "Failures"]
 
@@ -31,7 +31,7 @@ def panels(name: str) -> list[dict[str, Any]]:
 
 
 def summaries() -> set[str]:
-    """Every metric of a summary that a panel of jobs asks for."""
+    """Return every summary metric that a panel shows."""
     found = set()
     for name in SECTIONS[:3]:
         for panel in panels(name):
@@ -41,7 +41,7 @@ def summaries() -> set[str]:
 
 
 def curves() -> set[tuple[str, str]]:
-    """Every axis with a metric of a history."""
+    """Return every axis with a metric of a history."""
     return {(panel["config"]["xAxis"], name) for panel in panels(SECTIONS[3]) for name in panel["config"]["metrics"]}
 
 
@@ -101,7 +101,9 @@ def test_without_the_package_it_says_what_to_do(
     assert "make setup" in capsys.readouterr().out
 
 
-def test_a_server_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_of_the_server_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuse(*_: object) -> None:
         raise ConnectionError("no route")
 
@@ -114,7 +116,9 @@ def test_a_server_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "wandb sync" in printed
 
 
-def test_what_is_saved_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_address_of_the_saved_workspace_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     saved = []
 
     class Saved:

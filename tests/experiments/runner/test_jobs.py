@@ -1,4 +1,4 @@
-"""Jobs of a sweep: which results count, and that no damage, disk or name of a job stops the others."""
+"""Tests of a sweep's jobs: which results count, and that no damaged file, disk or name of one job stops the others."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,20 +14,24 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from experiments.kernels.settings import GmmExperiment
+from experiments.runner import catalog, jobs, keys, setting, states, summary, sweep
 from experiments.runner import config as settings
-from experiments.runner import setting, sweep
 from experiments.runner.record import Record
+from experiments.runner.watch import Sweep
 
 HOSTILE = "[/] [bold red]x[/green] \x1b[31m \x1b]0;title\x07 \u202e </script> `a` \\"
 
 
 class Bench:
-    """A sweep in this process, whose jobs do as they are told; the work counts how often it was done."""
+    """A sweep in this process whose jobs call ``work``; ``runs`` counts how often."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.runs, self.patch = folder, 0, monkeypatch
         self.work: Callable[[Record], None] = lambda record: None
-        monkeypatch.setattr(sweep.CURRENT, "entry", None)
+        self.module: Any = SimpleNamespace(run=self._do)
+        self.experiment: Any = SimpleNamespace(name="toy", load=lambda: self.module)
+        monkeypatch.setattr(catalog, "find", lambda _: self.experiment)
         (folder / "sweep").mkdir()
         self.write_facts('{"total": 2, "varied": ["seed"], "started": 0}')
 
@@ -37,7 +39,7 @@ class Bench:
         (self.folder / "sweep" / "sweep.json").write_text(text)
 
     def run(self, number: int = 0, words: tuple[str, ...] = (), **changes: Any) -> None:
-        """Run one job; ``changes`` are of its configuration."""
+        """Run one job, with changes to its configuration."""
         told = SimpleNamespace(
             sweep=SimpleNamespace(dir=str(self.folder / "sweep")),
             overrides=SimpleNamespace(task=[*words, f"seed={number}"]),
@@ -46,8 +48,7 @@ class Bench:
         )
         self.patch.setattr(sweep, "HydraConfig", SimpleNamespace(get=lambda: told))
         setting._loaded.cache_clear()
-        entry: Any = SimpleNamespace(name="toy", module=SimpleNamespace(), load=lambda: self._do)
-        sweep.run_job(self.configuration(number, changes), entry)
+        sweep.run_job(self.configuration(number, changes), self.experiment)
 
     def configuration(self, number: int, changes: dict[str, Any]) -> Any:
         cfg = OmegaConf.structured(settings.Config)
@@ -55,7 +56,7 @@ class Bench:
         cfg.net = settings.NetConfig(activations=["relu"], widths=[8])
         cfg.compress = settings.CompressConfig()
         cfg.wandb = settings.WandbConfig(mode="disabled")
-        cfg.experiment = settings.GmmExperiment()
+        cfg.experiment = GmmExperiment()
         cfg.sweep.store = str(self.folder / "jobs")
         cfg.seed = number
         return OmegaConf.merge(cfg, changes)
@@ -68,15 +69,16 @@ class Bench:
 
     @property
     def job(self) -> Path:
-        """The folder of the only job."""
+        """Return the folder of the only job."""
         (found,) = (self.folder / "jobs").iterdir()
         return found
 
-    def jobs(self) -> list[sweep.Job]:
-        return sweep.jobs_of(self.folder / "sweep")
+    def jobs(self) -> list[jobs.Job]:
+        return jobs.jobs_of(self.folder / "sweep")
 
     def summary(self) -> int:
-        return sweep.summarise(self.folder / "sweep", "python -m experiments.run -m +exp=toy")
+        ended = Sweep(self.folder / "sweep", self.configuration(0, {}), 0.0)
+        return summary.summarise(ended, "python -m experiments.run -m +exp=toy")
 
 
 @pytest.fixture
@@ -103,7 +105,7 @@ def test_a_job_whose_files_are_damaged_is_not_done(
     capsys.readouterr()
     bench.run()
     assert bench.runs == 2
-    # a state that is not there is that of a job that was stopped
+    # without a state, the job counts as stopped, not as damaged
     assert ("damaged" in printed(capsys)) == (name != "state.json" or left is not None)
     assert [job.state for job in bench.jobs()] == ["done"]
     assert bench.summary() == 0
@@ -152,11 +154,11 @@ def test_a_folder_that_vanishes_fails_its_job_alone(bench: Bench, capsys: pytest
     assert (first.state, second.state) == ("failed", "done")
     assert "removed" in first.message
     assert "removed" in printed(capsys)
-    # and so where it notices by an error
+    # likewise where the job itself fails on the missing folder
     bench.work = lambda record: (shutil.rmtree(record.folder), record.add_metrics(a=1.0))  # type: ignore[func-returns-value]
     bench.run(2)
     assert "removed" in bench.jobs()[2].message
-    # the sweep's own too
+    # and for the sweep's own folder
     shutil.rmtree(bench.folder / "sweep" / "1")
     bench.work = lambda record: shutil.rmtree(bench.folder / "sweep" / "3")
     bench.run(3)
@@ -190,7 +192,7 @@ def test_a_disk_that_is_full_at_the_end_fails_the_job_alone(bench: Bench, monkey
     first, second = bench.jobs()
     assert (first.state, second.state) == ("failed", "done")
     assert "No space left" in first.message
-    # what could not be kept is run again
+    # a job that could not be kept is run again
     bench.run(0)
     assert [job.state for job in bench.jobs()] == ["done", "done"]
 
@@ -202,7 +204,7 @@ def test_where_no_job_can_be_kept_the_sweep_ends(bench: Bench) -> None:
 
 
 def toy(folder: Path, **changes: np.ndarray) -> None:
-    """A data set of two classes, with arrays of one's own in place of some."""
+    """Write a data set of two classes, with some arrays replaced."""
     rng = np.random.default_rng(0)
     arrays = {"x_train": rng.normal(size=(8, 4)), "y_train": np.arange(8) % 2}
     arrays |= {"x_test": rng.normal(size=(4, 4)), "y_test": np.arange(4) % 2}
@@ -219,7 +221,7 @@ def test_a_result_of_other_data_is_none(bench: Bench, name: str) -> None:
     assert bench.runs == 1
     with np.load(bench.folder / "toy.npz") as arrays:
         changed = arrays[name].copy()
-    # the last two change places, so that no sum tells
+    # swap the last two samples, which changes no sum
     changed[[-1, -2]] = changed[[-2, -1]]
     toy(bench.folder, **{name: changed})
     bench.run(**data)
@@ -227,18 +229,16 @@ def test_a_result_of_other_data_is_none(bench: Bench, name: str) -> None:
 
 
 def other_code(monkeypatch: pytest.MonkeyPatch, sources: str) -> None:
-    """As if hntk or the experiments had changed."""
+    """Pretend that the sources of hntk or the experiments have changed."""
     monkeypatch.setattr("hntk._utils.digest.source_digest", lambda *_: sources)
-    if find_spec("experiments.runner.keys"):
-        import_module("experiments.runner.keys").code.cache_clear()
+    keys.code.cache_clear()
 
 
 @pytest.fixture
 def code(monkeypatch: pytest.MonkeyPatch) -> Any:
     yield lambda sources: other_code(monkeypatch, sources)
     monkeypatch.undo()
-    if find_spec("experiments.runner.keys"):
-        import_module("experiments.runner.keys").code.cache_clear()
+    keys.code.cache_clear()
 
 
 def test_a_result_of_other_code_is_none_unless_it_is_accepted(
@@ -259,7 +259,7 @@ def test_a_result_of_other_code_is_none_unless_it_is_accepted(
     assert bench.runs == 2
     assert bench.summary() == 0
     assert "older code" not in printed(capsys)
-    # what this code made comes first
+    # results of this code take precedence
     bench.run(sweep={"older_code": True})
     assert bench.jobs()[0].folder != old
     # other data or settings are not older code
@@ -279,8 +279,6 @@ def test_versions_of_what_computes_are_part_of_the_code(
 
 
 def test_a_result_says_what_made_it(bench: Bench) -> None:
-    from experiments.runner import keys, states
-
     bench.run()
     told = states.read(bench.job / "key.json", {"key": str, "settings": dict, "code": dict})
     assert told is not None
@@ -292,14 +290,12 @@ def test_a_result_says_what_made_it(bench: Bench) -> None:
     assert state["key"] == told["key"] == f"{state['without_code']}-{keys.code_hash()}"
 
 
-def test_what_fails_after_all_jobs_is_said(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failure_after_all_jobs_is_reported(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     def gather(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device [/]")
 
     bench.run()
-    monkeypatch.setattr(sweep.CURRENT, "entry", SimpleNamespace(module=SimpleNamespace(gather=gather)))
+    bench.module.gather = gather
     assert bench.summary() == 1
     found = printed(capsys)
     assert "No space left on device [/]" in found

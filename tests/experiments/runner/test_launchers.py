@@ -1,4 +1,4 @@
-"""Sweeps on several processes and machines, run as a user runs them."""
+"""Tests of sweeps on several processes and machines, through the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra sweeps (make setup-sweeps)"),
 ]
-# two nodes on this machine, each with the cores of one job; ends with its standard input
+# a Ray cluster of two nodes on this machine, each with the cores of one job; it ends with its standard input
 CLUSTER = """
 import sys
 from ray.cluster_utils import Cluster
@@ -33,7 +33,7 @@ sys.stdin.read()
 cluster.shutdown()
 """
 QUICK = ("+exp=gmm", "+debug=tiny", "wandb=disabled", "experiment.finite_width=false")
-# a training that takes its time, and leaves a checkpoint that tells that it has begun
+# a long training, whose checkpoint shows that it has begun
 LONG = (
     "+exp=memory", "+debug=tiny", "wandb=disabled", "seed=0", "compress.sparsity=0.5", "compress.objective=theory",
     "experiment.budget=20e3", "experiment.epochs=150", "experiment.max_trained_width=60",
@@ -45,7 +45,7 @@ def kept(folder: Path, *words: str) -> list[str]:
 
 
 def same(folder: Path, other: Path) -> bool:
-    """Whether two sweeps measured the same, but for times; as exact as sums over other numbers of threads are."""
+    """Whether two sweeps measured the same except for times, up to the rounding of sums by other numbers of threads."""
     tables = [rows(place / "sweep" / "jobs.csv") for place in (folder, other)]
     assert len(tables[0]) == len(tables[1])
     pairs = [
@@ -62,17 +62,17 @@ def _number(text: str) -> bool:
 
 
 def holder(job: Path) -> int:
-    """The process that runs a job."""
+    """Return the process that runs a job."""
     return json.loads((job / "running.json").read_text())["process"]
 
 
 def parent(process: int) -> int:
-    """Of a process: for a worker of Ray, its node."""
+    """Return the parent of a process; for a worker of Ray, its node."""
     return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def watched(process: subprocess.Popen[str], look: Callable[[], None]) -> str:
-    """What a sweep printed that must succeed, looking at what it does meanwhile."""
+    """Wait for a sweep that must succeed, calling ``look`` meanwhile; return its output."""
     while process.poll() is None:
         look()
         time.sleep(0.02)
@@ -190,12 +190,12 @@ def test_missing_data_is_said_once(tmp_path: Path) -> None:
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Slurm's commands, and where they keep what they know."""
+    """Put stand-ins for Slurm's commands on the path; return the folder of their state."""
     commands = tmp_path / "bin"
     commands.mkdir()
     for name in ("sbatch", "srun", "sacct", "scancel"):
         program = commands / name
-        program.write_text(f"#!{sys.executable}\n" + (ROOT / "tests" / "slurm_stand_in.py").read_text())
+        program.write_text(f"#!{sys.executable}\n" + (ROOT / "tests" / "support" / "slurm_stand_in.py").read_text())
         program.chmod(0o755)
     state = tmp_path / "state"
     state.mkdir()
@@ -214,7 +214,7 @@ def test_slurm_runs_a_sweep(tmp_path: Path, slurm: Path) -> None:
 
 
 def marked(folder: Path) -> list[int]:
-    """Processes that live and have a folder in their command or environment."""
+    """Return the living processes that have a folder in their command or environment."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -225,7 +225,7 @@ def marked(folder: Path) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["cores", "slurm"])
-def test_a_sweep_that_is_told_to_end_takes_its_workers_along(
+def test_a_terminated_sweep_terminates_its_workers(
     tmp_path: Path, digits: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
     monkeypatch.setenv("OF_THIS_SWEEP", str(tmp_path / "mark"))
@@ -260,5 +260,5 @@ def test_optuna_finds_small_and_accurate_networks(tmp_path: Path, digits: Path) 
     assert validation == sorted(validation)
     found = (tmp_path / "sweep" / "optimization_results.yaml").read_text()
     assert found.count("values:") >= len(front)
-    # the search asks for the same networks again, and none is made twice
+    # the repeated search asks for the same networks, and no network is made twice
     assert done(*kept(tmp_path, *words)[1:], data=digits).count("done before") == 4

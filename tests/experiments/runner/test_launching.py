@@ -1,4 +1,4 @@
-"""What a command line becomes: sweeps by default, launchers and sweepers by their names, few configurations checked."""
+"""Tests of sweeps by default, of the launchers' names, and of signals."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
 from hydra.utils import get_class
 
-from experiments.runner import grid, launching, stopping
+from experiments.runner import command_line, launching, stopping
 from tests.support.command_line import ROOT
 
 LAUNCHERS = sorted((ROOT / "conf" / "hydra" / "launcher").glob("*.yaml"))
@@ -24,11 +22,11 @@ LAUNCHERS = sorted((ROOT / "conf" / "hydra" / "launcher").glob("*.yaml"))
 def test_launchers_are_named_by_what_can_be_imported(path: Path) -> None:
     target = yaml.safe_load(path.read_text())["hydra"]["launcher"]["_target_"]
     assert get_class(target) is launching.Surviving
-    assert target == launching.NAME
+    assert target == launching.TARGET
 
 
 def test_no_configuration_group_says_that_a_run_is_a_sweep() -> None:
-    """Hydra 1.4 looks for it on the command line and in the primary configuration alone."""
+    """Hydra 1.4 reads the mode from the command line and the primary configuration only."""
     for path in (ROOT / "conf").rglob("*.yaml"):
         content = yaml.safe_load(path.read_text()) or {}
         assert "mode" not in (content.get("hydra") or {}), path
@@ -42,38 +40,32 @@ def test_no_configuration_group_says_that_a_run_is_a_sweep() -> None:
         (["+exp=memory_of_mine"], False), ([], False),
     ],
 )  # fmt: skip
-def test_experiments_that_sweep_are_sweeps_unless_told_otherwise(words: list[str], sweep: bool) -> None:
-    found = launching.as_sweep(words)
+def test_experiments_with_a_plan_are_sweeps_by_default(words: list[str], sweep: bool) -> None:
+    found = command_line.as_sweep(words)
     assert ("hydra.mode=MULTIRUN" in found) == sweep
     assert [word for word in found if word != "hydra.mode=MULTIRUN"] == words
 
 
 def test_settings_stay_together_where_options_follow() -> None:
-    assert launching.as_sweep(["+exp=memory", "--cfg", "job"]) == ["+exp=memory", "hydra.mode=MULTIRUN", "--cfg", "job"]
-
-
-def test_every_value_is_checked_and_not_every_combination() -> None:
-    batch = [[f"a={i}", f"b={j}", f"c={k}"] for i in range(3) for j in range(5) for k in range(60)]
-    composed: list[Any] = []
-    sweeper = grid.Grid(max_batch_size=None)
-    loader = SimpleNamespace(load_sweep_config=lambda master_config, sweep_overrides: composed.append(sweep_overrides))
-    sweeper.hydra_context, sweeper.config = SimpleNamespace(config_loader=loader), SimpleNamespace()  # type: ignore[assignment]
-    sweeper.validate_batch_is_legal(batch)
-    assert len(composed) == 1 + 2 + 4 + 59
-    assert {word for words in composed for word in words} == {word for words in batch for word in words}
+    assert command_line.as_sweep(["+exp=memory", "--cfg", "job"]) == [
+        "+exp=memory",
+        "hydra.mode=MULTIRUN",
+        "--cfg",
+        "job",
+    ]
 
 
 def test_the_command_line_imports_no_jax() -> None:
-    code = "import sys, experiments.runner.jobs; print({'jax', 'hntk', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, experiments.runner.task; print({'jax', 'hntk', 'matplotlib'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 
 
-# waits for a signal in a sleep, or drops the first exception as Python does in callbacks; the clean-up is told
+# waits for a signal in a sleep, or in a destructor, where Python drops exceptions; then reports its clean-up
 WAIT = """
 import signal, sys, time
 from experiments.runner import stopping
-# as from a terminal: what this process ignores would be ignored there
+# as when started from a terminal: a child would inherit the signals that this process ignores
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
@@ -105,7 +97,7 @@ def test_a_signal_ends_a_sweep_by_way_of_its_clean_up(kind: str, number: int, st
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, number)
         out, _ = process.communicate(timeout=15)
-    # Python ends by the signal itself after KeyboardInterrupt
+    # after KeyboardInterrupt, Python ends by the signal itself
     assert process.returncode == status
     assert "cleaned up" in out
     assert ("the same command goes on from here" in out) == (number != signal.SIGINT)

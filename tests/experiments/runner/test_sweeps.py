@@ -1,4 +1,4 @@
-"""Sweeps and the memory experiment, run as a user runs them."""
+"""Tests of sweeps of the memory experiment, through the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sweep(folder: Path, *words: str) -> list[str]:
 
 
 def measured(folder: Path) -> list[dict[str, str]]:
-    """All that a sweep measured but for times."""
+    """Return everything that a sweep measured except times."""
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder / "sweep" / "groups.csv")]
 
 
@@ -50,12 +50,12 @@ def test_a_memory_sweep_compares_all_arms_at_equal_bytes(tmp_path: Path, digits:
     assert page.count("data:image/png") == 3
     assert "hntk, 4 levels" in page
     assert "0 without a result" in printed
-    # nothing is left of trainings and files but what was asked for
+    # checkpoints and files are removed unless they are asked for
     assert not list(tmp_path.glob("jobs/*/*.npz")) + list(tmp_path.glob("jobs/*/*.safetensors"))
 
 
 def tell_to_end(words: list[str], job: Path, data: Path) -> None:
-    """Start a sweep, and end it as systems do when it has begun with a job."""
+    """Start a sweep, and end it by SIGTERM when it has begun a job."""
     process = started(*words, data=data)
     until = time.monotonic() + 300
     while json.loads((job / "running.json").read_text())["process"] != process.pid and time.monotonic() < until:
@@ -88,19 +88,19 @@ def test_a_killed_sweep_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path,
     for name in states:
         histories = [rows(folder / "jobs" / name / "training.csv") for folder in (killed, tmp_path / "whole")]
         assert histories[0] == histories[1]
-    # the same result does not come of another seed
+    # another seed gives another result
     done(*sweep(tmp_path / "other", *words, "seed=1"), data=digits)
     assert measured(tmp_path / "other") != measured(killed)
 
 
 def test_a_failed_job_is_marked_said_and_retried(tmp_path: Path, digits: Path) -> None:
     words = sweep(tmp_path, "experiment.budget=20e3", "compress.sparsity=0.5,0.9", "arm=dense,binary")
-    # what ε does not touch is run once for both
+    # jobs on which the sparsity has no effect run once
     assert done(*words, data=digits).count("done before") == 2
     assert len(measured(tmp_path)) == 2
     broken = next(path for path in tmp_path.glob("jobs/*") if "binary" in (path / "config.yaml").read_text())
     (broken / "state.json").unlink()
-    # the file cannot be written where a folder of its name lies
+    # a folder of that name prevents the file
     (broken / "net.safetensors").mkdir()
     failed = run(*words, data=digits)
     assert failed.returncode == 1
@@ -114,7 +114,7 @@ def test_a_failed_job_is_marked_said_and_retried(tmp_path: Path, digits: Path) -
     assert "0 without a result" in done(*words, "sweep.retry=true", data=digits)
 
 
-def test_what_does_not_fit_is_skipped_and_missing_data_said(tmp_path: Path, digits: Path) -> None:
+def test_a_net_beyond_its_budget_is_skipped_and_missing_data_reported(tmp_path: Path, digits: Path) -> None:
     printed = done(*sweep(tmp_path, "experiment.budget=1e3,9e3", "compress.sparsity=0.5", "arm=dense"), data=digits)
     assert "skipped, not even one neuron a layer fits 1,000 bytes" in printed
     result = run(*sweep(tmp_path, "experiment.budget=9e3", "arm=dense", f"data.folder={tmp_path / 'nothing'}"))

@@ -1,4 +1,4 @@
-"""The mirror in Weights & Biases, read back from disk record by record."""
+"""Tests of the mirror in Weights & Biases, which is read back from disk record by record."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps import utils as sweeps
 
+from experiments.memory.settings import MemoryExperiment
+from experiments.runner import catalog, tracking
 from experiments.runner import config as settings
-from experiments.runner import tracking
 from experiments.runner import wandb_charts as charts
 from experiments.runner.record import Record
 from tests.support.command_line import ROOT, done, rows
@@ -29,7 +30,7 @@ def configuration(**changes: Any) -> settings.Config:
     cfg.compress = settings.CompressConfig()
     cfg.wandb = settings.WandbConfig(tags=["mine"])
     cfg.arm = settings.ArmConfig(name="levels4", label="hntk, 4 levels")
-    cfg.experiment = settings.MemoryExperiment()
+    cfg.experiment = MemoryExperiment()
     cfg.seed = 3
     return OmegaConf.merge(cfg, changes)  # type: ignore[return-value]
 
@@ -39,7 +40,7 @@ EPOCHS = [[1, 0.5, 0.8], [2, 0.25, 0.9], [3, 0.125, 0.85]]
 
 
 def recorded(folder: Path, cfg: Any) -> Record:
-    """A record with one of everything."""
+    """Return a record with one of everything."""
     record = Record(folder)
     record.start(cfg)
     record.add_history("training", TRAINING, EPOCHS)
@@ -92,7 +93,7 @@ def test_runs_say_what_they_are(tmp_path: Path) -> None:
     assert (job.display_name, sweep.display_name) == ("memory-mnist-levels4-seed3", "memory-mnist-summary")
     assert job.notes.startswith("python -m experiments.run")
     named = configuration(wandb={"group": "paper"})
-    assert tracking.described(named)["group"] == "paper"
+    assert tracking.run_description(named)["group"] == "paper"
 
 
 def test_a_run_without_its_history_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +160,7 @@ def test_an_unreachable_server_leaves_runs_offline(
     assert capsys.readouterr().out.count("wandb sync") == 1
 
 
-def test_a_file_in_the_way_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_in_the_way_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cfg = configuration()
     record = recorded(tmp_path, cfg)
     (tmp_path / "wandb").write_text("")
@@ -230,14 +231,14 @@ def test_the_wandb_sweep_has_the_grid_of_ours_and_forms_commands_that_compose() 
     assert (ROOT / plan["program"]).is_file()
     ours = yaml.safe_load((ROOT / "conf" / "sweep" / "memory.yaml").read_text())["hydra"]["sweeper"]["params"]
     theirs = {name: given["values"] for name, given in plan["parameters"].items()}
-    # of numbers as text W&B would draw no axis
+    # W&B draws no axis for numbers given as text
     assert theirs == {name: [number(v) for v in str(values).strip().split(",")] for name, values in ours.items()}
     words = [word for word in plan["command"] if not word.startswith("$")]
     assert words[:3] == ["python", "-m", "experiments.run"]
     assert plan["command"][-1] == "${args_no_hyphens}"
     given = {"args": {name: {"value": values[-1]} for name, values in theirs.items()}}
     chosen = sweeps.create_sweep_command_args(given)["args_no_hyphens"]
-    settings.register()
+    catalog.register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("config", overrides=[*words[3:], *chosen])
     assert (cfg.arm.name, cfg.experiment.budget, cfg.seed, cfg.wandb.mode) == ("trained_ternary", 5e6, 2, "online")

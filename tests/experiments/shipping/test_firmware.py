@@ -32,7 +32,7 @@ def test_a_cortex_m4_predicts_the_same(tmp_path: Path, pixels: bool, layouts: st
     raw = raw_samples(made)
     firmware = toolchain.link_firmware(program, tmp_path, "uint8_t" if pixels else "float", FLASH, RAM)
     np.testing.assert_array_equal(made.classes[toolchain.emulate(firmware, raw)], made.predict(raw))
-    # what is stated is what the linker finds, but for code and the sample's own memory
+    # The stated sizes are those of the linker, but for code and the memory of one sample.
     assert program.table_bytes < firmware.flash < program.table_bytes + 4096
     assert firmware.ram == program.scratch_bytes + -(-raw[0].nbytes // 4) * 4
 

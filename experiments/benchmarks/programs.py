@@ -1,0 +1,201 @@
+"""Programs that predict on one core: dense float32 and int8 networks, and packed ones in JAX, ONNX and C."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+import hntk
+from experiments.benchmarks.rounds import Timing
+from experiments.benchmarks.workers import task_command
+from experiments.runner.console import CONSOLE, stage
+from experiments.shipping import toolchain
+from hntk.deploy.c import CProgram, to_c
+from hntk.deploy.onnx import write_onnx
+from hntk.weights.bit_planes import word_planes
+
+NATIVE = Path(__file__).parent / "native"
+REFERENCE = "dense float32, onnxruntime"
+# Size of a buffer in bytes that stays in the core's nearest cache while its ones are counted.
+NEAR = 16384
+
+
+@dataclass(frozen=True)
+class Work:
+    """The least work of a prediction.
+
+    Attributes
+    ----------
+    read : int or None
+        Bytes of weights; None where it is not known.
+    counts : int
+        Words of 64 bits whose ones are counted.
+    multiplies : int
+        Multiply-adds of float32.
+    passes : bool
+        Whether weights are read anew for every image, rather than once for a batch.
+    """
+
+    read: int | None = None
+    counts: int = 0
+    multiplies: int = 0
+    passes: bool = False
+
+    def limit(self, rates: Mapping[tuple[str, int], float], batch: int) -> tuple[float | None, str | None]:
+        """Return the least seconds for an image, and what sets that limit; None where it is not known.
+
+        Parameters
+        ----------
+        rates : mapping
+            By (kind, size), units a second that the core reached.
+        batch : int
+            Images of a prediction.
+        """
+        bounds = {}
+        if self.read:
+            bounds["memory"] = self.read / rates["read", self.read] / (1 if self.passes else batch)
+        if self.counts:
+            bounds["popcount"] = self.counts / rates["count", NEAR]
+        if self.multiplies:
+            bounds["multiply-add"] = self.multiplies / rates["multiply", 0]
+        if not bounds or (batch > 1 and not (self.counts or self.multiplies)):
+            return None, None
+        name = max(bounds, key=lambda key: bounds[key])
+        return bounds[name], name
+
+
+@dataclass
+class Program:
+    """One program that predicts.
+
+    Attributes
+    ----------
+    name : str
+        Its name in tables.
+    command : sequence of str
+        The command that starts it as a worker.
+    file : int
+        Bytes of the file that is shipped.
+    work : Work
+        The least work of a prediction.
+    timings : dict
+        By batch, the seconds of a prediction.
+    """
+
+    name: str
+    command: Sequence[str]
+    file: int
+    work: Work
+    timings: dict[int, Timing] = field(default_factory=dict)
+
+
+def build_programs(
+    original: hntk.Classifier, whole: hntk.IntegerClassifier, raw: np.ndarray, x: np.ndarray, folder: Path
+) -> list[Program]:
+    """Write every program that can be built here into the folder.
+
+    Parameters
+    ----------
+    original : Classifier
+        The dense network, for normalised samples.
+    whole : IntegerClassifier
+        The compressed network in whole numbers, for raw samples.
+    raw, x : (n, p) array
+        The same samples, raw and normalised.
+    folder : Path
+        Where files go.
+    """
+    files = {"x": x, "raw": raw, "raw32": raw.astype(np.float32)}
+    samples = {name: folder / f"{name}.npy" for name in files}
+    for name, array in files.items():
+        np.save(samples[name], array)
+    n = sum(w.values.size for w in original.network.weights) + original.weights.size
+    words = sum(plane.nbytes for w in whole.network.weights for plane in word_planes(w))
+    packed_work = Work(words + 8 * whole.readout.size, popcounts(whole))
+    dense, packed = folder / "dense.safetensors", folder / "net.safetensors"
+    with stage("writing files"):
+        sizes = {path: network.save(path) for path, network in ((dense, original), (packed, whole))}
+    return [
+        _python_program("dense float32, JAX", "network_tasks", dense, samples["x"], sizes[dense], Work(4 * n, 0, n)),
+        *_onnx_programs(original, whole, n, samples, folder),
+        _python_program("hntk, JAX", "network_tasks", packed, samples["raw"], sizes[packed], packed_work),
+        *_c_programs(whole, raw, folder),
+    ]
+
+
+def last_core() -> int:
+    """Return the last core that this process may use, which systems use least."""
+    return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+
+
+def popcounts(whole: hntk.IntegerClassifier) -> int:
+    """Return how many words of 64 bits one prediction counts the ones of, where all layers work on bit planes."""
+    values = [whole.network.inputs, *whole.network.steps]
+    return sum(
+        w.shape[0] * -(-w.shape[1] // 64) * len(v.code.jumps)
+        for w, v in zip(whole.network.weights, values, strict=False)
+    )
+
+
+def _python_program(name: str, module: str, path: Path, samples: Path, size: int, work: Work) -> Program:
+    command = task_command(f"{module}.predictions", {"path": str(path), "data": str(samples)}, last_core())
+    return Program(name, command, size, work)
+
+
+def _onnx_programs(
+    original: hntk.Classifier, whole: hntk.IntegerClassifier, n: int, samples: Mapping[str, Path], folder: Path
+) -> Iterator[Program]:
+    try:
+        import onnxruntime  # noqa: F401
+        from onnxruntime.quantization import quantize_dynamic
+    except ImportError:
+        raise ImportError("the peer to compare with is onnxruntime: make setup-export.") from None
+    paths = {name: folder / f"{name}.onnx" for name in ("dense", "dense8", "net8")}
+    with stage("writing ONNX files"):
+        sizes = {"dense": write_onnx(original, paths["dense"]), "net8": write_onnx(whole, paths["net8"], "int8")}
+        # onnxruntime advises a preprocessing pass, which a network of three products does not need.
+        logging.disable(logging.WARNING)
+        quantize_dynamic(paths["dense"], paths["dense8"])
+        logging.disable(logging.NOTSET)
+        sizes["dense8"] = paths["dense8"].stat().st_size
+    for name, file, data, work in (
+        (REFERENCE, "dense", "raw32", Work(4 * n, 0, n)),
+        ("dense int8, onnxruntime", "dense8", "raw32", Work(n)),
+        ("hntk in int8, onnxruntime", "net8", "raw", Work()),
+    ):
+        yield _python_program(name, "onnxruntime_tasks", paths[file], samples[data], sizes[file], work)
+
+
+def _c_programs(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Program]:
+    program, samples = to_c(whole), folder / "raw.bin"
+    samples.write_bytes(raw.tobytes())
+    # Layouts other than bit planes add numbers up, at a rate that is not measured.
+    counts = popcounts(whole) if set(program.layouts) == {"planes"} else 0
+    work = Work(program.table_bytes, counts, 0, passes=True)
+    sample_type = "uint8_t" if raw.dtype == np.uint8 else "float"
+    options = (*toolchain.FAST, f"-DSAMPLE_TYPE={sample_type}")
+    for compiler in toolchain.COMPILERS:
+        if not toolchain.has(compiler):
+            CONSOLE.print(f"  [yellow]left out[/] {compiler}, which is not installed (make setup-tools)")
+            continue
+        target = folder / compiler
+        target.mkdir(exist_ok=True)
+        with stage(f"compiling with {compiler}"):
+            _check_predictions(program, whole, raw, target, compiler)
+            built = toolchain.compile_program(program, target, compiler, options, NATIVE / "bench.c")
+        command = [str(built), str(samples), str(len(raw))]
+        yield Program(f"hntk, C99 with {compiler}", command, program.table_bytes, work)
+
+
+def _check_predictions(
+    program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path, compiler: str
+) -> None:
+    """Raise an error if the compiled program predicts other classes than the network."""
+    predicted = whole.classes[toolchain.run_program(toolchain.compile_program(program, folder, compiler), raw)]
+    if not np.array_equal(predicted, whole.predict(raw)):
+        raise toolchain.ToolError(f"{compiler} made a program that predicts other classes; it is in {folder}.")

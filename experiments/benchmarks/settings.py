@@ -1,0 +1,138 @@
+"""The benchmarks: their settings, and what the command line tells of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from experiments.runner.choices import ACTIVATIONS, one_of
+from experiments.runner.experiment import Experiment
+from experiments.shipping.settings import ShippedNetwork
+
+
+@dataclass
+class BenchExperiment:
+    """Rounds of a benchmark."""
+
+    rounds: int = 7  # all contenders run once in each
+    seconds: float = 30.0  # a contender that takes longer runs three times at most
+    copied: int = 2**28  # bytes copied to measure the machine's memory
+    multiplied: int = 3072  # size of the matrices multiplied to measure its arithmetic
+    starting: int = 1  # contenders made ready at a time; several need more memory
+
+
+@dataclass
+class BenchKernelsExperiment(BenchExperiment):
+    """Time and memory of exact kernels and of regressions with them."""
+
+    name: str = "bench_kernels"
+    n: list[int] = field(default_factory=lambda: [1024, 2048, 4096, 8192])
+    p: int = 100
+    depth: int = 3
+    ps: list[int] = field(default_factory=lambda: [50, 200, 800, 3200])
+    depths: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
+    levels: list[int] = field(default_factory=lambda: [2, 4, 8, 16])
+    activations: list[str] = one_of(("erf", "tanh"), ["erf", "tanh"])  # beside ReLU
+    batches: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # of nt.batch
+    regressions: list[int] = field(default_factory=lambda: [1000, 2000, 4000, 8000])  # training samples
+    new: int = 1000  # samples to predict
+
+
+@dataclass
+class BenchEmpiricalExperiment(BenchExperiment):
+    """Time and memory of the NTKs of drawn networks."""
+
+    name: str = "bench_empirical"
+    p: int = 100
+    depth: int = 3
+    samples: int = 256  # where width or depth varies
+    width: int = 1024  # where samples or depth vary
+    n: list[int] = field(default_factory=lambda: [64, 128, 256, 512])  # samples, beside neural-tangents
+    widths: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])
+    depths: list[int] = field(default_factory=lambda: [1, 2, 4])
+    alone: list[int] = field(default_factory=lambda: [1024, 2048, 4096, 8192])  # samples for hntk alone
+    alone_width: int = 4096
+
+
+@dataclass
+class BenchSolverExperiment(BenchExperiment):
+    """Time of matches."""
+
+    name: str = "bench_solver"
+    activation: str = one_of(ACTIVATIONS, "relu")
+    depth: int = 3
+    level: int = 4
+    depths: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 6])
+    levels: list[int] = field(default_factory=lambda: [2, 3, 4, 6, 8])
+    restarts: int = 10  # of least squares
+
+
+@dataclass
+class BenchInferenceExperiment(ShippedNetwork):
+    """Time and memory of predictions, dense and compressed, on one core."""
+
+    name: str = "bench_inference"
+    batches: list[int] = field(default_factory=lambda: [1, 256])
+    rounds: int = 9  # all contenders run once in each
+    seconds: float = 0.2  # approximate time of a measurement
+    samples: int = 512  # that predictions cycle through
+
+
+# the machine's own limits, measured on less
+_SMALL = {"rounds": 2, "starting": 2, "copied": 2**22, "multiplied": 256}
+EXPERIMENTS = (
+    Experiment(
+        name="bench_kernels",
+        settings=BenchKernelsExperiment,
+        module="experiments.benchmarks.kernels",
+        shows="time, memory and growth of exact kernels and regressions: hntk, neural-tangents, scikit-learn",
+        takes="about 20 minutes",
+        leaves=(
+            "n_ReLU_*.csv", "p_ReLU_*.csv", "depth_ReLU_*.csv", "n_erf_*.csv", "levels_*.csv", "n_regression_*.csv",
+            "kernels.png", "regressions.png",
+        ),
+        tiny={
+            "experiment": {
+                **_SMALL, "n": [64], "p": 20, "depth": 2, "ps": [30], "depths": [1], "levels": [2],
+                "activations": ["erf"], "batches": [], "regressions": [64], "new": 20,
+            }
+        },
+    ),
+    Experiment(
+        name="bench_empirical",
+        settings=BenchEmpiricalExperiment,
+        module="experiments.benchmarks.empirical",
+        shows="time, memory and growth of drawn networks' NTKs: hntk and neural-tangents",
+        takes="about 10 minutes",
+        leaves=("n_width_*.csv", "width_n_*.csv", "depth_n_*.csv", "empirical.png"),
+        tiny={
+            "experiment": {
+                **_SMALL, "p": 20, "depth": 2, "samples": 16, "width": 32, "n": [16], "widths": [32], "depths": [1],
+                "alone": [32], "alone_width": 48,
+            }
+        },
+    ),
+    Experiment(
+        name="bench_solver",
+        settings=BenchSolverExperiment,
+        module="experiments.benchmarks.solver",
+        shows="time of matches against depth and levels: hntk and restarted least squares",
+        takes="about 5 minutes",
+        leaves=("depth_*.csv", "levels_*.csv", "solver_times.png"),
+        tiny={"experiment": {**_SMALL, "depth": 1, "level": 2, "depths": [1], "levels": [2, 3], "restarts": 1}},
+    ),
+    Experiment(
+        name="bench_inference",
+        settings=BenchInferenceExperiment,
+        module="experiments.benchmarks.inference",
+        shows="time, memory and bytes of predictions on one core: onnxruntime and JAX against packed JAX and C99",
+        takes="about 2 minutes",
+        leaves=("batch*.csv", "memory.csv", "inference.png"),
+        arguments="data=mnist data.folder=PATH",
+        data="mnist",
+        values={"data": {"n_train": 10_000}, "compress": {"alpha2": False}},
+        tiny={
+            "compress": {"objective": "theory"},
+            "experiment": {"batches": [1, 16], "rounds": 2, "seconds": 0.01, "samples": 50},
+        },
+    ),
+)  # fmt: skip

@@ -1,0 +1,149 @@
+"""Sweeps from start to end: measured, in tables and metrics, and in a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
+
+from experiments.benchmarks.harness import Case, Machine, Measured, Sweep, measure
+from experiments.benchmarks.settings import BenchExperiment
+from experiments.figures.style import caption_above, legend_below, line_style
+from experiments.runner.console import CONSOLE, show_table
+from experiments.runner.record import Record
+from experiments.runner.statistics import growth_exponent
+
+COLUMNS = ["contender", "setting", "seconds", "from", "to", "times peer", "MB beyond start", "÷ results", "limit/time"]
+NOTE = (
+    "From, to: the middle half of the rounds. Times peer: how many times as long the peer takes, which is "
+    "below 1 where the peer is faster. MB beyond start: the most memory beyond that of the libraries; ÷ results: "
+    "that, by the bytes of the results. Limit/time: the least time this machine could take, by the time taken."
+)
+# Of one contender: values of the quantity, and seconds or megabytes.
+Line = tuple[list[int], list[float]]
+# A panel: horizontal axis, vertical axis, title, lines by contender, and whether their exponents are written.
+Panel = tuple[str, str, str, Mapping[str, Line], bool]
+
+
+def run_sweeps(
+    record: Record, sweeps: Sequence[Sweep], settings: BenchExperiment
+) -> dict[str, list[Case]]:  # fmt: skip
+    """Measure all sweeps that have cases, record their tables and metrics, and return the cases by sweep."""
+
+    def report(sweep: Sweep, cases: list[Case], machine: Machine) -> None:
+        _report(record, sweep, cases, machine)
+        _report_growth(record, sweep, cases)
+
+    cases, machine = measure([sweep for sweep in sweeps if sweep.cases], settings, record.folder, report)
+    record.add_metrics(**{"machine/copy": machine.copied, "machine/multiply": machine.multiplied})
+    CONSOLE.print(f"\n[dim]{NOTE}[/]", soft_wrap=True)
+    CONSOLE.print(
+        f"This machine copies {machine.copied / 1e9:.1f} GB/s and multiplies at {machine.multiplied / 1e9:.0f} "
+        "GFLOP/s (float32); limits are by these."
+    )
+    return cases
+
+
+def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machine) -> None:
+    rows: list[list[Any]] = []
+    for case in cases:
+        for name, measured in case.best.items():
+            contender = measured.contender
+            low, middle, high = measured.quartiles
+            ratio, limit = case.times_peer(name, sweep.peer), machine.limit(contender.work)
+            beyond = measured.beyond if contender.memory else None
+            share = None if beyond is None or contender.results is None else beyond / contender.results
+            rows.append(
+                [case.value, name, contender.setting or None, middle, low, high, ratio,
+                 None if beyond is None else beyond / 1e6, share,
+                 None if limit is None else limit / middle]
+            )  # fmt: skip
+            place = f"{sweep.key}/{case.value}/{name}"
+            record.add_metrics(
+                **{f"seconds/{place}": middle, f"times_peer/{place}": ratio, f"beyond/{place}": beyond,
+                   f"difference/{place}": case.difference.get(name)}
+            )  # fmt: skip
+    columns = [sweep.axis, *COLUMNS]
+    show_table(f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them", columns, rows)
+    record.add_table(sweep.key, columns, rows)
+
+
+def _report_growth(record: Record, sweep: Sweep, cases: Sequence[Case]) -> None:
+    for name, (values, seconds) in _lines(cases, lambda measured: measured.median).items():
+        exponent = growth_exponent(values, seconds)
+        record.add_metrics(**{f"exponent/{sweep.key}/{name}": exponent})
+        if exponent is not None:
+            CONSOLE.print(f"  {name}: time grows like {sweep.axis} to the {exponent:.2f}")
+    largest = max((d for case in cases for d in case.difference.values()), default=None)
+    if largest is not None:
+        record.add_metrics(**{f"difference/{sweep.key}": largest})
+        CONSOLE.print(f"  results differ from {sweep.peer}'s by {largest:.1e} of their largest entry at most")
+
+
+def _lines(cases: Iterable[Case], quantity: Callable[[Measured], float | None]) -> dict[str, Line]:
+    """Return a quantity against the sweep's values, by contender, where it is known."""
+    lines: dict[str, Line] = {}
+    for case in cases:
+        for name, measured in case.best.items():
+            height = quantity(measured)
+            if height is not None:
+                values, heights = lines.setdefault(name, ([], []))
+                values.append(case.value)
+                heights.append(height)
+    return lines
+
+
+def _megabytes(measured: Measured) -> float | None:
+    return measured.beyond / 1e6 if measured.beyond and measured.contender.memory else None
+
+
+def draw_sweeps(
+    record: Record, sweeps: Sequence[Sweep], cases: Mapping[str, list[Case]], name: str, caption: str
+) -> None:
+    """Record a figure of seconds against the quantity of every sweep, and of memory for the first one."""
+    panels: list[Panel] = []
+    for sweep in (s for s in sweeps if s.cases):
+        lines = _lines(cases[sweep.key], lambda measured: measured.median)
+        panels.append((sweep.axis, "seconds", sweep.about, lines, True))
+        memory = _lines(cases[sweep.key], _megabytes)
+        if memory and sweep is sweeps[0]:
+            panels.append((sweep.axis, "peak memory beyond start, MB", sweep.about, memory, False))
+    record.add_figure(name, _sweeps_figure(panels, caption))
+
+
+def _sweeps_figure(panels: Sequence[Panel], caption: str) -> Figure:
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(4.3 * columns, 3.9 * rows + 0.6), squeeze=False)
+    names = list(dict.fromkeys(name for *_, lines, _ in panels for name in lines))
+    axes = grid.ravel()
+    for unused in axes[len(panels) :]:
+        unused.set_axis_off()
+    for a, panel in zip(axes, panels, strict=False):
+        _draw_panel(a, panel, names)
+    legend_below(figure, axes, min(4, len(names)))
+    return caption_above(figure, caption)
+
+
+def _draw_panel(a: Axes, panel: Panel, names: Sequence[str]) -> None:
+    across, up, title, lines, with_exponents = panel
+    for name, (values, heights) in lines.items():
+        style = line_style(names.index(name), marker="o", ms=5, lw=1.6)
+        a.plot(values, heights, label=name, **style)
+        exponent = growth_exponent(values, heights) if with_exponents else None
+        if exponent is not None:
+            text = rf"$\propto\mathrm{{{across}}}^{{{exponent:.2f}}}$"
+            a.annotate(text, (values[-1], heights[-1]), (-4, 7), textcoords="offset points", fontsize=9, ha="right",
+                       color=style["color"])  # fmt: skip
+    sizes = sorted({v for values, _ in lines.values() for v in values})
+    a.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
+    a.set_title(title, fontsize=9)
+    a.set_xticks(sizes, [f"{v:,}" for v in sizes])
+    a.minorticks_off()
+    a.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    a.margins(y=0.12)

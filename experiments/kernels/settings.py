@@ -1,0 +1,161 @@
+"""The experiments on kernels: their settings, and what the command line tells of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.runner.choices import ACTIVATIONS, IDENTITIES, KERNELS, OBJECTIVES, PRECISIONS, QUANTITIES, one_of
+from experiments.runner.experiment import Experiment
+
+
+@dataclass
+class GmmExperiment:
+    """Kernel spectra on a Gaussian mixture."""
+
+    name: str = "gmm"
+    quantities: str = one_of(QUANTITIES, "population")  # the mixture's own, or estimated from x and labels alone
+    identity: str = one_of(IDENTITIES, "default")  # "paper": the authors' identity coefficient
+    spikes: int = 2  # leading eigenpairs to compare
+    finite_width: bool = True  # draw networks of finite width too
+
+
+@dataclass
+class ConvergenceExperiment:
+    """Errors of the equivalents against n at fixed p/n."""
+
+    name: str = "convergence"
+    quantities: str = one_of(QUANTITIES, "population")
+    halvings: int = 3  # number of sample sizes: data.n, data.n / 2, ...
+    draws: int = 3  # draws of the data at each n
+
+
+@dataclass
+class MnistExperiment:
+    """Test accuracies of one architecture, dense and compressed."""
+
+    name: str = "mnist"
+    levels: list[Any] = one_of(("paper",), ["paper", 2, 3, 4, 5, 8])
+    objectives: list[str] = one_of(OBJECTIVES, ["theory", "data"])  # the paper's σ_T has theory's only
+    draws: int = 1  # draws of every network
+
+
+@dataclass
+class MillionExperiment:
+    """Kernel regression with the equivalent kernel on more samples than an (n, n) matrix allows."""
+
+    name: str = "million"
+    kernel: str = one_of(KERNELS, "ntk")
+    sizes: list[int] = field(default_factory=lambda: [100_000, 200_000, 500_000, 1_000_000])  # training samples
+    exact_sizes: list[int] = field(default_factory=lambda: [1000, 2000, 4000, 8000])  # where the exact kernel runs too
+    n_test: int = 10_000  # new samples of a mixture
+
+
+@dataclass
+class StoreExperiment:
+    """Exact kernels in files."""
+
+    name: str = "store"
+    folder: str | None = None  # the run's own by default; naming the same folder again continues an interrupted run
+    precision: str = one_of(PRECISIONS, "float32")  # of the files
+    tile: int = 1024  # samples on the side of a tile
+    eigenvalues: int = 10  # leading eigenvalues to compute
+
+
+@dataclass
+class SolverExperiment:
+    """Success and time of the matching solver on random problems."""
+
+    name: str = "solver"
+    problems: int = 250  # four in five are feasible, one is impossible
+    baseline_problems: int = 20  # feasible ones that restarted least squares solves too
+    restarts: list[int] = field(default_factory=lambda: [10, 100, 1000])
+
+
+@dataclass
+class LevelsExperiment:
+    """Identity shift and kernel error against the number of levels."""
+
+    name: str = "levels"
+    quantities: str = one_of(QUANTITIES, "population")
+    originals: list[Any] = one_of(ACTIVATIONS, ["relu", "gelu", "softplus", "tanh", "sin", "abs"])
+    levels: list[int] = field(default_factory=lambda: [2, 3, 4, 5, 6, 8])
+    depth: int = 3
+
+
+EXPERIMENTS = (
+    Experiment(
+        name="gmm",
+        settings=GmmExperiment,
+        module="experiments.kernels.gmm",
+        shows="kernel spectra on a Gaussian mixture: a dense network, the theory, the ternary network solved for",
+        takes="about half a minute",
+        leaves=("match.csv", "activations.csv", "errors.csv", "spectra.png", "spectra.pdf", "eigenvectors.png"),
+        values={"net": {"widths": [4096, 4096, 4096]}, "compress": {"kernel": "both"}},
+        tiny={"experiment": {"spikes": 1}},
+    ),
+    Experiment(
+        name="convergence",
+        settings=ConvergenceExperiment,
+        module="experiments.kernels.convergence",
+        shows="errors of the equivalents falling with n, and the floor of the authors' identity term",
+        takes="about 1.5 minutes",
+        leaves=("errors.csv", "draws.csv", "means.csv", "floors.csv", "convergence.png"),
+        values={"compress": {"kernel": "both"}},
+        tiny={"experiment": {"halvings": 1, "draws": 2}},
+    ),
+    Experiment(
+        name="levels",
+        settings=LevelsExperiment,
+        module="experiments.kernels.levels",
+        shows="identity shift and kernel error against the number of levels, for several activations, and the bound",
+        takes="about 2.5 minutes",
+        leaves=("levels.csv", "levels.png"),
+        values={"data": {"n": 400, "p": 200}},
+        tiny={
+            "data": {"n": 80, "p": 40},
+            "experiment": {"originals": ["relu", "tanh"], "levels": [2, 4], "depth": 1},
+        },
+    ),
+    Experiment(
+        name="million",
+        settings=MillionExperiment,
+        module="experiments.kernels.million",
+        shows="accuracy, time and memory of regressions on up to a million samples: the equivalent NTK, the exact NTK",
+        takes="about 7 minutes",
+        leaves=("regressions.csv", "agreement.csv", "operator.csv", "million.png"),
+        values={"data": {"p": 800, "separation": 2.0, "spread": 2.0}},
+        tiny={"experiment": {"sizes": [400, 2000], "exact_sizes": [200, 400], "n_test": 200}},
+    ),
+    Experiment(
+        name="store",
+        settings=StoreExperiment,
+        module="experiments.kernels.store",
+        shows="exact kernels of a data set in files, beyond what memory holds; an interrupted run is continued",
+        takes="29 GB and about 2 minutes for MNIST",
+        leaves=("eigenvalues.csv",),
+        arguments="data=mnist data.folder=PATH experiment.folder=KERNELS",
+        tiny={"experiment": {"tile": 128, "eigenvalues": 3}},
+    ),
+    Experiment(
+        name="solver",
+        settings=SolverExperiment,
+        module="experiments.kernels.solver",
+        shows="random matching problems: success and time, beside restarted least squares",
+        takes="about half an hour",
+        leaves=("solver.csv", "problems.csv", "solver.png"),
+        tiny={"experiment": {"problems": 5, "baseline_problems": 1, "restarts": [1, 2]}},
+    ),
+    Experiment(
+        name="mnist",
+        settings=MnistExperiment,
+        module="experiments.kernels.mnist",
+        shows="does the theory apply, and test accuracies on MNIST: dense, ternary weights, few-level activations",
+        takes="about 4 minutes",
+        leaves=("assumptions.csv", "accuracy.csv", "draws.csv", "accuracy.png"),
+        arguments="data.folder=PATH",
+        data="mnist",
+        values={"compress": {"alpha2": False}},
+        tiny={"experiment": {"levels": ["paper", 2], "objectives": ["theory", "data"]}},
+    ),
+)

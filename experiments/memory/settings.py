@@ -1,0 +1,87 @@
+"""The experiments on accuracy against memory: their settings, and what the command line tells of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.runner.experiment import Experiment
+
+
+@dataclass
+class MemoryExperiment:
+    """Test accuracy of one arm within a budget of bytes; a sweep over arms and budgets gives the figure."""
+
+    name: str = "memory"
+    budget: float = 500e3  # bytes that the file may take
+    width: int | None = None  # of the widest layer, in place of what the budget allows
+    max_width: int = 3000  # of random layers, to bound the computation
+    max_sparse_width: int = 6500  # of random layers so sparse that their zeros are skipped
+    max_trained_width: int = 400  # of trained layers, whose accuracy no longer rises beyond
+    epochs: int = 30  # at most, of trained networks; readouts take twice as many
+    kernel_samples: int = 1000  # test samples on which kernels are compared
+    keep: bool = False  # keep the network's file
+
+
+EXPERIMENTS = (
+    Experiment(
+        name="memory",
+        settings=MemoryExperiment,
+        module="experiments.memory.memory",
+        shows="test accuracy against bytes and bit operations, for everything one would pick instead",
+        takes="100 minutes for three seeds, and can be stopped and continued",
+        leaves=(
+            "jobs.csv", "groups.csv", "equal_bytes.csv", "accuracy_bytes.png", "accuracy_operations.png",
+            "kernel_error.png", "report.html",
+        ),
+        arguments="data=mnist data.folder=PATH",
+        data="mnist",
+        groups={"/arm": "dense", "/sweep": "memory"},
+        values={"compress": {"alpha2": False, "objective": "data"}},
+        tiny={
+            "compress": {"objective": "theory"},
+            "experiment": {
+                "epochs": 2, "max_width": 200, "max_sparse_width": 200, "max_trained_width": 40,
+                "kernel_samples": 100,
+            },
+            "hydra": {
+                "sweeper": {
+                    "params": {
+                        "seed": 0, "experiment.budget": 20e3, "compress.sparsity": 0.9,
+                        "arm": "dense,levels2,trained_finetuned,trained_ternary",
+                    }
+                }
+            },
+        },
+    ),
+    # Optuna searches levels, sparsity and width by validation accuracy and bytes of the file. The same command
+    # continues a search that was stopped, as its sampler asks again for the networks that are done.
+    Experiment(
+        name="frontier",
+        settings=MemoryExperiment,
+        module="experiments.memory.memory",
+        shows="networks that are accurate and small, which Optuna looks for (needs make setup-sweeps)",
+        takes="an estimated 20 minutes for its 100 networks, by the time of memory's; can be stopped and continued",
+        leaves=("jobs.csv", "front.csv"),
+        arguments="data=mnist data.folder=PATH",
+        data="mnist",
+        groups={
+            "/arm": "levels4", "/sweep": "frontier", "override /hydra/sweeper": "optuna",
+            "override /hydra/sweeper/sampler": "nsgaii",
+        },
+        values={"compress": {"alpha2": False, "objective": "data"}},
+        tiny={
+            "compress": {"objective": "theory"},
+            "experiment": {"epochs": 2, "kernel_samples": 100},
+            "hydra": {
+                "sweeper": {
+                    "n_trials": 3,
+                    "sampler": {"population_size": 2},
+                    "params": {
+                        "arm": "choice(levels2, levels3)", "compress.sparsity": "choice(0.5, 0.9)",
+                        "experiment.width": "tag(log, int(interval(20, 80)))",
+                    },
+                }
+            },
+        },
+    ),
+)  # fmt: skip

@@ -1,0 +1,139 @@
+"""The studies of kernels, run as a user runs them; test_tiny.py tests what every experiment leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hntk
+from experiments.kernels.least_squares import restarted
+from experiments.kernels.matching_problems import MatchingProblem, random_problems, timed
+from tests.support.command_line import done, rows, run
+
+
+@pytest.mark.slow
+def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done(
+        "+exp=gmm", "+debug=tiny", "experiment.quantities=estimated", "experiment.finite_width=false",
+        "compress=paper", f"hydra.run.dir={out}",
+    )  # fmt: skip
+    assert not (out / "wandb").exists()
+    metrics = json.loads((out / "metrics.json").read_text())
+    # σ_T adds a large ridge
+    assert metrics["relative_shift"] > 5
+    assert not any("drawn" in name for name in metrics)
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_a_sweep_runs_every_job(tmp_path: Path) -> None:
+    done(
+        "-m", "+exp=gmm", "+debug=tiny", "experiment.finite_width=false", "compress.levels=2,4",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}", f"sweep.store={tmp_path / 'jobs'}",
+    )  # fmt: skip
+    shifts = [float(row["relative_shift"]) for row in rows(tmp_path / "sweep" / "jobs.csv")]
+    assert shifts[1] < shifts[0]
+
+
+@pytest.mark.slow
+def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
+    result = run(
+        "+exp=gmm", "+debug=tiny", "compress=paper", "net.activations=[erf,relu,relu]",
+        f"hydra.run.dir={tmp_path / 'out'}",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "levels=3 reaches all of them" in " ".join(result.stdout.split())
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
+    result = run("+exp=mnist", f"hydra.run.dir={tmp_path / 'out'}")
+    assert result.returncode == 1
+    assert "HNTK_DATA" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", ["argument", "environment"])
+def test_a_named_folder_is_respected_by_tiny_runs(named: str, tmp_path: Path) -> None:
+    folder, words = (
+        tmp_path / "nothing",
+        ["+exp=store", "+debug=tiny", "data=mnist", f"hydra.run.dir={tmp_path / 'out'}"],
+    )
+    words += [f"data.folder={folder}"] if named == "argument" else []
+    result = run(*words, data=folder if named == "environment" else None)
+    assert result.returncode == 1
+    assert f"{folder} does not exist" in result.stdout
+    assert "stands in" not in result.stdout
+
+
+@pytest.mark.slow
+def test_million_takes_a_data_set(tmp_path: Path, digits: Path) -> None:
+    done(
+        "+exp=million", "+debug=tiny", "data=mnist", "experiment.exact_sizes=[200]", f"hydra.run.dir={tmp_path}",
+        data=digits,
+    )  # fmt: skip
+    table = rows(tmp_path / "regressions.csv")
+    assert [row["n"] for row in table] == ["200", "200", "400", "600"]
+    assert all(float(row["test accuracy"]) > 0.85 for row in table)
+
+
+@pytest.mark.slow
+def test_kernels_are_stored_and_a_run_that_was_interrupted_goes_on(tmp_path: Path, digits: Path) -> None:
+    kernels, words = tmp_path / "kernels", ("+exp=store", "data=mnist", "wandb=disabled", "experiment.tile=128")
+    words += (f"experiment.folder={kernels}",)
+    printed = done(*words, f"hydra.run.dir={tmp_path / 'one'}", data=digits)
+    # Two matrices of 600² numbers of 4 bytes.
+    assert "2.9 MB" in printed
+    table = rows(tmp_path / "one" / "eigenvalues.csv")
+    journal = json.loads((kernels / "progress.json").read_text())
+    ntk = np.load(kernels / "ntk.npy")
+    journal["done"].pop()
+    (kernels / "progress.json").write_text(json.dumps(journal))
+    done(*words, f"hydra.run.dir={tmp_path / 'two'}", data=digits)
+    np.testing.assert_array_equal(np.load(kernels / "ntk.npy"), ntk)
+    assert rows(tmp_path / "two" / "eigenvalues.csv") == table
+    largest = np.linalg.eigvalsh(ntk.astype(np.float64))[-1]
+    assert float(table[0]["NTK"]) == pytest.approx(largest, rel=1e-5)
+    other = run(*words, "experiment.precision=float64", f"hydra.run.dir={tmp_path / 'three'}", data=digits)
+    assert other.returncode == 1
+    assert "choose another folder" in " ".join(other.stdout.split())
+
+
+def test_random_problems_are_of_every_kind_and_some_have_an_answer() -> None:
+    problems = random_problems(np.random.default_rng(0), 10)
+    assert [p.kind for p in problems] == ["planted", "named", "planted", "named", "impossible"] * 2
+    for problem in problems:
+        if problem.kind == "planted":
+            # The original has so many levels itself, and so it is a match.
+            attempt = timed(problem, lambda p: p.layers)
+            assert attempt.miss < 1e-12
+            assert attempt.shift == pytest.approx(0, abs=1e-12)
+
+
+def test_attempts_that_fail_are_told_apart() -> None:
+    problem = MatchingProblem("named", (hntk.activation("relu"),), 1.0, 2)
+
+    def refuse(_: MatchingProblem) -> None:
+        raise hntk.MatchError("no match exists")
+
+    assert timed(problem, refuse).refused
+    gave_up = timed(problem, lambda _: None)
+    assert not gave_up.refused
+    assert gave_up.miss == np.inf
+    # The identity has other coefficients than ReLU.
+    assert timed(problem, lambda _: [hntk.activation("linear")]).miss > 0.1
+
+
+def test_more_restarts_of_least_squares_are_never_worse_on_one_layer() -> None:
+    problem = MatchingProblem("named", (hntk.activation("relu"),), 1.0, 3)
+    one, five = (restarted(problem, count, 0, scaled=True) for count in (1, 5))
+    # The objective is the sum of squared misses of moments: its best start solves this problem.
+    assert five.miss < 1e-6
+    assert five.miss <= one.miss
+    assert restarted(problem, 5, 0, scaled=True).miss == five.miss
