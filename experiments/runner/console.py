@@ -35,7 +35,7 @@ def shown(text: object) -> str:
     --------
     >>> from experiments.runner.console import shown
     >>> print(shown("[/] is no markup"))
-    \\[/] is no markup
+    \[/] is no markup
     """
     return escape(visible(text))
 
