@@ -21,7 +21,7 @@ from experiments.runner.console import progress
 from experiments.runner.keys import data_digest, resolved
 from experiments.runner.record import Record
 from experiments.runner.setting import features, raw_dataset
-from hntk._utils.labels import share_right
+from hntk._utils.labels import accuracy_score
 from hntk.activations.fingerprint import fingerprint
 from hntk.readouts.training import Epoch, Schedule
 
@@ -119,7 +119,7 @@ def _score(
     predicted = classifier.classes[np.argmax(classifier.scores_of(unseen), axis=1)]
     record.add_metrics(
         **{
-            metrics.accuracy(readout): share_right(predicted, data.y_test),
+            metrics.accuracy(readout): accuracy_score(predicted, data.y_test),
             f"validation/{readout}": validation,
             f"seconds/{readout}": time.perf_counter() - start,
         }

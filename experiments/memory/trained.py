@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 
 import hntk
-from hntk.readouts.ridge import held_out
+from hntk.readouts.ridge import draw_validation
 from hntk.readouts.softmax import cross_entropy
 from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 
@@ -46,7 +46,7 @@ class Task:
         self.data, self.seed = data, seed
         self.dense: dict[tuple[int, ...], Trained] = {}
         index = np.searchsorted(data.classes, data.y_train)
-        held = held_out(index, 0.1, seed)
+        held = draw_validation(index, 0.1, seed)
         x = data.x_train * np.float32(sqrt(data.p))
         self.samples = Samples(*(jnp.asarray(part) for part in (x[~held], index[~held], x[held], index[held])))
         self.schedule = Schedule(epochs=epochs, batch=min(BATCH, len(self.samples.x)), patience=PATIENCE)

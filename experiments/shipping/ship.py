@@ -16,7 +16,7 @@ from experiments.runner.setting import raw_dataset
 from experiments.shipping import shipping, toolchain
 from experiments.shipping.shipping import Made
 from experiments.shipping.toolchain import Firmware
-from hntk._utils.labels import share_right
+from hntk._utils.labels import accuracy_score
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import write_onnx
 from hntk.weights.encodings import pack
@@ -164,7 +164,7 @@ def _report(cfg: Config, record: Record, forms: list[Form], data: hntk.Dataset) 
         if form.predicted is not None:
             of = len(form.predicted)
             same = int(np.sum(form.predicted == reference[:of]))
-            accuracy = share_right(form.predicted, data.y_test) if of == len(data.y_test) else None
+            accuracy = accuracy_score(form.predicted, data.y_test) if of == len(data.y_test) else None
             if form not in forms[:2] and same != of:
                 different.append(f"{form.name} on {of - same:,} of {of:,}")
         ratio = None if form.bytes is None else round(dense / form.bytes, 2)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Real
+from jaxtyping import Float, Real
 from scipy.sparse import issparse
 
 # of what is handed in, as much as a message shows
@@ -109,7 +109,7 @@ def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"{name} holds whole numbers beyond what float64 reaches: rescale them.") from error
 
 
-def check_backing(array: np.ndarray) -> None:
+def check_memory_map(array: np.ndarray) -> None:
     """Refuse a memory map whose file has become shorter than it: reading on would kill the process.
 
     Raises
@@ -133,4 +133,44 @@ def _check_map(array: np.memmap) -> None:
         raise ValueError(
             f"the file behind the memory map, {array.filename}, has become shorter while it is used: {there:,} bytes "
             f"of {needed:,} are left. Write it anew, and open it again."
+        )
+
+
+def check_columns(v: Array | np.ndarray, n: int, name: str) -> None:
+    """Refuse what an (n, n) matrix cannot be multiplied with.
+
+    Raises
+    ------
+    ValueError
+        If it is neither (n,) nor (n, m).
+    """
+    if v.ndim not in (1, 2) or v.shape[0] != n:
+        raise ValueError(f"{name} must have shape ({n},) or ({n}, m), got {v.shape}.")
+
+
+def as_columns(v: object, n: int, name: str) -> Float[np.ndarray, "n ..."]:
+    """Finite numbers that an (n, n) matrix can be multiplied with, in float64.
+
+    Raises
+    ------
+    ValueError
+        If they are neither (n,) nor (n, m), or not finite.
+    """
+    array = finite_array(v, name)
+    check_columns(array, n, name)
+    return array
+
+
+def check_result(values: Array | np.ndarray, what: str) -> None:
+    """Refuse a result that overflowed.
+
+    Raises
+    ------
+    ValueError
+        With what to do.
+    """
+    if not np.all(np.isfinite(np.asarray(values))):
+        raise ValueError(
+            f"{what} overflowed: numbers of the data or of the settings are out of scale. Bring x to norms about 1 "
+            "(x / sqrt(mean of its squared norms)), and look for a setting that is far from 1."
         )

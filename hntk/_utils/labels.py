@@ -67,7 +67,7 @@ def as_labels(labels: object, n: int, *, least: int = 2) -> tuple[np.ndarray, In
     return classes, index
 
 
-def share_right(predicted: np.ndarray, labels: object) -> float:
+def accuracy_score(predicted: np.ndarray, labels: object) -> float:
     """Return the share of predictions that equal the labels.
 
     Raises

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float, Int, Real
 
-from hntk._utils.arrays import check_backing, real_array
+from hntk._utils.arrays import check_memory_map, real_array
 
 # bytes of a block of rows in float64
 BLOCK = 2**25
@@ -25,7 +28,7 @@ def row_blocks(x: Real[np.ndarray, "n p"], columns: int | None = None) -> Iterat
     step = max(1, BLOCK // (8 * (x.shape[1] if columns is None else columns)))
     n = x.shape[0]
     for start in range(0, n, step):
-        check_backing(x)
+        check_memory_map(x)
         yield slice(start, min(start + step, n))
 
 
@@ -119,3 +122,51 @@ def class_blocks(
         own = index[part]
         for a in np.unique(own):
             yield int(a), x[part][own == a].astype(np.float64)
+
+
+def as_samples(x: object, name: str = "x", dtype: Any = None) -> Float[Array, "n p"]:
+    """A finite (n, p) array, samples as rows, on JAX's device.
+
+    Parameters
+    ----------
+    x : numbers in any form.
+    name : of the argument, for messages.
+    dtype : in which they will be computed with; by default their own, float32 at least.
+
+    Raises
+    ------
+    ValueError
+        For another number of dimensions, an empty array, or values that are not finite, not numbers, or so large that
+        their squares overflow.
+    """
+    given = real_array(x, name)
+    check_shape(given, name)
+    if isinstance(given, np.ndarray):
+        check_memory_map(given)
+    native = given.dtype if isinstance(given, jax.Array) else given.dtype.newbyteorder("=")
+    own = jnp.result_type(float) if given.dtype.kind in "biu" else jax.dtypes.canonicalize_dtype(native)
+    computed = np.dtype(jnp.result_type(own, jnp.float32) if dtype is None else dtype)
+    # on a processor a view, and no compilation for every shape
+    check_rows(np.asarray(given), name, computed)
+    return jnp.asarray(given if isinstance(given, jax.Array) else np.asarray(given, dtype=own))
+
+
+def rms_norm(x: Float[Array | np.ndarray, "n p"]) -> float:
+    """τ_0 of a data set: the root mean square norm of its rows.
+
+    Raises
+    ------
+    ValueError
+        If all rows are zero, or so small that their squares are.
+    """
+    array = np.asarray(x)
+    check_memory_map(array)
+    tau0 = float(np.sqrt(np.einsum("ij,ij->", array, array, dtype=np.float64) / array.shape[0]))
+    if tau0**2 >= np.finfo(np.float64).tiny:
+        return tau0
+    if np.any(array):
+        raise ValueError(
+            f"the largest value of x is {np.max(np.abs(array)):.3g}, whose square underflows: rescale x, for instance "
+            "to x / np.abs(x).max()."
+        )
+    raise ValueError("all rows of x are zero: nothing can be scaled by their norm.")

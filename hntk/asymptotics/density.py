@@ -15,8 +15,7 @@ from jaxtyping import Float
 from scipy.fft import dct
 
 from hntk._utils.arguments import as_count
-from hntk._utils.arrays import brief, finite_array, point_array
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import brief, check_result, finite_array, point_array
 from hntk.asymptotics.covariances import Spectral
 from hntk.asymptotics.kernel_parameters import Kind, Net
 from hntk.asymptotics.limiting_kernel import LimitingKernel, limiting_kernel

@@ -14,8 +14,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk._utils.arguments import as_count, as_finite, as_key
-from hntk._utils.arrays import brief, finite_array
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import brief, check_result, finite_array
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.rows import row_blocks

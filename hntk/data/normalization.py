@@ -114,7 +114,7 @@ def check_normalization(normalization: object, size: int) -> None:
         raise ValueError("normalization must have a centre and a positive scale that are finite in float32.")
 
 
-def prepared(x: object, normalization: Normalization | None, tau0: float | None, *, raw: bool) -> object:
+def prepare_samples(x: object, normalization: Normalization | None, tau0: float | None, *, raw: bool) -> object:
     """Return samples as a network takes them, and warn where they are of another scale than in training.
 
     Parameters

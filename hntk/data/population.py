@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from hntk._utils.arrays import check_backing, finite_array
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import check_memory_map, check_result, finite_array
 from hntk._utils.labels import label_array
 from hntk._utils.rows import as_rows, class_blocks, class_means, class_scatters
 
@@ -116,6 +115,6 @@ def _scatter_overlaps(
     if x.shape[1] <= np.bincount(index).max():
         flat = class_scatters(x, index, means).reshape(classes, -1)
         return flat @ flat.T
-    check_backing(x)
+    check_memory_map(x)
     centred = [x[index == a].astype(np.float64) - means[a] for a in range(classes)]
     return np.array([[np.sum((a @ b.T) ** 2) for b in centred] for a in centred])

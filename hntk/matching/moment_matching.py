@@ -13,8 +13,8 @@ from jax import Array
 
 from hntk._utils.arguments import as_nonnegative
 from hntk._utils.arrays import brief
-from hntk._utils.checks import as_samples
 from hntk._utils.copies import Copyable
+from hntk._utils.rows import as_samples
 from hntk.activations import Activation, Staircase
 from hntk.matching.bit_budget import spread_bits
 from hntk.matching.bounds import Certificate, layer_bounds, ratio_bound

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arrays import finite_array
-from hntk._utils.labels import share_right
-from hntk.data.normalization import Normalization, prepared
+from hntk._utils.labels import accuracy_score
+from hntk.data.normalization import Normalization, prepare_samples
 from hntk.networks.network import Network
 from hntk.networks.provenance import DataStatistics
 from hntk.networks.storable import Storable
@@ -51,7 +51,7 @@ class Classifier(Storable):
             If x does not fit the network, or is raw and the normalisation is not known.
         """
         known = None if self.statistics is None else self.statistics.tau0
-        samples = prepared(x, self.normalization, known, raw=raw)
+        samples = prepare_samples(x, self.normalization, known, raw=raw)
         return np.concatenate([self.scores_of(batch) for batch in self.network.feature_batches(samples)])
 
     def scores_of(self, features: object) -> Float[np.ndarray, "n K"]:
@@ -79,4 +79,4 @@ class Classifier(Storable):
         ValueError
             If x does not fit the network, or there is not one label per row of it.
         """
-        return share_right(self.predict(x, raw=raw), labels)
+        return accuracy_score(self.predict(x, raw=raw), labels)

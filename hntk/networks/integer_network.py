@@ -20,8 +20,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, Int32
 
-from hntk._utils.checks import as_samples
-from hntk._utils.labels import share_right
+from hntk._utils.labels import accuracy_score
+from hntk._utils.rows import as_samples
 from hntk.networks.forward import BATCH, Forward, Step
 from hntk.networks.integer_steps import Steps
 from hntk.networks.provenance import DataStatistics, MatchRecord
@@ -226,7 +226,7 @@ class IntegerClassifier(Storable):
 
     def accuracy(self, raw: object, labels: object) -> float:
         """Share of samples whose label is predicted."""
-        return share_right(self.predict(raw), labels)
+        return accuracy_score(self.predict(raw), labels)
 
 
 def row_weight(matrix: WeightMatrix) -> int:

@@ -17,8 +17,8 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_count, as_key, as_scale, as_widths
-from hntk._utils.checks import as_samples, norm_scale
 from hntk._utils.memory import check_room
+from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.networks.forward import BATCH, Forward, Step
 from hntk.networks.provenance import MatchRecord
@@ -215,5 +215,5 @@ def dense(
     (8, 32)
     """
     samples = as_samples(x)
-    scale = norm_scale(samples) if tau0 is None else as_scale(tau0)
+    scale = rms_norm(samples) if tau0 is None else as_scale(tau0)
     return draw_network(activations, widths, samples.shape[1], tau0=scale, law=law, key=key)

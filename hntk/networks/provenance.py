@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from hntk._utils.checks import norm_scale
+from hntk._utils.rows import rms_norm
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class DataStatistics:
         ValueError
             If all samples are zero.
         """
-        tau0, counts = norm_scale(x), np.bincount(index)
+        tau0, counts = rms_norm(x), np.bincount(index)
         squares = np.einsum("ij,ij->i", x, x, dtype=np.float64)
         return cls(x.shape[0], x.shape[1], tau0, float(np.std(squares) / tau0**2), tuple(counts.tolist()))
 

@@ -27,12 +27,12 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from hntk._utils.arguments import as_callback, as_choice, as_diagonal, as_instance, as_nonnegative, as_scale
-from hntk._utils.checks import check_result, norm_scale
-from hntk._utils.labels import as_labels, label_array, share_right
-from hntk._utils.rows import as_rows, class_means, class_scatters, row_blocks
+from hntk._utils.arrays import check_result
+from hntk._utils.labels import accuracy_score, as_labels, label_array
+from hntk._utils.rows import as_rows, class_means, class_scatters, rms_norm, row_blocks
 from hntk.activations import Activation
 from hntk.data.dataset import training_part
-from hntk.data.normalization import Normalization, prepared
+from hntk.data.normalization import Normalization, prepare_samples
 from hntk.data.population import as_index
 from hntk.theory.coefficients import as_activations, coefficients
 from hntk.theory.low_rank_operator import StructuredKernel
@@ -175,7 +175,7 @@ class EquivalentRegression:
             If x does not have the training samples' dimension, is not finite, or is raw and the normalisation is not
             known.
         """
-        samples = as_rows(prepared(x, self.normalization, self.forms.tau0, raw=raw))
+        samples = as_rows(prepare_samples(x, self.normalization, self.forms.tau0, raw=raw))
         if samples.shape[1] != len(self.linear):
             raise ValueError(
                 f"x has {samples.shape[1]} columns but the training samples had {len(self.linear)}: treat both alike."
@@ -197,7 +197,7 @@ class EquivalentRegression:
         ValueError
             If x does not fit, or there is not one label per row of it.
         """
-        return share_right(self.predict(x, raw=raw), labels)
+        return accuracy_score(self.predict(x, raw=raw), labels)
 
 
 def fit_equivalent(
@@ -250,7 +250,7 @@ def fit_equivalent(
     x, labels, normalization = training_part(x, labels, normalization)
     x = as_rows(x)
     classes, index = as_labels(labels, len(x))
-    scale = norm_scale(x) if tau0 is None else as_scale(tau0)
+    scale = rms_norm(x) if tau0 is None else as_scale(tau0)
     net = coefficients(as_activations(activations), scale)
     forms = QuadraticForms.of(x, index, scale)
     if kernel == "ck":

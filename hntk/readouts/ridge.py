@@ -16,8 +16,7 @@ from jaxtyping import Float, Int
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from hntk._utils.arguments import as_callback, as_instance, as_positive, as_seed, as_share
-from hntk._utils.arrays import real_array
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import check_result, real_array
 from hntk._utils.labels import as_labels
 from hntk._utils.rows import check_rows
 from hntk.data.dataset import training_part
@@ -127,7 +126,7 @@ def fit_ridge(
         ridge = as_positive(ridge, "ridge", "None has it chosen")
         whole = _accumulate(batches(np.arange(index.size)), index, classes.size, progress)
         return replace(_finish(network, classes, told, whole, ridge), normalization=normalization)
-    held = held_out(index, validation_share, seed)
+    held = draw_validation(index, validation_share, seed)
     kept = np.flatnonzero(~held)
     fitted = _accumulate(batches(kept), index[kept], classes.size, progress)
     validation = np.concatenate([np.asarray(batch) for batch in batches(np.flatnonzero(held))])
@@ -159,7 +158,7 @@ def check_features(features: object, network: Network, n: int) -> Float[np.ndarr
     return given
 
 
-def held_out(index: Int[np.ndarray, " n"], share: float, seed: int) -> np.ndarray:
+def draw_validation(index: Int[np.ndarray, " n"], share: float, seed: int) -> np.ndarray:
     """A random part of every class for validation; every class stays in both parts."""
     share = as_share(share, "validation_share")
     rng = np.random.default_rng(as_seed(seed))

@@ -24,7 +24,7 @@ from hntk.data.normalization import Normalization, check_normalization
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
 from hntk.networks.provenance import DataStatistics
-from hntk.readouts.ridge import check_features, held_out
+from hntk.readouts.ridge import check_features, draw_validation
 from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 
 RATES = (3e-2, 1e-2)
@@ -104,7 +104,7 @@ def fit_softmax(
     inputs = network.check_inputs(x)
     classes, index = as_labels(labels, inputs.shape[0])
     f = np.asarray(network.features(inputs) if features is None else check_features(features, network, len(index)))
-    held = held_out(index, validation_share, seed)
+    held = draw_validation(index, validation_share, seed)
     # copies, which are scaled in place: features may be most of the memory there is
     kept, rest = f[~held], f[held]
     centre = kept.mean(axis=0, dtype=np.float64)
