@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import numpy as np
+from jax.core import Tracer
 
 Class = TypeVar("Class", bound=type)
 
 
-@dataclass_transform(frozen_default=True, eq_default=False)
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
 def array_dataclass(*, static: tuple[str, ...] = ()) -> Callable[[Class], Class]:
     """Make a class a frozen dataclass that is a pytree: ``jax.jit``, ``vmap`` and ``grad`` take its instances.
 
@@ -23,8 +25,9 @@ def array_dataclass(*, static: tuple[str, ...] = ()) -> Callable[[Class], Class]
     Parameters
     ----------
     static : tuple of str
-        Fields that JAX treats as constants: hashable values, such as names, widths and activations. A function that
-        is compiled by ``jax.jit`` is compiled anew when one of them changes.
+        Fields that JAX treats as constants, such as names, widths, labels and activations, beside those of the base
+        classes. A function that is compiled by ``jax.jit`` is compiled anew when one of them changes. Values that
+        have no hash are compared by their contents if they are NumPy arrays, and by identity otherwise.
 
     Returns
     -------
@@ -39,10 +42,12 @@ def array_dataclass(*, static: tuple[str, ...] = ()) -> Callable[[Class], Class]
 
     def decorate(cls: Class) -> Class:
         made = dataclass(frozen=True, eq=False)(cls)
-        names = tuple(field.name for field in fields(made))
+        names = tuple(each.name for each in fields(made))
         if unknown := set(static) - set(names):
             raise TypeError(f"{cls.__name__} has no fields {sorted(unknown)} to be static; it has {', '.join(names)}.")
-        _register(made, tuple(name for name in names if name not in static), static)
+        constants = (*getattr(cls, "_static_fields", ()), *static)
+        made._static_fields = constants
+        _register(made, tuple(name for name in names if name not in constants), constants)
         return made
 
     return decorate
@@ -51,12 +56,45 @@ def array_dataclass(*, static: tuple[str, ...] = ()) -> Callable[[Class], Class]
 def _register(cls: type, children: tuple[str, ...], static: tuple[str, ...]) -> None:
     def flatten(instance: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
         keyed = [(jax.tree_util.GetAttrKey(name), getattr(instance, name)) for name in children]
-        return keyed, tuple(getattr(instance, name) for name in static)
+        return keyed, tuple(_Constant(getattr(instance, name)) for name in static)
 
     def unflatten(constants: tuple[Any, ...], leaves: Any) -> Any:
         instance = object.__new__(cls)
-        for name, value in zip(children + static, (*leaves, *constants), strict=True):
+        values = (*leaves, *(constant.value for constant in constants))
+        for name, value in zip(children + static, values, strict=True):
             object.__setattr__(instance, name, value)
         return instance
 
     jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+
+
+class _Constant:
+    """A static value with the hash and the comparison that JAX asks for."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        try:
+            return hash(self.value)
+        except TypeError:
+            return hash(type(self.value))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Constant) or type(self.value) is not type(other.value):
+            return False
+        if isinstance(self.value, np.ndarray):
+            return self.value.dtype == other.value.dtype and np.array_equal(self.value, other.value)
+        try:
+            hash(self.value)
+        except TypeError:
+            return self.value is other.value
+        return bool(self.value == other.value)
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def is_traced(*values: Any) -> bool:
+    """Return whether JAX is tracing one of the values or a part of it: its numbers are not known then."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))

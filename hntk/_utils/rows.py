@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jaxtyping import Float, Int, Real
 
 from hntk._utils.arrays import check_memory_map, real_array
@@ -141,6 +142,8 @@ def as_samples(x: object, name: str = "x", dtype: Any = None) -> Float[Array, "n
     """
     given = real_array(x, name)
     check_shape(given, name)
+    if isinstance(given, Tracer):
+        return jnp.asarray(given)  # values are not known yet
     if isinstance(given, np.ndarray):
         check_memory_map(given)
     native = given.dtype if isinstance(given, jax.Array) else given.dtype.newbyteorder("=")

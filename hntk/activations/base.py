@@ -98,6 +98,28 @@ class Activation(ABC):
         """Whether the function itself jumps: then d and the diagonal of its NTK are infinite."""
         return False
 
+    @property
+    def level_count(self) -> int | None:
+        """Number of different values; None for a function of more than a few."""
+        return None
+
+    @property
+    def table_size(self) -> int:
+        """Number of parameters that a network keeps as a table: thresholds and levels."""
+        return 0
+
+    def bound(self, t: float) -> float:
+        """Return a bound of |σ| on [−t, t], for infinite t as well; infinite where there is none.
+
+        A function that is known only by its values is evaluated at 128 points of [−t, t].
+        """
+        if not math.isfinite(t):
+            return math.inf
+        sizes = np.concatenate([[0.0], np.geomspace(1e-3, max(t, 1e-2), 64)])
+        points = jnp.asarray(np.concatenate([sizes, -sizes]), jnp.float32)
+        values = np.abs(np.asarray(self(points), np.float64))
+        return float(values.max()) if np.all(np.isfinite(values)) else math.inf
+
     @abstractmethod
     def __call__(self, t: ArrayLike) -> Array:
         """Apply the activation elementwise."""

@@ -22,6 +22,9 @@ class Cosine(Activation):
 
     name: str = "cos"
 
+    def bound(self, t: float) -> float:
+        return 1.0
+
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.cos(t)
 
@@ -47,6 +50,9 @@ class Sine(Activation):
     """σ(t) = sin t, odd: m = e2 = 0."""
 
     name: str = "sin"
+
+    def bound(self, t: float) -> float:
+        return 1.0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.sin(t)
@@ -79,6 +85,9 @@ class Erf(Activation):
 
     name: str = "erf"
 
+    def bound(self, t: float) -> float:
+        return 1.0
+
     def __call__(self, t: ArrayLike) -> Array:
         return jax.lax.erf(jnp.asarray(t, dtype=jnp.result_type(float)) if not hasattr(t, "dtype") else t)
 
@@ -109,6 +118,9 @@ class GaussianBump(Activation):
     """σ(t) = exp(−t²/2), even: e1 = 0."""
 
     name: str = "gaussian"
+
+    def bound(self, t: float) -> float:
+        return 1.0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.exp(-(t**2) / 2)

@@ -36,6 +36,13 @@ class Polynomial(Activation):
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.polyval(jnp.asarray(self.coefficients[::-1], dtype=jnp.result_type(t, jnp.float32)), t)
 
+    def bound(self, t: float) -> float:
+        # for t >= 1 no step of Horner's rule exceeds Σ |c_k| t^k
+        size, total = max(1.0, t), 0.0
+        for c in reversed(self.coefficients):
+            total = total * size + abs(c)
+        return total
+
     def _moments(self, tau: float) -> Moments:
         x = tau * tau
         means = [_evaluate(p, x) for p in self._derivative_means()] + [0.0, 0.0]

@@ -32,6 +32,9 @@ class Rectifier(Activation):
     def __call__(self, t: ArrayLike) -> Array:
         return self.odd * jnp.asarray(t) + self.even * jnp.abs(t)
 
+    def bound(self, t: float) -> float:
+        return (abs(self.odd) + abs(self.even)) * t
+
     def _moments(self, tau: float) -> Moments:
         square = self.odd**2 + self.even**2
         unit_variance = square - self.even**2 * 2 / pi

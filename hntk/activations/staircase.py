@@ -96,6 +96,13 @@ class Staircase(Activation):
         """Number of different values, which is what an activation costs: ⌈log2⌉ of it in bits."""
         return len(set(self.levels))
 
+    @property
+    def table_size(self) -> int:
+        return len(self.thresholds) + len(self.levels)
+
+    def bound(self, t: float) -> float:
+        return max(map(abs, self.levels))
+
     def __call__(self, t: ArrayLike) -> Array:
         t = jnp.asarray(t)
         return lookup(*self.table(jnp.result_type(t.dtype, jnp.float32)), t)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
 from hntk._utils.arrays import real_array
-from hntk._utils.rows import as_rows
+from hntk._utils.pytree import is_traced
+from hntk._utils.rows import as_rows, as_samples
 
 # root mean square norms this many times larger or smaller than in training are not of the same scale
 FAR = 4.0
@@ -73,7 +75,8 @@ class Normalization:
         ValueError
             If raw is not a finite (n, p) array of this dimension, or a row to be brought to unit norm is 0.
         """
-        rows = as_rows(raw, "raw samples")
+        traced = is_traced(raw)
+        rows = as_samples(raw, "raw samples") if traced else as_rows(raw, "raw samples")
         if rows.shape[1] != self.centre.size:
             raise ValueError(
                 f"raw samples have {rows.shape[1]} coordinates, but {self.centre.size} are normalised: flatten images "
@@ -83,8 +86,8 @@ class Normalization:
         if self.whitening is not None:
             out = out @ self.whitening
         if self.unit_norm:
-            norms = np.linalg.norm(out, axis=1, keepdims=True)
-            if not np.all(norms > 0):
+            norms = (jnp if traced else np).linalg.norm(out, axis=1, keepdims=True)
+            if not traced and not np.all(norms > 0):
                 raise ValueError("a sample equals the centre and has no direction to keep: drop it.")
             out = out / norms
         return out
@@ -133,7 +136,7 @@ def prepare_samples(x: object, normalization: Normalization | None, tau0: float 
         if normalization is None:
             raise ValueError(f"this classifier does not know how raw samples are normalised: {REMEDY}.")
         return normalization(x)
-    if tau0 is not None:
+    if tau0 is not None and not is_traced(x):
         _warn_if_far(x, tau0, normalization)
     return x
 

@@ -19,7 +19,7 @@ from hntk._utils.atomic_file import replacing
 from hntk.deploy.c_literals import check_name
 from hntk.deploy.c_writer import Writer
 from hntk.deploy.exportable import check_folder, check_integers
-from hntk.networks.integer_network import IntegerClassifier
+from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.weights.encodings import expected_bits
 from hntk.weights.laws import WeightMatrix
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hntk.networks.integer_network import IntegerNetwork, Pixels
+from hntk.networks.integer_inputs import Pixels
+from hntk.networks.integer_network import IntegerNetwork
 from hntk.weights.bit_planes import Code
 
 

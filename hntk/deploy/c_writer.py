@@ -13,7 +13,9 @@ import numpy as np
 from hntk.deploy.c_literals import label_table, smallest_type, smallest_unsigned, whole_number
 from hntk.deploy.c_memory import Memory
 from hntk.deploy.c_templates import filled, fragment, lines
-from hntk.networks.integer_network import IntegerClassifier, Pixels, Steps
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_inputs import Pixels
+from hntk.networks.integer_steps import Steps
 from hntk.weights.bit_planes import row_constants, word_planes
 from hntk.weights.encodings import ESCAPE, pack
 from hntk.weights.laws import WeightMatrix

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from hntk._utils.labels import label_array
-from hntk.networks.integer_network import EXACT, LIMIT, IntegerClassifier, IntegerNetwork, Pixels, Rounded, Steps
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork
+from hntk.networks.integer_steps import Steps
 from hntk.weights.laws import WeightMatrix
 
 VALUES = {"ternary": (-1, 0, 1), "sign": (-1, 1), "int8": tuple(range(-127, 128))}

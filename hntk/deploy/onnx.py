@@ -23,7 +23,8 @@ from hntk.deploy.exportable import check_folder, check_integers, check_labels
 from hntk.deploy.onnx_graph import Graph, WeightType, onnx_type
 from hntk.deploy.roundable import check_readout
 from hntk.networks.classifier import Classifier
-from hntk.networks.integer_network import IntegerClassifier, Pixels, Rounded
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_inputs import Pixels, Rounded
 
 if TYPE_CHECKING:
     from onnx import ModelProto

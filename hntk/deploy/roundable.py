@@ -9,7 +9,8 @@ import numpy as np
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
-from hntk.networks.integer_network import IntegerClassifier, IntegerNetwork, NotIntegerError
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_network import IntegerNetwork, NotIntegerError
 from hntk.networks.network import Network
 
 WHOLE = ("ternary", "sign", "int8")

@@ -15,17 +15,10 @@ from hntk.activations import Staircase
 from hntk.data.normalization import Normalization, check_normalization
 from hntk.deploy.roundable import check_affine, check_bits, check_network, check_readout, check_weights
 from hntk.networks.classifier import Classifier
-from hntk.networks.integer_network import (
-    EXACT,
-    LIMIT,
-    IntegerClassifier,
-    IntegerNetwork,
-    NotIntegerError,
-    Pixels,
-    Rounded,
-    Steps,
-    row_weight,
-)
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError, row_weight
+from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
 from hntk.weights.laws import WeightMatrix
 

@@ -18,6 +18,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from hntk._utils.arguments import as_callback, as_instance, as_positive, as_seed, as_share
 from hntk._utils.arrays import check_result, real_array
 from hntk._utils.labels import as_labels
+from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import check_rows
 from hntk.data.dataset import training_part
 from hntk.data.normalization import Normalization, check_normalization
@@ -28,7 +29,7 @@ from hntk.networks.provenance import DataStatistics
 GRID = np.logspace(-6, 2, 33)
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("ridge", "validation"))
 class RidgeClassifier(Classifier):
     """A network with a readout fitted by ridge regression.
 

@@ -7,7 +7,6 @@ on the features as they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -19,6 +18,7 @@ from jax import Array
 from hntk._utils.arguments import as_instance, as_path, as_positive, as_reals, as_seed
 from hntk._utils.float64 import float64
 from hntk._utils.labels import as_labels
+from hntk._utils.pytree import array_dataclass
 from hntk.data.dataset import training_part
 from hntk.data.normalization import Normalization, check_normalization
 from hntk.networks.classifier import Classifier
@@ -30,7 +30,7 @@ from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 RATES = (3e-2, 1e-2)
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("validation_accuracy", "history", "learning_rate"))
 class SoftmaxClassifier(Classifier):
     """A network with a readout trained by gradient steps.
 

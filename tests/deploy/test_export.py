@@ -16,7 +16,7 @@ import hntk
 from experiments.shipping import toolchain
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import to_onnx, write_onnx
-from hntk.networks.integer_network import Steps
+from hntk.networks.integer_steps import Steps
 from hntk.weights.bit_planes import row_constants, word_planes
 from tests.support.architectures import INPUTS, NORMALIZATION, classifier, raw_samples, whole_classifier
 from tests.support.compiled import SANITIZED

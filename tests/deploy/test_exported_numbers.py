@@ -14,7 +14,9 @@ import hntk
 from experiments.shipping import toolchain
 from hntk.deploy.c import to_c
 from hntk.deploy.onnx import to_onnx, write_onnx
-from hntk.networks.integer_network import IntegerNetwork, Pixels, Rounded, Steps
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_steps import Steps
 from hntk.weights.laws import WeightMatrix
 from tests.support.architectures import NORMALIZATION, classifier, raw_samples, whole_classifier
 from tests.support.compiled import SANITIZED, run_all

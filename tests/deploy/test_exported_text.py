@@ -14,7 +14,9 @@ from experiments.shipping import toolchain
 from hntk.__main__ import main
 from hntk.deploy.c import to_c
 from hntk.deploy.onnx import to_onnx
-from hntk.networks.integer_network import IntegerNetwork, Pixels, Steps
+from hntk.networks.integer_inputs import Pixels
+from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_steps import Steps
 from hntk.weights.laws import WeightMatrix
 from tests.support.architectures import NORMALIZATION, classifier
 from tests.support.compiled import run_all

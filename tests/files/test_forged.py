@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import hntk
+from hntk.networks.integer_inputs import Pixels
 from hntk.networks.saving import encodings, load_packed
 from tests.support.forgeries import forge, originals
 
@@ -40,7 +41,7 @@ class Tally:
 
 def predictions(made: Any) -> np.ndarray:
     network = getattr(made, "network", made)
-    pixels = isinstance(getattr(network, "inputs", None), hntk.networks.integer_network.Pixels)
+    pixels = isinstance(getattr(network, "inputs", None), Pixels)
     # of as many coordinates as the file says: bytes, or samples of norm about 1
     u = np.resize(UNIFORM, (3, network.weights[0].shape[1]))
     x = np.floor(256 * u) if pixels else (u - 0.5) * (12 / u.shape[1]) ** 0.5

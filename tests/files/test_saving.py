@@ -20,7 +20,7 @@ import hntk
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.rectifier import Rectifier
 from hntk.files import container
-from hntk.networks.integer_network import Steps
+from hntk.networks.integer_steps import Steps
 from tests.support.architectures import INPUTS, classifier, whole_classifier
 
 WIDTHS = (20, 9)

@@ -12,7 +12,9 @@ from hntk.activations import Staircase
 from hntk.activations.lookup import COMPARED, lookup
 from hntk.networks import forward, layers
 from hntk.networks.forward import Forward, affordable_planes
-from hntk.networks.integer_network import IntegerNetwork, Pixels, Rounded, Steps
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_steps import Steps
 from hntk.networks.layers import Layer, Pass, Step
 from hntk.weights.bit_planes import Code
 from hntk.weights.bit_products import BitMatrix, bit_product

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 import hntk
 from hntk.deploy.rounding import round_levels
 from hntk.files import container
-from hntk.networks.integer_network import EXACT, Rounded, Steps
+from hntk.networks.integer_inputs import Rounded
+from hntk.networks.integer_network import EXACT
+from hntk.networks.integer_steps import Steps
 from tests.support.architectures import INPUTS, LABELS, architectures, classifier, raw_samples, whole_classifier
 
 
