@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import Array
 
@@ -54,6 +57,64 @@ def test_instances_compare_by_identity() -> None:
     assert one == one
     assert one != other
     assert len({one, other}) == 2
+
+
+@dataclass(frozen=True)
+class Plain:
+    """An ordinary dataclass: it compares its fields, which arrays cannot, and prints all numbers."""
+
+    values: np.ndarray | Array
+    note: str | None = field(default=None, kw_only=True)
+
+
+@array_dataclass(static=("name",))
+class Named(Plain):
+    name: str
+
+
+@array_dataclass()
+class Scaled(Named):
+    scale: float = 1.0
+
+
+def test_subclasses_of_ordinary_dataclasses_compare_by_identity_and_keep_static_fields() -> None:
+    one, other = Named(np.ones(3), "a"), Named(np.ones(3), "a")
+    assert one == one
+    assert one != other
+    assert len({one, other}) == 2
+    leaves, structure = jax.tree.flatten(Scaled(np.ones(3), "a", 2.0))
+    assert [np.ndim(leaf) for leaf in leaves] == [1, 0]
+    again = jax.tree.unflatten(structure, leaves)
+    assert (type(again), again.name, again.note, again.scale) == (Scaled, "a", None, 2.0)
+
+
+def test_a_repr_tells_shapes_of_large_arrays_and_numbers_of_small_ones() -> None:
+    assert repr(Named(np.ones((30, 4), np.float32), "a")) == "Named(values=float32[30, 4], note=None, name='a')"
+    assert repr(Scaled(np.array([1, 2]), "a")) == "Scaled(values=[1, 2], note=None, name='a', scale=1.0)"
+    long = repr(Scaled(np.ones(9), "a" * 500, note="b" * 60))
+    assert len(long.splitlines()) == 6
+    assert max(map(len, long.splitlines())) < 100
+    shown = []
+    jax.jit(lambda power: shown.append(repr(power)) or power)(Power(jnp.asarray(3.0), 2))
+    assert shown == ["Power(scale=float64[], power=2)"]
+    assert repr(Named(jax.random.key(0), "a")) == "Named(values=key<fry>[], note=None, name='a')"
+
+
+@array_dataclass()
+class Told:
+    values: np.ndarray | Array
+
+    def __repr__(self) -> str:
+        return "told"
+
+
+@array_dataclass()
+class ToldMore(Told):
+    more: float
+
+
+def test_a_repr_of_its_own_is_kept_and_inherited() -> None:
+    assert [repr(Told(np.ones(3))), repr(ToldMore(np.ones(3), 1.0))] == ["told", "told"]
 
 
 def test_a_static_field_must_be_there() -> None:
