@@ -237,8 +237,8 @@ def solve_ridge(
     y : ndarray of shape (n, K)
         Right-hand sides.
     ridge : float
-        λ > 0. Where it is below the rounding errors of A and no factor exists, eigenvectors of A whose eigenvalues are
-        nothing but such errors count for nothing.
+        Ridge λ > 0. Where it is below the rounding errors of A and no factor exists, eigenvectors of A whose
+        eigenvalues are nothing but such errors count for nothing.
     overwrite : bool
         Whether A may be written to, which saves a copy.
 
