@@ -42,8 +42,9 @@ from hntk.networks.provenance import DataStatistics, MatchRecord
 from hntk.networks.saving import FileError, load, save
 from hntk.networks.summary import summarize
 from hntk.networks.summary_table import Summary
-from hntk.readouts.equivalent_ridge import EquivalentRegression, QuadraticForms, fit_equivalent
+from hntk.readouts.equivalent_ridge import EquivalentRegression, fit_equivalent
 from hntk.readouts.held_out import TaskAccuracy
+from hntk.readouts.quadratic_forms import QuadraticForms
 from hntk.readouts.ridge import RidgeClassifier, fit_ridge
 from hntk.readouts.softmax import SoftmaxClassifier, fit_softmax
 from hntk.readouts.training import Schedule, TrainingError

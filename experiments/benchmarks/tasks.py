@@ -183,18 +183,16 @@ def equivalent_regression(n: int, p: int, depth: int, new: int) -> Callable[[], 
 
 @task
 def exact_regression(n: int, p: int, depth: int, new: int) -> Callable[[], Result]:
-    """With hntk's exact NTK and SciPy's Cholesky factors."""
-    from scipy.linalg import cho_factor, cho_solve
-
+    """With hntk's exact NTK and its ridge regression by Cholesky factors."""
     import hntk
+    from hntk.readouts.kernel_ridge import solve_ridge
 
     (x, labels), (x_new, _) = _labelled(n, p, 0), _labelled(new, p, 1)
     targets, net = np.eye(2, dtype=np.float32)[labels], ["relu"] * depth
 
     def once() -> Result:
         kernel = np.array(hntk.exact_kernels(x, net, tau0=1.0).ntk)
-        kernel[np.diag_indices(n)] += np.float32(RIDGE)
-        dual = cho_solve(cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False), targets)
+        dual = solve_ridge(kernel, targets, RIDGE, overwrite=True)
         across = np.asarray(hntk.exact_kernels(x_new, net, x2=x, tau0=1.0).ntk)
         return (np.argmax(across @ dual, axis=1),)
 

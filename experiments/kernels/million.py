@@ -20,6 +20,7 @@ from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.record import Record
 from experiments.runner.setting import activations, dataset, keys
 from hntk.kernels.kernel_memory import check_disk
+from hntk.readouts.kernel_ridge import DenseKernel, fit_kernel_ridge
 
 # where growth is measured: below, what does not grow counts too
 LARGE = 100_000
@@ -161,30 +162,20 @@ def _exact(problem: Problem, layers: list[hntk.Activation], kernel: str, tau0: f
     """The same regression with the (n, n) matrix: ridge by leave-one-out error from its eigenvectors."""
     n = len(problem.x)
     classes, index = np.unique(problem.labels, return_inverse=True)
-    shares = np.bincount(index) / n
-    targets = np.eye(len(classes))[index] - shares
     restart_peak()
     start = time.perf_counter()
     with stage(f"exact {kernel.upper()}, {n:,} samples"):
-        matrix = np.asarray(getattr(hntk.exact_kernels(problem.x, layers, tau0=tau0), kernel), np.float64)
-        values, vectors = np.linalg.eigh(matrix)
+        matrix = getattr(hntk.exact_kernels(problem.x, layers, tau0=tau0), kernel)
+        decomposed = DenseKernel.of(np.asarray(matrix, np.float64))
         del matrix
-        tried, rotated = [], vectors.T @ targets
-        squared = vectors**2
-        for ridge in ridges:
-            inverse = 1 / (values + ridge)
-            errors = vectors @ (inverse[:, None] * rotated) / (squared @ inverse)[:, None]
-            right = np.mean(np.argmax(targets + shares - errors, axis=1) == index)
-            tried.append((float(np.mean(np.sum(errors**2, axis=1))), ridge, float(right)))
-        _, ridge, right = min(tried)
-        dual = vectors @ (rotated / (values + ridge)[:, None])
+        fitted = fit_kernel_ridge(decomposed, index, ridges)
         middle = time.perf_counter()
         across = getattr(hntk.exact_kernels(problem.x_test, layers, x2=problem.x, tau0=tau0), kernel)
-        predicted = classes[np.argmax(np.asarray(across) @ dual + shares, axis=1)]
+        predicted = classes[np.argmax(fitted.scores(np.asarray(across)), axis=1)]
     end = time.perf_counter()
     return Outcome(
-        n, "exact", predicted, float(np.mean(predicted == problem.labels_test)), right, ridge,
-        middle - start, end - middle, status_bytes(os.getpid(), "VmHWM"),
+        n, "exact", predicted, float(np.mean(predicted == problem.labels_test)), fitted.trial.accuracy,
+        fitted.trial.ridge, middle - start, end - middle, status_bytes(os.getpid(), "VmHWM"),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 
 import hntk
-from hntk.readouts.ridge import draw_validation
+from hntk.readouts.fit_data import draw_validation
 from hntk.readouts.softmax import cross_entropy
 from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 

@@ -1,4 +1,4 @@
-"""Frozen dataclasses that hold arrays, as JAX's transformations and comparisons need them."""
+"""Frozen dataclasses that hold arrays, as JAX's transformations, comparisons and printing need them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 Class = TypeVar("Class", bound=type)
+
+# A repr shows this many characters of a field, and the numbers of arrays up to this size.
+SHOWN_CHARACTERS = 80
+SHOWN_NUMBERS = 4
+# A repr longer than this has a line for each field.
+LINE = 100
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
@@ -18,16 +25,19 @@ def array_dataclass(*, static: tuple[str, ...] = ()) -> Callable[[Class], Class]
     """Make a class a frozen dataclass that is a pytree: ``jax.jit``, ``vmap`` and ``grad`` take its instances.
 
     Fields that are not named in ``static`` are the tree's children. Instances compare and hash by identity, because
-    ``==`` of arrays has no truth value. Rebuilding an instance from its leaves skips ``__init__`` and
-    ``__post_init__``: leaves may be tracers or placeholders, which no check of values could take.
-    ``jax.tree_util.register_dataclass`` would run both.
+    ``==`` of arrays has no truth value; that holds for subclasses of ordinary dataclasses too. Their repr gives the
+    type and shape of arrays instead of their numbers, unless the class or a base of this kind has a repr of its own.
+
+    Rebuilding an instance from its leaves skips ``__init__`` and ``__post_init__``: leaves may be tracers or
+    placeholders, which no check of values could take. ``jax.tree_util.register_dataclass`` would run both.
 
     Parameters
     ----------
     static : tuple of str
-        Fields that JAX treats as constants, such as names, widths, labels and activations, beside those of the base
-        classes. A function that is compiled by ``jax.jit`` is compiled anew when one of them changes. Values that
-        have no hash are compared by their contents if they are NumPy arrays, and by identity otherwise.
+        Fields that JAX treats as constants, such as names, widths, labels and activations. A function that is
+        compiled by ``jax.jit`` is compiled anew when one of them changes. Values that have no hash are compared by
+        their contents if they are NumPy arrays, and by identity otherwise. The static fields of a base class stay
+        static.
 
     Returns
     -------
@@ -41,13 +51,18 @@ def array_dataclass(*, static: tuple[str, ...] = ()) -> Callable[[Class], Class]
     """
 
     def decorate(cls: Class) -> Class:
-        made = dataclass(frozen=True, eq=False)(cls)
+        bases = [base for base in cls.__mro__[1:] if "_pytree_static" in vars(base)]
+        methods: dict[str, Any] = {} if bases else {"__repr__": _short_repr}
+        methods |= {"__eq__": object.__eq__, "__hash__": object.__hash__}
+        for name in methods.keys() - vars(cls).keys():
+            setattr(cls, name, methods[name])
+        made = dataclass(frozen=True, eq=False, repr=False)(cls)
         names = tuple(each.name for each in fields(made))
         if unknown := set(static) - set(names):
             raise TypeError(f"{cls.__name__} has no fields {sorted(unknown)} to be static; it has {', '.join(names)}.")
-        constants = (*getattr(cls, "_static_fields", ()), *static)
-        made._static_fields = constants
-        _register(made, tuple(name for name in names if name not in constants), constants)
+        constants = {*static, *(name for base in bases for name in vars(base)["_pytree_static"])}
+        made._pytree_static = tuple(name for name in names if name in constants)
+        _register(made, tuple(name for name in names if name not in constants), made._pytree_static)
         return made
 
     return decorate
@@ -98,3 +113,23 @@ class _Constant:
 def is_traced(*values: Any) -> bool:
     """Return whether JAX is tracing one of the values or a part of it: its numbers are not known then."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
+
+
+def _short_repr(instance: Any) -> str:
+    parts = [f"{each.name}={_short(getattr(instance, each.name))}" for each in fields(instance) if each.repr]
+    line = f"{type(instance).__name__}({', '.join(parts)})"
+    if len(line) <= LINE:
+        return line
+    return f"{type(instance).__name__}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, np.ndarray | jax.Array) and not (value.size <= SHOWN_NUMBERS and _is_known(value)):
+        return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
+    text = " ".join((str(value.tolist()) if isinstance(value, np.ndarray | jax.Array) else repr(value)).split())
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
+
+
+def _is_known(value: Any) -> bool:
+    """Whether an array has numbers that can be read: a tracer has none, a random key has no plain ones."""
+    return not isinstance(value, Tracer) and not jnp.issubdtype(value.dtype, jax.dtypes.extended)

@@ -25,8 +25,6 @@ READING_ERRORS = (KeyError, TypeError, ValueError, IndexError, OverflowError, Re
 class Saveable(Copyable, ABC):
     """A network or classifier that is saved, loaded and summarized by what it says of itself.
 
-    Instances compare and hash by identity, and their representation is a few lines, in subclasses as well.
-
     Attributes
     ----------
     form : str
@@ -34,13 +32,6 @@ class Saveable(Copyable, ABC):
     """
 
     form: ClassVar[str]
-
-    def __init_subclass__(cls, **settings: Any) -> None:
-        super().__init_subclass__(**settings)
-        # Set here, these are kept by the dataclass decorators, which would write their own for every subclass.
-        for name in ("__repr__", "__eq__", "__hash__"):
-            if name not in cls.__dict__:
-                setattr(cls, name, getattr(cls, name))
 
     @abstractmethod
     def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
