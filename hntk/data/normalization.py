@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float32
 
 from hntk._utils.arrays import real_array
@@ -67,7 +68,7 @@ class Normalization:
         """Whether a centre and a scale are all there is."""
         return self.whitening is None and not self.unit_norm
 
-    def __call__(self, raw: object) -> Float32[np.ndarray, "n p"]:
+    def __call__(self, raw: object) -> Float32[np.ndarray | Array, "n p"]:
         """Return samples as the network takes them.
 
         Raises

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int32
 
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization, check_normalization
-from hntk.deploy.roundable import check_affine, check_bits, check_network, check_readout, check_weights
+from hntk.deploy.checks import check_affine, check_bits, check_readout, check_staircases, check_whole_weights
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
@@ -63,7 +63,7 @@ def on_grid(network: N, level_bits: int = LEVEL_BITS) -> N:
     ((-0.25, 1.875, -0.25), (0.0, 0.0))
     """
     (level_bits,) = check_bits(level_bits=level_bits)
-    check_network(network)
+    check_staircases(network)
     return replace(network, activations=tuple(_on_grid(network, level_bits)), centres=(0.0,) * len(network.centres))
 
 
@@ -124,8 +124,8 @@ def to_integers(
     levels, readout, coordinate = check_bits(level_bits=given, readout_bits=readout_bits, input_bits=input_bits)
     network = what.network if isinstance(what, Classifier) else what
     known = what.normalization if isinstance(what, Classifier) and normalization is None else normalization
-    check_network(network)
-    check_weights(network)
+    check_staircases(network)
+    check_whole_weights(network)
     check_normalization(known, network.inputs)
     check_affine(known)
     if not isinstance(pixels, bool | np.bool_):
