@@ -17,11 +17,11 @@ from hntk._utils.pytree import array_dataclass, is_traced
 from hntk.data.normalization import Normalization, prepare_samples
 from hntk.files.exact_arrays import to_float32
 from hntk.files.reader import FieldReader
-from hntk.networks.class_labels import brief_labels, labels_note, labels_to_metadata, read_labels
+from hntk.networks.class_labels import labels_note, labels_to_metadata, read_labels
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.network import Network
 from hntk.networks.provenance import DataStatistics, provenance_notes, provenance_to_metadata, read_statistics
-from hntk.networks.saveable import Saveable
+from hntk.networks.saveable import SaveableClassifier
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary
 from hntk.weights.laws import WeightMatrix
 
@@ -29,7 +29,7 @@ OFFSET_BYTES = 8
 
 
 @array_dataclass(static=("classes", "normalization", "statistics"))
-class Classifier(LabelPredictor, Saveable):
+class Classifier(LabelPredictor, SaveableClassifier):
     """A network with a readout: scores = features · weights + offset, and the largest score wins.
 
     Classifiers are pytrees: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take them as arguments.
@@ -57,9 +57,8 @@ class Classifier(LabelPredictor, Saveable):
     normalization: Normalization | None = field(default=None, kw_only=True)
     statistics: DataStatistics | None = field(default=None, kw_only=True)
     form: ClassVar[str] = "float"
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.network!r}, {brief_labels(self.classes)})"
+    # The decorator would write another one.
+    __repr__ = SaveableClassifier.__repr__
 
     def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray | Array, "n K"]:
         """Return one score a class, in the order of ``classes``; the largest wins.
@@ -156,18 +155,6 @@ class Classifier(LabelPredictor, Saveable):
             notes.append(f"input: {self.normalization}")
         notes += provenance_notes(self.network.origin, self.statistics)
         return Summary((*self.network.layer_summaries(encodings), readout), "float32", tuple(notes))
-
-    @property
-    def _matrices(self) -> tuple[WeightMatrix, ...]:
-        return self.network.weights
-
-    @property
-    def _kept_exactly(self) -> dict[str, object]:
-        return {
-            **self.network._kept_exactly,
-            "data statistics": self.statistics,
-            "classes": np.asarray(self.classes).tolist(),
-        }
 
 
 def _normalization_to_arrays(normalization: Normalization) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -15,10 +15,10 @@ from hntk._utils.labels import accuracy_score
 from hntk._utils.pytree import array_dataclass, is_traced
 from hntk.files.exact_arrays import to_integers_of
 from hntk.files.reader import FieldReader
-from hntk.networks.class_labels import brief_labels, labels_note, labels_to_metadata, read_labels
+from hntk.networks.class_labels import labels_note, labels_to_metadata, read_labels
 from hntk.networks.integer_network import LIMIT, IntegerNetwork
 from hntk.networks.provenance import DataStatistics, provenance_notes, provenance_to_metadata, read_statistics
-from hntk.networks.saveable import Saveable
+from hntk.networks.saveable import SaveableClassifier
 from hntk.networks.summary_table import LayerSummary, Summary
 from hntk.weights.laws import WeightMatrix
 
@@ -26,7 +26,7 @@ OFFSET_BYTES = 4
 
 
 @array_dataclass(static=("classes", "unit", "statistics"))
-class IntegerClassifier(Saveable):
+class IntegerClassifier(SaveableClassifier):
     """A classifier of whole numbers: the largest of ``readout @ levels + offset`` wins, the first of equals.
 
     Classifiers are pytrees: ``jax.jit`` and ``jax.vmap`` take them as arguments.
@@ -54,9 +54,8 @@ class IntegerClassifier(Saveable):
     unit: float
     statistics: DataStatistics | None = field(default=None, kw_only=True)
     form: ClassVar[str] = "integer"
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.network!r}, {brief_labels(self.classes)})"
+    # The decorator would write another one.
+    __repr__ = SaveableClassifier.__repr__
 
     @property
     def largest_score(self) -> int:
@@ -163,15 +162,3 @@ class IntegerClassifier(Saveable):
         notes = (*self.network.input_notes(), labels_note(self.classes))
         notes += provenance_notes(self.network.origin, self.statistics)
         return Summary((*self.network.layer_summaries(encodings), readout), "whole numbers", notes)
-
-    @property
-    def _matrices(self) -> tuple[WeightMatrix, ...]:
-        return self.network.weights
-
-    @property
-    def _kept_exactly(self) -> dict[str, object]:
-        return {
-            **self.network._kept_exactly,
-            "data statistics": self.statistics,
-            "classes": np.asarray(self.classes).tolist(),
-        }

@@ -28,7 +28,7 @@ from hntk.networks.forward import BATCH, Forward, Step
 from hntk.networks.integer_inputs import Pixels, Rounded, read_inputs
 from hntk.networks.integer_steps import Steps
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
-from hntk.networks.saveable import VERSION, Saveable
+from hntk.networks.saveable import VERSION, SaveableNetwork
 from hntk.networks.summary_table import LayerSummary, Summary, pack_all
 from hntk.networks.value_bounds import largest_row_sum
 from hntk.weights.laws import WeightMatrix
@@ -45,7 +45,7 @@ class NotIntegerError(ValueError):
 
 
 @array_dataclass(static=("steps", "unit", "rounding", "origin"))
-class IntegerNetwork(Saveable):
+class IntegerNetwork(SaveableNetwork):
     """Hidden layers of whole numbers.
 
     Networks are pytrees: ``jax.jit`` and ``jax.vmap`` take them as arguments.
@@ -196,14 +196,6 @@ class IntegerNetwork(Saveable):
         """Return lines of a summary about the input and the rounding of levels."""
         error = max(self.rounding)
         return self.inputs.note, f"levels: rounded by at most {error:.2g} of the largest" if error else "levels: exact"
-
-    @property
-    def _matrices(self) -> tuple[WeightMatrix, ...]:
-        return self.weights
-
-    @property
-    def _kept_exactly(self) -> dict[str, object]:
-        return {"record of the match (origin)": self.origin}
 
 
 def row_weight(matrix: WeightMatrix) -> int:

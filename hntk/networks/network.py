@@ -28,14 +28,14 @@ from hntk.files.reader import FieldReader
 from hntk.networks.activation_records import activation_to_record, read_activations
 from hntk.networks.forward import BATCH, Forward, Step
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
-from hntk.networks.saveable import VERSION, Saveable
+from hntk.networks.saveable import VERSION, SaveableNetwork
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary, pack_all
 from hntk.networks.value_bounds import HiddenLayer, Readout, check_finite
 from hntk.weights.laws import WeightLaw, WeightMatrix
 
 
 @array_dataclass(static=("activations", "centres", "law", "origin"))
-class Network(Saveable):
+class Network(SaveableNetwork):
     """A fully-connected network with random hidden weights.
 
     Networks are pytrees: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take them as arguments.
@@ -249,14 +249,6 @@ class Network(Saveable):
             )
             for number, (matrix, sigma) in enumerate(zip(packed, self.activations, strict=True), 1)
         )
-
-    @property
-    def _matrices(self) -> tuple[WeightMatrix, ...]:
-        return self.weights
-
-    @property
-    def _kept_exactly(self) -> dict[str, object]:
-        return {"record of the match (origin)": self.origin}
 
 
 @dataclass(frozen=True)

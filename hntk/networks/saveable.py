@@ -14,6 +14,8 @@ from hntk._utils.copies import Copyable
 from hntk.files.container import check_size, write
 from hntk.files.json_text import dumps, loads
 from hntk.files.reader import FieldReader
+from hntk.networks.class_labels import brief_labels
+from hntk.networks.provenance import DataStatistics, MatchRecord
 from hntk.networks.summary_table import Summary
 from hntk.weights.laws import WeightMatrix
 
@@ -145,6 +147,62 @@ class Saveable(Copyable, ABC):
         ]
         if wrong:
             raise ValueError(f"its {', '.join(wrong)} would not come back as they are: make it anew, or leave them out")
+
+
+class SaveableNetwork(Saveable):
+    """A network, whose files keep the record of its match exactly.
+
+    Attributes
+    ----------
+    weights : tuple of WeightMatrix
+        Matrices of the hidden layers.
+    origin : MatchRecord or None
+        How the activations were found.
+    """
+
+    weights: tuple[WeightMatrix, ...]
+    origin: MatchRecord | None
+
+    @property
+    def _matrices(self) -> tuple[WeightMatrix, ...]:
+        return self.weights
+
+    @property
+    def _kept_exactly(self) -> dict[str, object]:
+        return {"record of the match (origin)": self.origin}
+
+
+class SaveableClassifier(Saveable):
+    """A network with a readout, whose files keep labels and records exactly.
+
+    Attributes
+    ----------
+    network : SaveableNetwork
+        The network.
+    classes : (K,) array
+        Labels in the order of the scores.
+    statistics : DataStatistics or None
+        Statistics of the data that the readout was fitted on.
+    """
+
+    network: Any
+    classes: np.ndarray
+    statistics: DataStatistics | None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.network!r}, {brief_labels(self.classes)})"
+
+    @property
+    def _matrices(self) -> tuple[WeightMatrix, ...]:
+        return self.network.weights
+
+    @property
+    def _kept_exactly(self) -> dict[str, object]:
+        return {
+            **self.network._kept_exactly,
+            "data statistics": self.statistics,
+            "classes": np.asarray(self.classes).tolist(),
+        }
 
 
 def error_text(error: Exception) -> str:
