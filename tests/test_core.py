@@ -8,11 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import entropy, multivariate_normal, norm
+from scipy.stats import multivariate_normal, norm
 
 import hntk
-from hntk.networks.formula_bytes import storage_of
-from hntk.networks.forward import is_sparse
 from hntk.spectra.comparison import off_diagonal
 
 NAMES = [n for n in hntk.activation_names() if n not in ("polynomial", "staircase")]
@@ -402,20 +400,6 @@ def test_bad_labels_are_refused() -> None:
             hntk.fit_ridge(net, GOOD, labels)
 
 
-def test_bad_networks_are_refused() -> None:
-    key = jax.random.key(0)
-    with pytest.raises(ValueError, match="widths"):
-        hntk.dense(["relu"] * 2, [8], GOOD, key=key)
-    with pytest.raises(ValueError, match="columns"):
-        hntk.dense(["relu"], [8], GOOD, key=key).features(GOOD[:, :4])
-    with pytest.raises(ValueError, match="sparsity"):
-        hntk.compress(["relu"], [8], GOOD, sparsity=1.0, key=key)
-    with pytest.raises(ValueError, match="known are"):
-        hntk.dense(["relu"], [8], GOOD, key=key, law="cauchy")
-    with pytest.raises(ValueError, match="4 degrees"):
-        hntk.weight_law("student_t", degrees=4.0)
-
-
 @pytest.mark.parametrize(
     "name",
     ["gaussian", "ternary", "student_t", "bernoulli", "int8_gaussian", "sparse_gaussian", "pruned_gaussian"],
@@ -481,45 +465,3 @@ def test_comparison_against_dense_algebra() -> None:
     assert hntk.compare_kernels(a, a).alignment > 1 - 1e-12
     with pytest.raises(ValueError, match="kappa_sq"):
         hntk.compare_kernels(a, np.where(np.eye(90) > 0, np.inf, b))
-
-
-def test_storage_by_hand() -> None:
-    net = hntk.draw_network(
-        [hntk.staircase([0.0, 1.0], [0.0, 1.0, 2.0])] * 2, [40, 25], 64, tau0=1.0,
-        law=hntk.weight_law("ternary", sparsity=0.5), key=jax.random.key(0),
-    )  # fmt: skip
-    found = hntk.storage(net, classes=10)
-    weights = 64 * 40 + 40 * 25
-    assert (found.hidden, found.hidden_base3) == (weights // 4, weights // 5)
-    shares = [(w.values.size, float(np.mean(w.values == 0))) for w in net.weights]
-    assert found.hidden_entropy == np.ceil(
-        sum(n * entropy([z, (1 - z) / 2, (1 - z) / 2], base=2) for n, z in shares) / 8
-    )
-    law = hntk.weight_law("ternary", sparsity=0.5)
-    assert storage_of(net.activations, net.widths, 64, law, 10).hidden_entropy == round(weights * 1.5 / 8)
-    assert found.readout == 26 * 10 * 4
-    assert found.activations == 2 * (2 + 3 + 1) * 4
-    assert found.total == found.hidden + found.readout + found.activations
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("law", ["ternary", "sparse_gaussian", "pruned_gaussian"])
-def test_sparse_networks_have_the_features_of_their_dense_matrices(law: str) -> None:
-    data = hntk.reference_mixture(n=300, p=70, key=jax.random.key(0))
-    four = hntk.match(["relu"] * 2, 1.0, 4).activations
-    for layers in (["relu", "erf"], list(four)):
-        net = hntk.draw_network(
-            layers, [400, 90], 70, tau0=1.0, law=hntk.weight_law(law, sparsity=0.97), key=jax.random.key(1)
-        )
-        assert is_sparse(net.weights)
-        h, fan_in = np.asarray(data.x, np.float32), 1
-        for w, _, sigma, m in net.layers():
-            h = np.asarray(sigma(h @ np.asarray(w.dense()).T / np.float32(np.sqrt(fan_in)))) - np.float32(m)
-            fan_in = w.shape[0]
-        expected = h / np.sqrt(fan_in)
-        found = np.asarray(net.features(data.x, batch=130))
-        assert found.dtype == np.float32
-        # a sum in another order may step over a threshold
-        assert np.mean(np.abs(found - expected) > 1e-4 * np.abs(expected).max()) < 1e-3
-        np.testing.assert_array_equal(found[-1], np.asarray(net.features(data.x[-1:]))[0])
-    assert not is_sparse(hntk.draw_network(["relu"], [40], 70, tau0=1.0, law="ternary", key=jax.random.key(1)).weights)

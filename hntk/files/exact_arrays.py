@@ -21,7 +21,7 @@ def to_float32(values: object, name: str) -> Float32[np.ndarray, ...]:
     overflowing = np.asarray(values)[~np.isfinite(rounded)]
     if overflowing.size:
         raise ValueError(
-            f"{name} hold {overflowing.ravel()[0]!r}, which is not finite in float32 (3.4e38 at most): rescale them."
+            f"{name} hold {float(overflowing.ravel()[0])!r}, which is not finite in float32 (3.4e38 at most): rescale them."
         )
     return rounded
 

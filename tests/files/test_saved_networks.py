@@ -1,4 +1,4 @@
-"""Packed weights, files, and what is counted about them."""
+"""Networks and classifiers that are saved and loaded: the same scores, records and normalisation."""
 
 from __future__ import annotations
 
@@ -9,99 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from safetensors.numpy import save_file
 
 import hntk
 from hntk.files import container
-from hntk.networks.formula_bytes import ternary_entropy
-from hntk.weights.encodings import ENCODINGS, PackedMatrix, expected_bits, pack, smallest_encoding
 
 LAWS = ["gaussian", "int8_gaussian", "sparse_gaussian", "pruned_gaussian", "student_t", "bernoulli", "ternary"]
 # of a file besides its arrays, as the memory experiment reckons it
 HEADER = 2048
-
-
-@pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 0.999])
-def test_every_encoding_gives_the_matrix_back_at_its_expected_size(law: str, sparsity: float) -> None:
-    drawn = hntk.weight_law(law, sparsity=sparsity)
-    matrix = drawn.draw(jax.random.key(0), (113, 127))
-    count = 113 * 127
-    for encoding in ENCODINGS[matrix.kind]:
-        bits = expected_bits(encoding, drawn.zeros)
-        if not np.isfinite(bits):
-            continue
-        packed = pack(matrix, encoding)
-        again = packed.unpack()
-        np.testing.assert_array_equal(again.values, matrix.values)
-        assert (again.kind, again.scale, again.values.dtype) == (matrix.kind, matrix.scale, matrix.values.dtype)
-        # five standard deviations of the number of zeros, 40 bits each at most, and a byte of rounding for each part
-        spread = 5 * np.sqrt(count * drawn.zeros * (1 - drawn.zeros)) * 41 / 8 + 10
-        assert abs(packed.nbytes - count * bits / 8) <= spread
-    assert pack(matrix).nbytes <= min(pack(matrix, e).nbytes for e in ENCODINGS[matrix.kind] if _suits(e, drawn)) + 99
-
-
-def _suits(encoding: str, law: hntk.WeightLaw) -> bool:
-    return bool(np.isfinite(expected_bits(encoding, law.zeros)))
-
-
-@pytest.mark.slow
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(
-    arrays.arrays(np.int8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.sampled_from([-1, 0, 0, 1]))
-)
-def test_any_ternary_matrix_comes_back(values: np.ndarray) -> None:
-    for encoding in ("bits2", "base3", "mask+signs", "gaps+signs"):
-        packed = pack(hntk.WeightMatrix(jnp.asarray(values), 1.0, "ternary"), encoding)
-        np.testing.assert_array_equal(packed.unpack().values, values)
-
-
-def _bytes(values: list[int], encoding: str) -> tuple[list[int], list[int] | None]:
-    packed = pack(hntk.WeightMatrix(jnp.asarray([values], jnp.int8), 1.0, "ternary"), encoding)
-    return packed.values.tolist(), None if packed.positions is None else packed.positions.tolist()
-
-
-def test_bytes_are_laid_out_as_documented() -> None:
-    assert _bytes([0, 1, -1, 0, 1], "bits2") == ([0b00_11_01_00, 0b01], None)
-    assert _bytes([1, 0, -1, 0, 0], "base3") == ([2 + 3 * 1 + 9 * 0 + 27 * 1 + 81 * 1], None)
-    assert _bytes([0, 1, -1, 0], "mask+signs") == ([0b10], [0b0110])
-    assert _bytes([0] * 300 + [1], "gaps+signs") == ([0], [255, 45])
-    assert _bytes([0] * 255 + [-1], "gaps+signs") == ([1], [255, 0])
-    assert _bytes([0] * 510 + [1, 0, 1], "gaps+signs") == ([0], [255, 255, 0, 1])
-
-
-def test_the_sparser_the_matrix_the_smaller_its_encoding() -> None:
-    chosen = [smallest_encoding("ternary", zeros) for zeros in (0.0, 0.2, 0.5, 0.9, 0.99)]
-    assert chosen == ["signs", "base3", "mask+signs", "gaps+signs", "gaps+signs"]
-    assert expected_bits("mask+signs", 0.5) == pytest.approx(ternary_entropy(0.5))
-
-
-def test_damaged_bytes_are_noticed() -> None:
-    matrix = hntk.weight_law("ternary", sparsity=0.5).draw(jax.random.key(0), (10, 10))
-
-    def damaged(encoding: str, **change: np.ndarray) -> PackedMatrix:
-        good = pack(matrix, encoding)
-        parts = {"values": good.values, "positions": good.positions} | change
-        return PackedMatrix(good.encoding, good.kind, good.shape, good.scale, **parts)
-
-    everywhere = np.full(25, 0b10_10_10_10, np.uint8)
-    with pytest.raises(ValueError, match="neither 0"):
-        damaged("bits2", values=everywhere).unpack()
-    with pytest.raises(ValueError, match="243"):
-        damaged("base3", values=np.full(20, 250, np.uint8)).unpack()
-    with pytest.raises(ValueError, match="25 bytes"):
-        damaged("bits2", values=everywhere[:-1]).unpack()
-    with pytest.raises(ValueError, match="mask"):
-        damaged("mask+signs", positions=np.zeros(5, np.uint8)).unpack()
-    with pytest.raises(ValueError, match="do not fill"):
-        damaged("gaps+signs", positions=np.full(50, 200, np.uint8)).unpack()
-    with pytest.raises(ValueError, match="use one of"):
-        pack(matrix, "float32")
-    with pytest.raises(ValueError, match="use one of"):
-        pack(matrix, "signs")
 
 
 def classifier(
@@ -247,37 +162,3 @@ def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(hntk.FileError, match="checksum"):
         hntk.load(path)
-
-
-@pytest.mark.slow
-def test_operations_and_memory_follow_the_rule() -> None:
-    def cost(law: str, acts: list, sparsity: float = 0.5, bits: int = 32) -> hntk.Arithmetic:
-        drawn = hntk.weight_law(law, sparsity=sparsity)
-        net = hntk.draw_network(acts, [40, 20], 30, tau0=1.0, law=drawn, key=jax.random.key(0))
-        return hntk.arithmetic(net, 10, bits)
-
-    first, second, last = 30 * 40, 40 * 20, 20 * 10
-    dense = cost("gaussian", ["relu", "relu"])
-    assert dense.bit_operations == (first + second + last) * 32 * 32
-    assert dense.multiply_accumulates == first + second + last
-    assert dense.activation_bytes == (30 + 40) * 4
-    four = hntk.match(["relu"] * 2, 1.0, 4).activations
-    binary = cost("bernoulli", list(four), bits=8)
-    assert binary.bit_operations == binary.plane_operations == first * 8 + second * 2 + last * 32 * 2
-    assert binary.activation_bytes == (30 * 8 + 40 * 2) // 8
-    ternary = cost("ternary", list(four), bits=8)
-    assert ternary.plane_operations == 2 * first * 8 + 2 * second * 2 + last * 32 * 2
-    # the same matrices with half of the weights 0
-    assert 0.4 < (ternary.bit_operations - last * 64) / (binary.bit_operations - last * 64) < 0.6
-    sparse = cost("sparse_gaussian", ["relu", "relu"], 0.9)
-    assert sparse.bit_operations == sparse.multiply_accumulates * 1024
-    assert sparse.multiply_accumulates < 0.3 * dense.multiply_accumulates
-
-
-def test_formulas_agree_with_the_drawn_matrices() -> None:
-    for law in LAWS:
-        drawn = hntk.weight_law(law, sparsity=0.9)
-        net = hntk.draw_network(["relu"], [400], 500, tau0=1.0, law=drawn, key=jax.random.key(0))
-        formula = hntk.storage(net, 10)
-        assert formula.hidden_smallest == pytest.approx(pack(net.weights[0]).nbytes, rel=0.02)
-        assert formula.smallest - formula.hidden_smallest == formula.total - formula.hidden
