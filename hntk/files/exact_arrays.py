@@ -20,9 +20,8 @@ def to_float32(values: object, name: str) -> Float32[np.ndarray, ...]:
         rounded = np.asarray(values, np.float32)
     overflowing = np.asarray(values)[~np.isfinite(rounded)]
     if overflowing.size:
-        raise ValueError(
-            f"{name} hold {float(overflowing.ravel()[0])!r}, which is not finite in float32 (3.4e38 at most): rescale them."
-        )
+        first = float(overflowing.ravel()[0])
+        raise ValueError(f"{name} hold {first!r}, which is not finite in float32 (3.4e38 at most): rescale them.")
     return rounded
 
 
