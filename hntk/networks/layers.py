@@ -77,7 +77,7 @@ class Elementwise:
 
     @classmethod
     def of(cls, function: Callable[[Array], Array], dtype: DTypeLike) -> Elementwise:
-        """Make it of a function of sums of a type; many thresholds become arrays."""
+        """Wrap a function of sums in a dtype; if it has many thresholds, they become arrays."""
         sigma = getattr(function, "sigma", function)
         few = len(getattr(sigma, "thresholds", ())) <= COMPARED
         return cls(function) if few else cls(function).traced(dtype)

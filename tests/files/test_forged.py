@@ -1,4 +1,4 @@
-"""Forged files by the thousand: an error that is ours, or a network that can be used, and at little cost."""
+"""Thousands of forged files: each gives a FileError or a usable network, at little cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hntk.networks.integer_inputs import Pixels
 from hntk.networks.saving import encodings, load_packed
 from tests.support.forgeries import forge, originals
 
-# HNTK_FORGED_FIRST and HNTK_FORGED_FILES choose others
+# The environment variables HNTK_FORGED_FIRST and HNTK_FORGED_FILES choose other files.
 SAMPLE, WHOLE = 2_000, 20_000
 MEMORY, SECONDS = 100e6, 2.0
 UNIFORM = np.random.default_rng(0).random((3, 1000))
@@ -28,7 +28,7 @@ UNIFORM = np.random.default_rng(0).random((3, 1000))
 
 @dataclass
 class Tally:
-    """What came of files."""
+    """How many files were loaded and refused, and the largest cost of one."""
 
     count: Counter[str] = field(default_factory=Counter)
     memory: float = 0.0
@@ -42,18 +42,18 @@ class Tally:
 def predictions(made: Any) -> np.ndarray:
     network = getattr(made, "network", made)
     pixels = isinstance(getattr(network, "inputs", None), Pixels)
-    # of as many coordinates as the file says: bytes, or samples of norm about 1
+    # The file says how many coordinates a sample has. Samples are bytes, or have norms of about 1.
     u = np.resize(UNIFORM, (3, network.weights[0].shape[1]))
     x = np.floor(256 * u) if pixels else (u - 0.5) * (12 / u.shape[1]) ** 0.5
     with warnings.catch_warnings():
-        # the file may claim that it was fitted on samples of any scale
+        # The file may claim that its readout was fitted on samples of any scale.
         warnings.filterwarnings("ignore", "samples have the root mean square norm")
         found = made.scores(x) if hasattr(made, "scores") else next(network.feature_batches(x))
     return np.asarray(found)
 
 
 def tried(path: Path, tally: Tally) -> None:
-    """Load a file, and use what it gives in every way."""
+    """Load a file; predict with its network, summarize it, save it and load it again."""
     tracemalloc.start()
     start = time.process_time()
     try:
@@ -84,7 +84,7 @@ def tried(path: Path, tally: Tally) -> None:
 def run(path: Path, first: int, files: int) -> Tally:
     tally = Tally()
     first = int(os.environ.get("HNTK_FORGED_FIRST", first))
-    # every staircase would be compiled anew
+    # With compilation, every new staircase would be compiled.
     with jax.disable_jit():
         for number in range(first, first + int(os.environ.get("HNTK_FORGED_FILES", files))):
             done = forge(number, path)
@@ -114,7 +114,7 @@ def test_originals_are_well(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_sample_of_forged_files(tmp_path: Path) -> None:
     tally = run(tmp_path / "net", 0, SAMPLE)
-    # a forger that is always found out, or never, tries nothing
+    # Forgeries that are always refused, or never, would test little.
     if sum(tally.count.values()) == SAMPLE:
         assert SAMPLE / 10 < tally.count["loaded"] < SAMPLE / 2
 

@@ -1,4 +1,4 @@
-"""Files that somebody made to do harm, with valid checksums: an error each, at little cost."""
+"""Malicious files with valid checksums: each is refused with an error, at little cost."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def raw(path: Path, arrays: dict[str, np.ndarray], text: str) -> None:
-    """A file of any text whose checksum is right."""
+    """Write a file of any text with a valid checksum."""
     save_file(arrays, path, {"hntk": text, "sha256": container._digest(text, arrays)})
 
 
 def cost(path: Path) -> tuple[object, float, float]:
-    """What loading gives, its peak of memory in bytes, and seconds."""
+    """Load a file; return the result or the error, the peak of memory in bytes, and the seconds."""
     tracemalloc.start()
     start = time.process_time()
     try:
@@ -117,7 +117,7 @@ def test_labels_come_back_exactly_or_not_at_all(
     if isinstance(found, hntk.FileError):
         assert declared != "<U200000000"
     else:
-        # the longest label says how much room a type of text has
+        # The longest label decides the size of a text type, not the declaration.
         assert declared == "<U200000000"
         assert found.classes.tolist() == classes  # type: ignore[attr-defined]
     assert peak < 5e6
@@ -178,7 +178,7 @@ def test_such_files_are_refused_for_what_is_odd_in_them_alone(originals: dict, t
     arrays, metadata = originals["float"]
     raw(tmp_path / "net", arrays, json.dumps(metadata))
     assert isinstance(hntk.load(tmp_path / "net"), hntk.Classifier)
-    # whole pairs of surrogates are characters
+    # A whole pair of surrogates is a character.
     raw(tmp_path / "net", arrays, json.dumps(metadata | {"classes": ["\U0001f600", "b"], "classes_type": "<U9"}))
     assert hntk.load(tmp_path / "net").classes.tolist() == ["\U0001f600", "b"]  # type: ignore[union-attr]
 
@@ -257,7 +257,7 @@ def test_no_file_costs_more_than_its_size_explains(originals: dict, tmp_path: Pa
     for name, (held, told) in cases.items():
         raw(tmp_path / "net", held, told)
         found, peak, seconds = cost(tmp_path / "net")
-        # what nobody asks for is read over
+        # Unknown entries are ignored.
         assert isinstance(found, hntk.FileError) or name in ("numbers", "words"), name
         assert peak < MEMORY, name
         assert seconds < 2 * 5, name  # of a machine that others use
@@ -294,7 +294,7 @@ def test_the_emptiest_matrix_takes_255_weights_a_byte(tmp_path: Path) -> None:
 def test_weights_that_do_not_fit_into_memory_are_not_unpacked(
     originals: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten kB that are two and a half million zeros, or as many as there is room for."""
+    """Ten kB stand for two and a half million zeros, which are refused where they do not fit into memory."""
     arrays, metadata = originals["float"]
     layer = metadata["layers"][0] | {"shape": [255_000, 10], "encoding": "gaps+signs", "kind": "ternary"}
     following = metadata["layers"][1] | {"shape": [9, 255_000], "encoding": "gaps+signs", "kind": "ternary"}
@@ -311,7 +311,7 @@ def test_weights_that_do_not_fit_into_memory_are_not_unpacked(
 
 @pytest.mark.slow
 def test_what_a_file_may_hold_is_enough(tmp_path: Path) -> None:
-    """Networks at the bounds are saved and loaded."""
+    """Networks as large as the limits allow are saved and loaded."""
     deep = hntk.draw_network(["sign"], [3], 4, tau0=1.0, law="ternary", key=_key())
     square = hntk.WeightMatrix(np.ones((3, 3), np.int8), 1.0, "sign")  # type: ignore[arg-type]
     layers, levels = 1024, 1024
@@ -410,7 +410,7 @@ while True:
 
 @pytest.mark.slow
 def test_no_file_is_mapped(tmp_path: Path) -> None:
-    """A mapped file that another process cuts short ends the one that reads it, by a signal."""
+    """Truncating a mapped file would kill the process that reads it by a signal."""
     path = str(tmp_path / "net")
     with subprocess.Popen([sys.executable, "-c", READING, path], stdout=subprocess.PIPE, text=True) as reader:
         assert reader.stdout is not None
@@ -454,14 +454,14 @@ def test_a_terminal_gets_no_commands_from_a_file(
 
 
 def test_checksums_are_those_of_the_format() -> None:
-    """Of files that were written before: the text, then each array's name, type, shape and bytes."""
+    """The checksum covers the text, then each array's name, type, shape and bytes; files rely on it."""
     array = np.arange(3, dtype=np.int16)
     told = b'{"a": 1}' + b"\0x\0<i2\0(3,)\0" + array.tobytes()
     assert container._digest('{"a": 1}', {"x": array}) == hashlib.sha256(told).hexdigest()
 
 
 def test_a_layer_of_no_bytes_is_summed_up(tmp_path: Path) -> None:
-    """Fewer than 255 zeros take no byte as gaps."""
+    """A matrix of fewer than 255 weights, all zero, has no bytes in the encoding by gaps."""
     zeros = hntk.WeightMatrix(np.zeros((9, 12), np.int8), 1.0, "ternary")  # type: ignore[arg-type]
     net = hntk.Network((zeros,), (hntk.activation("relu"),), (0.0,), None, None)
     hntk.save(net, tmp_path / "net", encoding="gaps+signs")

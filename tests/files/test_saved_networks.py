@@ -15,7 +15,7 @@ import hntk
 from hntk.files import container
 
 LAWS = ["gaussian", "int8_gaussian", "sparse_gaussian", "pruned_gaussian", "student_t", "bernoulli", "ternary"]
-# of a file besides its arrays, as the memory experiment reckons it
+# A bound of the bytes of a file beside its arrays, which the memory experiment uses too.
 HEADER = 2048
 
 

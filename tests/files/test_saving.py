@@ -1,4 +1,4 @@
-"""What is saved can be loaded: anything else is refused before it is written, with what to do."""
+"""Saving refuses what could not be loaded, before anything is written, and names the remedy."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_numbers_of_any_type_are_taken_for_what_they_are(tmp_path: Path) -> None
     ):
         hntk.save(odd, tmp_path / "net")
         again: Any = hntk.load(tmp_path / "net")
-        # an offset in float64 is added in float64
+        # Files keep offsets in float64, which are added in float64.
         np.testing.assert_allclose(again.scores(x), odd.scores(x), rtol=1e-6, atol=1e-6)
         assert again.statistics == odd.statistics
 
@@ -279,7 +279,7 @@ def test_files_may_be_read_by_whom_the_mask_allows(tmp_path: Path) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MB of its own."""
+    """A separate disk of 1 MB."""
     place = tmp_path / "disk"
     place.mkdir()
     if os.name != "posix" or os.geteuid() != 0 or mount("-t", "tmpfs", "-o", "size=1M", "none", place):
@@ -307,7 +307,7 @@ def test_a_full_disk_leaves_the_old_file(disk: Path) -> None:
         hntk.save(wide(), disk / "net")
     assert [p.name for p in disk.iterdir()] == ["net"]
     assert (disk / "net").read_bytes() == before
-    # to the last block
+    # Fill the disk up to its last blocks.
     (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - 2 * 4096))
     with pytest.raises(OSError, match="No space left"):
         hntk.save(classifier(widths=(300, 200)), disk / "net")
@@ -353,7 +353,7 @@ FEATURES = [
 
 
 def test_files_written_before_are_read() -> None:
-    """Written when a type of labels was declared as it was in memory: wider than the labels, or of swapped bytes."""
+    """These files declare types of labels as they were in memory: wider than the labels, or with swapped bytes."""
     folder = Path(__file__).parent / "written"
     made: Any = hntk.load(folder / "float.safetensors")
     np.testing.assert_allclose(made.scores(X), SCORES, atol=1e-6)

@@ -32,7 +32,7 @@ def test_operations_and_memory_follow_the_rule() -> None:
     assert binary.activation_bytes == (30 * 8 + 40 * 2) // 8
     ternary = cost("ternary", list(four), bits=8)
     assert ternary.plane_operations == 2 * first * 8 + 2 * second * 2 + last * 32 * 2
-    # the same matrices with half of the weights 0
+    # Half of the ternary weights are zero.
     assert 0.4 < (ternary.bit_operations - last * 64) / (binary.bit_operations - last * 64) < 0.6
     sparse = cost("sparse_gaussian", ["relu", "relu"], 0.9)
     assert sparse.bit_operations == sparse.multiply_accumulates * 1024

@@ -43,7 +43,7 @@ def test_sparse_networks_have_the_features_of_their_dense_matrices(law: str) -> 
         expected = h / np.sqrt(fan_in)
         found = np.asarray(net.features(data.x, batch=130))
         assert found.dtype == np.float32
-        # a sum in another order may step over a threshold
+        # A sum in another order may cross a threshold.
         assert np.mean(np.abs(found - expected) > 1e-4 * np.abs(expected).max()) < 1e-3
         np.testing.assert_array_equal(found[-1], np.asarray(net.features(data.x[-1:]))[0])
     assert not is_sparse(hntk.draw_network(["relu"], [40], 70, tau0=1.0, law="ternary", key=jax.random.key(1)).weights)
