@@ -249,8 +249,11 @@ KERNEL void apply_planes(const layer *l, const word *in, word *out)
     for (i = 0; i < l->out.count; i++) {
         const word *signs = l->rows + i * words * (l->masked ? 2 : 1);
         const word *mask = signs + words;
-        int32_t counts[MOST_PLANES] = {0};
+        int32_t counts[MOST_PLANES];
         int32_t sum = number_at(l->start, i);
+        for (t = 0; t < l->in.planes; t++) {
+            counts[t] = 0;
+        }
         for (w = 0; w < words; w++) {
             const word s = signs[w], k = l->masked ? mask[w] : (word)-1;
             for (t = 0; t < l->in.planes; t++) {
