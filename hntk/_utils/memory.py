@@ -6,8 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-# bytes that the system is not asked about: it takes as long as the prediction of one sample
+# Below so many bytes the system is not asked: asking takes as long as the prediction of one sample.
 SMALL = 2**26
+# Deflate, and so gzip and zip, makes nothing smaller than this many times.
+DEFLATE_LIMIT = 1032
+# Files in which Linux tells a container's limit, and what it uses.
 LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
