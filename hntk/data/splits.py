@@ -222,7 +222,5 @@ def _draw(y: Int[np.ndarray, " n"], kept: np.ndarray, n: int | None, seed: int, 
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}.")
     if not 1 <= n <= eligible.size:
-        raise ValueError(
-            f"n_{split} must be from 1 to {eligible.size}, the number of {split} samples there; got {n}."
-        )
+        raise ValueError(f"n_{split} must be from 1 to {eligible.size}, the number of {split} samples there; got {n}.")
     return eligible[np.random.default_rng(seed).permutation(eligible.size)[:n]]
