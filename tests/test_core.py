@@ -331,50 +331,6 @@ def test_an_undeclared_ntk_diagonal_is_refused() -> None:
         kernels.ntk.to_dense()
 
 
-def test_mixtures_have_the_moments_asked_for() -> None:
-    p, n = 6, 40_000
-    root = np.random.default_rng(0).standard_normal((p, p))
-    covariances = [2.0, np.linspace(0.5, 3, p), root @ root.T]
-    means = np.arange(3 * p).reshape(3, p) / p
-    drawn = hntk.gaussian_mixture(means, covariances, n, key=jax.random.key(0), proportions=[1, 2, 1])
-    assert np.bincount(drawn.labels).tolist() == [10_000, 20_000, 10_000]
-    for a, c in enumerate([2 * np.eye(p), np.diag(np.linspace(0.5, 3, p)), root @ root.T]):
-        x = np.sqrt(p) * np.asarray(drawn.x)[drawn.labels == a]
-        assert np.all(np.abs(x.mean(axis=0) - means[a]) < 5 * np.sqrt(np.diag(c) / len(x)))
-        spread = np.sqrt((np.outer(np.diag(c), np.diag(c)) + c**2) / len(x))
-        assert np.all(np.abs(np.cov(x.T) - c) < 5 * spread)
-        assert np.isclose(drawn.population.overlaps[a, a], np.trace(c @ c) / p)
-
-
-def test_overlaps_are_estimated_without_the_plug_ins_bias() -> None:
-    p, found, plug_in = 200, [], []
-    for seed in range(10):
-        drawn = hntk.reference_mixture(n=200, p=p, key=jax.random.key(seed))
-        x = np.asarray(drawn.x)
-        found.append(hntk.estimate_population(x, drawn.labels).overlaps)
-        first = x[drawn.labels == 0] - x[drawn.labels == 0].mean(axis=0)
-        plug_in.append(p * np.sum((first.T @ first / 99) ** 2))
-    truth = drawn.population.overlaps
-    assert np.allclose(np.mean(found, axis=0), truth, rtol=0.05)
-    assert np.mean(plug_in) > 2 * truth[0, 0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(means=np.zeros((2, 5)), covariances=[1.0], n=10), "one covariance per class"),
-        (dict(means=np.full((2, 5), np.nan), covariances=[1.0, 1.0], n=10), "finite"),
-        (dict(means=np.zeros((2, 5)), covariances=[1.0, -1.0], n=10), "positive semidefinite"),
-        (dict(means=np.zeros((2, 5)), covariances=[1.0, np.ones(4)], n=10), "diagonal"),
-        (dict(means=np.zeros((2, 5)), covariances=[1.0, 1.0], n=1), "empty"),
-        (dict(means=np.zeros((2, 5)), covariances=[1.0, 1.0], n=9, proportions=[1, -1]), "proportions"),
-    ],
-)
-def test_bad_mixtures(arguments: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        hntk.gaussian_mixture(**arguments, key=jax.random.key(0))
-
-
 GOOD = np.asarray(hntk.reference_mixture(n=20, p=10, key=jax.random.key(0)).x)
 LABELS = np.repeat([0, 1], 10)
 
@@ -416,41 +372,6 @@ def test_weight_laws_have_their_moments(name: str) -> None:
     if name == "ternary":
         assert drawn.values.dtype == jnp.int8
         assert set(np.unique(drawn.values)) == {-1, 0, 1}
-
-
-@pytest.mark.slow
-def test_ridge_is_kernel_regression_on_centred_features() -> None:
-    data = hntk.reference_mixture(n=60, p=30, key=jax.random.key(1))
-    net = hntk.dense(["relu"], [200], data.x, key=jax.random.key(2))
-    labels = np.where(data.labels == 0, "left", "right")
-    found = hntk.fit_ridge(net, data.x, labels, ridge=0.05)
-    f = np.asarray(net.features(data.x), np.float64)
-    f = f - f.mean(axis=0)
-    y = np.eye(2)[data.labels]
-    kernel = f @ f.T
-    dual = kernel @ np.linalg.solve(kernel + 0.05 * np.eye(60), y - y.mean(axis=0)) + y.mean(axis=0)
-    np.testing.assert_allclose(found.scores(data.x), dual, atol=1e-4)
-    assert set(found.predict(data.x)) == {"left", "right"}
-    # below the rounding errors of FᵀF, of rank 59 at most, no Cholesky factor exists: the samples are interpolated
-    assert hntk.fit_ridge(net, data.x, labels, ridge=1e-14).accuracy(data.x, labels) == 1.0
-    chosen = hntk.fit_ridge(net, data.x, labels)
-    assert dict(chosen.validation)[chosen.ridge] == max(score for _, score in chosen.validation)
-    for ridge in (0.0, -1.0, np.nan):
-        with pytest.raises(ValueError, match="ridge"):
-            hntk.fit_ridge(net, data.x, labels, ridge=ridge)
-
-
-@pytest.mark.slow
-def test_accuracy_is_learnt_and_shuffled_labels_are_not() -> None:
-    train, test = (hntk.reference_mixture(n=600, p=60, key=jax.random.key(s), separation=4.0) for s in (0, 1))
-    shuffled = np.random.default_rng(0).permutation(train.labels)
-    for net in (
-        hntk.dense(["relu"] * 2, [1024, 512], train.x, key=jax.random.key(2)),
-        hntk.compress(["relu"] * 2, [1024, 512], train.x, levels=4, key=jax.random.key(2)),
-    ):
-        assert hntk.fit_ridge(net, train.x, train.labels).accuracy(test.x, test.labels) > 0.95
-        # 600 fair coins: 5 standard deviations
-        assert abs(hntk.fit_ridge(net, train.x, shuffled, ridge=1.0).accuracy(test.x, test.labels) - 0.5) < 0.35
 
 
 def test_comparison_against_dense_algebra() -> None:

@@ -127,6 +127,7 @@ def _short(value: Any) -> str:
     if isinstance(value, np.ndarray | jax.Array) and not (value.size <= SHOWN_NUMBERS and _is_known(value)):
         return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
     text = " ".join((str(value.tolist()) if isinstance(value, np.ndarray | jax.Array) else repr(value)).split())
+    text = text.replace("( ", "(").replace(", )", ")")
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
 
 

@@ -8,7 +8,8 @@ from jaxtyping import Int32
 
 from hntk.data.normalization import Normalization
 from hntk.deploy.checks import LARGEST_FLOAT, SMALLEST_FLOAT
-from hntk.networks.integer_network import EXACT, NotIntegerError, Pixels, Rounded, row_weight
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import EXACT, NotIntegerError, row_weight
 from hntk.networks.network import Network
 from hntk.weights.laws import WeightMatrix
 

@@ -28,7 +28,7 @@ from hntk.weights.laws import WeightMatrix
 OFFSET_BYTES = 8
 
 
-@array_dataclass(static=("classes", "normalization", "statistics"))
+@array_dataclass(static=("classes", "statistics"))
 class Classifier(LabelPredictor, SaveableClassifier):
     """A network with a readout: scores = features · weights + offset, and the largest score wins.
 

@@ -10,15 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.tree_util import all_leaves
 
 import hntk
 from tests.support.architectures import INPUTS, classifier, raw_samples, whole_classifier
 
 WIDTHS = (20, 9)
 SMOOTH = [["erf", "tanh"], ["cos", "gelu"], [hntk.activation("polynomial", coefficients=[0.1, 1.0, 0.5]), "sin"]]
-PYTREES = not all_leaves([hntk.WeightMatrix(jnp.zeros((1, 1)))])
-needs_matrices = pytest.mark.skipif(not PYTREES, reason="weight matrices are no pytrees")
 
 
 @lru_cache
@@ -128,7 +125,6 @@ def test_whole_scores_are_exact_under_transformations(pixels: bool) -> None:
 # --- networks as arguments ---
 
 
-@needs_matrices
 def test_networks_are_arguments_of_transformations() -> None:
     made = network()
     assert len(jax.tree.leaves(made)) >= 3
@@ -148,7 +144,6 @@ def test_networks_are_arguments_of_transformations() -> None:
     assert float(by_weights.weights[0].values[0, 0]) == pytest.approx(slope, rel=2e-2, abs=1e-4)
 
 
-@needs_matrices
 @pytest.mark.parametrize("law", ["ternary", "gaussian"])
 def test_classifiers_are_arguments_of_transformations(law: str) -> None:
     made = classifier(widths=WIDTHS, law=law)
@@ -160,7 +155,22 @@ def test_classifiers_are_arguments_of_transformations(law: str) -> None:
     assert again.predict(samples()).tolist() == made.predict(samples()).tolist()
 
 
-@needs_matrices
+def test_classifiers_with_a_normalisation_are_arguments_too() -> None:
+    made = with_normalization()
+    scores = jax.jit(lambda c, x: c.scores(x, raw=True))(made, samples())
+    np.testing.assert_allclose(scores, made.scores(samples(), raw=True), atol=1e-5)
+
+
+def test_networks_of_one_law_run_as_one_batch() -> None:
+    law = hntk.weight_law("gaussian")
+    several = [
+        hntk.draw_network(["erf", "relu"], WIDTHS, INPUTS, tau0=1.0, law=law, key=jax.random.key(i)) for i in range(3)
+    ]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *several)
+    features = jax.vmap(lambda net: net.features(samples()))(stacked)
+    np.testing.assert_allclose(features, np.stack([net.features(samples()) for net in several]), atol=1e-6)
+
+
 @pytest.mark.parametrize("pixels", [False, True])
 def test_whole_classifiers_are_arguments_of_transformations(pixels: bool) -> None:
     made = whole_classifier(widths=WIDTHS, pixels=pixels)
@@ -168,7 +178,6 @@ def test_whole_classifiers_are_arguments_of_transformations(pixels: bool) -> Non
     np.testing.assert_array_equal(jax.jit(lambda c, x: c.scores(x))(made, raw), made.scores(raw))
 
 
-@needs_matrices
 def test_compressed_networks_are_arguments_of_transformations() -> None:
     made = hntk.compress(["relu"], [9], samples(60), levels=3, key=jax.random.key(0))
     features = jax.jit(lambda net, x: net.features(x))(made, samples())

@@ -143,19 +143,6 @@ def test_a_scale_is_a_positive_number_within_float64(tau0: Any, tmp_path: Path) 
             call()
 
 
-def test_classes_of_a_population_are_checked() -> None:
-    for index, said in (
-        (LABELS.astype(float), "whole numbers"), (LABELS - 1, "whole numbers"), (LABELS[:-1], r"shape \(30,\)"),
-        (LABELS * 10**12, "whole numbers"), (LABELS * 2, "at least 3 samples"), (None, "index"),
-        (np.where(LABELS, "a", "b"), "whole numbers"),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=said):
-            hntk.estimate_population(X, index)  # type: ignore[arg-type]
-    for x in (np.where(X > 2.9, np.nan, X), X[0], X * 1e200, X + 0j):
-        with pytest.raises(ValueError, match="x "):
-            hntk.estimate_population(x, LABELS)
-
-
 # A memory map whose file is cut while it is read, which kills a process that reads on.
 SHRINKING = """
 import os, sys

@@ -69,8 +69,9 @@ def levels(made: Any) -> Any:
 
 
 def everything(made: Any) -> Any:
-    """Of a record: what it shows."""
-    return np.array([repr(made)])
+    """What a record shows, and all numbers of one that is a pytree."""
+    leaves = [leaf for leaf in jax.tree.leaves(made) if isinstance(leaf, np.ndarray | jax.Array)]
+    return np.array([repr(made), *(repr(np.asarray(leaf).tolist()) for leaf in leaves)])
 
 
 def kernels() -> hntk.EquivalentKernels:
