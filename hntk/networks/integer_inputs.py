@@ -110,8 +110,15 @@ class Rounded:
         return Code.of_range(self.least, self.most)
 
     def __call__(self, raw: object) -> Float[Array, "n p"]:
-        """Return raw samples as whole numbers in float32; halves are rounded to even, as by C's ``rintf``."""
+        """Return raw samples as whole numbers in float32; halves are rounded to even, as by C's ``rintf``.
+
+        Raises
+        ------
+        ValueError
+            If they do not have p coordinates.
+        """
         samples = as_samples(raw)
+        check_coordinates(samples, self.centre.shape[0])
         # Outside JAX's transformations NumPy computes, which compiles nothing for a new shape.
         xp = jnp if is_traced(samples, self.centre) else np
         scaled = (xp.asarray(samples, xp.float32) - self.centre) * np.float32(self.factor)
@@ -137,6 +144,12 @@ class Rounded:
         if (float(np.abs(centre).max()) + LARGEST_INPUT) * factor > LARGEST:
             raise ValueError(f"samples times the factor {factor:.3g} would overflow float32: rescale them")
         return cls(centre, factor, int(most))
+
+
+def check_coordinates(samples: Float[Array, "n p"], size: int) -> None:
+    """Refuse samples of another number of coordinates than the network takes."""
+    if samples.shape[1] != size:
+        raise ValueError(f"samples have {samples.shape[1]} coordinates but the network takes {size}.")
 
 
 def read_inputs(fields: FieldReader, size: int) -> Pixels | Rounded:

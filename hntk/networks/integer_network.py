@@ -25,7 +25,7 @@ from hntk.files.exact_arrays import to_integers_of
 from hntk.files.matrices import check_layers, matrices_from_fields, matrices_to_arrays
 from hntk.files.reader import FieldReader
 from hntk.networks.forward import BATCH, Forward, Step
-from hntk.networks.integer_inputs import Pixels, Rounded, read_inputs
+from hntk.networks.integer_inputs import Pixels, Rounded, check_coordinates, read_inputs
 from hntk.networks.integer_steps import Steps
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
 from hntk.networks.saveable import VERSION, SaveableNetwork
@@ -123,10 +123,7 @@ class IntegerNetwork(SaveableNetwork):
             If the samples do not fit.
         """
         whole = self.inputs(raw)
-        if whole.shape[1] != self.weights[0].shape[1]:
-            raise ValueError(
-                f"samples have {whole.shape[1]} coordinates but the network takes {self.weights[0].shape[1]}."
-            )
+        check_coordinates(whole, self.weights[0].shape[1])
         return self._forward.batches(whole, batch)
 
     @cached_property

@@ -29,20 +29,21 @@ from hntk._utils.arguments import (
     as_scale,
 )
 from hntk._utils.arrays import check_result
-from hntk._utils.labels import accuracy_score, as_labels
+from hntk._utils.labels import as_labels
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_rows, rms_norm, row_blocks
 from hntk.activations import Activation
 from hntk.data.dataset import training_part
 from hntk.data.normalization import Normalization, prepare_samples
+from hntk.networks.label_predictor import LabelPredictor
 from hntk.readouts.kernel_ridge import RIDGES, ClassTargets, Trial, lowest_error, try_ridges
 from hntk.readouts.quadratic_forms import QuadraticForms
 from hntk.theory.coefficients import as_activations, coefficients
 from hntk.theory.low_rank_operator import StructuredKernel
 
 
-@array_dataclass()
-class EquivalentRegression:
+@array_dataclass(static=("classes",))
+class EquivalentRegression(LabelPredictor):
     """A classifier by kernel ridge regression on centred one-hot targets.
 
     Attributes
@@ -108,47 +109,6 @@ class EquivalentRegression:
         scores = np.concatenate([block @ self.linear + self.forms(block) @ self.quadratic for block in blocks])
         check_result(scores, "a score")
         return scores + self.offset
-
-    def predict(self, x: object, *, raw: bool = False) -> np.ndarray:
-        """Return predicted labels of samples.
-
-        Parameters
-        ----------
-        x : array of shape (m, p)
-            Samples as for :meth:`scores`.
-        raw : bool
-            Whether they are raw.
-
-        Returns
-        -------
-        ndarray of shape (m,)
-            Labels, each one of ``classes``.
-        """
-        return self.classes[np.argmax(self.scores(x, raw=raw), axis=1)]
-
-    def accuracy(self, x: object, labels: object, *, raw: bool = False) -> float:
-        """Return the share of samples whose label is predicted.
-
-        Parameters
-        ----------
-        x : array of shape (m, p)
-            Samples as for :meth:`scores`.
-        labels : array of shape (m,)
-            Their labels.
-        raw : bool
-            Whether the samples are raw.
-
-        Returns
-        -------
-        float
-            A number from 0 to 1.
-
-        Raises
-        ------
-        ValueError
-            If x does not fit, or there is not one label per row of it.
-        """
-        return accuracy_score(self.predict(x, raw=raw), labels)
 
 
 def fit_equivalent(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hntk.files.exact_arrays import to_float32, to_integers_of
+from hntk.files.json_text import dumps, loads
 from hntk.files.limits import CHARACTERS, COEFFICIENTS, LAYERS, LEVELS, shorten
 from hntk.files.reader import FieldReader
 
@@ -112,3 +113,33 @@ def test_conversions_change_nothing_but_the_type() -> None:
     for wrong in ([128], [0.5], [True], ["1"], [np.inf]):
         with pytest.raises(ValueError, match="x must be whole numbers from -128 to 127"):
             to_integers_of(wrong, np.int8, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[NaN]", "NaN is not a finite number"),
+        ("[-Infinity]", "not a finite number"),
+        ("[" + "9" * 21 + "]", "21 digits"),
+        ('{"a": 1, "a": 2}', "one occurs twice"),
+        ('["\\ud800"]', "half of a surrogate pair"),
+        ("[" + "[]," * 70_000 + "1]", "70,001 tables and lists"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_json_that_readers_understand_differently_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        loads(text)
+
+
+def test_brackets_within_strings_are_no_lists() -> None:
+    text = '["' + "[{" * 70_000 + '", "\\"["]'
+    assert loads(text)[1] == '"['
+
+
+def test_metadata_come_back_from_their_text() -> None:
+    metadata = {"b": [1, -2.5, True, None], "a": {"é": "\U0001f600"}}
+    assert loads(dumps(metadata)) == metadata
+    assert loads(dumps({"a": np.float32(0.5), "b": np.int64(3)})) == {"a": 0.5, "b": 3}
+    with pytest.raises(TypeError, match="ndarray cannot be kept in a file"):
+        dumps({"a": np.ones(3)})

@@ -77,6 +77,11 @@ def test_pixels_are_whole_numbers_of_a_byte() -> None:
     for wrong in (-1, 256, 0.5):
         with pytest.raises(ValueError, match="raw images"):
             pixels(np.array([[0.0, wrong]]))
-    made = whole_classifier(widths=(9,))
-    with pytest.raises(ValueError, match="coordinates but the network takes 45"):
-        made.scores(np.zeros((2, 46)))
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+def test_samples_of_another_dimension_are_refused(pixels: bool) -> None:
+    made = whole_classifier(widths=(9,), pixels=pixels)
+    for size in (44, 46):
+        with pytest.raises(ValueError, match=f"samples have {size} coordinates but the network takes 45"):
+            made.scores(np.zeros((2, size)))
