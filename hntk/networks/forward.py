@@ -58,7 +58,10 @@ class Forward:
         traced = is_traced(x, [step.weights.values for step in self.steps])
         way = "dense" if traced else self.way(min(batch, x.shape[0]))
         size = min(batch, ROWS) if way == "planes" else batch
-        run = {"dense": lambda: self._dense, "planes": lambda: self._planes, "sparse": lambda: self._sparse}[way]()
+        if way == "sparse":
+            run = self._sparse
+        else:
+            run = self._planes if way == "planes" else self._dense
         for start in range(0, x.shape[0], size):
             yield run(x[start : start + size].astype(jnp.float32))
 

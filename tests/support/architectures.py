@@ -1,4 +1,4 @@
-"""Random classifiers of few levels, with widths that are no multiples of 32."""
+"""Random classifiers of few levels, of widths that fill no words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _activations(levels: int, depth: int) -> tuple[hntk.Staircase, ...]:
 def classifier(
     *, levels: int = 4, widths: tuple[int, ...] = (50, 40), sparsity: float = 0.5, law: str = "ternary", seed: int = 1
 ) -> hntk.Classifier:
-    """Return a float classifier of ternary or ±1 weights."""
+    """A float classifier of ternary or ±1 weights."""
     x, labels = _samples()
     drawn = hntk.weight_law(law, sparsity=sparsity)
     net = hntk.draw_network(
@@ -42,7 +42,7 @@ def classifier(
 def whole_classifier(
     *, pixels: bool = False, bits: int = 8, readout_bits: int = 16, **shape: object
 ) -> hntk.IntegerClassifier:
-    """Return the classifier in whole numbers."""
+    """The same in whole numbers."""
     made = classifier(**shape)  # type: ignore[arg-type]
     x, _ = _samples()
     if pixels:
@@ -56,7 +56,7 @@ def whole_classifier(
 
 
 def raw_samples(made: hntk.IntegerClassifier) -> np.ndarray:
-    """Return samples as the classifier takes them: uint8, or float32 with some out of range."""
+    """Samples as the classifier takes them: uint8, or float32 of which some are out of range."""
     x, _ = _samples()
     if made.network.bias is not None:
         return np.clip(np.rint(300 * x + NORMALIZATION.centre), 0, 255).astype(np.uint8)
@@ -65,7 +65,7 @@ def raw_samples(made: hntk.IntegerClassifier) -> np.ndarray:
 
 @st.composite
 def architectures(draw: st.DrawFn) -> dict:
-    """Draw arguments of :func:`whole_classifier`."""
+    """Arguments of :func:`whole_classifier`."""
     depth = draw(st.integers(1, 3))
     return {
         "levels": draw(st.sampled_from([2, 3, 4, 8])),

@@ -1,4 +1,4 @@
-"""Forged files with valid checksums, each made from a saved network by changes that its number decides."""
+"""Files with valid checksums that say something else than what was saved: made by the number, each by its own seed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _classifier(network: hntk.Network, classes: list, **known: Any) -> hntk.Clas
 
 @lru_cache
 def originals() -> list[Parts]:
-    """Return arrays and metadata of files of every form, encoding, activation and type of labels."""
+    """Arrays and metadata of every form, encoding, activation, and type of labels."""
     x = np.random.default_rng(0).normal(size=(40, INPUTS)) / INPUTS**0.5
     stairs = hntk.match(["relu"] * 2, 1.0, 4, alpha2=False)
     signs = [hntk.staircase([-0.5, 0.5], [-1, 0, 1]), "sign"]
@@ -72,7 +72,7 @@ def originals() -> list[Parts]:
 
 
 def forge(number: int, path: Path) -> list[str]:
-    """Write a forged file, and return the changes that were made."""
+    """Write a forged file, and return what was done to the original."""
     rng = np.random.default_rng([1, number])
     files = originals()
     arrays, metadata = copy.deepcopy(files[number % len(files)])
@@ -104,7 +104,7 @@ VALUES: list[Any] = [
 
 
 def _places(told: Any, at: tuple = ()) -> list[tuple]:
-    """Return the paths of all values in metadata."""
+    """The paths of all that metadata holds."""
     keys = list(told) if isinstance(told, dict) else range(len(told)) if isinstance(told, list) else []
     return [path for key in keys for path in [(*at, key), *_places(told[key], (*at, key))]]
 
@@ -116,7 +116,7 @@ def _holder(told: Any, path: tuple) -> Any:
 
 
 def _any_place(rng: np.random.Generator, told: Any) -> tuple[Any, Any, str]:
-    """Choose a value; return its container, its key there, and its path."""
+    """What holds one of the things, at which key, and its path."""
     places = _places(told)
     path = places[rng.integers(len(places))] if places else ("empty",)
     return _holder(told, path), path[-1], "/".join(map(str, path))
@@ -156,7 +156,7 @@ def add_value(rng: np.random.Generator, arrays: dict, told: dict, other: Parts) 
 
 
 def take_value(rng: np.random.Generator, arrays: dict, told: dict, other: Parts) -> str:
-    """Take a value of another file, from the same path or from anywhere."""
+    """What another file has in its place, or anywhere."""
     holder, key, path = _any_place(rng, told)
     there, at, source = _any_place(rng, other[1])
     same = [p for p in _places(other[1]) if "/".join(map(str, p)) == path]
@@ -187,7 +187,7 @@ def repeat_layer(rng: np.random.Generator, arrays: dict, told: dict, other: Part
 
 
 def resize(rng: np.random.Generator, arrays: dict, told: dict, other: Parts) -> str:
-    """Give two consecutive layers another common size."""
+    """Another size that layers agree on."""
     layers = told.get("layers")
     if not isinstance(layers, list) or not all(
         isinstance(v, dict) and isinstance(v.get("shape"), list) for v in layers
@@ -209,7 +209,7 @@ def deepen(rng: np.random.Generator, arrays: dict, told: dict, other: Parts) -> 
     return path
 
 
-# Changes of the JSON text.
+# of the text as it is written
 EDITS: dict[str, Callable[[str], str]] = {
     "NaN": lambda text: text.replace(": 1", ": NaN", 1),
     "Infinity": lambda text: text.replace("0.", "-Infinity, 0.", 1),
@@ -235,7 +235,7 @@ def _any_array(rng: np.random.Generator, arrays: dict) -> str:
 
 
 def limits(rng: np.random.Generator, arrays: dict, told: dict, other: Parts) -> str:
-    """Replace one, some or all numbers by a number at a limit of their type."""
+    """Numbers at the limits of their type: one, some or all."""
     name = _any_array(rng, arrays)
     if not name or not arrays[name].size:
         return "nothing"
