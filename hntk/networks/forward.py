@@ -58,10 +58,7 @@ class Forward:
         traced = is_traced(x, [step.weights.values for step in self.steps])
         way = "dense" if traced else self.way(min(batch, x.shape[0]))
         size = min(batch, ROWS) if way == "planes" else batch
-        if way == "sparse":
-            run = self._sparse
-        else:
-            run = self._planes if way == "planes" else self._dense
+        run = self._runner(way)
         for start in range(0, x.shape[0], size):
             yield run(x[start : start + size].astype(jnp.float32))
 
@@ -75,6 +72,11 @@ class Forward:
         if self._nearly_empty:
             return "sparse"
         return "planes" if coded and self._planes_per_weight < affordable_planes() else "dense"
+
+    def _runner(self, way: Literal["dense", "planes", "sparse"]) -> Callable[[Array], Array]:
+        if way == "sparse":
+            return self._sparse
+        return self._planes if way == "planes" else self._dense
 
     @cached_property
     def _nearly_empty(self) -> bool:
