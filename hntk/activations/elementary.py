@@ -20,7 +20,7 @@ from hntk.activations.correlation import arcsin
 
 @dataclass(frozen=True)
 class Cosine(ClosedForm):
-    """σ(t) = cos t, an even function: e1 = 0."""
+    """The function σ(t) = cos t, an even function: e1 = 0."""
 
     name: str = "cos"
 
@@ -46,7 +46,7 @@ class Cosine(ClosedForm):
 
 @dataclass(frozen=True)
 class Sine(ClosedForm):
-    """σ(t) = sin t, an odd function: m = e2 = 0."""
+    """The function σ(t) = sin t, an odd function: m = e2 = 0."""
 
     name: str = "sin"
 
@@ -77,7 +77,7 @@ def _sinh_map(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class Erf(ClosedForm):
-    """σ(t) = erf t, an odd function, with the arcsine kernel of Williams (1997)."""
+    """The function σ(t) = erf t, an odd function, with the arcsine kernel of Williams (1997)."""
 
     name: str = "erf"
 
@@ -108,7 +108,7 @@ class Erf(ClosedForm):
 
 @dataclass(frozen=True)
 class GaussianBump(ClosedForm):
-    """σ(t) = exp(−t²/2), an even function: e1 = 0."""
+    """The function σ(t) = exp(−t²/2), an even function: e1 = 0."""
 
     name: str = "gaussian"
 

@@ -43,7 +43,7 @@ def gaussian_cells(u: np.ndarray) -> Cells:
     at_threshold = density(u)
     below = _with_ends(_distribution(u, at_threshold), 0.0, 1.0)
     above = _with_ends(_distribution(-u, at_threshold), 1.0, 0.0)
-    lower_edge = _with_ends(u.real, -np.inf, np.inf)[..., :-1]
+    lower_edge = _with_ends(np.real(u), -np.inf, np.inf)[..., :-1]
     probability = np.where(lower_edge > 0, -np.diff(above), np.diff(below))
     return Cells(
         probability, -np.diff(_with_ends(at_threshold, 0.0, 0.0)), -np.diff(_with_ends(u * at_threshold, 0.0, 0.0))
@@ -52,8 +52,8 @@ def gaussian_cells(u: np.ndarray) -> Cells:
 
 def _distribution(u: np.ndarray, density_at_u: np.ndarray) -> np.ndarray:
     """Return Φ(u), to first order in an imaginary part."""
-    values = ndtr(u.real)
-    return values + 1j * density_at_u.real * u.imag if np.iscomplexobj(u) else values
+    values = ndtr(np.real(u))
+    return values + 1j * np.real(density_at_u) * np.imag(u) if np.iscomplexobj(u) else values
 
 
 def _with_ends(values: np.ndarray, first: float, last: float) -> np.ndarray:

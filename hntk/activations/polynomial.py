@@ -20,7 +20,7 @@ from hntk.activations.base import ArrayLike, ClosedForm, Moments
 
 @dataclass(frozen=True)
 class Polynomial(ClosedForm):
-    """σ(t) = c_0 + c_1 t + …, of any degree.
+    """The function σ(t) = c_0 + c_1 t + …, of any degree.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ from hntk.activations.correlation import arcsin, correlation
 
 @dataclass(frozen=True)
 class Rectifier(ClosedForm):
-    """σ(t) = ``odd``·t + ``even``·|t|.
+    """The function σ(t) = ``odd``·t + ``even``·|t|.
 
     Attributes
     ----------

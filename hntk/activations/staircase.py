@@ -21,7 +21,7 @@ SHOWN = 8
 
 @dataclass(frozen=True, repr=False)
 class Staircase(ClosedForm):
-    """σ(t) = levels[k] for thresholds[k−1] ≤ t < thresholds[k].
+    """The function σ(t) = levels[k] for thresholds[k−1] ≤ t < thresholds[k].
 
     Attributes
     ----------

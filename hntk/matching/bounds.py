@@ -92,7 +92,7 @@ def share_bound(levels: int, direction: float = 0.0) -> float:
     levels : int
         N, from 2 to 1024.
     direction : float
-        θ in [0, π/2], in radians.
+        The angle θ in [0, π/2], in radians.
 
     Returns
     -------

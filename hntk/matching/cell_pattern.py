@@ -84,7 +84,7 @@ class CellPattern:
     def curvature(self, z: np.ndarray, weights: np.ndarray) -> Float[np.ndarray, "size size"]:
         """Return the second derivatives of weights · (E_1, E_2, S_2, v), exact by the complex step."""
         _, derivatives = self.moments(z + 1j * STEP * np.eye(self.size))
-        return weights @ (derivatives.imag / STEP)
+        return weights @ (np.imag(derivatives) / STEP)
 
     def hermite(self, z: np.ndarray, order: int) -> tuple[Float[np.ndarray, " order"], Float[np.ndarray, "order size"]]:
         """Return the Hermite coefficients c_1 … c_order and their derivatives.

@@ -38,5 +38,5 @@ def jacobian(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, axes: 
     size = int(np.prod(shape))
     steps = 1j * STEP * np.eye(size).reshape(size, *shape)
     values = function(x.reshape(*batch, 1, *shape) + steps)
-    derivatives = np.moveaxis(values.imag / STEP, -2, -1)
-    return values[..., 0, :].real, derivatives.reshape(*derivatives.shape[:-1], *shape)
+    derivatives = np.moveaxis(np.imag(values) / STEP, -2, -1)
+    return np.real(values[..., 0, :]), derivatives.reshape(*derivatives.shape[:-1], *shape)

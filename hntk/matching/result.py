@@ -125,12 +125,12 @@ class Match(Copyable):
 
     @property
     def identity_shift(self) -> float:
-        """δ = τ̂_L² − τ_L²: the ridge that compression adds to the conjugate kernel."""
+        """The ridge δ = τ̂_L² − τ_L² that compression adds to the conjugate kernel."""
         return float(self.coefficients.tau[-1] ** 2 - self.original_coefficients.tau[-1] ** 2)
 
     @property
     def relative_shift(self) -> float:
-        """δ/τ_L²."""
+        """The identity shift in units of the original's, δ/τ_L²."""
         return self.identity_shift / float(self.original_coefficients.tau[-1] ** 2)
 
     @property
@@ -160,12 +160,12 @@ class Match(Copyable):
         Parameters
         ----------
         ridge : float
-            λ ≥ 0 of the original.
+            The original's ridge λ ≥ 0.
 
         Returns
         -------
         float
-            λ − δ.
+            The ridge λ − δ.
 
         Raises
         ------

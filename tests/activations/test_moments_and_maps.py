@@ -89,7 +89,7 @@ def test_kernel_maps_against_monte_carlo(act: hntk.Activation) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("act", ACTIVATIONS, ids=IDS)
 def test_derivative_map_is_the_derivative_of_the_covariance_map(act: hntk.Activation) -> None:
-    """d/dcov E[σσ] = E[σ'σ'] (Price's theorem), also for jumps; both sides of the pair may be swapped."""
+    """Price's theorem, d/dcov E[σσ] = E[σ'σ'], also for jumps; both sides of the pair may be swapped."""
     v1, v2, h = 1.3, 0.6, 1e-5
     cov = jnp.array([-0.8, -0.3, 0.0, 0.4, 0.8]) * np.sqrt(v1 * v2)
     difference = (act.covariance_map(cov + h, v1, v2) - act.covariance_map(cov - h, v1, v2)) / (2 * h)
@@ -117,7 +117,7 @@ def test_steps_against_scipys_bivariate_normal(rho: float) -> None:
 
     def orthant(a: float, b: float) -> float:
         bounds = [-a / np.sqrt(v1), -b / np.sqrt(v2)]
-        return float(multivariate_normal.cdf(bounds, cov=[[1, rho], [rho, 1]], abseps=1e-13, releps=1e-13))
+        return float(multivariate_normal.cdf(bounds, cov=[[1, rho], [rho, 1]], abseps=1e-13, releps=1e-13))  # type: ignore[arg-type]
 
     cov = jnp.asarray(rho * np.sqrt(v1 * v2))
     assert np.isclose(float(step.kernel_map(cov, v1, v2)), orthant(s, s), atol=1e-7)
