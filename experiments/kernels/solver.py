@@ -14,7 +14,7 @@ from experiments.figures import style as figures
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.record import Record
-from hntk.matching.step_functions import Partition
+from hntk.matching.cell_pattern import CellPattern
 
 POOL = (
     "relu",
@@ -214,7 +214,7 @@ def _one_descent(
 ) -> tuple[float, hntk.Staircase | None]:
     """One run of SLSQP; unknowns are thresholds and levels in the given units of input and output."""
     count = problem.levels - 1
-    form = Partition(tuple(range(problem.levels)))
+    form = CellPattern(tuple(range(problem.levels)))
     size_in, size_out = units
     asked = np.array([1.0, 1.0, float(problem.alpha2)])
     conversion = asked * np.array([size_in / size_out, size_in**2 / size_out, size_in**2 / size_out**2])

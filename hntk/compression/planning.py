@@ -18,7 +18,7 @@ from hntk.compression.accuracy import cheapest_accurate
 from hntk.compression.design import Design
 from hntk.compression.error_budget import LossAccount, Terms
 from hntk.matching import Match, MatchError, match
-from hntk.matching.moment_matching import MOST_LEVELS
+from hntk.matching.options import MOST_LEVELS
 from hntk.networks.formula_bytes import Storage, storage_of
 from hntk.readouts.held_out import held_out_parts
 from hntk.weights.laws import WeightLaw

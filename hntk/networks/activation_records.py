@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def activation_to_record(sigma: Activation, layer: str) -> tuple[dict[str, Any],
     if isinstance(sigma, Staircase):
         return {"type": "Staircase", "name": sigma.name}, _staircase_to_arrays(sigma, layer)
     if type(sigma).__name__ in CLOSED_FORMS:
-        return {"type": type(sigma).__name__, **asdict(sigma)}, {}  # type: ignore[call-overload]
+        return {"type": type(sigma).__name__, **(sigma.parameters or {})}, {}
     name = sigma.name if isinstance(sigma, QuadratureActivation) else str(sigma)
     try:
         registered = activation(name) == sigma
