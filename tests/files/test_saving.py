@@ -21,6 +21,7 @@ from hntk.activations.polynomial import Polynomial
 from hntk.activations.rectifier import Rectifier
 from hntk.files import container
 from hntk.networks.integer_steps import Steps
+from hntk.networks.saving import load_packed
 from tests.support.architectures import INPUTS, classifier, whole_classifier
 
 WIDTHS = (20, 9)
@@ -364,3 +365,19 @@ def test_files_written_before_are_read() -> None:
     assert made.scores(4 * X + 3).tolist() == WHOLE_SCORES
     assert (made.classes.tolist(), made.classes.dtype) == ([3, -7], np.int16)
     np.testing.assert_allclose(hntk.load(folder / "network.safetensors").features(X), FEATURES, atol=2e-6)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["float", "integer", "network"])
+def test_files_are_still_written_as_before(name: str, tmp_path: Path) -> None:
+    """All but the declared type of labels, which now is the smallest that holds them."""
+    path = Path(__file__).parent / "written" / f"{name}.safetensors"
+    made, packed = load_packed(path)
+    hntk.save(made, tmp_path / "net", encoding=packed[0])
+    before, after = container.read(path), container.read(tmp_path / "net")
+    assert {n: (a.dtype, a.tolist()) for n, a in before[0].items()} == {
+        n: (a.dtype, a.tolist()) for n, a in after[0].items()
+    }
+    expected = before[1] | {key: after[1][key] for key in ("classes_type",) if key in after[1]}
+    assert after[1] == expected
+    if name == "network":
+        assert (tmp_path / "net").read_bytes() == path.read_bytes()
