@@ -57,12 +57,11 @@ def test_gradients_are_finite_differences(activations: list) -> None:
         return jnp.sum(made.features(x) ** 2)
 
     def exact(t: float) -> float:
-        """The same along the direction, in float64 by NumPy; activations are JAX's."""
+        """Return the energy at a distance along the direction, in float64."""
         h = samples().astype(np.float64) + t * direction
         for w, factor, sigma, m in made.layers():
             z = h @ np.asarray(w.dense(), np.float64).T * factor
-            with jax.enable_x64(True):
-                h = np.asarray(sigma(jnp.asarray(z)), np.float64) - m
+            h = np.asarray(sigma(jnp.asarray(z)), np.float64) - m
         return float(np.sum(h**2)) / WIDTHS[-1]
 
     slope = float(jnp.vdot(jax.grad(energy)(samples()), direction))
