@@ -32,15 +32,19 @@ from hntk.kernels import (
 )
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.networks.classifier import Classifier
+from hntk.networks.drawing import dense, draw_network
 from hntk.networks.formula_bytes import Storage, storage
-from hntk.networks.integer_network import IntegerClassifier, IntegerNetwork, NotIntegerError
-from hntk.networks.network import Network, dense, draw_network
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_network import IntegerNetwork, NotIntegerError
+from hntk.networks.network import Network
 from hntk.networks.operation_counts import Arithmetic, arithmetic
 from hntk.networks.provenance import DataStatistics, MatchRecord
 from hntk.networks.saving import FileError, load, save
-from hntk.networks.summary import Summary, summarize
-from hntk.readouts.equivalent_ridge import EquivalentRegression, QuadraticForms, fit_equivalent
+from hntk.networks.summary import summarize
+from hntk.networks.summary_table import Summary
+from hntk.readouts.equivalent_ridge import EquivalentRegression, fit_equivalent
 from hntk.readouts.held_out import TaskAccuracy
+from hntk.readouts.quadratic_forms import QuadraticForms
 from hntk.readouts.ridge import RidgeClassifier, fit_ridge
 from hntk.readouts.softmax import SoftmaxClassifier, fit_softmax
 from hntk.readouts.training import Schedule, TrainingError

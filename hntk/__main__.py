@@ -14,7 +14,7 @@ from hntk.deploy.c import to_c
 from hntk.deploy.onnx import write_onnx
 from hntk.deploy.rounding import to_integers
 from hntk.networks.classifier import Classifier
-from hntk.networks.integer_network import IntegerClassifier
+from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.saving import Saved, load, load_packed
 from hntk.networks.summary import summarize
 

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 import hntk
 from hntk.kernels._neural_tangents import load
+from hntk.readouts.kernel_ridge import solve_ridge
 
 RIDGE = 1e-3
 Once = Callable[[], Sequence[Any]]
@@ -72,8 +72,7 @@ def exact_regression(n: int, p: int, depth: int, new: int) -> Once:
 
     def once() -> Sequence[Any]:
         kernel = np.array(hntk.exact_kernels(x, net, tau0=1.0).ntk)
-        kernel[np.diag_indices(n)] += np.float32(RIDGE)
-        dual = cho_solve(cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False), targets)
+        dual = solve_ridge(kernel, targets, RIDGE, overwrite=True)
         across = np.asarray(hntk.exact_kernels(x_new, net, x2=x, tau0=1.0).ntk)
         return (np.argmax(across @ dual, axis=1),)
 

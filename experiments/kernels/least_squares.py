@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 import hntk
 from experiments.kernels.matching_problems import Attempt, MatchingProblem, timed
-from hntk.matching.step_functions import Partition
+from hntk.matching.cell_pattern import CellPattern
 
 
 def restarts_in_words(count: int) -> str:
@@ -50,7 +50,7 @@ def _one_descent(
 ) -> tuple[float, hntk.Staircase | None]:
     """Run SLSQP once; the unknowns are thresholds and levels in the given units of input and output."""
     count = problem.levels - 1
-    form = Partition(tuple(range(problem.levels)))
+    form = CellPattern(tuple(range(problem.levels)))
     size_in, size_out = units
     matched = np.array([1.0, 1.0, float(problem.alpha2)])
     conversion = matched * np.array([size_in / size_out, size_in**2 / size_out, size_in**2 / size_out**2])

@@ -22,6 +22,7 @@ from experiments.runner.record import Record
 from experiments.runner.samples import LabelledSamples
 from experiments.runner.setting import activations
 from experiments.runner.statistics import growth_exponent
+from hntk.readouts.kernel_ridge import DenseKernel, fit_kernel_ridge
 
 # Growth is fitted from this size on; below it, costs that do not depend on n count too.
 LARGE = 100_000
@@ -118,29 +119,18 @@ def _exact(
     samples: LabelledSamples, layers: list[hntk.Activation], kernel: str, tau0: float, ridges: list[float]
 ) -> Regression:
     """Fit the same regression with the (n, n) matrix: the ridge by leave-one-out errors from its eigenvectors."""
-    n = len(samples.x)
     classes, index = np.unique(samples.labels, return_inverse=True)
-    shares = np.bincount(index) / n
-    targets = np.eye(len(classes))[index] - shares
     restart_peak()
     start = time.perf_counter()
-    with stage(f"exact {kernel.upper()}, {n:,} samples"):
-        matrix = np.asarray(getattr(hntk.exact_kernels(samples.x, layers, tau0=tau0), kernel), np.float64)
-        values, vectors = np.linalg.eigh(matrix)
+    with stage(f"exact {kernel.upper()}, {len(samples.x):,} samples"):
+        matrix = getattr(hntk.exact_kernels(samples.x, layers, tau0=tau0), kernel)
+        decomposed = DenseKernel.of(np.asarray(matrix, np.float64))
         del matrix
-        tried, rotated = [], vectors.T @ targets
-        squared = vectors**2
-        for ridge in ridges:
-            inverse = 1 / (values + ridge)
-            errors = vectors @ (inverse[:, None] * rotated) / (squared @ inverse)[:, None]
-            right = np.mean(np.argmax(targets + shares - errors, axis=1) == index)
-            tried.append((float(np.mean(np.sum(errors**2, axis=1))), ridge, float(right)))
-        _, ridge, left_out = min(tried)
-        dual = vectors @ (rotated / (values + ridge)[:, None])
+        fitted = fit_kernel_ridge(decomposed, index, ridges)
         middle = time.perf_counter()
         across = getattr(hntk.exact_kernels(samples.x_test, layers, x2=samples.x, tau0=tau0), kernel)
-        predicted = classes[np.argmax(np.asarray(across) @ dual + shares, axis=1)]
-    return _regression("exact", samples, predicted, left_out, ridge, start, middle)
+        predicted = classes[np.argmax(fitted.scores(np.asarray(across)), axis=1)]
+    return _regression("exact", samples, predicted, fitted.trial.accuracy, fitted.trial.ridge, start, middle)
 
 
 def _regression(

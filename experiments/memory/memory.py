@@ -21,7 +21,7 @@ from experiments.runner.console import progress
 from experiments.runner.keys import resolved
 from experiments.runner.record import Record
 from experiments.runner.setting import features, raw_dataset
-from hntk._utils.labels import share_right
+from hntk._utils.labels import accuracy_score
 from hntk.readouts.training import Epoch, Schedule
 
 gather = memory_report.gather
@@ -112,7 +112,7 @@ def _add_accuracies(
     predicted = classifier.classes[np.argmax(classifier.scores_of(test_features), axis=1)]
     record.add_metrics(
         **{
-            metrics.accuracy(readout): share_right(predicted, data.y_test),
+            metrics.accuracy(readout): accuracy_score(predicted, data.y_test),
             f"validation/{readout}": classifier.validation_accuracy,
             f"seconds/{readout}": time.perf_counter() - start,
         }

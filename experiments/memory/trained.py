@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 
 import hntk
-from hntk.readouts.ridge import held_out
+from hntk.readouts.fit_data import draw_validation
 from hntk.readouts.softmax import cross_entropy
 from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 
@@ -53,7 +53,7 @@ class TrainingSetup:
         self.data, self.seed = data, seed
         self.dense: dict[tuple[int, ...], Trained] = {}
         index = np.searchsorted(data.classes, data.y_train)
-        held = held_out(index, HELD_OUT, seed)
+        held = draw_validation(index, HELD_OUT, seed)
         x = data.x_train * np.float32(sqrt(data.p))
         self.samples = Samples(*(jnp.asarray(part) for part in (x[~held], index[~held], x[held], index[held])))
         self.schedule = Schedule(epochs=epochs, batch=min(BATCH, len(self.samples.x)), patience=PATIENCE)

@@ -15,7 +15,7 @@ from experiments.runner.record import Record
 from experiments.runner.setting import raw_dataset
 from experiments.shipping import classifiers, toolchain
 from experiments.shipping.toolchain import Firmware
-from hntk._utils.labels import share_right
+from hntk._utils.labels import accuracy_score
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import write_onnx
 from hntk.weights.encodings import pack
@@ -177,7 +177,7 @@ def _report(cfg: Config, record: Record, forms: list[Form], data: hntk.Dataset) 
         if form.predicted is not None:
             count = len(form.predicted)
             same = int(np.sum(form.predicted == reference[:count]))
-            accuracy = share_right(form.predicted, data.y_test) if count == len(data.y_test) else None
+            accuracy = accuracy_score(form.predicted, data.y_test) if count == len(data.y_test) else None
             if form.name not in FLOATS and same != count:
                 different.append(f"{form.name} on {count - same:,} of {count:,}")
         ratio = None if form.bytes is None else round(size / form.bytes, 2)

@@ -1,1 +1,1 @@
-"""What every package uses: checks of arguments, rows of large arrays, float64, files replaced whole, free memory."""
+"""Tools of every package: checks of arguments, rows of large arrays, float64, files replaced whole, free memory."""

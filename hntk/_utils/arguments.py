@@ -1,4 +1,4 @@
-"""Checks of settings: counts, numbers, shares, widths, keys, paths; every message says what to do."""
+"""Check settings, such as counts, numbers, shares, widths, keys and paths; every message says what to do."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from hntk._utils.arrays import brief, real_array
 
 
 def as_count(value: object, name: str, least: int = 1, most: int | None = None) -> int:
-    """A whole number within bounds.
+    """Return a whole number from ``least`` to ``most`` as an int.
 
     Raises
     ------
     ValueError
-        For everything else; 2.5 is not cut to 2, and True is no number.
+        If it is anything else: 2.5 is not cut to 2, and True is no number.
     """
-    found = _whole(value)
-    if found is None or found < least or (most is not None and found > most):
+    number = _whole(value)
+    if number is None or number < least or (most is not None and number > most):
         open_ended = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
         wanted = open_ended if most is None else f"a whole number from {least} to {most}"
         raise ValueError(f"{name} must be {wanted}, got {brief(value)}.")
-    return found
+    return number
 
 
 def _is_bool(value: object) -> bool:
@@ -47,7 +47,7 @@ def _whole(value: Any) -> int | None:
 
 
 def as_number(value: Any) -> float:
-    """As a float; NaN where it is no real number, so that every comparison fails."""
+    """Return a real number as a float; NaN for everything else, so that every comparison fails."""
     if isinstance(value, str | bytes | list | tuple | dict) or value is np.ma.masked:
         return math.nan
     if _is_bool(value) or np.ndim(value):
@@ -59,61 +59,75 @@ def as_number(value: Any) -> float:
 
 
 def as_finite(value: object, name: str, what: str = "") -> float:
-    """A finite real number.
+    """Return a finite real number as a float, see :func:`as_positive`.
 
     Raises
     ------
     ValueError
-        For everything else.
+        If it is anything else.
     """
     return _number(value, name, "a finite number", what, lambda _: True)
 
 
 def as_positive(value: object, name: str, what: str = "") -> float:
-    """A finite number above 0; ``what`` says in the message what it is.
+    """Return a finite number above 0 as a float.
+
+    Parameters
+    ----------
+    value : object
+        What was given.
+    name : str
+        Name of the argument, for the message.
+    what : str
+        Explanation of the argument, for the message.
+
+    Returns
+    -------
+    float
+        The number.
 
     Raises
     ------
     ValueError
-        For everything else.
+        If it is anything else.
     """
-    return _number(value, name, "a positive finite number", what, lambda found: found > 0)
+    return _number(value, name, "a positive finite number", what, lambda number: number > 0)
 
 
 def as_nonnegative(value: object, name: str, what: str = "") -> float:
-    """A finite number of at least 0.
+    """Return a finite number of at least 0 as a float, see :func:`as_positive`.
 
     Raises
     ------
     ValueError
-        For everything else.
+        If it is anything else.
     """
-    return _number(value, name, "a non-negative finite number", what, lambda found: found >= 0)
+    return _number(value, name, "a non-negative finite number", what, lambda number: number >= 0)
 
 
 def as_share(value: object, name: str, what: str = "") -> float:
-    """A number strictly between 0 and 1.
+    """Return a number strictly between 0 and 1 as a float, see :func:`as_positive`.
 
     Raises
     ------
     ValueError
-        For everything else.
+        If it is anything else.
     """
-    found = as_number(value)
-    if not 0 < found < 1:
+    number = as_number(value)
+    if not 0 < number < 1:
         raise ValueError(f"{name} must lie strictly between 0 and 1, got {brief(value)}{what and ': ' + what}.")
-    return found
+    return number
 
 
 def _number(value: object, name: str, wanted: str, what: str, good: Callable[[float], bool]) -> float:
-    found = as_number(value)
-    if not (math.isfinite(found) and good(found)):
+    number = as_number(value)
+    if not (math.isfinite(number) and good(number)):
         raise ValueError(f"{name} must be {wanted}{what and f' ({what})'}, got {brief(value)}.")
-    return found
+    return number
 
 
 def as_diagonal(kappa_sq: object) -> float | None:
-    """The NTK's diagonal κ² where it is declared, 0 where only the conjugate kernel counts; None where it is not.
+    """Return the NTK's diagonal κ² where it is declared, or None.
 
     Raises
     ------
@@ -124,7 +138,7 @@ def as_diagonal(kappa_sq: object) -> float | None:
 
 
 def as_scale(tau0: object) -> float:
-    """τ_0, the root mean square norm of a sample.
+    """Return τ_0, the root mean square norm of a sample.
 
     Raises
     ------
@@ -135,12 +149,12 @@ def as_scale(tau0: object) -> float:
 
 
 def as_choice(value: object, name: str, known: Iterable[str]) -> Any:
-    """One of the names there are.
+    """Return a name that is one of the known ones.
 
     Raises
     ------
     ValueError
-        With the names.
+        If it is not; the message lists them.
     """
     names = tuple(known)
     if not (isinstance(value, str) and value in names):
@@ -148,8 +162,8 @@ def as_choice(value: object, name: str, known: Iterable[str]) -> Any:
     return value
 
 
-def as_widths(widths: object, depth: int) -> tuple[int, ...]:
-    """Widths of so many layers; one number is the width of each.
+def as_widths(widths: Any, depth: int) -> tuple[int, ...]:
+    """Return the widths of ``depth`` layers; one number is the width of each.
 
     Raises
     ------
@@ -157,13 +171,13 @@ def as_widths(widths: object, depth: int) -> tuple[int, ...]:
         If they are not whole and positive, or not as many as there are layers.
     """
     alone = not isinstance(widths, Iterable) or (isinstance(widths, np.ndarray | Array) and widths.ndim == 0)
-    given = [widths] * depth if alone else widths
-    if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
+    if isinstance(widths, str | bytes | dict):
         raise ValueError(_wanted_widths(widths, depth))
-    found = [_whole(d) for d in given]
-    if len(found) != depth or any(d is None or d < 1 for d in found):
+    given = [widths] * depth if alone else list(widths)
+    whole = [width for width in map(_whole, given) if width is not None and width >= 1]
+    if not len(whole) == len(given) == depth:
         raise ValueError(_wanted_widths(widths, depth))
-    return tuple(d for d in found if d is not None)
+    return tuple(whole)
 
 
 def _wanted_widths(widths: object, depth: int) -> str:
@@ -171,12 +185,12 @@ def _wanted_widths(widths: object, depth: int) -> str:
 
 
 def as_key(key: Any, name: str = "key") -> Array:
-    """A JAX random key: one of ``jax.random.key``, or of the older ``jax.random.PRNGKey``, as it is.
+    """Return one random key of ``jax.random.key``, or of the older ``jax.random.PRNGKey``, as it is.
 
     Raises
     ------
     ValueError
-        For numbers, several keys at once, and everything else.
+        If it is a number, several keys at once, or anything else.
     """
     remedy = f"for example {name}=jax.random.key(0)"
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -194,23 +208,23 @@ def as_key(key: Any, name: str = "key") -> Array:
 
 
 def as_seed(seed: object, name: str = "seed") -> int:
-    """A whole number from 0, of 63 bits.
+    """Return a whole number from 0 to 2⁶³ − 1.
 
     Raises
     ------
     ValueError
-        For everything else.
+        If it is anything else.
     """
     return as_count(seed, name, least=0, most=2**63 - 1)
 
 
 def as_callback(function: Any, name: str = "progress") -> Any:
-    """A function to call, or None.
+    """Return a function, or None.
 
     Raises
     ------
     ValueError
-        For everything else.
+        If it is anything else.
     """
     if not (function is None or callable(function)):
         raise ValueError(f"{name} must be a function, or None for none; got {brief(function)}.")
@@ -218,12 +232,12 @@ def as_callback(function: Any, name: str = "progress") -> Any:
 
 
 def as_path(value: Any, name: str) -> Path:
-    """A path.
+    """Return a path.
 
     Raises
     ------
     ValueError
-        For everything else.
+        If it is no text or path, empty, or holds NUL characters.
     """
     if not isinstance(value, str | os.PathLike) or "\0" in str(value) or not str(value):
         raise ValueError(f"{name} must be a path, got {brief(value)}.")
@@ -231,7 +245,7 @@ def as_path(value: Any, name: str) -> Path:
 
 
 def as_reals(values: object, name: str, check: Callable[[object, str], float]) -> tuple[float, ...]:
-    """A list of numbers, at least one, each of which passes a check.
+    """Return a list of at least one number, each of which passes a check.
 
     Raises
     ------
@@ -247,12 +261,12 @@ def as_reals(values: object, name: str, check: Callable[[object, str], float]) -
 
 
 def as_instance(value: Any, name: str, kinds: type | tuple[type, ...], remedy: str) -> Any:
-    """An object of hntk's own.
+    """Return an instance of a class.
 
     Raises
     ------
     ValueError
-        With how to make one.
+        If it is anything else; the message gives the remedy.
     """
     if not isinstance(value, kinds):
         raise ValueError(f"{name} must be {remedy}, got {brief(value)}.")

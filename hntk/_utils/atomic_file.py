@@ -1,4 +1,4 @@
-"""Files that are replaced at once or not at all."""
+"""Replace files atomically."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
-# characters of a file's name in the name of its part: names have a limit of 255 bytes
-NAMED = 40
-# seconds without a write after which a part is the remains of a process that was killed
+# Characters of a file's name in the name of its temporary file: names have a limit of 255 bytes.
+NAME_CHARACTERS = 40
+# Seconds without a write after which a temporary file is the remains of a process that was killed.
 ABANDONED = 86_400.0
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a file to write in the place of ``path``, which it takes at the end; after an error nothing is left of it.
+    """Yield a temporary file that replaces ``path`` at the end of the ``with`` block, and is removed after an error.
 
     Its name is unique, so that several processes may write the same ``path`` at a time: each replaces it whole, and the
-    last one stays. File and folder are on the disk before it returns. A link is followed, as ``open`` does.
+    last one stays. File and folder are synced to the disk before the block ends. A link is followed, as ``open`` does.
 
     Raises
     ------
     OSError
-        If the file cannot be written; what was there before is untouched.
+        If the file cannot be written; the one that stood at ``path`` is untouched.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name a file in it.")
     _remove_abandoned(target)
-    part = target.with_name(f".{target.name[:NAMED]}.{secrets.token_hex(8)}.part")
+    part = target.with_name(f".{target.name[:NAME_CHARACTERS]}.{secrets.token_hex(8)}.part")
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield part
@@ -45,7 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a rename to the disk, where the system lets a folder be opened."""
+    """Sync a rename to the disk, where the system lets a folder be opened."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -55,7 +55,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove_abandoned(target: Path) -> None:
-    for part in target.parent.glob(f".{escape(target.name[:NAMED])}.*.part"):
+    """Remove temporary files of killed processes."""
+    for part in target.parent.glob(f".{escape(target.name[:NAME_CHARACTERS])}.*.part"):
         with suppress(OSError):
             if time.time() - part.stat().st_mtime > ABANDONED:
                 part.unlink()

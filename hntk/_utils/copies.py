@@ -1,4 +1,4 @@
-"""Objects that are copied and pickled by what they are, without what they keep to be fast."""
+"""Dataclasses that are copied and pickled without their caches."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 class Copyable:
-    """A dataclass whose copies and pickles hold its fields alone.
+    """Base of dataclasses whose copies and pickles hold their fields alone.
 
-    What a ``cached_property`` keeps is left out, for it can be computed again: compiled functions, which cannot be
+    Values of a ``cached_property`` are left out, for they can be computed again: compiled functions, which cannot be
     pickled, and matrices many times larger than the fields.
     """
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {field.name for field in fields(self)}  # type: ignore[arg-type]
-        return {name: value for name, value in self.__dict__.items() if name in kept}
+        names = {field.name for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in self.__dict__.items() if name in names}

@@ -1,4 +1,4 @@
-"""Packages that only a part of the library needs, imported where that part is used."""
+"""Import packages that only a part of the library needs, where that part is used."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        # a module that is there and misses one of its own is another defect
+        # A package that is installed and misses another module is a different defect.
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
         name = module.split(".")[0]

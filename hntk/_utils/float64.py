@@ -1,4 +1,4 @@
-"""Float64 where the theory needs it, without touching the caller's setting."""
+"""Compute in float64 where the theory needs it, without touching the caller's setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 
 def float64() -> AbstractContextManager:
-    """Compute in float64 inside a ``with`` block; the global switch is left as it is."""
+    """Return a context manager that computes in float64; the global switch is left as it is."""
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(True)
     from jax.experimental import enable_x64  # JAX before 0.8  # pyright: ignore[reportAttributeAccessIssue]
@@ -19,7 +19,7 @@ def float64() -> AbstractContextManager:
 
 
 def warn_if_float32(what: str) -> None:
-    """Theory in float32 loses half the digits: say so once, with the remedy."""
+    """Warn that theory in float32 loses half the digits, with the remedy."""
     if jnp.result_type(float) != jnp.float64:
         warnings.warn(
             f"{what} is computed in float32, where kernels are off by about 1e-4; call "

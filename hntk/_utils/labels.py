@@ -1,4 +1,4 @@
-"""Labels as users hand them in: what pandas, NumPy and lists give, taken for what it is or refused with the remedy."""
+"""Check class labels that users give as lists, NumPy arrays or pandas columns."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-# kinds of NumPy types that labels have from here on: booleans, whole numbers, real numbers, text
+# Kinds of NumPy types of checked labels: booleans, whole numbers, real numbers, text.
 KINDS = "biufU"
-# scalars of NumPy that Python has a type for
+# NumPy's scalars that Python has a type for.
 SCALARS = (np.bool_, np.integer, np.floating, np.str_)
 
 
@@ -20,14 +20,22 @@ def label_array(labels: object, n: int | None = None, name: str = "labels") -> n
 
     Parameters
     ----------
-    labels : one label per sample.
-    n : number of samples, where it is known.
-    name : of the argument, for messages.
+    labels : array of shape (n,)
+        One label per sample.
+    n : int, optional
+        Number of samples, where it is known.
+    name : str
+        Name of the argument, for messages.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The labels.
 
     Raises
     ------
     ValueError
-        For another shape, missing values, labels of mixed types, or a type that is none of these.
+        If labels have another shape, are missing, of mixed types, or of a type that is none of these.
 
     Examples
     --------
@@ -46,17 +54,17 @@ def label_array(labels: object, n: int | None = None, name: str = "labels") -> n
             raise ValueError(f"{name} are masked in {masked} of {given.size} places: drop those samples.")
         given = given.data
     if given.dtype.kind in "OT":
-        given = _of_objects(given.tolist(), name)
+        given = _from_objects(given.tolist(), name)
     return _checked(given, name)
 
 
 def as_labels(labels: object, n: int, *, least: int = 2) -> tuple[np.ndarray, Int[np.ndarray, " n"]]:
-    """Return the sorted classes, and each sample's index into them.
+    """Return the sorted classes, and each sample's index in them.
 
     Raises
     ------
     ValueError
-        As :func:`label_array` does, and if fewer than ``least`` classes occur.
+        If the labels do not fit (see :func:`label_array`), or fewer than ``least`` classes occur.
     """
     classes, index = np.unique(label_array(labels, n), return_inverse=True)
     if classes.size < least:
@@ -67,7 +75,7 @@ def as_labels(labels: object, n: int, *, least: int = 2) -> tuple[np.ndarray, In
     return classes, index
 
 
-def share_right(predicted: np.ndarray, labels: object) -> float:
+def accuracy_score(predicted: np.ndarray, labels: object) -> float:
     """Return the share of predictions that equal the labels.
 
     Raises
@@ -88,7 +96,7 @@ def _array(labels: object, name: str) -> np.ndarray:
     if isinstance(labels, np.ma.MaskedArray):
         return labels
     if isinstance(labels, list | tuple) and any(isinstance(label, str | bytes) for label in labels):
-        # NumPy would turn the numbers of a mixed list into text
+        # NumPy would turn the numbers of a mixed list into text.
         made = np.empty(len(labels), dtype=object)
         made[:] = labels
         return made
@@ -98,8 +106,8 @@ def _array(labels: object, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be one label per row of x: {error}.") from error
 
 
-def _of_objects(items: list, name: str) -> np.ndarray:
-    """An array of the one type that all objects have."""
+def _from_objects(items: list, name: str) -> np.ndarray:
+    """Return an array of the one type that all objects have."""
     plain: list[Any] = [item.item() if isinstance(item, SCALARS) else item for item in items]
     missing = sum(map(_is_missing, plain))
     if missing:
@@ -127,7 +135,7 @@ def _is_missing(item: object) -> bool:
 
 
 def _type(item: object) -> type:
-    """The type of a label; of subclasses, such as enumerations of text, the one they extend."""
+    """Return the type of a label; for a subclass, such as an enumeration of text, the type it extends."""
     return next((known for known in (bool, int, float, str) if isinstance(item, known)), type(item))
 
 

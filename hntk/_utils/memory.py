@@ -1,4 +1,4 @@
-"""Whether results fit into memory and onto the disk, before they are computed."""
+"""Check that results fit into memory and onto the disk, before they are computed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-# bytes that the system is not asked about: it takes as long as the prediction of one sample
+# Below so many bytes the system is not asked: asking takes as long as the prediction of one sample.
 SMALL = 2**26
+# Deflate, and so gzip and zip, makes nothing smaller than this many times.
+DEFLATE_LIMIT = 1032
+# Files in which Linux tells a container's limit, and what it uses.
 LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -15,50 +18,53 @@ LIMITS = (
 
 
 def available_memory() -> int | None:
-    """Bytes that this process may still take: of the machine, or of the container it is in; None if nobody tells."""
-    found = []
+    """Return the bytes that this process may still take, of its machine or container; None if they are not known."""
+    free = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+        free += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
     except OSError:
         if "SC_AVPHYS_PAGES" in os.sysconf_names:
-            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for most, now in LIMITS:
+            free.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit, usage in LIMITS:
         try:
-            found.append(int(Path(most).read_text()) - int(Path(now).read_text()))
-        except (OSError, ValueError):  # "max": no limit
+            free.append(int(Path(limit).read_text()) - int(Path(usage).read_text()))
+        except (OSError, ValueError):  # "max" stands for no limit.
             continue
-    return min(found, default=None)
+    return min(free, default=None)
 
 
 def check_room(needed: float, what: str, remedy: str) -> None:
-    """Refuse what does not fit into memory, before anything is computed: the allocation would end the process.
+    """Refuse a result that does not fit into memory, because allocating it would end the process.
 
     Parameters
     ----------
-    needed : bytes, at least.
-    what : that takes them, as the beginning of a sentence.
-    remedy : what would do instead.
+    needed : float
+        Bytes that it takes at least.
+    what : str
+        What takes them, as the beginning of a sentence.
+    remedy : str
+        What to do instead, as a sentence.
 
     Raises
     ------
     MemoryError
-        With how much it would take and how much there is.
+        If it does not fit; the message says how much it takes and how much is free.
     """
     if needed <= SMALL:
         return
-    there = available_memory()
-    if there is not None and needed > there:
-        raise MemoryError(f"{what} would take {gigabytes(needed)} and {gigabytes(there)} of memory are free. {remedy}")
+    free = available_memory()
+    if free is not None and needed > free:
+        raise MemoryError(f"{what} would take {gigabytes(needed)} and {gigabytes(free)} of memory are free. {remedy}")
 
 
 def check_disk(folder: Path, needed: int, what: str = "the kernels take") -> None:
-    """Refuse files that do not fit onto a disk.
+    """Refuse files that do not fit onto a disk; ``what`` is the beginning of the message.
 
     Raises
     ------
     OSError
-        With how much is missing.
+        If they do not; the message says how much is missing.
     """
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -69,5 +75,5 @@ def check_disk(folder: Path, needed: int, what: str = "the kernels take") -> Non
 
 
 def gigabytes(size: float) -> str:
-    """A number of bytes to read."""
+    """Return a number of bytes as text, in GB or MB."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"

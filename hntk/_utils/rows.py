@@ -1,21 +1,25 @@
-"""Samples as rows, read some at a time: so that arithmetic in float64 never needs a copy of x in float64."""
+"""Check samples as rows, and read them in blocks, so that float64 arithmetic needs no float64 copy of x."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.core import Tracer
 from jaxtyping import Float, Int, Real
 
-from hntk._utils.arrays import check_backing, real_array
+from hntk._utils.arrays import check_memory_map, real_array
 
-# bytes of a block of rows in float64
+# Bytes of a block of rows in float64.
 BLOCK = 2**25
 
 
 def row_blocks(x: Real[np.ndarray, "n p"], columns: int | None = None) -> Iterator[slice]:
-    """Slices of so many rows that they take `BLOCK` bytes in float64, with so many columns (x's own by default).
+    """Yield slices of rows that take about `BLOCK` bytes in float64, with so many columns (x's own by default).
 
     Raises
     ------
@@ -25,18 +29,18 @@ def row_blocks(x: Real[np.ndarray, "n p"], columns: int | None = None) -> Iterat
     step = max(1, BLOCK // (8 * (x.shape[1] if columns is None else columns)))
     n = x.shape[0]
     for start in range(0, n, step):
-        check_backing(x)
+        check_memory_map(x)
         yield slice(start, min(start + step, n))
 
 
 def as_rows(x: object, name: str = "x") -> Real[np.ndarray, "n p"]:
-    """A finite (n, p) array in this process's memory or a memory map, kept in the type it has.
+    """Return a finite (n, p) array in memory or a memory map, in the type it has.
 
     Raises
     ------
     ValueError
-        For another number of dimensions, an empty array, or values that are not finite, not numbers, or so large that
-        their squares overflow.
+        If it has another number of dimensions, is empty, or holds values that are no numbers, not finite, or so large
+        that their squares overflow.
     """
     array = np.asanyarray(real_array(x, name))
     check_shape(array, name)
@@ -45,12 +49,12 @@ def as_rows(x: object, name: str = "x") -> Real[np.ndarray, "n p"]:
 
 
 def check_shape(array: Any, name: str) -> None:
-    """Refuse what is not (n, p) with n and p at least 1.
+    """Refuse an array that is not (n, p) with n and p at least 1.
 
     Raises
     ------
     ValueError
-        With what to do about one sample, or about images.
+        If it is not; the message gives the remedy for one sample and for images.
     """
     shape = tuple(array.shape)
     if len(shape) == 2 and 0 not in shape:
@@ -63,12 +67,12 @@ def check_shape(array: Any, name: str) -> None:
 
 
 def check_rows(array: Real[np.ndarray, "n p"], name: str, dtype: np.dtype | type) -> None:
-    """Refuse rows that are not finite, or whose norms² overflow in the precision they are computed with in.
+    """Refuse rows that are not finite, or whose squared norms overflow in the precision of the computation.
 
     Raises
     ------
     ValueError
-        With how many there are, and what to do.
+        If there are such rows; the message says how many.
     """
     bad = [part.start + np.flatnonzero(~np.isfinite(_squares(array[part], dtype))) for part in row_blocks(array)]
     rows = np.concatenate(bad)
@@ -93,7 +97,7 @@ def _squares(block: Real[np.ndarray, "rows p"], dtype: np.dtype | type) -> Float
 
 
 def class_means(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]) -> Float[np.ndarray, "K p"]:
-    """The mean of every class 0 … K − 1."""
+    """Return the mean of every class 0 … K − 1."""
     sums = np.zeros((int(index.max()) + 1, x.shape[1]))
     for a, block in class_blocks(x, index):
         sums[a] += block.sum(axis=0)
@@ -103,7 +107,7 @@ def class_means(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]) -> Flo
 def class_scatters(
     x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"], means: Float[np.ndarray, "K p"]
 ) -> Float[np.ndarray, "K p p"]:
-    """Σ (x_i − m_a)(x_i − m_a)ᵀ over every class a."""
+    """Return Σ (x_i − m_a)(x_i − m_a)ᵀ over every class a."""
     scatters = np.zeros((len(means), x.shape[1], x.shape[1]))
     for a, block in class_blocks(x, index):
         block -= means[a]
@@ -114,8 +118,66 @@ def class_scatters(
 def class_blocks(
     x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]
 ) -> Iterator[tuple[int, Float[np.ndarray, "rows p"]]]:
-    """A class and some of its rows in float64, until all rows were there; every block is the caller's own."""
+    """Yield every class with blocks of its rows in float64; the caller may write to a block."""
     for part in row_blocks(x):
         own = index[part]
         for a in np.unique(own):
             yield int(a), x[part][own == a].astype(np.float64)
+
+
+def as_samples(x: object, name: str = "x", dtype: Any = None) -> Float[Array, "n p"]:
+    """Return a finite (n, p) array of samples as rows, on JAX's device.
+
+    Parameters
+    ----------
+    x : array of shape (n, p)
+        Numbers in any form.
+    name : str
+        Name of the argument, for messages.
+    dtype : dtype, optional
+        Precision of the computation that they are for; by default their own, float32 at least.
+
+    Returns
+    -------
+    Array of shape (n, p)
+        The samples.
+
+    Raises
+    ------
+    ValueError
+        If it has another number of dimensions, is empty, or holds values that are no numbers, not finite, or so large
+        that their squares overflow.
+    """
+    given = real_array(x, name)
+    check_shape(given, name)
+    if isinstance(given, Tracer):
+        return jnp.asarray(given)  # values are not known yet
+    if isinstance(given, np.ndarray):
+        check_memory_map(given)
+    native = given.dtype if isinstance(given, jax.Array) else given.dtype.newbyteorder("=")
+    own = jnp.result_type(float) if given.dtype.kind in "biu" else jax.dtypes.canonicalize_dtype(native)
+    computed = np.dtype(jnp.result_type(own, jnp.float32) if dtype is None else dtype)
+    # NumPy checks: on a CPU it gets a view, and nothing is compiled for every shape.
+    check_rows(np.asarray(given), name, computed)
+    return jnp.asarray(given if isinstance(given, jax.Array) else np.asarray(given, dtype=own))
+
+
+def rms_norm(x: Float[Array | np.ndarray, "n p"]) -> float:
+    """Return τ_0 of a data set: the root mean square norm of its rows.
+
+    Raises
+    ------
+    ValueError
+        If all rows are zero, or so small that their squares are.
+    """
+    array = np.asarray(x)
+    check_memory_map(array)
+    tau0 = float(np.sqrt(np.einsum("ij,ij->", array, array, dtype=np.float64) / array.shape[0]))
+    if tau0**2 >= np.finfo(np.float64).tiny:
+        return tau0
+    if np.any(array):
+        raise ValueError(
+            f"the largest value of x is {np.max(np.abs(array)):.3g}, whose square underflows: rescale x, for instance "
+            "to x / np.abs(x).max()."
+        )
+    raise ValueError("all rows of x are zero: nothing can be scaled by their norm.")

@@ -1,6 +1,7 @@
-r"""Closed forms for cos, sin, erf and the Gaussian bump.
+r"""Cosine, sine, erf and the Gaussian bump in closed form.
 
-Every variance derivative uses the heat equation $\frac{d}{dx} E[g(\sqrt{x}\xi)] = \frac12 E[g''(\sqrt{x}\xi)]$, so that
+Derivatives by the variance use the heat equation,
+$\frac{d}{dx} E[g(\sqrt{x}\xi)] = \frac12 E[g''(\sqrt{x}\xi)]$, so that
 $s_2 = 2\,\frac{d}{dx}E[\sigma(\sqrt{x}\xi)^2] - 2 m e_2$ with $x = \tau^2$.
 """
 
@@ -13,14 +14,18 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hntk.activations.base import Activation, ArrayLike, Moments, arcsin
+from hntk.activations.base import ArrayLike, ClosedForm, Moments
+from hntk.activations.correlation import arcsin
 
 
 @dataclass(frozen=True)
-class Cosine(Activation):
-    """σ(t) = cos t, even: e1 = 0."""
+class Cosine(ClosedForm):
+    """The function σ(t) = cos t, an even function: e1 = 0."""
 
     name: str = "cos"
+
+    def bound(self, t: float) -> float:
+        return 1.0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.cos(t)
@@ -43,10 +48,13 @@ class Cosine(Activation):
 
 
 @dataclass(frozen=True)
-class Sine(Activation):
-    """σ(t) = sin t, odd: m = e2 = 0."""
+class Sine(ClosedForm):
+    """The function σ(t) = sin t, an odd function: m = e2 = 0."""
 
     name: str = "sin"
+
+    def bound(self, t: float) -> float:
+        return 1.0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.sin(t)
@@ -68,16 +76,19 @@ class Sine(Activation):
 
 
 def _sinh_map(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
-    """E[sin u sin v] = exp(−(var1 + var2)/2) sinh(cov), without overflow."""
+    """Return E[sin u sin v] = exp(−(var1 + var2)/2) sinh(cov) without overflow."""
     size = jnp.abs(cov)
     return -0.5 * jnp.sign(cov) * jnp.exp(size - (var1 + var2) / 2) * jnp.expm1(-2 * size)
 
 
 @dataclass(frozen=True)
-class Erf(Activation):
-    """σ(t) = erf t, odd; its kernel is Williams' arcsine."""
+class Erf(ClosedForm):
+    """The function σ(t) = erf t, an odd function, with the arcsine kernel of Williams (1997)."""
 
     name: str = "erf"
+
+    def bound(self, t: float) -> float:
+        return 1.0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jax.lax.erf(jnp.asarray(t, dtype=jnp.result_type(float)) if not hasattr(t, "dtype") else t)
@@ -105,10 +116,13 @@ class Erf(Activation):
 
 
 @dataclass(frozen=True)
-class GaussianBump(Activation):
-    """σ(t) = exp(−t²/2), even: e1 = 0."""
+class GaussianBump(ClosedForm):
+    """The function σ(t) = exp(−t²/2), an even function: e1 = 0."""
 
     name: str = "gaussian"
+
+    def bound(self, t: float) -> float:
+        return 1.0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.exp(-(t**2) / 2)
@@ -126,7 +140,7 @@ class GaussianBump(Activation):
         return 1 / jnp.sqrt(1 + jnp.asarray(var))
 
     def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
-        # det(I + Σ)^(-1/2) − (independent case)
+        # det(I + Σ)^(-1/2) less its value at cov = 0
         free = (1 + var1) * (1 + var2)
         return jnp.expm1(-0.5 * jnp.log1p(-(cov**2) / free)) / jnp.sqrt(free)
 

@@ -1,4 +1,4 @@
-"""Texts that are the same for activations that give the same numbers, in any process."""
+"""Texts that are equal for activations that compute the same numbers, in any process."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import numpy as np
 
 from hntk._utils.digest import array_digest
 from hntk.activations.base import Activation
-from hntk.activations.quadrature import QuadratureActivation
 
-# points at which functions are compared
+# number of points at which the values of two functions are compared
 PROBES = 1001
 
 
 def fingerprint(layer: Activation) -> str:
-    """Return what tells an activation from others: a closed form's numbers, or the values of a function.
+    """Return a text that tells activations apart by what they compute.
 
-    A function is told by its values, rounded to ten digits, because its Python object is another in every process.
+    The library's closed forms are described by their parameters. Functions are described by their values, rounded to
+    ten digits, because a Python function is another object in every process. A class of the user's own adds its
+    moments, because its kernel may use more than the function's values.
 
     Examples
     --------
@@ -26,12 +27,14 @@ def fingerprint(layer: Activation) -> str:
     >>> [fingerprint(layer) == fingerprint(slopes[0]) for layer in slopes]
     [True, True, False]
     """
-    if type(layer).__module__.startswith("hntk.") and not isinstance(layer, QuadratureActivation):
-        return repr(layer)
-    values = np.asarray(layer(jnp.sinh(jnp.linspace(-8.0, 8.0, PROBES))), np.float64)
-    found = f"{layer.name}, {layer.breakpoints}, {array_digest(np.array([f'{value:.9e}' for value in values]))}"
-    if isinstance(layer, QuadratureActivation):
-        return found
-    # of a class of the user's own: what it is called tells nothing of what it computes
     own = type(layer)
-    return f"{own.__module__}.{own.__qualname__}, {found}, {[layer.moments(scale) for scale in (0.5, 1.0, 2.0)]}"
+    is_ours = own.__module__.startswith("hntk.")
+    if is_ours and layer.parameters is not None:
+        return f"{own.__qualname__}({', '.join(f'{name}={value!r}' for name, value in layer.parameters.items())})"
+    values = np.asarray(layer(jnp.sinh(jnp.linspace(-8.0, 8.0, PROBES))), np.float64)
+    digest = array_digest(np.array([f"{value:.9e}" for value in values]))
+    function = f"{layer.name}, {layer.breakpoints}, {digest}"
+    if is_ours:
+        return function
+    moments = [layer.moments(scale) for scale in (0.5, 1.0, 2.0)]
+    return f"{own.__module__}.{own.__qualname__}, {function}, {moments}"

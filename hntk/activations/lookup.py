@@ -1,4 +1,4 @@
-"""Staircases as arrays: the level of the cell that a number lies in."""
+"""Staircases evaluated as tables: the level of the cell that a number lies in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Num
 
-# thresholds up to which comparing with each, many numbers at a time, is faster than searching
+# up to so many thresholds, comparing with each (vectorised over the numbers) is faster than a binary search
 COMPARED = 64
 
 
@@ -16,25 +16,25 @@ def lookup(
     levels: Float[Array | np.ndarray, " cells"],
     t: Num[Array, ...],
 ) -> Float[Array, ...]:
-    """Return levels[number of thresholds ≤ t], for ascending thresholds.
+    """Return ``levels[k]``, k being the number of thresholds ≤ t, for ascending thresholds.
 
-    Few thresholds are compared with one by one, many are searched by halving. Both give the same; a NaN, which reaches
-    no threshold, has the first level.
+    Few thresholds are compared one by one, many by binary search, with equal results. A NaN gets the first level,
+    because it is not ≥ any threshold.
     """
     count = thresholds.shape[0]
     if count > COMPARED:
-        return jnp.asarray(levels)[_reached(jnp.asarray(thresholds), t)]
-    found = jnp.full(t.shape, levels[0], levels.dtype)
+        return jnp.asarray(levels)[_count_reached(jnp.asarray(thresholds), t)]
+    value = jnp.full(t.shape, levels[0], levels.dtype)
     for k in range(count):
-        found = jnp.where(t >= thresholds[k], levels[k + 1], found)
-    return found
+        value = jnp.where(t >= thresholds[k], levels[k + 1], value)
+    return value
 
 
-def _reached(thresholds: Num[Array, " n"], t: Num[Array, ...]) -> Array:
-    """Return how many of n ≥ 1 thresholds are ≤ t, by halving."""
+def _count_reached(thresholds: Num[Array, " n"], t: Num[Array, ...]) -> Array:
+    """Return how many of n ≥ 1 ascending thresholds are ≤ t, by binary search."""
     n = thresholds.shape[0]
     half = 2 ** (n.bit_length() - 1)
-    # a search among 2^k - 1 takes k comparisons: the first one chooses between the first and the last so many
+    # 2^k − 1 thresholds take k comparisons: the first step chooses between the first and the last 2^k − 1
     place = jnp.where(t >= thresholds[half - 1], n - half + 1, 0).astype(jnp.int32)
     while half > 1:
         half //= 2

@@ -5,10 +5,10 @@ With $h_k$ the orthonormal Hermite polynomials and $c_k(x) = E[\sigma(\sqrt{x}\x
 $$\mathrm{Cov}(\sigma(u), \sigma(v)) = \sum_{k\ge1} c_k(\mathrm{var}_1)c_k(\mathrm{var}_2)\rho^k,\qquad
 E[\sigma'\sigma'] = \frac{1}{\tau_1\tau_2}\sum_{k\ge1} k\,c_k(\mathrm{var}_1)c_k(\mathrm{var}_2)\rho^{k-1}.$$
 
-Coefficients belong to one sample each, so that a pair costs three operations a term, for both sums together. What is
-cut off after K terms is at most $(K+1)|\rho|^K\sqrt{R_1R_2}$ in either sum (the second up to its prefactor), where
-$R = \mathrm{Var}\,\sigma - \sum_{k\le K} c_k^2$: K terms are certified up to some $|\rho|$. How many to take is a
-matter of cost alone; pairs beyond are told, and are the caller's to compute by an exact form.
+Coefficients belong to one sample each, so a pair costs three operations a term for both sums together. The terms after
+the K-th add at most $(K+1)|\rho|^K\sqrt{R_1R_2}$ to either sum (to the second up to its prefactor), where
+$R = \mathrm{Var}\,\sigma - \sum_{k\le K} c_k^2$. So K terms are accurate up to some $|\rho|$, and cost alone decides
+how many to take. Pairs beyond are marked, and the caller computes them by an exact form.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from hntk.activations.base import PairMaps
 
 # terms compiled into one pass over the pairs
 BLOCK = 16
-# of a few rows the correlations tell how many pairs would be left over
+# every so manieth row of correlations is used to estimate how many pairs the series leaves over
 SAMPLED = 8
-# roundings that a cut may cost
-ALLOWED = 64
+# roundings that the terms left out may add up to
+ALLOWED_ROUNDINGS = 64
 
 
 class HermiteSide(NamedTuple):
@@ -37,10 +37,14 @@ class HermiteSide(NamedTuple):
 
     Attributes
     ----------
-    scale : (*var.shape): τ, the root of the variance of the input.
-    coefficients : (K + 1, *var.shape): c_0 … c_K.
-    variance : (*var.shape): Var σ, exact.
-    beyond : (blocks, *var.shape): variance beyond 1, 2, … blocks of orders; None where nobody asked.
+    scale : array, shape var.shape
+        τ, the standard deviation of the input.
+    coefficients : array, shape (K + 1, *var.shape)
+        c_0 … c_K.
+    variance : array, shape var.shape
+        Var σ, exact.
+    beyond : array, shape (blocks, *var.shape), or None
+        Variance beyond 1, 2, … blocks of orders; None where it was not computed.
     """
 
     scale: Array
@@ -49,66 +53,69 @@ class HermiteSide(NamedTuple):
     beyond: Array | None = None
 
     def with_remainders(self) -> HermiteSide:
-        """The same, ready for :func:`mehler_maps`."""
+        """Return the expansion with ``beyond``, which :func:`mehler_maps` needs."""
         squares = self.coefficients[1:] ** 2
         by_block = squares.reshape(-1, BLOCK, *squares.shape[1:]).sum(axis=1)
         return self._replace(beyond=jnp.clip(self.variance - jnp.cumsum(by_block, axis=0), 0.0))
 
     @property
-    def greatest(self) -> Float[Array, " blocks"]:
-        """Of ``beyond``, over all samples, as shares of the variance."""
+    def greatest_share_beyond(self) -> Float[Array, " blocks"]:
+        """The largest of ``beyond`` over all samples, as a share of the sample's variance."""
         assert self.beyond is not None
         share = jnp.where(self.variance > 0, self.beyond / jnp.where(self.variance > 0, self.variance, 1.0), 0.0)
         return jnp.max(share.reshape(share.shape[0], -1), axis=1)
 
 
-def hermite_functions(xi: Array, order: int) -> Array:
-    """Orthonormal Hermite polynomials h_0 … h_order at ``xi``: (order + 1, *xi.shape)."""
+def hermite_polynomials(xi: Array, order: int) -> Array:
+    """Return the orthonormal Hermite polynomials h_0 … h_order at ``xi``, shape (order + 1, *xi.shape)."""
     return _hermite_scan(xi, order, lambda current: current)
 
 
 def hermite_sums(xi: Array, weights: Array, order: int) -> Array:
-    """Σ_j w_j h_k(ξ_j) over the first axis: (order + 1, *xi.shape[1:])."""
+    """Return Σ_j w_j h_k(ξ_j) over the first axis, shape (order + 1, *xi.shape[1:])."""
     return _hermite_scan(xi, order, lambda current: jnp.sum(weights * current, axis=0))
 
 
-def _hermite_scan(xi: Array, order: int, kept: Callable[[Array], Array]) -> Array:
+def _hermite_scan(xi: Array, order: int, reduce: Callable[[Array], Array]) -> Array:
     def step(pair: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], Array]:
         previous, current = pair
         following = (xi * current - jnp.sqrt(k) * previous) / jnp.sqrt(k + 1)
-        return (current, following), kept(current)
+        return (current, following), reduce(current)
 
     start = (jnp.zeros_like(xi), jnp.ones_like(xi))
     return jax.lax.scan(step, start, jnp.arange(order + 1, dtype=xi.dtype))[1]
 
 
 def gaussian_density(u: Array) -> Array:
-    """φ(u), which is 0 and not nan at ±∞."""
+    """Return φ(u), which is 0 and not nan at ±∞."""
     return jnp.exp(norm.logpdf(u))
 
 
 def mehler_maps(left: HermiteSide, right: HermiteSide, cov: Float[Array, "a b"], exact_cost: Array | float) -> PairMaps:
-    """Both sums for all pairs, to so many terms as cost least.
+    """Return both sums for all pairs, with the number of terms that costs least.
 
     Parameters
     ----------
-    left, right : expansions with axes (a, 1) and (1, b) after that of the orders, a multiple of ``BLOCK``.
-    cov : covariances of the pairs.
-    exact_cost : of a pair by the exact form, in terms of the series.
+    left, right : HermiteSide
+        Expansions with axes (a, 1) and (1, b) after that of the orders, whose number is a multiple of ``BLOCK``.
+    cov : array, shape (a, b)
+        Covariances of the pairs.
+    exact_cost : array or float
+        Time of a pair by the exact form, in terms of the series.
     """
     size = left.scale * right.scale
     rho = jnp.where(size > 0, cov / jnp.where(size > 0, size, 1.0), 0.0)
-    limits = _certified_up_to(left, right)
+    limits = _accurate_up_to(left, right)
     blocks = _cheapest(rho[::SAMPLED], limits, exact_cost)
     certain = jnp.abs(rho) <= limits[blocks - 1]
     total, slope = _horner_blocks(left.coefficients[1:], right.coefficients[1:], jnp.where(certain, rho, 0.0), blocks)
     return PairMaps(rho * total, (total + rho * slope) / jnp.where(size > 0, size, 1.0), certain)
 
 
-def _certified_up_to(left: HermiteSide, right: HermiteSide) -> Float[Array, " blocks"]:
-    """The largest |ρ| for which 1, 2, … blocks of terms leave no more than a few roundings."""
-    remainder = jnp.sqrt(left.greatest * right.greatest)
-    allowed = ALLOWED * jnp.finfo(remainder.dtype).eps
+def _accurate_up_to(left: HermiteSide, right: HermiteSide) -> Float[Array, " blocks"]:
+    """Return the largest |ρ| for which 1, 2, … blocks of terms leave out no more than a few roundings."""
+    remainder = jnp.sqrt(left.greatest_share_beyond * right.greatest_share_beyond)
+    allowed = ALLOWED_ROUNDINGS * jnp.finfo(remainder.dtype).eps
     orders = BLOCK * jnp.arange(1, remainder.size + 1)
     tail = (orders + 1) * remainder
     # strictly below 1, where u = v and a jump's derivative map is infinite
@@ -116,16 +123,16 @@ def _certified_up_to(left: HermiteSide, right: HermiteSide) -> Float[Array, " bl
 
 
 def _cheapest(rho: Array, limits: Array, exact_cost: Array | float) -> Array:
-    """How many blocks cost least, pairs that are left over included."""
+    """Return the number of blocks that costs least, counting the pairs left for the exact form."""
     left_over = jnp.mean(jnp.abs(rho)[None] > limits[:, None, None], axis=(1, 2))
     return jnp.argmin(BLOCK * jnp.arange(1, limits.size + 1) + exact_cost * left_over) + 1
 
 
 def _horner_blocks(a: Array, b: Array, rho: Array, blocks: Array) -> tuple[Array, Array]:
-    """Σ_k a_k b_k ρ^k with k counted from 0, and its derivative by ρ, a block of terms a pass."""
+    """Return Σ_k a_k b_k ρ^k (k from 0) and its derivative by ρ, a block of terms in each pass over the pairs."""
 
     def step(i: int, sums: Array) -> Array:
-        # as one complex array, since XLA goes through the terms once for every array that a loop's body gives
+        # one complex array, because XLA would compute the terms once for each array that the loop's body returns
         total, slope = sums.real, sums.imag
         begin = BLOCK * (blocks - 1 - i)
         first, second = (jax.lax.dynamic_slice_in_dim(c, begin, BLOCK) for c in (a, b))
@@ -141,7 +148,7 @@ def _horner_blocks(a: Array, b: Array, rho: Array, blocks: Array) -> tuple[Array
 
 @jax.custom_vjp
 def pair_series(a: Float[Array, "k n"], b: Float[Array, "k m"], rho: Float[Array, "n m"]) -> Float[Array, "n m"]:
-    """Return Σ_k a_ki b_kj ρ_ij^k, k from 0; its derivatives take three passes an order, all by rows and columns."""
+    """Return Σ_k a_ki b_kj ρ_ij^k, k from 0; the derivatives need no array larger than ρ."""
     return _horner(a, b, rho)
 
 
@@ -160,7 +167,7 @@ def _series_and_inputs(a: Array, b: Array, rho: Array) -> tuple[Array, tuple[Arr
 
 
 def _series_gradient(inputs: tuple[Array, Array, Array], g: Array) -> tuple[Array, Array, Array]:
-    """∂/∂a_ki = Σ_j g_ij b_kj ρ_ij^k, its mirror image for b, and the series of k a_k b_k for ρ."""
+    """Return the derivatives: Σ_j g_ij b_kj ρ_ij^k by a_ki, alike by b_kj, and Σ_k k a_ki b_kj ρ_ij^(k−1) by ρ_ij."""
     a, b, rho = inputs
 
     def order(powers: Array, sides: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:

@@ -1,4 +1,4 @@
-r"""Polynomials: kernels are finite sums over derivatives.
+r"""Polynomials, whose kernel maps are finite sums over derivatives.
 
 With $D_k(x) = E[\sigma^{(k)}(\sqrt{x}\xi)]$ the Hermite expansion of a polynomial reads
 $\mathrm{Cov}(\sigma(u), \sigma(v)) = \sum_{k \ge 1} D_k(\mathrm{var}_1) D_k(\mathrm{var}_2)\,\mathrm{cov}^k / k!$,
@@ -15,12 +15,25 @@ import numpy as np
 from jax import Array
 
 from hntk._utils.arrays import finite_array
-from hntk.activations.base import Activation, ArrayLike, Moments
+from hntk.activations.base import ArrayLike, ClosedForm, Moments
 
 
 @dataclass(frozen=True)
-class Polynomial(Activation):
-    """σ(t) = c_0 + c_1 t + … with ``coefficients`` in ascending order, any degree."""
+class Polynomial(ClosedForm):
+    """The function σ(t) = c_0 + c_1 t + …, of any degree.
+
+    Attributes
+    ----------
+    coefficients : tuple of float
+        c_0, c_1, …, in ascending order.
+    name : str
+        What reports and files call it.
+
+    Raises
+    ------
+    ValueError
+        If the coefficients are not a non-empty list of finite numbers.
+    """
 
     coefficients: tuple[float, ...]
     name: str = "polynomial"
@@ -36,6 +49,13 @@ class Polynomial(Activation):
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.polyval(jnp.asarray(self.coefficients[::-1], dtype=jnp.result_type(t, jnp.float32)), t)
 
+    def bound(self, t: float) -> float:
+        # for t >= 1 no step of Horner's rule exceeds Σ |c_k| t^k
+        size, total = max(1.0, t), 0.0
+        for c in reversed(self.coefficients):
+            total = total * size + abs(c)
+        return total
+
     def _moments(self, tau: float) -> Moments:
         x = tau * tau
         means = [_evaluate(p, x) for p in self._derivative_means()] + [0.0, 0.0]
@@ -50,15 +70,16 @@ class Polynomial(Activation):
         return jnp.polyval(jnp.asarray(self._derivative_means()[0][::-1]), jnp.asarray(var))
 
     def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
-        return self._series(cov, var1, var2, first=1, shift=0)
+        return self._series(cov, var1, var2, shift=0)
 
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
-        return self._series(cov, var1, var2, first=1, shift=1)
+        return self._series(cov, var1, var2, shift=1)
 
-    def _series(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike, first: int, shift: int) -> Array:
+    def _series(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike, shift: int) -> Array:
+        """Sum D_k(var1) D_k(var2) cov^(k−shift)/(k−shift)! over k ≥ 1."""
         means = self._derivative_means()
         total = jnp.zeros(jnp.broadcast_shapes(jnp.shape(cov), jnp.shape(var1), jnp.shape(var2)))
-        for k in range(first, len(means)):
+        for k in range(1, len(means)):
             p = jnp.asarray(means[k][::-1])
             total += (
                 jnp.polyval(p, jnp.asarray(var1))
@@ -69,7 +90,7 @@ class Polynomial(Activation):
         return total
 
     def _derivative_means(self) -> list[list[float]]:
-        """D_k as a polynomial in the variance, ascending, for every order k up to the degree."""
+        """Return D_k as a polynomial in the variance, in ascending order, for every k up to the degree."""
         means, p = [], np.asarray(self.coefficients)
         while p.size:
             # E[(√x ξ)^(2j)] = x^j (2j)!/(2^j j!); odd powers vanish

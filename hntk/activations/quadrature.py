@@ -1,22 +1,15 @@
-r"""Activations known only as a function and its breakpoints.
+"""Activations known only as a function and its breakpoints.
 
-One-dimensional moments: Gauss-Legendre panels between the breakpoints, graded towards zero because the scale may be
-large. Stein's identity gives every derivative, so kinks and jumps are exact. Kernels: Mehler's series for many pairs
-at a time; for those it leaves over, a two-dimensional rule in the coordinates
-
-$$u/\tau_1 = a x + b y,\quad \pm v/\tau_2 = a x - b y,\qquad a^2 = (1+|\rho|)/2,\quad b^2 = (1-|\rho|)/2,$$
-
-split where a breakpoint is crossed (in x) and where two such lines meet (in y). The same nodes give E[σ'σ'], the
-derivative of E[σσ] by ρ, with the weight $\pm\frac12[(x^2-1)/(1+|\rho|) - (y^2-1)/(1-|\rho|)]/\tau_1\tau_2$.
+Moments and kernel maps come from the rules of :mod:`hntk.activations.gaussian_rules`. Stein's identity gives every
+derivative, so kinks and jumps are exact. Many pairs at a time go through Mehler's series, and through the
+two-dimensional rule where the series is not accurate.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -26,24 +19,18 @@ from jaxtyping import Float
 
 from hntk._utils.arrays import finite_array
 from hntk._utils.float64 import float64
-from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, matched_pairs
-from hntk.activations.mehler import HermiteSide, hermite_functions, mehler_maps
+from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps
+from hntk.activations.correlation import matched_pairs
+from hntk.activations.gaussian_rules import REACH, gaussian_rule, over_variances, pair_expectations
+from hntk.activations.mehler import HermiteSide, hermite_polynomials, mehler_maps
 
 SERIES_ORDER = 128
-REACH = 12.0
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
-# panels in the variable t = τξ: a function of unit scale is resolved from 1/32 up to any τ
-GRADED = np.concatenate([-(2.0 ** np.arange(-5, 25)), [0.0], 2.0 ** np.arange(-5, 25)])
-PAIR_REACH = 9.0
-PAIR_EDGES = np.linspace(-PAIR_REACH, PAIR_REACH, 7)
+# pairs computed at a time by the two-dimensional rule, which bounds the memory
 PAIR_CHUNK = 64
-# variances that are interpolated between, and coefficients that must have vanished
-CHEBYSHEV = 96
-TAIL = 6
-# variances at a time
-ROWS = 16
-# of a pair by the two-dimensional rule, in terms of the series
+# time of a pair by the two-dimensional rule, in terms of the series
 EXACT_COST = 2e5
+# relative disagreement of Stein's identity with the derivatives from which on a function is not smooth
+STEIN_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -52,8 +39,17 @@ class QuadratureActivation(Activation):
 
     Attributes
     ----------
-    function : elementwise, made of jax.numpy operations.
-    points : breakpoints, ascending: kinks and jumps.
+    function : callable
+        An elementwise function made of jax.numpy operations.
+    points : tuple of float
+        Breakpoints, ascending: kinks and jumps.
+    name : str
+        What reports and files call it.
+
+    Raises
+    ------
+    ValueError
+        If the function is not elementwise, real and finite, or has kinks or jumps that are not among the breakpoints.
     """
 
     function: Callable[[Array], Array]
@@ -62,20 +58,12 @@ class QuadratureActivation(Activation):
     _jumps: bool = field(init=False, default=False, compare=False)
 
     def __post_init__(self) -> None:
-        given = finite_array(self.points, "breakpoints")
-        if given.ndim != 1:
+        points = finite_array(self.points, "breakpoints")
+        if points.ndim != 1:
             raise ValueError(f"breakpoints must be a list of numbers, got {self.points!r}.")
-        points = tuple(sorted(given.tolist()))
-        object.__setattr__(self, "points", points)
-        object.__setattr__(self, "_jumps", _check_function(self))
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple:
-        """Go by name where the function itself cannot be pickled."""
-        from hntk.activations import activation, activation_names
-
-        if not _can_be_pickled(self.function) and self.name in activation_names() and activation(self.name) == self:
-            return activation, (self.name,)
-        return super().__reduce_ex__(protocol)
+        object.__setattr__(self, "points", tuple(sorted(points.tolist())))
+        _check_function(self)
+        object.__setattr__(self, "_jumps", _jumps_at(self.function, self.points))
 
     @property
     def breakpoints(self) -> tuple[float, ...]:
@@ -92,16 +80,14 @@ class QuadratureActivation(Activation):
         xi, weight = gaussian_rule(tau, self.points, np)
         sigma, slope, bend = _derivatives(self.function, tau * xi)
         m = float(weight @ sigma)
+        # derivatives of a function do not change with a constant, and centring keeps the digits at small tau
         centred = sigma - m
         variance = float(weight @ centred**2)
         d = math.inf if self._jumps else float(weight @ slope**2)
         if self.points:
-            # subtracting a constant changes nothing and keeps the digits at small tau
             second = weight * (xi**2 - 1)
-            e1 = float((weight * xi) @ centred) / tau
-            return Moments(
-                tau, m, e1, float(second @ centred) / tau**2, float(second @ centred**2) / tau**2, variance, d
-            )
+            e1, e2 = float((weight * xi) @ centred) / tau, float(second @ centred) / tau**2
+            return Moments(tau, m, e1, e2, float(second @ centred**2) / tau**2, variance, d)
         s2 = 2 * float(weight @ (slope**2 + centred * bend))
         return Moments(tau, m, float(weight @ slope), float(weight @ bend), s2, variance, d)
 
@@ -127,118 +113,42 @@ class QuadratureActivation(Activation):
     def variance_map(self, var: ArrayLike) -> Array:
         return self._hermite(var, order=1).variance
 
-    def _hermite(self, var: ArrayLike, order: int = SERIES_ORDER) -> HermiteSide:
-        var = jnp.asarray(var)
-
-        def one(v: Array) -> Array:
-            xi, weight = gaussian_rule(jnp.sqrt(v), self.points, jnp)
-            sigma = self.function(jnp.sqrt(v) * xi)
-            mean = weight @ sigma
-            higher = hermite_functions(xi, order)[1:] @ (weight * (sigma - mean))
-            return jnp.concatenate([mean[None], higher, weight @ (sigma - mean)[:, None] ** 2])
-
-        values = _over_variances(one, var.reshape(-1))
-        return HermiteSide(jnp.sqrt(var), values[:, :-1].T.reshape(-1, *var.shape), values[:, -1].reshape(var.shape))
-
     def slope_map(self, var: ArrayLike) -> Array:
-        """D = E[σ'²] at each variance."""
         if self._jumps:
             return jnp.full(jnp.shape(var), jnp.inf)
 
-        def one(v: Array) -> Array:
+        def mean_square_slope(v: Array) -> Array:
             xi, weight = gaussian_rule(jnp.sqrt(v), self.points, jnp)
             return weight @ jax.vmap(jax.grad(self.function))(jnp.sqrt(v) * xi)[:, None] ** 2
 
-        return _over_variances(one, jnp.asarray(var).reshape(-1)).reshape(jnp.shape(var))
+        return over_variances(mean_square_slope, jnp.asarray(var).reshape(-1)).reshape(jnp.shape(var))
+
+    def _hermite(self, var: ArrayLike, order: int = SERIES_ORDER) -> HermiteSide:
+        var = jnp.asarray(var)
+
+        def expansion(v: Array) -> Array:
+            """Return c_0, …, c_order and the variance."""
+            xi, weight = gaussian_rule(jnp.sqrt(v), self.points, jnp)
+            sigma = self.function(jnp.sqrt(v) * xi)
+            mean = weight @ sigma
+            higher = hermite_polynomials(xi, order)[1:] @ (weight * (sigma - mean))
+            return jnp.concatenate([mean[None], higher, weight @ (sigma - mean)[:, None] ** 2])
+
+        values = over_variances(expansion, var.reshape(-1))
+        return HermiteSide(jnp.sqrt(var), values[:, :-1].T.reshape(-1, *var.shape), values[:, -1].reshape(var.shape))
 
     def _pair_rule(self, rho: Array, var1: ArrayLike, var2: ArrayLike) -> tuple[Array, Array]:
-        """(E[σσ], E[σ'σ']) of every pair by the split two-dimensional rule, a chunk of pairs at a time."""
+        """Return (E[σσ], E[σ'σ']) of every pair by the two-dimensional rule, a chunk of pairs at a time."""
         tau1, tau2 = (jnp.broadcast_to(jnp.sqrt(jnp.asarray(v)), rho.shape).reshape(-1) for v in (var1, var2))
         pairs = jnp.stack([rho.reshape(-1), tau1, tau2], axis=1)
-        value, slope = jax.lax.map(lambda q: _one_pair(self.function, self.points, *q), pairs, batch_size=PAIR_CHUNK)
+        value, slope = jax.lax.map(
+            lambda pair: pair_expectations(self.function, self.points, *pair), pairs, batch_size=PAIR_CHUNK
+        )
         return value.reshape(rho.shape), slope.reshape(rho.shape)
 
 
-def _over_variances(one: Callable[[Array], Array], var: Float[Array, " n"]) -> Float[Array, "n outputs"]:
-    """A function at every variance; of many by interpolation in log var, where that is exact to rounding.
-
-    Gaussian expectations are analytic in the variance: Chebyshev coefficients fall geometrically, and what the last
-    ones are tells what is missed.
-    """
-
-    def directly() -> Array:
-        return jax.lax.map(one, var, batch_size=ROWS)
-
-    if var.size <= 2 * CHEBYSHEV:
-        return directly()
-    low, high = jnp.log(jnp.min(var)), jnp.log(jnp.max(var))
-    # whole multiples of π/2N, reduced before they are rounded
-    angles = np.outer(np.arange(CHEBYSHEV), 2 * np.arange(CHEBYSHEV) + 1) % (4 * CHEBYSHEV) * np.pi / (2 * CHEBYSHEV)
-    nodes = np.cos(angles[1])
-    values = jax.lax.map(one, jnp.exp((low + high) / 2 + (high - low) / 2 * jnp.asarray(nodes)), batch_size=ROWS)
-    weights = np.cos(angles) * np.where(np.arange(CHEBYSHEV) == 0, 1, 2)[:, None] / CHEBYSHEV
-    series = jnp.matmul(jnp.asarray(weights, values.dtype), values, precision=jax.lax.Precision.HIGHEST)
-    missed = jnp.max(jnp.abs(series[-TAIL:]))
-
-    def interpolated() -> Array:
-        where = jnp.where(high > low, (2 * jnp.log(var) - low - high) / jnp.where(high > low, high - low, 1.0), 0.0)
-        degrees = jnp.arange(CHEBYSHEV, dtype=var.dtype)
-        basis = jnp.cos(degrees * jnp.arccos(jnp.clip(where, -1.0, 1.0))[:, None])
-        return jnp.matmul(basis, series, precision=jax.lax.Precision.HIGHEST)
-
-    # anything not finite, as where a variance is 0, is not below
-    return jax.lax.cond(missed <= 16 * jnp.finfo(var.dtype).eps * jnp.max(jnp.abs(values)), interpolated, directly)
-
-
-def _can_be_pickled(function: Callable) -> bool:
-    try:
-        pickle.dumps(function)
-    except Exception:  # pickle, and what functions are made of, raise many kinds
-        return False
-    return True
-
-
-def gaussian_rule(tau: ArrayLike, points: tuple[float, ...], xp) -> tuple:
-    """Nodes and weights of E over ξ ~ N(0, 1) for a function of τξ with the given breakpoints."""
-    fixed = xp.asarray(np.linspace(-REACH, REACH, int(2 * REACH) + 1))
-    moving = xp.asarray(np.concatenate([GRADED, points])) / xp.maximum(tau, 1e-30)
-    edges = xp.sort(xp.concatenate([fixed, xp.clip(moving, -REACH, REACH)]))
-    return _panels(edges, xp)
-
-
-def _panels(edges: Array, xp) -> tuple:
-    """Gauss-Legendre on every panel, weighted by the Gaussian density."""
-    half, middle = xp.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
-    xi = (middle[:, None] + half[:, None] * xp.asarray(NODES)).reshape(-1)
-    weight = (half[:, None] * xp.asarray(WEIGHTS)).reshape(-1)
-    return xi, weight * xp.exp(-(xi**2) / 2) / math.sqrt(2 * math.pi)
-
-
-def _one_pair(function: Callable, points: tuple[float, ...], rho: Array, tau1: Array, tau2: Array) -> tuple:
-    # for ρ < 0 the second variable is mirrored: breakpoints then move slowly with y, which the outer rule resolves
-    mirror, size = jnp.where(rho < 0, -1.0, 1.0), jnp.abs(rho)
-    a, b = jnp.sqrt((1 + size) / 2), jnp.sqrt(jnp.maximum((1 - size) / 2, jnp.finfo(rho.dtype).tiny))
-    first, second = jnp.asarray(points, rho.dtype) / tau1, mirror * jnp.asarray(points, rho.dtype) / tau2
-    meets = ((first[:, None] - second[None, :]) / (2 * b)).reshape(-1)
-    y, weight_y = _panels(_pair_edges(meets), jnp)
-
-    def inner(y: Array) -> tuple[Array, Array]:
-        crossings = jnp.concatenate([(first - b * y) / a, (second + b * y) / a])
-        x, weight_x = _panels(_pair_edges(crossings), jnp)
-        product = function(tau1 * (a * x + b * y)) * function(mirror * tau2 * (a * x - b * y)) * weight_x
-        by_size = (x**2 - 1) / (1 + size) - (y**2 - 1) / (1 - size)
-        return jnp.sum(product), mirror * jnp.sum(product * by_size) / 2
-
-    value, by_rho = jax.vmap(inner)(y)
-    return weight_y @ value, weight_y @ by_rho / (tau1 * tau2)
-
-
-def _pair_edges(moving: Array) -> Array:
-    return jnp.sort(jnp.concatenate([jnp.asarray(PAIR_EDGES), jnp.clip(moving, -PAIR_REACH, PAIR_REACH)]))
-
-
 def _derivatives(function: Callable, t: np.ndarray) -> tuple[np.ndarray, ...]:
-    """σ, σ' and σ'' at the nodes in float64, whatever precision the caller's JAX is set to."""
+    """Return σ, σ' and σ'' at the nodes in float64, whatever precision the caller's JAX is set to."""
     with float64():
         nodes = jnp.asarray(t, jnp.float64)
         slope = jax.grad(lambda s: function(s).astype(jnp.float64))
@@ -246,8 +156,8 @@ def _derivatives(function: Callable, t: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(v, np.float64) for v in values)
 
 
-def _check_function(activation: QuadratureActivation) -> bool:
-    """Refuse what is not an elementwise real function or hides a kink; return whether it jumps."""
+def _check_function(activation: QuadratureActivation) -> None:
+    """Refuse a function that is not elementwise and real, or has a kink that was not declared."""
     name, function, points = activation.name, activation.function, activation.points
     xi, weight = gaussian_rule(1.0, points, np)
     try:
@@ -258,28 +168,29 @@ def _check_function(activation: QuadratureActivation) -> bool:
             f"differentiable between its breakpoints; calling it failed: {error}"
         ) from error
     if sigma.shape != xi.shape or not np.all(np.isfinite(sigma)):
+        wrong = f"shape {sigma.shape} for {xi.shape}" if sigma.shape != xi.shape else "NaN or infinite values"
         raise ValueError(
-            f"activation {name!r} must return finite values of the input's shape on [-{REACH}, {REACH}], "
-            f"got shape {sigma.shape} for {xi.shape}."
+            f"activation {name!r} must return finite values of the input's shape on [-{REACH}, {REACH}], got {wrong}."
         )
     if not points:
         _check_smooth(name, xi, weight, sigma, slope, bend)
-    return _find_jumps(function, points)
 
 
 def _check_smooth(name: str, xi, weight, sigma, slope, bend) -> None:
-    """Without breakpoints, Stein's identity and the derivatives must agree; a hidden kink breaks it."""
+    """Refuse a function whose derivatives contradict Stein's identity, as at a kink that was not declared."""
     centred = sigma - weight @ sigma
     size = math.sqrt(weight @ centred**2) + 1e-300
     gaps = [(weight * xi) @ centred - weight @ slope, (weight * (xi**2 - 1)) @ centred - weight @ bend]
-    if max(abs(g) for g in gaps) > 1e-7 * size:
+    gap = max(map(abs, gaps))
+    if gap > STEIN_TOLERANCE * size:
         raise ValueError(
-            f"activation {name!r} is not smooth: E[ξσ] and E[σ'] (or their second-order twins) differ by "
-            f"{max(abs(g) for g in gaps):.1e}. Declare the points where it has kinks or jumps as breakpoints=[...]."
+            f"activation {name!r} is not smooth: E[ξσ] and E[σ'], or E[(ξ² − 1)σ] and E[σ''], differ by {gap:.1e}. "
+            "Declare the points where it has kinks or jumps as breakpoints=[...]."
         )
 
 
-def _find_jumps(function: Callable, points: tuple[float, ...]) -> bool:
+def _jumps_at(function: Callable, points: tuple[float, ...]) -> bool:
+    """Return whether the function has different limits on the two sides of a breakpoint."""
     if not points:
         return False
     b = np.asarray(points)

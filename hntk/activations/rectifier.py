@@ -1,6 +1,6 @@
-r"""Two rays that meet at zero: linear, ReLU, leaky ReLU and the absolute value.
+r"""Functions of two rays that meet at zero: linear, ReLU, leaky ReLU and the absolute value.
 
-Written as $\sigma(t) = A t + B|t|$: the odd and the even part do not mix, and
+Each is $\sigma(t) = A t + B|t|$. The odd and the even part do not mix in the kernel, and
 $E[|u||v|] = \frac{2}{\pi}\sqrt{\mathrm{var}_1\mathrm{var}_2}\,(\sqrt{1-\rho^2} + \rho\arcsin\rho)$ is the arc-cosine
 kernel of order one (Cho and Saul, 2009).
 """
@@ -14,12 +14,21 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, arcsin, correlation
+from hntk.activations.base import ArrayLike, ClosedForm, Moments, PairMaps
+from hntk.activations.correlation import arcsin, correlation
 
 
 @dataclass(frozen=True)
-class Rectifier(Activation):
-    """σ(t) = ``odd``·t + ``even``·|t|."""
+class Rectifier(ClosedForm):
+    """The function σ(t) = ``odd``·t + ``even``·|t|.
+
+    Attributes
+    ----------
+    odd, even : float
+        Coefficients A of t and B of the absolute value.
+    name : str
+        What reports and files call it.
+    """
 
     odd: float
     even: float
@@ -31,6 +40,9 @@ class Rectifier(Activation):
 
     def __call__(self, t: ArrayLike) -> Array:
         return self.odd * jnp.asarray(t) + self.even * jnp.abs(t)
+
+    def bound(self, t: float) -> float:
+        return (abs(self.odd) + abs(self.even)) * t
 
     def _moments(self, tau: float) -> Moments:
         square = self.odd**2 + self.even**2

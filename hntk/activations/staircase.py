@@ -1,59 +1,41 @@
-r"""Staircases: quantised activations with thresholds $s_1 < \dots < s_{N-1}$ and N levels.
-
-Moments are closed forms in $\Phi$ and $\varphi$; kernel maps are those of :mod:`hntk.activations.jumps`.
-"""
+"""Staircases: quantised activations with N − 1 ascending thresholds and N levels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
-from scipy.special import ndtr
 
 from hntk._utils.arrays import brief, real_array
-from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps, Side
-from hntk.activations.jumps import Jumps
+from hntk.activations.base import ArrayLike, ClosedForm, Moments, PairMaps, Side
 from hntk.activations.lookup import lookup
+from hntk.activations.step_function import StepFunction
+
+# a repr shows so many thresholds in full
+SHOWN = 8
 
 
-class Cells(NamedTuple):
-    """Gaussian integrals over the cells between thresholds ``u`` (in units of τ), each of shape (N,).
+@dataclass(frozen=True, repr=False)
+class Staircase(ClosedForm):
+    """The function σ(t) = levels[k] for thresholds[k−1] ≤ t < thresholds[k].
 
     Attributes
     ----------
-    probability : P(ξ in cell).
-    first : E[ξ; cell] = φ(u_k) − φ(u_{k+1}).
-    second : E[ξ² − 1; cell] = u_k φ(u_k) − u_{k+1} φ(u_{k+1}).
-    """
-
-    probability: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-
-
-def gaussian_cells(u: Float[np.ndarray, " thresholds"]) -> Cells:
-    """Cell integrals of N(0, 1); a tail's probability keeps its relative precision."""
-    edges = np.concatenate([[-np.inf], u, [np.inf]])
-    density = np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
-    slope = np.where(np.isfinite(edges), edges, 0.0) * density
-    low, high = edges[:-1], edges[1:]
-    probability = np.where(low > 0, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
-    return Cells(probability, -np.diff(density), -np.diff(slope))
-
-
-@dataclass(frozen=True)
-class Staircase(Activation):
-    """σ(t) = levels[k] for thresholds[k−1] ≤ t < thresholds[k].
+    thresholds : tuple of float
+        N − 1 ≥ 1 finite numbers, strictly ascending.
+    levels : tuple of float
+        N finite numbers, in the order of the cells; values may repeat.
+    name : str
+        What reports and files call it.
 
     Raises
     ------
     ValueError
-        As :func:`staircase`.
+        If the numbers are not finite, not ascending, or their counts do not fit.
     """
 
     thresholds: tuple[float, ...]
@@ -78,13 +60,19 @@ class Staircase(Activation):
         object.__setattr__(self, "thresholds", tuple(s.tolist()))
         object.__setattr__(self, "levels", tuple(a.tolist()))
 
+    def __repr__(self) -> str:
+        s, a = self.thresholds, self.levels
+        if len(s) <= SHOWN:
+            return f"Staircase(thresholds={s}, levels={a}, name={self.name!r})"
+        return f"Staircase({len(s)} thresholds from {s[0]:.6g} to {s[-1]:.6g}, name={self.name!r})"
+
     @property
     def breakpoints(self) -> tuple[float, ...]:
         return self.thresholds
 
     @property
     def has_jumps(self) -> bool:
-        return any(self.jumps)
+        return self.level_count > 1
 
     @property
     def jumps(self) -> tuple[float, ...]:
@@ -93,31 +81,32 @@ class Staircase(Activation):
 
     @property
     def level_count(self) -> int:
-        """Number of different values, which is what an activation costs: ⌈log2⌉ of it in bits."""
+        """Number of different values, N; an activation of N values takes ⌈log2 N⌉ bits."""
         return len(set(self.levels))
+
+    @property
+    def table_size(self) -> int:
+        return len(self.thresholds) + len(self.levels)
+
+    def bound(self, t: float) -> float:
+        return max(map(abs, self.levels))
+
+    @property
+    def step_function(self) -> StepFunction:
+        """The same function as arrays: the levels above the first one, which is the offset."""
+        levels = np.asarray(self.levels)
+        return StepFunction(np.asarray(self.thresholds), levels - levels[0], levels[0])
 
     def __call__(self, t: ArrayLike) -> Array:
         t = jnp.asarray(t)
         return lookup(*self.table(jnp.result_type(t.dtype, jnp.float32)), t)
 
     def table(self, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
-        """Thresholds and levels in a type."""
+        """Return thresholds and levels as arrays of a type."""
         return np.asarray(self.thresholds, dtype), np.asarray(self.levels, dtype)
 
     def _moments(self, tau: float) -> Moments:
-        cells = gaussian_cells(np.asarray(self.thresholds) / tau)
-        levels = np.asarray(self.levels)
-        m = float(levels @ cells.probability)
-        squares = (levels - m) ** 2
-        return Moments(
-            tau,
-            mean=m,
-            e1=float((levels - m) @ cells.first) / tau,
-            e2=float((levels - m) @ cells.second) / tau**2,
-            s2=float(squares @ cells.second) / tau**2,
-            variance=float(squares @ cells.probability),
-            d=float("inf") if self.has_jumps else 0.0,
-        )
+        return self.step_function.moments(tau)
 
     def mean_map(self, var: ArrayLike) -> Array:
         return self.step_function.mean_map(var)
@@ -140,20 +129,23 @@ class Staircase(Activation):
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         return self.step_function.derivative_map(cov, var1, var2)
 
-    @property
-    def step_function(self) -> Jumps:
-        """The same function as arrays, in JAX's precision."""
-        dtype = jnp.result_type(float)
-        return Jumps(self.levels[0], jnp.asarray(self.thresholds, dtype), jnp.asarray(self.jumps, dtype))
-
 
 def staircase(thresholds: object, levels: object, name: str = "staircase") -> Staircase:
-    """A quantised activation: ``levels[k]`` between ``thresholds[k-1]`` and ``thresholds[k]``.
+    """Make a quantised activation: ``levels[k]`` between ``thresholds[k-1]`` and ``thresholds[k]``.
 
     Parameters
     ----------
-    thresholds : N − 1 finite numbers, strictly ascending.
-    levels : N finite numbers, in the order of the cells; values may repeat (σ_T of the paper has levels a, 0, a).
+    thresholds : array_like, shape (N - 1,)
+        Finite numbers, strictly ascending.
+    levels : array_like, shape (N,)
+        Finite numbers, in the order of the cells. Values may repeat: σ_T of Gu et al. (2022) has levels a, 0, a.
+    name : str
+        What reports and files call it.
+
+    Returns
+    -------
+    Staircase
+        The activation.
 
     Raises
     ------

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_count
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import check_result
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import Bulk
 from hntk.asymptotics.covariances import CommutingCovariances

@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_choice, as_count, as_finite, as_positive
-from hntk._utils.arrays import finite_array
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import check_result, finite_array
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.filters import LabelFilter, flow_filter, ridge_filter
 from hntk.asymptotics.mixture_law import MixtureLaw

@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_count, as_nonnegative
-from hntk._utils.arrays import brief, finite_array
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import brief, check_result, finite_array
 from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.covariances import CommutingCovariances, GeneralCovariances, covariance_algebra

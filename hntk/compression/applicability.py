@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from hntk._utils.checks import as_samples, norm_scale
 from hntk._utils.float64 import float64
 from hntk._utils.labels import as_labels
+from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.data.population import Population, estimate_population
 from hntk.kernels import exact_kernels
@@ -121,7 +121,7 @@ def check(x: object, labels: object, activations: Sequence[str | Activation] | N
     rows = np.random.default_rng(0).permutation(n)[:MOST_ROWS]
     part, own = samples[rows].astype(np.float64), index[rows]
     population = estimate_population(part, own)
-    square = norm_scale(part) ** 2
+    square = rms_norm(part) ** 2
     if not population.traces.max() > 0:
         raise ValueError(
             "samples of x do not vary within their classes, and theory is about how they do: look for how they were "

@@ -7,20 +7,21 @@ ternary network whose kernels on this data have the original's spectrum.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from jax import Array
 
 from hntk._utils.arguments import as_key, as_scale, as_widths
-from hntk._utils.checks import as_samples, norm_scale
+from hntk._utils.pytree import array_dataclass
+from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.matching import Levels, Match, Objective, match
-from hntk.networks.network import Network, draw_network
+from hntk.networks.drawing import draw_network
+from hntk.networks.network import Network
 from hntk.theory.coefficients import as_activations
 from hntk.weights.laws import WeightLaw
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("match",))
 class CompressedNetwork(Network):
     """A network with ternary weights and staircase activations.
 
@@ -75,7 +76,7 @@ def compress(
     ((20, 32), True)
     """
     samples = as_samples(x)
-    scale = norm_scale(samples) if tau0 is None else as_scale(tau0)
+    scale = rms_norm(samples) if tau0 is None else as_scale(tau0)
     law, key = WeightLaw("ternary", sparsity=sparsity), as_key(key)
     # before the match, which takes longest
     shape = as_widths(widths, len(as_activations(activations)))

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hntk._utils.checks import as_samples
 from hntk._utils.float64 import float64
+from hntk._utils.rows import as_samples
 from hntk.kernels import exact_kernels
 from hntk.matching import Match
 from hntk.spectra.comparison import operator_norm

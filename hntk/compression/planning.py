@@ -11,14 +11,14 @@ from scipy.optimize import minimize
 
 from hntk._utils.arguments import as_count, as_key, as_number, as_reals, as_share
 from hntk._utils.arrays import brief
-from hntk._utils.checks import as_samples, norm_scale
 from hntk._utils.labels import as_labels
+from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.compression.accuracy import cheapest_accurate
 from hntk.compression.design import Design
 from hntk.compression.error_budget import LossAccount, Terms
 from hntk.matching import Match, MatchError, match
-from hntk.matching.moment_matching import MOST_LEVELS
+from hntk.matching.options import MOST_LEVELS
 from hntk.networks.formula_bytes import Storage, storage_of
 from hntk.readouts.held_out import held_out_parts
 from hntk.weights.laws import WeightLaw
@@ -85,7 +85,7 @@ def plan(
     levels, sparsities = _choices(levels, sparsities)
     samples = as_samples(x)
     classes, index = as_labels(labels, samples.shape[0])
-    inputs, scale = samples.shape[1], norm_scale(samples)
+    inputs, scale = samples.shape[1], rms_norm(samples)
     if accuracy is not None:
         if key is None:
             raise ValueError("accuracy= draws networks and measures them: give key=, for example jax.random.key(0).")

@@ -1,5 +1,17 @@
-"""Labelled data sets read from disk (IDX files or an .npz archive), centred and scaled as the theory asks."""
+"""Labelled samples: data sets read from disk, Gaussian mixtures, and what the theory takes of either."""
 
 from hntk.data.dataset import Dataset, load_dataset
+from hntk.data.mixture import Mixture, gaussian_mixture, reference_mixture
+from hntk.data.normalization import Normalization
+from hntk.data.population import Population, estimate_population
 
-__all__ = ["Dataset", "load_dataset"]
+__all__ = [
+    "Dataset",
+    "Mixture",
+    "Normalization",
+    "Population",
+    "estimate_population",
+    "gaussian_mixture",
+    "load_dataset",
+    "reference_mixture",
+]

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST: a magic number, the dimensions, then the values, all big endian."""
+"""Read IDX files, the format of MNIST: a magic number, the dimensions, then the values, all big endian."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hntk._utils.memory import available_memory, gigabytes
+from hntk._utils.memory import DEFLATE_LIMIT, available_memory, gigabytes
 from hntk.data.splits import KEYS, Part, check_shapes, stand_in
 
 PREFIXES = {
@@ -22,22 +22,21 @@ PREFIXES = {
     "y_test": ("t10k-labels", "test-labels"),
 }
 TYPE_CODES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MOST_DIMENSIONS = 32  # numpy 1's limit
+MOST_DIMENSIONS = 32  # NumPy 1's limit
+# Bytes read at a time.
 BLOCK = 1 << 20
-# nothing is zipped smaller than this many times
-DEFLATED = 1032
 REMEDY = "download it again"
 
 
 def find_idx_files(folder: Path) -> dict[str, list[Path]]:
-    """The files of the folder that are named as IDX files are, under the key of what they hold."""
+    """Return the files of a folder that are named as IDX files, by the part of the data set they hold."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    found = {key: [path for path in files if path.name.startswith(PREFIXES[key])] for key in KEYS}
-    return {key: paths for key, paths in found.items() if paths}
+    by_part = {key: [path for path in files if path.name.startswith(PREFIXES[key])] for key in KEYS}
+    return {key: paths for key, paths in by_part.items() if paths}
 
 
 def read_idx_folder(folder: Path) -> dict[str, Part]:
-    """Training and test images and labels from the four IDX files of a folder.
+    """Read training and test images and labels from the four IDX files of a folder.
 
     Raises
     ------
@@ -57,21 +56,18 @@ def read_idx_folder(folder: Path) -> dict[str, Part]:
         if len(paths) > 1:
             raise ValueError(f"{folder} is ambiguous: {[path.name for path in paths]} hold the same part; keep one.")
     paths = {key: path for key, (path,) in found.items()}
-    # nothing is read that does not fit together
-    headers = {key: _header_of(path) for key, path in paths.items()}
+    # Headers are compared first, so that nothing is read that does not fit together.
+    headers = {key: _read_header_of(path) for key, path in paths.items()}
     if all(_could_hold(path, *headers[key]) for key, path in paths.items()):
         check_shapes({key: Part(stand_in(*headers[key]), str(path), REMEDY) for key, path in paths.items()})
     return {key: Part(read_idx(path), str(path), REMEDY) for key, path in paths.items()}
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array in one IDX file, raw or gzipped (told by its content, as some browsers unzip without renaming).
+    """Return the array in one IDX file, raw or gzipped, in native byte order.
 
-    No more is ever allocated than the file holds, whatever its header says.
-
-    Returns
-    -------
-    array : of the shape and type in the header, in native byte order.
+    Gzip is told by the content, as some browsers unzip without renaming. No more is ever allocated than the file
+    holds, whatever its header says.
 
     Raises
     ------
@@ -86,14 +82,14 @@ def read_idx(path: Path) -> np.ndarray:
         _check_room(path, dtype, shape)
         body = _read_at_most(stream, expected + 1)
     if len(body) != expected:
-        there = f"only {len(body)} follow (cut short)" if len(body) < expected else "more follow"
-        raise ValueError(f"{path}: its header says shape {shape}, {expected} bytes, but {there}: {REMEDY}.")
+        actual = f"only {len(body)} follow (cut short)" if len(body) < expected else "more follow"
+        raise ValueError(f"{path}: its header says shape {shape}, {expected} bytes, but {actual}: {REMEDY}.")
     array = np.frombuffer(body, dtype).reshape(shape)
-    # in its place: a copy would take as much again
+    # Bytes are swapped in place: a copy would take as much again.
     return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))
 
 
-def _header_of(path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+def _read_header_of(path: Path) -> tuple[np.dtype, tuple[int, ...]]:
     with _unzipping(path) as stream:
         return _read_header(stream, path)
 
@@ -108,12 +104,12 @@ def _unzipping(path: Path) -> Iterator[BufferedIOBase]:
 
 
 def _could_hold(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> bool:
-    """Whether a file is large enough for an array, if it is zipped as well as can be."""
-    return math.prod(shape) * dtype.itemsize <= DEFLATED * path.stat().st_size
+    """Return whether a file is large enough for an array, if it is zipped as well as can be."""
+    return math.prod(shape) * dtype.itemsize <= DEFLATE_LIMIT * path.stat().st_size
 
 
 def _check_room(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Refuse an array that does not fit into memory; one that cannot be there is found out when it is read."""
+    """Refuse an array that does not fit into memory; one that the file cannot hold is refused when it is read."""
     needed, free = math.prod(shape) * dtype.itemsize, available_memory()
     if free is not None and needed > free and _could_hold(path, dtype, shape):
         raise MemoryError(
@@ -122,7 +118,7 @@ def _check_room(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
 
 
 def open_unzipped(path: Path) -> BufferedIOBase:
-    """The content of a file as a stream; gzip is told by its first two bytes, not by the name."""
+    """Open a file, unzipped where its first two bytes are gzip's, whatever its name."""
     with path.open("rb") as stream:
         zipped = stream.read(2) == b"\x1f\x8b"
     return gzip.GzipFile(path) if zipped else path.open("rb")

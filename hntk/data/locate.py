@@ -1,4 +1,4 @@
-"""Where a data set lies: the argument or the environment names a folder, its content says the format."""
+"""Find a data set: the argument or the environment names a folder, and its content tells the format."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ HOW_TO_GET_DATA = (
 
 
 def locate(name: str, folder: str | os.PathLike[str] | None) -> Path:
-    """The .npz file, or the folder of IDX files, that holds data set ``name``.
+    """Return the .npz file, or the folder of IDX files, that holds a data set.
 
-    In this order: folder/name if that is a folder, folder/name.npz, folder itself (then the name is only a label).
+    These are looked at in order: folder/name if that is a folder, folder/name.npz, and folder itself (then the name is
+    only a label).
 
     Raises
     ------
     FileNotFoundError
-        If no folder is given, it does not exist, or it holds nothing of the kind.
+        If no folder is given, it does not exist, or it holds no data set.
     ValueError
         If it holds more than one data set, or is a file but not an .npz.
     """
@@ -45,13 +46,14 @@ def locate(name: str, folder: str | os.PathLike[str] | None) -> Path:
 
 
 def _root(folder: str | os.PathLike[str] | None) -> Path:
-    given = os.environ.get(ENVIRONMENT_VARIABLE) if folder is None else folder
-    if not given:
+    root = os.environ.get(ENVIRONMENT_VARIABLE) if folder is None else folder
+    if not root:
         raise FileNotFoundError(f"no data folder is set. {HOW_TO_GET_DATA}")
-    return Path(given).expanduser()
+    return Path(root).expanduser()
 
 
 def _only_source(folder: Path, looked: list[Path]) -> Path:
+    """Return the one data set in a folder; ``looked`` are the places that an error names."""
     archives = sorted(path for path in folder.glob("*.npz") if path.is_file())
     idx_files = find_idx_files(folder)
     if len(archives) > 1 or (archives and idx_files):
@@ -61,8 +63,8 @@ def _only_source(folder: Path, looked: list[Path]) -> Path:
         )
     if archives or idx_files:
         return archives[0] if archives else folder
-    found = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in folder.iterdir())
     raise FileNotFoundError(
         f"no IDX files (train-images*, …) and no .npz found; looked for {[str(path) for path in looked]}, "
-        f"found {found[:20]}{' …' if len(found) > 20 else ''} in {folder}. {HOW_TO_GET_DATA}"
+        f"found {names[:20]}{' …' if len(names) > 20 else ''} in {folder}. {HOW_TO_GET_DATA}"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -14,21 +13,31 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk._utils.arguments import as_count, as_finite, as_key
-from hntk._utils.arrays import brief, finite_array
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import brief, check_result, finite_array
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
+from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import row_blocks
 from hntk.data.population import Population
 
-# bytes a number that drawing takes: float64, once as drawn and once in the result
+# Bytes that drawing takes per number: float64, once as drawn and once in the result.
 BYTES = 16
 Covariance = float | Float[np.ndarray, " p"] | Float[np.ndarray, "p p"]
 
 
-@dataclass(frozen=True)
+@array_dataclass()
 class Mixture:
-    """A sample of a Gaussian mixture: x (n, p), labels (n,) in class order, and the population behind it."""
+    """Samples of a Gaussian mixture.
+
+    Attributes
+    ----------
+    x : array of shape (n, p)
+        Samples, class after class.
+    labels : ndarray of shape (n,)
+        Their classes 0 … K − 1.
+    population : Population
+        The mixture they are drawn from.
+    """
 
     x: Float[Array | np.ndarray, "n p"]
     labels: Int[np.ndarray, " n"]
@@ -46,17 +55,28 @@ def gaussian_mixture(
 ) -> Mixture:
     """Draw n samples, class after class (class sizes are n times the proportions, rounded).
 
-    The draw is in float64, and the same whatever precision JAX is set to; in that one it is given.
+    The draw is in float64, and the same whatever precision JAX is set to; the samples are returned in that precision.
 
     Parameters
     ----------
-    means : (K, p) class means μ_a, of norm O(1).
-    covariances : K of them: a number c for c·I, a (p,) diagonal, or a (p, p) matrix; tr(C_a − C_b) = O(√p).
-    n : number of samples.
-    key : JAX random key.
-    proportions : K positive numbers, equal by default; they are normalised.
-    out : (n, p) array of float32 or float64 to draw into some rows at a time, in its precision: a memory map holds more
-        samples than memory does. The draw is another than without it.
+    means : array of shape (K, p)
+        Class means μ_a, of norm O(1).
+    covariances : sequence of float or array
+        For each class a number c for c·I, a (p,) diagonal, or a (p, p) matrix; tr(C_a − C_b) = O(√p).
+    n : int
+        Number of samples.
+    key : jax.Array
+        Random key.
+    proportions : sequence of float, optional
+        Positive weights of the classes, equal by default; they are normalised.
+    out : ndarray of shape (n, p), optional
+        Array of float32 or float64 to draw into some rows at a time, in its precision: a memory map holds more samples
+        than memory does. The samples differ from those without it.
+
+    Returns
+    -------
+    Mixture
+        The samples, their classes, and the population.
 
     Raises
     ------
@@ -83,20 +103,16 @@ def gaussian_mixture(
     roots = [_square_root(c, p, a) for a, c in enumerate(covariances)]
     population, labels = _population(mu, covariances, sizes / n), np.repeat(np.arange(len(sizes)), sizes)
     keys = jax.random.split(key, len(sizes))
-    if out is None:
-        with float64():
-            samples = jnp.concatenate(
-                [_draw(k, int(m), c, r, np.float64) for k, m, c, r in zip(keys, sizes, mu, roots, strict=True)]
-            )
-        kept = samples.astype(jnp.result_type(float))
-        check_result(kept[-1:], "the draw")
-        return Mixture(kept, labels, population)
-    for a, whole in enumerate(np.split(out, np.cumsum(sizes)[:-1])):
-        for i, part in enumerate(row_blocks(whole)):
-            block = whole[part]
-            with float64():
-                block[:] = _draw(jax.random.fold_in(keys[a], i), len(block), mu[a], roots[a], out.dtype)
-    return Mixture(out, labels, population)
+    if out is not None:
+        for a, samples in enumerate(np.split(out, np.cumsum(sizes)[:-1])):
+            _draw_into(samples, keys[a], mu[a], roots[a])
+        return Mixture(out, labels, population)
+    with float64():
+        classes = zip(keys, sizes, mu, roots, strict=True)
+        drawn = jnp.concatenate([_draw(k, int(size), mean, root, np.float64) for k, size, mean, root in classes])
+    x = drawn.astype(jnp.result_type(float))
+    check_result(x[-1:], "the draw")
+    return Mixture(x, labels, population)
 
 
 def reference_mixture(
@@ -108,9 +124,36 @@ def reference_mixture(
     spread: float = 3.0,
     out: Float[np.ndarray, "n p"] | None = None,
 ) -> Mixture:
-    """Two equal classes a = 0, 1 with μ_a = separation·e_a and C_a = (1 + spread·a/√p) I; ``out`` to draw into.
+    """Draw two equal classes a = 0, 1 with μ_a = separation·e_a and C_a = (1 + spread·a/√p) I.
 
-    Classes differ in mean and in covariance, both at the scale where the kernel just sees it.
+    The classes differ in mean and in covariance, both at the scale where the kernel just sees it.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+    p : int
+        Their dimension, at least 2.
+    key : jax.Array
+        Random key.
+    separation : float
+        Norm of both class means.
+    spread : float
+        Difference of the covariances, tr(C_1 − C_0)/√p.
+    out : ndarray of shape (n, p), optional
+        Array to draw into, see :func:`gaussian_mixture`.
+
+    Returns
+    -------
+    Mixture
+        The samples, their classes, and the population.
+
+    Raises
+    ------
+    MemoryError
+        If the samples do not fit into memory and there is no ``out``.
+    ValueError
+        If a number or the key does not fit.
     """
     n, p = as_count(n, "n"), as_count(p, "p")
     if p < 2:
@@ -130,9 +173,9 @@ def _check_room(n: int, p: int) -> None:
 
 
 def _check_out(out: Any, n: int, p: int) -> None:
-    kind = f"{out.shape} of {out.dtype}" if isinstance(out, np.ndarray) else brief(out)
+    description = f"{out.shape} of {out.dtype}" if isinstance(out, np.ndarray) else brief(out)
     if not isinstance(out, np.ndarray) or out.shape != (n, p) or out.dtype not in (np.float32, np.float64):
-        raise ValueError(f"out must be a ({n}, {p}) array of float32 or float64, got {kind}.")
+        raise ValueError(f"out must be a ({n}, {p}) array of float32 or float64, got {description}.")
     if not out.flags.writeable:
         raise ValueError("out cannot be written to: open the memory map with mode 'r+' or 'w+'.")
 
@@ -142,6 +185,14 @@ def _draw(key: Array, size: int, mean: np.ndarray, root: np.ndarray, dtype: np.d
     factor = jnp.asarray(root, z.dtype)
     coloured = z @ factor if factor.ndim == 2 else z * factor
     return (jnp.asarray(mean, z.dtype) + coloured) / math.sqrt(len(mean))
+
+
+def _draw_into(samples: np.ndarray, key: Array, mean: np.ndarray, root: np.ndarray) -> None:
+    """Draw one class into an array, a block of rows at a time, each with a key of its own."""
+    for i, rows in enumerate(row_blocks(samples)):
+        block = samples[rows]
+        with float64():
+            block[:] = _draw(jax.random.fold_in(key, i), len(block), mean, root, samples.dtype)
 
 
 def _check_means(means: object, covariances: Sequence[Covariance]) -> np.ndarray:
@@ -156,6 +207,7 @@ def _check_means(means: object, covariances: Sequence[Covariance]) -> np.ndarray
 
 
 def _class_sizes(n: int, proportions: Sequence[float] | None, classes: int) -> Int[np.ndarray, " K"]:
+    """Return n times the shares, rounded so that they sum to n."""
     share = np.ones(classes) if proportions is None else finite_array(proportions, "proportions")
     if share.shape != (classes,) or np.any(share <= 0):
         raise ValueError(f"proportions must be {classes} positive finite numbers, got {proportions!r}.")
@@ -169,6 +221,7 @@ def _class_sizes(n: int, proportions: Sequence[float] | None, classes: int) -> I
 
 
 def _square_root(covariance: Covariance, p: int, a: int) -> np.ndarray:
+    """Return the symmetric root of a covariance: a number, its diagonal, or a matrix."""
     c = finite_array(covariance, f"covariance {a}")
     if c.shape not in ((), (p,), (p, p)):
         raise ValueError(

@@ -1,17 +1,19 @@
-"""What raw samples go through before a network sees them."""
+"""Normalisation of raw samples before a network takes them."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float32
 
 from hntk._utils.arrays import real_array
-from hntk._utils.rows import as_rows
+from hntk._utils.pytree import array_dataclass, is_traced
+from hntk._utils.rows import as_rows, as_samples
 
-# root mean square norms this many times larger or smaller than in training are not of the same scale
+# A warning tells of root mean square norms this many times larger or smaller than in training.
 FAR = 4.0
 LARGEST = float(np.finfo(np.float32).max)
 REMEDY = (
@@ -20,16 +22,20 @@ REMEDY = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@array_dataclass(static=("unit_norm",))
 class Normalization:
-    """What raw samples go through before the network: (raw − centre)/scale, then perhaps whitening and unit norms.
+    """Map from raw samples to those of a network: (raw − centre)/scale, then perhaps whitening and unit norms.
 
     Attributes
     ----------
-    centre : (p,) what is subtracted.
-    scale : what is then divided by.
-    whitening : (p, p), what rows are then multiplied by; None for nothing.
-    unit_norm : whether every row is divided by its norm at last.
+    centre : ndarray of shape (p,)
+        What is subtracted.
+    scale : float
+        What is then divided by.
+    whitening : ndarray of shape (p, p) or None
+        What rows are then multiplied by; None for nothing.
+    unit_norm : bool
+        Whether every row is divided by its norm at last.
 
     Raises
     ------
@@ -62,18 +68,29 @@ class Normalization:
 
     @property
     def is_affine(self) -> bool:
-        """Whether a centre and a scale are all there is."""
+        """Whether there is neither whitening nor division by norms."""
         return self.whitening is None and not self.unit_norm
 
-    def __call__(self, raw: object) -> Float32[np.ndarray, "n p"]:
+    def __call__(self, raw: object) -> Float32[np.ndarray | Array, "n p"]:
         """Return samples as the network takes them.
+
+        Parameters
+        ----------
+        raw : array of shape (n, p)
+            Raw samples.
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+            Normalised samples, in float32.
 
         Raises
         ------
         ValueError
             If raw is not a finite (n, p) array of this dimension, or a row to be brought to unit norm is 0.
         """
-        rows = as_rows(raw, "raw samples")
+        traced = is_traced(raw, self)
+        rows = as_samples(raw, "raw samples") if traced else as_rows(raw, "raw samples")
         if rows.shape[1] != self.centre.size:
             raise ValueError(
                 f"raw samples have {rows.shape[1]} coordinates, but {self.centre.size} are normalised: flatten images "
@@ -83,22 +100,22 @@ class Normalization:
         if self.whitening is not None:
             out = out @ self.whitening
         if self.unit_norm:
-            norms = np.linalg.norm(out, axis=1, keepdims=True)
-            if not np.all(norms > 0):
+            norms = (jnp if traced else np).linalg.norm(out, axis=1, keepdims=True)
+            if not traced and not np.all(norms > 0):
                 raise ValueError("a sample equals the centre and has no direction to keep: drop it.")
             out = out / norms
         return out
 
 
 def check_normalization(normalization: object, size: int) -> None:
-    """Refuse a normalisation that samples of so many coordinates cannot go through.
+    """Refuse what is no normalisation of samples with ``size`` coordinates; None is no normalisation at all.
 
     Raises
     ------
     TypeError
-        If it is none.
+        If it is no :class:`hntk.Normalization`.
     ValueError
-        If it is of another size, or not finite.
+        If it is of another size, or beyond float32.
     """
     if normalization is None:
         return
@@ -114,15 +131,24 @@ def check_normalization(normalization: object, size: int) -> None:
         raise ValueError("normalization must have a centre and a positive scale that are finite in float32.")
 
 
-def prepared(x: object, normalization: Normalization | None, tau0: float | None, *, raw: bool) -> object:
+def prepare_samples(x: object, normalization: Normalization | None, tau0: float | None, *, raw: bool) -> object:
     """Return samples as a network takes them, and warn where they are of another scale than in training.
 
     Parameters
     ----------
-    x : (n, p) samples.
-    normalization : what raw ones go through, where it is known.
-    tau0 : root mean square norm in training, where it is known.
-    raw : whether the samples are raw.
+    x : array of shape (n, p)
+        Samples.
+    normalization : Normalization or None
+        What raw ones go through, where it is known.
+    tau0 : float or None
+        Root mean square norm in training, where it is known.
+    raw : bool
+        Whether the samples are raw.
+
+    Returns
+    -------
+    array of shape (n, p)
+        Normalised samples.
 
     Raises
     ------
@@ -133,7 +159,7 @@ def prepared(x: object, normalization: Normalization | None, tau0: float | None,
         if normalization is None:
             raise ValueError(f"this classifier does not know how raw samples are normalised: {REMEDY}.")
         return normalization(x)
-    if tau0 is not None:
+    if tau0 is not None and not is_traced(x):
         _warn_if_far(x, tau0, normalization)
     return x
 
@@ -142,7 +168,7 @@ def _warn_if_far(x: object, tau0: float, normalization: Normalization | None) ->
     try:
         array = np.asarray(real_array(x))
     except ValueError:
-        return  # refused with a message of its own later
+        return  # The caller refuses it with a message of its own.
     if array.ndim != 2 or not array.size:
         return
     size = float(np.sqrt(np.einsum("ij,ij->", array, array, dtype=np.float64) / len(array)))

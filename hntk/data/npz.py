@@ -1,4 +1,4 @@
-"""An .npz archive with x_train, y_train, x_test and y_test, each checked before it is read."""
+"""Read an .npz archive of x_train, y_train, x_test and y_test, each checked before it is read."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hntk._utils.memory import available_memory, gigabytes
+from hntk._utils.memory import DEFLATE_LIMIT, available_memory, gigabytes
 from hntk.data.splits import KEYS, Part, check_shapes, stand_in
 
 REMEDY = "write the archive again with numpy.savez"
-
-
-# an .npz that numpy writes: whole, or deflated, which makes nothing smaller than this many times
-DEFLATED = 1032
+# NumPy stores arrays whole, or deflated.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class _Header(NamedTuple):
+    """What an array's own header and the archive's directory say of it."""
+
     shape: tuple[int, ...]
     dtype: np.dtype
     stored: int  # bytes of values in the archive
@@ -30,7 +29,7 @@ class _Header(NamedTuple):
 
 
 def read_npz(path: Path) -> dict[str, Part]:
-    """Training and test samples and labels; other arrays of the archive are left alone.
+    """Read training and test samples and labels; other arrays of the archive are left alone.
 
     Nothing is unpickled. What the archive claims is checked before anything is allocated: shapes against each other,
     sizes against the bytes there are and against the memory that is free.
@@ -62,7 +61,7 @@ def read_npz(path: Path) -> dict[str, Part]:
 
 
 def _check_together(headers: dict[str, _Header], path: Path) -> None:
-    """Refuse arrays that do not fit together, or into memory, by what their headers say."""
+    """Refuse arrays whose headers say that they do not fit together or into memory."""
     try:
         parts = {
             key: Part(stand_in(header.dtype, header.shape), f"{key} of {path}", REMEDY)
@@ -87,7 +86,7 @@ def _readable(path: Path) -> Iterator[zipfile.ZipFile]:
                 yield archive
         except MemoryError:
             raise
-        except Exception as error:  # on damaged bytes zipfile, zlib and numpy raise a dozen kinds between them
+        except Exception as error:  # On damaged bytes zipfile, zlib and NumPy raise a dozen kinds between them.
             message = f"{path} is damaged or not an .npz archive ({error}): download it again, or {REMEDY}."
             raise ValueError(message) from error
 
@@ -104,6 +103,7 @@ def _read_header(archive: zipfile.ZipFile, key: str) -> _Header:
 
 
 def _check_header(header: _Header, origin: str, archive_bytes: int) -> None:
+    """Refuse Python objects, and sizes that contradict each other or the archive's own."""
     if header.dtype.hasobject:
         raise ValueError(
             f"{origin} holds Python objects, which would have to be unpickled: save a plain array of numbers "
@@ -116,7 +116,7 @@ def _check_header(header: _Header, origin: str, archive_bytes: int) -> None:
             f"are stored: download it again, or {REMEDY}."
         )
     whole = entry.compress_type == zipfile.ZIP_STORED
-    most = entry.compress_size if whole else DEFLATED * entry.compress_size
+    most = entry.compress_size if whole else DEFLATE_LIMIT * entry.compress_size
     if entry.file_size > most or entry.compress_size > archive_bytes:
         raise ValueError(
             f"{origin} is damaged: the archive says that {entry.file_size} bytes are stored in {entry.compress_size}, "

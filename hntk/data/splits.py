@@ -1,4 +1,4 @@
-"""Training and test parts as read from disk: what they must satisfy, and which samples of them are kept."""
+"""Check training and test parts as read from disk, and select samples of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from jaxtyping import Float, Int, Real
 
 from hntk._utils.rows import row_blocks
 
-# labels at a time
+# Labels checked at a time: checks take several times the memory of what they check.
 LABELS = 2**20
+# Names of the four arrays.
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 class Part(NamedTuple):
-    """One of the four arrays of `KEYS`, where it came from, and what to do when it is not right."""
+    """One of the four arrays of `KEYS`, where it came from, and the remedy that messages give."""
 
     array: np.ndarray
     origin: str
@@ -26,7 +27,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Samples as rows, in the type they were stored in, and whole-number labels."""
+    """Training and test samples as rows, in the type they were stored in, and whole-number labels."""
 
     x_train: Real[np.ndarray, "n p"]
     y_train: Int[np.ndarray, " n"]
@@ -37,9 +38,10 @@ class Splits:
 
 
 def check_shapes(parts: dict[str, Part]) -> None:
-    """Check types and shapes against each other, without a look at any value.
+    """Check types and shapes against each other without reading a value.
 
-    Arrays may be stand-ins of the type and shape that a header claims, so that nothing is read that does not fit.
+    Arrays may be those of :func:`stand_in`, of the type and shape that a header claims, so that nothing is read that
+    does not fit.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def check_shapes(parts: dict[str, Part]) -> None:
 
 
 def stand_in(dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    """Return an array of a type and a shape that takes no memory, for :func:`check_shapes`.
+    """Return an array of zeros that takes no memory, for :func:`check_shapes`.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def as_splits(parts: dict[str, Part]) -> Splits:
     Raises
     ------
     ValueError
-        As :func:`check_shapes`, and if samples are not finite or labels are not whole numbers.
+        If the shapes do not fit (see :func:`check_shapes`), samples are not finite, or labels are no whole numbers.
     """
     check_shapes(parts)
     rows = {f"x_{split}": _as_rows(parts[f"x_{split}"]) for split in ("train", "test")}
@@ -95,15 +97,15 @@ def as_splits(parts: dict[str, Part]) -> Splits:
 
 
 def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n_test: int | None, seed: int) -> Splits:
-    """Keep the classes named, then the first n of one random order of each part (None keeps all, in file order).
+    """Keep some classes, then the first n samples of a random order of each part; None keeps all, in file order.
 
     Raises
     ------
     TypeError
-        If n, or the seed of an order that is drawn, is not a whole number.
+        If a number of samples, or the seed of an order that is drawn, is not a whole number.
     ValueError
-        If a class is unknown, no test sample is left, a test label does not occur in training, n is more than there
-        are, or a class is missing from the training samples drawn.
+        If a class is unknown, no test sample is left, a test label does not occur in training, more samples are asked
+        for than there are, or a class is missing from the training samples drawn.
     """
     known = np.unique(splits.y_train)
     kept = known if classes is None else _check_classes(classes, known)
@@ -176,7 +178,6 @@ def _check_finite(rows: Float[np.ndarray, "n p"], part: Part) -> None:
 
 def _as_whole_numbers(part: Part) -> Int[np.ndarray, " n"]:
     y = part.array
-    # some at a time: tests take several times the memory of what they test
     blocks = [y[start : start + LABELS] for start in range(0, y.size, LABELS)]
     if y.dtype.kind == "f" and not all(np.all(np.isfinite(block)) for block in blocks):
         raise ValueError(f"{part.origin} contains NaN or infinite labels: drop those samples, and {part.remedy}.")
@@ -207,18 +208,19 @@ def _check_classes(classes: Iterable[int], known: Int[np.ndarray, " K"]) -> np.n
 
 
 def _draw(y: Int[np.ndarray, " n"], kept: np.ndarray, n: int | None, seed: int, split: str) -> np.ndarray | slice:
-    there = np.flatnonzero(np.isin(y, kept))
-    if not there.size:
+    """Return the samples of these classes, or n of them in random order."""
+    eligible = np.flatnonzero(np.isin(y, kept))
+    if not eligible.size:
         raise ValueError(
             f"no {split} sample is of classes {kept.tolist()}: choose among its labels {np.unique(y).tolist()}."
         )
     if n is None:
-        return there if there.size < y.size else slice(None)
-    for what, value in ((f"n_{split}", n), ("seed", seed)):
+        return eligible if eligible.size < y.size else slice(None)
+    for argument, value in ((f"n_{split}", n), ("seed", seed)):
         if not isinstance(value, int | np.integer):
-            raise TypeError(f"{what} must be a whole number, got {value!r}.")
+            raise TypeError(f"{argument} must be a whole number, got {value!r}.")
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}.")
-    if not 1 <= n <= there.size:
-        raise ValueError(f"n_{split} must be from 1 to {there.size}, the number of {split} samples there; got {n}.")
-    return there[np.random.default_rng(seed).permutation(there.size)[:n]]
+    if not 1 <= n <= eligible.size:
+        raise ValueError(f"n_{split} must be from 1 to {eligible.size}, the number of {split} samples there; got {n}.")
+    return eligible[np.random.default_rng(seed).permutation(eligible.size)[:n]]

@@ -1,59 +1,79 @@
-"""A classifier of whole numbers as one pair of C99 files.
+"""Integer classifiers as C99: a header, a source and a program that reads samples from its standard input.
 
-Matrices with few zeros lie in flash as bit planes (:mod:`hntk.weights.bit_planes`), worked off by AND, XOR and
-population counts; sparse ones as gaps between the weights that are not 0, worked off by additions. Nothing is
-allocated: the caller gives the scratch memory. There is no floating point, but for rounding an input that is not whole.
+The arithmetic is the same for every network: it is the text of ``hntk_kernels.h``, which the source begins with. Behind
+it stand the network's tables. Matrices with few zeros are stored as bit planes (:mod:`hntk.weights.bit_planes`), whose
+products are computed with AND, XOR and population counts; sparse ones as gaps between the weights that are not 0,
+computed with additions. Nothing is allocated: the caller gives the scratch memory. There is no floating point, except
+to round an input that is not whole.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from hntk._utils.atomic_file import replacing
-from hntk.deploy.c_literals import check_name
-from hntk.deploy.c_writer import Writer
-from hntk.deploy.exportable import check_folder, check_integers
-from hntk.networks.integer_network import IntegerClassifier
+from hntk.deploy.c_literals import CLabels, check_name
+from hntk.deploy.c_tables import Layout, NetworkTables
+from hntk.deploy.c_text import CText
+from hntk.deploy.checks import check_folder, check_integers
+from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.weights.encodings import expected_bits
 from hntk.weights.laws import WeightMatrix
 
-Layout = Literal["planes", "gaps"]
 LAYOUTS: tuple[Layout, ...] = ("planes", "gaps")
 
 
 @dataclass(frozen=True)
 class CProgram:
-    """The two files, and what they take.
+    """A classifier in C99, and the memory that it takes.
 
     Attributes
     ----------
-    name : of the files and the prefix of everything in them.
-    header, source : text of NAME.h and NAME.c.
-    main : text of a program that reads samples from its standard input and prints the index of each one's class.
-    layouts : of every matrix.
-    table_bytes : of constants, in flash.
-    scratch_bytes : of RAM.
+    name : str
+        Name of the files, and prefix of every name that other files see.
+    header, source : str
+        Text of NAME.h and NAME.c.
+    main : str
+        Text of NAME_main.c, a program that reads samples from its standard input and prints the index of each one's
+        class.
+    layouts : tuple of str
+        Layout of each matrix, ``"planes"`` or ``"gaps"``.
+    table_bytes : int
+        Bytes of the tables, in flash. Labels are not counted.
+    scratch_bytes : int
+        Bytes of scratch memory, in RAM.
     """
 
     name: str
-    header: str
-    source: str
-    main: str
+    header: str = field(repr=False)
+    source: str = field(repr=False)
+    main: str = field(repr=False)
     layouts: tuple[Layout, ...]
     table_bytes: int
     scratch_bytes: int
 
     def write(self, folder: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
-        """Write NAME.h, NAME.c and NAME_main.c into a folder that exists, each at once or not at all.
+        """Write NAME.h, NAME.c and NAME_main.c, each as a whole or not at all.
+
+        Parameters
+        ----------
+        folder : path
+            An existing folder.
+
+        Returns
+        -------
+        tuple of Path
+            The three files.
 
         Raises
         ------
+        TypeError
+            If ``folder`` is not a path.
         OSError
             If there is no such folder, or it cannot be written to.
         """
@@ -69,42 +89,62 @@ class CProgram:
 def to_c(
     classifier: IntegerClassifier, name: str = "hntk_net", *, layouts: Layout | Sequence[Layout] | None = None
 ) -> CProgram:
-    """C99 source that predicts as the classifier does.
+    """Return C99 source that predicts what the classifier predicts, to the bit.
 
     Parameters
     ----------
-    classifier : of ternary or ±1 weights, see :func:`hntk.to_integers`. Its labels become UTF-8 strings, ``double``,
-        ``int`` (of booleans) or the first of ``int32_t``, ``int64_t`` and ``uint64_t`` that holds them.
-    name : an identifier of C.
-    layouts : of the matrices, one for all or one each; by default the smaller one of each.
+    classifier : IntegerClassifier
+        A classifier of ternary or ±1 weights, see :func:`hntk.to_integers`. Its labels become UTF-8 strings,
+        ``double``, ``int`` (booleans) or the first of ``int32_t``, ``int64_t`` and ``uint64_t`` that holds them.
+    name : str
+        An identifier of C: the files' name, and the prefix of what they declare.
+    layouts : {"planes", "gaps"} or sequence of these, optional
+        How weights are stored, one for all matrices or one each; by default the smaller one of each.
+
+    Returns
+    -------
+    CProgram
+        Header, source and main program, with the bytes of flash and of RAM that they take.
 
     Raises
     ------
     TypeError
         If this is no classifier of whole numbers.
     ValueError
-        If the weights are int8, or a number, a label, the name or a layout cannot be.
+        If the weights are int8, or if a number, a label, the name or a layout cannot be written in C.
+
+    Examples
+    --------
+    >>> import jax, hntk
+    >>> from hntk.deploy import to_c
+    >>> data = hntk.reference_mixture(n=400, p=40, key=jax.random.key(0))
+    >>> net = hntk.compress(["relu"] * 2, [256, 128], data.x, levels=4, key=jax.random.key(1))
+    >>> program = to_c(hntk.to_integers(hntk.fit_ridge(net, data.x, data.labels), x=data.x), "tiny")
+    >>> program.layouts, program.scratch_bytes
+    (('planes', 'planes'), 352)
     """
-    labels = check_integers(classifier)
+    labels = CLabels.of(check_integers(classifier))
     weights = classifier.network.weights
     if any(w.kind not in ("ternary", "sign") for w in weights):
         raise ValueError("a C program needs ternary or ±1 weights: draw the network with the law 'ternary'.")
     chosen = _layouts(weights, layouts)
-    writer = Writer(classifier, labels, check_name(name), chosen)
-    header, source, main = writer.files()
-    return CProgram(name, header, source, main, chosen, writer.table_bytes, writer.memory.scratch_bytes)
+    tables = NetworkTables.of(classifier, chosen)
+    texts = CText(check_name(name), labels, tables, " and ".join(dict.fromkeys(chosen)))
+    return CProgram(name, texts.header, texts.source, texts.main, chosen, tables.table_bytes, tables.scratch_bytes)
 
 
-def _layouts(weights: Sequence[WeightMatrix], given: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:
-    if given is None:
+def _layouts(weights: Sequence[WeightMatrix], layouts: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:
+    """Return the layout of each matrix."""
+    if layouts is None:
         return tuple("gaps" if _gap_bits(w) < 2 else "planes" for w in weights)
-    asked = [given] * len(weights) if isinstance(given, str) else given
-    fits = isinstance(asked, Sequence) and len(asked) == len(weights)
-    if not fits or any(layout not in LAYOUTS for layout in asked):
-        raise ValueError(f"layouts must be 'planes' or 'gaps', for all or for each of {len(weights)}; got {given!r}.")
-    # the very words, whatever equalled them
-    return tuple(LAYOUTS[LAYOUTS.index(layout)] for layout in asked)
+    each = [layouts] * len(weights) if isinstance(layouts, str) else layouts
+    fits = isinstance(each, Sequence) and len(each) == len(weights)
+    if not fits or any(layout not in LAYOUTS for layout in each):
+        raise ValueError(f"layouts must be 'planes' or 'gaps', for all or for each of {len(weights)}; got {layouts!r}.")
+    # plain strings, even where an object of another type equals one
+    return tuple(LAYOUTS[LAYOUTS.index(layout)] for layout in each)
 
 
 def _gap_bits(matrix: WeightMatrix) -> float:
+    """Return the bits that a weight is expected to take as gaps; planes take 2."""
     return expected_bits("gaps+signs", float(np.mean(np.asarray(matrix.values) == 0)))

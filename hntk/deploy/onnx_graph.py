@@ -1,4 +1,4 @@
-"""ONNX graphs in the making."""
+"""ONNX graphs, built node by node."""
 
 from __future__ import annotations
 
@@ -8,94 +8,119 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
+from hntk._utils.extras import import_extra
 from hntk.weights.encodings import pack
 from hntk.weights.laws import WeightMatrix
 
 if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto
+    from onnx import ModelProto
 
 WeightType = Literal["int2", "int8"]
 # thresholds up to which one comparison each makes the smaller graph
-COMPARED = 16
-
-
-def onnx_type(dtype: DTypeLike) -> int:
-    """The number ONNX has for a type of NumPy."""
-    from onnx import helper
-
-    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+MOST_COMPARED = 16
 
 
 class Graph:
-    """Nodes and constants, named as they come."""
+    """Nodes and constants, named in the order in which they are added.
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
+    """
 
     def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.initializers: list[TensorProto] = []
+        self._onnx = import_extra("onnx", "export", "Writing ONNX files")
+        self._nodes, self._constants, self._inputs, self._outputs = [], [], [], []
+
+    def model(self, opset: int, ir_version: int) -> ModelProto:
+        """Return the graph as a model, checked by onnx."""
+        helper = self._onnx.helper
+        graph = helper.make_graph(self._nodes, "hntk", self._inputs, self._outputs, self._constants)
+        opsets = [helper.make_opsetid("", opset)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="hntk")
+        self._onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def input(self, name: str, dtype: DTypeLike, shape: Sequence[int | str]) -> None:
+        """Add an input of the model."""
+        self._inputs.append(self._onnx.helper.make_tensor_value_info(name, self._type(dtype), shape))
+
+    def output(self, name: str, dtype: DTypeLike, shape: Sequence[int | str]) -> None:
+        """Add an output of the model: the node of the same name."""
+        self._outputs.append(self._onnx.helper.make_tensor_value_info(name, self._type(dtype), shape))
 
     def node(self, op: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
         """Add a node and return the name of its output."""
-        from onnx import helper
-
-        name = output or f"{op.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
+        name = output or f"{op.lower()}{len(self._nodes)}"
+        self._nodes.append(self._onnx.helper.make_node(op, list(inputs), [name], **attributes))
         return name
 
     def constant(self, name: str, value: Any) -> str:
-        """Add an array."""
-        from onnx import numpy_helper
-
-        self.initializers.append(numpy_helper.from_array(np.asarray(value), name))
+        """Add a constant array and return its name."""
+        self._constants.append(self._onnx.numpy_helper.from_array(np.asarray(value), name))
         return name
+
+    def number(self, value: float) -> str:
+        """Add a float32 constant and return the name that it is given."""
+        return self.constant(f"constant{len(self._constants)}", np.float32(value))
 
     def cast(self, name: str, dtype: DTypeLike) -> str:
-        """The same numbers in another type."""
-        return self.node("Cast", [name], to=onnx_type(dtype))
+        """Add a conversion to another type."""
+        return self.node("Cast", [name], to=self._type(dtype))
 
     def weights(self, name: str, matrix: WeightMatrix, kind: WeightType) -> str:
-        """W, (outputs, inputs)."""
-        from onnx import TensorProto, helper
-
+        """Add an (outputs, inputs) matrix of whole weights."""
         if kind == "int8":
             return self.constant(name, np.asarray(matrix.values, np.int8))
-        # four a byte, the lowest bits first: the order that ONNX has too
+        # four weights a byte, the lowest bits first, as in ONNX
         packed = pack(WeightMatrix(matrix.values, 1.0, "ternary"), "bits2").values
-        tensor = helper.make_tensor(name, TensorProto.INT2, matrix.shape, packed.tobytes(), raw=True)
-        self.initializers.append(tensor)
+        int2 = self._onnx.TensorProto.INT2
+        self._constants.append(self._onnx.helper.make_tensor(name, int2, matrix.shape, packed.tobytes(), raw=True))
         return name
 
-    def product(self, h: str, number: int, matrix: WeightMatrix, kind: WeightType, **options: Any) -> str:
-        """Alpha · (h Wᵀ) + bias; weights that are float32 already take the factor in.
+    def product(
+        self,
+        h: str,
+        number: int,
+        matrix: WeightMatrix,
+        kind: WeightType,
+        *,
+        alpha: float = 1.0,
+        bias: np.ndarray | None = None,
+    ) -> str:
+        """Add alpha · (h Wᵀ) + bias for the weights of layer ``number``.
 
-        Not MatMul: onnxruntime makes its product with dequantized weights one that rounds the other factor to 8 bits.
+        The product is a Gemm: onnxruntime replaces a MatMul with dequantised weights by a product that rounds h to 8
+        bits.
         """
-        bias = options.pop("bias", None)
         name = f"weights{number}"
         if matrix.kind == "float32":
-            # quantisers take products without factors alone
-            factor = np.float32(options.pop("alpha", 1.0))
-            dense = self.constant(name, np.asarray(matrix.values, np.float32) * factor)
+            # the factor goes into the weights: quantisers only take products without one
+            dense = self.constant(name, np.asarray(matrix.values, np.float32) * np.float32(alpha))
+            alpha = 1.0
         else:
             one = self.constant(f"one{number}", np.float32(1.0))
             dense = self.node("DequantizeLinear", [self.weights(name, matrix, kind), one])
+        factor: dict[str, Any] = {} if alpha == 1.0 else {"alpha": alpha}
         added = [] if bias is None else [self.constant(f"bias{number}", np.asarray(bias, np.float32))]
-        return self.node("Gemm", [h, dense, *added], transB=1, **options)
+        return self.node("Gemm", [h, dense, *added], transB=1, **factor)
 
     def staircase(self, number: int, sums: str, thresholds: Sequence[float], levels: Sequence[float]) -> str:
-        """levels[number of thresholds ≤ sums]."""
-        if len(thresholds) > COMPARED:
-            return self._searched(number, sums, np.asarray(thresholds), np.asarray(levels, np.float32))
-        # of the shape of the sums, even without thresholds; a level alone would be a scalar
+        """Add the levels of sums: levels[k], where k thresholds are at most the sum."""
+        if len(thresholds) > MOST_COMPARED:
+            return self._searched_staircase(number, sums, np.asarray(thresholds), np.asarray(levels, np.float32))
+        # has the shape of the sums even without thresholds
         h = self.node("Expand", [self.constant(f"level{number}_0", np.float32(levels[0])), self.node("Shape", [sums])])
         for k, (threshold, level) in enumerate(zip(thresholds, levels[1:], strict=True), 1):
             reached = self.node("GreaterOrEqual", [sums, self.constant(f"from{number}_{k}", np.float32(threshold))])
             h = self.node("Where", [reached, self.constant(f"level{number}_{k}", np.float32(level)), h])
         return h
 
-    def _searched(self, number: int, sums: str, thresholds: np.ndarray, levels: np.ndarray) -> str:
-        """The same by halving, in as many comparisons as the number of thresholds has bits."""
+    def _searched_staircase(self, number: int, sums: str, thresholds: np.ndarray, levels: np.ndarray) -> str:
+        """Add a binary search, of as many comparisons as the number of thresholds has bits."""
         bits = thresholds.size.bit_length()
-        # what is never reached fills the thresholds up to 2^bits - 1
+        # NaN, which no sum reaches, fills the thresholds up to 2^bits - 1
         padded = np.full(2**bits - 1, np.nan, np.float32)
         padded[: thresholds.size] = thresholds
         table = self.constant(f"from{number}", padded)
@@ -108,3 +133,9 @@ class Graph:
             reached = self.node("GreaterOrEqual", [sums, middle])
             place = self.node("Add", [place, self.node("Where", [reached, half, zero])])
         return self.node("Gather", [self.constant(f"levels{number}", levels), place])
+
+    def _type(self, dtype: DTypeLike) -> int:
+        """Return ONNX's number of a NumPy type; objects are text."""
+        if np.dtype(dtype) == object:
+            return self._onnx.TensorProto.STRING
+        return self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))

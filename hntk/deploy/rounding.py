@@ -1,4 +1,8 @@
-"""From a float network to whole numbers: levels, thresholds, input and readout, rounded to multiples of units."""
+r"""Float networks rounded to networks of whole numbers.
+
+Levels, input coordinates and readout weights become multiples of units, one unit for each layer, for the input and for
+the readout; thresholds become whole numbers that give the same levels. See :mod:`hntk.networks.integer_network`.
+"""
 
 from __future__ import annotations
 
@@ -7,49 +11,52 @@ from dataclasses import replace
 from math import ceil, log2, sqrt
 from typing import TypeVar
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int32
+from jaxtyping import Float
 
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization, check_normalization
-from hntk.deploy.roundable import check_affine, check_bits, check_network, check_readout, check_weights
-from hntk.networks.classifier import Classifier
-from hntk.networks.integer_network import (
-    EXACT,
-    LIMIT,
-    IntegerClassifier,
-    IntegerNetwork,
-    NotIntegerError,
-    Pixels,
-    Rounded,
-    Steps,
-    row_weight,
+from hntk.deploy.checks import (
+    check_affine,
+    check_bits,
+    check_readout,
+    check_staircases,
+    check_whole_weights,
 )
+from hntk.deploy.input_rounding import pixel_inputs, rounded_inputs
+from hntk.networks.classifier import Classifier
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError, row_weight
+from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
 from hntk.weights.laws import WeightMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
-# levels on a grid, in float64 and in float32
-EXACTLY, NEARLY = 1e-12, 1e-7
-# levels times units that are looked at in one piece
-ROUNDED = 2**22
-# parts of a pixel's unit
-FINE = 16
-SMALLEST, LARGEST = (float(v) for v in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
-N = TypeVar("N", bound=Network)
+# relative rounding errors of levels that are multiples of a unit, in float64 and in float32
+GRID_ERRORS = (1e-12, 1e-7)
+# largest number of rounding errors computed in one array
+MOST_ERRORS = 2**22
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
-def on_grid(network: N, level_bits: int = LEVEL_BITS) -> N:
-    """The network with centred levels a_k − m that are whole multiples of a power of 2, to fit a readout on.
+def on_grid(network: AnyNetwork, level_bits: int = LEVEL_BITS) -> AnyNetwork:
+    """Round the centred levels a_k − m of a network to whole multiples of a power of 2.
 
-    In whole numbers it is the same network then: what it computes after the first layer in float32 is exact, and what
-    rounding does to its features is seen by the readout.
+    Do this before a readout is fitted: :func:`to_integers` then changes nothing but the input, and the readout is
+    fitted on the features that whole numbers give. After the first layer, float32 computes such a network exactly.
 
     Parameters
     ----------
-    network : of staircases; its centres become 0.
-    level_bits : of the largest level, sign included, 2 to 16.
+    network : Network
+        A network whose activations are staircases.
+    level_bits : int
+        Bits of the largest level, sign included, from 2 to 16.
+
+    Returns
+    -------
+    Network
+        The network with rounded levels, whose centres are 0.
 
     Raises
     ------
@@ -58,7 +65,7 @@ def on_grid(network: N, level_bits: int = LEVEL_BITS) -> N:
     TypeError
         If this is no network.
     ValueError
-        If bits are out of range.
+        If ``level_bits`` is out of range.
 
     Examples
     --------
@@ -70,11 +77,14 @@ def on_grid(network: N, level_bits: int = LEVEL_BITS) -> N:
     ((-0.25, 1.875, -0.25), (0.0, 0.0))
     """
     (level_bits,) = check_bits(level_bits=level_bits)
-    check_network(network)
-    return replace(network, activations=tuple(_on_grid(network, level_bits)), centres=(0.0,) * len(network.centres))
+    check_staircases(network)
+    return replace(
+        network, activations=tuple(_grid_staircases(network, level_bits)), centres=(0.0,) * len(network.centres)
+    )
 
 
-def _on_grid(network: Network, bits: int) -> Iterator[Staircase]:
+def _grid_staircases(network: Network, bits: int) -> Iterator[Staircase]:
+    """Yield the staircases with centred levels on a grid."""
     most = 2 ** (bits - 1) - 1
     for _, _, sigma, m in network.layers():
         assert isinstance(sigma, Staircase)
@@ -84,7 +94,7 @@ def _on_grid(network: Network, bits: int) -> Iterator[Staircase]:
 
 
 def to_integers(
-    what: Network | Classifier,
+    network: Network | Classifier,
     *,
     x: object = None,
     pixels: bool = False,
@@ -93,29 +103,43 @@ def to_integers(
     readout_bits: int = READOUT_BITS,
     input_bits: int = INPUT_BITS,
 ) -> IntegerNetwork | IntegerClassifier:
-    """A network or classifier of staircases and ternary, ±1 or int8 weights, in whole numbers.
+    """Convert a network or classifier to whole numbers.
+
+    Activations must be staircases and weights ternary, ±1 or int8. Levels are rounded to multiples of a unit unless
+    they are multiples already, as after :func:`on_grid`; ``rounding`` of the result says by how much.
 
     Parameters
     ----------
-    what : its levels are rounded to multiples of a unit, where they are none yet (:func:`on_grid` makes them so
-        before a readout is fitted); ``rounding`` of the result says how far.
-    x : (n, p) samples as the network takes them, such as those of training: their largest coordinate sets the input's
-        unit. Not needed for pixels.
-    pixels : whether raw samples are bytes from 0 to 255, which are taken as they are.
-    normalization : of raw samples, by default the classifier's.
-    level_bits : of a level, sign included, 2 to 16; by default 12, or as many as sums below 2²⁴ leave.
-    readout_bits : of a readout weight, 2 to 16, kept in 8 bits or in 16; fewer are used where sums would leave 32 bits.
-    input_bits : of a rounded coordinate, 2 to 16, where the input is not pixels.
+    network : Network or Classifier
+        The network, or a classifier on its features.
+    x : (n, p) array, optional
+        Samples as the network takes them, such as those of training. Their largest coordinate sets the unit of the
+        input. Not needed for pixels.
+    pixels : bool
+        Whether raw samples are bytes from 0 to 255, which the result takes as they are.
+    normalization : Normalization, optional
+        How raw samples are normalised; by default as the classifier says.
+    level_bits : int, optional
+        Bits of a level, sign included, from 2 to 16; by default 12, or as many as keep sums below 2²⁴.
+    readout_bits : int
+        Bits of a readout weight, from 2 to 16, stored as int8 or int16. Fewer are used if sums would leave 32 bits.
+    input_bits : int
+        Bits of a rounded coordinate, from 2 to 16, if the input is not pixels.
+
+    Returns
+    -------
+    IntegerNetwork or IntegerClassifier
+        The network or classifier of whole numbers.
 
     Raises
     ------
     NotIntegerError
         If an activation is not a staircase, weights are float32, or sums could pass 2²⁴.
     TypeError
-        If this is no network or classifier, the normalisation is none, or ``pixels`` is neither True nor False.
+        If this is no network or classifier, ``normalization`` is no normalisation, or ``pixels`` is no bool.
     ValueError
-        If bits are out of range, pixels have no normalisation, or other samples no x; if the normalisation or the
-        readout does not fit the network, or numbers are not finite.
+        If bits are out of range, pixels come without a normalisation or other samples without x, the normalisation or
+        the readout does not fit the network, or numbers are not finite.
 
     Examples
     --------
@@ -127,26 +151,44 @@ def to_integers(
     >>> bool((whole.predict(data.x) == classifier.predict(data.x)).mean() > 0.95), whole.readout.dtype.name
     (True, 'int16')
     """
-    given = LEVEL_BITS if level_bits is None else level_bits
-    levels, readout, coordinate = check_bits(level_bits=given, readout_bits=readout_bits, input_bits=input_bits)
-    network = what.network if isinstance(what, Classifier) else what
-    known = what.normalization if isinstance(what, Classifier) and normalization is None else normalization
-    check_network(network)
-    check_weights(network)
-    check_normalization(known, network.inputs)
-    check_affine(known)
+    wanted = LEVEL_BITS if level_bits is None else level_bits
+    levels, readout, coordinate = check_bits(level_bits=wanted, readout_bits=readout_bits, input_bits=input_bits)
+    classifier = network if isinstance(network, Classifier) else None
+    if classifier is not None:
+        normalization = classifier.normalization if normalization is None else normalization
+    net = network.network if isinstance(network, Classifier) else network
+    check_staircases(net)
+    check_whole_weights(net)
+    check_normalization(normalization, net.inputs)
+    check_affine(normalization)
     if not isinstance(pixels, bool | np.bool_):
         raise TypeError(f"pixels must be True or False, not {pixels!r:.60}.")
-    inputs, unit = _pixels(network, known) if pixels else _rounded(network, x, known, coordinate)
-    bias = _bias(network.weights[0], known, inputs.fine) if isinstance(inputs, Pixels) and known is not None else None
-    hidden = _hidden(network, inputs, unit, bias, _level_bits(network) if level_bits is None else levels)
-    return hidden if not isinstance(what, Classifier) else _classifier(what, hidden, readout)
+    if pixels:
+        inputs, unit, bias = pixel_inputs(net, normalization)
+    else:
+        (inputs, unit), bias = rounded_inputs(net, x, normalization, coordinate), None
+    hidden = _hidden(net, inputs, unit, bias, _default_level_bits(net) if level_bits is None else levels)
+    return hidden if classifier is None else _classifier(classifier, hidden, readout)
 
 
 def round_levels(levels: Float[np.ndarray, " N"], most: int) -> tuple[float, tuple[int, ...], float]:
-    """(unit, whole numbers, error): the multiples of one unit, ``most`` at most, that are nearest to levels.
+    """Round levels to multiples of one unit.
 
-    The error is the largest, relative to the largest level. Of units that leave none the largest is taken.
+    Parameters
+    ----------
+    levels : (N,) array
+        Levels.
+    most : int
+        Largest magnitude of a multiple.
+
+    Returns
+    -------
+    unit : float
+        The unit with the smallest error; if several units have no error, the largest of these.
+    multiples : tuple of int
+        Multiples of the unit, one for each level.
+    error : float
+        Largest rounding error, relative to the largest level.
 
     Examples
     --------
@@ -157,91 +199,51 @@ def round_levels(levels: Float[np.ndarray, " N"], most: int) -> tuple[float, tup
     """
     top = float(np.abs(levels).max()) or 1.0
     units, distinct = top / np.arange(1, most + 1), np.unique(levels)
-    each = max(1, ROUNDED // distinct.size)
+    each = max(1, MOST_ERRORS // distinct.size)
     errors = np.concatenate(
         [_rounding_errors(distinct, units[i : i + each, None]) / top for i in range(0, units.size, each)]
     )
-    within = next((e for e in (EXACTLY, NEARLY) if errors.min() < e), float(errors.min()))
-    best = int(np.argmax(errors <= within))
+    tolerance = next((e for e in GRID_ERRORS if errors.min() < e), float(errors.min()))
+    best = int(np.argmax(errors <= tolerance))
     return float(units[best]), tuple(np.rint(levels / units[best]).astype(int).tolist()), float(errors[best])
 
 
 def _rounding_errors(
     levels: Float[np.ndarray, " N"], units: Float[np.ndarray, "units 1"]
 ) -> Float[np.ndarray, " units"]:
-    """Largest distance of levels from multiples of each unit."""
+    """Return the largest distance of a level from a multiple of each unit."""
     return np.abs(np.rint(levels / units) * units - levels).max(axis=1)
-
-
-def _pixels(network: Network, normalization: Normalization | None) -> tuple[Pixels, float]:
-    """Input as it is, and the normalised coordinate that a whole 1 is."""
-    if normalization is None:
-        raise ValueError("pixels need the normalization= of raw images that the network was made for.")
-    # pixels and bias together stay below twice the pixels' largest sum
-    room = EXACT // (2 * 255 * max(1, row_weight(network.weights[0])))
-    fine = min(FINE, 2 ** max(0, room.bit_length() - 1))
-    return Pixels(fine), 1.0 / (normalization.scale * fine)
-
-
-def _rounded(network: Network, x: object, normalization: Normalization | None, bits: int) -> tuple[Rounded, float]:
-    """The same for input that is rounded."""
-    if x is None:
-        raise ValueError(
-            "give x=, samples as the network takes them, whose largest coordinate sets the unit of the input; or "
-            "pixels=True where raw samples are bytes."
-        )
-    most = 2 ** (bits - 1) - 1
-    largest = float(jnp.max(jnp.abs(network.check_inputs(x))))
-    unit = largest / most or 1.0
-    centre = np.zeros(network.inputs) if normalization is None else normalization.centre
-    scale = 1.0 if normalization is None else float(normalization.scale)
-    if not 1 / LARGEST <= unit * scale <= 1 / SMALLEST:
-        raise ValueError(
-            f"x has coordinates of up to {largest:.3g}, for which float32 has no factor: scale the samples to norms "
-            "of about 1, as the network was made for."
-        )
-    return Rounded(np.asarray(centre, np.float32), float(np.float32(1 / (unit * scale))), most), unit
-
-
-def _bias(weights: WeightMatrix, normalization: Normalization, fine: int) -> Int32[np.ndarray, " d"]:
-    """−W centre: what centring the pixels would add to the sums."""
-    centre = np.asarray(normalization.centre, np.float64) * fine
-    added = np.rint(np.asarray(weights.values, np.float64) @ centre)
-    if np.abs(added).max() > EXACT:
-        raise NotIntegerError(
-            f"centring the pixels would add up to {np.abs(added).max():,.0f} to sums, above 2**24: give the "
-            "normalization of pixels from 0 to 255."
-        )
-    return -added.astype(np.int32)
 
 
 def _hidden(
     network: Network, inputs: Pixels | Rounded, unit: float, bias: np.ndarray | None, bits: int
 ) -> IntegerNetwork:
+    """Return the hidden layers in whole numbers; ``unit`` is that of the input."""
     steps, rounding = [], []
     for w, factor, sigma, m in network.layers():
         assert isinstance(sigma, Staircase)
         thresholds = np.ceil(np.asarray(sigma.thresholds, float) / (w.scale * factor * unit))
         unit, levels, error = round_levels(np.asarray(sigma.levels) - m, 2 ** (bits - 1) - 1)
-        # no sum is so large: such a threshold is never, or always, reached
+        # sums stay below LIMIT: they never, or always, reach a threshold that is clipped
         steps.append(Steps(tuple(int(t) for t in np.clip(thresholds, -LIMIT, LIMIT)), levels))
         rounding.append(error)
     weights = tuple(WeightMatrix(w.values, 1.0, w.kind) for w in network.weights)
-    found = IntegerNetwork(
+    integers = IntegerNetwork(
         inputs, weights, tuple(steps), bias, unit / sqrt(network.widths[-1]), tuple(rounding), origin=network.origin
     )
-    if max(found.largest_sums) > EXACT:
+    if max(integers.largest_sums) > EXACT:
         raise NotIntegerError(
-            f"sums could reach {max(found.largest_sums):,}, above 2**24, and not be exact in float32: use fewer "
+            f"sums could reach {max(integers.largest_sums):,}, above 2**24, and not be exact in float32: use fewer "
             "level_bits or input_bits."
         )
-    return found
+    return integers
 
 
 def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> IntegerClassifier:
+    """Return the classifier in whole numbers, with readout weights of at most ``bits`` bits."""
     check_readout(classifier)
     weights, offset = np.asarray(classifier.weights).T * hidden.unit, np.asarray(classifier.offset)
-    # the largest score in whole numbers must fit, offsets and rounding included
+    # the largest score must fit into 32 bits, offset and rounding included
     largest = float((np.abs(weights).sum(axis=1) * hidden.steps[-1].most + np.abs(offset)).max())
     room = LIMIT - weights.shape[1] * hidden.steps[-1].most - 1
     unit = max(float(np.abs(weights).max()) / (2 ** (bits - 1) - 1), largest / room) or 1.0
@@ -255,7 +257,7 @@ def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> In
     )
 
 
-def _level_bits(network: Network) -> int:
-    """As many as the widest sums of levels leave."""
+def _default_level_bits(network: Network) -> int:
+    """Return as many bits of a level as keep all sums below 2²⁴, at most ``LEVEL_BITS``."""
     heaviest = max((row_weight(w) for w in network.weights[1:]), default=1)
     return max(2, min(LEVEL_BITS, (EXACT // max(1, heaviest)).bit_length()))

@@ -1,1 +1,1 @@
-"""Files of arrays that can be read back, whoever wrote them."""
+"""Files of arrays and metadata that are checked as they are read, so that files of unknown origin are safe to read."""

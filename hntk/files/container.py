@@ -1,8 +1,8 @@
 """Arrays and JSON in one safetensors file, with a checksum over both.
 
-A file is replaced at once or not at all. What a file claims is checked against its size and its checksum before
-anything is made of it, so that a damaged file gives an error and never another network. It is read, not mapped: a
-mapped file that another process cuts short would end this one.
+A file is replaced as a whole or not at all. Its claims are checked against its size and its checksum before they are
+used, so that a damaged file gives an error and never another network. Files are read, not mapped: if another process
+truncated a mapped file, this process would be killed.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ import numpy as np
 from hntk._utils.atomic_file import replacing
 from hntk._utils.memory import available_memory, gigabytes
 from hntk.files.json_text import dumps, loads
-from hntk.files.limits import ARRAYS, HEADER, METADATA, shown
+from hntk.files.limits import ARRAYS, HEADER, METADATA, shorten
 
 KEY = "hntk"
 CHECKSUM = "sha256"
-# safetensors' own name for its metadata
+# The name that safetensors gives its metadata.
 METADATA_KEY = "__metadata__"
 DTYPES = {"U8": "<u1", "I8": "<i1", "I16": "<i2", "I32": "<i4", "F32": "<f4", "F64": "<f8"}
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
-# the header is padded with spaces to whole multiples, so that arrays are aligned
+# The header is padded with spaces to a multiple of so many bytes, which aligns the arrays.
 ALIGNMENT = 8
-AGAIN = "Write it again with hntk.save."
+REMEDY = "Write it again with hntk.save."
 
 
 class FileError(ValueError):
-    """A file that holds no network of this library, or a damaged one."""
+    """A file is damaged, or holds no network of this library."""
 
 
-class _Place(NamedTuple):
-    """Where an array lies in the bytes after the header."""
+class _ArrayPlace(NamedTuple):
+    """Type, shape and position of an array in the bytes after the header."""
 
     name: str
     dtype: np.dtype
@@ -54,11 +54,11 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, A
     Raises
     ------
     OSError
-        If the file cannot be written; what was there before is untouched.
+        If the file cannot be written. A file that was there before is untouched.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = dumps(metadata)
-    # aligned for every type when the largest come first
+    # With the largest types first, every array is aligned.
     order = sorted(contiguous, key=lambda name: (-contiguous[name].itemsize, name))
     header = _header(contiguous, order, {KEY: text, CHECKSUM: _digest(text, contiguous)})
     try:
@@ -76,14 +76,14 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, A
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays and the metadata of a file that is whole.
+    """Return the arrays and the metadata of an undamaged file.
 
     Raises
     ------
     FileError
-        If it is not, or was not written by :func:`write`.
+        If the file is damaged, or was not written by :func:`write`.
     FileNotFoundError
-        If there is none.
+        If it does not exist.
     """
     if path.is_dir():
         raise FileError(f"{path} is a folder: name a file in it.")
@@ -91,11 +91,11 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise FileNotFoundError(f"{path} does not exist.")
     try:
         with path.open("rb") as file:
-            told, places = _read_header(file, path)
+            strings, places = _read_header(file, path)
             arrays = _read_arrays(file, places, path)
-        text = told[KEY]
-        if _digest(text, arrays) != told[CHECKSUM]:
-            raise FileError(f"{path} is damaged: its checksum does not fit its contents. {AGAIN}")
+        text = strings[KEY]
+        if _digest(text, arrays) != strings[CHECKSUM]:
+            raise FileError(f"{path} is damaged: its checksum does not fit its contents. {REMEDY}")
         metadata = loads(text)
     except FileError:
         raise
@@ -107,7 +107,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def check_size(arrays: Mapping[str, np.ndarray], text: str) -> None:
-    """Refuse what :func:`read` would for its size.
+    """Refuse arrays and text that :func:`read` would refuse for their size.
 
     Raises
     ------
@@ -123,52 +123,55 @@ def check_size(arrays: Mapping[str, np.ndarray], text: str) -> None:
         raise ValueError(f"there are {len(arrays):,} arrays, more than {ARRAYS:,}")
 
 
-def _header(arrays: Mapping[str, np.ndarray], order: list[str], told: dict[str, str]) -> bytes:
-    header: dict[str, Any] = {METADATA_KEY: told}
+def _header(arrays: Mapping[str, np.ndarray], order: list[str], strings: dict[str, str]) -> bytes:
+    """Return the padded header: the metadata, and where each array lies."""
+    header: dict[str, Any] = {METADATA_KEY: strings}
     end = 0
     for name in order:
         array, start = arrays[name], end
         end += array.nbytes
         header[name] = {"dtype": NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
-    made = json.dumps(header, separators=(",", ":")).encode()
-    return made + b" " * (-len(made) % ALIGNMENT)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % ALIGNMENT)
 
 
-def _read_header(file: BufferedReader, path: Path) -> tuple[dict[str, str], list[_Place]]:
-    """Return the metadata, still as text, and the places of arrays, which fill the rest of the file."""
-    room = os.fstat(file.fileno()).st_size - 8
+def _read_header(file: BufferedReader, path: Path) -> tuple[dict[str, str], list[_ArrayPlace]]:
+    """Return the metadata, still as text, and the places of the arrays, which must fill the rest of the file."""
+    size = os.fstat(file.fileno()).st_size - 8
     length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= min(room, HEADER):
-        raise ValueError(f"its header would have {length:,} bytes, of {max(room, 0):,} there are")
+    if not 2 <= length <= min(size, HEADER):
+        raise ValueError(f"its header would have {length:,} bytes, of {max(size, 0):,} there are")
     header = loads(file.read(length).decode("utf-8"))
     if not isinstance(header, dict) or len(header) > ARRAYS + 1:
         raise ValueError("its header is no table of arrays")
-    told = header.pop(METADATA_KEY, {})
-    if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in (KEY, CHECKSUM)):
+    strings = header.pop(METADATA_KEY, {})
+    if not isinstance(strings, dict) or not all(isinstance(strings.get(key), str) for key in (KEY, CHECKSUM)):
         raise FileError(f"{path} is a safetensors file, but no network that hntk.save wrote.")
-    check_size({}, told[KEY])
-    places = sorted((_place(name, given, path) for name, given in header.items()), key=lambda place: place[3:])
+    check_size({}, strings[KEY])
+    places = sorted((_array_place(name, entry, path) for name, entry in header.items()), key=lambda place: place[3:])
     ends = [0, *(place.end for place in places)]
-    if ends[:-1] != [place.start for place in places] or ends[-1] != room - length:
+    if ends[:-1] != [place.start for place in places] or ends[-1] != size - length:
         raise ValueError("its arrays do not fill it one after the other")
-    return told, places
+    return strings, places
 
 
-def _place(name: str, given: object, path: Path) -> _Place:
-    if not isinstance(given, dict) or given.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"an array is described by {shown(given)}")
-    kind, shape, offsets = given["dtype"], given["shape"], given["data_offsets"]
+def _array_place(name: str, entry: object, path: Path) -> _ArrayPlace:
+    """Check one array's entry in the header."""
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"an array is described by {shorten(entry)}")
+    kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in DTYPES:
-        raise FileError(f"{path} has arrays of the type {shown(kind)}, which hntk.save does not write.")
+        raise FileError(f"{path} has arrays of the type {shorten(kind)}, which hntk.save does not write.")
     if not all(isinstance(sizes, list) and all(type(n) is int and n >= 0 for n in sizes) for sizes in (shape, offsets)):
-        raise ValueError(f"an array has the shape {shown(shape)} and lies at {shown(offsets)}")
+        raise ValueError(f"an array has the shape {shorten(shape)} and lies at {shorten(offsets)}")
     dtype = np.dtype(DTYPES[kind])
     if len(offsets) != 2 or len(shape) > 2 or prod(shape) * dtype.itemsize != offsets[1] - offsets[0]:
-        raise ValueError(f"an array of the shape {shown(shape)} lies at {shown(offsets)}")
-    return _Place(name, dtype, tuple(shape), *offsets)
+        raise ValueError(f"an array of the shape {shorten(shape)} lies at {shorten(offsets)}")
+    return _ArrayPlace(name, dtype, tuple(shape), *offsets)
 
 
-def _read_arrays(file: BufferedReader, places: list[_Place], path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(file: BufferedReader, places: list[_ArrayPlace], path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays at once; they share one block of memory."""
     size, free = places[-1].end if places else 0, available_memory()
     if free is not None and size > free:
         raise FileError(f"{path} takes {gigabytes(size)} and {gigabytes(free)} of memory are free: free some.")
@@ -184,9 +187,10 @@ def _read_arrays(file: BufferedReader, places: list[_Place], path: Path) -> dict
 
 
 def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
-    found = hashlib.sha256(text.encode())
+    """Return the checksum of the metadata and of every array's name, type, shape and bytes."""
+    digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
-        found.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

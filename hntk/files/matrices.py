@@ -1,4 +1,4 @@
-"""What all files hold: packed matrices."""
+"""Weight matrices in files: packed, described by a table a layer, and unpacked again."""
 
 from __future__ import annotations
 
@@ -9,75 +9,118 @@ from typing import Any
 import numpy as np
 
 from hntk._utils.memory import available_memory, gigabytes
+from hntk.files.limits import LAYERS
 from hntk.files.reader import FieldReader
 from hntk.weights.encodings import ENCODINGS, PackedMatrix, check_bytes, pack
 from hntk.weights.laws import WeightMatrix
 
-# of a matrix while it is unpacked: NumPy's, and JAX's
+# Copies of a matrix that exist while it is unpacked: one of NumPy and one of JAX.
 COPIES = 2
 
 
-def describe_matrices(weights: Sequence[WeightMatrix], encoding: str | None) -> tuple[dict, list[dict]]:
-    """Return arrays, and a table for each layer.
+def matrices_to_arrays(
+    weights: Sequence[WeightMatrix], encoding: str | None
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Pack matrices, and return their arrays and one table of metadata a layer.
 
-    Every matrix is unpacked again, one at a time, so that bytes that would give another one are never written.
+    Every matrix is unpacked again, one at a time, so that bytes that would give another matrix are never written.
 
     Raises
     ------
     ValueError
         If a matrix does not hold what its kind says, or the encoding does not suit it.
     """
-    arrays, layers = {}, []
+    arrays, tables = {}, []
     for number, matrix in enumerate(weights, 1):
-        try:
-            packed = pack(matrix, encoding)
-        except ValueError as error:
-            raise ValueError(f"the weights of layer {number} cannot be packed: {error}") from error
-        again = np.asarray(packed.unpack().values)
-        if not np.array_equal(again, np.asarray(matrix.values, again.dtype)):
-            raise ValueError(f"the weights of layer {number} do not come back from {packed.encoding!r}: use another.")
+        packed = _pack_checked(matrix, encoding, number)
         arrays[f"layer{number}.weights"] = packed.values
         if packed.positions is not None:
             arrays[f"layer{number}.positions"] = packed.positions
-        layers.append(
+        tables.append(
             {"encoding": packed.encoding, "kind": packed.kind, "shape": list(packed.shape), "scale": packed.scale}
         )
-    return arrays, layers
+    return arrays, tables
 
 
-def matrices_of(layers: list[FieldReader], known: Sequence[WeightMatrix] | None = None) -> list[WeightMatrix]:
-    """Return the matrices of all layers; sizes are checked against each other and the bytes there are first.
+def _pack_checked(matrix: WeightMatrix, encoding: str | None, number: int) -> PackedMatrix:
+    """Pack one matrix, and check that it comes back."""
+    try:
+        packed = pack(matrix, encoding)
+    except ValueError as error:
+        raise ValueError(f"the weights of layer {number} cannot be packed: {error}") from error
+    unpacked = np.asarray(packed.unpack().values)
+    if not np.array_equal(unpacked, np.asarray(matrix.values, unpacked.dtype)):
+        raise ValueError(f"the weights of layer {number} do not come back from {packed.encoding!r}: use another.")
+    return packed
+
+
+def matrices_from_fields(
+    layers: Sequence[FieldReader], packed_from: Sequence[WeightMatrix] | None = None
+) -> tuple[WeightMatrix, ...]:
+    """Unpack the matrices of all layers, after their sizes were checked against each other and against the bytes.
 
     Parameters
     ----------
-    layers : a table for each.
-    known : the matrices that were packed, where they are at hand: then nothing is unpacked.
+    layers : sequence of FieldReader
+        One table a layer.
+    packed_from : sequence of WeightMatrix, optional
+        The matrices that were packed, when a file is checked before it is written; they are returned instead of
+        unpacking the bytes.
     """
     shapes = [layer.shape("shape") for layer in layers]
     if any(before[0] != after[1] for before, after in zip(shapes[:-1], shapes[1:], strict=True)):
         raise ValueError(f"layers of shapes {shapes} do not follow each other")
-    packed = [
-        _packed(layer, number, shape) for number, (layer, shape) in enumerate(zip(layers, shapes, strict=True), 1)
-    ]
+    packed = [_read_packed(layer, number) for number, layer in enumerate(layers, 1)]
     for matrix in packed:
         check_bytes(matrix)
-    if known is not None:
-        return list(known)
-    _check_room(packed)
-    return [matrix.unpack() for matrix in packed]
+    if packed_from is not None:
+        return tuple(packed_from)
+    _check_memory(packed)
+    return tuple(matrix.unpack() for matrix in packed)
 
 
-def _check_room(packed: list[PackedMatrix]) -> None:
-    """Refuse matrices that do not fit into memory: of zeros alone, a byte is 255 weights."""
+def check_layers(weights: Sequence[WeightMatrix], **others: Sequence[object]) -> None:
+    """Refuse layers whose parts do not belong together.
+
+    Parameters
+    ----------
+    weights : sequence of WeightMatrix
+        One matrix a layer.
+    **others : sequence
+        What else there must be one of for each layer.
+
+    Raises
+    ------
+    ValueError
+        If there are no or too many layers, not one of each a layer, or weights that are no weight matrices.
+    """
+    layers = len(weights)
+    if not 0 < layers <= LAYERS:
+        raise ValueError(f"it has {layers:,} layers, and a file has 1 to {LAYERS:,}: keep it in parts")
+    counts = {"weights": layers, **{name: len(parts) for name, parts in others.items()}}
+    if set(counts.values()) != {layers}:
+        raise ValueError(f"it has {', '.join(f'{n} {name}' for name, n in counts.items())}: give one of each a layer")
+    if not all(isinstance(matrix, WeightMatrix) for matrix in weights):
+        raise ValueError("weights are no hntk.WeightMatrix: make them so, with their scale and kind")
+
+
+def encodings_of(layers: Sequence[FieldReader]) -> list[str]:
+    """Return the encoding of every layer's weights."""
+    known = sorted({encoding for encodings in ENCODINGS.values() for encoding in encodings})
+    return [layer.text("encoding", known) for layer in layers]
+
+
+def _check_memory(packed: Sequence[PackedMatrix]) -> None:
+    """Refuse matrices that do not fit into memory: a byte can stand for 255 weights that are zero."""
     needed = sum(COPIES * prod(p.shape) * (4 if p.kind == "float32" else 1) for p in packed)
     free = available_memory()
     if free is not None and needed > free:
         raise ValueError(f"its weights unpack to {gigabytes(needed)}, and {gigabytes(free)} of memory are free")
 
 
-def _packed(layer: FieldReader, number: int, shape: tuple[int, int]) -> PackedMatrix:
+def _read_packed(layer: FieldReader, number: int) -> PackedMatrix:
     kind: Any = layer.text("kind", ENCODINGS)
     encoding = layer.text("encoding", ENCODINGS[kind])
     positions = layer.array(f"layer{number}.positions", np.uint8, None) if "+" in encoding else None
     values = layer.array(f"layer{number}.weights", np.uint8, None)
-    return PackedMatrix(encoding, kind, shape, layer.number("scale", positive=True), values, positions)
+    return PackedMatrix(encoding, kind, layer.shape("shape"), layer.number("scale", positive=True), values, positions)

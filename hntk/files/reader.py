@@ -1,116 +1,143 @@
-"""Metadata that is checked as it is read."""
+"""Metadata and arrays of a file, checked as they are read."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
-from hntk.files.limits import CHARACTERS, COEFFICIENTS, LAYERS, shown
+from hntk.files.limits import CHARACTERS, COEFFICIENTS, LAYERS, LEVELS, shorten
 
-LARGEST = float(np.finfo(np.float32).max)
-
-
-def _is_number(given: object) -> bool:
-    """Whether this is a number that float32 has room for."""
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        return False
-    return abs(given) <= LARGEST
-
-
-def _short(word: str, name: str) -> str:
-    if len(word) > CHARACTERS:
-        raise ValueError(f"{name} has {len(word):,} characters, more than {CHARACTERS:,}: {shown(word)}")
-    return word
+FLOAT32 = np.finfo(np.float32)
 
 
 class FieldReader:
-    """Metadata that is checked as it is read, and the arrays."""
+    """One table of a file's metadata, with the file's arrays; every value is checked as it is read.
 
-    def __init__(self, told: object, arrays: Mapping[str, np.ndarray]) -> None:
-        if not isinstance(told, dict):
-            raise TypeError(f"a table was expected, not {shown(told)}")
-        self.told, self.arrays = told, arrays
+    All methods raise a ``ValueError``, ``TypeError`` or ``KeyError`` where the value is missing or not as described.
+
+    Parameters
+    ----------
+    table : dict
+        Metadata, such as parsed from JSON.
+    arrays : mapping of str to numpy.ndarray
+        The arrays of the file.
+
+    Raises
+    ------
+    TypeError
+        If the metadata are not a table.
+    """
+
+    def __init__(self, table: object, arrays: Mapping[str, np.ndarray]) -> None:
+        if not isinstance(table, dict):
+            raise TypeError(f"a table was expected, not {shorten(table)}")
+        self.table: dict[str, Any] = table
+        self.arrays = arrays
 
     def __contains__(self, name: str) -> bool:
-        return name in self.told
+        return name in self.table
 
-    def part(self, name: str) -> FieldReader:
-        """A table within."""
-        return FieldReader(self.told[name], self.arrays)
+    def subtable(self, name: str) -> FieldReader:
+        """Return the table of a name."""
+        return FieldReader(self.table[name], self.arrays)
 
-    def parts(self, name: str) -> list[FieldReader]:
-        """A list of tables, at least one and no more than a network may have layers."""
-        given = self.told[name]
-        if not isinstance(given, list) or not 0 < len(given) <= LAYERS:
-            raise TypeError(f"{name} must be a list of one to {LAYERS:,}, not {shown(given)}")
-        return [FieldReader(item, self.arrays) for item in given]
+    def subtables(self, name: str) -> list[FieldReader]:
+        """Return a list of tables, at least one and at most as many as a network may have layers."""
+        value = self.table[name]
+        if not isinstance(value, list) or not 0 < len(value) <= LAYERS:
+            raise TypeError(f"{name} must be a list of one to {LAYERS:,}, not {shorten(value)}")
+        return [FieldReader(item, self.arrays) for item in value]
 
     def number(self, name: str, *, positive: bool = False) -> float:
-        """A number that float32 has room for."""
-        given = self.told[name]
-        if not _is_number(given):
-            raise ValueError(f"{name} must be a finite number of float32's range, not {shown(given)}")
-        if positive and given < np.finfo(np.float32).tiny:
-            raise ValueError(f"{name} must be positive, and not below float32's range, not {shown(given)}")
-        return float(given)
+        """Return a number within float32's range."""
+        value = self.table[name]
+        if not _is_float32(value):
+            raise ValueError(f"{name} must be a finite number of float32's range, not {shorten(value)}")
+        if positive and value < FLOAT32.tiny:
+            raise ValueError(f"{name} must be positive, and not below float32's range, not {shorten(value)}")
+        return float(value)
 
     def numbers(self, name: str) -> list[float]:
-        """A list of numbers that float32 has room for, at least one and no more than a polynomial may have."""
-        given = self.told[name]
-        if not isinstance(given, list) or not 0 < len(given) <= COEFFICIENTS or not all(map(_is_number, given)):
+        """Return a list of numbers within float32's range, at most as many as a polynomial may have coefficients."""
+        value = self.table[name]
+        if not isinstance(value, list) or not 0 < len(value) <= COEFFICIENTS or not all(map(_is_float32, value)):
             raise ValueError(
-                f"{name} must be one to {COEFFICIENTS} finite numbers of float32's range, not {shown(given)}"
+                f"{name} must be one to {COEFFICIENTS} finite numbers of float32's range, not {shorten(value)}"
             )
-        return [float(number) for number in given]
+        return [float(number) for number in value]
+
+    def flag(self, name: str) -> bool:
+        """Return true or false; a missing name is false."""
+        value = self.table.get(name, False)
+        if value not in (True, False):
+            raise ValueError(f"{name} must be true or false, not {shorten(value)}")
+        return bool(value)
 
     def text(self, name: str, among: Collection[str] | None = None) -> str:
-        """A word, one of those given."""
-        given = self.told[name]
-        if not isinstance(given, str) or (among is not None and given not in among):
-            raise ValueError(f"{name} cannot be {shown(given)}")
-        return _short(given, name)
+        """Return text, which must be one of ``among`` if that is given."""
+        value = self.table[name]
+        if not isinstance(value, str) or (among is not None and value not in among):
+            raise ValueError(f"{name} cannot be {shorten(value)}")
+        return _check_length(value, name)
 
     def texts(self, name: str) -> list[str]:
-        """A list of words, at least one."""
-        given = self.told[name]
-        if not isinstance(given, list) or not 0 < len(given) <= LAYERS or not all(isinstance(v, str) for v in given):
-            raise TypeError(f"{name} must be a list of words, not {shown(given)}")
-        return [_short(word, name) for word in given]
+        """Return a list of texts, at least one."""
+        value = self.table[name]
+        if not isinstance(value, list) or not 0 < len(value) <= LAYERS or not all(isinstance(v, str) for v in value):
+            raise TypeError(f"{name} must be a list of words, not {shorten(value)}")
+        return [_check_length(text, name) for text in value]
 
     def count(self, name: str) -> int:
-        """A positive whole number."""
-        return self._counts(name, [self.told[name]])[0]
+        """Return a positive whole number."""
+        return _check_counts([self.table[name]], name)[0]
 
     def counts(self, name: str) -> list[int]:
-        """A list of positive whole numbers, at least one."""
-        return self._counts(name, self.told[name])
-
-    def _counts(self, name: str, given: object) -> list[int]:
-        if not isinstance(given, list) or not given or not all(type(n) is int and n > 0 for n in given):
-            raise ValueError(f"{name} must be positive whole numbers, not {shown(given)}")
-        return given
+        """Return a list of positive whole numbers, at least one."""
+        return _check_counts(self.table[name], name)
 
     def shape(self, name: str) -> tuple[int, int]:
-        """(outputs, inputs)."""
-        given = self.counts(name)
-        if len(given) != 2:
-            raise ValueError(f"{name} must be two numbers, not {shown(given)}")
-        return given[0], given[1]
+        """Return a matrix's shape, (outputs, inputs)."""
+        value = self.counts(name)
+        if len(value) != 2:
+            raise ValueError(f"{name} must be two numbers, not {shorten(value)}")
+        return value[0], value[1]
 
     def array(self, name: str, dtype: type, *shape: int | None) -> np.ndarray:
-        """A finite array of a type and a shape; None stands for any size."""
+        """Return a finite array of a type and a shape, in which None stands for any size."""
         if name not in self.arrays:
             raise KeyError(f"the array {name}")
-        given = self.arrays[name]
-        fits = given.ndim == len(shape) and all(s in (None, d) for s, d in zip(shape, given.shape, strict=True))
-        if given.dtype != dtype or not fits:
-            wanted = tuple("any" if size is None else size for size in shape)
-            raise ValueError(
-                f"{name} must be {np.dtype(dtype)} of shape {wanted}, not {given.dtype} of {given.shape}".replace(
-                    "'", ""
-                )
-            )
-        if given.dtype.kind == "f" and not np.all(np.isfinite(given)):
+        array = self.arrays[name]
+        fits = array.ndim == len(shape) and all(s in (None, d) for s, d in zip(shape, array.shape, strict=True))
+        if array.dtype != dtype or not fits:
+            sizes = ", ".join("any" if size is None else str(size) for size in shape)
+            wanted = f"({sizes},)" if len(shape) == 1 else f"({sizes})"
+            raise ValueError(f"{name} must be {np.dtype(dtype)} of shape {wanted}, not {array.dtype} of {array.shape}")
+        if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
             raise ValueError(f"{name} has values that are not finite")
-        return given
+        return array
+
+    def thresholds(self, layer: str, dtype: type) -> np.ndarray:
+        """Return the thresholds of a layer's staircase, at least one and fewer than a file may have levels."""
+        thresholds = self.array(f"{layer}.thresholds", dtype, None)
+        if not 0 < thresholds.size < LEVELS:
+            raise ValueError(f"{layer} must have 2 to {LEVELS:,} levels, not {thresholds.size + 1:,}")
+        return thresholds
+
+
+def _is_float32(value: object) -> bool:
+    """Return whether a value is a number within float32's range."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float(FLOAT32.max)
+
+
+def _check_length(text: str, name: str) -> str:
+    if len(text) > CHARACTERS:
+        raise ValueError(f"{name} has {len(text):,} characters, more than {CHARACTERS:,}: {shorten(text)}")
+    return text
+
+
+def _check_counts(value: object, name: str) -> list[int]:
+    if not isinstance(value, list) or not value or not all(type(n) is int and n > 0 for n in value):
+        raise ValueError(f"{name} must be positive whole numbers, not {shorten(value)}")
+    return value

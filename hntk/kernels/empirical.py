@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk._utils.checks import as_columns
+from hntk._utils.arrays import as_columns
 from hntk._utils.memory import check_room
 from hntk.kernels.backpropagation import BATCH, Output, batches, outputs_of, walk
 from hntk.kernels.exact import Kernels

@@ -17,8 +17,9 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_callback, as_count, as_diagonal, as_scale
-from hntk._utils.checks import as_samples, check_result, norm_scale
+from hntk._utils.arrays import check_result
 from hntk._utils.float64 import warn_if_float32
+from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.kernels.kernel_memory import check_memory
 from hntk.kernels.recursion import Recursion, SampleSet
@@ -125,7 +126,7 @@ class Problem:
                 f"x and x2 must have the same number of columns, got {first.shape[1]} and {second.shape[1]}."
             )
         layers, diagonal = as_activations(activations), as_diagonal(kappa_sq)
-        scale = norm_scale(first) if tau0 is None else as_scale(tau0)
+        scale = rms_norm(first) if tau0 is None else as_scale(tau0)
         centres = coefficients(layers, scale).centres
         dtype = jnp.result_type(float)
         _check_precision(scale, dtype)

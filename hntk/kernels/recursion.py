@@ -21,9 +21,9 @@ from jaxtyping import Bool, Float
 
 from hntk.activations import Activation, Staircase
 from hntk.activations.base import PairMaps, Side
-from hntk.activations.jumps import Jumps, of_one_size
+from hntk.activations.step_function import StepFunction, padded_alike
 
-Layer = Activation | Jumps
+Layer = Activation | StepFunction
 Kinds = tuple[Activation | None, ...]
 
 
@@ -75,7 +75,7 @@ class Recursion:
 
     def __init__(self, layers: Sequence[Activation], centres: Sequence[float]) -> None:
         dtype = jnp.result_type(float)
-        steps = iter(of_one_size([layer.step_function for layer in layers if isinstance(layer, Staircase)]))
+        steps = iter(padded_alike([layer.step_function for layer in layers if isinstance(layer, Staircase)]))
         self.kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in layers)
         self.network = [next(steps) if kind is None else None for kind in self.kinds], jnp.asarray(centres, dtype)
 
@@ -118,7 +118,7 @@ def _programs(kinds: Kinds) -> _Programs:
 
 
 def _layers(kinds: Kinds, network: Any) -> list[Layer]:
-    steps: list[Jumps | None] = network[0]
+    steps: list[StepFunction | None] = network[0]
     return [step if kind is None else kind for kind, step in zip(kinds, steps, strict=True)]  # type: ignore[misc]
 
 

@@ -3,9 +3,11 @@ r"""Bounds that no function of N levels can beat, from global optima of one-laye
 For a score $s_\theta = \cos\theta\,\xi + \sin\theta\,(\xi^2 - 1)/\sqrt2$ the largest variance that N levels can explain
 is $V_N(\theta)$, found by dynamic programming on a fine grid with a rigorous bound on what the grid loses. Any N-level
 function then satisfies $(\cos\theta\sqrt p + \sin\theta\sqrt q)^2 \le V_N(\theta)$ for every θ: its shares lie under
-these lines. $V_N(0)$ is Lloyd and Max's 2/π, .8098, .8825, … For a network the largest $\prod p_l$
-under the lines and $\sum w_lx_lP_{l-1} \ge a$ follows from a dynamic programme over layers on the remaining a, every
-rounding being to the safe side. What a match of α_2 costs beyond that is not bounded here.
+these lines. $V_N(0)$ is the value of Lloyd and Max's quantiser, 2/π, .8098, .8825, …
+
+For a network, the largest $\prod p_l$ under the lines and $\sum w_lx_lP_{l-1} \ge a$ follows from a dynamic programme
+over layers on the part of a that is left to reach, where every rounding is to the safe side. The further cost of
+matching α_2 is not bounded here.
 """
 
 from __future__ import annotations
@@ -18,16 +20,18 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_count, as_nonnegative
-from hntk.activations.staircase import gaussian_cells
-from hntk.matching.joint import ZERO, JointTarget
+from hntk.activations.gaussian_cells import gaussian_cells
+from hntk.activations.step_function import StepFunction
+from hntk.matching.joint_target import ZERO, JointTarget
 from hntk.matching.quantiser import Grid, gaussian_grid, quantise
-from hntk.matching.step_functions import UnitStaircase
+from hntk.matching.variance_shares import layer_shares
 
 GRID_CELLS = 8192
 GRID_REACH = 6.0
+# directions θ whose lines are used, and values of a that the dynamic programme keeps
 DIRECTIONS = 64
-MOST_LEVELS = 1024
 CURVATURES = 1500
+MOST_LEVELS = 1024
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,10 @@ class LayerBound:
 
     Attributes
     ----------
-    levels : N.
-    variance, bound : in units of the layer's output variance, so that the first is 1.
+    levels : int
+        N.
+    variance, bound : float
+        Both in units of the layer's output variance, so that the first is 1.
     """
 
     levels: int
@@ -46,20 +52,23 @@ class LayerBound:
 
     @property
     def gap(self) -> float:
-        """Share of the variance above the bound: 0 for a global optimum, up to the net of directions, 1e-4."""
+        """Share of the variance above the bound: for a global optimum 0, or 1e-4 between the directions used."""
         return (self.variance - self.bound) / self.variance
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """How far a match is from the best that can be.
+    """How far a match is from the best possible one.
 
     Attributes
     ----------
-    ratio : τ̂_L²/τ_L² reached.
-    bound : no network with these levels that has the original's α_1 and α_3 (β_1, β_3) can be below; 0 where the
-        theory gives none. A match is never made to go below 1.
-    layers : each layer on its own, its (E_1, E_2) given.
+    ratio : float
+        τ̂_L²/τ_L² of the match.
+    bound : float
+        No network with these levels and the original's α_1 and α_3 (β_1, β_3) can have a smaller ratio; 0 where the
+        theory gives no bound. A match is never made to go below 1.
+    layers : tuple of LayerBound
+        Each layer on its own, its (E_1, E_2) given.
     """
 
     ratio: float
@@ -73,17 +82,27 @@ class Certificate:
 
 
 def share_bound(levels: int, direction: float = 0.0) -> float:
-    """V_N(θ): an upper bound on (cosθ √p + sinθ √q)² over all N-level functions; θ = 0 bounds p, π/2 bounds q.
+    """Return V_N(θ), an upper bound on (cosθ √p + sinθ √q)² over all N-level functions.
+
+    Here p and q are the shares of a function's variance at the first and second Hermite order. θ = 0 bounds p, and
+    θ = π/2 bounds q.
 
     Parameters
     ----------
-    levels : N, from 2 to 1024.
-    direction : θ in [0, π/2].
+    levels : int
+        N, from 2 to 1024.
+    direction : float
+        The angle θ in [0, π/2], in radians.
+
+    Returns
+    -------
+    float
+        The bound, at most 1.
 
     Raises
     ------
     ValueError
-        If one is out of range.
+        If an argument is out of range.
 
     Examples
     --------
@@ -100,16 +119,16 @@ def share_bound(levels: int, direction: float = 0.0) -> float:
 def _share_bound(levels: int, direction: float) -> float:
     grid = gaussian_grid(GRID_CELLS, GRID_REACH)
     e1, e2 = np.cos(direction), np.sin(direction) / np.sqrt(2)
-    found = quantise(grid, levels, e1, e2)
-    assert found is not None
-    return min(1.0, found.gain + _grid_loss(grid, levels, e1, e2))
+    best = quantise(grid, levels, e1, e2)
+    assert best is not None  # without S_2 all weights are positive
+    return min(1.0, best.gain + _grid_loss(grid, levels, e1, e2))
 
 
 def _grid_loss(grid: Grid, levels: int, e1: float, e2: float) -> float:
-    """What thresholds off the grid could gain: the 2(N − 1) cells they cut, each at its worst.
+    """Bound what thresholds off the grid could gain: the sum over the 2(N − 1) cells they cut, each at its worst.
 
     Within a cut cell the score varies by w, and neighbouring levels differ by at most twice the mean excess of the
-    score beyond the cell; the loss is below the product with the cell's probability.
+    score beyond the cell. The loss is below their product times the cell's probability.
     """
     edges = np.concatenate([[-GRID_REACH], grid.edges, [GRID_REACH]])
     score_at = e1 * edges + e2 * (edges**2 - 1)
@@ -119,15 +138,15 @@ def _grid_loss(grid: Grid, levels: int, e1: float, e2: float) -> float:
     mass, weighted = np.cumsum(probability[order]), np.cumsum((probability * mean)[order])
     below = weighted / np.maximum(mass, 1e-300)
     above = (weighted[-1] - weighted) / np.maximum(mass[-1] - mass, 1e-12)
-    here = mean[order]
-    excess = 2 * np.minimum(np.abs(above - here), np.abs(here - below))
+    sorted_mean = mean[order]
+    excess = 2 * np.minimum(np.abs(above - sorted_mean), np.abs(sorted_mean - below))
     width = np.abs(np.diff(score_at))[order]
     losses = np.sort(probability[order] * width * excess)[::-1]
-    return float(losses[: 2 * (levels - 1)].sum() + _outside(e1, e2))
+    return float(losses[: 2 * (levels - 1)].sum() + _loss_beyond_grid(e1, e2))
 
 
-def _outside(e1: float, e2: float) -> float:
-    """E[s²; |ξ| > reach], more than thresholds beyond the grid can gain: 2(λ_1² E[ξ²] + λ_2² E[(ξ² − 1)²]) there."""
+def _loss_beyond_grid(e1: float, e2: float) -> float:
+    """Bound what thresholds beyond the grid can gain by 2(λ_1² E[ξ²] + λ_2² E[(ξ² − 1)²]) there, at least E[s²]."""
     t, tail = GRID_REACH, gaussian_cells(np.array([GRID_REACH]))
     density, mass = np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi), tail.probability[1]
     fourth = t**3 * density + 3 * (t * density + mass)
@@ -136,13 +155,13 @@ def _outside(e1: float, e2: float) -> float:
 
 @lru_cache(maxsize=32)
 def _lines(levels: int) -> tuple[Float[np.ndarray, " directions"], Float[np.ndarray, " directions"]]:
-    """Directions θ and V_N(θ)."""
+    """Return directions θ and V_N(θ)."""
     directions = np.linspace(0, np.pi / 2, DIRECTIONS)
     return directions, np.array([share_bound(levels, d) for d in directions.tolist()])
 
 
 def linear_share_bound(levels: int, curvature: Float[np.ndarray, " x"]) -> Float[np.ndarray, " x"]:
-    """The largest p of N-level functions with q/p = x: R² cos²φ under the lines, tan²φ = x."""
+    """Return the largest p of N-level functions with q/p = x: R² cos²φ under the lines, where tan²φ = x."""
     directions, values = _lines(levels)
     phi = np.arctan(np.sqrt(curvature))
     cosine = np.cos(directions[None, :] - phi[:, None])
@@ -151,7 +170,7 @@ def linear_share_bound(levels: int, curvature: Float[np.ndarray, " x"]) -> Float
 
 
 def ratio_bound(target: JointTarget, levels: Sequence[int]) -> float:
-    """A lower bound on τ̂_L²/τ_L² of every N-level network with the target's asked coefficients."""
+    """Return a lower bound on τ̂_L²/τ_L² of every N-level network with the target's asked coefficients."""
     final, p = target.final, target.shares[:, 0]
     even = np.flatnonzero(p <= ZERO)
     if even.size > 1:
@@ -162,27 +181,27 @@ def ratio_bound(target: JointTarget, levels: Sequence[int]) -> float:
     depth = len(levels)
     for name, weights in (("alpha3", np.ones(depth)), ("beta3", depth + 1 + np.arange(1, depth + 1.0))):
         if name in target.asked and final[name] > ZERO:
-            most = _largest_product(levels, weights, final[name] / final["alpha1"])
-            bounds.append(final["alpha1"] / most)
+            largest = _largest_product(levels, weights, final[name] / final["alpha1"])
+            bounds.append(final["alpha1"] / largest)
     scale = target.reference / final[target.nonzero[0]]
     return float(max(bounds) * scale)
 
 
 def _even_bound(target: JointTarget, layer: int, levels: Sequence[int]) -> float:
-    """With one even layer m, A_3 = q_m Π_{k<m} p_k² Π_{k>m} p_k."""
+    """Bound the ratio with one even layer m, where A_3 = q_m Π_{k<m} p_k² Π_{k>m} p_k."""
     if target.nonzero[0] not in ("alpha3", "beta3"):
         return 0.0
-    most = share_bound(levels[layer], np.pi / 2)
+    largest = share_bound(levels[layer], np.pi / 2)
     for k, count in enumerate(levels):
         if k != layer:
-            most *= share_bound(count) ** (2 if k < layer else 1)
-    return float(target.final["alpha3"] / most)
+            largest *= share_bound(count) ** (2 if k < layer else 1)
+    return float(target.final["alpha3"] / largest)
 
 
 def _largest_product(levels: Sequence[int], weights: np.ndarray, wanted: float) -> float:
-    """Max Π p_l subject to Σ w_l x_l P_{l−1} ≥ wanted, an upper bound by safe rounding."""
+    """Return an upper bound on Π p_l subject to Σ w_l x_l P_{l−1} ≥ wanted, rounding to the safe side."""
     needs = np.linspace(0.0, 1.0, CURVATURES) * wanted
-    # U(a) after the last layer: 1 if nothing is left to reach
+    # the largest product of the layers that follow, by what they still need to reach: after the last, nothing may be
     value = np.where(needs <= 0, 1.0, 0.0)
     for count, weight in zip(levels[::-1], weights[::-1], strict=True):
         curvature = needs / weight
@@ -196,14 +215,12 @@ def _largest_product(levels: Sequence[int], weights: np.ndarray, wanted: float) 
     return float(value[-1])
 
 
-def layer_bounds(functions: Sequence[UnitStaircase]) -> tuple[LayerBound, ...]:
-    """Each layer's variance against the least of any N-level function with its E_1 and E_2."""
-    found = []
-    for function in functions:
-        e1, e2, _, variance = function.moments
-        levels = len(set(function.levels.tolist()))
-        p, q, _ = function.shares
-        directions, values = _lines(levels)
-        reached = (np.cos(directions) * np.sqrt(p) + np.sin(directions) * np.sqrt(q)) ** 2
-        found.append(LayerBound(levels, float(variance), float(variance * np.max(reached / values))))
-    return tuple(found)
+def layer_bounds(functions: Sequence[StepFunction]) -> tuple[LayerBound, ...]:
+    """Return each layer's variance, and the least of any N-level function with its E_1 and E_2."""
+    bounds = []
+    moments = [function.moments() for function in functions]
+    for function, m, (p, q, _) in zip(functions, moments, layer_shares(moments), strict=True):
+        directions, values = _lines(function.level_count)
+        explained = (np.cos(directions) * np.sqrt(p) + np.sin(directions) * np.sqrt(q)) ** 2
+        bounds.append(LayerBound(function.level_count, m.variance, float(m.variance * np.max(explained / values))))
+    return tuple(bounds)

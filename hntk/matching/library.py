@@ -1,6 +1,6 @@
-r"""A library of optimal N-level functions: from it joint problems take their starts.
+r"""A library of optimal N-level functions, which the joint problems are started from.
 
-The functions are the global optima of one-layer problems over a net of multipliers: directions between the first and
+The functions are the global optima of one-layer problems over a grid of multipliers: directions between the first and
 the second Hermite order, and weights on S_2, with thresholds within several reaches.
 """
 
@@ -13,61 +13,63 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from hntk.activations.staircase import gaussian_cells
-from hntk.matching.quantiser import gaussian_grid, quantise, to_function
-from hntk.matching.step_functions import REACH, UnitStaircase
+from hntk.activations.gaussian_cells import gaussian_cells
+from hntk.activations.step_function import StepFunction
+from hntk.matching.cell_pattern import REACH
+from hntk.matching.quantiser import gaussian_grid, optimal_function
+from hntk.matching.variance_shares import layer_shares
 
 DIRECTIONS = np.concatenate([[0.0], np.linspace(0.06, np.pi / 2 - 0.06, 20), [np.pi / 2]])
+# weights on S_2 without a bound on the reach, and reaches, with shares of the largest weight there
+WEIGHTS = (0.0, -0.3, -0.6, -0.9)
+REACHES = (2.0, 2.5, 3.0, 3.5, REACH)
+SHARES_OF_LARGEST_WEIGHT = (0.5, 0.95)
 CELLS = 200
 
 
 class Library(NamedTuple):
-    """Functions of N levels and their shares (p, q, r), one row each."""
+    """Functions of N levels, and their shares (p, q, r), one row each."""
 
-    functions: tuple[UnitStaircase, ...]
+    functions: tuple[StepFunction, ...]
     shares: Float[np.ndarray, "entries 3"]
 
 
 @lru_cache(maxsize=32)
 def library(levels: int) -> Library:
-    """The library of N-level functions; built once for every N."""
-    found = [f for direction in DIRECTIONS for f in optimal_functions(levels, float(direction))]
+    """Return the library of N-level functions, built once for every N."""
+    functions = [f for direction in DIRECTIONS for f in optimal_functions(levels, float(direction))]
     if levels == 2:
-        found += _two_level_functions()
-    return _without_repeats(found)
+        functions += _two_level_functions()
+    return _without_repeats(functions)
 
 
 @lru_cache(maxsize=1024)
-def optimal_functions(levels: int, direction: float) -> tuple[UnitStaircase, ...]:
-    """Optima of cos(direction) E_1 + sin(direction) E_2/√2 for several weights on S_2."""
+def optimal_functions(levels: int, direction: float) -> tuple[StepFunction, ...]:
+    """Return the optima of cos(direction) E_1 + sin(direction) E_2/√2 for several weights on S_2."""
     e1, e2 = np.cos(direction), np.sin(direction) / np.sqrt(2)
-    found = [_optimum(levels, REACH, e1, e2, mu) for mu in (0.0, -0.3, -0.6, -0.9)]
+    problems = [(REACH, weight) for weight in WEIGHTS]
     if levels > 2:
-        for reach in (2.0, 2.5, 3.0, 3.5, REACH):
+        for reach in REACHES:
             tail = gaussian_cells(np.array([reach]))
-            most = tail.probability[1] / tail.second[1]
-            found += [_optimum(levels, reach, e1, e2, share * most) for share in (0.5, 0.95)]
-    return tuple(f for f in found if f is not None)
+            largest = tail.probability[1] / tail.second[1]
+            problems += [(reach, share * largest) for share in SHARES_OF_LARGEST_WEIGHT]
+    functions = [optimal_function(gaussian_grid(CELLS, reach), levels, e1, e2, mu) for reach, mu in problems]
+    return tuple(f for f in functions if f is not None)
 
 
-def _optimum(levels: int, reach: float, e1: float, e2: float, mu: float) -> UnitStaircase | None:
-    grid = gaussian_grid(CELLS, reach)
-    found = quantise(grid, levels, e1, e2, mu)
-    return None if found is None else to_function(grid, found, e1, e2, mu)
-
-
-def _two_level_functions() -> list[UnitStaircase]:
-    """Two levels have two thresholds and nothing else: all of them, E_1 and E_2 of one sign."""
+def _two_level_functions() -> list[StepFunction]:
+    """Return two-level functions over a grid of their two thresholds, those with E_1 and E_2 of one sign."""
     points = np.linspace(-3.4, 3.4, 35)
-    found = [
-        UnitStaircase(np.array([low, high]), np.array([1.0, 0.0, 1.0]))
+    functions = [
+        StepFunction(np.array([low, high]), np.array([1.0, 0.0, 1.0]))
         for i, low in enumerate(points)
         for high in points[i + 1 :]
     ]
-    return [f for f in found if f.moments[0] * f.moments[1] >= 0]
+    moments = [f.moments() for f in functions]
+    return [f for f, m in zip(functions, moments, strict=True) if m.e1 * m.e2 >= 0]
 
 
-def _without_repeats(found: Sequence[UnitStaircase]) -> Library:
-    shares = np.array([f.shares for f in found])
+def _without_repeats(functions: Sequence[StepFunction]) -> Library:
+    shares = layer_shares(f.moments() for f in functions)
     _, first = np.unique(np.round(shares, 4), axis=0, return_index=True)
-    return Library(tuple(found[i].normalised() for i in first), shares[first])
+    return Library(tuple(functions[i].normalised() for i in first), shares[first])

@@ -1,1 +1,1 @@
-"""Networks and classifiers, in floats and in whole numbers; their files, sizes and operation counts."""
+"""Networks and classifiers, in float32 and in whole numbers, and what is known of them: files, summaries, costs."""

@@ -1,32 +1,53 @@
-"""A network with a linear readout."""
+"""Networks with a linear readout."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float
 
 from hntk._utils.arrays import finite_array
-from hntk._utils.labels import share_right
-from hntk.data.normalization import Normalization, prepared
+from hntk._utils.pytree import array_dataclass, is_traced
+from hntk.data.normalization import Normalization, prepare_samples
+from hntk.files.exact_arrays import to_float32
+from hntk.files.reader import FieldReader
+from hntk.networks.class_labels import labels_note, labels_to_metadata, read_labels
+from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.network import Network
-from hntk.networks.provenance import DataStatistics
-from hntk.networks.storable import Storable
+from hntk.networks.provenance import DataStatistics, provenance_notes, provenance_to_metadata, read_statistics
+from hntk.networks.saveable import SaveableClassifier
+from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary
+from hntk.weights.laws import WeightMatrix
+
+OFFSET_BYTES = 8
 
 
-@dataclass(frozen=True)
-class Classifier(Storable):
-    """A network with a readout: scores = features · weights + offset, and the largest wins.
+@array_dataclass(static=("classes", "statistics"))
+class Classifier(LabelPredictor, SaveableClassifier):
+    """A network with a readout: scores = features · weights + offset, and the largest score wins.
+
+    Classifiers are pytrees: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take them as arguments.
 
     Attributes
     ----------
-    network : gives the features.
-    classes : (K,) labels in the order of the scores.
-    weights : (d, K) readout.
-    offset : (K,) scores at feature 0.
-    normalization : what raw samples go through first, where it is known.
-    statistics : of the data the readout was fitted on, where they are known.
+    network : Network
+        The network that gives the features.
+    classes : (K,) array
+        Labels in the order of the scores.
+    weights : (d, K) array
+        Weights of the readout.
+    offset : (K,) array
+        Scores at feature 0.
+    normalization : Normalization or None
+        What raw samples go through first; None if it is unknown.
+    statistics : DataStatistics or None
+        Statistics of the data that the readout was fitted on; None if they are unknown.
     """
 
     network: Network
@@ -35,48 +56,121 @@ class Classifier(Storable):
     offset: Float[np.ndarray, " K"]
     normalization: Normalization | None = field(default=None, kw_only=True)
     statistics: DataStatistics | None = field(default=None, kw_only=True)
+    form: ClassVar[str] = "float"
+    # The decorator would write another one.
+    __repr__ = SaveableClassifier.__repr__
 
-    def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray, "n K"]:
-        """Return one score per class, in the order of ``classes``; the largest wins.
+    def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray | Array, "n K"]:
+        """Return one score a class, in the order of ``classes``; the largest wins.
+
+        Works under ``jax.jit``, ``jax.vmap`` and ``jax.grad``, where the values of x are not checked and the result is
+        an array of JAX.
 
         Parameters
         ----------
-        x : (n, p) samples, normalised as those that the readout was fitted on; a warning says so where their scale
-            is far from those.
-        raw : whether they are raw instead, to go through ``normalization`` first.
+        x : (n, p) array
+            Samples, normalised as those that the readout was fitted on. A warning is given if their scale is far from
+            those.
+        raw : bool
+            Whether the samples are raw, and go through ``normalization`` first.
+
+        Returns
+        -------
+        (n, K) array
+            Scores.
 
         Raises
         ------
         ValueError
             If x does not fit the network, or is raw and the normalisation is not known.
         """
-        known = None if self.statistics is None else self.statistics.tau0
-        samples = prepared(x, self.normalization, known, raw=raw)
-        return np.concatenate([self.scores_of(batch) for batch in self.network.feature_batches(samples)])
+        tau0 = None if self.statistics is None else self.statistics.tau0
+        samples = prepare_samples(x, self.normalization, tau0, raw=raw)
+        parts = [self.scores_of(features) for features in self.network.feature_batches(samples)]
+        return jnp.concatenate(parts) if is_traced(parts) else np.concatenate(parts)
 
-    def scores_of(self, features: object) -> Float[np.ndarray, "n K"]:
-        """The same from (n, d) features of the network.
+    def scores_of(self, features: object) -> Float[np.ndarray | Array, "n K"]:
+        """Return the scores of features of the network.
 
-        Raises
-        ------
-        ValueError
-            If they are not finite, or not of the network's width.
-        """
-        given = finite_array(features, "features").astype(np.result_type(np.asarray(features), np.float32), copy=False)
-        if given.ndim != 2 or given.shape[1] != len(self.weights):
-            raise ValueError(f"features must have shape (n, {len(self.weights)}), got {given.shape}.")
-        return given @ self.weights.astype(np.float32) + self.offset
+        Parameters
+        ----------
+        features : (n, d) array
+            Features, as :meth:`Network.features` gives.
 
-    def predict(self, x: object, *, raw: bool = False) -> np.ndarray:
-        """Return predicted labels, (n,), of samples as for :meth:`scores`."""
-        return self.classes[np.argmax(self.scores(x, raw=raw), axis=1)]
-
-    def accuracy(self, x: object, labels: object, *, raw: bool = False) -> float:
-        """Return the share of samples, as for :meth:`scores`, whose label is predicted.
+        Returns
+        -------
+        (n, K) array
+            Scores.
 
         Raises
         ------
         ValueError
-            If x does not fit the network, or there is not one label per row of it.
+            If features are not finite, or not of the network's width.
         """
-        return share_right(self.predict(x, raw=raw), labels)
+        if is_traced(features, self.weights, self.offset):
+            array: Any = jnp.asarray(features)
+        else:
+            dtype = np.result_type(np.asarray(features), np.float32)
+            array = finite_array(features, "features").astype(dtype, copy=False)
+        if array.ndim != 2 or array.shape[1] != len(self.weights):
+            raise ValueError(f"features must have shape (n, {len(self.weights)}), got {array.shape}.")
+        if isinstance(array, jax.Array):
+            # GPUs round the factors of a product to 10 bits by default.
+            weights = jnp.asarray(self.weights, jnp.float32)
+            return jnp.matmul(array, weights, precision=jax.lax.Precision.HIGHEST) + jnp.asarray(self.offset)
+        return array @ self.weights.astype(np.float32) + self.offset
+
+    def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the arrays and the metadata of a file."""
+        arrays, metadata = self.network.hidden_to_arrays(encoding)
+        metadata |= {**labels_to_metadata(self.classes), **provenance_to_metadata(None, self.statistics)}
+        arrays["readout.weights"] = to_float32(self.weights, "the readout's weights")
+        arrays["readout.offset"] = np.asarray(self.offset, np.float64)
+        if self.normalization is not None:
+            more_arrays, more_metadata = _normalization_to_arrays(self.normalization)
+            arrays |= more_arrays
+            metadata |= more_metadata
+        return arrays, metadata
+
+    @staticmethod
+    def from_arrays(fields: FieldReader, packed_from: Sequence[WeightMatrix] | None = None) -> Classifier:
+        """Read the contents of a file; what is small is checked before matrices are unpacked."""
+        layers = fields.subtables("layers")
+        width, inputs = layers[-1].shape("shape")[0], layers[0].shape("shape")[1]
+        classes = read_labels(fields)
+        weights = fields.array("readout.weights", np.float32, width, classes.size).astype(np.float64)
+        offset = fields.array("readout.offset", np.float64, classes.size)
+        normalization = _read_normalization(fields, inputs) if "scale" in fields else None
+        statistics = read_statistics(fields)
+        network = Network.hidden_from_arrays(fields, packed_from, (weights, offset))
+        return Classifier(network, classes, weights, offset, normalization=normalization, statistics=statistics)
+
+    def summary(self, encodings: Sequence[str] | None = None) -> Summary:
+        """Return bits, bytes and arithmetic of every layer; :func:`hntk.summarize` says more."""
+        readout = LayerSummary.readout(
+            np.asarray(self.weights).T, kind="float32", weight_bytes=FLOAT_BYTES, offset_bytes=OFFSET_BYTES
+        )
+        notes = [labels_note(self.classes)]
+        if self.normalization is not None:
+            notes.append(f"input: {self.normalization}")
+        notes += provenance_notes(self.network.origin, self.statistics)
+        return Summary((*self.network.layer_summaries(encodings), readout), "float32", tuple(notes))
+
+
+def _normalization_to_arrays(normalization: Normalization) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return arrays and metadata of a normalisation for a file."""
+    arrays = {"input.centre": np.asarray(normalization.centre, np.float32)}
+    metadata: dict[str, Any] = {"scale": normalization.scale}
+    if normalization.whitening is not None:
+        arrays["input.whitening"] = np.asarray(normalization.whitening, np.float32)
+    if normalization.unit_norm:
+        metadata["unit_norm"] = True
+    return arrays, metadata
+
+
+def _read_normalization(fields: FieldReader, size: int) -> Normalization:
+    """Read the normalisation of samples of so many coordinates from a file."""
+    centre, whitening = fields.array("input.centre", np.float32, size), None
+    if "input.whitening" in fields.arrays:
+        whitening = fields.array("input.whitening", np.float32, size, size)
+    return Normalization(centre, fields.number("scale", positive=True), whitening, unit_norm=fields.flag("unit_norm"))

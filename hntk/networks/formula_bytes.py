@@ -1,40 +1,48 @@
-r"""Bytes a network takes, by formula.
+r"""Bytes that a network takes, by formula.
 
-A ternary matrix takes 2 bits a weight packed, 1.6 in base 3 (five trits a byte), or its entropy $H(\varepsilon) =
--\varepsilon\log_2\varepsilon - (1-\varepsilon)\log_2\frac{1-\varepsilon}{2}$; a dense one 32.
-:mod:`hntk.weights.encodings` has more encodings. Thresholds, levels, centring constants and the readout (float32) are
-counted. A random network's seed is never counted as its size.
+A ternary matrix takes 2 bits a packed weight, 1.6 in base 3 (five trits a byte), or its entropy $H(\varepsilon) =
+-\varepsilon\log_2\varepsilon - (1-\varepsilon)\log_2\frac{1-\varepsilon}{2}$; a dense matrix takes 32.
+:mod:`hntk.weights.encodings` has more encodings. Thresholds, levels, centring constants and the readout count as
+float32. The seed of a random network is never counted as its size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil, log2, prod
+from typing import NamedTuple
 
 import numpy as np
 
 from hntk._utils.arguments import as_count, as_instance
-from hntk.activations import Activation, Staircase
+from hntk.activations import Activation
 from hntk.networks.network import Network
 from hntk.weights.encodings import expected_bits, smallest_encoding
 from hntk.weights.laws import Kind, WeightLaw
 
-FLOAT_BITS = 32
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Storage:
-    """Bytes by formula.
+    """Bytes of a network by formula.
 
     Attributes
     ----------
-    hidden : hidden weights at 2 bits (ternary), 1 (±1), 8 (int8) or 32 each; of float32 weights with zeros, 32 for
-        each other and 1 more for its position, if that is less.
-    hidden_base3, hidden_entropy : the same at 1.6 bits and at the entropy; None unless ternary.
-    hidden_smallest : in the smallest encoding of :mod:`hntk.weights.encodings`.
-    activations : thresholds, levels and centring constants, float32.
-    readout : float32 readout for the given number of classes, with offsets.
+    hidden : int
+        Hidden weights at 2 bits (ternary), 1 (±1), 8 (int8) or 32 each. Float32 weights with zeros take 32 for each
+        other weight and 1 for the position of every weight, if that is less.
+    hidden_base3 : int or None
+        Hidden weights at 1.6 bits; None unless ternary.
+    hidden_entropy : int or None
+        Hidden weights at their entropy; None unless ternary.
+    hidden_smallest : int
+        Hidden weights in the smallest encoding of :mod:`hntk.weights.encodings`.
+    activations : int
+        Thresholds, levels and centring constants in float32.
+    readout : int
+        Float32 readout for the given number of classes, with offsets.
     """
 
     hidden: int
@@ -46,17 +54,47 @@ class Storage:
 
     @property
     def total(self) -> int:
-        """All of it, hidden weights at their packed size."""
+        """All bytes, with hidden weights at their packed size."""
         return self.hidden + self.activations + self.readout
 
     @property
     def smallest(self) -> int:
-        """All of it, hidden weights in their smallest encoding."""
+        """All bytes, with hidden weights in their smallest encoding."""
         return self.hidden_smallest + self.activations + self.readout
 
 
+class _Matrix(NamedTuple):
+    """A matrix as the formulas see it.
+
+    Attributes
+    ----------
+    size : int
+        Number of weights.
+    kind : Kind
+        Kind of the values.
+    zeros : float
+        Share of weights that are zero.
+    """
+
+    size: int
+    kind: Kind
+    zeros: float
+
+
 def storage(network: Network, classes: int) -> Storage:
-    """Bytes of a network with a readout for so many classes, by formula.
+    """Compute the bytes of a network with a readout, by formula.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    classes : int
+        Number of classes of the readout.
+
+    Returns
+    -------
+    Storage
+        Bytes of its parts.
 
     Raises
     ------
@@ -72,39 +110,34 @@ def storage(network: Network, classes: int) -> Storage:
     """
     as_instance(network, "network", Network, "a network, such as of hntk.dense")
     classes = as_count(classes, "classes")
-    matrices: list[tuple[int, Kind, float]] = [
-        (w.shape[0] * w.shape[1], w.kind, float(np.mean(np.asarray(w.values) == 0))) for w in network.weights
-    ]
+    matrices = [_Matrix(prod(w.shape), w.kind, float(np.mean(np.asarray(w.values) == 0))) for w in network.weights]
     return _storage(matrices, network.activations, network.widths[-1], classes)
 
 
 def storage_of(
     activations: Sequence[Activation], widths: Sequence[int], inputs: int, law: WeightLaw, classes: int
 ) -> Storage:
-    """The same for a network that is not drawn, on average over its law."""
+    """Compute the average bytes of networks drawn from a law, by formula, without drawing one."""
     pairs = zip(widths, (inputs, *widths[:-1]), strict=True)
-    matrices: list[tuple[int, Kind, float]] = [(int(d) * int(before), law.kind, law.zeros) for d, before in pairs]
+    matrices = [_Matrix(int(d) * int(before), law.kind, law.zeros) for d, before in pairs]
     return _storage(matrices, activations, int(widths[-1]), classes)
 
 
-def _storage(
-    matrices: Sequence[tuple[int, Kind, float]], activations: Sequence[Activation], last: int, classes: int
-) -> Storage:
-    """From (number of weights, kind, share of zeros) of every matrix."""
+def _storage(matrices: Sequence[_Matrix], activations: Sequence[Activation], last: int, classes: int) -> Storage:
     ternary = all(kind == "ternary" for _, kind, _ in matrices)
-    numbers = sum(1 + _table_size(a) for a in activations)
+    numbers = sum(1 + sigma.table_size for sigma in activations)
     return Storage(
-        hidden=_bytes(n * expected_bits(_plain(kind, zeros), zeros) for n, kind, zeros in matrices),
+        hidden=_bytes(n * expected_bits(_plain_encoding(kind, zeros), zeros) for n, kind, zeros in matrices),
         hidden_base3=ceil(sum(n for n, *_ in matrices) / 5) if ternary else None,
         hidden_entropy=_bytes(n * ternary_entropy(zeros) for n, _, zeros in matrices) if ternary else None,
         hidden_smallest=_bytes(n * expected_bits(smallest_encoding(kind, z), z) for n, kind, z in matrices),
-        activations=numbers * FLOAT_BITS // 8,
-        readout=(last + 1) * classes * FLOAT_BITS // 8,
+        activations=FLOAT_BYTES * numbers,
+        readout=FLOAT_BYTES * (last + 1) * classes,
     )
 
 
-def _plain(kind: Kind, zeros: float) -> str:
-    """The encoding one thinks of first."""
+def _plain_encoding(kind: Kind, zeros: float) -> str:
+    """Return the encoding that :attr:`Storage.hidden` counts."""
     if kind == "float32" and zeros > 0:
         return min(("float32", "mask+float32"), key=lambda encoding: expected_bits(encoding, zeros))
     return {"ternary": "bits2", "sign": "signs"}.get(kind, kind)
@@ -115,11 +148,7 @@ def _bytes(bits: Iterable[float]) -> int:
 
 
 def ternary_entropy(sparsity: float) -> float:
-    """Bits a weight of the ternary law carries."""
+    """Return the bits of information in a weight of the ternary law."""
     kept = 1 - sparsity
     zeros = -sparsity * log2(sparsity) if sparsity > 0 else 0.0
     return zeros - kept * log2(kept / 2)
-
-
-def _table_size(activation: object) -> int:
-    return len(activation.thresholds) + len(activation.levels) if isinstance(activation, Staircase) else 0

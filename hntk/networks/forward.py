@@ -1,19 +1,19 @@
-"""Forward passes in batches, each layer the fastest way there is for it.
+"""Forward passes in batches, each layer in the fastest of three ways.
 
 * **dense**: a product in float32.
-* **planes**: on bit planes (:mod:`hntk.weights.bit_products`), on a CPU, where weights are ternary and what they are
-  multiplied with has few levels.
-* **sparse**: over the weights that are not 0 alone, on a CPU, where nearly all are. A product of compressed rows is
-  slower a weight than a dense one, and overtakes it somewhere above ε = .9.
+* **planes**: a product on bit planes (:mod:`hntk.weights.bit_products`), on a CPU, for ternary weights that are
+  multiplied with values of few levels.
+* **sparse**: a product with the non-zero weights alone, on a CPU, where nearly all weights are zero. A product of
+  compressed rows is slower a weight than a dense one, and overtakes it somewhere above ε = .9.
 
-Sums of whole numbers below 2²⁴ are exact in float32 in whatever order they are taken, so that for networks of whole
-numbers all ways give the same, bit for bit.
+Sums of whole numbers below 2²⁴ are exact in float32 in any order, so that networks of whole numbers give the same in
+all ways, bit for bit.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -25,60 +25,65 @@ from jax import Array
 from jaxtyping import Float
 from scipy.sparse import csr_array
 
+from hntk._utils.pytree import is_traced
 from hntk.networks.layers import Elementwise, Layer, Pass, Step
 from hntk.weights.bit_planes import Code
 from hntk.weights.laws import WeightMatrix
 
+# Share of zeros above which a matrix counts as nearly empty.
 LEAST_ZEROS = 0.95
-# columns a sparse product: more do not stay in the cache
+# Sample columns per sparse product; more would not fit the cache.
 COLUMNS = 128
-# rows a batch on bit planes, for the same reason
+# Rows per batch on bit planes; more would not fit the cache.
 ROWS = 512
-# rows so few that moving weights takes the time, not arithmetic
-FEW = 16
+# Up to so many rows, reading the weights takes the time, not arithmetic.
+FEW_ROWS = 16
 BATCH = 2048
 
 
 class Forward:
-    """Layers that are ready to run; what is made ready is kept.
+    """Layers that are ready to run; what is prepared or compiled for them is kept.
 
     Parameters
     ----------
-    steps : the layers.
+    steps : sequence of Step
+        The layers.
     """
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
 
     def batches(self, x: Float[Array, "n p"], batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
-        """h_L, float32, a batch of rows at a time."""
-        way = self.way(min(batch, x.shape[0]))
+        """Yield h_L in float32, a batch of rows at a time."""
+        traced = is_traced(x, [step.weights.values for step in self.steps])
+        way = "dense" if traced else self.way(min(batch, x.shape[0]))
         size = min(batch, ROWS) if way == "planes" else batch
+        run = self._runner(way)
         for start in range(0, x.shape[0], size):
-            part = x[start : start + size]
-            if way == "sparse":
-                yield self._sparse(part)
-            else:
-                run = self._planes if way == "planes" else self._dense
-                yield run(part.astype(jnp.float32))
+            yield run(x[start : start + size].astype(jnp.float32))
 
     def way(self, rows: int) -> Literal["dense", "planes", "sparse"]:
-        """The fastest there is for so many rows on this machine."""
+        """Return the fastest way for so many rows on this machine."""
         if jax.default_backend() != "cpu":
             return "dense"
         coded = any(step.code is not None for step in self.steps)
-        if coded and rows <= FEW:
+        if coded and rows <= FEW_ROWS:
             return "planes"
         if self._nearly_empty:
             return "sparse"
-        return "planes" if coded and self._planes_a_weight < affordable_planes() else "dense"
+        return "planes" if coded and self._planes_per_weight < affordable_planes() else "dense"
+
+    def _runner(self, way: Literal["dense", "planes", "sparse"]) -> Callable[[Array], Array]:
+        if way == "sparse":
+            return self._sparse
+        return self._planes if way == "planes" else self._dense
 
     @cached_property
     def _nearly_empty(self) -> bool:
         return is_sparse([step.weights for step in self.steps])
 
     @cached_property
-    def _planes_a_weight(self) -> float:
+    def _planes_per_weight(self) -> float:
         sizes = [step.weights.values.size for step in self.steps]
         planes = [0 if step.code is None else len(step.code.jumps) for step in self.steps]
         return sum(n * t for n, t in zip(sizes, planes, strict=True)) / sum(sizes)
@@ -92,10 +97,16 @@ class Forward:
         return self._prepared([step.code for step in self.steps])
 
     def _prepared(self, codes: Sequence[Code | None]) -> Pass:
-        return Pass.of([Layer.of(step, code) for step, code in zip(self.steps, codes, strict=True)])
+        """Return a pass on the planes of each layer's code, or on numbers without one."""
+        pairs = list(zip(self.steps, codes, strict=True))
+        if is_traced([step.weights.values for step in self.steps]):
+            return Pass(tuple(Layer.of(step, code) for step, code in pairs), (1,) * len(pairs))
+        # The pass is kept, and must hold no tracer of a transformation that may be running.
+        with jax.ensure_compile_time_eval():
+            return Pass.of([Layer.of(step, code) for step, code in pairs])
 
     @cached_property
-    def _rows(self) -> list[csr_array]:
+    def _compressed_rows(self) -> list[csr_array]:
         return [csr_array(np.asarray(step.weights.values, np.float32)) for step in self.steps]
 
     @cached_property
@@ -103,50 +114,55 @@ class Forward:
         return [Elementwise.of(step.function, jnp.float32).traced(jnp.float32) for step in self.steps]
 
     def _sparse(self, x: Array) -> Array:
-        part = np.asarray(x, np.float32)
-        out = np.empty((len(part), self.steps[-1].weights.shape[0]), np.float32)
+        """Run all layers on columns of samples, on all cores."""
+        rows = np.asarray(x)
+        out = np.empty((len(rows), self.steps[-1].weights.shape[0]), np.float32)
+        layers = list(zip(self._compressed_rows, self.steps, self._functions, strict=True))
 
-        def work(begin: int) -> None:
-            h = part[begin : begin + COLUMNS].T
-            for matrix, step, function in zip(rows, self.steps, functions, strict=True):
+        def run_columns(begin: int) -> None:
+            h = rows[begin : begin + COLUMNS].T
+            for matrix, step, function in layers:
                 sums = matrix @ np.ascontiguousarray(h)
                 sums = sums if step.bias is None else sums + np.asarray(step.bias, np.float32)[:, None]
                 h = np.asarray(_applied(function, sums, step.factor))
             out[begin : begin + COLUMNS] = h.T
 
-        rows, functions = self._rows, self._functions
-        # SciPy works on one core and lets others work meanwhile
+        # SciPy works on one core, and releases Python's lock meanwhile.
         with ThreadPoolExecutor() as pool:
-            list(pool.map(work, range(0, len(part), COLUMNS)))
+            list(pool.map(run_columns, range(0, len(rows), COLUMNS)))
         return jnp.asarray(out)
 
 
 @lru_cache(maxsize=1)
 def affordable_planes() -> float:
-    """Bit planes on which a product takes as long as in float32, on many rows; measured once."""
+    """Measure the number of bit planes on which a product takes as long as in float32, on many rows; once a process."""
     size = 1024
     matrix = WeightMatrix(jnp.ones((size, size), jnp.int8), kind="ternary")
     h = jnp.ones((ROWS // 2, size), jnp.float32)
     code = Code.of_levels([-1, 0, 1])
-    seconds = []
-    for plan in (None, code):
-        run = Pass.of([Layer.of(Step(matrix, 1.0, _same, None, plan), plan)])
+    dense, planes = (
+        _shortest_time(Pass.of([Layer.of(Step(matrix, 1.0, _to_float32, None, c), c)]), h) for c in (None, code)
+    )
+    return len(code.jumps) * dense / planes
+
+
+def _shortest_time(run: Callable[[Array], Array], h: Array, repeats: int = 5) -> float:
+    """Return the shortest of several run times in seconds, after compilation."""
+    run(h).block_until_ready()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
         run(h).block_until_ready()
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            run(h).block_until_ready()
-            times.append(time.perf_counter() - start)
-        seconds.append(min(times))
-    return len(code.jumps) * seconds[0] / seconds[1]
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
-def _same(sums: Array) -> Array:
+def _to_float32(sums: Array) -> Array:
     return sums.astype(jnp.float32)
 
 
 def is_sparse(weights: Sequence[WeightMatrix]) -> bool:
-    """Whether nearly all weights of every layer are 0."""
+    """Return whether nearly all weights of every layer are 0."""
     return all(float(np.mean(np.asarray(w.values) == 0)) >= LEAST_ZEROS for w in weights)
 
 

@@ -1,131 +1,71 @@
-r"""Networks of whole numbers: what a microcontroller computes, here and there with the same result, bit for bit.
+r"""Networks of whole numbers: the same result on a microcontroller and here, bit for bit.
 
 A layer of ternary weights after a staircase needs no other numbers. With centred levels $a_k - m = u q_k$ for whole
 $q_k$, neuron i has reached cell k of the next staircase where
 
 $$\sum_j W_{ij} q_j + b_i \ge T_k, \qquad T_k = \lceil s_k \sqrt{d}/(c u) \rceil,$$
 
-c being the weights' scale and $s_k$ the threshold. The first layer takes pixels as they are, $b_i$ then being what
-centring them would add, or samples rounded to multiples of a unit. Scores are whole numbers too.
+where c is the weights' scale and $s_k$ the threshold. The first layer takes pixels as they are, and $b_i$ is what
+centring them would add; or it takes samples rounded to multiples of a unit. Scores are whole numbers too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import field
 from functools import cached_property
+from typing import Any, ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Float, Int32
 
-from hntk._utils.checks import as_samples
-from hntk._utils.labels import share_right
+from hntk._utils.pytree import array_dataclass, is_traced
+from hntk.files.exact_arrays import to_integers_of
+from hntk.files.matrices import check_layers, matrices_from_fields, matrices_to_arrays
+from hntk.files.reader import FieldReader
 from hntk.networks.forward import BATCH, Forward, Step
+from hntk.networks.integer_inputs import Pixels, Rounded, check_coordinates, read_inputs
 from hntk.networks.integer_steps import Steps
-from hntk.networks.provenance import DataStatistics, MatchRecord
-from hntk.networks.storable import Storable
-from hntk.weights.bit_planes import Code
+from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
+from hntk.networks.saveable import VERSION, SaveableNetwork
+from hntk.networks.summary_table import LayerSummary, Summary, pack_all
+from hntk.networks.value_bounds import largest_row_sum
 from hntk.weights.laws import WeightMatrix
 
-# sums up to here are exact in float32 in any order
+# Sums of whole numbers up to here are exact in float32 in any order.
 EXACT = 2**24
+# The largest number of 32 bits, which scores must not exceed.
 LIMIT = 2**31 - 1
+BIAS_BYTES = 4
 
 
 class NotIntegerError(ValueError):
-    """A network that whole numbers cannot stand for."""
+    """A network cannot be turned into whole numbers."""
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """Input that is whole already: bytes from 0 to 255, times ``fine``.
-
-    Attributes
-    ----------
-    fine : a power of 2, so that what centring the pixels adds to the sums is rounded to 1/fine of a pixel's unit.
-    """
-
-    fine: int = 1
-
-    @property
-    def least(self) -> int:
-        """Of a coordinate."""
-        return 0
-
-    @property
-    def most(self) -> int:
-        """Of a coordinate."""
-        return 255 * self.fine
-
-    @property
-    def code(self) -> Code:
-        """As bit planes."""
-        return Code.of_range(self.least, self.most, self.fine)
-
-    def __call__(self, raw: object) -> Float[Array, "n p"]:
-        """Whole numbers.
-
-        Raises
-        ------
-        ValueError
-            If they are not whole numbers from 0 to 255.
-        """
-        samples = as_samples(raw)
-        if not bool(jnp.all((samples == jnp.round(samples)) & (samples >= 0) & (samples <= 255))):
-            raise ValueError(
-                "this network takes pixels as they are, whole numbers from 0 to 255: give the raw images, not "
-                "normalised ones."
-            )
-        return samples.astype(jnp.float32) * self.fine
-
-
-@dataclass(frozen=True)
-class Rounded:
-    """Input in multiples of a unit: round((raw − centre) · factor), no further from 0 than ``most``.
-
-    Attributes
-    ----------
-    centre : (p,) float32.
-    factor : float32.
-    most : of a coordinate, 127 or 32767.
-    """
-
-    centre: Float[np.ndarray, " p"]
-    factor: float
-    most: int
-
-    @property
-    def least(self) -> int:
-        """Of a coordinate."""
-        return -self.most
-
-    @property
-    def code(self) -> Code:
-        """As bit planes."""
-        return Code.of_range(self.least, self.most)
-
-    def __call__(self, raw: object) -> Float[Array, "n p"]:
-        """Whole numbers; halves go to even ones, as in C's ``rintf``."""
-        samples = np.asarray(as_samples(raw), np.float32)
-        scaled = (samples - self.centre) * np.float32(self.factor)
-        return jnp.asarray(np.clip(np.rint(scaled), -self.most, self.most))
-
-
-@dataclass(frozen=True)
-class IntegerNetwork(Storable):
+@array_dataclass(static=("steps", "unit", "rounding", "origin"))
+class IntegerNetwork(SaveableNetwork):
     """Hidden layers of whole numbers.
 
+    Networks are pytrees: ``jax.jit`` and ``jax.vmap`` take them as arguments.
+
     Attributes
     ----------
-    inputs : what raw samples go through.
-    weights : L matrices of whole numbers; their scales are in the thresholds.
-    steps : L staircases.
-    bias : (d_1,) of the first layer; None where the input is centred.
-    unit : a feature of the float network is a level of the last layer times this.
-    rounding : of each layer's levels: largest error over largest level.
-    origin : how the activations were found, where it is known.
+    inputs : Pixels or Rounded
+        What raw samples become first.
+    weights : tuple of WeightMatrix
+        L matrices of whole numbers. Their scales are accounted for in the thresholds.
+    steps : tuple of Steps
+        L staircases.
+    bias : (d_1,) array of int32 or None
+        Bias of the first layer; None if the input is centred.
+    unit : float
+        A feature of the float network is a level of the last layer times this.
+    rounding : tuple of float
+        Error of each layer's levels: the largest error over the largest level.
+    origin : MatchRecord or None
+        How the activations were found; None if it is unknown.
     """
 
     inputs: Pixels | Rounded
@@ -135,26 +75,47 @@ class IntegerNetwork(Storable):
     unit: float
     rounding: tuple[float, ...]
     origin: MatchRecord | None = field(default=None, kw_only=True)
+    form: ClassVar[str] = "integer"
+
+    def __repr__(self) -> str:
+        widths = ", ".join(f"{width:,}" for width in self.widths[:6]) + (", …" if len(self.widths) > 6 else "")
+        taken = self.inputs.note.removeprefix("input: ")
+        return f"{type(self).__name__}({self.weights[0].shape[1]:,} inputs as {taken}; layers of {widths})"
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """(d_1, …, d_L)."""
+        """Widths (d_1, …, d_L)."""
         return tuple(w.shape[0] for w in self.weights)
 
     @property
     def largest_sums(self) -> tuple[int, ...]:
-        """What no layer's |Σ W v + b| exceeds."""
+        """A bound of |Σ W v + b| for each layer."""
         values = [max(-self.inputs.least, self.inputs.most), *(s.most for s in self.steps)]
         sums = [row_weight(w) * v for w, v in zip(self.weights, values, strict=False)]
-        return (sums[0] + (0 if self.bias is None else int(np.abs(self.bias).max())), *sums[1:])
+        bias = 0 if self.bias is None else int(np.abs(np.asarray(self.bias, np.int64)).max())
+        return sums[0] + bias, *sums[1:]
 
     @cached_property
     def reachable(self) -> tuple[Steps, ...]:
         """The staircases without cells that no sum reaches."""
-        return tuple(s.within(most) for s, most in zip(self.steps, self.largest_sums, strict=True))
+        return tuple(s.within(bound) for s, bound in zip(self.steps, self.largest_sums, strict=True))
 
     def feature_batches(self, raw: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
-        """Levels of the last layer, whole numbers in float32, a batch of samples at a time.
+        """Compute the levels of the last layer, a batch of samples at a time.
+
+        Works under ``jax.jit`` and ``jax.vmap``, where the values of samples are not checked.
+
+        Parameters
+        ----------
+        raw : (n, p) array
+            Raw samples.
+        batch : int
+            Rows computed at a time.
+
+        Returns
+        -------
+        iterator of (batch, d_L) arrays of float32
+            Whole numbers; the last batch may have fewer rows.
 
         Raises
         ------
@@ -162,73 +123,78 @@ class IntegerNetwork(Storable):
             If the samples do not fit.
         """
         whole = self.inputs(raw)
-        if whole.shape[1] != self.weights[0].shape[1]:
-            raise ValueError(
-                f"samples have {whole.shape[1]} coordinates but the network takes {self.weights[0].shape[1]}."
-            )
+        check_coordinates(whole, self.weights[0].shape[1])
         return self._forward.batches(whole, batch)
 
     @cached_property
     def _forward(self) -> Forward:
-        biases = [self.bias, *[None] * len(self.steps)]
-        values = [self.inputs, *self.reachable]
+        traced = is_traced([w.values for w in self.weights])
+        steps = self.steps if traced else self.reachable
+        biases = [self.bias, *[None] * len(steps)]
+        codes = [
+            v.code if w.kind in ("ternary", "sign") and not traced else None
+            for w, v in zip(self.weights, [self.inputs, *steps], strict=False)
+        ]
         return Forward(
-            [
-                Step(w, 1.0, s, b, v.code if w.kind in ("ternary", "sign") else None)
-                for w, s, b, v in zip(self.weights, self.reachable, biases, values, strict=False)
-            ]
+            [Step(w, 1.0, s, b, code) for w, s, b, code in zip(self.weights, steps, biases, codes, strict=False)]
         )
 
+    def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the arrays and the metadata of a file."""
+        check_layers(self.weights, steps=self.steps, rounding=self.rounding)
+        arrays, tables = matrices_to_arrays(self.weights, encoding)
+        for number, (table, steps, rounding) in enumerate(zip(tables, self.steps, self.rounding, strict=True), 1):
+            table["rounding"] = rounding
+            arrays |= steps.to_arrays(number)
+        more_arrays, inputs = self.inputs.to_arrays()
+        arrays |= more_arrays
+        if self.bias is not None:
+            arrays["input.bias"] = to_integers_of(self.bias, np.int32, "bias")
+        metadata = {"version": VERSION, "form": self.form, "layers": tables, "unit": self.unit, "input": inputs}
+        return arrays, metadata | provenance_to_metadata(self.origin)
 
-@dataclass(frozen=True)
-class IntegerClassifier(Storable):
-    """A classifier of whole numbers: the largest of ``readout @ levels + offset`` wins, the first of equals.
+    @staticmethod
+    def from_arrays(fields: FieldReader, packed_from: Sequence[WeightMatrix] | None = None) -> IntegerNetwork:
+        """Read the contents of a file; what is small is checked before matrices are unpacked."""
+        layers = fields.subtables("layers")
+        steps = tuple(Steps.from_fields(fields, number) for number in range(1, len(layers) + 1))
+        rounding = tuple(layer.number("rounding") for layer in layers)
+        width, inputs = layers[0].shape("shape")
+        taken = read_inputs(fields, inputs)
+        bias = fields.array("input.bias", np.int32, width) if "input.bias" in fields.arrays else None
+        unit, origin = fields.number("unit", positive=True), read_origin(fields)
+        weights = matrices_from_fields(layers, packed_from)
+        network = IntegerNetwork(taken, weights, steps, bias, unit, rounding, origin=origin)
+        if any(w.kind == "float32" for w in weights) or max(network.largest_sums) > EXACT:
+            raise ValueError("weights of a network of whole numbers must be such, and their sums stay below 2**24")
+        return network
 
-    Attributes
-    ----------
-    network : gives the levels.
-    readout : (K, d), int8 or int16.
-    offset : (K,).
-    classes : (K,) labels in the order of the scores.
-    unit : a score of the float classifier is about a whole one times this.
-    statistics : of the data the readout was fitted on, where they are known.
-    """
+    def summary(self, encodings: Sequence[str] | None = None) -> Summary:
+        """Return bits, bytes and arithmetic of every layer; :func:`hntk.summarize` says more."""
+        notes = (*self.input_notes(), *provenance_notes(self.origin))
+        return Summary(self.layer_summaries(encodings), "whole numbers", notes)
 
-    network: IntegerNetwork
-    readout: Int[np.ndarray, "K d"]
-    offset: Int32[np.ndarray, " K"]
-    classes: np.ndarray
-    unit: float
-    statistics: DataStatistics | None = field(default=None, kw_only=True)
+    def layer_summaries(self, encodings: Sequence[str] | None) -> tuple[LayerSummary, ...]:
+        """Return one row a hidden layer for a summary."""
+        bias = 0 if self.bias is None else BIAS_BYTES * self.widths[0]
+        packed = pack_all(self.weights, encodings)
+        return tuple(
+            LayerSummary.hidden(
+                number,
+                matrix,
+                activation="staircase",
+                levels=len(set(steps.levels)),
+                other_bytes=steps.nbytes + (bias if number == 1 else 0),
+            )
+            for number, (matrix, steps) in enumerate(zip(packed, self.steps, strict=True), 1)
+        )
 
-    @property
-    def largest_score(self) -> int:
-        """What no |score| exceeds."""
-        sums = np.abs(self.readout.astype(np.int64)).sum(axis=1) * self.network.steps[-1].most
-        return int((sums + np.abs(self.offset.astype(np.int64))).max())
-
-    def scores(self, raw: object) -> Int[np.ndarray, "n K"]:
-        """Whole scores of raw samples.
-
-        Raises
-        ------
-        ValueError
-            If the samples do not fit.
-        """
-        # BLAS in float64 is exact up to 2⁵³
-        weights = self.readout.T.astype(np.float64)
-        parts = [np.asarray(levels, np.float64) @ weights for levels in self.network.feature_batches(raw)]
-        return np.concatenate(parts).astype(np.int64) + self.offset
-
-    def predict(self, raw: object) -> np.ndarray:
-        """Predicted labels, (n,)."""
-        return self.classes[np.argmax(self.scores(raw), axis=1)]
-
-    def accuracy(self, raw: object, labels: object) -> float:
-        """Share of samples whose label is predicted."""
-        return share_right(self.predict(raw), labels)
+    def input_notes(self) -> tuple[str, str]:
+        """Return lines of a summary about the input and the rounding of levels."""
+        error = max(self.rounding)
+        return self.inputs.note, f"levels: rounded by at most {error:.2g} of the largest" if error else "levels: exact"
 
 
 def row_weight(matrix: WeightMatrix) -> int:
-    """The largest Σ_j |W_ij|."""
-    return int(np.abs(np.asarray(matrix.values, np.int64)).sum(axis=1).max())
+    """Return the largest Σ_j |W_ij| of whole values."""
+    return int(largest_row_sum(matrix))

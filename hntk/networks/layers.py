@@ -1,7 +1,7 @@
-"""What a forward pass compiles, and the numbers it is compiled for.
+"""Layers as a forward pass compiles them.
 
-Equal layers one after another are one step of a scan, so that a network of many is compiled as fast as one of few:
-their thresholds, levels and centres are arrays then, and equal are layers of one shape.
+Consecutive layers of one form become one step of a scan, so that a deep network compiles as fast as a shallow one.
+Their thresholds, levels and centres are arrays then, so that layers of equal shapes have one form.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from hntk.weights.bit_planes import Code
 from hntk.weights.bit_products import BitMatrix, bit_product
 from hntk.weights.laws import WeightMatrix
 
-# whole weights up to here are kept in float32 too, which saves turning them into it for every batch
+# Whole weights up to so many are kept in float32 as well, which saves converting them for every batch.
 COPIED = 2**24
-# equal layers from which on a scan is compiled in less time
+# From so many equal layers on, a scan compiles faster.
 SCANNED = 4
 
 
@@ -36,11 +36,16 @@ class Step:
 
     Attributes
     ----------
-    weights : W, of which the values alone are used.
-    factor : of the sums.
-    function : elementwise; hashable, so that what is compiled for it is kept.
-    bias : (outputs,) or None.
-    code : of what h can be, in a network of whole numbers.
+    weights : WeightMatrix
+        The matrix W; its own scale is not used.
+    factor : float
+        What the sums are multiplied with.
+    function : callable
+        Function of single numbers; hashable, so that what is compiled for it is kept.
+    bias : (outputs,) array or None
+        What is added to the sums.
+    code : Code or None
+        Bit planes of the values that h can have, in a network of whole numbers.
     """
 
     weights: WeightMatrix
@@ -57,10 +62,13 @@ class Elementwise:
 
     Attributes
     ----------
-    function : all of it where its numbers are known to the compiler, which makes a pass on bit planes a third faster;
-        σ where m is an array; None where σ is a staircase of arrays.
-    table : thresholds and levels of the latter.
-    centre : m.
+    function : callable or None
+        The whole function if the compiler is to know its numbers, which makes a pass on bit planes a third faster; σ if
+        m is an array; None if σ is a staircase given by arrays.
+    table : tuple of arrays or None
+        Thresholds and levels of that staircase.
+    centre : array or None
+        The constant m, if it is an array.
     """
 
     function: Callable[[Array], Array] | None
@@ -69,13 +77,13 @@ class Elementwise:
 
     @classmethod
     def of(cls, function: Callable[[Array], Array], dtype: DTypeLike) -> Elementwise:
-        """From a function of sums of a type; many thresholds become arrays."""
+        """Wrap a function of sums in a dtype; if it has many thresholds, they become arrays."""
         sigma = getattr(function, "sigma", function)
         few = len(getattr(sigma, "thresholds", ())) <= COMPARED
         return cls(function) if few else cls(function).traced(dtype)
 
     def traced(self, dtype: DTypeLike) -> Elementwise:
-        """Return the same function with its numbers as arrays, as far as it is a staircase or has a centre ``m``."""
+        """Return the same function with its centre, and the table of a staircase, as arrays."""
         if self.function is None:
             return self
         sigma, m = getattr(self.function, "sigma", self.function), getattr(self.function, "m", None)
@@ -103,15 +111,22 @@ class Elementwise:
 )
 @dataclass(frozen=True)
 class Layer:
-    """A layer that is ready to run.
+    """A layer in the form that is compiled.
 
     Attributes
     ----------
-    weights : bit planes with their bias, or W.
-    factor, bias : of the sums; of bit planes they are 1 and None.
-    function : of them.
-    shape : (outputs, inputs).
-    borrowed : whether W is the network's own array, and not a copy.
+    weights : BitMatrix or array
+        Bit planes with their bias, or W.
+    factor : array
+        What the sums are multiplied with; 1 on bit planes.
+    bias : array or None
+        What is added to the sums; None on bit planes.
+    function : Elementwise
+        Function of the sums.
+    shape : tuple of int
+        (outputs, inputs).
+    borrowed : bool
+        Whether W is the network's own array, and not a copy.
     """
 
     weights: BitMatrix | Array
@@ -123,7 +138,7 @@ class Layer:
 
     @classmethod
     def of(cls, step: Step, code: Code | None) -> Layer:
-        """On the planes of a code, or on numbers."""
+        """Prepare a layer, on the planes of a code if there is one."""
         values, shape = step.weights.values, step.weights.shape
         if code is not None:
             planes = BitMatrix.of(step.weights, code, step.bias)
@@ -135,10 +150,10 @@ class Layer:
         return cls(values, jnp.float32(step.factor), bias, function, shape, borrowed)
 
     def __call__(self, h: Float[Array, "n p"]) -> Float[Array, "n d"]:
-        """What the next layer takes."""
+        """Return what the next layer takes."""
         if isinstance(self.weights, BitMatrix):
             return self.function(bit_product(self.weights, h))
-        # GPUs round the factors of a product to 10 bits unless told otherwise
+        # GPUs round the factors of a product to 10 bits by default.
         sums = jnp.matmul(h, self.weights.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
         return self.function((sums if self.bias is None else sums + self.bias) * self.factor)
 
@@ -155,8 +170,10 @@ class Pass:
 
     Attributes
     ----------
-    groups : one layer each, or several equal ones with their arrays stacked.
-    counts : of layers in each.
+    groups : tuple of Layer
+        One layer each, or several of one form with their arrays stacked.
+    counts : tuple of int
+        Number of layers in each group.
     """
 
     groups: tuple[Layer, ...]
@@ -164,41 +181,41 @@ class Pass:
 
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> Pass:
-        """From layers in their order."""
+        """Group layers, given in their order."""
         groups, counts = [], []
         both = zip(layers, (layer.traced() for layer in layers), strict=True)
-        for _, equal in groupby(both, key=lambda pair: _form(pair[1])):
-            found, traced = zip(*equal, strict=True)
-            if _can_be_scanned(found):
+        for _, pairs in groupby(both, key=lambda pair: _form(pair[1])):
+            plain, traced = zip(*pairs, strict=True)
+            if _can_be_scanned(plain):
                 groups.append(jax.tree.map(_stacked, *traced))
-                counts.append(len(found))
+                counts.append(len(plain))
             else:
-                groups += found
-                counts += [1] * len(found)
+                groups += plain
+                counts += [1] * len(plain)
         return cls(tuple(groups), tuple(counts))
 
     def __call__(self, h: Float[Array, "n p"]) -> Float[Array, "n d"]:
-        """Features of the last layer."""
+        """Return the values of the last layer."""
         return _run(self.counts, self.groups, h)
 
 
 def _form(traced: Layer) -> tuple[Any, ...]:
-    """Return all that is compiled of a traced layer: layers of equal forms can share it."""
+    """Return all that a traced layer is compiled for: layers of equal forms can share what is compiled."""
     leaves, structure = jax.tree.flatten(traced)
     return structure, *((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
 def _stacked(*leaves: Array) -> Array:
-    # on the host, where nothing has to be compiled for it
+    # On the host, where stacking needs no compilation.
     return jnp.asarray(np.stack([np.asarray(leaf) for leaf in leaves]))
 
 
 def _can_be_scanned(equal: Sequence[Layer]) -> bool:
-    """Whether equal layers are many, can follow each other, and need no second copy of much."""
+    """Return whether layers of one form are many, fit each other, and need no second copy of large arrays."""
     first, (outputs, inputs) = equal[0], equal[0].shape
     if len(equal) < SCANNED or outputs != inputs or (first.borrowed and len(equal) * inputs**2 > COPIED):
         return False
-    # a function of the user's own may give another type than it takes
+    # A user's function may return another type than it takes.
     row = jax.ShapeDtypeStruct((1, inputs), jnp.float32)
     return jax.eval_shape(lambda h: first(h), row).dtype == jnp.float32
 

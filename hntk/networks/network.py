@@ -1,7 +1,7 @@
-r"""Drawn networks: random hidden layers, kept as what has to be stored.
+r"""Networks with random hidden weights, kept as what has to be stored.
 
-$h_l = \sigma_l(W_l h_{l-1}/\sqrt{d_{l-1}}) - m_l$ with $h_0 = x$, the first layer seeing $W_1x$; the output is
-$f(x) = w^\top h_L/\sqrt{d_L}$. Hidden weights are random and fixed; a readout is fitted on the features.
+Hidden layers are $h_l = \sigma_l(W_l h_{l-1}/\sqrt{d_{l-1}}) - m_l$ with $h_0 = x$, where the first layer sees $W_1x$.
+The output is $f(x) = w^\top h_L/\sqrt{d_L}$. Hidden weights are random and fixed; a readout is fitted on the features.
 """
 
 from __future__ import annotations
@@ -10,37 +10,50 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod, sqrt
+from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk._utils.arguments import as_count, as_key, as_scale, as_widths
-from hntk._utils.checks import as_samples, norm_scale
+from hntk._utils.arguments import as_count
 from hntk._utils.memory import check_room
+from hntk._utils.pytree import array_dataclass
+from hntk._utils.rows import as_samples
 from hntk.activations import Activation
+from hntk.files.exact_arrays import to_float32
+from hntk.files.matrices import check_layers, matrices_from_fields, matrices_to_arrays
+from hntk.files.reader import FieldReader
+from hntk.networks.activation_records import activation_to_record, read_activations
 from hntk.networks.forward import BATCH, Forward, Step
-from hntk.networks.provenance import MatchRecord
-from hntk.networks.storable import Storable
-from hntk.theory.coefficients import as_activations, coefficients
-from hntk.weights.laws import WeightLaw, WeightMatrix, weight_law
+from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
+from hntk.networks.saveable import VERSION, SaveableNetwork
+from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary, pack_all
+from hntk.networks.value_bounds import HiddenLayer, Readout, check_finite
+from hntk.weights.laws import WeightLaw, WeightMatrix
 
-FLOAT_BYTES = 4
 
-
-@dataclass(frozen=True)
-class Network(Storable):
+@array_dataclass(static=("activations", "centres", "law", "origin"))
+class Network(SaveableNetwork):
     """A fully-connected network with random hidden weights.
+
+    Networks are pytrees: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take them as arguments.
 
     Attributes
     ----------
-    weights : L matrices, (d_l, d_{l-1}) each, d_0 = p.
-    activations : L activations.
-    centres : L constants m_l subtracted from the activations.
-    readout : (d_L,) Gaussian readout w at initialisation, which only the NTK sees; None where it is not kept.
-    law : the law the weights were drawn from; None for weights that were trained.
-    origin : how the activations were found, of a compressed network; a file keeps it.
+    weights : tuple of WeightMatrix
+        L matrices of shapes (d_l, d_{l-1}), with d_0 = p.
+    activations : tuple of Activation
+        L activations.
+    centres : tuple of float
+        L constants m_l that are subtracted from the activations.
+    readout : (d_L,) array or None
+        Gaussian readout w at initialisation, which only the NTK needs; None if it was not kept.
+    law : WeightLaw or None
+        The law that the weights were drawn from; None if it is unknown.
+    origin : MatchRecord or None
+        How the activations of a compressed network were found; files keep it.
     """
 
     weights: tuple[WeightMatrix, ...]
@@ -49,10 +62,16 @@ class Network(Storable):
     readout: Float[Array, " width"] | None
     law: WeightLaw | None
     origin: MatchRecord | None = field(default=None, kw_only=True)
+    form: ClassVar[str] = "float"
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(dict.fromkeys(matrix.kind for matrix in self.weights))
+        names = ", ".join(dict.fromkeys(sigma.name for sigma in self.activations))
+        return f"{type(self).__name__}({_arrows((self.inputs, *self.widths))}, {kinds} weights, activations {names})"
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """(d_1, …, d_L)."""
+        """Widths (d_1, …, d_L)."""
         return tuple(w.shape[0] for w in self.weights)
 
     @property
@@ -60,18 +79,32 @@ class Network(Storable):
         """Dimension p of a sample."""
         return self.weights[0].shape[1]
 
+    @property
+    def hidden_weights(self) -> int:
+        """Number of hidden weights."""
+        return sum(prod(w.shape) for w in self.weights)
+
     def features(self, x: object, batch: int = BATCH) -> Float[Array, "n width"]:
-        """h_L(x)/√d_L in float32, so that features @ features.T estimates the conjugate kernel.
+        """Compute h_L(x)/√d_L in float32, so that ``features @ features.T`` estimates the conjugate kernel.
+
+        Works under ``jax.jit``, ``jax.vmap`` and ``jax.grad``, where the values of x are not checked.
 
         Parameters
         ----------
-        x : (n, p) samples.
-        batch : rows computed at a time; memory beyond the result is O(batch · width).
+        x : (n, p) array
+            Samples.
+        batch : int
+            Rows computed at a time. Memory beyond the result is O(batch · width).
+
+        Returns
+        -------
+        (n, d_L) array of float32
+            Features.
 
         Raises
         ------
         ValueError
-            If x is not finite or its columns are not the network's inputs.
+            If x is not finite or does not have p columns.
         MemoryError
             If the features do not fit into memory; :meth:`feature_batches` gives some rows of them at a time.
         """
@@ -84,12 +117,24 @@ class Network(Storable):
         return jnp.concatenate(list(self.feature_batches(samples, batch)))
 
     def feature_batches(self, x: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
-        """The rows of :meth:`features`, a batch at a time.
+        """Compute the rows of :meth:`features`, a batch at a time.
+
+        Parameters
+        ----------
+        x : (n, p) array
+            Samples.
+        batch : int
+            Rows computed at a time.
+
+        Returns
+        -------
+        iterator of (batch, d_L) arrays of float32
+            Features; the last batch may have fewer rows.
 
         Raises
         ------
         ValueError
-            As :meth:`features`, at once.
+            If x is not finite or does not have p columns; raised at once.
         MemoryError
             If a batch does not fit into memory.
         """
@@ -109,14 +154,24 @@ class Network(Storable):
         return Forward([Step(w, w.scale * factor, _Centred(sigma, m)) for w, factor, sigma, m in self.layers()])
 
     def check_inputs(self, x: object) -> Float[Array, "n p"]:
-        """Samples that fit this network.
+        """Return samples as an array that fits this network.
+
+        Parameters
+        ----------
+        x : (n, p) array
+            Samples.
+
+        Returns
+        -------
+        (n, p) array
+            The samples on JAX's device.
 
         Raises
         ------
         ValueError
-            If they do not.
+            If they are not finite or do not have p columns.
         """
-        # features are computed in float32, whatever x is kept in
+        # Features are computed in float32, whatever the type of x.
         samples = as_samples(x, dtype=jnp.float32)
         if samples.shape[1] != self.inputs:
             raise ValueError(
@@ -125,95 +180,90 @@ class Network(Storable):
             )
         return samples
 
-    def layers(self) -> Iterator[tuple[WeightMatrix, float, Activation, float]]:
-        """(W_l, 1/√d_{l-1}, σ_l, m_l) of each layer, the first factor being 1."""
+    def layers(self) -> Iterator[HiddenLayer]:
+        """Yield (W_l, 1/√d_{l-1}, σ_l, m_l) of each layer; the factor of the first layer is 1.
+
+        Yields
+        ------
+        HiddenLayer
+            One hidden layer.
+        """
         fan_in = (1, *self.widths[:-1])
         for w, d, sigma, m in zip(self.weights, fan_in, self.activations, self.centres, strict=True):
-            yield w, 1 / sqrt(d), sigma, m
+            yield HiddenLayer(w, 1 / sqrt(d), sigma, m)
 
-    @property
-    def hidden_weights(self) -> int:
-        """Number of hidden weights."""
-        return sum(prod(w.shape) for w in self.weights)
+    def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the arrays and the metadata of a file."""
+        arrays, metadata = self.hidden_to_arrays(encoding)
+        if self.readout is not None:
+            arrays["readout.initial"] = to_float32(self.readout, "the readout at initialisation")
+        return arrays, metadata
+
+    def hidden_to_arrays(self, encoding: str | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return what :meth:`to_arrays` does, without the readout at initialisation."""
+        check_layers(self.weights, activations=self.activations, centres=self.centres)
+        arrays, tables = matrices_to_arrays(self.weights, encoding)
+        for number, (table, sigma, centre) in enumerate(zip(tables, self.activations, self.centres, strict=True), 1):
+            table["activation"], steps = activation_to_record(sigma, f"layer{number}")
+            table["centre"] = centre
+            arrays |= steps
+        metadata = {"version": VERSION, "form": self.form, "layers": tables, **provenance_to_metadata(self.origin)}
+        return arrays, metadata
+
+    @staticmethod
+    def from_arrays(fields: FieldReader, packed_from: Sequence[WeightMatrix] | None = None) -> Network:
+        """Read the contents of a file; what is small is checked before matrices are unpacked."""
+        return Network.hidden_from_arrays(fields, packed_from, None)
+
+    @staticmethod
+    def hidden_from_arrays(
+        fields: FieldReader, packed_from: Sequence[WeightMatrix] | None, readout: Readout | None
+    ) -> Network:
+        """Read the hidden layers, whose predictions through the readout must be finite."""
+        layers = fields.subtables("layers")
+        activations = read_activations(layers)
+        centres = tuple(layer.number("centre") for layer in layers)
+        initial = None
+        if "readout.initial" in fields.arrays:
+            initial = jnp.asarray(fields.array("readout.initial", np.float32, layers[-1].shape("shape")[0]))
+        origin = read_origin(fields)
+        weights = matrices_from_fields(layers, packed_from)
+        network = Network(weights, activations, centres, initial, None, origin=origin)
+        check_finite(list(network.layers()), 1.0 if origin is None else origin.tau0, readout)
+        return network
+
+    def summary(self, encodings: Sequence[str] | None = None) -> Summary:
+        """Return bits, bytes and arithmetic of every layer; :func:`hntk.summarize` says more."""
+        return Summary(self.layer_summaries(encodings), "float32", provenance_notes(self.origin))
+
+    def layer_summaries(self, encodings: Sequence[str] | None) -> tuple[LayerSummary, ...]:
+        """Return one row a hidden layer for a summary."""
+        packed = pack_all(self.weights, encodings)
+        return tuple(
+            LayerSummary.hidden(
+                number,
+                matrix,
+                activation=sigma.name,
+                levels=sigma.level_count,
+                other_bytes=FLOAT_BYTES * sigma.table_size,
+            )
+            for number, (matrix, sigma) in enumerate(zip(packed, self.activations, strict=True), 1)
+        )
 
 
 @dataclass(frozen=True)
 class _Centred:
+    """The function σ(z) − m; hashable, so that what is compiled for it is kept."""
+
     sigma: Activation
     m: float
 
     def __call__(self, z: Array) -> Array:
-        """σ(z) − m."""
+        """Apply it elementwise."""
         return self.sigma(z) - self.m
 
 
-def draw_network(
-    activations: Sequence[str | Activation],
-    widths: Sequence[int],
-    inputs: int,
-    *,
-    tau0: float,
-    law: str | WeightLaw = "gaussian",
-    key: Array,
-) -> Network:
-    """Draw a network of a given weight law.
-
-    Parameters
-    ----------
-    activations, widths : one per layer; one number is the width of all.
-    inputs : p.
-    tau0 : data scale at which the activations are centred.
-    law : a weight law or its name.
-    key : JAX random key.
-
-    Raises
-    ------
-    ValueError
-        If counts do not fit, a width is not a positive whole number, or the key is no random key.
-    MemoryError
-        If the weights do not fit into memory, before they are drawn.
-    """
-    layers = as_activations(activations)
-    shape = as_widths(widths, len(layers))
-    law = weight_law(law)
-    fan_in = (as_count(inputs, "inputs"), *shape[:-1])
-    sizes = list(zip(shape, fan_in, strict=True))
-    law.check_room(sizes)
-    centres = coefficients(layers, tau0).centres
-    *keys, readout = jax.random.split(as_key(key), len(layers) + 1)
-    weights = tuple(law.draw(k, size) for k, size in zip(keys, sizes, strict=True))
-    return Network(
-        weights,
-        layers,
-        centres,
-        jax.random.normal(readout, (shape[-1],), dtype=jnp.float32),
-        law,
-    )
-
-
-def dense(
-    activations: Sequence[str | Activation],
-    widths: Sequence[int],
-    x: object,
-    *,
-    key: Array,
-    law: str | WeightLaw = "gaussian",
-    tau0: float | None = None,
-) -> Network:
-    """Draw the original network for the data x: (n, p), which gives p and the scale τ_0.
-
-    Raises
-    ------
-    ValueError
-        If the data, the widths or the law do not fit.
-
-    Examples
-    --------
-    >>> import jax, hntk
-    >>> x = jax.random.normal(jax.random.key(0), (8, 20)) / 20**0.5
-    >>> hntk.dense(["relu"] * 2, [64, 32], x, key=jax.random.key(1)).features(x).shape
-    (8, 32)
-    """
-    samples = as_samples(x)
-    scale = norm_scale(samples) if tau0 is None else as_scale(tau0)
-    return draw_network(activations, widths, samples.shape[1], tau0=scale, law=law, key=key)
+def _arrows(widths: Sequence[int]) -> str:
+    """Return widths with arrows between; of a deep network the first and the last."""
+    shown = [f"{width:,}" for width in widths]
+    return " -> ".join(shown if len(shown) <= 6 else [*shown[:3], "…", *shown[-2:]])

@@ -1,57 +1,107 @@
-"""Where a network comes from: what its files tell besides what it computes."""
+"""Records of where a network comes from: the match behind its activations, and the data behind its readout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from hntk._utils.checks import norm_scale
+from hntk._utils.rows import rms_norm
+from hntk.files.reader import FieldReader
 
 
 @dataclass(frozen=True)
 class MatchRecord:
-    """How the activations of a compressed network were found; see :class:`hntk.Match`.
+    """Summary of the match that found a compressed network's activations; see :class:`hntk.Match`.
 
     Attributes
     ----------
-    original : names of the activations they stand for.
-    tau0 : data scale.
-    method, objective : of the match.
-    residuals : relative miss of every coefficient that was asked for.
-    identity_shift, relative_shift : δ, and δ/τ_L².
+    original : tuple of str
+        Names of the original activations, one a layer.
+    tau0 : float
+        Data scale τ_0 of the match.
+    method : str
+        Method of the match.
+    objective : str
+        Objective of the match.
+    residuals : mapping of str to float
+        Relative error of every coefficient that was to be matched.
+    identity_shift : float
+        Identity shift δ of the conjugate kernel.
+    relative_shift : float
+        δ/τ_L².
     """
 
     original: tuple[str, ...]
     tau0: float
     method: str
     objective: str
-    residuals: Mapping[str, float]
+    residuals: Mapping[str, float] = field(hash=False)
     identity_shift: float
     relative_shift: float
 
     def __str__(self) -> str:
-        names, miss = ", ".join(dict.fromkeys(self.original)), max(self.residuals.values(), default=0.0)
-        # the data objective only starts from the coefficients
-        told = f"largest residual {miss:.1e}" if self.objective == "theory" else f"coefficients within {miss:.0%}"
+        names, largest = ", ".join(dict.fromkeys(self.original)), max(self.residuals.values(), default=0.0)
+        # The data objective only starts from the coefficients, and leaves them.
+        error = (
+            f"largest residual {largest:.1e}" if self.objective == "theory" else f"coefficients within {largest:.0%}"
+        )
         return (
-            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {self.objective}: {told}, identity shift "
+            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {self.objective}: {error}, identity shift "
             f"{self.relative_shift:.3g} of tau^2"
+        )
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Return the record as a table for a file.
+
+        Raises
+        ------
+        ValueError
+            If a number is not finite.
+        """
+        numbers = {**self.residuals, "identity_shift": self.identity_shift, "relative_shift": self.relative_shift}
+        wrong = [name for name, value in numbers.items() if not np.isfinite(value)]
+        if wrong:
+            raise ValueError(
+                f"the record of the match has values that are not finite ({', '.join(map(str, wrong))}): match again, "
+                "or save dataclasses.replace(network, origin=None)."
+            )
+        return asdict(self)
+
+    @classmethod
+    def from_fields(cls, fields: FieldReader) -> MatchRecord:
+        """Read the record from a file's table."""
+        residuals = fields.subtable("residuals")
+        return cls(
+            tuple(fields.texts("original")),
+            fields.number("tau0", positive=True),
+            fields.text("method"),
+            fields.text("objective"),
+            {name: residuals.number(name) for name in residuals.table},
+            fields.number("identity_shift"),
+            fields.number("relative_shift"),
         )
 
 
 @dataclass(frozen=True)
 class DataStatistics:
-    """What a readout was fitted on.
+    """Summary of the data that a readout was fitted on.
 
     Attributes
     ----------
-    n, p : samples and their dimension.
-    tau0 : root mean square norm of a sample.
-    norm_deviation : standard deviation of ‖x‖²/τ_0², which the theory takes to be small.
-    class_counts : samples of every class, in the classifier's order.
+    n : int
+        Number of samples.
+    p : int
+        Dimension of a sample.
+    tau0 : float
+        Root mean square norm τ_0 of the samples.
+    norm_deviation : float
+        Standard deviation of ‖x‖²/τ_0², which the theory assumes to be small.
+    class_counts : tuple of int
+        Number of samples of every class, in the classifier's order.
     """
 
     n: int
@@ -62,14 +112,26 @@ class DataStatistics:
 
     @classmethod
     def of(cls, x: Float[np.ndarray, "n p"], index: Int[np.ndarray, " n"]) -> DataStatistics:
-        """From samples and the index of each one's class.
+        """Compute the statistics of samples.
+
+        Parameters
+        ----------
+        x : (n, p) array
+            Samples.
+        index : (n,) array of int
+            Index of each sample's class.
+
+        Returns
+        -------
+        DataStatistics
+            Their statistics.
 
         Raises
         ------
         ValueError
             If all samples are zero.
         """
-        tau0, counts = norm_scale(x), np.bincount(index)
+        tau0, counts = rms_norm(x), np.bincount(index)
         squares = np.einsum("ij,ij->i", x, x, dtype=np.float64)
         return cls(x.shape[0], x.shape[1], tau0, float(np.std(squares) / tau0**2), tuple(counts.tolist()))
 
@@ -80,3 +142,40 @@ class DataStatistics:
             f"fitted on {self.n:,} samples of dimension {self.p}, {each} a class; tau_0 = {self.tau0:.4g}, "
             f"|x|^2 deviating by {self.norm_deviation:.2g}"
         )
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Return the statistics as a table for a file."""
+        return asdict(self)
+
+    @classmethod
+    def from_fields(cls, fields: FieldReader) -> DataStatistics:
+        """Read the statistics from a file's table."""
+        return cls(
+            fields.count("n"),
+            fields.count("p"),
+            fields.number("tau0", positive=True),
+            fields.number("norm_deviation"),
+            tuple(fields.counts("class_counts")),
+        )
+
+
+def provenance_to_metadata(origin: MatchRecord | None, statistics: DataStatistics | None = None) -> dict[str, Any]:
+    """Return the records that are known, under the names that files have for them."""
+    records = {"match": origin, "data": statistics}
+    return {name: record.to_metadata() for name, record in records.items() if record is not None}
+
+
+def read_origin(fields: FieldReader) -> MatchRecord | None:
+    """Return the record of the match, if the file has one."""
+    return MatchRecord.from_fields(fields.subtable("match")) if "match" in fields else None
+
+
+def read_statistics(fields: FieldReader) -> DataStatistics | None:
+    """Return the statistics of the data, if the file has them."""
+    return DataStatistics.from_fields(fields.subtable("data")) if "data" in fields else None
+
+
+def provenance_notes(origin: MatchRecord | None, statistics: DataStatistics | None = None) -> tuple[str, ...]:
+    """Return the records that are known as lines of a summary."""
+    records = {"activations": origin, "readout": statistics}
+    return tuple(f"{name}: {record}" for name, record in records.items() if record is not None)

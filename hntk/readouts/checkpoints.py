@@ -1,4 +1,4 @@
-"""Checkpoints of a training: what is gone on with, and of which training it is."""
+"""Checkpoints of a training: its state after an epoch, and which training it belongs to."""
 
 from __future__ import annotations
 
@@ -7,42 +7,78 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
 
 from hntk._utils.atomic_file import replacing
 from hntk._utils.digest import array_digest, source_digest
 
 PACKAGE = Path(__file__).parent
-# what a training is computed by
+# The modules that a training's numbers are computed by: a checkpoint of other code is refused.
 CODE = (PACKAGE / "training.py", PACKAGE / "softmax.py", PACKAGE / "checkpoints.py")
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What a training goes on from.
+class Epoch(NamedTuple):
+    """One line of a training's history.
 
     Attributes
     ----------
-    trees : parameters, the optimizer's state, and the best parameters.
-    validation : the best validation accuracy.
-    history : (epochs, 4), a row each.
+    epoch : int
+        Its number, from 1.
+    loss : float
+        Mean loss of its batches.
+    validation : float
+        Validation accuracy at its end.
+    learning_rate : float
+        Learning rate at its start.
     """
 
-    trees: tuple[Any, Any, Any]
+    epoch: int
+    loss: float
     validation: float
-    history: Float[np.ndarray, "epochs 4"]
+    learning_rate: float
 
 
-def described(
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """A training between two epochs.
+
+    Attributes
+    ----------
+    parameters, optimizer, best : pytrees of arrays
+        Parameters, the optimizer's state, and the parameters of the best validation accuracy.
+    validation : float
+        The best validation accuracy.
+    history : tuple of Epoch
+        The epochs so far.
+    """
+
+    parameters: Any
+    optimizer: Any
+    best: Any
+    validation: float = -1.0
+    history: tuple[Epoch, ...] = ()
+
+    @property
+    def trees(self) -> tuple[Any, Any, Any]:
+        """The pytrees, whose leaves a checkpoint holds."""
+        return self.parameters, self.optimizer, self.best
+
+    @property
+    def epochs_since_best(self) -> int:
+        """Number of epochs after the best one."""
+        best = max(self.history, key=lambda epoch: epoch.validation, default=None)
+        return 0 if best is None else self.history[-1].epoch - best.epoch
+
+
+def training_identity(
     parameters: Any, samples: Sequence[Array], schedule: Any, key: Array, functions: Sequence[Callable | None]
 ) -> dict[str, Any]:
-    """What decides a training's numbers, part by part, as what a message may call them."""
+    """Return what decides a training's numbers, each part under the name that messages give it."""
     x, y, x_held, y_held = map(np.asarray, samples)
     leaves, structure = jax.tree.flatten(parameters)
     return {
@@ -52,91 +88,96 @@ def described(
         "held-out labels": array_digest(y_held),
         "start": [str(structure), array_digest(*map(np.asarray, leaves))],
         "schedule": asdict(schedule),
-        "loss, scores or projection": list(map(_named, functions)),
+        "loss, scores or projection": list(map(_function_identity, functions)),
         "key": [str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key)).tolist()],
         "precision": np.dtype(jnp.result_type(float)).name,
         "version of hntk's code": source_digest(*CODE),
     }
 
 
-def _named(function: Callable | None) -> list[Any] | None:
-    """A function by its name, and by the arrays and numbers it carries with it."""
+def _function_identity(function: Callable | None) -> list[Any] | None:
+    """Return a function's name, and digests of the arrays and numbers it carries with it."""
     if function is None:
         return None
     if isinstance(function, functools.partial):
-        return [_named(function.func), _values((function.args, function.keywords))]
+        return [_function_identity(function.func), _leaf_identities((function.args, function.keywords))]
     name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
     cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    return [name, _values((cells, getattr(function, "__defaults__", None)))]
+    return [name, _leaf_identities((cells, getattr(function, "__defaults__", None)))]
 
 
-def _values(carried: Any) -> list[str]:
-    """Numbers and arrays by their bytes; of other things the type alone, as they are another object each time."""
-    told = []
-    for leaf in jax.tree.leaves(carried):
-        if callable(leaf):
-            told.append(getattr(leaf, "__qualname__", type(leaf).__qualname__))
-            continue
-        number = isinstance(leaf, bool | int | float | str | np.generic | np.ndarray | jax.Array)
-        plain = number and not jnp.issubdtype(getattr(leaf, "dtype", np.float64), jax.dtypes.prng_key)
-        told.append(array_digest(np.asarray(leaf)) if plain else type(leaf).__qualname__)
-    return told
+def _leaf_identities(carried: Any) -> list[str]:
+    return list(map(_leaf_identity, jax.tree.leaves(carried)))
 
 
-def saved(path: Path, kept: Kept, identity: dict[str, Any]) -> None:
-    """Replace the file."""
+def _leaf_identity(leaf: Any) -> str:
+    """Return the digest of a number or an array, and the type's name of others, which are new objects every time."""
+    if callable(leaf):
+        return getattr(leaf, "__qualname__", type(leaf).__qualname__)
+    number = isinstance(leaf, bool | int | float | str | np.generic | np.ndarray | jax.Array)
+    if number and not jnp.issubdtype(getattr(leaf, "dtype", np.float64), jax.dtypes.prng_key):
+        return array_digest(np.asarray(leaf))
+    return type(leaf).__qualname__
+
+
+def save_checkpoint(path: Path, state: TrainingState, identity: dict[str, Any]) -> None:
+    """Replace the file by one of this state."""
     with replacing(path) as part, part.open("wb") as file:
         np.savez(
             file,
             allow_pickle=False,
             identity=np.array(json.dumps(identity)),
-            history=kept.history,
-            validation=np.array(kept.validation),
-            **{f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(kept.trees))},
+            history=np.array(state.history, np.float64),
+            validation=np.array(state.validation),
+            **{f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state.trees))},
         )
 
 
-def restored(path: Path, start: tuple[Any, Any, Any], identity: dict[str, Any]) -> Kept:
-    """What a checkpoint holds, in the form of the start.
+def load_checkpoint(path: Path, start: TrainingState, identity: dict[str, Any]) -> TrainingState:
+    """Return the state in a checkpoint, whose pytrees have the form of the start.
 
     Raises
     ------
     ValueError
-        If it is damaged, no checkpoint, or of another training, with what differs.
+        If the file is damaged, no checkpoint, or of another training; the message says what differs.
     """
-    stored = _read(path)
-    known = _identity(path, stored)
-    other = [part for part in identity if known.get(part) != json.loads(json.dumps(identity[part]))]
-    if other:
+    stored = _read_arrays(path)
+    stored_identity = _read_identity(path, stored)
+    different = [part for part in identity if stored_identity.get(part) != json.loads(json.dumps(identity[part]))]
+    if different:
         raise ValueError(
-            f"{path} is the checkpoint of another training (other {', '.join(other)}): delete it, or name another file."
+            f"{path} is the checkpoint of another training (other {', '.join(different)}): delete it, or name another "
+            "file."
         )
-    leaves, structure = jax.tree.flatten(start)
-    found = [stored.get(f"leaf{i}") for i in range(len(leaves))]
+    leaves, structure = jax.tree.flatten(start.trees)
+    stored_leaves = [stored.get(f"leaf{i}") for i in range(len(leaves))]
     history, validation = stored.get("history"), stored.get("validation")
-    whole = all(
-        mine is not None and mine.shape == np.shape(leaf) and mine.dtype == jnp.result_type(leaf)
-        for mine, leaf in zip(found, leaves, strict=True)
-    )
+    whole = all(map(_fits, stored_leaves, leaves))
     if not whole or validation is None or history is None or history.ndim != 2 or history.shape[1:] != (4,):
         raise ValueError(f"{path} is damaged (parts of it are missing): delete it to train from the start.")
-    return Kept(jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in found]), float(validation), history)
+    parameters, optimizer, best = jax.tree.unflatten(structure, list(map(jnp.asarray, stored_leaves)))
+    epochs = (Epoch(int(number), *numbers) for number, *numbers in history.tolist())
+    return TrainingState(parameters, optimizer, best, float(validation), tuple(epochs))
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _fits(stored: np.ndarray | None, leaf: Any) -> bool:
+    return stored is not None and stored.shape == np.shape(leaf) and stored.dtype == jnp.result_type(leaf)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except Exception as error:  # A damaged archive raises one of a dozen kinds.
         raise ValueError(f"{path} is damaged ({error}): delete it to train from the start.") from error
 
 
-def _identity(path: Path, stored: dict[str, np.ndarray]) -> dict[str, Any]:
+def _read_identity(path: Path, stored: dict[str, np.ndarray]) -> dict[str, Any]:
     try:
-        known = json.loads(str(stored["identity"]))
+        identity = json.loads(str(stored["identity"]))
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path} is no checkpoint of a training ({error}): name another file, or delete it."
         ) from error
-    # a list is of a version that told less
-    return known if isinstance(known, dict) else {}
+    # Earlier versions stored a list, which differs in every part.
+    return identity if isinstance(identity, dict) else {}

@@ -1,8 +1,8 @@
-r"""How well kernels do a task: accuracy on samples held out, of several kernels on the same samples.
+r"""Accuracy of kernels on held-out samples, for several kernels on the same samples.
 
-The samples are cut into parts; each is predicted by kernel ridge regression on the others, centred on them, with
-targets one-hot. Of a network's features F, with kernel $FF^\top$, this is :func:`hntk.fit_ridge` on the others. The
-ridge is chosen on the others alone, by the share of leave-one-out predictions that are right.
+The samples are divided into parts, and each part is predicted by kernel ridge regression on the others, with kernel and
+targets centred on them. For the kernel $FF^\top$ of a network's features F this is :func:`hntk.fit_ridge` on the other
+parts. The ridge is chosen on the other parts alone, by the share of leave-one-out predictions that are right.
 """
 
 from __future__ import annotations
@@ -12,24 +12,30 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from hntk._utils.pytree import array_dataclass
+from hntk.readouts.kernel_ridge import RIDGES, DenseKernel, fit_kernel_ridge, highest_accuracy
+
 PARTS = 4
-# samples of every class there must be, so that a part holds two of each
+# Each part then holds two samples of every class.
 LEAST_PER_CLASS = 2 * PARTS
-# ridges tried, in units of the kernel's mean eigenvalue
-GRID = np.logspace(-4, 3, 29)
 
 
 @dataclass(frozen=True)
 class TaskAccuracy:
-    """What share of new samples a design recognises, and the dense original at infinite width.
+    """Accuracy on new samples of a design's network, and of the dense original at infinite width.
 
     Attributes
     ----------
-    predicted, predicted_original : by theory, for as many training samples as were fitted on.
-    measured, measured_original : on held-out samples, each sample once.
-    standard_error : of the difference of the two, which are measured on the same samples.
-    ridge : λ that :func:`hntk.fit_ridge` may be given for the design's network, a median over the parts.
-    samples : number of samples measured on; three quarters of them were fitted on at a time.
+    predicted, predicted_original : float
+        Accuracies by theory, for as many training samples as were fitted on.
+    measured, measured_original : float
+        Accuracies on held-out samples, each sample once.
+    standard_error : float
+        Standard error of the difference of the two, which are measured on the same samples.
+    ridge : float
+        Ridge λ for :func:`hntk.fit_ridge` of the design's network, a median over the parts.
+    samples : int
+        Number of samples measured on; three quarters of them were fitted on at a time.
     """
 
     predicted: float
@@ -42,7 +48,7 @@ class TaskAccuracy:
 
     @property
     def loss(self) -> float:
-        """Measured, of accuracy against the original; below 0 where the design is the better of the two."""
+        """Measured loss of accuracy against the original; below 0 where the design is the better of the two."""
         return self.measured_original - self.measured
 
     def __str__(self) -> str:
@@ -53,14 +59,16 @@ class TaskAccuracy:
         )
 
 
-@dataclass(frozen=True)
+@array_dataclass()
 class HeldOut:
-    """Which samples were recognised while held out.
+    """Which samples were classified correctly while held out.
 
     Attributes
     ----------
-    right : (n,) whether.
-    ridges : chosen for each part.
+    right : ndarray of shape (n,)
+        Whether each sample was.
+    ridges : tuple of float
+        Ridge chosen for each part.
     """
 
     right: Bool[np.ndarray, " n"]
@@ -68,17 +76,17 @@ class HeldOut:
 
     @property
     def accuracy(self) -> float:
-        """Share of them."""
+        """Share of samples classified correctly."""
         return float(np.mean(self.right))
 
     def error_against(self, other: HeldOut) -> float:
-        """Standard error of the difference of two accuracies on the same samples."""
+        """Return the standard error of the difference of two accuracies on the same samples."""
         difference = self.right.astype(float) - other.right
         return float(np.std(difference, ddof=1) / np.sqrt(difference.size))
 
 
 def held_out_parts(index: Int[np.ndarray, " n"], seed: int = 0) -> Int[np.ndarray, " n"]:
-    """A part for each sample, every class spread evenly over them.
+    """Assign each sample to one of `PARTS` parts, with every class spread evenly over them.
 
     Raises
     ------
@@ -101,54 +109,28 @@ def held_out_parts(index: Int[np.ndarray, " n"], seed: int = 0) -> Int[np.ndarra
 def held_out_accuracy(
     kernel: Float[np.ndarray, "n n"], index: Int[np.ndarray, " n"], parts: Int[np.ndarray, " n"]
 ) -> HeldOut:
-    """Every sample predicted from those of the other parts.
+    """Predict every sample from those of the other parts.
 
     Parameters
     ----------
-    kernel : between all samples.
-    index : classes 0 … K − 1.
-    parts : of :func:`held_out_parts`.
+    kernel : ndarray of shape (n, n)
+        Kernel between all samples.
+    index : ndarray of shape (n,)
+        Classes 0 … K − 1.
+    parts : ndarray of shape (n,)
+        Part of each sample, see :func:`held_out_parts`.
+
+    Returns
+    -------
+    HeldOut
+        Which predictions are right, and the ridges.
     """
     right, ridges = np.empty(index.size, bool), []
     for part in range(PARTS):
-        held, fitted = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
-        scores, ridge = _predicted(kernel[np.ix_(fitted, fitted)], kernel[np.ix_(held, fitted)], index[fitted])
-        right[held] = np.argmax(scores, axis=1) == index[held]
-        ridges.append(ridge)
+        held, others = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
+        train = DenseKernel.of(kernel[np.ix_(others, others)], centred=True)
+        grid = np.multiply(RIDGES, train.mean_eigenvalue).tolist()
+        fitted = fit_kernel_ridge(train, index[others], grid, highest_accuracy)
+        right[held] = np.argmax(fitted.scores(kernel[np.ix_(held, others)]), axis=1) == index[held]
+        ridges.append(fitted.trial.ridge)
     return HeldOut(right, tuple(ridges))
-
-
-def _predicted(
-    train: Float[np.ndarray, "n n"], new: Float[np.ndarray, "m n"], index: Int[np.ndarray, " n"]
-) -> tuple[Float[np.ndarray, "m K"], float]:
-    """Scores of new samples, and the ridge."""
-    column = train.mean(axis=0)
-    centred = train - column - column[:, None] + column.mean()
-    shares = np.bincount(index) / index.size
-    targets = np.eye(shares.size)[index] - shares
-    values, vectors = np.linalg.eigh(centred)
-    # a centred kernel of few features has eigenvalues that are 0 up to rounding
-    values, coordinates = np.maximum(values, 0.0), vectors.T @ targets
-    ridge = _best_ridge(values, vectors, coordinates, targets, index, shares)
-    dual = vectors @ (coordinates / (values + ridge)[:, None])
-    dual -= dual.mean(axis=0)
-    return (new - column) @ dual + shares, ridge
-
-
-def _best_ridge(
-    values: np.ndarray,
-    vectors: np.ndarray,
-    coordinates: np.ndarray,
-    targets: np.ndarray,
-    index: np.ndarray,
-    shares: np.ndarray,
-) -> float:
-    """Of most leave-one-out predictions that are right; of equally good ones the largest, as it is the more stable."""
-    squares, tried = vectors**2, []
-    for ridge in GRID * max(float(values.mean()), np.finfo(float).tiny):
-        residual_share = ridge / (values + ridge)
-        # the mean is fitted too: it takes 1/n of what every sample leaves
-        left = np.maximum(squares @ residual_share - 1 / index.size, np.finfo(float).tiny)
-        errors = vectors @ (residual_share[:, None] * coordinates) / left[:, None]
-        tried.append((float(np.mean(np.argmax(targets - errors + shares, axis=1) == index)), float(ridge)))
-    return max(tried)[1]

@@ -7,7 +7,7 @@ on the features as they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -15,30 +15,33 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jaxtyping import Bool, Float
 
 from hntk._utils.arguments import as_instance, as_path, as_positive, as_reals, as_seed
 from hntk._utils.float64 import float64
-from hntk._utils.labels import as_labels
-from hntk.data.dataset import training_part
-from hntk.data.normalization import Normalization, check_normalization
+from hntk._utils.pytree import array_dataclass
+from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
-from hntk.networks.provenance import DataStatistics
-from hntk.readouts.ridge import check_features, held_out
+from hntk.readouts.fit_data import FitData, draw_validation
 from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 
+# Learning rates to choose from, in units of one neuron's share of the score.
 RATES = (3e-2, 1e-2)
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("validation_accuracy", "history", "learning_rate"))
 class SoftmaxClassifier(Classifier):
     """A network with a readout trained by gradient steps.
 
     Attributes
     ----------
-    validation_accuracy : at the epoch and learning rate that were kept.
-    history : every epoch of the training that was kept.
-    learning_rate : its learning rate.
+    validation_accuracy : float
+        Accuracy on the validation part at the epoch and learning rate that were kept.
+    history : tuple of Epoch
+        Every epoch of the training that was kept.
+    learning_rate : float
+        Its learning rate, one of ``rates``.
     """
 
     validation_accuracy: float
@@ -64,23 +67,43 @@ def fit_softmax(
 
     Parameters
     ----------
-    network : any network.
-    x : (n, p) training samples, or a :class:`hntk.Dataset`, whose training part is taken.
-    labels : (n,) whole numbers, real numbers, booleans or text; by default the data set's own.
-    normalization : what raw samples go through before they are like x, for the classifier to take those with
-        ``raw=True``; by default the data set's own.
-    features : (n, d) features of x, where they are at hand.
-    schedule : of training; its learning rate is replaced by each of ``rates``.
-    rates : learning rates to try; the best validation accuracy wins.
-    validation_share : share of every class that is held out, for early stopping and this choice.
-    seed : of the held-out part and of the order of samples.
-    checkpoint : a file to resume an interrupted training from, see :func:`hntk.readouts.training.train`.
-    progress : called after every epoch.
+    network : Network
+        Any network.
+    x : array of shape (n, p) or Dataset
+        Training samples, or a :class:`hntk.Dataset`, whose training part is taken.
+    labels : array of shape (n,), optional
+        Whole numbers, real numbers, booleans or text; by default the data set's own.
+    normalization : Normalization, optional
+        What raw samples go through before they are like x, for the classifier to take those with ``raw=True``; by
+        default the data set's own.
+    features : array of shape (n, d), optional
+        Features of x, where they are at hand.
+    schedule : Schedule, optional
+        How long to train; its learning rate is replaced by each of ``rates``.
+    rates : sequence of float
+        Learning rates to try; the best validation accuracy wins. They count for features of root mean square 1, and
+        are divided by the square root of the network's width.
+    validation_share : float
+        Share of every class that is held out, for early stopping and the choice of the rate.
+    seed : int
+        Seed of the held-out part and of the order of samples.
+    checkpoint : path, optional
+        File to resume an interrupted training from, see :func:`hntk.readouts.training.train`. Each rate has a file of
+        its own, with the rate in its name.
+    progress : callable, optional
+        Called with an :class:`Epoch` after every epoch.
+
+    Returns
+    -------
+    SoftmaxClassifier
+        The network with its readout.
 
     Raises
     ------
     TrainingError
         If the loss stops being finite.
+    TypeError
+        If ``normalization`` is no :class:`hntk.Normalization`.
     ValueError
         If x, the labels, the features or the schedule do not fit, or only one class occurs.
 
@@ -93,45 +116,47 @@ def fit_softmax(
     >>> hntk.fit_softmax(net, data.x, data.labels, schedule=schedule).accuracy(data.x, data.labels) > 0.9
     True
     """
-    as_instance(network, "network", Network, "a network, such as of hntk.dense")
-    planned: Schedule = (
-        Schedule() if schedule is None else as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
-    )
+    if schedule is None:
+        schedule = Schedule()
+    as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
     rates, seed = as_reals(rates, "rates", as_positive), as_seed(seed)
     checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
-    x, labels, normalization = training_part(x, labels, normalization)
-    check_normalization(normalization, network.inputs)
-    inputs = network.check_inputs(x)
-    classes, index = as_labels(labels, inputs.shape[0])
-    f = np.asarray(network.features(inputs) if features is None else check_features(features, network, len(index)))
-    held = held_out(index, validation_share, seed)
-    # copies, which are scaled in place: features may be most of the memory there is
-    kept, rest = f[~held], f[held]
-    centre = kept.mean(axis=0, dtype=np.float64)
-    for part in (kept, rest):
-        part -= centre.astype(np.float32)
-    size = float(np.sqrt(np.mean(np.square(kept), dtype=np.float64))) or 1.0
-    for part in (kept, rest):
-        part /= np.float32(size)
-    samples = Samples(*(jnp.asarray(part) for part in (kept, index[~held], rest, index[held])))
-    best, rate = _best(samples, classes.size, planned, rates, seed, checkpoint, progress)
+    data = FitData.of(network, x, labels, normalization, features)
+    samples, centre, size = _standardised(data, draw_validation(data.index, validation_share, seed))
+    best, rate = _best(samples, data.classes.size, schedule, rates, seed, checkpoint, progress)
     weights, offset = (np.asarray(part, np.float64) for part in best.parameters)
     return SoftmaxClassifier(
-        network,
-        classes,
+        data.network,
+        data.classes,
         weights / size,
         offset - centre @ weights / size,
         best.validation,
         best.history,
         rate,
-        statistics=DataStatistics.of(np.asarray(inputs), index),
-        normalization=normalization,
+        **data.described(),
     )
 
 
 def cross_entropy(scores: Array, y: Array) -> Array:
-    """Mean softmax cross-entropy of (batch, K) scores and class indices."""
+    """Return the mean softmax cross-entropy of (batch, K) scores and class indices."""
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(scores, y))
+
+
+def _standardised(data: FitData, held: Bool[np.ndarray, " n"]) -> tuple[Samples, Float[np.ndarray, " d"], float]:
+    """Return features of mean 0 and root mean square 1 on the training part, and the two numbers they had."""
+    features = data.features
+    if features is None:
+        features = np.asarray(data.network.features(data.samples))
+    # Copies, which are scaled in place: features may be most of the memory there is.
+    training, validation = features[~held], features[held]
+    centre = training.mean(axis=0, dtype=np.float64)
+    for part in (training, validation):
+        part -= centre.astype(np.float32)
+    size = float(np.sqrt(np.mean(np.square(training), dtype=np.float64))) or 1.0
+    for part in (training, validation):
+        part /= np.float32(size)
+    y, y_held = data.index[~held], data.index[held]
+    return Samples(*map(jnp.asarray, (training, y, validation, y_held))), centre, size
 
 
 def _scores(parameters: tuple[Array, Array], x: Array) -> Array:
@@ -151,17 +176,15 @@ def _best(
     checkpoint: Path | None,
     progress: Callable[[Epoch], None] | None,
 ) -> tuple[Trained, float]:
-    """The best training over the learning rates, in units of one neuron's share of the score."""
+    """Train at every learning rate, and return the best by validation accuracy with its rate."""
     width = samples.x.shape[1]
     start = (jnp.zeros((width, classes), jnp.float32), jnp.zeros(classes, jnp.float32))
-    found = []
     with float64():
-        key = jax.random.key(seed)  # of all its bits, whatever precision JAX is set to
+        key = jax.random.key(seed)  # All bits of the seed count, whatever precision JAX is set to.
+    trained = []
     for rate in rates:
-        plan = Schedule(
-            schedule.epochs, schedule.batch, rate / np.sqrt(width), schedule.weight_decay, schedule.patience
-        )
+        planned = replace(schedule, learning_rate=rate / np.sqrt(width))
         path = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}-{rate:g}{checkpoint.suffix}")
-        done = train(_loss, _scores, start, samples, plan, key, checkpoint=path, progress=progress)
-        found.append((done, float(rate)))
-    return max(found, key=lambda pair: pair[0].validation)
+        done = train(_loss, _scores, start, samples, planned, key, checkpoint=path, progress=progress)
+        trained.append((done, float(rate)))
+    return max(trained, key=lambda pair: pair[0].validation)

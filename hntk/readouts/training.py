@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk._utils.arguments import as_callback, as_count, as_key, as_nonnegative, as_path, as_positive
-from hntk.readouts.checkpoints import Kept, described, restored, saved
+from hntk._utils.pytree import array_dataclass
+from hntk.readouts.checkpoints import Epoch, TrainingState, load_checkpoint, save_checkpoint, training_identity
 
 Parameters = Any
 Loss = Callable[[Parameters, Array, Array], Array]
@@ -24,20 +25,30 @@ ADAM = optax.scale_by_adam()
 
 
 class TrainingError(RuntimeError):
-    """A training that cannot go on."""
+    """Training cannot go on, because the loss is not finite."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to train.
+    """How long and how fast to train.
 
     Attributes
     ----------
-    epochs : at most; the learning rate falls to 0 over so many, along a cosine.
-    batch : samples a step.
-    learning_rate : Adam's, at the start.
-    weight_decay : decoupled, relative to the learning rate.
-    patience : epochs without a better validation accuracy after which training stops.
+    epochs : int
+        Largest number of passes over the samples; the learning rate falls to 0 over them, along a cosine.
+    batch : int
+        Samples per step.
+    learning_rate : float
+        Adam's learning rate at the start.
+    weight_decay : float
+        Decoupled weight decay, relative to the learning rate.
+    patience : int
+        Training stops after this many epochs without a better validation accuracy.
+
+    Raises
+    ------
+    ValueError
+        If a count is no positive whole number, or a rate is negative, not finite or beyond float32.
     """
 
     epochs: int = 30
@@ -58,24 +69,18 @@ class Schedule:
             )
 
 
-class Epoch(NamedTuple):
-    """One line of a training's history."""
-
-    epoch: int
-    loss: float
-    validation: float
-    learning_rate: float
-
-
-@dataclass(frozen=True)
+@array_dataclass()
 class Trained:
-    """What a training gave.
+    """Result of a training.
 
     Attributes
     ----------
-    parameters : those of the best validation accuracy, the first of equals.
-    validation : that accuracy.
-    history : every epoch that was run.
+    parameters : pytree of arrays
+        Parameters of the best validation accuracy, the first of equals.
+    validation : float
+        That accuracy.
+    history : tuple of Epoch
+        Every epoch that was run.
     """
 
     parameters: Parameters
@@ -84,40 +89,12 @@ class Trained:
 
 
 class Samples(NamedTuple):
-    """Training and validation samples, and class indices."""
+    """Training samples ``x`` with class indices ``y``, and validation samples ``x_held`` with ``y_held``."""
 
     x: Float[Array, "n d"]
     y: Int[Array, " n"]
     x_held: Float[Array, "m d"]
     y_held: Int[Array, " m"]
-
-
-@dataclass
-class _State:
-    """What a training is resumed from."""
-
-    parameters: Parameters
-    optimizer: Any
-    best: Parameters
-    validation: float = -1.0
-    history: list[Epoch] = field(default_factory=list)
-
-    @property
-    def kept(self) -> Kept:
-        """What a checkpoint holds of it."""
-        return Kept((self.parameters, self.optimizer, self.best), self.validation, np.array(self.history, np.float64))
-
-    @classmethod
-    def of(cls, kept: Kept) -> _State:
-        """From a checkpoint."""
-        history = [Epoch(int(row[0]), *(float(v) for v in row[1:])) for row in kept.history]
-        return cls(*kept.trees, kept.validation, history)
-
-    @property
-    def waited(self) -> int:
-        """Epochs since the best one."""
-        best = max(self.history, key=lambda e: e.validation, default=None)
-        return 0 if best is None else self.history[-1].epoch - best.epoch
 
 
 def train(
@@ -134,28 +111,43 @@ def train(
 ) -> Trained:
     """Minimise a loss over minibatches with Adam.
 
-    Functions that stay the same objects over calls are compiled once a shape.
+    Functions that stay the same objects over calls are compiled once per shape.
 
     Parameters
     ----------
-    loss : of (parameters, x, y) for a batch, a scalar.
-    scores : of (parameters, x), (batch, K); the largest is the prediction, for the validation accuracy.
-    parameters : a pytree of arrays to start from.
-    samples : training and validation samples on one device.
-    schedule : how long and how fast.
-    key : random key of the order of samples; epoch e uses ``fold_in(key, e)``.
-    project : applied to the parameters after every step, such as a mask.
-    checkpoint : a file written after every epoch; where it exists already, from the same training, this one goes on
-        from it, and ends as it would have uninterrupted, bit for bit on the same machine. The same training is one of
-        the same samples, start, settings, functions by name, key, precision and code of hntk.
-    progress : called after every epoch.
+    loss : callable
+        Maps (parameters, x, y) of a batch to a scalar.
+    scores : callable
+        Maps (parameters, x) to (batch, K) scores. The largest is the prediction, for the validation accuracy.
+    parameters : pytree of arrays
+        Parameters to start from.
+    samples : Samples
+        Training and validation samples on one device.
+    schedule : Schedule
+        How long and how fast.
+    key : jax.Array
+        Random key of the order of samples; epoch e uses ``fold_in(key, e)``.
+    project : callable, optional
+        Applied to the parameters after every step, such as a mask.
+    checkpoint : Path, optional
+        File written after every epoch. Where it exists, from the same training, this one goes on from it and ends as
+        it would have uninterrupted, bit for bit on the same machine. Trainings are the same if samples, start,
+        settings, functions by name, key, precision and code of hntk are.
+    progress : callable, optional
+        Called with an :class:`Epoch` after every epoch.
+
+    Returns
+    -------
+    Trained
+        The best parameters, and the history.
 
     Raises
     ------
     TrainingError
         If the loss stops being finite; the message says where and what to do.
     ValueError
-        If there are fewer samples than a batch has, or the checkpoint belongs to another training, with what differs.
+        If there are fewer samples than a batch has, or the checkpoint belongs to another training; the message says
+        what differs.
     """
     key, progress = as_key(key), as_callback(progress)
     if samples.x.shape[0] < schedule.batch:
@@ -163,38 +155,38 @@ def train(
             f"a batch of {schedule.batch} needs at least as many training samples, got {samples.x.shape[0]}: "
             "make the batch smaller."
         )
-    state = _State(parameters, ADAM.init(parameters), parameters)
-    path = None if checkpoint is None else as_path(checkpoint, "checkpoint")
-    identity = None if path is None else described(parameters, samples, schedule, key, (loss, scores, project))
-    if path is not None and identity is not None and path.exists():
-        state = _State.of(restored(path, (parameters, state.optimizer, parameters), identity))
-    run, right = _compiled(loss, project, schedule.batch), _count_right(scores)
-    while len(state.history) < schedule.epochs and state.waited < schedule.patience:
+    state = TrainingState(parameters, ADAM.init(parameters), parameters)
+    path, identity = None if checkpoint is None else as_path(checkpoint, "checkpoint"), {}
+    if path is not None:
+        identity = training_identity(parameters, samples, schedule, key, (loss, scores, project))
+        state = load_checkpoint(path, state, identity) if path.exists() else state
+    run, right = _compiled_epoch(loss, project, schedule.batch), _compiled_count(scores)
+    while len(state.history) < schedule.epochs and state.epochs_since_best < schedule.patience:
         state = _advance(run, right, state, samples, schedule, key)
-        if path is not None and identity is not None:
-            saved(path, state.kept, identity)
+        if path is not None:
+            save_checkpoint(path, state, identity)
         if progress is not None:
             progress(state.history[-1])
-    return Trained(state.best, state.validation, tuple(state.history))
+    return Trained(state.best, state.validation, state.history)
 
 
 @lru_cache(maxsize=32)
-def _compiled(loss: Loss, project: Callable[[Parameters], Parameters] | None, batch: int) -> Callable:
+def _compiled_epoch(loss: Loss, project: Callable[[Parameters], Parameters] | None, batch: int) -> Callable:
     return jax.jit(partial(_epoch, loss, project or (lambda p: p), batch))
 
 
 @lru_cache(maxsize=32)
-def _count_right(scores: Callable[[Parameters, Array], Array]) -> Callable:
+def _compiled_count(scores: Callable[[Parameters, Array], Array]) -> Callable:
     return jax.jit(lambda p, x, y: jnp.sum(jnp.argmax(scores(p, x), axis=1) == y))
 
 
 def _epoch(loss: Loss, project, batch: int, parameters, state, x: Array, y: Array, key: Array, rates, decay):
-    """One pass over the samples in a random order; what does not fill a batch is left for another epoch."""
+    """Pass over the samples in a random order; those that do not fill a batch are left for another epoch."""
     steps = x.shape[0] // batch
     order = jax.random.permutation(key, x.shape[0])[: steps * batch].reshape(steps, batch)
 
-    def step(carry, now):
-        (parameters, state), (rows, rate) = carry, now
+    def step(carry, rows_and_rate):
+        (parameters, state), (rows, rate) = carry, rows_and_rate
         value, gradient = jax.value_and_grad(loss)(parameters, x[rows], y[rows])
         updates, state = ADAM.update(gradient, state)
         moved = jax.tree.map(lambda p, u: p - rate * (u + decay * p), parameters, updates)
@@ -204,32 +196,26 @@ def _epoch(loss: Loss, project, batch: int, parameters, state, x: Array, y: Arra
     return parameters, state, jnp.mean(losses)
 
 
-def _advance(run, right, state: _State, samples: Samples, schedule: Schedule, key: Array) -> _State:
+def _advance(
+    run: Callable, count_right: Callable, state: TrainingState, samples: Samples, schedule: Schedule, key: Array
+) -> TrainingState:
+    """Train for one epoch, and validate."""
     number = len(state.history)
-    steps = samples.x.shape[0] // schedule.batch
-    passed = (number + np.arange(steps) / steps) / schedule.epochs
-    rates = (schedule.learning_rate * 0.5 * (1 + np.cos(np.pi * passed))).astype(np.float32)
-    parameters, optimizer, loss = run(
-        state.parameters,
-        state.optimizer,
-        samples.x,
-        samples.y,
-        jax.random.fold_in(key, number),
-        rates,
-        np.float32(schedule.weight_decay),
-    )
+    rates = _learning_rates(schedule, number, samples.x.shape[0] // schedule.batch)
+    order, decay = jax.random.fold_in(key, number), np.float32(schedule.weight_decay)
+    parameters, optimizer, loss = run(state.parameters, state.optimizer, samples.x, samples.y, order, rates, decay)
     if not np.isfinite(loss):
         raise TrainingError(
             f"the loss became {float(loss)} in epoch {number + 1} at learning rate {schedule.learning_rate:g}: lower "
             "the learning rate, or look for values in the data that are far out of scale."
         )
-    accuracy = int(right(parameters, samples.x_held, samples.y_held)) / samples.y_held.size
-    better = accuracy > state.validation
-    return replace(
-        state,
-        parameters=parameters,
-        optimizer=optimizer,
-        best=parameters if better else state.best,
-        validation=max(accuracy, state.validation),
-        history=[*state.history, Epoch(number + 1, float(loss), accuracy, float(rates[0]))],
-    )
+    accuracy = int(count_right(parameters, samples.x_held, samples.y_held)) / samples.y_held.size
+    best, validation = (parameters, accuracy) if accuracy > state.validation else (state.best, state.validation)
+    epoch = Epoch(number + 1, float(loss), accuracy, float(rates[0]))
+    return TrainingState(parameters, optimizer, best, validation, (*state.history, epoch))
+
+
+def _learning_rates(schedule: Schedule, epoch: int, steps: int) -> Float[np.ndarray, " steps"]:
+    """Return the learning rate of every step of an epoch, on a cosine that ends at 0."""
+    passed = (epoch + np.arange(steps) / steps) / schedule.epochs
+    return (schedule.learning_rate * 0.5 * (1 + np.cos(np.pi * passed))).astype(np.float32)

@@ -11,8 +11,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from hntk._utils.arguments import as_count
-from hntk._utils.arrays import real_array
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import check_result, real_array
 from hntk._utils.memory import check_room
 from hntk.spectra.operators import asymmetry, dense, is_operator, product_of, size_of, symmetric
 from hntk.theory.low_rank_operator import StructuredKernel

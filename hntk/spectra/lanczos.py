@@ -19,8 +19,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from scipy.special import ndtr
 
 from hntk._utils.arguments import as_callback, as_count, as_finite, as_nonnegative, as_positive, as_seed
-from hntk._utils.arrays import point_array, real_array
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import check_result, point_array, real_array
 from hntk._utils.memory import check_room
 from hntk.spectra.operators import Operator, Product, check_matrix, is_operator, product_of, size_of
 

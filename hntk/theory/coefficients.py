@@ -21,8 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_scale
-from hntk._utils.arrays import brief
-from hntk._utils.checks import check_result
+from hntk._utils.arrays import brief, check_result
 from hntk.activations import Activation, Moments, activation
 
 # scales from here to one over it have powers that float64 holds

@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_choice, as_diagonal, as_instance, as_scale
-from hntk._utils.checks import check_result, norm_scale
+from hntk._utils.arrays import check_result
 from hntk._utils.labels import as_labels
-from hntk._utils.rows import as_rows, row_blocks
+from hntk._utils.rows import as_rows, rms_norm, row_blocks
 from hntk.activations import Activation
 from hntk.data.population import Population, estimate_population
 from hntk.theory.coefficients import as_activations, coefficients
@@ -75,7 +75,7 @@ def equivalent_kernels(
     declared = as_diagonal(kappa_sq)
     x = as_rows(x)
     _, index = as_labels(labels, x.shape[0])
-    scale = norm_scale(x) if tau0 is None else as_scale(tau0)
+    scale = rms_norm(x) if tau0 is None else as_scale(tau0)
     net = coefficients(as_activations(activations), scale)
     population = _checked(population, x, index)
     v = _class_factor(x, index, population)

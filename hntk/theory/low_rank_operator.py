@@ -19,8 +19,7 @@ from jaxtyping import Float
 from scipy.sparse import issparse
 
 from hntk._utils.arguments import as_count, as_finite, as_number, as_reals
-from hntk._utils.arrays import finite_array, real_array
-from hntk._utils.checks import as_columns, check_result
+from hntk._utils.arrays import as_columns, check_result, finite_array, real_array
 from hntk._utils.copies import Copyable
 from hntk._utils.memory import check_room
 from hntk._utils.rows import check_shape, row_blocks

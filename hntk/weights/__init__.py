@@ -1,1 +1,1 @@
-"""Weights: their laws, encodings of few bits, and products computed from bit planes."""
+"""Random weights: their laws, their encodings as bytes, and products computed from bit planes."""

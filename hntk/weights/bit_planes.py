@@ -1,11 +1,12 @@
-r"""Ternary matrices and few-level values as bit planes.
+r"""Bit planes of ternary matrices and of values with few levels.
 
-With a mask K of the weights that are not 0, a plane S of those that are +1, and a plane b of a 0/1 vector,
+A ternary matrix has two planes: the mask K of the weights that are not 0, and the plane S of the weights that are +1.
+With a 0/1 vector b and the number $|P_i|$ of +1 in row i,
 
 $$\sum_j W_{ij} b_j = |P_i| - \mathrm{popcount}(K_i \wedge (S_i \oplus b)),$$
 
-$|P_i|$ being the number of +1 in row i: one population count a word. Values $v = v_0 + \sum_t J_t b_t$ are the sum of
-their planes, and what does not depend on them is one constant a row.
+which takes one population count a word. Values $v = v_0 + \sum_t J_t b_t$ are sums of planes $b_t$; the terms that do
+not depend on the planes are one constant a row.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from hntk.weights.laws import WeightMatrix
 
 @dataclass(frozen=True)
 class Code:
-    """Values as planes: base + Σ_t jumps[t] · plane t.
+    """A representation of values as bit planes: value = base + Σ_t jumps[t] · plane_t.
 
     Attributes
     ----------
-    base : the value where every plane is 0.
-    jumps : what each plane adds.
-    thermometer : whether plane t says that a value's rank is above t; else planes are the bits of value − base.
+    base : int
+        The value whose planes are all 0.
+    jumps : tuple of int
+        What a bit of each plane adds.
+    thermometer : bool
+        Whether plane t is 1 where the rank of a value among the levels is above t. Otherwise the planes are the bits
+        of (value − base) / jumps[0].
     """
 
     base: int
@@ -36,10 +41,10 @@ class Code:
 
     @classmethod
     def of_levels(cls, levels: Sequence[int]) -> Code:
-        """Return the code of fewest planes for a staircase's levels.
+        """Return the code with the fewest planes for a staircase's levels.
 
-        Ranks take one plane less than there are different levels; the bits of multiples of a unit, 16 at most for
-        levels of 16 bits. Of equally many the ranks are taken.
+        Ranks take one plane less than there are different levels. Bits take at most 16 planes for levels of 16 bits.
+        If both take equally many, ranks are used.
         """
         distinct = np.unique(np.asarray(levels, np.int64))
         jumps = np.diff(distinct)
@@ -50,12 +55,12 @@ class Code:
 
     @classmethod
     def of_range(cls, least: int, most: int, unit: int = 1) -> Code:
-        """Of least, least + unit, …, most: their bits."""
+        """Return the bits of the values least, least + unit, …, most."""
         bits = ((most - least) // unit).bit_length()
         return cls(least, tuple(unit * 2**t for t in range(bits)), False)
 
     def words(self, levels: Sequence[int]) -> Int[np.ndarray, " levels"]:
-        """Return what tells the planes of each level: its rank, or the number whose bits they are."""
+        """Return the rank of each level, or the whole number whose bits are its planes."""
         above = np.asarray(levels, np.int64) - self.base
         if self.thermometer:
             return np.searchsorted(np.cumsum(self.jumps, dtype=np.int64), above, side="right")
@@ -63,13 +68,19 @@ class Code:
 
 
 def word_planes(matrix: WeightMatrix) -> tuple[UInt32[np.ndarray, "d words"], UInt32[np.ndarray, "d words"]]:
-    """(K, S) of a ternary or ±1 matrix in words of 32 bits, the lowest bit first, padded by zeros to whole pairs."""
+    """Return the planes (K, S) of a ternary or ±1 matrix.
+
+    Words have 32 bits, the lowest bit first; rows are padded with zeros to an even number of words.
+    """
     values = np.asarray(matrix.values)
     return _words(values != 0), _words(values > 0)
 
 
 def row_constants(matrix: WeightMatrix, code: Code) -> Int[np.ndarray, " d"]:
-    """What Σ_j W_ij v_j is where no count is taken off: base (|P_i| − |M_i|) + Σ_t jumps[t] |P_i|."""
+    """Return the part of Σ_j W_ij v_j that does not depend on the planes: base (|P_i| − |M_i|) + Σ_t jumps[t] |P_i|.
+
+    |P_i| and |M_i| are the numbers of +1 and of −1 in row i.
+    """
     values = np.asarray(matrix.values)
     plus, minus = ((values == sign).sum(axis=1, dtype=np.int64) for sign in (1, -1))
     return code.base * (plus - minus) + sum(code.jumps) * plus

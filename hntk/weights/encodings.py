@@ -1,26 +1,27 @@
-r"""Weight matrices as bytes: the encodings in which a network is stored and can be used in place.
+r"""Encodings of weight matrices as bytes, in which a network is stored.
 
-| encoding | what is stored | bits a weight, ε zeros |
+| encoding | what is stored | bits a weight, at a share ε of zeros |
 |---|---|---|
 | float32, int8, signs | every value; a sign takes one bit | 32, 8, 1 |
-| bits2 | two bits each, 0 → 0, +1 → 1, −1 → 3, the lowest bits of a byte first | 2 |
+| bits2 | two bits a weight: 0 as 0, +1 as 1, −1 as 3, the lowest bits of a byte first | 2 |
 | base3 | five trits a byte, $\sum_i (w_i + 1) 3^i$ | 1.6 |
-| mask+… | a bit that says whether the weight is 0, and the others' values | $1 + (1-\varepsilon)v$ |
-| gaps+… | a byte for the zeros before each other weight (255: go on), and values | $\approx (1-\varepsilon)(8 + v)$ |
+| mask+… | one bit a weight, 0 where the weight is 0, and the values of the other weights | $1 + (1-\varepsilon)v$ |
+| gaps+… | a byte for the zeros before each weight that is not 0, and these weights | $\approx (1-\varepsilon)(8 + v)$ |
 
-The values of the last two are signs (v = 1) or float32 (v = 32). Of a ternary matrix, mask+signs takes the entropy at
-ε = ½, and without zeros signs alone do.
+The values of the last two are signs (v = 1) or float32 (v = 32). A gap of 255 or more zeros takes several bytes: 255
+means 255 zeros and that the next byte goes on. For a ternary matrix, mask+signs reaches the entropy
+at ε = ½, and signs alone reaches it at ε = 0.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from hntk._utils.pytree import array_dataclass
 from hntk.weights.laws import Kind, WeightMatrix
 
 ESCAPE = 255
@@ -33,26 +34,32 @@ ENCODINGS: dict[Kind, tuple[str, ...]] = {
 }
 VALUE_BITS = {"float32": 32.0, "int8": 8.0, "bits2": 2.0, "base3": 1.6, "signs": 1.0}
 RANGES = {"int8": "whole numbers from -127 to 127", "ternary": "0, +1 or -1", "sign": "+1 or -1"}
-# the values that every byte stands for
 BYTES = np.arange(256, dtype=np.uint8)
-OF_TWO_BITS = np.array([0, 1, 0, -1], np.int8)[(BYTES[:, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3]
-OF_TRITS = ((BYTES[:, None] // POWERS) % 3).astype(np.int8) - np.int8(1)
-# bits that are set in every byte
-ONES = np.unpackbits(BYTES[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+# the four or five values that each byte stands for
+FROM_TWO_BITS = np.array([0, 1, 0, -1], np.int8)[(BYTES[:, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3]
+FROM_TRITS = ((BYTES[:, None] // POWERS) % 3).astype(np.int8) - np.int8(1)
+# number of bits that are 1 in each byte
+BIT_COUNTS = np.unpackbits(BYTES[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("encoding", "kind", "shape", "scale"))
 class PackedMatrix:
     """A weight matrix as bytes.
 
     Attributes
     ----------
-    encoding : one of those above.
-    kind : of the values.
-    shape : (outputs, inputs).
-    scale : the factor that makes the variance 1.
-    values : bytes of the values, row after row.
-    positions : bytes that say where they are; None where every weight has its value.
+    encoding : str
+        One of the encodings above.
+    kind : str
+        Kind of the values, see :class:`hntk.WeightMatrix`.
+    shape : (int, int)
+        Outputs and inputs.
+    scale : float
+        The factor that makes the variance 1.
+    values : (bytes,) array of uint8
+        The values, row after row.
+    positions : array of uint8 or None
+        Mask or gaps of the weights that have a value; None if every weight has one.
     """
 
     encoding: str
@@ -62,13 +69,21 @@ class PackedMatrix:
     values: UInt8[np.ndarray, " bytes"]
     positions: UInt8[np.ndarray, " more"] | None = None
 
+    def __repr__(self) -> str:
+        return f"PackedMatrix({self.encoding}, {self.kind}, shape {self.shape}, {self.nbytes:,} bytes)"
+
     @property
     def nbytes(self) -> int:
-        """Bytes it takes."""
+        """Bytes of the values and the positions."""
         return self.values.nbytes + (0 if self.positions is None else self.positions.nbytes)
 
     def unpack(self) -> WeightMatrix:
-        """Return the matrix again, every value as it was.
+        """Return the matrix that was packed.
+
+        Returns
+        -------
+        WeightMatrix
+            The matrix.
 
         Raises
         ------
@@ -77,39 +92,54 @@ class PackedMatrix:
         """
         check_bytes(self)
         count = self.shape[0] * self.shape[1]
-        where, _, what = self.encoding.rpartition("+")
-        values = _decode(what, self.values, _stored_values(self))
+        position_code, value_code = _parts(self.encoding)
+        values = _decode(value_code, self.values, _stored_values(self))
         if self.positions is not None:
             flat = np.zeros(count, values.dtype)
-            flat[_places(where, self.positions, count)] = values
+            flat[_places(position_code, self.positions, count)] = values
             values = flat
         return WeightMatrix(jnp.asarray(values.reshape(self.shape)), self.scale, self.kind)
 
 
 def expected_bits(encoding: str, zeros: float) -> float:
-    """Bits a weight takes on average where a share ``zeros`` of them, at random places, is 0; inf where it cannot."""
-    where, _, what = encoding.rpartition("+")
-    kept, bits = 1.0 - zeros, VALUE_BITS[what]
-    if where == "":
+    """Return the expected bits a weight if a share ``zeros`` of the weights, at random places, is 0.
+
+    The result is inf if the encoding cannot store zeros and there are some.
+    """
+    position_code, value_code = _parts(encoding)
+    kept, bits = 1.0 - zeros, VALUE_BITS[value_code]
+    if position_code == "":
         return inf if encoding == "signs" and zeros > 0 else bits
-    if where == "mask":
+    if position_code == "mask":
         return 1.0 + kept * bits
-    run = zeros**ESCAPE
-    return kept * (8.0 / (1.0 - run) + bits) if kept > 0 else 0.0
+    longer_runs = zeros**ESCAPE
+    return kept * (8.0 / (1.0 - longer_runs) + bits) if kept > 0 else 0.0
 
 
 def smallest_encoding(kind: Kind, zeros: float) -> str:
-    """The encoding of fewest expected bits."""
+    """Return the encoding with the fewest expected bits a weight."""
     return min(ENCODINGS[kind], key=lambda encoding: expected_bits(encoding, zeros))
 
 
 def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
-    """A matrix as bytes, in the smallest encoding by default.
+    """Encode a matrix as bytes.
+
+    Parameters
+    ----------
+    matrix : WeightMatrix
+        The matrix.
+    encoding : str, optional
+        The encoding; by default the smallest one.
+
+    Returns
+    -------
+    PackedMatrix
+        The bytes.
 
     Raises
     ------
     ValueError
-        If the encoding does not suit the matrix.
+        If the encoding cannot store the matrix.
 
     Examples
     --------
@@ -130,74 +160,82 @@ def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
             f"a {matrix.kind} matrix with a share {zeros:.3g} of zeros cannot be stored as {encoding!r}: use one of "
             f"{', '.join(possible)}."
         )
-    where, _, what = encoding.rpartition("+")
+    position_code, value_code = _parts(encoding)
     positions = None
-    if where:
+    if position_code:
         places = np.flatnonzero(flat)
-        positions = np.packbits(flat != 0, bitorder="little") if where == "mask" else _gaps(places, flat.size)
+        positions = np.packbits(flat != 0, bitorder="little") if position_code == "mask" else _gaps(places, flat.size)
         flat = flat[places]
     outputs, inputs = matrix.shape
-    return PackedMatrix(encoding, matrix.kind, (outputs, inputs), float(matrix.scale), _encode(what, flat), positions)
+    values = _encode(value_code, flat)
+    return PackedMatrix(encoding, matrix.kind, (outputs, inputs), float(matrix.scale), values, positions)
 
 
 def check_bytes(packed: PackedMatrix) -> None:
-    """Refuse bytes that are not as many as the shape takes, before anything of its size is made.
+    """Check that there are as many bytes as the shape takes, before an array of that shape is allocated.
 
-    A byte stands for 255 weights at most, so that no matrix is larger than its bytes allow.
+    A byte stands for at most 255 weights, so that a small file cannot claim a huge matrix.
 
     Raises
     ------
     ValueError
-        If they are not.
+        If there are more or fewer bytes.
     """
-    count, where = packed.shape[0] * packed.shape[1], packed.encoding.rpartition("+")[0]
+    count, (position_code, value_code) = packed.shape[0] * packed.shape[1], _parts(packed.encoding)
     if packed.positions is not None:
-        _check_positions(where, packed.positions, count)
-    stored, what = _stored_values(packed), packed.encoding.rpartition("+")[2]
-    # in tenths of a bit, which are whole numbers
-    needed = -(-stored * round(10 * VALUE_BITS[what]) // 80)
+        _check_positions(position_code, packed.positions, count)
+    stored = _stored_values(packed)
+    # tenths of a bit are whole numbers
+    needed = -(-stored * round(10 * VALUE_BITS[value_code]) // 80)
     if packed.values.size != needed:
         raise ValueError(
-            f"{stored} values stored as {what} take {needed} bytes, not {packed.values.size}: the file is damaged."
+            f"{stored} values stored as {value_code} take {needed} bytes, not {packed.values.size}: the file is "
+            "damaged."
         )
 
 
-def _check_positions(where: str, positions: np.ndarray, count: int) -> None:
-    if where == "mask":
+def _parts(encoding: str) -> tuple[str, str]:
+    """Return how positions and how values are stored; positions are "" if every value is stored."""
+    position_code, _, value_code = encoding.rpartition("+")
+    return position_code, value_code
+
+
+def _check_positions(position_code: str, positions: np.ndarray, count: int) -> None:
+    if position_code == "mask":
         if positions.size != -(-count // 8):
             raise ValueError(f"a mask of {count} weights takes {-(-count // 8)} bytes, not {positions.size}.")
         return
-    reached = int(positions.sum(dtype=np.int64)) + int(np.count_nonzero(positions != ESCAPE))
-    if not reached <= count < reached + ESCAPE:
-        raise ValueError(f"gaps end at {reached:,}, and do not fill a matrix of {count:,}: the file is damaged.")
+    end = int(positions.sum(dtype=np.int64)) + int(np.count_nonzero(positions != ESCAPE))
+    if not end <= count < end + ESCAPE:
+        raise ValueError(f"gaps end at {end:,}, and do not fill a matrix of {count:,}: the file is damaged.")
 
 
 def _stored_values(packed: PackedMatrix) -> int:
-    """Return how many values are stored: all, or those that have a position."""
+    """Return the number of stored values: all weights, or those that have a position."""
     count, positions = packed.shape[0] * packed.shape[1], packed.positions
     if positions is None:
         return count
     if packed.encoding.startswith("gaps"):
         return int(np.count_nonzero(positions != ESCAPE))
     # bits beyond the last weight do not count
-    beyond = int(ONES[positions[-1] >> (count % 8)]) if count % 8 and positions.size else 0
-    return int(ONES[positions].sum(dtype=np.int64)) - beyond
+    beyond = int(BIT_COUNTS[positions[-1] >> (count % 8)]) if count % 8 and positions.size else 0
+    return int(BIT_COUNTS[positions].sum(dtype=np.int64)) - beyond
 
 
 def _whole_or_finite(matrix: WeightMatrix) -> np.ndarray:
-    """Return the values in one row, in the type that their kind is stored in.
+    """Return the values as a vector, in the type that their kind is stored in.
 
     Raises
     ------
     ValueError
-        If they are not what the kind says, or no matrix.
+        If they are no matrix, or values that the kind does not have.
     """
-    given, kind = np.asarray(matrix.values), matrix.kind
+    values, kind = np.asarray(matrix.values), matrix.kind
     if kind not in ENCODINGS:
         raise ValueError(f"{kind!r} is no kind of weights: use one of {', '.join(ENCODINGS)}.")
-    if given.ndim != 2 or given.size == 0:
-        raise ValueError(f"values must be a matrix of (outputs, inputs), none empty; got shape {given.shape}.")
-    flat = given.ravel()
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"values must be a matrix of (outputs, inputs), none empty; got shape {values.shape}.")
+    flat = values.ravel()
     with np.errstate(over="ignore", invalid="ignore"):
         stored = flat.astype(np.float32 if kind == "float32" else np.int8, copy=False)
     if kind == "float32":
@@ -211,40 +249,40 @@ def _whole_or_finite(matrix: WeightMatrix) -> np.ndarray:
     return stored
 
 
-def _encode(what: str, values: np.ndarray) -> np.ndarray:
-    if what == "float32":
+def _encode(value_code: str, values: np.ndarray) -> np.ndarray:
+    if value_code == "float32":
         return np.ascontiguousarray(values, dtype="<f4").view(np.uint8)
-    if what == "int8":
+    if value_code == "int8":
         return values.astype(np.int8).view(np.uint8)
-    if what == "signs":
+    if value_code == "signs":
         return np.packbits(values < 0, bitorder="little")
-    if what == "bits2":
+    if value_code == "bits2":
         codes = _padded((values & 3).astype(np.uint8), 4).reshape(-1, 4)
         return np.bitwise_or.reduce(codes << np.array([0, 2, 4, 6], np.uint8), axis=1)
     trits = _padded((values + 1).astype(np.uint8), 5).reshape(-1, 5)
     return (trits * POWERS).sum(axis=1, dtype=np.uint8)
 
 
-def _decode(what: str, stored: np.ndarray, count: int) -> np.ndarray:
-    """Return as many values, of bytes that are as many as they take."""
-    if what == "float32":
+def _decode(value_code: str, stored: np.ndarray, count: int) -> np.ndarray:
+    """Return ``count`` values from their bytes."""
+    if value_code == "float32":
         values = stored.view("<f4").astype(np.float32, copy=False)
         if not np.all(np.isfinite(values)):
             raise ValueError("weights are not all finite: the file is damaged.")
         return values
-    if what == "int8":
+    if value_code == "int8":
         if np.any(stored == 128):
             raise ValueError("a weight stored in 8 bits is -128, beyond -127 to 127: the file is damaged.")
         return stored.view(np.int8)
-    if what == "signs":
+    if value_code == "signs":
         return 1 - 2 * np.unpackbits(stored, count=count, bitorder="little").view(np.int8)
-    if what == "bits2":
+    if value_code == "bits2":
         if np.any((stored >> 1) & ~stored & 0b01_01_01_01):
             raise ValueError("a weight stored in two bits is neither 0, +1 nor −1: the file is damaged.")
-        return np.take(OF_TWO_BITS, stored, axis=0).ravel()[:count]
+        return np.take(FROM_TWO_BITS, stored, axis=0).ravel()[:count]
     if stored.size and stored.max() >= 3**5:
         raise ValueError("a byte of five trits is 243 or more: the file is damaged.")
-    return np.take(OF_TRITS, stored, axis=0).ravel()[:count]
+    return np.take(FROM_TRITS, stored, axis=0).ravel()[:count]
 
 
 def _padded(values: np.ndarray, group: int) -> np.ndarray:
@@ -252,7 +290,7 @@ def _padded(values: np.ndarray, group: int) -> np.ndarray:
 
 
 def _gaps(places: np.ndarray, count: int) -> np.ndarray:
-    """Zeros before each place, as bytes; a run of 255 or more spends an escape for each 255, the last one too."""
+    """Return the number of zeros before each place as bytes, 255 standing for 255 zeros without a weight behind."""
     gaps = np.diff(places, prepend=-1) - 1
     escapes, rest = np.divmod(gaps, ESCAPE)
     out = np.full(places.size + int(escapes.sum()), ESCAPE, np.uint8)
@@ -261,9 +299,9 @@ def _gaps(places: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([out, np.full(after // ESCAPE, ESCAPE, np.uint8)])
 
 
-def _places(where: str, positions: np.ndarray, count: int) -> np.ndarray:
-    """Return what picks the weights that are stored: a mask, or their places."""
-    if where == "mask":
+def _places(position_code: str, positions: np.ndarray, count: int) -> np.ndarray:
+    """Return an index of the stored weights: a mask, or their places."""
+    if position_code == "mask":
         return np.unpackbits(positions, count=count, bitorder="little").view(bool)
     ends = np.cumsum(positions.astype(np.int64) + (positions != ESCAPE))
     return ends[positions != ESCAPE] - 1

@@ -1,10 +1,12 @@
-r"""Laws of the weights: i.i.d., mean 0, variance 1, finite fourth moment.
+r"""Laws of random weights: independent entries of mean 0, variance 1 and finite fourth moment.
 
-The kernels' limits depend on nothing else of the law; at finite width the fourth moment sets how fast they are
-reached. Ternary weights are $\{0, \pm1\}/\sqrt{1-\varepsilon}$ with $P(0) = \varepsilon$. Sparse laws keep a share
-$1-\varepsilon$ of a Gaussian matrix, at random or the largest, $|w| > t = \Phi^{-1}(1 - \tfrac{1-\varepsilon}{2})$,
-whose moments are $E[w^2; |w| > t] = 1 - \varepsilon + 2t\varphi(t)$ and $E[w^4; |w| > t] = 3(1-\varepsilon) +
-2(t^3 + 3t)\varphi(t)$.
+The limits of the kernels depend on no other property of the law; the fourth moment sets the error at finite width.
+
+* Ternary weights are $\{0, \pm1\}/\sqrt{1-\varepsilon}$ with $P(0) = \varepsilon$.
+* Sparse Gaussian weights keep a random share $1-\varepsilon$ of a Gaussian matrix.
+* Pruned Gaussian weights keep the largest: $|w| > t = \Phi^{-1}(1 - \tfrac{1-\varepsilon}{2})$. With the standard
+  normal density φ, their moments before scaling are $E[w^2; |w| > t] = 1 - \varepsilon + 2t\varphi(t)$ and
+  $E[w^4; |w| > t] = 3(1-\varepsilon) + 2(t^3 + 3t)\varphi(t)$.
 """
 
 from __future__ import annotations
@@ -24,53 +26,81 @@ from hntk._utils.arguments import as_count, as_key, as_number
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
+from hntk._utils.pytree import array_dataclass
 
 Kind = Literal["float32", "int8", "ternary", "sign"]
-STEP = 4 / 127
-# degrees of freedom up to which a chi-square is drawn as so many squares
-SQUARES = 64
-# bytes a weight that drawing takes besides, at most: random bits and uniforms in float64
-TRANSIENT = 16
-KEEPS_ZEROS = ("ternary", "sparse_gaussian", "pruned_gaussian")
+# unit of int8 weights: 127 of them are four standard deviations
+INT8_STEP = 4 / 127
+# largest number of degrees of freedom for which a chi-square is drawn as a sum of squares
+MOST_SQUARES = 64
+# bytes a weight that drawing needs temporarily, at most: random bits and uniforms in float64
+TRANSIENT_BYTES = 16
+LAWS_WITH_ZEROS = ("ternary", "sparse_gaussian", "pruned_gaussian")
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("scale", "kind"))
 class WeightMatrix:
-    """A drawn matrix as what has to be stored: ``scale * values``.
+    """A weight matrix ``scale * values``, kept as the values that have to be stored.
+
+    Matrices are pytrees: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take them as arguments.
 
     Attributes
     ----------
-    values : (outputs, inputs); float32, or int8 for whole numbers.
-    scale : the factor that makes the variance 1.
-    kind : what the values are: any (``"float32"``), whole numbers from −127 to 127 (``"int8"``), {0, ±1}
-        (``"ternary"``) or ±1 (``"sign"``).
+    values : (outputs, inputs) array
+        float32, or int8 for whole numbers.
+    scale : float
+        The factor that makes the variance 1.
+    kind : {"float32", "int8", "ternary", "sign"}
+        Which values there can be: any, whole numbers from −127 to 127, {0, ±1} or ±1.
     """
 
     values: Array
     scale: float = 1.0
     kind: Kind = "float32"
 
+    def __repr__(self) -> str:
+        return f"WeightMatrix({self.kind}, shape {tuple(jnp.shape(self.values))}, scale {self.scale:.6g})"
+
     def dense(self, dtype: jnp.dtype = jnp.float32) -> Float[Array, "outputs inputs"]:
-        """The matrix of variance 1."""
+        """Return the matrix ``scale * values``, whose entries have variance 1.
+
+        Parameters
+        ----------
+        dtype : dtype
+            Type of the result.
+
+        Returns
+        -------
+        (outputs, inputs) array
+            The matrix.
+        """
         return self.values.astype(dtype) * jnp.asarray(self.scale, dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(outputs, inputs)."""
+        """Shape (outputs, inputs)."""
         return self.values.shape
 
 
 @dataclass(frozen=True)
 class WeightLaw:
-    """A law of weights by name.
+    """A law of random weights.
 
     Attributes
     ----------
-    name : ``"gaussian"``, ``"ternary"``, ``"student_t"``, ``"bernoulli"`` (±1), ``"int8_gaussian"`` (rounded to 8
-        bits), ``"sparse_gaussian"`` (a random share set to 0) or ``"pruned_gaussian"`` (the smallest set to 0). With
-        the same key the last three are made of the same matrix as ``"gaussian"``.
-    sparsity : ε = P(0) of the ternary and the sparse laws, in [0, 1).
-    degrees : degrees of freedom of Student's t, above 4 so that the fourth moment is finite.
+    name : str
+        ``"gaussian"``, ``"ternary"``, ``"student_t"``, ``"bernoulli"`` (±1), ``"int8_gaussian"`` (rounded to 8 bits),
+        ``"sparse_gaussian"`` (a random share set to 0) or ``"pruned_gaussian"`` (the smallest set to 0). With one key,
+        the last three round or set to 0 the very matrix that ``"gaussian"`` draws.
+    sparsity : float
+        Probability ε of 0 in the ternary and the sparse laws, in [0, 1).
+    degrees : float
+        Degrees of freedom of Student's t, above 4 so that the fourth moment is finite.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or a parameter is out of range.
     """
 
     name: str = "gaussian"
@@ -84,7 +114,7 @@ class WeightLaw:
         for name, value in (("sparsity", sparsity), ("degrees", degrees)):
             if isfinite(value):
                 object.__setattr__(self, name, value)
-        if self.name in KEEPS_ZEROS and not 0.0 <= sparsity < 1.0:
+        if self.name in LAWS_WITH_ZEROS and not 0.0 <= sparsity < 1.0:
             raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {brief(self.sparsity)}.")
         if self.name == "student_t" and not 4.0 < degrees < inf:
             raise ValueError(
@@ -94,7 +124,7 @@ class WeightLaw:
 
     @property
     def fourth_moment(self) -> float:
-        """E[W⁴] at E[W²] = 1: it sets the error at finite width."""
+        """Fourth moment E[W⁴] at E[W²] = 1, which sets the error at finite width."""
         nu, kept = self.degrees, 1.0 - self.sparsity
         second, fourth = _tail_moments(self.sparsity)
         return {
@@ -109,56 +139,73 @@ class WeightLaw:
 
     @property
     def zeros(self) -> float:
-        """Share of weights that are 0."""
-        return self.sparsity if self.name in KEEPS_ZEROS else 0.0
+        """Probability that a weight is 0."""
+        return self.sparsity if self.name in LAWS_WITH_ZEROS else 0.0
 
     @property
     def kind(self) -> Kind:
-        """What the values are."""
+        """Kind of the matrices that the law draws."""
         kinds: dict[str, Kind] = {"ternary": "ternary", "bernoulli": "sign", "int8_gaussian": "int8"}
         return kinds.get(self.name, "float32")
 
     def draw(self, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-        """An i.i.d. matrix of the given (outputs, inputs), the same whatever precision JAX is set to.
+        """Draw a matrix of independent entries, the same whatever precision JAX is set to.
+
+        Parameters
+        ----------
+        key : jax.Array
+            JAX random key.
+        shape : (int, int)
+            Outputs and inputs.
+
+        Returns
+        -------
+        WeightMatrix
+            The matrix.
 
         Raises
         ------
         ValueError
-            If the key is no random key, or the shape not two positive whole numbers.
+            If ``key`` is no random key, or ``shape`` is not two positive whole numbers.
         MemoryError
-            If it does not fit into memory, before it is drawn.
+            If the matrix does not fit into memory; nothing is drawn then.
         """
         size = as_shape(shape)
         self.check_room([size])
         key = as_key(key)
-        # probabilities and uniforms are of JAX's precision, and other bits are drawn for other precisions
+        # JAX draws other random bits in other precisions
         with float64():
             return _DRAW[self.name](self, key, size)
 
     def check_room(self, shapes: Sequence[tuple[int, int]]) -> None:
-        """Refuse matrices that do not fit into memory together.
+        """Check that matrices of these shapes fit into memory together.
+
+        Parameters
+        ----------
+        shapes : sequence of (int, int)
+            Outputs and inputs of each matrix.
 
         Raises
         ------
         MemoryError
-            With how much they would take.
+            If they do not; the message says how much they would take.
         """
         bytes_each = 1 if self.kind != "float32" else 4
         sizes = [outputs * inputs for outputs, inputs in shapes]
         check_room(
-            bytes_each * sum(sizes) + TRANSIENT * max(sizes, default=0),
+            bytes_each * sum(sizes) + TRANSIENT_BYTES * max(sizes, default=0),
             f"drawing weights of shapes {', '.join(map(str, shapes))}",
             "Make the network narrower, or the samples shorter.",
         )
 
 
 def as_shape(shape: object) -> tuple[int, int]:
-    """(outputs, inputs).
+    """Return ``shape`` as (outputs, inputs).
 
     Raises
     ------
     ValueError
-        If they are not two positive whole numbers.
+        If it is not two positive whole numbers.
     """
     if not isinstance(shape, tuple | list) or len(shape) != 2:
         raise ValueError(f"shape must be (outputs, inputs), two positive whole numbers; got {brief(shape)}.")
@@ -186,16 +233,16 @@ def _threshold(sparsity: float) -> float:
 
 
 def _tail_moments(sparsity: float) -> tuple[float, float]:
-    """E[w²] and E[w⁴] of the Gaussian with its smallest set to 0."""
+    """Return E[w²] and E[w⁴] of a standard Gaussian whose smallest values are set to 0."""
     t, kept = _threshold(sparsity), 1.0 - sparsity
     density = exp(-(t**2) / 2) / sqrt(2 * pi)
     return kept + 2 * t * density, 3 * kept + 2 * (t**3 + 3 * t) * density
 
 
 def _int8_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    rounded = jnp.clip(jnp.round(_gaussian(law, key, shape).values / STEP), -127, 127)
-    # rounding adds a variance of STEP²/12
-    return WeightMatrix(rounded.astype(jnp.int8), STEP / sqrt(1 + STEP**2 / 12), "int8")
+    rounded = jnp.clip(jnp.round(_gaussian(law, key, shape).values / INT8_STEP), -127, 127)
+    # rounding adds the variance INT8_STEP²/12
+    return WeightMatrix(rounded.astype(jnp.int8), INT8_STEP / sqrt(1 + INT8_STEP**2 / 12), "int8")
 
 
 def _student_t(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
@@ -206,8 +253,8 @@ def _student_t(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatr
 
 
 def _chi_square(degrees: float, key: Array, shape: tuple[int, int]) -> Array:
-    """As many squares of normals, which JAX draws ten times faster than by rejection."""
-    if degrees != round(degrees) or degrees > SQUARES:
+    """Draw chi-squares as sums of squared normals, which is ten times faster than JAX's rejection sampling."""
+    if degrees != round(degrees) or degrees > MOST_SQUARES:
         return jax.random.chisquare(key, degrees, shape, dtype=jnp.float32)
 
     def added(total: Array, key: Array) -> tuple[Array, None]:
@@ -240,12 +287,30 @@ _DRAW = {
 
 
 def weight_law(law: str | WeightLaw, **parameters: float) -> WeightLaw:
-    """A law by name, with its parameters; a law is returned as it is.
+    """Return a law of random weights.
+
+    Parameters
+    ----------
+    law : str or WeightLaw
+        The name of a law, see :class:`WeightLaw`, or a law, which is returned as it is.
+    **parameters : float
+        ``sparsity`` or ``degrees`` of the law.
+
+    Returns
+    -------
+    WeightLaw
+        The law.
 
     Raises
     ------
     ValueError
-        For an unknown name or a parameter out of range.
+        If the name is unknown, a parameter is out of range, or parameters are given beside a law.
+
+    Examples
+    --------
+    >>> import hntk
+    >>> hntk.weight_law("ternary", sparsity=2 / 3).fourth_moment
+    3.0
     """
     if isinstance(law, WeightLaw):
         if parameters:

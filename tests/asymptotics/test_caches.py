@@ -29,7 +29,7 @@ PAIRS = {
         for points in ([1.0], [0.5, 1.0])
     ),
     "coefficients": tuple(hntk.activation("polynomial", coefficients=[0.0, c, 0.2]) for c in (1.0, 2.0)),
-    "slopes": tuple(hntk.activations.Rectifier(0.5, even, "own") for even in (0.5, 0.2)),
+    "slopes": tuple(hntk.activations.rectifier.Rectifier(0.5, even, "own") for even in (0.5, 0.2)),
     "levels": tuple(hntk.staircase([-0.5, 0.5], [-1.0, 0.0, top], name="own") for top in (1.0, 2.0)),
     "thresholds": tuple(hntk.staircase([-0.5, top], [-1.0, 0.0, 1.0], name="own") for top in (0.5, 0.6)),
 }  # fmt: skip

@@ -14,7 +14,9 @@ import hntk
 from experiments.shipping import toolchain
 from hntk.deploy.c import to_c
 from hntk.deploy.onnx import to_onnx, write_onnx
-from hntk.networks.integer_network import IntegerNetwork, Pixels, Rounded, Steps
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_steps import Steps
 from hntk.weights.laws import WeightMatrix
 from tests.support.architectures import NORMALIZATION, classifier, raw_samples, whole_classifier
 from tests.support.compiled import SANITIZED, run_all
@@ -289,7 +291,7 @@ def test_folders_that_cannot_be_written_to_are_refused_with_a_remedy(
 
 def test_models_beyond_what_a_file_of_onnx_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx")
-    monkeypatch.setattr("hntk.deploy.onnx.LARGEST", 3000)
+    monkeypatch.setattr("hntk.deploy.onnx.MOST_WEIGHT_BYTES", 3000)
     made = whole_classifier(levels=2, widths=(100,))
     to_onnx(made, "int2")
     with pytest.raises(ValueError, match="weights='int2'"):

@@ -14,7 +14,9 @@ from experiments.shipping import toolchain
 from hntk.__main__ import main
 from hntk.deploy.c import to_c
 from hntk.deploy.onnx import to_onnx
-from hntk.networks.integer_network import IntegerNetwork, Pixels, Steps
+from hntk.networks.integer_inputs import Pixels
+from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_steps import Steps
 from hntk.weights.laws import WeightMatrix
 from tests.support.architectures import NORMALIZATION, classifier
 from tests.support.compiled import run_all
@@ -161,7 +163,8 @@ def test_names_like_those_in_a_program_and_in_libraries_do_no_harm(tmp_path: Pat
     names = [
         "printf", "calloc", "memcpy", "exit", "errno_net", "put", "put16", "get_wide", "layer1", "word", "words", "w",
         "w2", "x0", "label0", "popcount", "score", "scores", "labels", "predict", "take", "take_input", "readout",
-        "feature", "uint64", "int32", "net", "net_word", "net_net", "a" * 63,
+        "feature", "uint64", "int32", "net", "net_word", "net_net", "a" * 63, "hntk", "hntk_kernels", "layer", "values",
+        "table", "form", "linear", "first", "planes", "kernel", "apply", "float_input",
     ]  # fmt: skip
     made = labelled(["b" * 5000, "c", "a"])
     programs = [to_c(made, name, layouts=("planes", "gaps")[i % 2 :][:1]) for i, name in enumerate(names)]

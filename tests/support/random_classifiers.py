@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 import hntk
-from hntk.networks.integer_network import EXACT, IntegerNetwork, Pixels, Rounded, Steps
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import EXACT, IntegerNetwork
+from hntk.networks.integer_steps import Steps
 from hntk.weights.laws import WeightMatrix
 
 ALPHABET = [

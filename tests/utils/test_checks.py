@@ -16,9 +16,8 @@ import pytest
 from scipy.sparse import csr_array, csr_matrix
 
 import hntk
-from hntk._utils.arrays import check_backing, real_array
-from hntk._utils.checks import as_samples, norm_scale
-from hntk._utils.rows import as_rows, row_blocks
+from hntk._utils.arrays import check_memory_map, real_array
+from hntk._utils.rows import as_rows, as_samples, rms_norm, row_blocks
 
 X = np.random.default_rng(0).normal(size=(30, 4))
 X[3, 1] = X[20, 2] = 3.0
@@ -54,7 +53,7 @@ def test_every_type_of_number_is_computed_with_as_it_is(dtype: str, take: Any) -
     for array in (given, jnp.asarray(given)):
         taken = take(array)
         np.testing.assert_array_equal(np.asarray(taken, float), np.asarray(given, float))
-        assert norm_scale(taken) == pytest.approx((4 / 3) ** 0.5)
+        assert rms_norm(taken) == pytest.approx((4 / 3) ** 0.5)
 
 
 @pytest.mark.parametrize(("given", "said"), [
@@ -144,19 +143,6 @@ def test_a_scale_is_a_positive_number_within_float64(tau0: Any, tmp_path: Path) 
             call()
 
 
-def test_classes_of_a_population_are_checked() -> None:
-    for index, said in (
-        (LABELS.astype(float), "whole numbers"), (LABELS - 1, "whole numbers"), (LABELS[:-1], r"shape \(30,\)"),
-        (LABELS * 10**12, "whole numbers"), (LABELS * 2, "at least 3 samples"), (None, "index"),
-        (np.where(LABELS, "a", "b"), "whole numbers"),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=said):
-            hntk.estimate_population(X, index)  # type: ignore[arg-type]
-    for x in (np.where(X > 2.9, np.nan, X), X[0], X * 1e200, X + 0j):
-        with pytest.raises(ValueError, match="x "):
-            hntk.estimate_population(x, LABELS)
-
-
 # A memory map whose file is cut while it is read, which kills a process that reads on.
 SHRINKING = """
 import os, sys
@@ -194,15 +180,15 @@ def test_memory_maps_that_are_whole_are_read(tmp_path: Path) -> None:
     np.save(path, X)
     x = np.load(path, mmap_mode="r")
     for whole in (x, x[3:9], np.asarray(x)[::2], x.T, np.asarray(x[1:])):
-        check_backing(whole)
+        check_memory_map(whole)
     assert isinstance(real_array(x), np.memmap)
     assert isinstance(as_rows(x), np.memmap)
     path.write_bytes(path.read_bytes()[:200])
     for cut in (x, x[3:9], np.asarray(x)[::2], x.T, np.asarray(x[1:])):
         with pytest.raises(ValueError, match="has become shorter"):
-            check_backing(cut)
+            check_memory_map(cut)
         with pytest.raises(ValueError, match="has become shorter"):
             list(row_blocks(cut))
-    for call in (lambda: as_samples(x), lambda: as_rows(x), lambda: norm_scale(x)):
+    for call in (lambda: as_samples(x), lambda: as_rows(x), lambda: rms_norm(x)):
         with pytest.raises(ValueError, match="has become shorter"):
             call()

@@ -17,6 +17,7 @@ import pytest
 
 import hntk
 from hntk import asymptotics
+from hntk.activations import registry
 from hntk.activations.quadrature import QuadratureActivation
 from tests.support.architectures import INPUTS, classifier, raw_samples, whole_classifier
 
@@ -69,8 +70,9 @@ def levels(made: Any) -> Any:
 
 
 def everything(made: Any) -> Any:
-    """Of a record: what it shows."""
-    return np.array([repr(made)])
+    """What a record shows, and all numbers of one that is a pytree."""
+    leaves = [leaf for leaf in jax.tree.leaves(made) if isinstance(leaf, np.ndarray | jax.Array)]
+    return np.array([repr(made), *(repr(np.asarray(leaf).tolist()) for leaf in leaves)])
 
 
 def leaves(made: Any) -> Any:
@@ -206,7 +208,7 @@ def test_functions_of_the_users_own_go_by_themselves_or_by_name(monkeypatch: pyt
     assert copy.deepcopy(hntk.activation(lambda t: jnp.sin(t), name="local")).name == "local"
     with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
         pickle.dumps(hntk.activation(lambda t: jnp.sin(t), name="local"))
-    monkeypatch.setattr("hntk.activations._REGISTRY", dict(hntk.activations._REGISTRY))
+    monkeypatch.setattr("hntk.activations.registry._BUILDERS", dict(registry._BUILDERS))
     named = hntk.register_activation("named", lambda t: jnp.sin(t))
     assert pickled(named) is named
     # another function of a name that is known is not that one

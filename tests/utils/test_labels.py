@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk._utils.labels import as_labels, label_array, share_right
+from hntk._utils.labels import accuracy_score, as_labels, label_array
 
 
 class Colour(str, enum.Enum):  # noqa: UP042 - older code has these
@@ -73,9 +73,9 @@ def test_other_labels_are_refused_with_the_remedy(name: str) -> None:
 
 def test_text_is_not_compared_with_numbers() -> None:
     with pytest.raises(ValueError, match="type that the classifier was fitted on"):
-        share_right(np.array(["1", "2"]), [1, 2])
-    assert share_right(np.array(["a", "b"]), np.array(["a", "c"], object)) == 0.5
-    assert share_right(np.array([1, 2]), [1.0, 2.0]) == 1.0
+        accuracy_score(np.array(["1", "2"]), [1, 2])
+    assert accuracy_score(np.array(["a", "b"]), np.array(["a", "c"], object)) == 0.5
+    assert accuracy_score(np.array([1, 2]), [1.0, 2.0]) == 1.0
 
 
 @pytest.mark.slow

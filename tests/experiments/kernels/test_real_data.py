@@ -1,16 +1,12 @@
-"""Data outside the theory's regime: the report on assumptions, normalisations, and matches that follow the data."""
+"""Data outside the theory's regime: the report on assumptions, and normalisations."""
 
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import hntk
-from hntk._utils.float64 import float64
-from hntk.matching.data_objective import Sample, _by_unknowns, _error, _known, _steps, _unknowns, distance, refine
-from hntk.matching.moment_matching import _units
 
 RELU = [hntk.activation("relu")] * 2
 
@@ -89,100 +85,3 @@ def test_whitening_brings_kernel_and_equivalent_together(skewed: tuple) -> None:
         data = hntk.load_dataset("skewed", folder=folder, normalize=kind)  # type: ignore[arg-type]
         gap[kind] = hntk.check(data.x_train, data.y_train, RELU).findings[-1].value
     assert gap["whiten"] < 0.7 * gap["scale"]
-
-
-def sample_and_match(levels: int = 3) -> tuple[Sample, list]:
-    x, _ = correlated(200)
-    sample = Sample.of(x, RELU, 1.0, 120)
-    found = hntk.match(RELU, 1.0, levels, alpha2=False)
-    return sample, _units(found.activations, found.coefficients.tau)
-
-
-@pytest.mark.slow
-def test_the_distance_is_that_of_the_exact_kernels() -> None:
-    x, _ = correlated(200)
-    sample, functions = sample_and_match()
-    rows = np.sort(np.random.default_rng(0).choice(200, 120, replace=False))
-    part = np.random.default_rng(1).permutation(x[rows])
-    original = np.asarray(hntk.exact_kernels(part, RELU, tau0=1.0).ck)
-    np.testing.assert_allclose(sample.original, original, rtol=1e-9, atol=1e-12)
-    own = [f.at(1.0, 1.0, "unit") for f in functions]
-    kernel = np.asarray(hntk.exact_kernels(part, own, tau0=1.0).ck)
-    best = min(regression_error(kernel, sample.leading, ridge) for ridge in np.logspace(-3, 1, 17))
-    # the sample's series are cut at order 32
-    assert np.isclose(distance(sample, functions)[0], best, atol=2e-3)
-    assert regression_error(original, sample.leading, 1e-2) < best
-
-
-def regression_error(kernel: np.ndarray, leading: np.ndarray, ridge: float) -> float:
-    """By simulation's exact mean: functions with covariance ``leading`` seen on one half, predicted on the other."""
-    half = len(kernel) // 2
-    a, b = slice(0, half), slice(half, None)
-    centred = kernel - kernel[a].mean(axis=0)[None]
-    centred = centred - centred[:, a].mean(axis=1)[:, None]
-    aa = centred[a, a]
-    smoother = centred[b, a] @ np.linalg.inv(aa + ridge * np.trace(aa) / half * np.eye(half))
-    values, vectors = np.linalg.eigh(leading)
-    root = vectors * np.sqrt(np.clip(values, 0, None))
-    return float(np.sum((root[b] - smoother @ root[a]) ** 2) / np.sum(root[b] ** 2))
-
-
-@pytest.mark.slow
-def test_the_gradient_is_the_difference_quotient() -> None:
-    sample, functions = sample_and_match()
-    forms, z = _unknowns(functions)
-    with float64():
-        known = _known(sample)
-
-        def value(at: np.ndarray) -> float:
-            return float(_error(jnp.asarray(-3.0), _steps(forms, at), *known)[0])
-
-        steps = _error(jnp.asarray(-3.0), _steps(forms, z), *known)[1][1]
-        gradient = np.concatenate([_by_unknowns(f, g) for f, g in zip(forms, steps, strict=True)])
-        for i in range(z.size):
-            shift = 1e-6 * np.eye(z.size)[i]
-            assert np.isclose(gradient[i], (value(z + shift) - value(z - shift)) / 2e-6, rtol=1e-4, atol=1e-7)
-
-
-@pytest.mark.slow
-def test_refining_lowers_the_distance_and_keeps_the_levels() -> None:
-    sample, functions = sample_and_match()
-    before = distance(sample, functions)[0]
-    after, refined = refine(sample, functions, 30)
-    assert after < before
-    assert np.isclose(distance(sample, refined)[0], after, rtol=0.02)
-    assert all(len(set(f.levels.tolist())) <= 3 for f in refined)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "original", ["relu", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("tanh", "abs"))]
-)
-def test_the_data_objective_is_nearer_to_the_original_than_theory(original: str) -> None:
-    x, y = correlated(300)
-    found = hntk.match([original] * 2, 1.0, 3, objective="data", x=x, alpha2=original == "abs")
-    assert found.objective == "data"
-    assert found.fit is not None
-    assert found.fit.data < found.fit.theory
-    assert found.level_counts == (3, 3)
-    assert "follows 300 samples" in found.report()
-    with pytest.raises(ValueError, match="validation data"):
-        found.ridge_for(10.0)
-    net = hntk.compress([original] * 2, [64, 64], x, levels=found, key=jax.random.key(0))
-    assert hntk.fit_ridge(net, x, y).accuracy(x, y) > 0.5
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"objective": "labels"}, "objective must be one of"),
-        ({"objective": "data"}, "needs x="),
-        ({"objective": "data", "x": np.ones((10, 3))}, "too few"),
-        ({"objective": "data", "x": np.full((60, 3), np.nan)}, "NaN"),
-        ({"objective": "data", "x": np.eye(60), "max_shift": 0.0}, "max_shift"),
-        ({"objective": "data", "x": np.eye(60), "method": "layerwise"}, "method="),
-    ],
-)
-def test_bad_requests(arguments: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        hntk.match(["relu"] * 2, 1.0, 4, **arguments)

@@ -1,0 +1,105 @@
+r"""Quadrature rules for Gaussian expectations of functions with breakpoints.
+
+In one dimension: Gauss-Legendre panels between the breakpoints, graded towards zero because the scale may be large.
+For pairs: a two-dimensional rule in the coordinates
+
+$$u/\tau_1 = a x + b y,\quad \pm v/\tau_2 = a x - b y,\qquad a^2 = (1+|\rho|)/2,\quad b^2 = (1-|\rho|)/2,$$
+
+split where a breakpoint is crossed (in x) and where two such lines meet (in y). The same nodes give E[σ'σ'], the
+derivative of E[σσ] by ρ, with the weight $\pm\frac12[(x^2-1)/(1+|\rho|) - (y^2-1)/(1-|\rho|)]/\tau_1\tau_2$.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from hntk.activations.base import ArrayLike
+
+# standard deviations that the one-dimensional rule covers
+REACH = 12.0
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+# panel edges in the variable t = τξ: a function that varies on the scale 1 is resolved from 1/32 up to any τ
+GRADED = np.concatenate([-(2.0 ** np.arange(-5, 25)), [0.0], 2.0 ** np.arange(-5, 25)])
+# standard deviations and panel edges of the two-dimensional rule
+PAIR_REACH = 9.0
+PAIR_EDGES = np.linspace(-PAIR_REACH, PAIR_REACH, 7)
+# Chebyshev nodes in log var, and the last coefficients, which must be negligible
+CHEBYSHEV = 96
+TAIL = 6
+# variances computed at a time, which bounds the memory
+ROWS = 16
+
+
+def gaussian_rule(tau: ArrayLike, points: tuple[float, ...], xp) -> tuple:
+    """Return nodes and weights of E over ξ ~ N(0, 1) for a function of τξ, as arrays of ``xp`` (NumPy or JAX)."""
+    fixed = xp.asarray(np.linspace(-REACH, REACH, int(2 * REACH) + 1))
+    moving = xp.asarray(np.concatenate([GRADED, points])) / xp.maximum(tau, 1e-30)
+    edges = xp.sort(xp.concatenate([fixed, xp.clip(moving, -REACH, REACH)]))
+    return _panels(edges, xp)
+
+
+def _panels(edges: Array, xp) -> tuple:
+    """Return Gauss-Legendre nodes and weights on every panel, weighted by the Gaussian density."""
+    half, middle = xp.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
+    xi = (middle[:, None] + half[:, None] * xp.asarray(NODES)).reshape(-1)
+    weight = (half[:, None] * xp.asarray(WEIGHTS)).reshape(-1)
+    return xi, weight * xp.exp(-(xi**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def pair_expectations(function: Callable, points: tuple[float, ...], rho: Array, tau1: Array, tau2: Array) -> tuple:
+    """Return (E[σσ], E[σ'σ']) of one Gaussian pair."""
+    # for ρ < 0 the second variable is mirrored: breakpoints then move slowly with y, which the outer rule resolves
+    mirror, size = jnp.where(rho < 0, -1.0, 1.0), jnp.abs(rho)
+    a, b = jnp.sqrt((1 + size) / 2), jnp.sqrt(jnp.maximum((1 - size) / 2, jnp.finfo(rho.dtype).tiny))
+    first, second = jnp.asarray(points, rho.dtype) / tau1, mirror * jnp.asarray(points, rho.dtype) / tau2
+    meets = ((first[:, None] - second[None, :]) / (2 * b)).reshape(-1)
+    y, weight_y = _panels(_pair_edges(meets), jnp)
+
+    def inner(y: Array) -> tuple[Array, Array]:
+        crossings = jnp.concatenate([(first - b * y) / a, (second + b * y) / a])
+        x, weight_x = _panels(_pair_edges(crossings), jnp)
+        product = function(tau1 * (a * x + b * y)) * function(mirror * tau2 * (a * x - b * y)) * weight_x
+        by_size = (x**2 - 1) / (1 + size) - (y**2 - 1) / (1 - size)
+        return jnp.sum(product), mirror * jnp.sum(product * by_size) / 2
+
+    value, by_rho = jax.vmap(inner)(y)
+    return weight_y @ value, weight_y @ by_rho / (tau1 * tau2)
+
+
+def _pair_edges(moving: Array) -> Array:
+    return jnp.sort(jnp.concatenate([jnp.asarray(PAIR_EDGES), jnp.clip(moving, -PAIR_REACH, PAIR_REACH)]))
+
+
+def over_variances(one: Callable[[Array], Array], var: Float[Array, " n"]) -> Float[Array, "n outputs"]:
+    """Apply a function of one variance to many, interpolating in log var where that is exact to rounding.
+
+    Gaussian expectations are analytic in the variance, so Chebyshev coefficients fall geometrically, and the last ones
+    estimate the error of the interpolation.
+    """
+    if var.size <= 2 * CHEBYSHEV:
+        return jax.lax.map(one, var, batch_size=ROWS)
+    low, high = jnp.log(jnp.min(var)), jnp.log(jnp.max(var))
+    # multiples of π/2N, reduced as integers so that the cosines are exact to rounding
+    angles = np.outer(np.arange(CHEBYSHEV), 2 * np.arange(CHEBYSHEV) + 1) % (4 * CHEBYSHEV) * np.pi / (2 * CHEBYSHEV)
+    nodes = np.cos(angles[1])
+    values = jax.lax.map(one, jnp.exp((low + high) / 2 + (high - low) / 2 * jnp.asarray(nodes)), batch_size=ROWS)
+    weights = np.cos(angles) * np.where(np.arange(CHEBYSHEV) == 0, 1, 2)[:, None] / CHEBYSHEV
+    series = jnp.matmul(jnp.asarray(weights, values.dtype), values, precision=jax.lax.Precision.HIGHEST)
+    error = jnp.max(jnp.abs(series[-TAIL:]))
+
+    def interpolated() -> Array:
+        place = jnp.where(high > low, (2 * jnp.log(var) - low - high) / jnp.where(high > low, high - low, 1.0), 0.0)
+        degrees = jnp.arange(CHEBYSHEV, dtype=var.dtype)
+        basis = jnp.cos(degrees * jnp.arccos(jnp.clip(place, -1.0, 1.0))[:, None])
+        return jnp.matmul(basis, series, precision=jax.lax.Precision.HIGHEST)
+
+    # an error that is not a number, as at a variance of 0, fails this comparison
+    accurate = error <= 16 * jnp.finfo(var.dtype).eps * jnp.max(jnp.abs(values))
+    return jax.lax.cond(accurate, interpolated, lambda: jax.lax.map(one, var, batch_size=ROWS))

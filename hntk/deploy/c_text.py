@@ -1,0 +1,195 @@
+"""Text of the three files of a C program.
+
+No name of NAME.c's own ends like those of NAME.h (``_word``, ``_labels``, ``_scores``, ``_predict``), so that none of
+them is equal to one, whatever name a user chooses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
+
+from hntk.deploy.c_literals import CLabels
+from hntk.deploy.c_tables import NetworkTables
+
+HEADER = Template("""\
+/* $name: $summary
+ *
+ * Written by hntk. C99; no heap, no dependencies but <stddef.h> and <stdint.h>$float_note.
+ */
+#ifndef ${NAME}_H
+#define ${NAME}_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Width of the words that hold bit planes: 64 bits, or 32 where pointers are no wider. */
+#ifndef ${NAME}_WORD_BITS
+#if UINTPTR_MAX > 0xffffffffu
+#define ${NAME}_WORD_BITS 64
+#else
+#define ${NAME}_WORD_BITS 32
+#endif
+#endif
+#if ${NAME}_WORD_BITS == 64
+typedef uint64_t ${name}_word;
+#else
+typedef uint32_t ${name}_word;
+#endif
+
+#define ${NAME}_INPUTS $inputs
+#define ${NAME}_CLASSES $classes
+/* RAM: bytes of scratch memory that a prediction needs. */
+#define ${NAME}_SCRATCH_BYTES $scratch
+/* Flash: bytes of the tables. */
+#define ${NAME}_TABLE_BYTES $table_bytes
+
+/* Labels in the order of the scores$label_note. */
+extern const $label_type ${name}_labels[${NAME}_CLASSES];
+
+/* Write the whole scores of one sample of ${NAME}_INPUTS coordinates: $input_note.
+ * scratch: ${NAME}_SCRATCH_BYTES bytes, aligned as ${name}_word is; what it held is lost. */
+void ${name}_scores(const $input_type *input, ${name}_word *scratch, int32_t *scores);
+
+/* Return the index of the largest score, the first of equals. */
+int ${name}_predict(const $input_type *input, ${name}_word *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
+""")
+SOURCE = Template("""\
+/* $name: see $name.h. Written by hntk. */
+#include "$name.h"
+
+#define WORD_BITS ${NAME}_WORD_BITS
+$float_input$kernels
+/* The tables of this network. */
+$tables
+/* The levels of the last layer. */
+static const void *features(const $input_type *input, word *scratch)
+{
+    $calls
+}
+
+void ${name}_scores(const $input_type *input, ${name}_word *scratch, int32_t *scores)
+{
+    const void *levels = features(input, scratch);
+    size_t c;
+    for (c = 0; c < $classes; c++) {
+        scores[c] = score(&readout, levels, c);
+    }
+}
+
+int ${name}_predict(const $input_type *input, ${name}_word *scratch)
+{
+    return best_class(&readout, features(input, scratch));
+}
+""")
+MAIN = Template("""\
+/* Reads samples of $inputs $input_type each from the standard input; prints the index of each one's class. */
+#include <stdio.h>
+
+#include "$name.h"
+
+static ${name}_word scratch[${NAME}_SCRATCH_BYTES / sizeof(${name}_word)];
+static $input_type input[${NAME}_INPUTS];
+
+int main(void)
+{
+    while (fread(input, sizeof input, 1, stdin) == 1) {
+        printf("%d\\n", ${name}_predict(input, scratch));
+    }
+    return 0;
+}
+""")
+
+
+@dataclass(frozen=True)
+class CText:
+    """The files' text.
+
+    Attributes
+    ----------
+    name : str
+        The prefix of every name that other files see.
+    labels : CLabels
+        The classes' labels.
+    tables : NetworkTables
+        The network.
+    layouts : str
+        Layouts of the matrices, for the comment at the head.
+    """
+
+    name: str
+    labels: CLabels
+    tables: NetworkTables
+    layouts: str
+
+    @property
+    def header(self) -> str:
+        """NAME.h."""
+        return HEADER.substitute(self._fields)
+
+    @property
+    def main(self) -> str:
+        """NAME_main.c."""
+        return MAIN.substitute(self._fields)
+
+    @property
+    def source(self) -> str:
+        """NAME.c."""
+        kernels = files("hntk.deploy").joinpath("hntk_kernels.h").read_text(encoding="ascii")
+        float_input = "" if self.tables.pixels else "#define FLOAT_INPUT\n"
+        definitions = self.tables.definitions + self.labels.definition(f"{self.name}_labels")
+        return SOURCE.substitute(
+            self._fields,
+            kernels=kernels,
+            float_input=float_input,
+            tables=definitions,
+            calls="\n    ".join(self._calls()),
+        )
+
+    @property
+    def _fields(self) -> dict[str, object]:
+        pixels, counts = self.tables.pixels, [v.count for v in self.tables.values]
+        shape = "-".join(map(str, counts)) if len(counts) <= 9 else f"{len(counts) - 1} layers"
+        return {
+            "name": self.name,
+            "NAME": self.name.upper(),
+            "summary": f"{shape} with {self.labels.count} classes, ternary weights, {self.layouts}",
+            "inputs": counts[0],
+            "classes": self.labels.count,
+            "scratch": self.tables.scratch_bytes,
+            "table_bytes": self.tables.table_bytes,
+            "label_type": self.labels.type_name,
+            "label_note": self.labels.note,
+            "input_type": "uint8_t" if pixels else "float",
+            "input_note": "raw pixels, 0 to 255" if pixels else "floats, rounded here to whole numbers",
+            "float_note": "" if pixels else "; floating point for rounding the input alone",
+        }
+
+    def _calls(self) -> list[str]:
+        """Return the statements that compute the last layer's levels, in two halves of the scratch memory in turn."""
+        halves = ["scratch", f"scratch + {self.tables.half_bytes[0]} / sizeof(word)"]
+        calls, source = self._input_call(halves[0])
+        for number in range(1, len(self.tables.layers) + 1):
+            target = halves[number % 2]
+            calls.append(f"apply(&layer{number}, {source}, {target});")
+            source = target
+        return [*calls, f"return {source};"]
+
+    def _input_call(self, target: str) -> tuple[list[str], str]:
+        """Return the statement that takes the input, if there is one, and where the first layer reads."""
+        values, rounding = self.tables.values[0], self.tables.rounding
+        if rounding is not None:
+            factor = f"{float(rounding.factor).hex()}f"
+            return [f"take_rounded(input, centre, {factor}, {rounding.most}, &layer1.in, {target});"], target
+        if values.form == "PLANES":
+            return [f"take_pixels(input, &layer1.in, {target});"], target
+        return [], "input"

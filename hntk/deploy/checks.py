@@ -1,0 +1,254 @@
+"""Requirements of rounding and export, checked before any work; every message says what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from operator import index
+from pathlib import Path
+
+import numpy as np
+
+from hntk._utils.labels import label_array
+from hntk.activations import Staircase
+from hntk.data.normalization import Normalization
+from hntk.networks.classifier import Classifier
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
+from hntk.networks.integer_steps import Steps
+from hntk.networks.network import Network
+from hntk.weights.laws import WeightMatrix
+
+WHOLE_VALUES = {"ternary": (-1, 0, 1), "sign": (-1, 1), "int8": tuple(range(-127, 128))}
+SMALLEST_FLOAT, LARGEST_FLOAT = (float(v) for v in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+
+
+def check_bits(**bits: object) -> tuple[int, ...]:
+    """Return numbers of bits, each given by the name of its parameter.
+
+    Raises
+    ------
+    ValueError
+        If one is no whole number from 2 to 16.
+    """
+    checked = []
+    for name, count in bits.items():
+        try:
+            checked.append(index(count))  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ValueError(f"{name} must be a whole number from 2 to 16, got {count!r:.60}.") from error
+        if not 2 <= checked[-1] <= 16:
+            raise ValueError(f"{name} must be from 2 to 16, got {count!r:.60}.")
+    return tuple(checked)
+
+
+def check_staircases(network: object) -> None:
+    """Check that this is a float network whose activations are all staircases.
+
+    Raises
+    ------
+    TypeError
+        If it is no float network.
+    NotIntegerError
+        If an activation is not a staircase of finite numbers.
+    """
+    if isinstance(network, IntegerNetwork | IntegerClassifier):
+        raise TypeError("this network consists of whole numbers already: use it as it is.")
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"a network or a classifier is needed, not {type(network).__name__}: hntk.compress and hntk.fit_ridge "
+            "make them."
+        )
+    for number, (sigma, m) in enumerate(zip(network.activations, network.centres, strict=True), 1):
+        if not isinstance(sigma, Staircase):
+            raise NotIntegerError(
+                f"layer {number} has the activation {sigma.name!r}, which is not a staircase: hntk.compress finds one "
+                "of a few levels for it."
+            )
+        if not np.all(np.isfinite([*sigma.thresholds, *sigma.levels, m])):
+            raise NotIntegerError(f"layer {number} has numbers that are not finite: make it with hntk.staircase.")
+
+
+def check_whole_weights(network: Network) -> None:
+    """Check that all weights are whole numbers times a positive scale.
+
+    Raises
+    ------
+    NotIntegerError
+        If weights are float32, or a scale is not positive.
+    """
+    for number, w in enumerate(network.weights, 1):
+        if w.kind not in WHOLE_VALUES:
+            raise NotIntegerError(
+                f"layer {number} has float32 weights: draw the network with the law 'ternary', 'bernoulli' or "
+                "'int8_gaussian'."
+            )
+        if not 0 < w.scale < np.inf:
+            raise NotIntegerError(f"layer {number} has weights of the scale {w.scale!r}: it must be positive.")
+
+
+def check_affine(normalization: Normalization | None) -> None:
+    """Check that a normalisation does no more than subtract a centre and divide by a scale.
+
+    Raises
+    ------
+    NotIntegerError
+        If it also whitens samples or brings them to unit norm.
+    """
+    if normalization is not None and not normalization.is_affine:
+        raise NotIntegerError(
+            "a network of whole numbers can subtract a centre and divide by a scale, but cannot whiten samples or "
+            "bring them to unit norm. Fit the classifier on data loaded with normalize='scale'."
+        )
+
+
+def check_readout(classifier: Classifier) -> None:
+    """Check that a readout fits its network and is finite.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape, or is not finite.
+    """
+    shape = (classifier.network.widths[-1], *np.shape(classifier.classes))
+    weights, offset = np.asarray(classifier.weights), np.asarray(classifier.offset)
+    if len(shape) != 2 or 0 in shape or weights.shape != shape or offset.shape != shape[1:]:
+        raise ValueError(
+            f"a readout of shape {weights.shape} and an offset of {offset.shape} do not fit {shape[0]} features and "
+            f"classes of shape {shape[1:]}: fit the readout on features of this network."
+        )
+    if not all(np.abs(values).max() <= LARGEST_FLOAT for values in (weights, offset)):
+        raise ValueError("the readout has values that are not finite in float32: fit it again, with a larger ridge.")
+
+
+def check_labels(classes: object) -> np.ndarray:
+    """Return the labels of at least one class.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or they are not booleans, numbers or Unicode text.
+    """
+    labels = label_array(classes, name="classes")
+    if labels.size == 0:
+        raise ValueError("there are no classes to predict: fit the readout on labels.")
+    return labels
+
+
+def check_folder(folder: str | os.PathLike[str]) -> Path:
+    """Return an existing folder in which files can be made.
+
+    Raises
+    ------
+    TypeError
+        If it is not a path.
+    OSError
+        If there is no such folder, or it cannot be written to.
+    """
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"a folder must be a path, not {type(folder).__name__}: give text or a pathlib.Path.")
+    path = Path(folder)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no folder {path}: make it first, with Path(...).mkdir(parents=True).")
+    if not path.is_dir():
+        raise NotADirectoryError(f"{path} is not a folder: name one.")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(f"files cannot be written to the folder {path}: change its permissions, or name another.")
+    return path
+
+
+def check_integers(classifier: object) -> np.ndarray:
+    """Return the labels of an integer classifier whose parts fit each other and whose numbers fit their types.
+
+    Raises
+    ------
+    TypeError
+        If it is no such classifier.
+    ValueError
+        If its parts do not fit each other, a number leaves the type that it is computed in, or labels are not
+        booleans, numbers or Unicode text.
+    """
+    if not isinstance(classifier, IntegerClassifier):
+        raise TypeError(
+            f"a classifier of whole numbers is needed, not {type(classifier).__name__}: make one with "
+            "hntk.to_integers(classifier, ...)."
+        )
+    defect = next(_defects(classifier), None)
+    if defect:
+        raise ValueError(f"{defect}: make the classifier with hntk.to_integers, or load it from a file.")
+    return check_labels(classifier.classes)
+
+
+def _defects(classifier: IntegerClassifier) -> Iterator[str]:
+    """Yield what is wrong; each check relies on the ones before it."""
+    network, width = classifier.network, 0
+    if not network.weights or len(network.weights) != len(network.steps):
+        yield f"there are {len(network.weights)} weight matrices and {len(network.steps)} staircases"
+    for number, (w, steps) in enumerate(zip(network.weights, network.steps, strict=True), 1):
+        yield from (f"layer {number} {defect}" for defect in (*_weight_defects(w, width), *_step_defects(steps)))
+        width = w.shape[0]
+    yield from _input_defects(network)
+    yield from _readout_defects(classifier, width)
+
+
+def _weight_defects(matrix: WeightMatrix, inputs: int) -> Iterator[str]:
+    """Yield what is wrong with a matrix after a layer of ``inputs`` neurons; 0 if it is the first."""
+    values = np.asarray(matrix.values)
+    if values.ndim != 2 or 0 in values.shape or inputs not in (0, values.shape[1]):
+        yield f"has weights of shape {values.shape}, after {inputs or 'any number of'} neurons"
+    if matrix.kind not in WHOLE_VALUES:
+        yield f"has weights of the kind {matrix.kind!r:.40}, which are not whole"
+    elif values.dtype.kind not in "iu" or not np.all(np.isin(values, WHOLE_VALUES[matrix.kind])):
+        yield f"has values that are no {matrix.kind} weights"
+
+
+def _step_defects(steps: Steps) -> Iterator[str]:
+    thresholds, levels = np.asarray(steps.thresholds), np.asarray(steps.levels)
+    if thresholds.ndim != 1 or levels.shape != (thresholds.size + 1,):
+        yield f"has thresholds of shape {thresholds.shape} and levels of {levels.shape}"
+    elif not _are_whole(levels, 2**15 - 1) or (thresholds.size and not _are_whole(thresholds, 2**63 - 1)):
+        yield "has thresholds that are not whole, or levels that are not or leave 16 bits"
+    elif np.any(thresholds[1:] < thresholds[:-1]):
+        yield "has thresholds that do not ascend"
+
+
+def _input_defects(network: IntegerNetwork) -> Iterator[str]:
+    inputs, (outputs, size) = network.inputs, network.weights[0].shape
+    if isinstance(inputs, Pixels):
+        if inputs.fine not in (1, 2, 4, 8, 16):
+            yield f"pixels in parts of {inputs.fine!r:.40} are not 1, 2, 4, 8 or 16"
+    elif isinstance(inputs, Rounded):
+        centre, factor = np.asarray(inputs.centre), np.asarray(inputs.factor)
+        if centre.shape != (size,) or centre.dtype.kind != "f" or not np.abs(centre).max() <= LARGEST_FLOAT:
+            yield f"the input's centre must be {size} numbers of float32's range"
+        if factor.shape != () or factor.dtype.kind not in "fiu" or not SMALLEST_FLOAT <= factor <= LARGEST_FLOAT:
+            yield f"the input's factor must be positive and of float32's range, not {inputs.factor!r:.40}"
+        if not _are_whole(np.asarray(inputs.most), 2**15 - 1) or inputs.most < 1:
+            yield f"the largest coordinate must be from 1 to 32767, not {inputs.most!r:.40}"
+    else:
+        yield f"the input must be pixels or rounded, not {type(inputs).__name__}"
+    if network.bias is not None and (np.shape(network.bias) != (outputs,) or not _are_whole(network.bias, EXACT)):
+        yield f"the bias must be {outputs} whole numbers"
+
+
+def _readout_defects(classifier: IntegerClassifier, width: int) -> Iterator[str]:
+    classes, network = np.shape(classifier.classes), classifier.network
+    readout, offset = np.asarray(classifier.readout), np.asarray(classifier.offset)
+    if len(classes) != 1 or readout.shape != (*classes, width) or offset.shape != classes:
+        yield (
+            f"classes of shape {classes}, a readout of {readout.shape} and an offset of {offset.shape} do not fit "
+            f"{width} neurons"
+        )
+    if readout.dtype not in (np.int8, np.int16) or not _are_whole(offset, LIMIT):
+        yield f"a readout must be int8 or int16 and an offset of 32 bits, not {readout.dtype} and {offset.dtype}"
+    if max(network.largest_sums) > EXACT:
+        yield f"sums could reach {max(network.largest_sums):,}, above 2**24"
+    if classes[0] and classifier.largest_score > LIMIT:
+        yield f"scores could reach {classifier.largest_score:,}, which leaves 32 bits"
+
+
+def _are_whole(values: np.ndarray, most: int) -> bool:
+    """Return whether all values are integers of magnitude ``most`` at the largest."""
+    array = np.asarray(values)
+    return array.dtype.kind in "iu" and all(abs(int(v)) <= most for v in (array.min(initial=0), array.max(initial=0)))

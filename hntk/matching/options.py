@@ -1,0 +1,95 @@
+"""Checks of the options of a match."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jax import Array
+
+from hntk._utils.arrays import brief
+from hntk._utils.rows import as_samples
+from hntk.matching.bit_budget import spread_bits
+from hntk.matching.joint_target import JointTarget
+from hntk.matching.layerwise import Levels
+from hntk.matching.result import Objective
+from hntk.matching.variance_shares import NAMES
+
+Method = Literal["joint", "layerwise"]
+Kernel = Literal["alpha", "beta", "both"]
+MOST_LEVELS = 16
+MOST_BITS = 4
+
+
+def as_choice(value: object, name: str, choices: Any) -> Any:
+    """Return a value that is one of a Literal's.
+
+    Raises
+    ------
+    ValueError
+        If it is not; the message lists them.
+    """
+    if not isinstance(value, str) or value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {brief(value)}.")
+    return value
+
+
+def asked_coefficients(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
+    """Return the names of the coefficients that a kernel asks for."""
+    kernel = as_choice(kernel, "kernel", Kernel)
+    return tuple(
+        name for name in NAMES if (kernel == "both" or name.startswith(kernel)) and (alpha2 or not name.endswith("2"))
+    )
+
+
+def as_method(method: Method | None, counts: Sequence[Levels]) -> Method:
+    """Return the method, by default the joint one where σ_T is not asked for."""
+    paper = "paper" in counts
+    chosen = as_choice(("layerwise" if paper else "joint") if method is None else method, "method", Method)
+    if paper and chosen == "joint":
+        raise ValueError("the paper's σ_T is defined layer by layer: use method='layerwise', or a number of levels.")
+    return chosen
+
+
+def levels_per_layer(levels: Levels | Sequence[Levels] | None, depth: int) -> tuple[Levels, ...]:
+    """Return the number of levels of every layer, 4 by default."""
+    levels = 4 if levels is None else levels.tolist() if isinstance(levels, np.ndarray) else levels
+    counts: tuple[Any, ...] = (
+        tuple(levels) if isinstance(levels, Sequence) and not isinstance(levels, str) else (levels,) * depth
+    )
+    if len(counts) != depth:
+        raise ValueError(f"levels has {len(counts)} entries for {depth} layers: give one number, or one per layer.")
+    for count in counts:
+        if not (isinstance(count, str) and count == "paper") and (
+            isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= MOST_LEVELS
+        ):
+            raise ValueError(f"levels must be whole numbers from 2 to {MOST_LEVELS}, or 'paper'; got {brief(count)}.")
+    return tuple(c if c == "paper" else int(c) for c in counts)
+
+
+def levels_from_bits(target: JointTarget, levels: object, bits: int) -> tuple[int, ...]:
+    """Return the levels of every layer for a total of bits."""
+    depth = len(target.shares)
+    if levels is not None:
+        raise ValueError("give either levels or bits, not both.")
+    if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or not depth <= bits <= MOST_BITS * depth:
+        raise ValueError(
+            f"bits must be a whole number from {depth} (one for each of the {depth} layers) to {MOST_BITS * depth}, "
+            f"got {brief(bits)}."
+        )
+    return spread_bits(target, int(bits), MOST_BITS)
+
+
+def samples_of(objective: Objective, x: object, method: Method, max_shift: float | None) -> Array | None:
+    """Return the samples of the data objective; None for the theory's."""
+    if as_choice(objective, "objective", Objective) == "theory":
+        return None
+    if x is None:
+        raise ValueError("objective='data' needs x=, the samples to compare kernels on (labels are not used).")
+    if method != "joint" or max_shift is not None:
+        raise ValueError(
+            "objective='data' starts from a joint match and does not hold coefficients: leave out method= and "
+            "max_shift=."
+        )
+    return as_samples(x)

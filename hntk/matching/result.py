@@ -1,0 +1,232 @@
+"""The result of a match: the activations found, what they reach, and how far from the best they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from hntk._utils.arguments import as_nonnegative
+from hntk._utils.copies import Copyable
+from hntk._utils.pytree import array_dataclass
+from hntk.activations import Activation, Staircase
+from hntk.matching.bounds import Certificate, layer_bounds, ratio_bound
+from hntk.matching.joint_target import ZERO, JointTarget
+from hntk.matching.targets import TOLERANCE
+from hntk.matching.units import to_units
+from hntk.matching.variance_shares import layer_shares
+from hntk.networks.provenance import MatchRecord
+from hntk.theory.coefficients import Coefficients
+
+Objective = Literal["theory", "data"]
+# a repr names so many layers
+SHOWN_LAYERS = 6
+ASSUMPTION_OF_NORMS = (
+    "α_2 (β_2) is not matched: it weighs products of deviations of norms, t and ‖x_i‖² − τ_0², so the match assumes "
+    "that class traces agree and norms concentrate on this data"
+)
+
+
+@dataclass(frozen=True)
+class DataFit:
+    """The distances that the data objective reached.
+
+    Both are in [0, 1]: the share of the variance of the original's leading functions that a regression with the
+    compressed kernel does not predict.
+
+    Attributes
+    ----------
+    samples : int
+        Number of samples the kernels were compared on.
+    theory : float
+        Distance of the theory's match from the original's kernel on them.
+    data : float
+        Distance of this match.
+    """
+
+    samples: int
+    theory: float
+    data: float
+
+
+@array_dataclass(static=("original", "activations", "tau0", "method", "asked", "fit"))
+class Match(Copyable):
+    """A compressed network's activations, and how well they do.
+
+    Attributes
+    ----------
+    original : tuple of Activation
+        The L activations to be replaced.
+    activations : tuple of Staircase
+        The L staircases that replace them.
+    tau0 : float
+        Data scale, the root mean square norm of a sample.
+    method : str
+        ``"joint"`` or ``"layerwise"``.
+    asked : tuple of str
+        Names of the coefficients that were matched: alpha1, …, beta3.
+    original_coefficients, coefficients : Coefficients
+        The theory's coefficients of the original and of the compressed network.
+    fit : DataFit or None
+        The distances that the data objective reached, for which the matched coefficients were only the start; None for
+        the theory's objective.
+    """
+
+    original: tuple[Activation, ...]
+    activations: tuple[Staircase, ...]
+    tau0: float
+    method: str
+    asked: tuple[str, ...]
+    original_coefficients: Coefficients
+    coefficients: Coefficients
+    fit: DataFit | None = None
+
+    def __repr__(self) -> str:
+        names = [layer.name for layer in self.original[:SHOWN_LAYERS]]
+        names += ["…"] * (len(self.original) > SHOWN_LAYERS)
+        return (
+            f"Match({len(self.original)} layers: {', '.join(names)}; {self._levels_in_words} levels; {self.method}, "
+            f"objective {self.objective}; tau0 = {self.tau0:.4g}; δ/τ_L² = {self.relative_shift:.4g})"
+        )
+
+    @property
+    def _levels_in_words(self) -> str:
+        counts = "-".join(map(str, self.level_counts[:SHOWN_LAYERS]))
+        return counts + "-…" * (len(self.level_counts) > SHOWN_LAYERS)
+
+    @property
+    def objective(self) -> Objective:
+        """What was minimised: ``"theory"`` or ``"data"``."""
+        return "theory" if self.fit is None else "data"
+
+    @property
+    def residuals(self) -> dict[str, float]:
+        """Relative miss of every coefficient asked for; where the original's is 0, the share that should not be."""
+        misses = {}
+        for name in self.asked:
+            wanted, reached = self._final_shares(name)
+            misses[name] = float(abs(reached / wanted - 1) if wanted > ZERO else abs(reached))
+        return misses
+
+    def _final_shares(self, name: str) -> tuple[float, float]:
+        """Return a coefficient of both networks in units of the original's τ_L² and powers of τ_0."""
+        before, after = self.original_coefficients, self.coefficients
+        column = int(name[-1]) - 1
+        unit = self.tau0 ** (2 if column == 0 else 4) / before.tau[-1] ** 2
+        table = "alpha" if name.startswith("alpha") else "beta"
+        return getattr(before, table)[-1, column] * unit, getattr(after, table)[-1, column] * unit
+
+    @property
+    def converged(self) -> bool:
+        """Whether every coefficient asked for is reached to 1e-9."""
+        return bool(max(self.residuals.values()) <= TOLERANCE)
+
+    @property
+    def identity_shift(self) -> float:
+        """The ridge δ = τ̂_L² − τ_L² that compression adds to the conjugate kernel."""
+        return float(self.coefficients.tau[-1] ** 2 - self.original_coefficients.tau[-1] ** 2)
+
+    @property
+    def relative_shift(self) -> float:
+        """The identity shift in units of the original's, δ/τ_L²."""
+        return self.identity_shift / float(self.original_coefficients.tau[-1] ** 2)
+
+    @property
+    def record(self) -> MatchRecord:
+        """The part of the match that files keep."""
+        return MatchRecord(
+            tuple(a.name for a in self.original),
+            self.tau0,
+            self.method,
+            self.objective,
+            self.residuals,
+            self.identity_shift,
+            self.relative_shift,
+        )
+
+    @property
+    def level_counts(self) -> tuple[int, ...]:
+        """Number of different values of each activation."""
+        return tuple(a.level_count for a in self.activations)
+
+    def ridge_for(self, ridge: float) -> float:
+        r"""Return the compressed network's ridge λ − δ that makes its kernel regression the original's with ridge λ.
+
+        Both are ridges of the conjugate kernel itself: $(K + \lambda I)^{-1}$ and $(\hat K + (\lambda - \delta)
+        I)^{-1}$, with $\hat K = K + \delta I$.
+
+        Parameters
+        ----------
+        ridge : float
+            The original's ridge λ ≥ 0.
+
+        Returns
+        -------
+        float
+            The ridge λ − δ.
+
+        Raises
+        ------
+        ValueError
+            If the match follows the data, so that the kernels differ by more than δI; or if λ < δ, because the
+            compressed kernel already contains a larger ridge.
+
+        Examples
+        --------
+        >>> import hntk
+        >>> result = hntk.match(["relu"], tau0=1.0, levels=4)
+        >>> round(result.ridge_for(0.1) + result.identity_shift, 12)
+        0.1
+        """
+        if self.fit is not None:
+            raise ValueError(
+                "a match made with objective='data' has another kernel than the original, not one shifted by δ: choose "
+                "its ridge on validation data, as fit_ridge does, or use objective='theory'."
+            )
+        ridge = as_nonnegative(ridge, "ridge")
+        # a lossless match has δ = 0 up to rounding, of either sign
+        rounding = 1e-12 * float(self.original_coefficients.tau[-1] ** 2)
+        shift = 0.0 if abs(self.identity_shift) < rounding else self.identity_shift
+        if shift > ridge:
+            raise ValueError(
+                f"the compressed kernel has the identity shift δ = {shift:.4g} built in, more than the ridge "
+                f"{ridge:.4g}: no ridge makes it the original's. Use a ridge of at least δ, or more levels: with "
+                "enough of them δ = 0."
+            )
+        return float(ridge - shift)
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """How far this match is from the best possible one; computed when first asked for, in seconds.
+
+        For a match that follows the data, it says how far its τ̂_L² is from the least of a match of the coefficients.
+        """
+        target = JointTarget(layer_shares(self.original_coefficients.moments), self.asked)
+        return Certificate(
+            1 + self.relative_shift,
+            ratio_bound(target, self.level_counts),
+            layer_bounds(to_units(self.activations, np.asarray(self.coefficients.tau))),
+        )
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What must hold of the data beyond the theory's own regime."""
+        return () if any(name.endswith("2") for name in self.asked) else (ASSUMPTION_OF_NORMS,)
+
+    def report(self) -> str:
+        """Return a few lines that describe the match."""
+        largest = max(self.residuals.values())
+        head = f"{self.method} match of {', '.join(self.asked)} with {'-'.join(map(str, self.level_counts))} levels"
+        head += f" at tau0 = {self.tau0:.4g}"
+        if self.fit is not None:
+            return (
+                f"{head}\nfollows {self.fit.samples} samples: distance from the original's kernel {self.fit.data:.4f}, "
+                f"theory's match {self.fit.theory:.4f}; coefficients were its start only (largest residual "
+                f"{largest:.2g})"
+            )
+        lossless = " (lossless)" if abs(self.relative_shift) < TOLERANCE else ""
+        shift = f"identity shift δ = {self.identity_shift:.4g}, {self.relative_shift:.2%} of τ_L²{lossless}"
+        lines = [head, f"largest relative residual {largest:.1e}; {shift}"]
+        return "\n".join([*lines, *(f"assumes: {text}" for text in self.assumptions)])

@@ -1,0 +1,67 @@
+"""Bytes by formula, and counted operations of networks."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+from scipy.stats import entropy
+
+import hntk
+from hntk.networks.formula_bytes import storage_of
+from hntk.weights.encodings import pack
+
+LAWS = ["gaussian", "int8_gaussian", "sparse_gaussian", "pruned_gaussian", "student_t", "bernoulli", "ternary"]
+
+
+@pytest.mark.slow
+def test_operations_and_memory_follow_the_rule() -> None:
+    def cost(law: str, acts: list, sparsity: float = 0.5, bits: int = 32) -> hntk.Arithmetic:
+        drawn = hntk.weight_law(law, sparsity=sparsity)
+        net = hntk.draw_network(acts, [40, 20], 30, tau0=1.0, law=drawn, key=jax.random.key(0))
+        return hntk.arithmetic(net, 10, bits)
+
+    first, second, last = 30 * 40, 40 * 20, 20 * 10
+    dense = cost("gaussian", ["relu", "relu"])
+    assert dense.bit_operations == (first + second + last) * 32 * 32
+    assert dense.multiply_accumulates == first + second + last
+    assert dense.activation_bytes == (30 + 40) * 4
+    four = hntk.match(["relu"] * 2, 1.0, 4).activations
+    binary = cost("bernoulli", list(four), bits=8)
+    assert binary.bit_operations == binary.plane_operations == first * 8 + second * 2 + last * 32 * 2
+    assert binary.activation_bytes == (30 * 8 + 40 * 2) // 8
+    ternary = cost("ternary", list(four), bits=8)
+    assert ternary.plane_operations == 2 * first * 8 + 2 * second * 2 + last * 32 * 2
+    # Half of the ternary weights are zero.
+    assert 0.4 < (ternary.bit_operations - last * 64) / (binary.bit_operations - last * 64) < 0.6
+    sparse = cost("sparse_gaussian", ["relu", "relu"], 0.9)
+    assert sparse.bit_operations == sparse.multiply_accumulates * 1024
+    assert sparse.multiply_accumulates < 0.3 * dense.multiply_accumulates
+
+
+def test_formulas_agree_with_the_drawn_matrices() -> None:
+    for law in LAWS:
+        drawn = hntk.weight_law(law, sparsity=0.9)
+        net = hntk.draw_network(["relu"], [400], 500, tau0=1.0, law=drawn, key=jax.random.key(0))
+        formula = hntk.storage(net, 10)
+        assert formula.hidden_smallest == pytest.approx(pack(net.weights[0]).nbytes, rel=0.02)
+        assert formula.smallest - formula.hidden_smallest == formula.total - formula.hidden
+
+
+def test_storage_by_hand() -> None:
+    net = hntk.draw_network(
+        [hntk.staircase([0.0, 1.0], [0.0, 1.0, 2.0])] * 2, [40, 25], 64, tau0=1.0,
+        law=hntk.weight_law("ternary", sparsity=0.5), key=jax.random.key(0),
+    )  # fmt: skip
+    found = hntk.storage(net, classes=10)
+    weights = 64 * 40 + 40 * 25
+    assert (found.hidden, found.hidden_base3) == (weights // 4, weights // 5)
+    shares = [(w.values.size, float(np.mean(w.values == 0))) for w in net.weights]
+    assert found.hidden_entropy == np.ceil(
+        sum(n * entropy([z, (1 - z) / 2, (1 - z) / 2], base=2) for n, z in shares) / 8
+    )
+    law = hntk.weight_law("ternary", sparsity=0.5)
+    assert storage_of(net.activations, net.widths, 64, law, 10).hidden_entropy == round(weights * 1.5 / 8)
+    assert found.readout == 26 * 10 * 4
+    assert found.activations == 2 * (2 + 3 + 1) * 4
+    assert found.total == found.hidden + found.readout + found.activations

@@ -1,0 +1,75 @@
+"""Bounds of the numbers in a network are never exceeded, and infinite only where there is none."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hntk
+from hntk.networks.value_bounds import LARGEST_INPUT, _largest_number, check_finite, largest_row_sum
+
+BOUNDED = ["cos", "sin", "erf", "gaussian", "sign", "step", hntk.staircase([-1.0, 2.0], [3.0, -7.0, 0.5])]
+UNBOUNDED = ["relu", "abs", "linear", hntk.activation("polynomial", coefficients=[0.3, -1.0, 0.0, 2.0]), "quadratic"]
+
+
+@pytest.mark.parametrize("which", [*BOUNDED, *UNBOUNDED, "tanh", "gelu", "softplus"], ids=str)
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0, 20.0])
+def test_no_value_exceeds_the_bound_of_an_activation(which: object, t: float) -> None:
+    sigma = hntk.activation(which)  # type: ignore[arg-type]
+    largest = float(np.abs(np.asarray(sigma(jnp.linspace(-t, t, 4001)))).max())
+    # functions that are known by their values are evaluated at fewer points
+    assert largest <= sigma.bound(t) * 1.01 + 1e-6
+    assert math.isfinite(sigma.bound(t))
+
+
+def test_infinite_bounds_tell_which_activations_are_bounded() -> None:
+    assert all(math.isfinite(hntk.activation(which).bound(math.inf)) for which in BOUNDED)  # type: ignore[arg-type]
+    for which in [*UNBOUNDED, "tanh"]:
+        assert not math.isfinite(hntk.activation(which).bound(math.inf))  # type: ignore[arg-type]
+
+
+def test_levels_and_tables_are_counted() -> None:
+    stairs = hntk.staircase([-1.0, 0.0, 1.0], [2.0, 0.0, 0.0, 2.0])
+    assert (stairs.level_count, stairs.table_size) == (2, 7)
+    assert (hntk.activation("relu").level_count, hntk.activation("relu").table_size) == (None, 0)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6))
+def test_no_number_of_a_network_exceeds_the_bound(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = [["relu", "erf", "cos", "sign"][i] for i in rng.integers(0, 4, 2)]
+    net = hntk.draw_network(names, [6, 4], 5, tau0=1.0, law="ternary", key=jax.random.key(seed))
+    readout = (rng.normal(size=(4, 3)), rng.normal(size=3))
+    bound = _largest_number(list(net.layers()), readout)
+    # the worst samples are at the corners
+    x = rng.choice([-LARGEST_INPUT, LARGEST_INPUT], (50, 5)).astype(np.float32)
+    features = np.asarray(net.features(x))
+    assert np.abs(features @ readout[0] + readout[1]).max() <= bound
+    assert np.abs(features).max() * 2 <= bound
+
+
+def test_row_sums_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(-127, 128, (50, 31)).astype(np.int8)
+    expected = int(np.abs(values.astype(int)).sum(axis=1).max())
+    matrix = hntk.WeightMatrix(values, 0.5, "int8")  # type: ignore[arg-type]
+    assert largest_row_sum(matrix) == expected
+    monkeypatch.setattr("hntk.networks.value_bounds.BLOCK", 40)
+    assert largest_row_sum(matrix) == expected
+
+
+def test_unbounded_networks_are_evaluated_at_their_scale() -> None:
+    cubic = hntk.activation("polynomial", coefficients=[0.0, 1.0, 0.0, 1.0])
+    square = hntk.WeightMatrix(jnp.eye(8, dtype=jnp.float32))
+    layers = list(hntk.Network((square,) * 3, (cubic,) * 3, (0.0,) * 3, None, None).layers())
+    # the bound from samples of 1000 leaves float32, and samples of norm 1 give small numbers
+    assert _largest_number(layers, None) == math.inf
+    check_finite(layers, 1.0, None)
+    with pytest.raises(ValueError, match="rescale"):
+        check_finite(layers, 1e3, None)

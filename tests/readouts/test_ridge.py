@@ -1,0 +1,78 @@
+"""Readout by ridge regression: against kernel regression, and what it refuses."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+import hntk
+from hntk import Schedule
+
+
+@pytest.mark.slow
+def test_ridge_is_kernel_regression_on_centred_features() -> None:
+    data = hntk.reference_mixture(n=60, p=30, key=jax.random.key(1))
+    net = hntk.dense(["relu"], [200], data.x, key=jax.random.key(2))
+    labels = np.where(data.labels == 0, "left", "right")
+    found = hntk.fit_ridge(net, data.x, labels, ridge=0.05)
+    f = np.asarray(net.features(data.x), np.float64)
+    f = f - f.mean(axis=0)
+    y = np.eye(2)[data.labels]
+    kernel = f @ f.T
+    dual = kernel @ np.linalg.solve(kernel + 0.05 * np.eye(60), y - y.mean(axis=0)) + y.mean(axis=0)
+    np.testing.assert_allclose(found.scores(data.x), dual, atol=1e-4)
+    assert set(found.predict(data.x)) == {"left", "right"}
+    # below the rounding errors of FᵀF, of rank 59 at most, no Cholesky factor exists: the samples are interpolated
+    assert hntk.fit_ridge(net, data.x, labels, ridge=1e-14).accuracy(data.x, labels) == 1.0
+    chosen = hntk.fit_ridge(net, data.x, labels)
+    assert dict(chosen.validation)[chosen.ridge] == max(score for _, score in chosen.validation)
+    for ridge in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="ridge"):
+            hntk.fit_ridge(net, data.x, labels, ridge=ridge)
+
+
+@pytest.mark.slow
+def test_accuracy_is_learnt_and_shuffled_labels_are_not() -> None:
+    train, test = (hntk.reference_mixture(n=600, p=60, key=jax.random.key(s), separation=4.0) for s in (0, 1))
+    shuffled = np.random.default_rng(0).permutation(train.labels)
+    for net in (
+        hntk.dense(["relu"] * 2, [1024, 512], train.x, key=jax.random.key(2)),
+        hntk.compress(["relu"] * 2, [1024, 512], train.x, levels=4, key=jax.random.key(2)),
+    ):
+        assert hntk.fit_ridge(net, train.x, train.labels).accuracy(test.x, test.labels) > 0.95
+        # 600 fair coins: 5 standard deviations
+        assert abs(hntk.fit_ridge(net, train.x, shuffled, ridge=1.0).accuracy(test.x, test.labels) - 0.5) < 0.35
+
+
+def test_integer_features_and_rates_that_are_none() -> None:
+    data = hntk.reference_mixture(n=100, p=40, key=jax.random.key(0))
+    net = hntk.dense(["relu"], [8], data.x, key=jax.random.key(1))
+    whole = np.random.default_rng(0).integers(-127, 128, (100, 8)).astype(np.int8)
+    schedule = Schedule(epochs=2, batch=20)
+    for fit in (partial(hntk.fit_ridge, ridge=0.1), partial(hntk.fit_softmax, schedule=schedule)):
+        mine = fit(net, data.x, data.labels, features=whole)
+        theirs = fit(net, data.x, data.labels, features=whole.astype(np.float32))
+        np.testing.assert_array_equal(mine.weights, theirs.weights)
+    bad = whole.astype(float)
+    bad[3, 4] = np.nan
+    for fit in (hntk.fit_ridge, hntk.fit_softmax):
+        with pytest.raises(ValueError, match="features has NaN or infinite values in 1 of its 100 rows"):
+            fit(net, data.x, data.labels, features=bad)
+    for rates in ([], [0.1, np.nan], [-1.0], 0.1, None):
+        with pytest.raises(ValueError, match="rates"):
+            hntk.fit_softmax(net, data.x, data.labels, rates=rates, schedule=schedule)
+
+
+@pytest.mark.slow
+def test_features_given_to_a_readout_must_fit() -> None:
+    data = hntk.reference_mixture(n=100, p=40, key=jax.random.key(0))
+    net = hntk.dense(["relu"], [64], data.x, key=jax.random.key(1))
+    for fit in (hntk.fit_ridge, hntk.fit_softmax):
+        with pytest.raises(ValueError, match=r"\(100, 64\)"):
+            fit(net, data.x, data.labels, features=np.zeros((100, 63)))
+    given = hntk.fit_ridge(net, data.x, data.labels, features=net.features(data.x))
+    np.testing.assert_allclose(given.weights, hntk.fit_ridge(net, data.x, data.labels).weights, atol=1e-9)
+    assert given.validation_accuracy == max(accuracy for _, accuracy in given.validation)
