@@ -204,7 +204,10 @@ CASES = {
         lambda **a: hntk.fit_ridge(**a).weights, network=(net(), "object"), x=SAMPLES, labels=CLASSES,
         ridge=(0.1, "real"), features=(FEATURES, "features"), normalization=(None, "object"), progress=CALLBACK),
     "fit_ridge that chooses": case(
-        lambda **a: hntk.fit_ridge(net(), X, LABELS, **a).weights, validation_share=(0.2, "real"), seed=(0, "seed")),
+        lambda **a: hntk.fit_ridge(net(), X, LABELS, **a).weights, validation_share=(0.2, "real"), seed=(0, "seed"),
+        ridges=([0.1], "numbers")),
+    "fit_equivalent that chooses": case(
+        lambda **a: hntk.fit_equivalent(X, LABELS, RELU, **a).linear, ridges=([0.1], "numbers")),
     "Classifier.scores": case(of(ridge, "scores"), x=SAMPLES),
     "Classifier.scores_of": case(of(ridge, "scores_of"), features=(FEATURES, "features")),
     "Classifier.predict": case(of(ridge, "predict"), x=SAMPLES),
