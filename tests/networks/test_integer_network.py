@@ -266,7 +266,7 @@ def test_a_staircase_of_one_level_is_rounded() -> None:
 def test_levels_are_rounded_alike_in_pieces_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     levels = np.random.default_rng(0).normal(size=40)
     whole = round_levels(levels, 2047)
-    monkeypatch.setattr("hntk.deploy.rounding.ROUNDED", 100)
+    monkeypatch.setattr("hntk.deploy.rounding.MOST_ERRORS", 100)
     assert round_levels(levels, 2047) == whole
     # memory for all units at once would be 260 GB
     assert max(round_levels(np.linspace(-1, 1, 10**6), 3)[1]) == 3
