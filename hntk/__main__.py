@@ -1,4 +1,4 @@
-"""``python -m hntk inspect FILE`` and ``python -m hntk export FILE --to c``."""
+"""The command line: ``hntk inspect FILE`` and ``hntk export FILE --to c``; also as ``python -m hntk``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+import hntk
 from hntk.deploy.c import to_c
 from hntk.deploy.onnx import write_onnx
 from hntk.deploy.rounding import to_integers
@@ -18,87 +19,174 @@ from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.saving import Saved, load, load_packed
 from hntk.networks.summary import summarize
 
+EXAMPLES = """\
+examples:
+  {prog} inspect net.safetensors
+  {prog} export net.safetensors --to onnx
+  {prog} export net.safetensors --to c --pixels --out firmware/
+
+FILE is what hntk.save(network, FILE) wrote. '{prog} COMMAND --help' describes a command's options.
+"""
+
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status; an error is one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m hntk", description="Look at saved networks, and export them.")
-    commands = parser.add_subparsers(required=True)
-    inspect = commands.add_parser("inspect", help="what a file holds: shapes, bits, bytes, arithmetic")
-    inspect.add_argument("file", type=Path)
-    inspect.add_argument("--json", action="store_true", help="the same as JSON")
-    inspect.set_defaults(run=_inspect)
-    export = commands.add_parser("export", help="a saved classifier as ONNX or as C99")
-    export.add_argument("file", type=Path)
-    export.add_argument("--to", choices=("onnx", "c"), required=True)
-    export.add_argument("--out", type=Path, help="file (onnx) or folder (c); beside FILE by default")
-    export.add_argument("--name", default="hntk_net", help="prefix of everything in C (default: %(default)s)")
-    export.add_argument("--layouts", choices=("planes", "gaps"), help="of all matrices in C; the smaller by default")
-    export.add_argument("--weights", choices=("int2", "int8"), default="int2", help="type of ONNX weights")
-    export.add_argument("--pixels", action="store_true", help="raw samples of a float classifier are bytes, 0 to 255")
-    export.set_defaults(run=_export)
-    given = parser.parse_args(words)
+    """Run a command.
+
+    Parameters
+    ----------
+    words : sequence of str, optional
+        Command and options; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status. After an error it is 1, and one line on stderr says what to do.
+    """
+    parser = _parser(_program_name(sys.argv[0]))
+    options = parser.parse_args(words)
+    if options.run is None:
+        parser.print_help()
+        return 0
     try:
-        given.run(given)
+        options.run(options)
     except (ValueError, OSError, ImportError) as error:
         print(_printable(f"{type(error).__name__}: {error}", sys.stderr), file=sys.stderr)
         return 1
     return 0
 
 
-def _printable(text: str, stream: TextIO) -> str:
-    """Return text without what a terminal would take for commands, in the characters that a stream has.
+def _program_name(path: str) -> str:
+    """Return how the program was called: ``hntk`` or ``python -m hntk``."""
+    return "python -m hntk" if Path(path).name == "__main__.py" else "hntk"
 
-    Names and labels are those of a file, which anybody may have made.
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Inspect saved networks, and export them to ONNX or C.",
+        epilog=EXAMPLES.format(prog=program),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"hntk {hntk.__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_inspect(commands)
+    _add_export(commands)
+    return parser
+
+
+def _add_inspect(commands: argparse._SubParsersAction) -> None:
+    about = "Print a saved network's layers: shapes, encodings, bits a weight, bytes and arithmetic."
+    inspect = commands.add_parser("inspect", help="print what a file holds", description=about)
+    inspect.add_argument("file", metavar="FILE", type=Path, help="a file that hntk.save wrote")
+    inspect.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    inspect.set_defaults(run=_inspect)
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    about = (
+        "Write a saved classifier as an ONNX model, or as C99: a header, a source and a main program. It predicts what "
+        "the integer classifier predicts, to the bit."
+    )
+    export = commands.add_parser("export", help="write a classifier as ONNX or C", description=about)
+    export.add_argument("file", metavar="FILE", type=Path, help="a classifier that hntk.save wrote")
+    export.add_argument("--to", choices=("onnx", "c"), required=True, help="what to write")
+    export.add_argument(
+        "--out", metavar="PATH", type=Path, help="the ONNX file, or the folder for C (default: beside FILE)"
+    )
+    export.add_argument(
+        "--pixels",
+        action="store_true",
+        help="for a float classifier: its raw samples are bytes from 0 to 255, and the exported one takes these",
+    )
+    onnx, c = export.add_argument_group("ONNX"), export.add_argument_group("C")
+    onnx.add_argument(
+        "--weights",
+        choices=("int2", "int8"),
+        default="int2",
+        help="type of the weights; int2 needs a runtime of opset 25 (default: %(default)s)",
+    )
+    c.add_argument(
+        "--name", default="hntk_net", help="name of the files and prefix of their functions (default: %(default)s)"
+    )
+    c.add_argument(
+        "--layouts",
+        choices=("planes", "gaps"),
+        help="how all matrices are stored: bit planes, or gaps between weights that are not 0 (default: the smaller "
+        "one of each)",
+    )
+    export.set_defaults(run=_export)
+
+
+def _printable(text: str, stream: TextIO) -> str:
+    """Return text in the characters that a stream has, without control characters that a terminal would act on.
+
+    Names and labels come from a file, which anybody may have made.
     """
     shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
     encoding = stream.encoding or "utf-8"
     return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _inspect(given: argparse.Namespace) -> None:
-    found, size = summarize(*load_packed(given.file)), given.file.stat().st_size
-    if given.json:
-        print(json.dumps({"file": str(given.file), "file_bytes": size, **found.to_dict()}, indent=2))
+def _inspect(options: argparse.Namespace) -> None:
+    summary, size = summarize(*load_packed(options.file)), options.file.stat().st_size
+    if options.json:
+        print(json.dumps({"file": str(options.file), "file_bytes": size, **summary.to_dict()}, indent=2))
         return
-    told = f"{given.file}: {size:,} bytes, {found.float_bytes / size:.1f} times fewer than its matrices in float32"
-    print(_printable(f"{told}\n{found}", sys.stdout))
+    ratio = summary.float_bytes / size
+    print(
+        _printable(
+            f"{options.file}: {size:,} bytes; in float32 its matrices take {ratio:.1f} times as many", sys.stdout
+        )
+    )
+    print(_printable(str(summary), sys.stdout))
 
 
-def _export(given: argparse.Namespace) -> None:
-    classifier = _whole(load(given.file), given)
-    if given.to == "onnx":
-        out = given.out or given.file.with_suffix(".onnx")
-        size = write_onnx(classifier, out, given.weights)
+def _export(options: argparse.Namespace) -> None:
+    classifier = _integer_classifier(load(options.file), options)
+    if options.to == "onnx":
+        out = options.out or options.file.with_suffix(".onnx")
+        size = write_onnx(classifier, out, options.weights)
         print(f"{out}: {size:,} bytes")
         return
-    program = to_c(classifier, given.name, layouts=given.layouts)
-    folder = given.out or given.file.parent
+    program = to_c(classifier, options.name, layouts=options.layouts)
+    folder = options.out or options.file.parent
     folder.mkdir(parents=True, exist_ok=True)
     header, source, main_file = program.write(folder)
     print(
         f"{header}\n{source}\n{main_file}: reads samples from its standard input\n"
         f"tables (flash): {program.table_bytes:,} bytes; scratch (RAM): {program.scratch_bytes:,} bytes\n"
-        f"cc -std=c99 -O3 -march=native {_word(source)} {_word(main_file)} -o {given.name}"
+        f"cc -std=c99 -O3 -march=native {_shell_word(source)} {_shell_word(main_file)} -o {options.name}"
     )
 
 
-def _word(path: Path) -> str:
-    """A path as one word of a shell's command, and not an option of it."""
+def _shell_word(path: Path) -> str:
+    """Return a path as one word of a shell command that cannot be taken for an option."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
-def _whole(what: Saved, given: argparse.Namespace) -> IntegerClassifier:
-    if isinstance(what, IntegerClassifier):
-        return what
-    if not isinstance(what, Classifier):
-        raise ValueError(f"{given.file} holds a network without a readout, which predicts nothing: save a classifier.")
-    if not given.pixels:
+def _integer_classifier(saved: Saved, options: argparse.Namespace) -> IntegerClassifier:
+    """Return the classifier of a file in whole numbers.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no classifier, or one whose input the options do not say how to round.
+    """
+    if isinstance(saved, IntegerClassifier):
+        return saved
+    if not isinstance(saved, Classifier):
         raise ValueError(
-            f"{given.file} is in float32. Where raw samples are bytes, add --pixels; otherwise save "
-            "hntk.to_integers(classifier, x=samples), whose unit those samples set."
+            f"{options.file} holds a network without a readout, which predicts nothing: save a classifier, such as "
+            "hntk.fit_ridge returns."
         )
-    return to_integers(what, pixels=True)  # type: ignore[return-value]
+    if not options.pixels:
+        raise ValueError(
+            f"{options.file} holds a float32 classifier. If its raw samples are bytes, add --pixels; otherwise save "
+            "hntk.to_integers(classifier, x=samples), where the samples set the unit of the input."
+        )
+    return to_integers(saved, pixels=True)  # type: ignore[return-value]
 
 
 if __name__ == "__main__":

@@ -205,24 +205,6 @@ def test_bad_labels_are_refused() -> None:
             hntk.fit_ridge(net, GOOD, labels)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["gaussian", "ternary", "student_t", "bernoulli", "int8_gaussian", "sparse_gaussian", "pruned_gaussian"],
-)
-def test_weight_laws_have_their_moments(name: str) -> None:
-    law = hntk.weight_law(name, sparsity=0.7, degrees=12.0)
-    drawn = law.draw(jax.random.key(0), (2000, 1000))
-    w = np.asarray(drawn.dense(jnp.float64)).ravel()
-    assert abs(w.mean()) < 5 / np.sqrt(w.size)
-    assert abs((w**2).mean() - 1) < 5 * np.sqrt(law.fourth_moment / w.size)
-    assert abs((w**4).mean() - law.fourth_moment) < 5 * np.sqrt((w**8).mean() / w.size)
-    # a step of int8 has .0126 of the probability
-    assert abs((w == 0).mean() - law.zeros) < (0.02 if name == "int8_gaussian" else 5 / np.sqrt(w.size))
-    if name == "ternary":
-        assert drawn.values.dtype == jnp.int8
-        assert set(np.unique(drawn.values)) == {-1, 0, 1}
-
-
 def test_comparison_against_dense_algebra() -> None:
     rng = np.random.default_rng(0)
     a = rng.standard_normal((90, 90))

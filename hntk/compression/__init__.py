@@ -1,1 +1,1 @@
-"""From a dense network to a small one: compress it, or plan the cheapest design that keeps its accuracy."""
+"""Compression of dense networks: draw a ternary one, plan the cheapest design, and check whether the theory applies."""

@@ -1,4 +1,4 @@
-"""The cheapest design whose accuracy at a task is close to the dense original's: predicted, then built and measured."""
+"""The search for the cheapest design that keeps the dense original's accuracy: predicted, then built and measured."""
 
 from __future__ import annotations
 
@@ -25,57 +25,65 @@ from hntk.readouts.held_out import PARTS, HeldOut, TaskAccuracy, held_out_accura
 from hntk.theory.coefficients import Coefficients
 from hntk.weights.laws import WeightLaw
 
-# widths that are tried, the same in all layers: a neighbour is a fifth wider
+# widths that are tried, the same in all layers: each is about a fifth larger than the one before
 WIDTHS = np.unique(np.round(8 * 2 ** (np.arange(45) / 4)).astype(int))
-# samples that are measured on, and designs of one match that are built before it is given up
-MOST_ROWS, MOST_BUILT = 4000, 12
+# largest number of samples that designs are measured on
+MOST_ROWS = 4000
+# largest number of designs that are built for one match
+MOST_BUILT = 12
 
 
 def cheapest_accurate(
     matches: Sequence[Match], x: np.ndarray, index: np.ndarray, accuracy: float, sparsities: Sequence[float], key: Array
 ) -> Design:
-    """Of designs predicted to lose at most so much accuracy the cheapest that, built, does not measurably lose more.
+    """Return the cheapest design whose measured loss is within ``accuracy`` plus one standard error.
+
+    Candidates are the designs that are predicted to lose at most ``accuracy``. They are built and measured from the
+    cheapest on.
 
     Raises
     ------
     ValueError
-        If none is predicted to, or none that was built does; with what can be reached.
+        If no design is predicted to lose so little, or none that was built does; the message says what can be reached.
     """
-    task = _Task.of(x, index, key)
-    original = _Original(task, matches[0])
-    searches = [
-        _Search(task, i, found, Terms.of(found, x), original, tuple(sparsities)) for i, found in enumerate(matches)
-    ]
-    starts = [search.first(original.predicted - accuracy) for search in searches]
-    queue = [search.entry(start) for search, start in zip(searches, starts, strict=True) if start is not None]
+    samples = _MeasuredSamples.of(x, index, key)
+    original = _DenseOriginal(samples, matches[0])
+    searches = [_WidthSearch(samples, m, Terms.of(m, x), original, tuple(sparsities)) for m in matches]
+    starts = [search.first_width(original.predicted - accuracy) for search in searches]
+    # each candidate: its place in the order, the index of its width, and its search
+    queue = [(*searches[i].cost(width), width, i) for i, width in enumerate(starts) if width is not None]
     if not queue:
-        raise ValueError(_unpredicted(accuracy, original.predicted, searches))
+        raise ValueError(_not_predicted(accuracy, original.predicted, searches))
     heapq.heapify(queue)
     built = []
     while queue:
-        *_, step, number = heapq.heappop(queue)
-        design = searches[number].built(step)
-        built.append(design)
-        assert design.accuracy is not None
-        if design.accuracy.loss <= accuracy + design.accuracy.standard_error:
-            return design
-        start = starts[number]
-        assert start is not None  # else it were not in the queue
-        # all widths of a grid and none skipped: so a tighter tolerance never finds a cheaper design
-        if step + 1 < min(len(WIDTHS), start + MOST_BUILT):
-            heapq.heappush(queue, searches[number].entry(step + 1))
-    raise ValueError(_unmeasured(accuracy, built))
+        *_, width, i = heapq.heappop(queue)
+        built.append(searches[i].build(width))
+        if _loses_at_most(built[-1], accuracy):
+            return built[-1]
+        # the grid of widths is the same for every tolerance, so that a tighter one never finds a cheaper design
+        if width + 1 < min(len(WIDTHS), (starts[i] or 0) + MOST_BUILT):
+            heapq.heappush(queue, (*searches[i].cost(width + 1), width + 1, i))
+    raise ValueError(_not_measured(accuracy, built))
+
+
+def _loses_at_most(design: Design, accuracy: float) -> bool:
+    assert design.accuracy is not None
+    return design.accuracy.loss <= accuracy + design.accuracy.standard_error
 
 
 @dataclass(frozen=True)
-class _Task:
-    """Samples to be told apart, and how well the original does.
+class _MeasuredSamples:
+    """The samples that designs are measured on, and the law that their accuracy is predicted from.
 
     Attributes
     ----------
-    x, index : at most MOST_ROWS samples, and their classes.
-    law : of all samples.
-    key : of every network that is built.
+    x, index : array
+        At most ``MOST_ROWS`` samples, and their classes.
+    law : MixtureLaw
+        Law estimated on all samples.
+    key : jax.Array
+        Random key of every network that is built.
     """
 
     x: Float[np.ndarray, "n p"]
@@ -84,123 +92,145 @@ class _Task:
     key: Array
 
     @staticmethod
-    def of(x: np.ndarray, index: np.ndarray, key: Array) -> _Task:
-        # refuses small classes before the law is estimated
+    def of(x: np.ndarray, index: np.ndarray, key: Array) -> _MeasuredSamples:
+        """Choose samples and estimate the law.
+
+        Raises
+        ------
+        ValueError
+            If a class has too few samples to hold some out.
+        """
+        # checked before the law is estimated, which takes longer
         held_out_parts(index)
         rows = np.sort(np.random.default_rng(0).permutation(len(x))[:MOST_ROWS])
-        return _Task(x[rows], index[rows], estimate_law(x, index), key)
+        return _MeasuredSamples(x[rows], index[rows], estimate_law(x, index), key)
 
     @cached_property
     def parts(self) -> Int[np.ndarray, " n"]:
+        """Part of each sample; each part is held out once."""
         return held_out_parts(self.index)
 
-    def predicted(self, net: Coefficients) -> RandomFeatures:
-        """Of a net on as many samples as are fitted on."""
-        return RandomFeatures(self.law, len(self.x) * (PARTS - 1) // PARTS, net)
+    def features(self, coefficients: Coefficients) -> RandomFeatures:
+        """Return the theory of a network that is fitted on as many samples as are not held out."""
+        return RandomFeatures(self.law, len(self.x) * (PARTS - 1) // PARTS, coefficients)
 
-    def measured(self, kernel: np.ndarray) -> HeldOut:
+    def measure(self, kernel: np.ndarray) -> HeldOut:
+        """Measure the accuracy of kernel ridge regression on held-out samples."""
         return held_out_accuracy(kernel, self.index, self.parts)
 
 
 @dataclass(frozen=True)
-class _Search:
-    """Widths for one match."""
+class _DenseOriginal:
+    """The dense original at infinite width."""
 
-    task: _Task
-    number: int
-    match: Match
-    terms: Terms
-    original: _Original
-    sparsities: tuple[float, ...]
-
-    @property
-    def depth(self) -> int:
-        return len(self.match.activations)
-
-    @cached_property
-    def _features(self) -> RandomFeatures:
-        return self.task.predicted(self.match.coefficients)
-
-    def predicted(self, width: float) -> float:
-        """Accuracy at a width; 0 where nothing is learned."""
-        found = self._features.best(np.full(self.depth, float(width)))
-        return 0.0 if found is None else found.accuracy
-
-    def first(self, least: float) -> int | None:
-        """Which of WIDTHS is the first to be predicted so accurate; None if none is."""
-        found = bisect_left(WIDTHS, True, key=lambda width: self.predicted(width) >= least)
-        return found if found < len(WIDTHS) else None
-
-    def sparsity(self, step: int) -> float:
-        """The largest that moves the kernel by no more than the width does anyway; the mildest if none."""
-        accounts = {s: self.terms.account(np.full(self.depth, float(WIDTHS[step])), s) for s in self.sparsities}
-        mild = [s for s, account in accounts.items() if account.sparsity <= account.finite_width]
-        return max(mild) if mild else min(accounts, key=lambda s: accounts[s].sparsity)
-
-    def unbuilt(self, step: int) -> Design:
-        widths, sparsity = (int(WIDTHS[step]),) * self.depth, self.sparsity(step)
-        (_, p), classes = self.task.x.shape, int(self.task.index.max()) + 1
-        size = storage_of(self.match.activations, widths, p, WeightLaw("ternary", sparsity=sparsity), classes)
-        return Design(self.match, widths, sparsity, size, self.terms.account(np.array(widths, float), sparsity))
-
-    def entry(self, step: int) -> tuple[float, float, int, int, int]:
-        """Its place among candidates, cheapest first, and which it is."""
-        design = self.unbuilt(step)
-        return round(np.log(design.bytes), 2), -design.sparsity, sum(design.levels), step, self.number
-
-    def built(self, step: int) -> Design:
-        """Drawn, and measured beside the original."""
-        design = self.unbuilt(step)
-        features = np.asarray(design.draw(self.task.x, key=self.task.key).features(self.task.x), np.float64)
-        held, dense = self.task.measured(features @ features.T), self.original.measured
-        found = TaskAccuracy(
-            predicted=self.predicted(WIDTHS[step]),
-            predicted_original=self.original.predicted,
-            measured=held.accuracy,
-            measured_original=dense.accuracy,
-            standard_error=held.error_against(dense),
-            ridge=float(np.median(held.ridges)),
-            samples=len(self.task.x),
-        )
-        return replace(design, accuracy=found)
-
-
-@dataclass(frozen=True)
-class _Original:
-    """The dense network at infinite width."""
-
-    task: _Task
+    samples: _MeasuredSamples
     match: Match
 
     @cached_property
     def predicted(self) -> float:
-        net = self.match.original_coefficients
-        found = self.task.predicted(net).best(np.full(len(net.moments), np.inf))
-        assert found is not None  # at infinite width every ridge will do
-        return found.accuracy
+        """Predicted accuracy."""
+        coefficients = self.match.original_coefficients
+        best = self.samples.features(coefficients).best(np.full(len(coefficients.moments), np.inf))
+        assert best is not None  # at infinite width every ridge is possible
+        return best.accuracy
 
     @cached_property
     def measured(self) -> HeldOut:
+        """Measured accuracy."""
         with float64():
-            kernel = np.asarray(exact_kernels(self.task.x, self.match.original, tau0=self.match.tau0).ck)
-        return self.task.measured(kernel)
+            kernel = np.asarray(exact_kernels(self.samples.x, self.match.original, tau0=self.match.tau0).ck)
+        return self.samples.measure(kernel)
 
 
-def _unpredicted(accuracy: float, original: float, searches: Sequence[_Search]) -> str:
-    reached = max(search.predicted(WIDTHS[-1]) for search in searches)
-    wide = max(search.predicted(np.inf) for search in searches)
+@dataclass(frozen=True)
+class _WidthSearch:
+    """Designs of one match at the widths of the grid; methods take the index of a width in ``WIDTHS``."""
+
+    samples: _MeasuredSamples
+    match: Match
+    terms: Terms
+    original: _DenseOriginal
+    sparsities: tuple[float, ...]
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return len(self.match.activations)
+
+    @cached_property
+    def _features(self) -> RandomFeatures:
+        return self.samples.features(self.match.coefficients)
+
+    def predicted(self, width: float) -> float:
+        """Return the predicted accuracy if all layers have this width; 0 if nothing can be learned."""
+        best = self._features.best(np.full(self.depth, float(width)))
+        return 0.0 if best is None else best.accuracy
+
+    def first_width(self, least: float) -> int | None:
+        """Return the index of the first width with a predicted accuracy of at least ``least``; None if there is none.
+
+        The predicted accuracy is taken to grow with the width.
+        """
+        first = bisect_left(WIDTHS, True, key=lambda width: self.predicted(width) >= least)
+        return first if first < len(WIDTHS) else None
+
+    def sparsity(self, width: int) -> float:
+        """Return the largest sparsity that moves the kernel by no more than the width does.
+
+        If there is none, return the sparsity that moves it least.
+        """
+        widths = np.full(self.depth, float(WIDTHS[width]))
+        accounts = {sparsity: self.terms.account(widths, sparsity) for sparsity in self.sparsities}
+        mild = [sparsity for sparsity, account in accounts.items() if account.sparsity <= account.finite_width]
+        return max(mild) if mild else min(accounts, key=lambda sparsity: accounts[sparsity].sparsity)
+
+    def design(self, width: int) -> Design:
+        """Return the design, without its accuracy."""
+        widths, sparsity = (int(WIDTHS[width]),) * self.depth, self.sparsity(width)
+        inputs, classes = self.samples.x.shape[1], int(self.samples.index.max()) + 1
+        size = storage_of(self.match.activations, widths, inputs, WeightLaw("ternary", sparsity=sparsity), classes)
+        return Design(self.match, widths, sparsity, size, self.terms.account(np.array(widths, float), sparsity))
+
+    def cost(self, width: int) -> tuple[float, float, int]:
+        """Return what candidates are ordered by: bytes to 1 %, then more zeros, then fewer levels."""
+        design = self.design(width)
+        return round(np.log(design.bytes), 2), -design.sparsity, sum(design.levels)
+
+    def build(self, width: int) -> Design:
+        """Draw the design's network and measure it beside the original."""
+        design = self.design(width)
+        x = self.samples.x
+        features = np.asarray(design.draw(x, key=self.samples.key).features(x), np.float64)
+        drawn, dense = self.samples.measure(features @ features.T), self.original.measured
+        accuracy = TaskAccuracy(
+            predicted=self.predicted(WIDTHS[width]),
+            predicted_original=self.original.predicted,
+            measured=drawn.accuracy,
+            measured_original=dense.accuracy,
+            standard_error=drawn.error_against(dense),
+            ridge=float(np.median(drawn.ridges)),
+            samples=len(x),
+        )
+        return replace(design, accuracy=accuracy)
+
+
+def _not_predicted(accuracy: float, original: float, searches: Sequence[_WidthSearch]) -> str:
+    """Return the message for when no design is predicted to be accurate enough."""
+    at_widest = max(search.predicted(WIDTHS[-1]) for search in searches)
+    at_infinity = max(search.predicted(np.inf) for search in searches)
     return (
         f"no design is predicted to come within {accuracy:g} of the dense original's accuracy, {original:.4f}: "
-        f"{WIDTHS[-1]} neurons a layer reach {reached:.4f}, {original - reached:.2g} below it, and infinitely many "
-        f"{wide:.4f}. Allow that much, or more levels."
+        f"{WIDTHS[-1]} neurons a layer reach {at_widest:.4f}, {original - at_widest:.2g} below it, and infinitely many "
+        f"{at_infinity:.4f}. Allow that much, or more levels."
     )
 
 
-def _unmeasured(accuracy: float, built: Sequence[Design]) -> str:
+def _not_measured(accuracy: float, built: Sequence[Design]) -> str:
+    """Return the message for when no design that was built is accurate enough."""
     best = min(built, key=lambda design: design.accuracy.loss if design.accuracy else np.inf)
     assert best.accuracy is not None
     return (
-        f"of {len(built)} designs that were built none came within {accuracy:g} of the dense original on held-out "
-        f"samples, though predicted to. The best lost {best.accuracy.loss:.4f} ± {best.accuracy.standard_error:.4f}:\n"
+        f"{len(built)} designs were predicted to come within {accuracy:g} of the dense original's accuracy, but none "
+        f"did on held-out samples. The best one lost {best.accuracy.loss:.4f} ± {best.accuracy.standard_error:.4f}:\n"
         f"{best}\nAllow more, give wider choices of levels=, or ask hntk.check whether the theory applies to this data."
     )

@@ -1,9 +1,9 @@
-r"""Whether the theory applies to given data.
+r"""Check whether the theory applies to given data.
 
-The equivalents expand the kernels in the correlations $\rho_{ij} = x_i^\top x_j/\tau_0^2$ of different samples and in
-the deviations $\|x_i\|^2/\tau_0^2 - 1$, to second order. The theory's scaling makes both $O(1/\sqrt p)$. What is left
-out is of third order: against the linear term it is of relative size ρ², so that a correlation or deviation of .1
-leaves out about one per cent, one of .3 about ten.
+The equivalents expand the kernels to second order in two small quantities: the correlations
+$\rho_{ij} = x_i^\top x_j/\tau_0^2$ of different samples, and the deviations $\|x_i\|^2/\tau_0^2 - 1$ of the norms. The
+theory's scaling makes both $O(1/\sqrt p)$. The first term left out is of third order, smaller than the linear term by a
+factor ρ²: a correlation or deviation of .1 leaves out about one per cent, one of .3 about ten.
 """
 
 from __future__ import annotations
@@ -14,34 +14,40 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
+from hntk._utils.arguments import as_count
 from hntk._utils.float64 import float64
 from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
-from hntk.data.population import Population, estimate_population
+from hntk.data.population import estimate_population
 from hntk.kernels import exact_kernels
 from hntk.spectra.comparison import operator_norm
 from hntk.theory.coefficients import as_activations
 from hntk.theory.equivalents import equivalent_kernels
 
-MOST_ROWS = 5000
-KERNEL_ROWS = 600
-SMALL = 0.1
+# limit of quantities in which the kernels are expanded, and of ratios of n, p and class sizes
+SMALL, LARGE = 0.1, 100.0
 EXPANSION = "expanding to second order leaves out about its square: 1 % at .1"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One assumption of the theory.
+    """One assumption of the theory, measured on data.
 
     Attributes
     ----------
-    name : of the assumption.
-    value : what was measured.
-    limit : up to where it may be; ``low`` is from where on, for the ratio n/p.
-    reason : why the limit is there.
-    remedy : what to do.
-    low : lower limit.
+    name : str
+        The assumption.
+    value : float
+        The measured value.
+    limit : float
+        The largest value for which the assumption holds.
+    reason : str
+        Why there is a limit.
+    remedy : str
+        What to do if the assumption does not hold.
+    low : float
+        The smallest value for which the assumption holds.
     """
 
     name: str
@@ -59,14 +65,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Applicability:
-    """What :func:`check` found; ``str`` gives a table.
+    """Findings of :func:`check`; ``str`` gives a table.
 
     Attributes
     ----------
-    findings : one per assumption.
+    findings : tuple of Finding
+        One per assumption.
     """
 
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        violated = [finding.name for finding in self.findings if not finding.holds]
+        return f"Applicability({len(self.findings)} findings, violated: {', '.join(violated) or 'none'})"
 
     @property
     def applies(self) -> bool:
@@ -85,24 +96,40 @@ class Applicability:
         return "\n".join(lines)
 
 
-def check(x: object, labels: object, activations: Sequence[str | Activation] | None = None) -> Applicability:
-    """Whether data lies in the theory's regime, assumption by assumption.
+def check(
+    x: object,
+    labels: object,
+    activations: Sequence[str | Activation] | None = None,
+    *,
+    rows: int = 5000,
+    kernel_rows: int = 600,
+) -> Applicability:
+    """Check whether data lies in the theory's regime, assumption by assumption.
 
     Parameters
     ----------
-    x : (n, p) samples as the network will see them; statistics are taken on at most 5000 rows.
-    labels : (n,) their classes.
-    activations : of a network: then its exact kernel is also compared with the equivalent, on at most 600 rows.
+    x : (n, p) array
+        Samples as the network will see them.
+    labels : (n,) array
+        Their classes.
+    activations : sequence of str or Activation, optional
+        Activations of a network, whose exact kernel is then compared with its equivalent.
+    rows : int
+        Largest number of samples that statistics are computed on.
+    kernel_rows : int
+        Largest number of samples that kernels are compared on.
 
     Returns
     -------
-    Applicability : n/p, smallest class, mean, norms, class means, class traces, correlations, and the kernels' gap.
+    Applicability
+        Findings on n/p, the smallest class, the mean, norms, class means, class traces and correlations, and on the
+        kernels if activations are given.
 
     Raises
     ------
     ValueError
-        If samples, labels or activations do not fit, samples do not vary within their classes, or a class has fewer
-        than 3 samples among those looked at.
+        If samples, labels, activations or a number of rows do not fit, samples do not vary within their classes, or a
+        class has fewer than 3 of the samples that statistics are computed on.
 
     Examples
     --------
@@ -115,47 +142,62 @@ def check(x: object, labels: object, activations: Sequence[str | Activation] | N
     False
     """
     samples = np.asarray(as_samples(x))
-    n, p = samples.shape
-    classes, index = as_labels(labels, n)
+    _, index = as_labels(labels, len(samples))
+    most, most_in_kernels = as_count(rows, "rows"), as_count(kernel_rows, "kernel_rows")
     activations = None if activations is None else as_activations(activations)
-    rows = np.random.default_rng(0).permutation(n)[:MOST_ROWS]
-    part, own = samples[rows].astype(np.float64), index[rows]
-    population = estimate_population(part, own)
-    square = rms_norm(part) ** 2
-    if not population.traces.max() > 0:
-        raise ValueError(
-            "samples of x do not vary within their classes, and theory is about how they do: look for how they were "
-            "made or subset."
-        )
+    chosen = np.random.default_rng(0).permutation(len(samples))[:most]
+    part, part_index = samples[chosen].astype(np.float64), index[chosen]
     findings = [
-        Finding(
-            "samples over dimensions, n/p", n / p, 100.0,
-            "n and p grow together: errors fall like n^-1/2 at a fixed n/p, with a constant that grows with n/p",
-            "project to fewer or lift to more dimensions, or expect the kernels' own error below", low=0.01,
-        ),
-        Finding(
-            "dimensions over samples of the smallest class", p / int(np.bincount(index, minlength=classes.size).min()),
-            100.0, "class means and covariances must be estimable", "merge or drop rare classes",
-        ),
-        Finding(
-            "mean: ‖x̄‖²/τ_0²", float(np.sum(part.mean(axis=0) ** 2) / square), SMALL,
-            "a common mean is a correlation between all samples; " + EXPANSION, "centre: subtract the training mean",
-        ),
-        Finding(
-            "norms: standard deviation of ‖x‖²/τ_0²", float(np.std(np.sum(part**2, axis=1)) / square), SMALL,
-            "norms concentrate; " + EXPANSION, "scale every sample to unit norm, or use objective='data'",
-        ),
-        *_of_population(population, square),
-    ]  # fmt: skip
+        *_size_findings(samples.shape, int(np.bincount(index).min())),
+        *_sample_findings(part),
+        *_class_findings(part, part_index),
+    ]
     if activations is not None:
-        findings.append(_kernel_gap(part[:KERNEL_ROWS], own[:KERNEL_ROWS], activations))
+        findings.append(_kernel_finding(part[:most_in_kernels], part_index[:most_in_kernels], activations))
     return Applicability(tuple(findings))
 
 
-def _of_population(population: Population, square: float) -> list[Finding]:
+def _size_findings(shape: tuple[int, ...], smallest_class: int) -> list[Finding]:
+    """Return the findings on the numbers of samples and of dimensions."""
+    n, p = shape
+    return [
+        Finding(
+            "samples over dimensions, n/p", n / p, LARGE,
+            "n and p grow together: errors fall like n^-1/2 at a fixed n/p, with a constant that grows with n/p",
+            "project to fewer or lift to more dimensions, or expect the kernels' own error below", low=1 / LARGE,
+        ),
+        Finding(
+            "dimensions over samples of the smallest class", p / smallest_class, LARGE,
+            "class means and covariances must be estimable", "merge or drop rare classes",
+        ),
+    ]  # fmt: skip
+
+
+def _sample_findings(x: np.ndarray) -> list[Finding]:
+    """Return the findings on the mean and on the norms of all samples."""
+    square = rms_norm(x) ** 2
+    return [
+        Finding(
+            "mean: ‖x̄‖²/τ_0²", float(np.sum(x.mean(axis=0) ** 2) / square), SMALL,
+            "a common mean is a correlation between all samples; " + EXPANSION, "centre: subtract the training mean",
+        ),
+        Finding(
+            "norms: standard deviation of ‖x‖²/τ_0²", float(np.std(np.sum(x**2, axis=1)) / square), SMALL,
+            "norms concentrate; " + EXPANSION, "scale every sample to unit norm, or use objective='data'",
+        ),
+    ]  # fmt: skip
+
+
+def _class_findings(x: np.ndarray, index: np.ndarray) -> list[Finding]:
+    """Return the findings on the estimated means and covariances of the classes."""
+    population, square = estimate_population(x, index), rms_norm(x) ** 2
     shares, traces = population.proportions, population.traces
-    mean = shares @ population.means
-    p = population.means.shape[1]
+    if not traces.max() > 0:
+        raise ValueError(
+            "samples of x do not vary within their classes, and the theory describes how they vary: check how they "
+            "were made or selected."
+        )
+    mean, p = shares @ population.means, x.shape[1]
     between = np.sum((population.means - mean) ** 2, axis=1) / p / square
     overlap = shares @ population.overlaps @ shares / (shares @ traces) ** 2
     return [
@@ -175,13 +217,14 @@ def _of_population(population: Population, square: float) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _kernel_gap(x: np.ndarray, index: np.ndarray, activations: Sequence[str | Activation]) -> Finding:
+def _kernel_finding(x: np.ndarray, index: np.ndarray, activations: Sequence[str | Activation]) -> Finding:
+    """Return the finding on the distance between the exact conjugate kernel and its equivalent."""
     with float64():
         exact = np.asarray(exact_kernels(x, activations).ck)
         theory = np.asarray(equivalent_kernels(jnp.asarray(x), index, activations).ck.to_dense())
-        gap = operator_norm(exact - theory) / operator_norm(exact)
+        distance = operator_norm(exact - theory) / operator_norm(exact)
     return Finding(
-        f"kernels: ‖K − K̃‖/‖K‖ on {len(x)} samples", float(gap), SMALL,
+        f"kernels: ‖K − K̃‖/‖K‖ on {len(x)} samples", float(distance), SMALL,
         "what the assumptions are for: the exact conjugate kernel against its equivalent, in operator norm",
         "normalise the data until this is small (whitening did best on MNIST), or use objective='data'",
     )  # fmt: skip

@@ -1,7 +1,7 @@
-r"""From an original architecture and data to a ternary network with the same equivalent kernel.
+"""Ternary networks whose kernels have the same high-dimensional equivalents as those of a dense network.
 
-The hidden layers of both networks are random and fixed: compression does not quantise trained weights, it draws a
-ternary network whose kernels on this data have the original's spectrum.
+The hidden layers of both networks are random and fixed. Compression does not quantise trained weights: it draws a
+ternary network whose kernels on the given data have the spectrum of the original's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class CompressedNetwork(Network):
 
     Attributes
     ----------
-    match : how its activations were found, with residuals and identity shift.
+    match : Match
+        How the activations were found, with residuals and identity shift.
     """
 
     match: Match
@@ -46,17 +47,34 @@ def compress(
     objective: Objective = "theory",
     progress: Callable[[str], None] | None = None,
 ) -> CompressedNetwork:
-    """Draw the ternary network that is spectrally equivalent to a dense one on the data x.
+    """Draw a ternary network that is spectrally equivalent to a dense network on the data x.
+
+    Its kernels have the same high-dimensional equivalents as the dense network's, up to a multiple of the identity.
 
     Parameters
     ----------
-    activations, widths : the original's, one per layer; one number is the width of all.
-    x : (n, p) samples, which give p and the scale τ_0; no labels are needed.
-    levels : number of levels, one per layer or for all; ``"paper"`` for σ_T; or a finished :class:`Match`.
-    sparsity : ε, share of zero weights, in [0, 1).
-    key : JAX random key.
-    tau0 : data scale, by default the root mean square norm of x.
-    alpha2, objective, progress : see :func:`hntk.match`; for its other options, make the match first.
+    activations : sequence of str or Activation
+        The dense network's activations, one per layer.
+    widths : int or sequence of int
+        Widths of the layers; one number is the width of all.
+    x : (n, p) array
+        Samples, which give the dimension p and the scale τ_0. No labels are needed.
+    levels : int, "paper", sequence of these, or Match
+        Number of levels of the staircases, for all layers or one each; ``"paper"`` for the published staircase σ_T; or
+        a match made by :func:`hntk.match`.
+    sparsity : float
+        Share ε of zero weights, in [0, 1).
+    key : jax.Array
+        JAX random key.
+    tau0 : float, optional
+        Data scale; by default the root mean square norm of x.
+    alpha2, objective, progress : bool, str, callable
+        See :func:`hntk.match`; for its other options, call it first and pass the match as ``levels``.
+
+    Returns
+    -------
+    CompressedNetwork
+        The network, with its match.
 
     Raises
     ------
@@ -65,7 +83,7 @@ def compress(
     ValueError
         If data, widths, sparsity or the key do not fit.
     MemoryError
-        If the weights do not fit into memory, before anything is computed.
+        If the weights do not fit into memory; nothing is computed then.
 
     Examples
     --------
@@ -78,15 +96,15 @@ def compress(
     samples = as_samples(x)
     scale = rms_norm(samples) if tau0 is None else as_scale(tau0)
     law, key = WeightLaw("ternary", sparsity=sparsity), as_key(key)
-    # before the match, which takes longest
+    # checked before the match, which takes longest
     shape = as_widths(widths, len(as_activations(activations)))
     law.check_room(list(zip(shape, (samples.shape[1], *shape[:-1]), strict=True)))
-    found = (
+    matched = (
         levels
         if isinstance(levels, Match)
         else match(activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, progress=progress)
     )
-    net = draw_network(found.activations, shape, samples.shape[1], tau0=scale, law=law, key=key)
+    net = draw_network(matched.activations, shape, samples.shape[1], tau0=scale, law=law, key=key)
     return CompressedNetwork(
-        net.weights, net.activations, net.centres, net.readout, net.law, match=found, origin=found.record
+        net.weights, net.activations, net.centres, net.readout, net.law, match=matched, origin=matched.record
     )

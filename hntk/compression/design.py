@@ -1,4 +1,4 @@
-"""A compressed network that is planned and not yet drawn."""
+"""Designs of compressed networks: everything but the random weights."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ from hntk.readouts.held_out import TaskAccuracy
 
 @dataclass(frozen=True)
 class Design:
-    """A network to be drawn.
+    """A compressed network before it is drawn.
 
     Attributes
     ----------
-    match : its activations, and the original's.
-    widths : (d_1, …, d_L).
-    sparsity : ε.
-    storage : bytes by formula, readout included.
-    account : the predicted loss of the kernel, part by part; ``account.total`` is the error that was asked for.
-    accuracy : predicted and measured, of a design for an accuracy; None for others.
+    match : Match
+        The staircases, and the activations that they replace.
+    widths : tuple of int
+        Widths (d_1, …, d_L).
+    sparsity : float
+        Share ε of zero weights.
+    storage : Storage
+        Bytes by formula, readout included.
+    account : LossAccount
+        Predicted error of the kernel, part by part.
+    accuracy : TaskAccuracy or None
+        Predicted and measured accuracy, if the design was planned for an accuracy.
     """
 
     match: Match
@@ -36,17 +42,40 @@ class Design:
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """Number of levels of each activation."""
+        """Number of levels of each staircase."""
         return self.match.level_counts
 
     @property
     def bytes(self) -> int:
-        """Whole size by formula."""
+        """Bytes of the whole network by formula."""
         return self.storage.total
 
     def draw(self, x: object, *, key: Array) -> CompressedNetwork:
-        """The network for (n, p) samples of the data it was planned for."""
+        """Draw the network.
+
+        Parameters
+        ----------
+        x : (n, p) array
+            Samples of the data that the network was planned for.
+        key : jax.Array
+            JAX random key.
+
+        Returns
+        -------
+        CompressedNetwork
+            The network.
+
+        Raises
+        ------
+        ValueError
+            If samples or the key do not fit.
+        MemoryError
+            If the weights do not fit into memory.
+        """
         return compress(self.match.original, self.widths, x, self.match, self.sparsity, key=key, tau0=self.match.tau0)
+
+    def __repr__(self) -> str:
+        return f"Design({str(self).splitlines()[0]})"
 
     def __str__(self) -> str:
         part = self.account

@@ -1,8 +1,12 @@
-"""The cheapest compressed network for a target: of the kernel's error, of a memory, or of accuracy at a task."""
+"""Plans: the cheapest design for a kernel error or an accuracy, or the best design for a memory.
+
+Bytes and error are both sums of exponentials of the logarithms of the widths, hence convex in them, so that a local
+search finds the best widths.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +27,7 @@ from hntk.networks.formula_bytes import Storage, storage_of
 from hntk.readouts.held_out import held_out_parts
 from hntk.weights.laws import WeightLaw
 
+# neurons of a layer that designs may have
 NARROWEST, WIDEST = 8, 10_000_000
 
 
@@ -39,31 +44,52 @@ def plan(
     sparsities: Sequence[float] = (0.0, 0.5, 2 / 3, 0.8, 0.9),
     alpha2: bool = True,
 ) -> Design:
-    """The cheapest design for a target, or the best for a memory.
+    """Return the cheapest design for a target, or the best one for a memory.
+
+    Give exactly one of ``error``, ``memory`` and ``accuracy``. Of designs with equal bytes the sparser one is returned,
+    then the one with fewer levels.
+
+    For an accuracy, all layers have the same width, and weights are as sparse as moves the kernel no more than the
+    width does. Designs that are predicted to qualify are drawn and measured beside the original on held-out samples,
+    from the cheapest on, until the loss of one is within ``accuracy`` plus a standard error. The measurement decides:
+    predictions are not reliable if the data is no Gaussian mixture, or its norms do not concentrate. Predictions and
+    measurements are for at most 4000 samples; with more samples a network has to be wider to keep up.
 
     Parameters
     ----------
-    activations : the original's.
-    x, labels : (n, p) samples and (n,) classes; for an error or a memory labels give the size of the readout only.
-    error : target for ‖K̂ − K‖/‖K‖, the relative operator-norm distance of the drawn network's conjugate kernel on x
-        from the original's exact one.
-    memory : in place of it, bytes by formula (2 bits a weight) the whole network may take.
-    accuracy : in place of them, what share of new samples the drawn network may recognise less than the dense original
-        at infinite width: the cheapest design of equal widths that is predicted to lose no more (by
-        :mod:`hntk.asymptotics.finite_width` on the estimated law) is drawn and measured beside the original on held-out
-        samples (:mod:`hntk.readouts.held_out`), and a wider one where it loses more by over a standard error. The check
-        is what counts: data that is no Gaussian mixture, or whose norms do not concentrate, is not predicted reliably.
-        At most 4000 samples are measured on, and predicted for; the more there are, the wider a network must be. key :
-        JAX random key, for an accuracy; drawn with it, the design is the network that was measured. levels, sparsities
-        : what to choose from; with equal bytes the sparser design is taken, then the one of fewer levels. For an
-        accuracy, as sparse as moves the kernel no more than the width does. alpha2 : see :func:`hntk.match`.
+    activations : sequence of str or Activation
+        Activations of the original, one per layer.
+    x : (n, p) array
+        Samples.
+    labels : (n,) array
+        Their classes. For an error or a memory they only give the size of the readout.
+    error : float, optional
+        Largest ‖K̂ − K‖/‖K‖: relative distance, in operator norm, of the drawn network's conjugate kernel on x from the
+        original's exact one.
+    memory : int, optional
+        Largest number of bytes of the whole network by formula, with 2 bits a weight.
+    accuracy : float, optional
+        Largest share of new samples that the dense original at infinite width may recognise and the drawn network not.
+    key : jax.Array, optional
+        JAX random key, needed for an accuracy. Drawn with it, the design is the network that was measured.
+    levels : sequence of int
+        Numbers of levels to choose from.
+    sparsities : sequence of float
+        Shares of zero weights to choose from.
+    alpha2 : bool
+        See :func:`hntk.match`.
+
+    Returns
+    -------
+    Design
+        The design.
 
     Raises
     ------
     ValueError
-        If not exactly one of the three is given or it is out of range; if no width reaches the error or the accuracy,
-        with the least that can be reached; if not even the narrowest network fits the memory; for an accuracy, if
-        there is no key or a class has fewer than 8 samples.
+        If not exactly one target is given or it is out of range; if no width reaches the error or the accuracy, with
+        the least that can be reached; if not even the narrowest network fits the memory; for an accuracy, if there is
+        no key or a class has fewer than 8 samples.
     MatchError
         If no number of levels can match the original.
 
@@ -75,7 +101,7 @@ def plan(
     >>> design.account.total <= 0.5, design.levels
     (True, (4,))
 
-    At most 2 % fewer samples recognised than by the dense network:
+    A design that recognises at most 2 % fewer samples than the dense network:
 
     >>> design = hntk.plan(["relu"], data.x, data.labels, accuracy=0.02, key=jax.random.key(1), levels=[4])
     >>> design.accuracy.loss <= 0.02 + design.accuracy.standard_error
@@ -90,31 +116,31 @@ def plan(
         if key is None:
             raise ValueError("accuracy= draws networks and measures them: give key=, for example jax.random.key(0).")
         held_out_parts(index)
-        found = _matches(activations, scale, levels, alpha2=alpha2)
-        return cheapest_accurate(found, np.asarray(samples), index, accuracy, sparsities, key)
+        matches = _matches(activations, scale, levels, alpha2=alpha2)
+        return cheapest_accurate(matches, np.asarray(samples), index, accuracy, sparsities, key)
     designs, floors = [], []
-    for match_found in _matches(activations, scale, levels, alpha2=alpha2):
-        terms = Terms.of(match_found, samples)
+    for matched in _matches(activations, scale, levels, alpha2=alpha2):
+        terms = Terms.of(matched, samples)
         for sparsity in sparsities:
-            law = WeightLaw("ternary", sparsity=sparsity)
-            problem = _Problem(match_found, terms, law, inputs, classes.size)
+            problem = _WidthProblem(matched, terms, WeightLaw("ternary", sparsity=sparsity), inputs, classes.size)
             widths = problem.cheapest(target) if memory is None else problem.best(target)
             floors.append(problem.floor)
             if widths is not None:
-                designs.append(Design(match_found, widths, sparsity, problem.storage(widths), problem.account(widths)))
+                designs.append(problem.design(widths))
     if not designs:
-        raise ValueError(_refusal(error, memory, min(floors)))
+        raise ValueError(_nothing_fits(error, memory, min(floors)))
     if memory is None:
         return min(designs, key=lambda d: (round(np.log(d.bytes), 2), -d.sparsity, sum(d.levels)))
     return min(designs, key=lambda d: (round(d.account.total, 3), -d.sparsity, sum(d.levels)))
 
 
 def _target(error: float | None, memory: int | None, accuracy: float | None) -> float:
-    given = [target for target in (error, memory, accuracy) if target is not None]
-    if len(given) != 1:
+    """Return the only target that is not None, within its range."""
+    targets = [target for target in (error, memory, accuracy) if target is not None]
+    if len(targets) != 1:
         raise ValueError(
             f"give either error= (of the kernel, relative), memory= (in bytes) or accuracy= (how much of it may be "
-            f"lost); got {len(given)} of them."
+            f"lost); got {len(targets)} of them."
         )
     if accuracy is not None:
         return as_share(accuracy, "accuracy", "it is how much accuracy may be lost, .01 for one sample in a hundred")
@@ -124,16 +150,16 @@ def _target(error: float | None, memory: int | None, accuracy: float | None) -> 
         )
     if memory is not None and not 0 < as_number(memory) < np.inf:
         raise ValueError(f"memory must be a positive number of bytes, got {brief(memory)}.")
-    return float(given[0])
+    return float(targets[0])
 
 
 def _choices(levels: object, sparsities: object) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Numbers of levels and sparsities to choose from.
+    """Return the numbers of levels and the sparsities to choose from.
 
     Raises
     ------
     ValueError
-        If there are none, or one is out of range.
+        If there is none of one of them, or one is out of range.
     """
     shares = as_reals(sparsities, "sparsities", lambda share, _: WeightLaw("ternary", sparsity=share).sparsity)  # type: ignore[arg-type]
     counts = as_reals(levels, "levels", lambda count, name: as_count(count, name, 2, MOST_LEVELS))
@@ -143,30 +169,38 @@ def _choices(levels: object, sparsities: object) -> tuple[tuple[int, ...], tuple
 def _matches(
     activations: Sequence[str | Activation], tau0: float, levels: Sequence[int], *, alpha2: bool
 ) -> list[Match]:
-    found, refused = [], None
+    """Return the match of each number of levels that can match the original.
+
+    Raises
+    ------
+    MatchError
+        If none can.
+    """
+    matches, last_error = [], None
     for count in levels:
         try:
-            found.append(match(activations, tau0, count, alpha2=alpha2))
+            matches.append(match(activations, tau0, count, alpha2=alpha2))
         except MatchError as error:
-            refused = error
-    if not found:
-        assert refused is not None
-        raise refused
-    return found
+            last_error = error
+    if not matches:
+        assert last_error is not None
+        raise last_error
+    return matches
 
 
-def _refusal(error: float | None, memory: int | None, floor: float) -> str:
+def _nothing_fits(error: float | None, memory: int | None, floor: float) -> str:
+    """Return the message for when no design reaches the error or fits the memory."""
     if error is None:
         return f"not even a network of {NARROWEST} neurons a layer fits {memory:,} bytes: allow more memory=."
     return (
-        f"no width reaches an error of {error:g}: what identity shift, finite n and p, and sparsity leave at infinite "
-        f"width is {floor:.3g} at least. Ask for more than that, allow more levels, or use more data."
+        f"no width reaches an error of {error:g}: at infinite width, identity shift, finite n and p, and sparsity "
+        f"leave at least {floor:.3g}. Ask for more than that, allow more levels, or use more data."
     )
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """Widths of one match and one ε. In log-widths both bytes and error are sums of exponentials, hence convex."""
+class _WidthProblem:
+    """The choice of widths for one match and one weight law."""
 
     match: Match
     terms: Terms
@@ -174,72 +208,77 @@ class _Problem:
     inputs: int
     classes: int
 
+    def design(self, widths: tuple[int, ...]) -> Design:
+        """Return the design of these widths."""
+        return Design(self.match, widths, self.law.sparsity, self.storage(widths), self.account(widths))
+
     def account(self, widths: Sequence[int] | np.ndarray) -> LossAccount:
+        """Return the predicted error."""
         return self.terms.account(np.asarray(widths, float), self.law.sparsity)
 
     def storage(self, widths: Sequence[int]) -> Storage:
+        """Return the bytes by formula."""
         return storage_of(self.match.activations, widths, self.inputs, self.law, self.classes)
 
     @property
     def floor(self) -> float:
-        """The error at infinite width."""
+        """Predicted error at infinite width."""
         return self.account(np.full(self.depth, np.inf)).total
 
     @property
     def depth(self) -> int:
+        """Number of layers."""
         return len(self.match.activations)
 
     def cheapest(self, error: float) -> tuple[int, ...] | None:
-        """Widths of least size that reach the error; None if there are none."""
+        """Return the widths of least size that reach the error; None if there are none."""
         if self.floor >= error or self.account(np.full(self.depth, WIDEST)).total > error:
             return None
-        start = self._equal(lambda w: self.account(w).total <= error)
-        widths = self._optimise(start, self._log_size, lambda u: np.log(error / self.account(np.exp(u)).total))
+        start = self._least_equal(lambda w: self.account(w).total <= error)
+        widths = self._minimise(self._log_size, start, lambda u: np.log(error / self.account(np.exp(u)).total))
         rounded = np.ceil(widths)
         while self.account(rounded).total > error:
             rounded = np.ceil(rounded * 1.005)
         return tuple(int(d) for d in rounded)
 
     def best(self, memory: float) -> tuple[int, ...] | None:
-        """Widths of least error that fit the memory; None if there are none."""
+        """Return the widths of least error that fit the memory; None if there are none."""
 
         def fits(widths: np.ndarray) -> bool:
             return self.storage([int(d) for d in widths]).total <= memory
 
         if not fits(np.full(self.depth, NARROWEST)):
             return None
-        start = self._equal(lambda w: not fits(np.floor(w)))
-        widths = self._optimise(
-            start, lambda u: float(np.log(self.account(np.exp(u)).total)), lambda u: np.log(memory) - self._log_size(u)
+        start = self._least_equal(lambda w: not fits(np.floor(w)))
+        widths = self._minimise(
+            lambda u: float(np.log(self.account(np.exp(u)).total)), start, lambda u: np.log(memory) - self._log_size(u)
         )
         rounded = np.maximum(np.floor(widths), NARROWEST)
         while not fits(rounded):
             rounded = np.maximum(np.floor(rounded * 0.995), NARROWEST)
         return tuple(int(d) for d in rounded)
 
-    def _equal(self, reached) -> np.ndarray:
-        """Log of the least width, the same in all layers, at which something is reached."""
+    def _least_equal(self, condition: Callable[[np.ndarray], bool]) -> np.ndarray:
+        """Return the logarithm of the least width, the same in all layers, at which a condition holds."""
         low, high = np.log(NARROWEST), np.log(WIDEST)
         for _ in range(50):
             middle = (low + high) / 2
-            low, high = (low, middle) if reached(np.full(self.depth, np.exp(middle))) else (middle, high)
+            low, high = (low, middle) if condition(np.full(self.depth, np.exp(middle))) else (middle, high)
         return np.full(self.depth, high)
 
     def _log_size(self, logs: np.ndarray) -> float:
-        """Log of the bytes, of widths that need not be whole."""
+        """Return the logarithm of the bytes, for logarithms of widths that need not be whole."""
         widths = np.exp(logs)
         weights = np.sum(widths * np.append(self.inputs, widths[:-1]))
         return float(np.log(weights / 4 + 4 * self.classes * (widths[-1] + 1)))
 
-    def _optimise(self, start: np.ndarray, cost, slack) -> np.ndarray:
+    def _minimise(
+        self, cost: Callable[[np.ndarray], float], start: np.ndarray, slack: Callable[[np.ndarray], float]
+    ) -> np.ndarray:
+        """Return the widths of least cost where ``slack`` is not negative; both take logarithms of widths."""
         bounds = [(np.log(NARROWEST), np.log(WIDEST))] * self.depth
-        found = minimize(
-            cost,
-            start,
-            method="SLSQP",
-            bounds=bounds,
-            constraints={"type": "ineq", "fun": slack},
-            options={"ftol": 1e-9},
-        )
-        good = np.all(np.isfinite(found.x)) and slack(found.x) >= -1e-3 and cost(found.x) <= cost(start)
-        return np.exp(found.x if good else start)
+        constraint = {"type": "ineq", "fun": slack}
+        solution = minimize(cost, start, method="SLSQP", bounds=bounds, constraints=constraint, options={"ftol": 1e-9})
+        u = solution.x
+        better = np.all(np.isfinite(u)) and slack(u) >= -1e-3 and cost(u) <= cost(start)
+        return np.exp(u if better else start)
