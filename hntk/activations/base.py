@@ -219,7 +219,10 @@ def arcsin(rho: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 @arcsin.defjvp
 def _arcsin_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (rho,), (by_rho,) = primals, tangents
-    return arcsin(rho), by_rho / jnp.sqrt((1 - rho) * (1 + rho))
+    # at ±1 the slope is infinite; 0 is the mean of both sides where a correlation touches ±1 and turns back
+    inside = jnp.abs(rho) < 1
+    slope = jnp.where(inside, 1 / jnp.sqrt(jnp.where(inside, (1 - rho) * (1 + rho), 1.0)), 0.0)
+    return arcsin(rho), by_rho * slope
 
 
 def matched_pairs(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> tuple[Array, Array]:

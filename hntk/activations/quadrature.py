@@ -115,8 +115,32 @@ class QuadratureActivation(Activation):
 
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         rho, same = matched_pairs(cov, var1, var2)
-        smooth = self._pair_rule(jnp.where(same, 0.0, rho), var1, var2)[1]
-        return jnp.where(same, self.slope_map(var1) * jnp.ones_like(rho), smooth)
+        linear = jnp.abs(rho) == 1
+        smooth = self._pair_rule(jnp.where(linear, 0.0, rho), var1, var2)[1]
+        value = jax.lax.cond(
+            jnp.any(linear & ~same),
+            lambda: jnp.where(linear, self._linear_slope(rho, var1, var2), smooth),
+            lambda: smooth,
+        )
+        return jnp.where(same, self.slope_map(var1) * jnp.ones_like(rho), value)
+
+    def _linear_slope(self, rho: Array, var1: ArrayLike, var2: ArrayLike) -> Array:
+        """Return E[σ'(τ_1 ξ) σ'(±τ_2 ξ)], the derivative map where the two-dimensional rule has no density: ρ = ±1."""
+        if self._jumps:
+            return jnp.full(rho.shape, jnp.inf)
+        slope = jax.vmap(jax.grad(self.function))
+
+        def one(pair: Array) -> Array:
+            first, second = jnp.asarray(self.points, rho.dtype) / pair[0], jnp.asarray(self.points, rho.dtype) / pair[1]
+            fixed = jnp.asarray(np.linspace(-REACH, REACH, int(2 * REACH) + 1), rho.dtype)
+            graded = jnp.asarray(GRADED, rho.dtype) / jnp.max(jnp.abs(pair))
+            edges = jnp.concatenate([fixed, *(jnp.clip(moving, -REACH, REACH) for moving in (graded, first, second))])
+            xi, weight = _panels(jnp.sort(edges), jnp)
+            return weight @ (slope(pair[0] * xi) * slope(pair[1] * xi))
+
+        tau1, tau2 = (jnp.broadcast_to(jnp.sqrt(jnp.asarray(v)), rho.shape).reshape(-1) for v in (var1, var2))
+        pairs = jnp.stack([tau1, jnp.where(rho.reshape(-1) < 0, -1.0, 1.0) * tau2], axis=1)
+        return jax.lax.map(one, pairs, batch_size=ROWS).reshape(rho.shape)
 
     def side(self, var: Float[Array, " n"]) -> HermiteSide:
         return self._hermite(var).with_remainders()
@@ -216,7 +240,8 @@ def _panels(edges: Array, xp) -> tuple:
 
 def _one_pair(function: Callable, points: tuple[float, ...], rho: Array, tau1: Array, tau2: Array) -> tuple:
     # for ρ < 0 the second variable is mirrored: breakpoints then move slowly with y, which the outer rule resolves
-    mirror, size = jnp.where(rho < 0, -1.0, 1.0), jnp.abs(rho)
+    mirror = jnp.where(rho < 0, -1.0, 1.0)
+    size = mirror * rho  # not abs, whose derivative at 0 is 0
     a, b = jnp.sqrt((1 + size) / 2), jnp.sqrt(jnp.maximum((1 - size) / 2, jnp.finfo(rho.dtype).tiny))
     first, second = jnp.asarray(points, rho.dtype) / tau1, mirror * jnp.asarray(points, rho.dtype) / tau2
     meets = ((first[:, None] - second[None, :]) / (2 * b)).reshape(-1)
