@@ -21,8 +21,8 @@ from jaxtyping import Float
 from hntk._utils.checks import as_columns
 from hntk._utils.memory import check_room
 from hntk.kernels.backpropagation import BATCH, Output, batches, outputs_of, walk
-from hntk.kernels.exact import Kernels
 from hntk.kernels.kernel_memory import check_memory
+from hntk.kernels.problem import Kernels
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
 

@@ -21,8 +21,9 @@ from jaxtyping import Float
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
-from hntk.kernels.exact import Kernels, Problem, as_tile
+from hntk.kernels.exact import as_tile
 from hntk.kernels.kernel_memory import check_memory
+from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.recursion import Kinds, SampleSet, pairs_of, tile_of
 
 # samples on the side of a tile
@@ -67,7 +68,7 @@ def sharded_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    problem, tile = Problem.of(x, activations, None, tau0, kappa_sq), as_tile(tile)
+    problem, tile = KernelProblem.of(x, activations, None, tau0, kappa_sq), as_tile(tile)
     n, chosen = problem.shape[0], _as_devices(devices)
     if not 1 <= len(chosen) <= n:
         raise ValueError(f"{n} samples cannot be shared out over {len(chosen)} devices: give 1 to {n} of them.")

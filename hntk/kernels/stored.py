@@ -24,9 +24,10 @@ from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
 from hntk.activations.fingerprint import fingerprint
-from hntk.kernels.exact import Kernels, Problem, as_tile
+from hntk.kernels.exact import as_tile
 from hntk.kernels.journal import FILES, Journal, remedy
 from hntk.kernels.kernel_memory import check_disk, gigabytes, kernel_bytes
+from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.tiling import Target
 
 # larger than in memory: disks take long runs
@@ -89,7 +90,7 @@ def store_kernels(
     """
     warn_if_float32("the exact kernel")
     place, progress, tile = as_path(folder, "folder"), as_callback(progress), as_tile(tile)
-    problem = Problem.of(x, activations, x2, tau0, kappa_sq)
+    problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq)
     kept = _as_kept(problem.dtype if dtype is None else dtype)
     identity = _identity(problem, tile) | {"kept": kept.name}
     store = _Store(place, problem, kept, tile)
@@ -110,7 +111,7 @@ def store_kernels(
 class _Store:
     """The files of one problem."""
 
-    def __init__(self, place: Path, problem: Problem, kept: np.dtype, tile: int) -> None:
+    def __init__(self, place: Path, problem: KernelProblem, kept: np.dtype, tile: int) -> None:
         self.place, self.problem, self.kept, self.tile = place, problem, kept, tile
         # of the right shape, and nothing in memory
         empty = np.broadcast_to(np.zeros((), kept), problem.shape)
@@ -218,7 +219,7 @@ def _as_kept(dtype: object) -> np.dtype:
     return kept
 
 
-def _identity(problem: Problem, tile: int) -> dict[str, Any]:
+def _identity(problem: KernelProblem, tile: int) -> dict[str, Any]:
     """What decides the numbers."""
     return {
         "x": array_digest(problem.x),
