@@ -19,7 +19,7 @@ from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.record import Record
 from experiments.runner.setting import activations, dataset, keys
-from hntk.kernels.kernel_memory import check_disk
+from hntk._utils.memory import check_disk
 
 # where growth is measured: below, what does not grow counts too
 LARGE = 100_000

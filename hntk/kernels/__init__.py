@@ -1,4 +1,4 @@
-"""Exact kernels: of the infinitely wide network, and of a drawn one."""
+"""Exact kernels of networks: of infinite width, and of one network with its weights."""
 
 from hntk.kernels.empirical import EmpiricalNTK, empirical_kernels, empirical_parts
 from hntk.kernels.exact import exact_kernels

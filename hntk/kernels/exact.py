@@ -13,7 +13,7 @@ from hntk._utils.arguments import as_callback, as_count
 from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
 from hntk.kernels.kernel_memory import check_memory
-from hntk.kernels.problem import KernelProblem, Kernels
+from hntk.kernels.problem import KernelProblem, Kernels, known_numbers
 from hntk.kernels.tiling import TILE, Target
 
 # bytes at whose multiples an array must begin for JAX to use it without a copy
@@ -91,7 +91,7 @@ def exact_kernels(
     check_memory(problem.shape, problem.dtype, sides=problem.side_bytes)
     arrays = [_aligned(problem.shape, problem.dtype) for _ in range(2)]
     target = Target(*arrays, symmetric=problem.symmetric, tile=tile)
-    with jax.ensure_compile_time_eval():
+    with known_numbers():
         problem.fill(target, target.bands, None if progress is None else lambda band: progress(target.pairs(band)))
     return Kernels(*map(_as_jax, arrays))
 

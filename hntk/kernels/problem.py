@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -102,7 +103,7 @@ class KernelProblem:
                 f"x and x2 must have the same number of columns, got {first.shape[1]} and {second.shape[1]}."
             )
         # activations are integrated over by numbers that are known, inside a traced function too
-        with jax.ensure_compile_time_eval():
+        with known_numbers():
             layers, diagonal = as_activations(activations), as_diagonal(kappa_sq)
             scale = None if tau0 is None else as_scale(tau0)
             if scale is None and not is_traced(first):
@@ -171,6 +172,12 @@ class KernelProblem:
 def is_traced(value: object) -> bool:
     """Return whether JAX is tracing a value, as inside ``jax.jit``, ``vmap`` or ``grad``."""
     return isinstance(value, jax.core.Tracer)
+
+
+def known_numbers() -> AbstractContextManager:
+    """Return a block that computes known numbers at once, even inside a function that JAX is tracing."""
+    # outside one the block would run compiled programs operation by operation
+    return jax.ensure_compile_time_eval() if is_traced(jnp.zeros(())) else nullcontext()
 
 
 def _as_samples(x: object, name: str, traceable: bool) -> Float[Array, "n p"]:

@@ -107,9 +107,9 @@ def coefficients(
     tau0 : float
         Root mean square norm of a sample, τ_0 = √(tr C°/p).
     centres : sequence of float, optional
-        Constant that is subtracted from each activation. By default its mean at τ_{l-1}, which Theorem 1 assumes. Other
-        constants, such as those of another data scale, add one number to all entries of each kernel, which is not
-        among the coefficients.
+        Constant that is subtracted from each activation. By default its mean at τ_{l-1}, which Theorem 1 assumes. With
+        other constants, such as those of another data scale, diagonals are exact, and the part that all entries of a
+        layer's kernel then have in common is neglected.
 
     Returns
     -------
