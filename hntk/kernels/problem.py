@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array

@@ -151,14 +151,14 @@ def dense(kernel: Any) -> tuple[Float[np.ndarray, "n n"], float]:
     MemoryError
         If a copy is needed and does not fit into memory.
     """
-    n = size_of(kernel)
+    n, operator = size_of(kernel), kernel
     if not (isinstance(kernel, np.ndarray) and kernel.dtype == np.float64):
         remedy = "hntk.leading_eigenpairs works with products alone."
         check_room(8 * n * n, f"a kernel of {n:,} samples in float64", remedy)
     if not is_operator(kernel):
         values = real_array(kernel, "a kernel")
     elif hasattr(kernel, "to_dense"):
-        values = kernel.to_dense()
+        values = operator.to_dense()
     else:
         values = np.stack([product_of(kernel)(v) for v in np.eye(n)])
     matrix = np.asarray(values, dtype=np.float64)

@@ -146,8 +146,7 @@ def coefficients(
         moments.append(m)
     check_result(np.concatenate([np.square(tau), np.ravel(alpha), np.ravel(beta)]), "a coefficient of a layer")
     used = (m.mean for m in moments) if centres is None else map(float, centres)
-    rows = map(np.array, (tau, alpha, beta, kappa_sq))
-    return Coefficients(*rows, tuple(moments), tuple(used))
+    return Coefficients(np.array(tau), np.array(alpha), np.array(beta), np.array(kappa_sq), tuple(moments), tuple(used))
 
 
 def _moments(layer: Activation, tau: float, depth: int, centre: float | None) -> Moments:
