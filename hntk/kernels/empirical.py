@@ -174,7 +174,7 @@ class EmpiricalNTK:
     output: object = None
 
     def __repr__(self) -> str:
-        return f"EmpiricalNTK({type(self.network).__name__}, x of shape {np.shape(self.x)}, output={self.output!r})"
+        return f"EmpiricalNTK({type(self.network).__name__}, x of shape {np.shape(self.x)}, output={self.output!r})"  # type: ignore[call-overload]
 
     @property
     def shape(self) -> tuple[int, int]:
