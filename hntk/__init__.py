@@ -49,7 +49,8 @@ from hntk.readouts.ridge import RidgeClassifier, fit_ridge
 from hntk.readouts.softmax import SoftmaxClassifier, fit_softmax
 from hntk.readouts.training import Schedule, TrainingError
 from hntk.spectra.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
-from hntk.spectra.lanczos import Eigenpairs, SpectralDensity, leading_eigenpairs, spectral_density
+from hntk.spectra.density import SpectralDensity, spectral_density
+from hntk.spectra.eigenpairs import Eigenpairs, leading_eigenpairs
 from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
 from hntk.theory.low_rank_operator import StructuredKernel

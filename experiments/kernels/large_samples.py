@@ -14,7 +14,7 @@ from experiments.runner.config import Config
 from experiments.runner.console import stage
 from experiments.runner.samples import LabelledSamples
 from experiments.runner.setting import dataset, keys
-from hntk.kernels.kernel_memory import check_disk
+from hntk._utils.memory import check_disk
 
 # The file in the run's folder that holds a mixture's training samples, while they are needed.
 SAMPLES = "samples.npy"

@@ -11,7 +11,8 @@ from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.record import Record
 from experiments.runner.setting import activations, dataset, kernel_problem, keys
-from hntk.kernels.kernel_memory import available_memory, gigabytes, kernel_bytes
+from hntk._utils.memory import available_memory, gigabytes
+from hntk.kernels.kernel_memory import kernel_bytes
 
 
 def run(cfg: Config, record: Record) -> None:

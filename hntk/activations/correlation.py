@@ -73,4 +73,7 @@ def arcsin(rho: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 @arcsin.defjvp
 def _arcsin_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (rho,), (rho_tangent,) = primals, tangents
-    return arcsin(rho), rho_tangent / jnp.sqrt((1 - rho) * (1 + rho))
+    # at ±1 the slope is infinite; 0 is the mean of both sides where a correlation touches ±1 and turns back
+    inside = jnp.abs(rho) < 1
+    slope = jnp.where(inside, 1 / jnp.sqrt(jnp.where(inside, (1 - rho) * (1 + rho), 1.0)), 0.0)
+    return arcsin(rho), rho_tangent * slope

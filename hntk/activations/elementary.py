@@ -77,8 +77,10 @@ class Sine(ClosedForm):
 
 def _sinh_map(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
     """Return E[sin u sin v] = exp(−(var1 + var2)/2) sinh(cov) without overflow."""
-    size = jnp.abs(cov)
-    return -0.5 * jnp.sign(cov) * jnp.exp(size - (var1 + var2) / 2) * jnp.expm1(-2 * size)
+    # not abs and sign, whose derivatives at cov = 0 are 0
+    sign = jnp.where(cov < 0, -1.0, 1.0)
+    size = sign * cov
+    return -0.5 * sign * jnp.exp(size - (var1 + var2) / 2) * jnp.expm1(-2 * size)
 
 
 @dataclass(frozen=True)

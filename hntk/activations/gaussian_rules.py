@@ -56,7 +56,8 @@ def _panels(edges: Array, xp) -> tuple:
 def pair_expectations(function: Callable, points: tuple[float, ...], rho: Array, tau1: Array, tau2: Array) -> tuple:
     """Return (E[σσ], E[σ'σ']) of one Gaussian pair."""
     # for ρ < 0 the second variable is mirrored: breakpoints then move slowly with y, which the outer rule resolves
-    mirror, size = jnp.where(rho < 0, -1.0, 1.0), jnp.abs(rho)
+    mirror = jnp.where(rho < 0, -1.0, 1.0)
+    size = mirror * rho  # not abs, whose derivative at 0 is 0
     a, b = jnp.sqrt((1 + size) / 2), jnp.sqrt(jnp.maximum((1 - size) / 2, jnp.finfo(rho.dtype).tiny))
     first, second = jnp.asarray(points, rho.dtype) / tau1, mirror * jnp.asarray(points, rho.dtype) / tau2
     meets = ((first[:, None] - second[None, :]) / (2 * b)).reshape(-1)
@@ -71,6 +72,18 @@ def pair_expectations(function: Callable, points: tuple[float, ...], rho: Array,
 
     value, by_rho = jax.vmap(inner)(y)
     return weight_y @ value, weight_y @ by_rho / (tau1 * tau2)
+
+
+def linear_slope(function: Callable, points: tuple[float, ...], tau1: Array, tau2: Array) -> Array:
+    """Return E[σ'(τ_1 ξ) σ'(τ_2 ξ)], the case ρ = ±1 of a pair, where its density is on a line; τ_2 has ρ's sign."""
+    slope = jax.vmap(jax.grad(function))
+    dtype = tau1.dtype
+    fixed = jnp.asarray(np.linspace(-REACH, REACH, int(2 * REACH) + 1), dtype)
+    graded = jnp.asarray(GRADED, dtype) / jnp.maximum(jnp.abs(tau1), jnp.abs(tau2))
+    kinks = (jnp.asarray(points, dtype) / tau for tau in (tau1, tau2))
+    edges = jnp.concatenate([fixed, *(jnp.clip(moving, -REACH, REACH) for moving in (graded, *kinks))])
+    xi, weight = _panels(jnp.sort(edges), jnp)
+    return weight @ (slope(tau1 * xi) * slope(tau2 * xi))
 
 
 def _pair_edges(moving: Array) -> Array:

@@ -21,7 +21,7 @@ from hntk._utils.arrays import finite_array
 from hntk._utils.float64 import float64
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps
 from hntk.activations.correlation import matched_pairs
-from hntk.activations.gaussian_rules import REACH, gaussian_rule, over_variances, pair_expectations
+from hntk.activations.gaussian_rules import REACH, ROWS, gaussian_rule, linear_slope, over_variances, pair_expectations
 from hntk.activations.mehler import HermiteSide, hermite_polynomials, mehler_maps
 
 SERIES_ORDER = 128
@@ -101,8 +101,23 @@ class QuadratureActivation(Activation):
 
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         rho, same = matched_pairs(cov, var1, var2)
-        smooth = self._pair_rule(jnp.where(same, 0.0, rho), var1, var2)[1]
-        return jnp.where(same, self.slope_map(var1) * jnp.ones_like(rho), smooth)
+        linear = jnp.abs(rho) == 1
+        smooth = self._pair_rule(jnp.where(linear, 0.0, rho), var1, var2)[1]
+        value = jax.lax.cond(
+            jnp.any(linear & ~same),
+            lambda: jnp.where(linear, self._linear_slope(rho, var1, var2), smooth),
+            lambda: smooth,
+        )
+        return jnp.where(same, self.slope_map(var1) * jnp.ones_like(rho), value)
+
+    def _linear_slope(self, rho: Array, var1: ArrayLike, var2: ArrayLike) -> Array:
+        """Return E[σ'(τ_1 ξ) σ'(±τ_2 ξ)], the derivative map where the two-dimensional rule has no density: ρ = ±1."""
+        if self._jumps:
+            return jnp.full(rho.shape, jnp.inf)
+        tau1, tau2 = (jnp.broadcast_to(jnp.sqrt(jnp.asarray(v)), rho.shape).reshape(-1) for v in (var1, var2))
+        pairs = jnp.stack([tau1, jnp.where(rho.reshape(-1) < 0, -1.0, 1.0) * tau2], axis=1)
+        slopes = jax.lax.map(lambda pair: linear_slope(self.function, self.points, *pair), pairs, batch_size=ROWS)
+        return slopes.reshape(rho.shape)
 
     def side(self, var: Float[Array, " n"]) -> HermiteSide:
         return self._hermite(var).with_remainders()

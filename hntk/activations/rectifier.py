@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import pi, sqrt
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
@@ -73,6 +74,17 @@ class Rectifier(ClosedForm):
         size = left * right
         rho = correlation(cov, size)
         angle = arcsin(rho)
-        arc = jnp.sqrt((1 - rho) * (1 + rho)) + rho * angle - 1
         weight = self.even**2 * (2 / pi)
-        return PairMaps(self.odd**2 * cov + weight * size * arc, self.odd**2 + weight * angle)
+        return PairMaps(self.odd**2 * cov + weight * size * _excess(rho, angle), self.odd**2 + weight * angle)
+
+
+@jax.custom_jvp
+def _excess(rho: Array, angle: Array) -> Array:
+    """Return √(1 − ρ²) + ρ arcsin ρ − 1, the covariance of |ξ| and |η| times π/2."""
+    return jnp.sqrt((1 - rho) * (1 + rho)) + rho * angle - 1
+
+
+@_excess.defjvp
+def _excess_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # its derivative by ρ is arcsin ρ, finite at ±1 where those of both terms are not
+    return _excess(*primals), primals[1] * tangents[0]

@@ -52,13 +52,9 @@ class NormDependence:
 
     def at(self, square: float) -> tuple[float, float]:
         """Return the diagonal, and the coefficient of x_iᵀx_j, for samples with ‖x_i‖² = ‖x_j‖² = ``square``."""
-        variance, gram, diagonal, gram_ntk = square, 1.0, square, 1.0
-        for layer, centre in zip(self.layers, self.centres, strict=True):
-            m = layer.moments(float(np.sqrt(variance)))
-            variance = m.variance + (m.mean - centre) ** 2
-            gram = m.e1**2 * gram
-            gram_ntk = gram + m.e1**2 * gram_ntk
-            diagonal = variance + diagonal * m.d
+        net = coefficients(self.layers, float(np.sqrt(square)), centres=self.centres)
+        variance, gram = float(net.tau[-1] ** 2), float(net.alpha[-1, 0])
+        diagonal, gram_ntk = float(net.kappa_sq[-1]), float(net.beta[-1, 0])
         level, slope = (diagonal, gram_ntk) if self.ntk else (variance, gram)
         return (level if self.declared_diagonal is None else self.declared_diagonal), slope
 

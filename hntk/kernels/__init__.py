@@ -1,7 +1,8 @@
-"""Exact kernels: of the infinitely wide network, and of a drawn one."""
+"""Exact kernels of networks: of infinite width, and of one network with its weights."""
 
 from hntk.kernels.empirical import EmpiricalNTK, empirical_kernels, empirical_parts
-from hntk.kernels.exact import Kernels, exact_kernels
+from hntk.kernels.exact import exact_kernels
+from hntk.kernels.problem import Kernels
 from hntk.kernels.sharded import sharded_kernels
 from hntk.kernels.stax import stax_kernel_fn
 from hntk.kernels.stored import store_kernels

@@ -1,7 +1,7 @@
 r"""Forward and backward features of a network, layer by layer and a batch of samples at a time.
 
-$A_l$ is what layer l+1's weights multiply, $h_l/\sqrt{d_l}$ ($A_0 = x$), and $B_l$ the gradient of the output by layer
-l's preactivation: $B_L = \sigma_L' \circ w/\sqrt{d_L}$ and $B_{l-1} = \sigma_{l-1}' \circ B_lW_l/\sqrt{d_{l-1}}$. The
+$A_l = h_l/\sqrt{d_l}$ is the input of layer l + 1 ($A_0 = x$), and $B_l$ the gradient of the output by layer l's
+preactivation: $B_L = \sigma_L' \circ w/\sqrt{d_L}$ and $B_{l-1} = \sigma_{l-1}' \circ B_lW_l/\sqrt{d_{l-1}}$. The
 gradient by $W_l$ is then $B_l^\top A_{l-1}$, one outer product a sample.
 """
 
@@ -25,30 +25,38 @@ from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
 from hntk.weights.laws import WeightMatrix
 
+# samples that pass through the network at a time
 BATCH = 1024
 
 
 class Output(NamedTuple):
-    """A scalar output of a network: readout · features."""
+    """A scalar output of a network: the product of a readout and the features."""
 
     network: Network
     readout: Float[Array, " width"]
 
 
 def outputs_of(model: Network | Classifier, output: object = None) -> list[Output]:
-    """The outputs whose kernels are asked for.
+    """Return the outputs of a model whose kernels are wanted.
 
     Parameters
     ----------
-    model : a network, whose output is its readout at initialisation; or a classifier, which has one for each class.
-    output : of a classifier, the class; None for all of them.
+    model : Network or Classifier
+        Network, whose output is its readout at initialisation; or a classifier, which has one output per class.
+    output : object
+        The class of a classifier, or None for all of them.
+
+    Returns
+    -------
+    list of Output
+        The outputs.
 
     Raises
     ------
     ValueError
         If there is no such output.
     """
-    as_instance(model, "network", (Network, Classifier), "a network, such as of hntk.dense, or a classifier")
+    as_instance(model, "network", (Network, Classifier), "a network, such as hntk.dense gives, or a classifier")
     if isinstance(model, Classifier):
         chosen = [k for k, known in enumerate(model.classes.tolist()) if output is None or _same(known, output)]
         if not chosen:
@@ -70,24 +78,24 @@ def _same(known: object, output: object) -> bool:
 
 
 def forward(network: Network, x: Float[Array, "n p"], depth: int) -> Float[Array, "n width"]:
-    """A_l at l = ``depth``; beyond it one batch is kept."""
+    """Return A_l at l = ``depth``; of other layers one batch is in memory at a time."""
     if depth == 0:
         return x
     layers = list(network.layers())[:depth]
-    found = jnp.empty((x.shape[0], layers[-1][0].shape[0]), x.dtype)
+    features = jnp.empty((x.shape[0], layers[-1][0].shape[0]), x.dtype)
     for start in range(0, x.shape[0], BATCH):
         h = x[start : start + BATCH]
         for w, _, sigma, m in layers:
             h = _programs(sigma).forward(h, w.values, w.scale, m)
-        # what waits to be computed holds memory
-        found = _put(found, h, start).block_until_ready()
-    return found
+        # work that is queued but not done holds memory
+        features = _put(features, h, start).block_until_ready()
+    return features
 
 
 def walk(output: Output, x: Float[Array, "n p"], visit: Callable[[int, Array, Array | None], None]) -> None:
-    """Visit l, A_{l−1} and B_l from the last layer, the readout (B is None), to the first.
+    """Call ``visit`` with l, A_{l−1} and B_l for every layer, from the readout, whose B is None, to the first layer.
 
-    Two such arrays are in memory at a time. Of few samples all are kept, which saves going through the network again
+    Two such arrays are in memory at a time. With few samples all are kept, which saves another pass through the network
     for every layer.
     """
     layers = list(output.network.layers())
@@ -108,7 +116,7 @@ def walk(output: Output, x: Float[Array, "n p"], visit: Callable[[int, Array, Ar
 
 
 def batches(output: Output, x: Float[Array, "n p"]) -> Iterator[tuple[int, list[Array], list[Array]]]:
-    """(first row, [A_0 … A_L], [B_1 … B_L]) of every batch."""
+    """Yield the first row, [A_0 … A_L] and [B_1 … B_L] of every batch."""
     network = output.network
     layers = list(network.layers())
     for start in range(0, x.shape[0], BATCH):
@@ -128,14 +136,14 @@ def _start(output: Output, dtype: jnp.dtype) -> Float[Array, "1 width"]:
 
 
 def _by_batches(program: Callable, x: Array, width: int, w: WeightMatrix, b: Array, a: Array | None) -> Array:
-    """A program of (weights, B, A) on batches of rows, in B's place where it fits; a B of one row is every sample's."""
+    """Apply a program of (weights, B, A) to batches of rows, in B's memory where it fits; a B of one row serves all."""
     n, in_place = x.shape[0], b.shape == (x.shape[0], width)
-    found = b if in_place else jnp.empty((n, width), x.dtype)
+    result = b if in_place else jnp.empty((n, width), x.dtype)
     for start in range(0, n, BATCH):
-        rows, source = slice(start, start + BATCH), found if in_place else b
+        rows, source = slice(start, start + BATCH), result if in_place else b
         part = program(w.values, w.scale, source if len(source) == 1 else source[rows], None if a is None else a[rows])
-        found = _put(found, part, start).block_until_ready()
-    return found
+        result = _put(result, part, start).block_until_ready()
+    return result
 
 
 class _Programs(NamedTuple):

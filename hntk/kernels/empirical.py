@@ -1,15 +1,14 @@
-r"""Kernels of a network with weights, drawn or trained, layer by layer.
+r"""Kernels of one network with its weights, drawn or trained.
 
 With forward features $A_l$ and backward features $B_l$ (:mod:`hntk.kernels.backpropagation`), the NTK of a
-fully-connected network is $A_LA_L^\top + \sum_l (A_{l-1}A_{l-1}^\top) \circ (B_lB_l^\top)$: no Jacobian is formed.
-Products with vectors need no matrix either: with $G_l = \sum_i v_i b_{l,i}a_{l-1,i}^\top$, of the shape of the weights,
-$(\Theta v)_i = \sum_l b_{l,i}^\top G_l a_{l-1,i}$ and the last layer's.
+fully-connected network is $A_LA_L^\top + \sum_l (A_{l-1}A_{l-1}^\top) \circ (B_lB_l^\top)$. No Jacobian is formed.
+Products with vectors need no (n, n) matrix either: with $G_l = \sum_i v_i b_{l,i}a_{l-1,i}^\top$, of the shape of the
+weights, $(\Theta v)_i = \sum_l b_{l,i}^\top G_l a_{l-1,i}$ plus the readout's term.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 import jax
@@ -20,12 +19,14 @@ from jaxtyping import Float
 
 from hntk._utils.arrays import as_columns
 from hntk._utils.memory import check_room
+from hntk._utils.pytree import array_dataclass
 from hntk.kernels.backpropagation import BATCH, Output, batches, outputs_of, walk
-from hntk.kernels.exact import Kernels
 from hntk.kernels.kernel_memory import check_memory
+from hntk.kernels.problem import Kernels
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
 
+# samples on the side of a tile
 TILE = 1024
 
 
@@ -36,55 +37,89 @@ def empirical_kernels(
     x2: object | None = None,
     output: object = None,
 ) -> Kernels:
-    """Conjugate kernel and NTK of one network with its weights, readout included.
+    """Return the conjugate kernel and the NTK of one network with its weights, readout included.
 
-    Memory is that of the results, plus the features of one layer, forward and backward. A staircase has derivative
-    zero almost everywhere, so nothing flows back through it: the NTK of a network with jumps counts the layers above
-    its last jump only (all staircases: it is the conjugate kernel).
+    They take the memory of the results, and of one layer's forward and backward features. The derivative of a staircase
+    is zero almost everywhere, so no gradient passes it: the NTK of a network with jumps counts the layers above its
+    last jump only, and equals the conjugate kernel where every layer is a staircase.
 
     Parameters
     ----------
-    network : a network, drawn or trained, whose output is its readout at initialisation; or a classifier, whose NTK is
-        the mean over its outputs.
-    x : (n, p) samples, normalised as the network takes them.
-    x2 : (m, p) further samples: kernels between x and x2. By default x itself.
-    output : of a classifier, the class whose output is meant.
+    network : Network or Classifier
+        Network, drawn or trained, whose output is its readout at initialisation; or a classifier, whose NTK is the mean
+        over its outputs.
+    x : array_like
+        (n, p) samples, normalised as the network takes them.
+    x2 : array_like, optional
+        (m, p) further samples, for kernels between ``x`` and ``x2``. By default ``x`` itself.
+    output : object, optional
+        The class of a classifier whose output is meant. By default the mean over all.
 
     Returns
     -------
-    Kernels with ``ck`` and ``ntk``, (n, n) or (n, m), in the precision of x.
+    Kernels
+        Conjugate kernel ``ck`` and NTK ``ntk``, each (n, n) or (n, m), in the precision of ``x``.
 
     Raises
     ------
     ValueError
-        If x does not fit the network, there is no such output, or the readout at initialisation was not kept.
+        If ``x`` does not fit the network, there is no such output, or the readout at initialisation was not kept.
     MemoryError
-        If the kernels do not fit into memory; :class:`EmpiricalNTK` does without.
+        If the kernels do not fit into memory. :class:`EmpiricalNTK` needs no (n, n) matrix.
+
+    Examples
+    --------
+    >>> import jax, hntk
+    >>> x = hntk.reference_mixture(n=6, p=50, key=jax.random.key(0)).x
+    >>> net = hntk.dense(["relu"] * 2, [64, 64], x, key=jax.random.key(1))
+    >>> hntk.empirical_kernels(net, x).ntk.shape
+    (6, 6)
     """
     outputs = outputs_of(network, output)
     samples, split = _samples(outputs[0].network, x, x2)
     shape = _shape(samples, split)
     check_memory(shape, np.dtype(samples.dtype))
-    depth, found = len(outputs[0].network.weights), {}
+    depth, kernels = len(outputs[0].network.weights), {}
 
     def visit(layer: int, a: Array, b: Array | None) -> None:
         if layer < depth:
-            found["ntk"] = _add(found["ntk"], a, b, split, 1 / len(outputs))
-        elif not found:
-            found["ck"] = _add(jnp.zeros(shape, samples.dtype), a, None, split, 1.0)
-            found["ntk"] = found["ck"] + 0
+            kernels["ntk"] = _add(kernels["ntk"], a, b, split, 1 / len(outputs))
+        elif not kernels:
+            kernels["ck"] = _add(jnp.zeros(shape, samples.dtype), a, None, split, 1.0)
+            kernels["ntk"] = kernels["ck"] + 0
 
     for one in outputs:
         walk(one, samples, visit)
-    return Kernels(**found)
+    return Kernels(**kernels)
 
 
 def empirical_parts(
     network: Network | Classifier, x: object, *, x2: object | None = None, output: object = None
 ) -> tuple[Float[Array, "n m"], ...]:
-    """What the weights of each layer contribute to the NTK, first layer first, readout last: L + 1 matrices.
+    """Return what the weights of each layer contribute to the NTK of :func:`empirical_kernels`, which is their sum.
 
-    Parameters, errors : as for :func:`empirical_kernels`, whose ``ntk`` is their sum.
+    Parameters
+    ----------
+    network : Network or Classifier
+        Network, drawn or trained, or a classifier.
+    x : array_like
+        (n, p) samples, normalised as the network takes them.
+    x2 : array_like, optional
+        (m, p) further samples. By default ``x`` itself.
+    output : object, optional
+        The class of a classifier whose output is meant. By default the mean over all.
+
+    Returns
+    -------
+    tuple of Array
+        L + 1 matrices, each (n, n) or (n, m): first layer first, readout last.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` does not fit the network, there is no such output, or the readout at initialisation was not kept.
+    MemoryError
+        If the matrices do not fit into memory.
     """
     outputs = outputs_of(network, output)
     samples, split = _samples(outputs[0].network, x, x2)
@@ -94,7 +129,7 @@ def empirical_parts(
         f"{count} parts of shape {(n, m)}",
         "Give fewer samples; hntk.empirical_kernels keeps their sum alone.",
     )
-    parts = [jnp.zeros(_shape(samples, split), samples.dtype) for _ in range(len(outputs[0].network.weights) + 1)]
+    parts = [jnp.zeros((n, m), samples.dtype) for _ in range(count)]
 
     def visit(layer: int, a: Array, b: Array | None) -> None:
         parts[layer] = _add(parts[layer], a, b, split, 1 / len(outputs))
@@ -104,22 +139,25 @@ def empirical_parts(
     return tuple(parts)
 
 
-@dataclass(frozen=True)
+@array_dataclass(static=("output",))
 class EmpiricalNTK:
-    """The NTK of a network on samples, as an operator: no (n, n) matrix.
+    """The NTK of one network on samples, as an operator without an (n, n) matrix.
 
-    Products take two passes through the network and the memory of its weights; the diagonal takes one.
+    A product takes two passes through the network, and the memory of its weights. The diagonal takes one pass.
 
     Attributes
     ----------
-    network : as for :func:`empirical_kernels`.
-    x : (n, p) samples.
-    output : of a classifier, the class whose output is meant; None for the mean over all.
+    network : Network or Classifier
+        Network, drawn or trained, whose output is its readout at initialisation; or a classifier.
+    x : array_like
+        (n, p) samples, normalised as the network takes them.
+    output : object
+        The class of a classifier whose output is meant, or None for the mean over all.
 
     Raises
     ------
     ValueError
-        As :func:`empirical_kernels`, when it is first used.
+        If the samples or the output do not fit the network. It is raised when the operator is first used.
 
     Examples
     --------
@@ -135,13 +173,16 @@ class EmpiricalNTK:
     x: object
     output: object = None
 
+    def __repr__(self) -> str:
+        return f"EmpiricalNTK({type(self.network).__name__}, x of shape {np.shape(self.x)}, output={self.output!r})"  # type: ignore[call-overload]
+
     @property
     def shape(self) -> tuple[int, int]:
-        """(n, n)."""
+        """Shape of the matrix, (n, n)."""
         return self._samples.shape[0], self._samples.shape[0]
 
     def matvec(self, v: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """The product with a vector (n,), or a block (n, m) of few columns.
+        """Return the product with a vector (n,), or a block (n, m) of few columns.
 
         Raises
         ------
@@ -155,14 +196,12 @@ class EmpiricalNTK:
         return (total / len(self._outputs)).reshape(given.shape)  # type: ignore[union-attr]
 
     def diagonal(self) -> Float[Array, " n"]:
-        """Θ(x_i, x_i) = Σ_l ‖a_{l−1,i}‖² ‖b_{l,i}‖² and the readout's ‖a_{L,i}‖²."""
-        found = []
-        for one in self._outputs:
-            found.append(jnp.concatenate([_norms(a, b) for _, a, b in batches(one, self._samples)]))
-        return sum(found[1:], found[0]) / len(found)
+        """Return Θ(x_i, x_i) = Σ_l ‖a_{l−1,i}‖² ‖b_{l,i}‖² + ‖a_{L,i}‖², the last term being the readout's."""
+        each = [jnp.concatenate([_norms(a, b) for _, a, b in batches(one, self._samples)]) for one in self._outputs]
+        return sum(each[1:], each[0]) / len(each)
 
     def to_dense(self) -> Float[Array, "n n"]:
-        """The matrix."""
+        """Return the matrix."""
         return empirical_kernels(self.network, self.x, output=self.output).ntk
 
     @cached_property
@@ -181,7 +220,7 @@ class EmpiricalNTK:
 
 
 def _samples(network: Network, x: object, x2: object | None) -> tuple[Array, int | None]:
-    """All samples in one array, and where the second set begins."""
+    """Return all samples in one array, and where the second set begins."""
     first = network.check_inputs(x)
     if x2 is None:
         return first, None
@@ -194,7 +233,7 @@ def _shape(samples: Array, split: int | None) -> tuple[int, int]:
 
 
 def _add(total: Array, a: Array, b: Array | None, split: int | None, weight: float) -> Array:
-    """Add (A Aᵀ) ∘ (B Bᵀ) in place, tile by tile, the upper triangle and its mirror image."""
+    """Add (A Aᵀ) ∘ (B Bᵀ) in place, tile by tile; of symmetric kernels the upper triangle and its mirror image."""
     n, m = total.shape
     for i in range(0, n, TILE):
         for j in range(i if split is None else 0, m, TILE):
@@ -203,7 +242,7 @@ def _add(total: Array, a: Array, b: Array | None, split: int | None, weight: flo
             total = _added(total, tile, i, j)
             if split is None and i != j:
                 total = _added(total, tile.T, j, i)
-        # what waits to be computed holds memory
+        # work that is queued but not done holds memory
         total.block_until_ready()
     return total
 
@@ -221,7 +260,7 @@ def _tile(shape: tuple[int, int], a: Array, b: Array | None, i: int, j: int, wei
 
 @partial(jax.jit, donate_argnums=0)
 def _added(total: Array, tile: Array, i: int, j: int) -> Array:
-    # one update a program: two would make XLA copy the whole
+    # one update per program: with two, XLA would copy the whole array
     before = jax.lax.dynamic_slice(total, (i, j), tile.shape)
     return jax.lax.dynamic_update_slice(total, before + tile, (i, j))
 
@@ -236,11 +275,11 @@ def _norms(a: Sequence[Array], b: Sequence[Array]) -> Float[Array, " batch"]:
 
 @jax.jit
 def _gathered(gradients: list[Array] | None, a: Sequence[Array], b: Sequence[Array], v: Array) -> list[Array]:
-    """G_l of every layer, one a column of v, with those of earlier batches."""
+    """Return G_l of every layer, for each column of v, added to those of earlier batches."""
     product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
-    found = [product("nm,nb,na->mba", v, local, before) for before, local in zip(a[:-1], b, strict=True)]
-    found.append(product("nm,na->ma", v, a[-1]))
-    return found if gradients is None else [old + new for old, new in zip(gradients, found, strict=True)]
+    added = [product("nm,nb,na->mba", v, local, before) for before, local in zip(a[:-1], b, strict=True)]
+    added.append(product("nm,na->ma", v, a[-1]))
+    return added if gradients is None else [old + new for old, new in zip(gradients, added, strict=True)]
 
 
 @jax.jit

@@ -1,4 +1,4 @@
-"""Which rows of tiles of kernels on disk are done, in a file of its own that is replaced whole."""
+"""The journal of kernels on disk: a file, always replaced whole, that says which bands (rows of tiles) are done."""
 
 from __future__ import annotations
 
@@ -12,27 +12,33 @@ from hntk._utils.atomic_file import replacing
 
 FILES = ("ck.npy", "ntk.npy")
 PROGRESS = "progress.json"
-# what of an identity is about the program, not about the problem
+# the entry of an identity that is about the program and not about the problem
 PROGRAM = "code"
 
 
 def remedy(folder: Path) -> str:
-    """What to do about files that cannot be gone on with."""
+    """Return what to do about files that cannot be continued."""
     return f"remove {', '.join(FILES)} and {PROGRESS} in {folder} to begin anew, or choose another folder"
 
 
 @dataclass
 class Journal:
-    """What is done.
+    """The state of kernels on disk.
 
     Attributes
     ----------
-    path : of the file.
-    identity : what the kernels are of, and what computes them.
-    bands : first rows of all rows of tiles.
-    done : those that are complete on the disk.
-    fresh : whether files are still to be made.
-    older : whether another version of the code began them.
+    path : Path
+        The journal's file.
+    identity : dict
+        What the kernels are of, and what code computes them.
+    bands : list of int
+        First rows of all bands.
+    done : set of int
+        Bands that are complete on the disk.
+    fresh : bool
+        Whether the kernels' files are still to be made.
+    older : bool
+        Whether another version of the code began them.
     """
 
     path: Path
@@ -44,17 +50,17 @@ class Journal:
 
     @property
     def left(self) -> list[int]:
-        """Rows of tiles to compute."""
+        """Bands that are still to be computed."""
         return [band for band in self.bands if band not in self.done]
 
     @classmethod
     def of(cls, folder: Path, identity: dict[str, Any], bands: Sequence[int], older_code: bool) -> Journal:
-        """What a folder's journal says; an empty one where there is none.
+        """Read a folder's journal; where there is none it is empty.
 
         Raises
         ------
         ValueError
-            If it cannot be read, is of something else or of other code, or names rows of tiles that there are not.
+            If it cannot be read, is of something else or of other code, or names bands that do not exist.
         """
         path = folder / PROGRESS
         if not path.exists():
@@ -62,26 +68,28 @@ class Journal:
         known, done = _read(path)
         _check_identity(folder, known, identity, older_code)
         _check_bands(path, done, bands)
-        there = all((folder / name).exists() for name in FILES)
-        older = there and known.get(PROGRAM) != identity[PROGRAM]
-        # what another version of the code began stays its
-        return cls(path, known if there else identity, list(bands), set(done) if there else set(), not there, older)
+        files_exist = all((folder / name).exists() for name in FILES)
+        if not files_exist:
+            return cls(path, identity, list(bands))
+        # kernels that another version of the code began keep its digest
+        older = known.get(PROGRAM) != identity[PROGRAM]
+        return cls(path, known, list(bands), set(done), fresh=False, older=older)
 
     def add(self, band: int) -> None:
-        """Call a row of tiles done."""
+        """Note that a band is done."""
         self.done.add(band)
         self.write()
 
     def write(self) -> None:
-        """Replace the file."""
+        """Replace the journal's file."""
         with replacing(self.path) as part:
             part.write_text(json.dumps({"kernels": self.identity, "done": sorted(self.done)}), encoding="utf-8")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[int]]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        known, done = told["kernels"], told["done"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known, done = content["kernels"], content["done"]
         if not isinstance(known, dict) or not isinstance(done, list):
             raise TypeError("it is not a journal of kernels")
     except (ValueError, KeyError, TypeError) as error:

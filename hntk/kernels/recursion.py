@@ -1,15 +1,18 @@
-r"""The recursion of the exact kernels, fused over all layers, for a tile of pairs at a time.
+r"""The recursion of the exact kernels through all layers, for a tile, a list of pairs, or a whole matrix.
 
-$K_0 = \Theta_0 = XX^\top$ (rows are samples), $K_l = E[(\sigma_l(u) - m_l)(\sigma_l(v) - m_l)]$ and $\Theta_l = K_l +
-\Theta_{l-1} \circ E[\sigma_l'(u)\sigma_l'(v)]$ over $(u, v) \sim N(0, K_{l-1})$ (theory of Jacot et al., 2018). A pair
-needs no other pair, only its two samples: what a sample contributes (its variance at every layer, expansions of the
-activations at it) is computed once, and a tile goes through all layers before it is written.
+With $K_0 = \Theta_0 = XX^\top$ (samples are rows) and $(u, v) \sim N(0, K_{l-1})$ for every pair of samples,
+
+$$K_l = E[(\sigma_l(u) - m_l)(\sigma_l(v) - m_l)],\qquad
+\Theta_l = K_l + \Theta_{l-1} \circ E[\sigma_l'(u)\sigma_l'(v)]$$
+
+(Jacot et al., 2018). A pair depends on its two samples alone. What depends on one sample, such as its variance at every
+layer, is computed once for each sample; a tile of pairs then passes through all layers before it is written.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,22 +24,29 @@ from jaxtyping import Bool, Float
 
 from hntk.activations import Activation, Staircase
 from hntk.activations.base import PairMaps, Side
+from hntk.activations.correlation import matched_pairs
 from hntk.activations.step_function import StepFunction, padded_alike
 
 Layer = Activation | StepFunction
+# a network's activations, with None where a staircase stands: what a compiled program depends on
 Kinds = tuple[Activation | None, ...]
 
 
 class SampleSet(NamedTuple):
-    """What the recursion needs to know of samples, one by one; but for ``x`` they are the last axis.
+    """What the recursion needs to know of each sample; samples are the last axis of all fields but ``x``.
 
     Attributes
     ----------
-    x : (n, p).
-    variances : of the input of each layer, L arrays.
-    sides : what each activation keeps at these.
-    deviations : E[σ_l(u)] − m_l, L arrays.
-    ck, ntk : diagonals of K_L and Θ_L.
+    x : Array
+        (n, p) samples.
+    variances : list of Array
+        Variance of the input of each layer, L arrays of shape (n,).
+    sides : list
+        What each activation's :meth:`~hntk.activations.Activation.pairs` needs to know at these variances.
+    deviations : list of Array
+        Differences E[σ_l(u)] − m_l between a sample's mean and the centring constant, L arrays of shape (n,).
+    ck, ntk : Array
+        (n,) diagonals of K_L and Θ_L.
     """
 
     x: Float[Array, "n p"]
@@ -47,17 +57,17 @@ class SampleSet(NamedTuple):
     ntk: Float[Array, " n"]
 
     def part(self, start: Array | int, size: int) -> SampleSet:
-        """Consecutive samples."""
+        """Return ``size`` consecutive samples from ``start`` on."""
         cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size)
         return SampleSet(cut(self.x, axis=0), *jax.tree.map(partial(cut, axis=-1), self[1:]))
 
     def rows(self, index: Array) -> SampleSet:
-        """Chosen samples."""
+        """Return the samples with these indices."""
         return SampleSet(self.x[index], *jax.tree.map(lambda a: a[..., index], self[1:]))
 
 
 class Tile(NamedTuple):
-    """Kernels of pairs, and where they may be relied on (None for everywhere)."""
+    """Both kernels of some pairs, and where they are accurate (None for everywhere)."""
 
     ck: Float[Array, "*pairs"]
     ntk: Float[Array, "*pairs"]
@@ -65,42 +75,49 @@ class Tile(NamedTuple):
 
 
 class Recursion:
-    """A network's recursion, compiled once for all staircases and centres.
+    """A network's recursion; networks that differ in staircases and centring constants alone share compiled programs.
 
     Attributes
     ----------
-    kinds : activations, with None in the place of staircases; what is compiled depends on them alone.
-    network : staircases and centring constants, which are data to it.
+    kinds : tuple
+        Activations, with None in the place of staircases.
+    network : tuple
+        Staircases as arrays, and centring constants: the arguments of the compiled programs.
     """
 
-    def __init__(self, layers: Sequence[Activation], centres: Sequence[float]) -> None:
+    def __init__(self, layers: Sequence[Activation], centres: Sequence[float] | Array) -> None:
         dtype = jnp.result_type(float)
         steps = iter(padded_alike([layer.step_function for layer in layers if isinstance(layer, Staircase)]))
-        self.kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in layers)
+        self.kinds: Kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in layers)
         self.network = [next(steps) if kind is None else None for kind in self.kinds], jnp.asarray(centres, dtype)
 
     def samples(self, x: Float[Array, "n p"]) -> SampleSet:
-        """What there is to know of each sample."""
+        """Return what the recursion needs to know of each sample."""
         return _programs(self.kinds).samples(self.network, x)
 
     def tile(self, first: SampleSet, second: SampleSet, corner: tuple[int, int], shape: tuple[int, int]) -> Tile:
-        """Consecutive rows and columns of the kernels."""
+        """Return consecutive rows and columns of the kernels."""
         return _programs(self.kinds).tile(self.network, first, second, *corner, shape)
 
     def pairs(self, first: SampleSet, second: SampleSet, i: np.ndarray, j: np.ndarray) -> Tile:
-        """Single pairs, by the exact form of every activation."""
+        """Return single pairs by the exact form of every activation's maps."""
         return _programs(self.kinds).pairs(self.network, first, second, i, j)
+
+    def matrix(self, first: SampleSet, second: SampleSet | None) -> Tile:
+        """Return the kernels of all pairs by exact forms, finite in every derivative; None stands for ``first``."""
+        return _programs(self.kinds).matrix(self.network, first, second)
 
 
 class _Programs(NamedTuple):
     samples: Any
     tile: Any
     pairs: Any
+    matrix: Any
 
 
 @functools.lru_cache(maxsize=32)
 def _programs(kinds: Kinds) -> _Programs:
-    """Compiled for every shape that is asked for."""
+    """Return the functions of a recursion; JAX compiles each for every shape that it meets."""
 
     @jax.jit
     def samples(network: Any, x: Array) -> SampleSet:
@@ -114,7 +131,11 @@ def _programs(kinds: Kinds) -> _Programs:
     def pairs(network: Any, first: SampleSet, second: SampleSet, i: Array, j: Array) -> Tile:
         return pairs_of(kinds, network, first.rows(i), second.rows(j))
 
-    return _Programs(samples, tile, pairs)
+    @jax.jit
+    def matrix(network: Any, first: SampleSet, second: SampleSet | None) -> Tile:
+        return _matrix(_layers(kinds, network), first, second)
+
+    return _Programs(samples, tile, pairs, matrix)
 
 
 def _layers(kinds: Kinds, network: Any) -> list[Layer]:
@@ -122,45 +143,135 @@ def _layers(kinds: Kinds, network: Any) -> list[Layer]:
     return [step if kind is None else kind for kind, step in zip(kinds, steps, strict=True)]  # type: ignore[misc]
 
 
+def centring_constants(layers: Sequence[Activation], square: Float[Array, ""]) -> Float[Array, " depth"]:
+    """Return m_l at the scale τ_{l−1}, from τ_0² = ``square``, as a function that JAX can differentiate."""
+    centres, variance = [], square
+    for layer in layers:
+        centres.append(layer.mean_map(variance))
+        variance = layer.variance_map(variance)
+    return jnp.stack(centres)
+
+
 def _samples(layers: Sequence[Layer], centres: Array, x: Array) -> SampleSet:
-    variance = slope = jnp.sum(x * x, axis=1)
+    # the root of a norm² of 0 has no derivative: such a sample counts as one of negligible norm, which does not vary
+    least = jnp.sqrt(jnp.finfo(x.dtype).tiny)
+    variance = ntk = jnp.maximum(jnp.sum(x * x, axis=1), least)
     variances, sides, deviations = [], [], []
     for layer, centre in zip(layers, centres, strict=True):
         variances.append(variance)
         sides.append(layer.side(variance))
         deviations.append(layer.mean_map(variance) - centre)
         following = layer.variance_map(variance) + deviations[-1] ** 2
-        slope = following + slope * layer.slope_map(variance)
+        ntk = _next_ntk(following, ntk, layer.slope_map(variance))
         variance = following
-    return SampleSet(x, variances, sides, deviations, variance, slope)
+    return SampleSet(x, variances, sides, deviations, variance, ntk)
 
 
 def tile_of(kinds: Kinds, network: Any, left: SampleSet, right: SampleSet) -> Tile:
-    """All pairs of two sets of samples."""
+    """Return all pairs of two sets of samples by the fastest form of every activation's maps."""
     layers = _layers(kinds, network)
-    # GPUs round the factors of a product to 10 bits unless told otherwise
-    ck = ntk = jnp.matmul(left.x, right.x.T, precision=jax.lax.Precision.HIGHEST)
-    certain = None
-    for layer, *rows, a, b in zip(layers, left.sides, right.sides, left.deviations, right.deviations, strict=True):
-        maps: PairMaps = layer.pairs(*_crossed(*rows), ck)
-        ck = maps.covariance + a[:, None] * b[None, :]
-        ntk = ck + ntk * maps.derivative
-        if maps.certain is not None:
-            certain = maps.certain if certain is None else certain & maps.certain
-    return Tile(ck, ntk, certain)
-
-
-def _crossed(left: Side, right: Side) -> tuple[Side, Side]:
-    """Axes (a, 1) and (1, b) in place of (a,) and (b,)."""
-    return jax.tree.map(lambda a: a[..., :, None], left), jax.tree.map(lambda b: b[..., None, :], right)
+    sides = zip(left.sides, right.sides, strict=True)
+    maps = [partial(layer.pairs, *_crossed(*both)) for layer, both in zip(layers, sides, strict=True)]
+    return _recursion(_gram(left.x, right.x), maps, _deviations(left, right))
 
 
 def pairs_of(kinds: Kinds, network: Any, left: SampleSet, right: SampleSet) -> Tile:
-    """Single pairs, by the exact form of every activation."""
-    ck = ntk = jnp.sum(left.x * right.x, axis=1)
-    for k, layer in enumerate(_layers(kinds, network)):
-        variances = left.variances[k], right.variances[k]
-        slope = layer.derivative_map(ck, *variances)
-        ck = layer.covariance_map(ck, *variances) + left.deviations[k] * right.deviations[k]
-        ntk = ck + ntk * slope
-    return Tile(ck, ntk)
+    """Return the pairs of samples with equal indices by the exact form of every activation's maps."""
+    layers = _layers(kinds, network)
+    maps = [partial(_exact_maps, *given) for given in zip(layers, left.variances, right.variances, strict=True)]
+    deviations = [a * b for a, b in zip(left.deviations, right.deviations, strict=True)]
+    return _recursion(jnp.sum(left.x * right.x, axis=1), maps, deviations)
+
+
+def _matrix(layers: Sequence[Layer], first: SampleSet, second: SampleSet | None) -> Tile:
+    left, right = first, first if second is None else second
+    variances = [_crossed(*both) for both in zip(left.variances, right.variances, strict=True)]
+    gram = _gram(left.x, right.x)
+    same = matched_pairs(gram, *variances[0])[1]
+    if second is None:
+        same = same | jnp.eye(len(gram), dtype=bool)
+    maps = [partial(_smooth_maps, layer, *both, same) for layer, both in zip(layers, variances, strict=True)]
+    whole = _recursion(gram, maps, _deviations(left, right))
+    if second is not None:
+        return whole
+    k = jnp.arange(len(gram))
+    return Tile(whole.ck.at[k, k].set(first.ck), whole.ntk.at[k, k].set(first.ntk))
+
+
+def _recursion(
+    gram: Float[Array, "*pairs"],
+    maps: Iterable[Callable[[Array], PairMaps]],
+    deviations: Iterable[Float[Array, "*pairs"]],
+) -> Tile:
+    """Return K_L and Θ_L of pairs from K_0: the one place where the recursion stands.
+
+    Parameters
+    ----------
+    gram : Array
+        Inner products of the samples, K_0.
+    maps : iterable of callable
+        Each layer's maps E[σσ] − E[σ]E[σ] and E[σ'σ'] as a function of K_{l−1}.
+    deviations : iterable of Array
+        (E[σ_l(u)] − m_l)(E[σ_l(v)] − m_l) of each layer.
+
+    Returns
+    -------
+    Tile
+        Both kernels.
+    """
+    ck = ntk = gram
+    certain = None
+    for maps_of, deviation in zip(maps, deviations, strict=True):
+        layer = maps_of(ck)
+        ck = layer.covariance + deviation
+        ntk = _next_ntk(ck, ntk, layer.derivative)
+        if layer.certain is not None:
+            certain = layer.certain if certain is None else certain & layer.certain
+    return Tile(ck, ntk, certain)
+
+
+def _gram(left: Array, right: Array) -> Array:
+    # GPUs round the factors of a product to 10 bits unless told otherwise
+    return jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _crossed(left: Side, right: Side) -> tuple[Side, Side]:
+    """Return the same arrays with axes (a, 1) and (1, b) in place of (a,) and (b,)."""
+    return jax.tree.map(lambda a: a[..., :, None], left), jax.tree.map(lambda b: b[..., None, :], right)
+
+
+def _deviations(left: SampleSet, right: SampleSet) -> list[Float[Array, "a b"]]:
+    return [a[:, None] * b[None, :] for a, b in zip(left.deviations, right.deviations, strict=True)]
+
+
+def _exact_maps(layer: Layer, var1: Array, var2: Array, cov: Array) -> PairMaps:
+    return PairMaps(layer.covariance_map(cov, var1, var2), layer.derivative_map(cov, var1, var2))
+
+
+def _smooth_maps(layer: Layer, var1: Array, var2: Array, same: Bool[Array, "a b"], cov: Array) -> PairMaps:
+    """Return the exact maps in a form with finite derivatives where both samples are one and the same.
+
+    There ρ = 1, which is as large as ρ can be: it has no slope, and the kernels follow the variances. By symmetry half
+    of what changes in Var σ(u) is due to either sample. The maps of kinks and jumps have a corner in ρ there, E[σ'σ']
+    of a kink and E[σσ] of a jump; its derivative counts as 0, the mean over opposite directions.
+    """
+    same = same | matched_pairs(cov, var1, var2)[1]
+    apart = _exact_maps(layer, var1, var2, jnp.where(same, 0.0, cov))
+    variance = (layer.variance_map(var1) + layer.variance_map(var2)) / 2
+    slope = (layer.slope_map(var1) + layer.slope_map(var2)) / 2
+    return PairMaps(jnp.where(same, variance, apart.covariance), jnp.where(same, slope, apart.derivative))
+
+
+@jax.custom_jvp
+def _next_ntk(ck: Array, ntk: Array, slope: Array) -> Array:
+    """Return Θ_l = K_l + Θ_{l−1} E[σ'σ'], whose derivative is 0 where it is infinite, as on a jump's diagonal."""
+    return ck + ntk * slope
+
+
+@_next_ntk.defjvp
+def _next_ntk_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    following = _next_ntk(*primals)
+    finite = jnp.isfinite(following)
+    _, ntk, slope = (jnp.where(finite, value, 0.0) for value in primals)
+    by_ck, by_ntk, by_slope = (jnp.where(finite, tangent, 0.0) for tangent in tangents)
+    return following, by_ck + by_ntk * slope + ntk * by_slope

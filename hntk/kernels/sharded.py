@@ -1,8 +1,8 @@
-r"""Exact kernels on several devices, rows shared out among them.
+r"""Exact kernels on several devices, which share the rows.
 
 With the rows in D shares, device d computes the blocks (d, d), (d, d + 1), …, (d, d + ⌊D/2⌋) of the kernel, counted
-around the ring, and sends each transposed to the device whose rows it belongs to: every pair of shares is computed
-once, and all devices have the same to do.
+around the ring, and sends each, transposed, to the device whose rows it belongs to. So every pair of shares is computed
+once, and all devices do the same amount of work.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from jaxtyping import Float
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
-from hntk.kernels.exact import Kernels, Problem, as_tile
+from hntk.kernels.exact import as_tile
 from hntk.kernels.kernel_memory import check_memory
+from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.recursion import Kinds, SampleSet, pairs_of, tile_of
 
 # samples on the side of a tile
 TILE = 1024
-# pairs at a time by exact forms
-PAIRS = 256
+# pairs that are computed at a time by exact forms
+PAIR_BATCH = 256
 AXIS = "rows"
 
 
@@ -41,23 +42,38 @@ def sharded_kernels(
     kappa_sq: float | None = None,
     tile: int = TILE,
 ) -> Kernels:
-    """K_L and Θ_L at infinite width, shared out over devices by rows.
+    """Return the conjugate kernel and the NTK of a network of infinite width, computed by several devices.
+
+    They are the kernels of :func:`exact_kernels`, with their rows shared out.
 
     Parameters
     ----------
-    x, activations, tau0, kappa_sq : as for :func:`exact_kernels`.
-    devices : of JAX; all by default. Each holds its rows of both kernels, a block of them in transit, and all samples.
-    tile : samples on the side of a tile, at most.
+    x : array_like
+        (n, p) samples, one a row.
+    activations : sequence of str or Activation
+        One activation per layer, first layer first.
+    devices : sequence of jax.Device, optional
+        Devices that share the rows. Each holds its rows of both kernels, a block of them in transit, and all samples.
+        By default all devices of JAX's default backend.
+    tau0 : float, optional
+        Scale at which the activations are centred. By default the root mean square norm of the rows of ``x``.
+    kappa_sq : float, optional
+        Number to put on the NTK's diagonal, which is infinite for a network with jumps.
+    tile : int
+        Largest number of samples on the side of a tile.
 
     Returns
     -------
-    Kernels whose rows lie on the devices in their order, by ``jax.sharding``; where n is no multiple of the number of
-    devices they are gathered on each.
+    Kernels
+        (n, n) kernels whose rows lie on the devices in their order, by ``jax.sharding``. Where n is no multiple of the
+        number of devices they are gathered on each.
 
     Raises
     ------
     ValueError
-        For data or settings that do not fit, or more devices than samples.
+        If samples or settings do not fit, or there are more devices than samples.
+    MemoryError
+        If all devices are processors of this machine and the kernels do not fit into its memory.
 
     Examples
     --------
@@ -67,7 +83,7 @@ def sharded_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    problem, tile = Problem.of(x, activations, None, tau0, kappa_sq), as_tile(tile)
+    problem, tile = KernelProblem.of(x, activations, None, tau0, kappa_sq), as_tile(tile)
     n, chosen = problem.shape[0], _as_devices(devices)
     if not 1 <= len(chosen) <= n:
         raise ValueError(f"{n} samples cannot be shared out over {len(chosen)} devices: give 1 to {n} of them.")
@@ -75,7 +91,7 @@ def sharded_kernels(
         check_memory(problem.shape, problem.dtype)
     side = min(tile, -(-n // len(chosen)))
     share = -(-n // (len(chosen) * side)) * side
-    # samples beyond the last are the first ones again, and are dropped
+    # the last share is filled up with the first samples again, which are dropped at the end
     padded = problem.x[np.arange(share * len(chosen)) % n]
     mesh = Mesh(np.array(chosen), (AXIS,))
     samples = problem.samples(jax.device_put(padded, NamedSharding(mesh, PartitionSpec())))
@@ -96,7 +112,7 @@ def _as_devices(devices: Any) -> list[Any]:
 
 @lru_cache(maxsize=32)
 def _on_devices(kinds: Kinds, mesh: Mesh, share: int, side: int) -> Any:
-    """What every device does, compiled."""
+    """Return the compiled program that every device runs."""
     here, count = PartitionSpec(AXIS, None), mesh.devices.size
 
     def rows(network: Any, samples: SampleSet) -> tuple[Array, Array]:
@@ -137,7 +153,7 @@ def _block(
     side: int,
     upper: bool,
 ) -> Float[Array, "2 share share"]:
-    """A block of both kernels, tile by tile; of a diagonal one the upper tiles and their mirror images."""
+    """Return a block of both kernels, tile by tile; ``upper`` computes upper tiles and mirrors them."""
     starts = range(0, share, side)
     corners = jnp.array([(i, j) for i in starts for j in starts if not upper or j >= i])
 
@@ -159,12 +175,12 @@ def _tile(
     if tile.certain is None:
         return kernels
     same = (corner[0] + jnp.arange(side))[:, None] == corner[1] + jnp.arange(side)
-    size = min(PAIRS, side * side)
+    size = min(PAIR_BATCH, side * side)
 
     def mend(state: tuple[Array, Array]) -> tuple[Array, Array]:
         kernels, certain = state
-        found = jnp.nonzero(~certain.reshape(-1), size=size, fill_value=0)[0]
-        i, j = found // side, found % side
+        place = jnp.nonzero(~certain.reshape(-1), size=size, fill_value=0)[0]
+        i, j = place // side, place % side
         exact = pairs_of(kinds, network, left.rows(i), right.rows(j))
         kernels = kernels.at[:, i, j].set(jnp.stack([exact.ck, exact.ntk]))
         return kernels, certain.at[i, j].set(True)

@@ -1,7 +1,8 @@
-"""Our activations as neural-tangents layers: their kernel function of the same network.
+"""Activations of hntk as neural-tangents layers, for its kernel function of the same network.
 
-neural-tangents runs the recursion on whole matrices, with the exact form of every activation's map; hntk's own
-(:mod:`hntk.kernels.recursion`) is faster. Use this to go on in neural-tangents, for instance with ``nt.predict``.
+neural-tangents runs the recursion on whole matrices, with the exact form of every activation's maps. hntk's own
+recursion (:mod:`hntk.kernels.recursion`) is faster. Use this to continue in neural-tangents, for instance with
+``nt.predict``.
 """
 
 from __future__ import annotations
@@ -13,25 +14,33 @@ from jax import Array
 
 from hntk.activations import Activation
 from hntk.activations.base import centred_map
+from hntk.kernels._neural_tangents import load
 from hntk.theory.coefficients import as_activations, coefficients
 
 
 def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Callable[..., Any]:
-    """neural-tangents' ``kernel_fn`` of Dense, σ_1, Dense, …, σ_L, Dense(1), with unit weight variance and no bias.
+    """Return neural-tangents' ``kernel_fn`` of a network with these activations.
+
+    The network is Dense, σ_1, Dense, …, σ_L, Dense(1), with unit weight variance and no bias.
 
     Parameters
     ----------
-    activations : one per layer.
-    tau0 : scale at which they are centred.
+    activations : sequence of str or Activation
+        One activation per layer, first layer first.
+    tau0 : float
+        Scale at which the activations are centred.
 
     Returns
     -------
-    kernel_fn(x1, x2, get), for inputs √p·x: neural-tangents divides by the dimension.
+    callable
+        ``kernel_fn(x1, x2, get)``. Its inputs are √p·x, because neural-tangents divides by the dimension p.
 
     Raises
     ------
     ImportError
-        If neural-tangents cannot be imported on the installed JAX.
+        If neural-tangents is not installed, or cannot be imported on the installed JAX.
+    ValueError
+        If an activation or ``tau0`` does not fit.
 
     Examples
     --------
@@ -40,8 +49,6 @@ def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Call
     >>> hntk.stax_kernel_fn(["relu", "erf"], tau0=1.0)(50**0.5 * x, None, "ntk").shape
     (6, 6)
     """
-    from hntk.kernels._neural_tangents import load
-
     layers = as_activations(activations)
     centres = coefficients(layers, tau0).centres
     stax: Any = load().stax

@@ -1,8 +1,8 @@
-"""Exact kernels on disk, for those that do not fit into memory: written tile by tile, and continued when interrupted.
+"""Exact kernels on disk, for those that do not fit into memory: written tile by tile, continued after interruptions.
 
 A folder holds ``ck.npy`` and ``ntk.npy``, which NumPy opens as they are (``np.load(path, mmap_mode="r")``), and
-``progress.json``: what they are kernels of, and which rows of tiles are done. ``progress.lock`` lets one process at a
-time write them.
+``progress.json``, which says what they are kernels of and which bands (rows of tiles) are done. ``progress.lock`` lets
+one process at a time write them.
 """
 
 from __future__ import annotations
@@ -22,22 +22,29 @@ from hntk._utils.arguments import as_callback, as_path
 from hntk._utils.arrays import brief
 from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import warn_if_float32
+from hntk._utils.memory import check_disk, gigabytes
 from hntk.activations import Activation
 from hntk.activations.fingerprint import fingerprint
-from hntk.kernels.exact import Kernels, Problem, as_tile
+from hntk.kernels.exact import as_tile
 from hntk.kernels.journal import FILES, Journal, remedy
-from hntk.kernels.kernel_memory import check_disk, gigabytes, kernel_bytes
+from hntk.kernels.kernel_memory import kernel_bytes
+from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.tiling import Target
 
-# larger than in memory: disks take long runs
+# samples on the side of a tile; larger than in memory, because disks are fast at long runs of bytes
 TILE = 1024
-KEPT = ("float32", "float64")
+STORED_TYPES = ("float32", "float64")
 LOCK = "progress.lock"
-# of file systems that reserve nothing
+# errors of file systems that cannot reserve space
 NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 PACKAGE = Path(__file__).parents[1]
-# what kernels are computed by
-CODE = (PACKAGE / "kernels", PACKAGE / "activations", PACKAGE / "theory" / "coefficients.py")
+# source code that decides the numbers; what only checks, hashes or writes is left out
+CODE = (
+    PACKAGE / "kernels",
+    PACKAGE / "activations",
+    PACKAGE / "theory" / "coefficients.py",
+    PACKAGE / "_utils" / "float64.py",
+)
 
 
 def store_kernels(
@@ -53,31 +60,48 @@ def store_kernels(
     older_code: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Kernels:
-    """K_L and Θ_L at infinite width in files; the same call goes on where an interrupted one stopped.
+    """Compute the conjugate kernel and the NTK of a network of infinite width into files.
 
-    A process that finds another one at work in the folder waits for it. A store that is finished is opened without
-    anything being written.
+    They are the kernels of :func:`exact_kernels`. A call that was interrupted is continued by the same call. A process
+    that finds another one at work in the folder waits for it. A finished store is opened without writing anything.
 
     Parameters
     ----------
-    folder : where they go; it is made if need be.
-    x, activations, x2, tau0, kappa_sq : as for :func:`exact_kernels`.
-    tile : samples on the side of a tile; what is lost by an interruption is a row of tiles.
-    dtype : float32 or float64, in which kernels are kept; by default the one they are computed in.
-    older_code : whether kernels that another version of hntk's own code computed are taken too; a warning says so.
-    progress : called with the number of entries that are done, n·m in all; first with those of earlier calls.
+    folder : str or Path
+        Folder of the files. It is made if it does not exist.
+    x : array_like
+        (n, p) samples, one a row.
+    activations : sequence of str or Activation
+        One activation per layer, first layer first.
+    x2 : array_like, optional
+        (m, p) further samples, for kernels between ``x`` and ``x2``. By default ``x`` itself.
+    tau0 : float, optional
+        Scale at which the activations are centred. By default the root mean square norm of the rows of ``x``.
+    kappa_sq : float, optional
+        Number to put on the NTK's diagonal, which is infinite for a network with jumps.
+    tile : int
+        Number of samples on the side of a tile. An interruption loses at most one row of tiles.
+    dtype : {"float32", "float64"}, optional
+        Type that kernels are stored in. By default the one they are computed in.
+    older_code : bool
+        Whether to accept kernels that another version of hntk's own code computed. A warning says so.
+    progress : callable, optional
+        Function that is called with the number of entries that are done, n·m in all. The first call counts those of
+        earlier calls.
 
     Returns
     -------
-    Kernels of read-only memory maps.
+    Kernels
+        Read-only memory maps of both kernels, (n, n) or (n, m).
 
     Raises
     ------
     ValueError
-        For data or settings that do not fit, another dtype, and if the folder holds kernels of something else, of
-        other code, or a journal that does not fit them.
+        If samples or settings do not fit, or the folder holds kernels of something else or of other code, or a journal
+        that does not fit them.
     OSError
-        If the folder cannot be written to, or the files do not fit onto the disk, before anything is computed.
+        If the folder cannot be written to, or the files do not fit onto the disk. It is raised before anything is
+        computed.
 
     Examples
     --------
@@ -89,7 +113,7 @@ def store_kernels(
     """
     warn_if_float32("the exact kernel")
     place, progress, tile = as_path(folder, "folder"), as_callback(progress), as_tile(tile)
-    problem = Problem.of(x, activations, x2, tau0, kappa_sq)
+    problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq)
     kept = _as_kept(problem.dtype if dtype is None else dtype)
     identity = _identity(problem, tile) | {"kept": kept.name}
     store = _Store(place, problem, kept, tile)
@@ -97,8 +121,8 @@ def store_kernels(
     if journal.older:
         warnings.warn(f"{place}: kernels that another version of hntk's code computed are taken.", stacklevel=2)
     if journal.fresh or journal.left:
-        with _alone(place, kernel_bytes(problem.shape, kept) if journal.fresh else 0):
-            # read again: another process may have been at work
+        with _locked(place, kernel_bytes(problem.shape, kept) if journal.fresh else 0):
+            # read again, because another process may have written meanwhile
             store.fill(Journal.of(place, identity, store.bands, older_code), progress)
     else:
         store.check()
@@ -108,26 +132,26 @@ def store_kernels(
 
 
 class _Store:
-    """The files of one problem."""
+    """The files of the kernels of one problem."""
 
-    def __init__(self, place: Path, problem: Problem, kept: np.dtype, tile: int) -> None:
+    def __init__(self, place: Path, problem: KernelProblem, kept: np.dtype, tile: int) -> None:
         self.place, self.problem, self.kept, self.tile = place, problem, kept, tile
-        # of the right shape, and nothing in memory
+        # an array of the right shape that takes no memory
         empty = np.broadcast_to(np.zeros((), kept), problem.shape)
         self.bands = Target(empty, empty, symmetric=problem.symmetric, tile=tile).bands
 
     def check(self) -> None:
-        """Refuse files that are not whole."""
+        """Refuse files that are not complete."""
         for name in FILES:
             self._open(self.place / name, "r")
 
     def fill(self, journal: Journal, progress: Callable[[int], None] | None) -> None:
-        """Compute what is left."""
+        """Compute the bands that the journal does not have."""
         arrays = self._arrays(journal)
         target = Target(*arrays, symmetric=self.problem.symmetric, tile=self.tile)
 
         def done(band: int) -> None:
-            # on the disk before it is called done
+            # numbers are on the disk before the journal says so
             for array in arrays:
                 array.flush()
             journal.add(band)
@@ -145,12 +169,12 @@ class _Store:
         paths = [self.place / name for name in FILES]
         if journal.done:
             return [self._open(path, "r+") for path in paths]
-        # nothing is done, and says so before the files are emptied: a kill in between must not leave zeros called done
+        # the journal says that nothing is done before the files are emptied: a kill in between must not leave zeros
         journal.write()
         for path in paths:
             path.unlink(missing_ok=True)
         try:
-            return [self._made(path) for path in paths]
+            return [self._create(path) for path in paths]
         except OSError as error:
             for path in paths:
                 path.unlink(missing_ok=True)
@@ -160,29 +184,29 @@ class _Store:
                 "folder on another disk."
             ) from error
 
-    def _made(self, path: Path) -> np.memmap:
+    def _create(self, path: Path) -> np.memmap:
         array = np.lib.format.open_memmap(path, mode="w+", dtype=self.kept, shape=self.problem.shape)
-        # a write through the map to a disk that has become full meanwhile would end the process
+        # writing through a map to a disk that has become full would kill the process
         _reserve(path)
         return array
 
     def _open(self, path: Path, mode: str) -> np.memmap:
         try:
-            found = np.load(path, mmap_mode="r")  # "r+" would make a file longer that was cut
-            found = found if mode == "r" else np.load(path, mmap_mode="r+")
+            array = np.load(path, mmap_mode="r")  # "r+" would lengthen a file that was cut
+            array = array if mode == "r" else np.load(path, mmap_mode="r+")
         except (ValueError, EOFError, FileNotFoundError) as error:
             raise ValueError(f"{path} cannot be read ({error}): {remedy(self.place)}.") from error
-        if found.shape != self.problem.shape or found.dtype != self.kept:
-            raise ValueError(f"{path} holds {found.dtype} of shape {found.shape}: {remedy(self.place)}.")
-        return found
+        if array.shape != self.problem.shape or array.dtype != self.kept:
+            raise ValueError(f"{path} holds {array.dtype} of shape {array.shape}: {remedy(self.place)}.")
+        return array
 
 
 @contextmanager
-def _alone(place: Path, needed: int) -> Iterator[None]:
-    """The folder, made if need be, as the one process that writes to it."""
+def _locked(place: Path, needed: int) -> Iterator[None]:
+    """Hold the folder's lock, as the one process that writes to it; the folder is made if it does not exist."""
     try:
         place.mkdir(parents=True, exist_ok=True)
-        # before the lock, so that nothing is left behind where it is refused
+        # before the lock, so that a refusal leaves no file behind
         check_disk(place, needed)
         lock = FileLock(place / LOCK)
         lock.acquire()
@@ -197,7 +221,7 @@ def _alone(place: Path, needed: int) -> Iterator[None]:
 
 
 def _reserve(path: Path) -> None:
-    """Take a file's bytes from the disk now, where the file system can."""
+    """Reserve a file's bytes on the disk, where the file system can."""
     if not hasattr(os, "posix_fallocate"):
         return
     with path.open("r+b") as file:
@@ -212,14 +236,14 @@ def _as_kept(dtype: object) -> np.dtype:
     try:
         kept = np.dtype(dtype)  # type: ignore[call-overload]
     except TypeError as error:
-        raise ValueError(f"dtype must be {' or '.join(KEPT)}, got {brief(dtype)}.") from error
-    if kept.name not in KEPT or not kept.isnative:
-        raise ValueError(f"kernels are kept in {' or '.join(KEPT)}, not in {kept.name}.")
+        raise ValueError(f"dtype must be {' or '.join(STORED_TYPES)}, got {brief(dtype)}.") from error
+    if kept.name not in STORED_TYPES or not kept.isnative:
+        raise ValueError(f"kernels are kept in {' or '.join(STORED_TYPES)}, not in {kept.name}.")
     return kept
 
 
-def _identity(problem: Problem, tile: int) -> dict[str, Any]:
-    """What decides the numbers."""
+def _identity(problem: KernelProblem, tile: int) -> dict[str, Any]:
+    """Return what decides the numbers: samples, network, settings and code."""
     return {
         "x": array_digest(problem.x),
         "x2": array_digest(problem.x2),

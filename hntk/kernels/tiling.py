@@ -1,4 +1,4 @@
-"""Kernels filled in tile by tile, the upper triangle alone where both sides are the same samples."""
+"""Filling in kernels tile by tile, of symmetric ones the upper triangle and its mirror image."""
 
 from __future__ import annotations
 
@@ -17,21 +17,26 @@ from jaxtyping import Float
 from hntk._utils.float64 import float64
 from hntk.kernels.recursion import Recursion, SampleSet
 
-# of so many samples a tile's arrays stay in a core's cache
+# samples on the side of a tile whose arrays stay in a core's cache
 TILE = 256
-# pairs at a time by exact forms: few, or many
-PAIRS = (32, 256)
+# pairs that are computed at a time by exact forms: the smallest size that holds all of them, or the largest
+PAIR_BATCHES = (32, 256)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where kernels go.
+    """The arrays that kernels are written to, and their division into tiles.
+
+    A band is a row of tiles. It is named by its first row.
 
     Attributes
     ----------
-    ck, ntk : (n, m) writable arrays, on disk or in memory.
-    symmetric : whether both sides are the same samples.
-    tile : samples on the side of a tile.
+    ck, ntk : ndarray
+        (n, m) writable arrays, on disk or in memory.
+    symmetric : bool
+        Whether both sides are the same samples.
+    tile : int
+        Number of samples on the side of a tile.
     """
 
     ck: Float[np.ndarray, "n m"]
@@ -41,21 +46,21 @@ class Target:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Samples on the sides of a tile."""
+        """Number of rows and columns of a tile."""
         n, m = self.ck.shape
         return min(n, self.tile), min(m, self.tile)
 
     @property
     def bands(self) -> list[int]:
-        """First rows of the rows of tiles."""
+        """First row of every band."""
         return list(range(0, self.ck.shape[0], self.size[0]))
 
     def corners(self, band: int) -> list[tuple[int, int]]:
-        """Of the tiles of one row of tiles."""
+        """Return the first row and column of every tile of a band that is computed."""
         return [(band, j) for j in range(band if self.symmetric else 0, self.ck.shape[1], self.size[1])]
 
     def pairs(self, band: int) -> int:
-        """Entries that a row of tiles fills in."""
+        """Return the number of entries that a band fills in."""
         n, m = self.ck.shape
         height = min(self.size[0], n - band)
         return height * (2 * (n - band) - height) if self.symmetric else height * m
@@ -69,7 +74,7 @@ def fill(
     bands: Sequence[int],
     done: Callable[[int], None] | None = None,
 ) -> None:
-    """Fill in some rows of tiles on all cores; ``done`` is told the first row of each that is complete."""
+    """Fill in some bands on all cores; ``done`` is called with each band that is complete."""
     left = {band: len(target.corners(band)) for band in bands}
     corners = (corner for band in bands for corner in target.corners(band))
     workers = os.cpu_count() or 1
@@ -99,21 +104,23 @@ def fill(
 def _tile(
     recursion: Recursion, first: SampleSet, second: SampleSet, target: Target, corner: tuple[int, int]
 ) -> list[np.ndarray]:
-    """Both kernels on one tile."""
+    """Return both kernels on one tile."""
     (i, j), shape, (n, m) = corner, target.size, target.ck.shape
-    # the last tile begins earlier, so that all have one shape, and its first samples are dropped
+    # the last tile of a row or column begins earlier, so that all have one shape, and its first samples are dropped
     begin = min(i, n - shape[0]), min(j, m - shape[1])
     tile = recursion.tile(first, second, begin, shape)
     kernels = [np.asarray(kernel) for kernel in (tile.ck, tile.ntk)]
     if tile.certain is not None:
-        kernels = _mended(recursion, first, second, kernels, np.asarray(tile.certain), begin, target.symmetric)
+        kernels = _with_exact_pairs(
+            recursion, first, second, kernels, np.asarray(tile.certain), begin, target.symmetric
+        )
     return [kernel[i - begin[0] :, j - begin[1] :] for kernel in kernels]
 
 
 def _write(
     target: Target, corner: tuple[int, int], kernels: list[np.ndarray], diagonals: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    """One tile, and its mirror image."""
+    """Write one tile and its mirror image."""
     i, j = corner
     for kernel, whole, diagonal in zip(kernels, (target.ck, target.ntk), diagonals, strict=True):
         rows, columns = slice(i, i + kernel.shape[0]), slice(j, j + kernel.shape[1])
@@ -126,7 +133,7 @@ def _write(
             whole[columns, rows] = kernel.T
 
 
-def _mended(
+def _with_exact_pairs(
     recursion: Recursion,
     first: SampleSet,
     second: SampleSet,
@@ -135,7 +142,7 @@ def _mended(
     begin: tuple[int, int],
     symmetric: bool,
 ) -> list[np.ndarray]:
-    """The tile with its uncertain pairs by exact forms."""
+    """Return a tile's kernels with the pairs that are not accurate replaced by exact forms."""
     i, j = np.nonzero(~certain)
     if symmetric:
         upper = i + begin[0] < j + begin[1]
@@ -143,10 +150,10 @@ def _mended(
     if not i.size:
         return kernels
     ck, ntk = (np.array(kernel) for kernel in kernels)
-    size = next((few for few in PAIRS if i.size <= few), PAIRS[-1])
+    size = next((few for few in PAIR_BATCHES if i.size <= few), PAIR_BATCHES[-1])
     for start in range(0, i.size, size):
         rows, columns = i[start : start + size], j[start : start + size]
-        # of one length, so that one program serves
+        # repeated to one length, so that one compiled program serves
         padded = [np.resize(v, size) + b for v, b in zip((rows, columns), begin, strict=True)]
         exact = jax.device_get(recursion.pairs(first, second, *padded))
         ck[rows, columns], ntk[rows, columns] = exact.ck[: rows.size], exact.ntk[: rows.size]

@@ -1,1 +1,1 @@
-"""Spectra of matrices and operators: Lanczos, densities, comparisons of kernels."""
+"""Spectra of symmetric matrices and operators: leading eigenpairs, densities, and distances between two kernels."""

@@ -1,4 +1,4 @@
-"""How close two kernels are: norms of their difference, their spectra, their leading eigenvectors."""
+"""Distances between two kernels: norms of their difference, their spectra, their leading eigenvectors."""
 
 from __future__ import annotations
 
@@ -13,25 +13,31 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from hntk._utils.arguments import as_count
 from hntk._utils.arrays import check_result, real_array
 from hntk._utils.memory import check_room
-from hntk.spectra.operators import asymmetry, dense, is_operator, product_of, size_of, symmetric
-from hntk.theory.low_rank_operator import StructuredKernel
+from hntk._utils.pytree import array_dataclass
+from hntk.spectra.operators import asymmetry, dense, is_operator, knows_spectrum, product_of, size_of, symmetric
 
-# below it the matrix itself is taken
+# samples below which the matrix itself is decomposed
 SMALL = 64
 
 
 @dataclass(frozen=True)
 class KernelComparison:
-    """Distances of ``other`` from ``reference``; relative errors are relative to the whole reference kernel.
+    """Distances of one kernel from another, the reference; relative errors are relative to the whole reference.
 
     Attributes
     ----------
-    operator, frobenius : relative errors in operator and Frobenius norm, diagonal included.
-    operator_off, frobenius_off : the same of the off-diagonal parts, relative to the same norms.
-    operator_absolute : operator norm of the difference, diagonal included.
-    eigenvalue_mismatch : largest difference of sorted eigenvalues over the largest eigenvalue (Weyl: ≤ ``operator``).
-    spike_mismatch : the same over the leading eigenvalues only, relative to each.
-    alignment : smallest cosine of the principal angles between the leading eigenspaces, 1 when they are the same.
+    operator, frobenius : float
+        Relative errors in operator and Frobenius norm, diagonal included.
+    operator_off, frobenius_off : float
+        Norms of the off-diagonal part of the difference, relative to the same norms of the whole reference.
+    operator_absolute : float
+        Operator norm of the difference, diagonal included.
+    eigenvalue_mismatch : float
+        Largest difference of sorted eigenvalues over the largest eigenvalue, at most ``operator`` by Weyl's inequality.
+    spike_mismatch : float
+        Largest difference of the leading eigenvalues, relative to each.
+    alignment : float
+        Smallest cosine of the principal angles between the leading eigenspaces. It is 1 where they are the same.
     """
 
     operator: float
@@ -44,33 +50,60 @@ class KernelComparison:
     alignment: float
 
 
-@dataclass(frozen=True)
+@array_dataclass()
 class Spectrum:
-    """Eigenvalues, descending, and the leading eigenvectors as columns."""
+    """Eigenvalues and leading eigenvectors of a kernel.
+
+    Attributes
+    ----------
+    values : ndarray
+        (n,) eigenvalues, descending.
+    leading : ndarray
+        (n, k) leading eigenvectors as columns.
+    """
 
     values: Float[np.ndarray, " n"]
     leading: Float[np.ndarray, "n k"]
 
+    def __repr__(self) -> str:
+        shown = np.array2string(np.asarray(self.values), threshold=6, edgeitems=3)
+        return f"Spectrum(values={shown}, {np.shape(self.leading)[1]} leading eigenvectors)"
+
 
 def spectrum(kernel: object, k: int) -> Spectrum:
-    """All eigenvalues of a symmetric (n, n) kernel, and k leading eigenvectors.
+    """Return all eigenvalues of a symmetric (n, n) kernel and k leading eigenvectors.
+
+    An operator that finds its own spectrum, such as ``StructuredKernel``, is not made a matrix where at least k of its
+    eigenvalues stand above the multiple of the identity.
 
     Parameters
     ----------
-    kernel : a matrix, or an operator such as ``StructuredKernel``, whose spectrum needs no matrix where at least k of
-        its eigenvalues stand above the multiple of the identity.
-    k : from 1 to n.
+    kernel : Operator or array_like
+        Symmetric (n, n) matrix or operator.
+    k : int
+        Number of eigenvectors, from 1 to n.
+
+    Returns
+    -------
+    Spectrum
+        Eigenvalues and leading eigenvectors.
 
     Raises
     ------
     ValueError
-        If the kernel is not a finite symmetric matrix, or k does not fit.
+        If the kernel is not a finite symmetric matrix, or ``k`` does not fit.
     MemoryError
         If a matrix is needed and does not fit into memory.
+
+    Examples
+    --------
+    >>> import numpy as np, hntk
+    >>> hntk.spectrum(np.diag([1.0, 3.0, 2.0]), 1).values
+    array([3., 2., 1.])
     """
     n = size_of(kernel)
     k = _as_spikes(k, "k", n)
-    if isinstance(kernel, StructuredKernel) and k <= kernel.above:
+    if knows_spectrum(kernel) and k <= kernel.above:
         return Spectrum(kernel.eigvalsh(), kernel.eigh(k)[1])
     check_room(
         24 * n * n, f"the eigenvectors of {n:,} samples", "hntk.leading_eigenpairs finds the leading ones alone."
@@ -87,65 +120,93 @@ def _as_spikes(k: object, name: str, n: int) -> int:
 
 
 def operator_norm(kernel: object) -> float:
-    """Largest singular value, which of a symmetric matrix is its largest absolute eigenvalue, by Lanczos.
+    """Return the largest singular value, for a symmetric kernel its largest absolute eigenvalue, by Lanczos.
 
-    An operator, such as ``StructuredKernel``, must be symmetric, and is not made a matrix where n is 64 or more.
+    Parameters
+    ----------
+    kernel : Operator or array_like
+        (n, n) matrix, or symmetric operator. An operator is not made a matrix where n is 64 or more.
+
+    Returns
+    -------
+    float
+        The operator norm.
 
     Raises
     ------
     ValueError
         If the kernel is not square or not finite.
+    MemoryError
+        If a copy of the matrix is needed and does not fit into memory.
+
+    Examples
+    --------
+    >>> import numpy as np, hntk
+    >>> hntk.operator_norm(np.diag([1.0, -3.0]))
+    3.0
     """
     n = size_of(kernel)
-    if isinstance(kernel, StructuredKernel):
+    if knows_spectrum(kernel):
         return float(np.max(np.abs(kernel.eigvalsh())))
     if is_operator(kernel) and n >= SMALL:
         return _largest(n, product_of(kernel), lambda: dense(kernel)[0])
     matrix, rounding = dense(kernel)
     if asymmetry(matrix) <= rounding:
-        return _norm(matrix)
+        return _symmetric_norm(matrix)
     if n < SMALL:
         return float(np.linalg.norm(matrix, 2))
     return _largest(n, lambda v: matrix.T @ (matrix @ v), lambda: matrix.T @ matrix) ** 0.5
 
 
-def _norm(matrix: Float[np.ndarray, "n n"]) -> float:
-    """Of a symmetric matrix; of differences, which are no more than rounding where kernels agree, unchecked."""
+def _symmetric_norm(matrix: Float[np.ndarray, "n n"]) -> float:
+    """Return the operator norm of a matrix that is symmetric, which is not checked.
+
+    The difference of two kernels that agree is nothing but rounding, whose asymmetry is no error.
+    """
     if len(matrix) < SMALL or not np.any(matrix):
         return float(np.max(np.abs(np.linalg.eigvalsh(matrix))))
     return _largest(len(matrix), matrix.__matmul__, lambda: matrix)
 
 
 def _largest(n: int, product: Callable[[np.ndarray], np.ndarray], matrix: Callable[[], np.ndarray]) -> float:
-    """The largest absolute eigenvalue."""
+    """Return the largest absolute eigenvalue of a symmetric operator."""
     start: Any = np.random.default_rng(0).standard_normal(n)
-    given: Any = LinearOperator((n, n), matvec=lambda v: product(v.reshape(-1)), dtype=np.float64)  # type: ignore[call-arg]
+    operator: Any = LinearOperator((n, n), matvec=lambda v: product(v.reshape(-1)), dtype=np.float64)  # type: ignore[call-arg]
     try:
-        return float(np.abs(eigsh(given, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)[0]))  # type: ignore[arg-type]
+        return float(np.abs(eigsh(operator, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)[0]))  # type: ignore[arg-type]
     except ArpackNoConvergence:
-        # two eigenvalues of one size and opposite sign
+        # two eigenvalues of equal size and opposite sign
         return float(np.max(np.abs(np.linalg.eigvalsh(matrix()))))
 
 
 def off_diagonal(kernel: object) -> Float[np.ndarray, "n n"]:
-    """A copy with a zero diagonal."""
+    """Return a copy of a kernel, in float64, with a zero diagonal."""
     matrix = np.array(real_array(kernel, "kernel"), dtype=np.float64)
     np.fill_diagonal(matrix, 0.0)
     return matrix
 
 
 def compare_kernels(reference: object, other: object, spikes: int = 3) -> KernelComparison:
-    """Distances between two symmetric (n, n) kernels.
+    """Return the distances between two symmetric (n, n) kernels.
 
     Parameters
     ----------
-    reference, other : (n, n) symmetric, finite, matrices or operators. Declare an infinite NTK diagonal first.
-    spikes : number of leading eigenpairs to compare, from 1 to n.
+    reference : Operator or array_like
+        Symmetric finite (n, n) matrix or operator that errors are relative to. Declare an infinite NTK diagonal first.
+    other : Operator or array_like
+        Symmetric finite (n, n) matrix or operator that is compared with it.
+    spikes : int
+        Number of leading eigenpairs to compare, from 1 to n.
+
+    Returns
+    -------
+    KernelComparison
+        Distances in norm, of eigenvalues and of leading eigenspaces.
 
     Raises
     ------
     ValueError
-        If shapes differ, something is not finite or not symmetric, or the reference is zero.
+        If shapes differ, a kernel is not finite or not symmetric, or the reference is zero.
     MemoryError
         If operators do not fit into memory as matrices.
 
@@ -162,28 +223,27 @@ def compare_kernels(reference: object, other: object, spikes: int = 3) -> Kernel
     a, b = symmetric(reference), symmetric(other)
     if not np.any(a):
         raise ValueError("the reference kernel is zero, and nothing is relative to it: exchange the two.")
-    first, second = spectrum(a, spikes), spectrum(b, spikes)
-    return compare_with_spectra(a, b, first, second)
+    return compare_with_spectra(a, b, spectrum(a, spikes), spectrum(b, spikes))
 
 
 def compare_with_spectra(a: np.ndarray, b: np.ndarray, first: Spectrum, second: Spectrum) -> KernelComparison:
-    """:func:`compare_kernels` where the spectra are known already."""
+    """Return the distances between two kernels whose spectra are known, ``a`` being the reference."""
     with np.errstate(all="ignore"):
-        found = _compared(a, b, first, second)
-    check_result(np.array(astuple(found)), "a distance")
-    return found
+        comparison = _compare(a, b, first, second)
+    check_result(np.array(astuple(comparison)), "a distance")
+    return comparison
 
 
-def _compared(a: np.ndarray, b: np.ndarray, first: Spectrum, second: Spectrum) -> KernelComparison:
+def _compare(a: np.ndarray, b: np.ndarray, first: Spectrum, second: Spectrum) -> KernelComparison:
     size, size_frobenius = float(np.max(np.abs(first.values))), float(np.linalg.norm(a))
     if size_frobenius < np.finfo(float).tiny:
         raise ValueError(f"the reference kernel's largest eigenvalue is {size:.3g}: rescale both kernels.")
     gap, gap_off = a - b, off_diagonal(a - b)
-    absolute = _norm(gap)
+    absolute = _symmetric_norm(gap)
     return KernelComparison(
         operator=absolute / size,
         frobenius=float(np.linalg.norm(gap)) / size_frobenius,
-        operator_off=_norm(gap_off) / size,
+        operator_off=_symmetric_norm(gap_off) / size,
         frobenius_off=float(np.linalg.norm(gap_off)) / size_frobenius,
         operator_absolute=absolute,
         eigenvalue_mismatch=float(np.max(np.abs(first.values - second.values))) / size,
@@ -193,7 +253,7 @@ def _compared(a: np.ndarray, b: np.ndarray, first: Spectrum, second: Spectrum) -
 
 
 def _spike_mismatch(first: Spectrum, second: Spectrum, size: float) -> float:
-    """Relative to each eigenvalue; where that is 0 up to rounding, to the rounding error."""
+    """Return the mismatch relative to each eigenvalue, or to the rounding error where that is larger."""
     k = first.leading.shape[1]
     rounding = first.values.size * np.finfo(float).eps * size
     gap = np.abs(first.values[:k] - second.values[:k])
@@ -201,5 +261,5 @@ def _spike_mismatch(first: Spectrum, second: Spectrum, size: float) -> float:
 
 
 def subspace_alignment(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "n k"]) -> float:
-    """Smallest cosine of the principal angles between the spans of orthonormal columns."""
+    """Return the smallest cosine of the principal angles between the spans of orthonormal columns."""
     return float(min(1.0, np.linalg.svd(a.T @ b, compute_uv=False)[-1]))

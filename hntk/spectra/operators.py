@@ -1,9 +1,9 @@
-"""Symmetric operators: matrices in memory or on the disk, and what is known by its products with vectors."""
+"""Symmetric operators: matrices in memory or on disk, and objects that give products with vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,29 +14,52 @@ from hntk._utils.memory import check_room
 from hntk._utils.rows import row_blocks
 
 Product = Callable[[np.ndarray], np.ndarray]
-# by which entries may differ from their mirror images, relative to the largest: rounding of float32, added up
+# difference of mirrored entries that is rounding of float32, added up, relative to the largest entry
 ROUNDING = 1e-5
 
 
 class Operator(Protocol):
-    """A symmetric matrix by its products, such as ``StructuredKernel`` and ``EmpiricalNTK``."""
+    """A symmetric matrix that gives products, such as ``StructuredKernel`` and ``EmpiricalNTK``."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n, n)."""
+        """Return (n, n)."""
         ...
 
     def matvec(self, v: Any, /) -> Any:
-        """The product with a vector (n,)."""
+        """Return the product with a vector (n,)."""
         ...
 
 
-def is_operator(given: Any) -> bool:
-    """Whether it is known by its products."""
-    return hasattr(given, "matvec") and hasattr(given, "shape")
+class SpectralOperator(Operator, Protocol):
+    """An operator that finds its own spectrum faster than its matrix does, such as ``StructuredKernel``."""
+
+    @property
+    def above(self) -> int:
+        """Return how many leading eigenpairs :meth:`eigh` can give."""
+        ...
+
+    def eigvalsh(self) -> Float[np.ndarray, " n"]:
+        """Return all eigenvalues, descending."""
+        ...
+
+    def eigh(self, k: int, /) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "n k"]]:
+        """Return the k largest eigenvalues, descending, and their eigenvectors as columns."""
+        ...
 
 
-def size_of(given: Any) -> int:
+def is_operator(kernel: Any) -> bool:
+    """Return whether a kernel gives products with vectors, and is no array."""
+    return hasattr(kernel, "matvec") and hasattr(kernel, "shape")
+
+
+def knows_spectrum(kernel: Any) -> TypeGuard[SpectralOperator]:
+    """Return whether a kernel is an operator that finds its own spectrum."""
+    # of the class: reading ``above`` of an instance computes it
+    return is_operator(kernel) and all(hasattr(type(kernel), name) for name in ("above", "eigvalsh", "eigh"))
+
+
+def size_of(kernel: Any) -> int:
     """Return n of a square matrix or operator that is not empty.
 
     Raises
@@ -44,42 +67,58 @@ def size_of(given: Any) -> int:
     ValueError
         If it is not square, empty, or no matrix of numbers.
     """
-    shape = tuple(given.shape) if is_operator(given) else np.shape(real_array(given, "a kernel"))
+    shape = tuple(kernel.shape) if is_operator(kernel) else np.shape(real_array(kernel, "a kernel"))
     if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
         raise ValueError(f"a kernel must be a square matrix, not empty; got shape {shape}.")
     return int(shape[0])
 
 
-def product_of(given: Any) -> Product:
-    """Return the product with a vector, in float64; a matrix of another type is never copied whole.
+def checked_product(kernel: Any) -> tuple[int, Product]:
+    """Return n and the product with a vector in float64, of an operator or of a symmetric matrix.
+
+    Raises
+    ------
+    ValueError
+        If it is not square, or a matrix that is not symmetric.
+    ArithmeticError
+        If it is a matrix that is not finite.
+    """
+    n = size_of(kernel)
+    if not is_operator(kernel):
+        check_matrix(kernel)
+    return n, product_of(kernel)
+
+
+def product_of(kernel: Any) -> Product:
+    """Return the product with a vector in float64; a matrix of another type is never copied whole.
 
     The product raises ``ArithmeticError`` where it is not finite.
     """
-    matrix = None if is_operator(given) else np.asanyarray(real_array(given, "a kernel"))
+    matrix = None if is_operator(kernel) else np.asanyarray(real_array(kernel, "a kernel"))
 
     def product(v: np.ndarray) -> np.ndarray:
         flat = v.reshape(-1)
         if matrix is None:
-            found = np.asarray(given.matvec(flat), np.float64)
+            result = np.asarray(kernel.matvec(flat), np.float64)
         elif matrix.dtype == np.float64:
-            found = matrix @ flat
+            result = matrix @ flat
         else:
-            found = np.concatenate([matrix[part].astype(np.float64) @ flat for part in row_blocks(matrix)])
-        if not np.all(np.isfinite(found)):
+            result = np.concatenate([matrix[part].astype(np.float64) @ flat for part in row_blocks(matrix)])
+        if not np.all(np.isfinite(result)):
             raise ArithmeticError("the operator gives products that are not finite: check the kernel for NaN or inf.")
-        return found
+        return result
 
     return product
 
 
 def tolerance_of(dtype: Any) -> float:
-    """Asymmetry that is rounding, of numbers of this type."""
-    exact = dtype if jnp.issubdtype(dtype, np.floating) else np.float64
-    return max(ROUNDING, 8 * float(jnp.finfo(exact).eps))
+    """Return the asymmetry that is rounding in numbers of a type, relative to the largest entry."""
+    floating = dtype if jnp.issubdtype(dtype, np.floating) else np.float64
+    return max(ROUNDING, 8 * float(jnp.finfo(floating).eps))
 
 
-def check_matrix(given: Any) -> None:
-    """Refuse a matrix that is not finite or, by products with random vectors, not symmetric: one pass, and no copy.
+def check_matrix(kernel: Any) -> None:
+    """Refuse a matrix that is not finite, or not symmetric by products with random vectors, in one pass without a copy.
 
     Raises
     ------
@@ -88,7 +127,7 @@ def check_matrix(given: Any) -> None:
     ValueError
         If it is not symmetric.
     """
-    matrix = np.asanyarray(real_array(given, "a kernel"))
+    matrix = np.asanyarray(real_array(kernel, "a kernel"))
     u, v = np.random.default_rng(0).standard_normal((2, len(matrix)))
     forms, square = np.zeros(2), 0.0
     with np.errstate(all="ignore"):
@@ -102,45 +141,44 @@ def check_matrix(given: Any) -> None:
         raise ValueError("the matrix is not symmetric: give (matrix + matrix.T) / 2, or look for what mixes up rows.")
 
 
-def dense(given: Any) -> tuple[Float[np.ndarray, "n n"], float]:
-    """Return the finite matrix in float64, and what counts as rounding in it, relative to its largest entry.
+def dense(kernel: Any) -> tuple[Float[np.ndarray, "n n"], float]:
+    """Return the finite matrix in float64, and the size of rounding errors in it.
 
     Raises
     ------
     ValueError
         If it is not square, empty, or not finite.
     MemoryError
-        If it is not there yet and does not fit into memory.
+        If a copy is needed and does not fit into memory.
     """
-    n = size_of(given)
-    if not (isinstance(given, np.ndarray) and given.dtype == np.float64):
+    n, operator = size_of(kernel), kernel
+    if not (isinstance(kernel, np.ndarray) and kernel.dtype == np.float64):
         remedy = "hntk.leading_eigenpairs works with products alone."
         check_room(8 * n * n, f"a kernel of {n:,} samples in float64", remedy)
-    operator: Any = given
-    if not is_operator(given):
-        found = real_array(given, "a kernel")
-    elif hasattr(operator, "to_dense"):
-        found = operator.to_dense()
+    if not is_operator(kernel):
+        values = real_array(kernel, "a kernel")
+    elif hasattr(kernel, "to_dense"):
+        values = operator.to_dense()
     else:
-        found = np.stack([product_of(given)(v) for v in np.eye(n)])
-    matrix = np.asarray(found, dtype=np.float64)
+        values = np.stack([product_of(kernel)(v) for v in np.eye(n)])
+    matrix = np.asarray(values, dtype=np.float64)
     if not np.all(np.isfinite(matrix)):
         raise ValueError(
             "the kernel has values that are not finite. The NTK of a network with jumps has an infinite diagonal: "
             "declare one with kappa_sq= when the kernel is computed."
         )
-    return matrix, tolerance_of(found.dtype) * float(np.max(np.abs(matrix)))
+    return matrix, tolerance_of(values.dtype) * float(np.max(np.abs(matrix)))
 
 
-def symmetric(given: Any) -> Float[np.ndarray, "n n"]:
-    """Return the matrix, which must be symmetric up to rounding.
+def symmetric(kernel: Any) -> Float[np.ndarray, "n n"]:
+    """Return the matrix in float64, which must be symmetric up to rounding.
 
     Raises
     ------
     ValueError
-        As :func:`dense` does, and with how far it is from symmetric.
+        If it is not square, empty, not finite or not symmetric.
     """
-    matrix, rounding = dense(given)
+    matrix, rounding = dense(kernel)
     gap = asymmetry(matrix)
     if gap > rounding:
         raise ValueError(

@@ -1,1 +1,1 @@
-"""Theorems 1 and 2: the coefficients of a network, and the equivalent kernels that they give."""
+"""The coefficients of a network in the theory's equivalents, and the equivalent kernels that they give."""

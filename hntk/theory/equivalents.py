@@ -1,12 +1,14 @@
 r"""Deterministic equivalents of the conjugate kernel and the NTK, as structured operators.
 
-$$\tilde K = \alpha_1 X^\top X + V A(\alpha_2, \alpha_3) V^\top + (\tau_L^2 - \tau_0^2\alpha_1) I,\qquad
-\tilde\Theta = \beta_1 X^\top X + V A(\beta_2, \beta_3) V^\top + (\kappa_L^2 - \tau_0^2\beta_1) I,$$
+With samples as the rows of X,
 
-$V = [J/\sqrt p, \psi]$, $\psi_i = \|x_i - \mu_a/\sqrt p\|^2 - \mathrm{tr} C_a/p$,
-$A(c_2, c_3) = [[c_2 tt^\top + c_3 T, c_2 t], [c_2 t^\top, c_2]]$; operator-norm errors vanish as n, p → ∞. Source:
-theorems 1 and 2 of Gu et al. (2022). ``identity="paper"`` is the identity coefficient of the authors' code, smaller
-by $\tau_0^4$ times $\alpha_3$ (or $\beta_3$); its error does not vanish.
+$$\tilde K = \alpha_1 XX^\top + V A(\alpha_2, \alpha_3) V^\top + (\tau_L^2 - \tau_0^2\alpha_1) I,\qquad
+\tilde\Theta = \beta_1 XX^\top + V A(\beta_2, \beta_3) V^\top + (\kappa_L^2 - \tau_0^2\beta_1) I,$$
+
+$V = [J/\sqrt p, \psi]$, $\psi_i = \|x_i - \mu_a/\sqrt p\|^2 - \mathrm{tr} C_a/p$ and
+$A(c_2, c_3) = [[c_2 tt^\top + c_3 T, c_2 t], [c_2 t^\top, c_2]]$. Errors in operator norm vanish as n, p → ∞ (Gu et
+al., 2022, Theorems 1 and 2). ``identity="paper"`` is the identity coefficient of the authors' code, which is smaller
+by $\tau_0^4$ times $\alpha_3$ (or $\beta_3$). Its error does not vanish.
 """
 
 from __future__ import annotations
@@ -30,7 +32,15 @@ Identity = Literal["default", "paper"]
 
 
 class EquivalentKernels(NamedTuple):
-    """Deterministic equivalents K̃ (``ck``) and Θ̃ (``ntk``)."""
+    """Deterministic equivalents of both kernels.
+
+    Attributes
+    ----------
+    ck : StructuredKernel
+        Equivalent K̃_L of the conjugate kernel.
+    ntk : StructuredKernel
+        Equivalent Θ̃_L of the NTK.
+    """
 
     ck: StructuredKernel
     ntk: StructuredKernel
@@ -46,22 +56,36 @@ def equivalent_kernels(
     kappa_sq: float | None = None,
     identity: Identity = "default",
 ) -> EquivalentKernels:
-    """K̃_L and Θ̃_L of a network on labelled data.
+    """Return the deterministic equivalents of a network's conjugate kernel and NTK on labelled data.
+
+    They are those of Theorems 1 and 2 of Gu et al. (2022); see docs/theory.md, section 3.
 
     Parameters
     ----------
-    x : (n, p) samples, ‖x_i‖² ≈ τ_0²; a memory map is never copied.
-    labels : (n,) class of each sample.
-    activations : one per layer.
-    tau0 : root mean square norm; by default the data's.
-    population : class means, traces and overlaps; estimated from the data by default.
-    kappa_sq : the NTK's diagonal κ_L², to be declared when an activation jumps.
-    identity : ``"default"``, or ``"paper"`` for the authors' identity coefficient.
+    x : array_like
+        (n, p) samples with ‖x_i‖² ≈ τ_0². A memory map is never copied.
+    labels : array_like
+        (n,) class of each sample.
+    activations : sequence of str or Activation
+        One activation per layer, first layer first.
+    tau0 : float, optional
+        Root mean square norm of a sample. By default that of the rows of ``x``.
+    population : Population, optional
+        Class means, traces and overlaps. By default they are estimated from the data.
+    kappa_sq : float, optional
+        The NTK's diagonal κ_L², to be declared when an activation jumps. By default it is computed.
+    identity : {"default", "paper"}
+        Which coefficient the identity has. ``"paper"`` is that of the authors' code, whose error does not vanish.
+
+    Returns
+    -------
+    EquivalentKernels
+        Operators ``ck`` and ``ntk``, each of shape (n, n).
 
     Raises
     ------
     ValueError
-        For data, labels or settings that do not fit, and classes too small to estimate.
+        If data, labels or settings do not fit, or classes are too small to estimate their covariances.
 
     Examples
     --------
@@ -77,7 +101,7 @@ def equivalent_kernels(
     _, index = as_labels(labels, x.shape[0])
     scale = rms_norm(x) if tau0 is None else as_scale(tau0)
     net = coefficients(as_activations(activations), scale)
-    population = _checked(population, x, index)
+    population = _as_population(population, x, index)
     v = _class_factor(x, index, population)
     check_result(v, "a sample's deviation from the norm of its class")
     diagonal = float(net.kappa_sq[-1]) if declared is None else declared
@@ -92,10 +116,10 @@ def equivalent_kernels(
     )
 
 
-def _checked(population: Population | None, x: np.ndarray, index: np.ndarray) -> Population:
+def _as_population(population: Population | None, x: np.ndarray, index: np.ndarray) -> Population:
     if population is None:
         return estimate_population(x, index)
-    as_instance(population, "population", Population, "a hntk.Population, such as of hntk.estimate_population")
+    as_instance(population, "population", Population, "a hntk.Population, such as hntk.estimate_population gives")
     expected = (int(index.max()) + 1, x.shape[1])
     if population.means.shape != expected:
         raise ValueError(f"the population has means of shape {population.means.shape}, the data needs {expected}.")
@@ -103,7 +127,7 @@ def _checked(population: Population | None, x: np.ndarray, index: np.ndarray) ->
 
 
 def _class_factor(x: np.ndarray, index: np.ndarray, population: Population) -> Float[np.ndarray, "n K_plus_1"]:
-    """V = [J/√p, ψ]."""
+    """Return V = [J/√p, ψ] for class labels J, where ψ_i = ‖x_i − μ_a/√p‖² − tr C_a/p."""
     p = x.shape[1]
     factor = np.zeros((len(x), len(population.means) + 1))
     factor[np.arange(len(x)), index] = 1 / np.sqrt(p)
@@ -115,7 +139,7 @@ def _class_factor(x: np.ndarray, index: np.ndarray, population: Population) -> F
 
 
 def _core(population: Population, c2: float, c3: float) -> Float[np.ndarray, "K_plus_1 K_plus_1"]:
-    """A(c2, c3)."""
+    """Return A(c2, c3)."""
     extended = np.append(population.t, 1.0)
     core = c2 * np.outer(extended, extended)
     core[:-1, :-1] += c3 * population.overlaps

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hntk.kernels import _neural_tangents as neural_tangents_shim
+import hntk
 from hntk.kernels._neural_tangents import NEWEST_JAX, OLDEST_JAX, load
 
 nt = load()
@@ -109,15 +109,21 @@ def test_loading_twice_gives_the_same() -> None:
     assert load() is nt
 
 
-@pytest.mark.parametrize("absent", ["neural_tangents", "jax.interpreters.ad"])
-def test_the_error_names_versions_and_remedy(absent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, absent, None)
+def test_a_missing_package_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "neural_tangents", None)
+    load.cache_clear()
+    with pytest.raises(ImportError, match=r"needs neural_tangents: .*pip install 'hntk\[neural-tangents\]'"):
+        hntk.stax_kernel_fn(["relu"], tau0=1.0)
+
+
+def test_the_error_of_another_jax_names_versions_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jax.interpreters.ad", None)
     load.cache_clear()
     with pytest.raises(ImportError) as caught:
         load()
-    for words in (OLDEST_JAX, NEWEST_JAX, jax.__version__, "pip install", "make setup"):
+    remedy = f"pip install 'jax>={OLDEST_JAX},<={NEWEST_JAX}' 'hntk[neural-tangents]'"
+    for words in (jax.__version__, remedy):
         assert words in str(caught.value)
-    assert f"jax>={OLDEST_JAX},<={NEWEST_JAX}" in neural_tangents_shim._REMEDY
 
 
 FRESH = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import random
@@ -144,7 +145,7 @@ def test_the_code_is_that_of_kernels_activations_and_coefficients(tmp_path: Path
             copy.mkdir(exist_ok=True)
             (copy / path.name).write_bytes(path.read_bytes())
     assert stored.source_digest(*copies) == known
-    for name in ("kernels/recursion.py", "activations/jumps.py", "coefficients.py"):
+    for name in ("kernels/recursion.py", "activations/jumps.py", "coefficients.py", "float64.py"):
         stored.source_digest.cache_clear()
         before = (tmp_path / name).read_text()
         (tmp_path / name).write_text(before + "\n")
@@ -309,3 +310,30 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written to"):
         hntk.store_kernels(tmp_path / "file", X, NET)
     assert os.listdir(tmp_path) == ["file"]
+
+
+#: Modules that the kernels' code imports and that check, hash, write or hold numbers, but do not decide them.
+CHECKS_AND_FILES = {
+    f"hntk._utils.{name}"
+    for name in ("arguments", "arrays", "atomic_file", "checks", "copies", "digest", "extras", "labels", "memory",
+                 "pytree", "rows")
+}  # fmt: skip
+
+
+def test_the_code_lists_every_module_that_decides_numbers() -> None:
+    """Whatever stored kernels import, step by step, is in the list or among the modules that decide no number."""
+    root = Path(hntk.__file__).parent
+    waiting, seen = ["hntk.kernels.exact", "hntk.kernels.problem"], set()
+    while waiting:
+        name = waiting.pop()
+        path = root.parent / (name.replace(".", "/") + ".py")
+        path = path if path.exists() else root.parent / name.replace(".", "/") / "__init__.py"
+        if name in seen or not path.exists():
+            continue
+        seen.add(name)
+        listed = any(place == path or place in path.parents for place in stored.CODE)
+        assert listed or name in CHECKS_AND_FILES, f"{name} may decide numbers: list it in CODE"
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hntk."):
+                waiting.append(node.module)
+    assert {"hntk.activations.jumps", "hntk.theory.coefficients", "hntk._utils.float64"} <= seen

@@ -63,7 +63,7 @@ def test_an_interrupted_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(done) < 7
     computed: list[int] = []
     fill = tiling.fill
-    monkeypatch.setattr("hntk.kernels.exact.fill", lambda *a: (computed.extend(a[4]), fill(*a))[1])
+    monkeypatch.setattr("hntk.kernels.problem.fill", lambda *a: (computed.extend(a[4]), fill(*a))[1])
     found = hntk.store_kernels(tmp_path, X, ["relu", STAIRS], tile=16)
     assert sorted(computed + done) == list(range(0, 101, 16))
     expected = hntk.exact_kernels(X, ["relu", STAIRS], tile=16)

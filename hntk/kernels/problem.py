@@ -1,0 +1,194 @@
+"""What exact kernels are computed of: samples, and a network of infinite width, both checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from hntk._utils.arguments import as_diagonal, as_scale
+from hntk._utils.arrays import check_result, real_array
+from hntk._utils.pytree import is_traced
+from hntk._utils.rows import as_samples, check_shape, rms_norm
+from hntk.activations import Activation
+from hntk.kernels.recursion import Recursion, SampleSet, centring_constants
+from hntk.kernels.tiling import Target, fill
+from hntk.theory.coefficients import as_activations, coefficients
+
+
+class Kernels(NamedTuple):
+    """A conjugate kernel and a neural tangent kernel.
+
+    Attributes
+    ----------
+    ck : Array
+        The conjugate kernel, (n, n), or (n, m) between two sets of samples.
+    ntk : Array
+        The neural tangent kernel, of the same shape.
+    """
+
+    ck: Float[Array, "n m"]
+    ntk: Float[Array, "n m"]
+
+    def __repr__(self) -> str:
+        return f"Kernels(ck and ntk: {self.ck.dtype} of shape {self.ck.shape})"
+
+
+@dataclass(frozen=True, eq=False)
+class KernelProblem:
+    """Samples and a network of infinite width whose kernels are wanted.
+
+    Attributes
+    ----------
+    x : Array
+        (n, p) samples in JAX's precision.
+    x2 : Array or None
+        (m, p) further samples; None stands for ``x`` itself.
+    layers : tuple of Activation
+        The network's activations, first layer first.
+    centres : tuple of float or Array
+        What is subtracted from each activation.
+    kappa_sq : float or None
+        The NTK's diagonal where it is declared.
+    """
+
+    x: Float[Array, "n p"]
+    x2: Float[Array, "m p"] | None
+    layers: tuple[Activation, ...]
+    centres: tuple[float, ...] | Float[Array, " depth"]
+    kappa_sq: float | None
+
+    @classmethod
+    def of(
+        cls,
+        x: object,
+        activations: Sequence[str | Activation],
+        x2: object | None,
+        tau0: float | None,
+        kappa_sq: float | None,
+        *,
+        traceable: bool = False,
+    ) -> KernelProblem:
+        """Check samples and settings.
+
+        Parameters
+        ----------
+        x, activations, x2, tau0, kappa_sq : object
+            Arguments of :func:`hntk.exact_kernels`.
+        traceable : bool
+            Whether samples may be values that JAX is tracing, whose shapes alone are known.
+
+        Returns
+        -------
+        KernelProblem
+            The problem.
+
+        Raises
+        ------
+        ValueError
+            If samples or settings do not fit.
+        """
+        first = _as_samples(x, "x", traceable)
+        second = None if x2 is None else _as_samples(x2, "x2", traceable)
+        if second is not None and second.shape[1] != first.shape[1]:
+            raise ValueError(
+                f"x and x2 must have the same number of columns, got {first.shape[1]} and {second.shape[1]}."
+            )
+        # activations are integrated over by numbers that are known, inside a traced function too
+        with known_numbers():
+            layers, diagonal = as_activations(activations), as_diagonal(kappa_sq)
+            scale = None if tau0 is None else as_scale(tau0)
+            if scale is None and not is_traced(first):
+                scale = rms_norm(first)
+            centres = None if scale is None else coefficients(layers, scale).centres
+        dtype = jnp.result_type(float)
+        first, second = first.astype(dtype), None if second is None else second.astype(dtype)
+        if scale is None or centres is None:
+            centres = centring_constants(layers, jnp.mean(jnp.sum(first * first, axis=1)))
+        else:
+            _check_precision(scale, dtype)
+        return cls(first, second, layers, centres, diagonal)
+
+    @property
+    def traced(self) -> bool:
+        """Whether samples are values that JAX is tracing."""
+        return is_traced(self.x, self.x2)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether both sides are the same samples."""
+        return self.x2 is None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the kernels."""
+        return self.x.shape[0], (self.x if self.x2 is None else self.x2).shape[0]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Precision of the kernels."""
+        return np.dtype(self.x.dtype)
+
+    @property
+    def side_bytes(self) -> int:
+        """Memory that is taken by what is kept of every sample, beside the kernels."""
+        one = jax.eval_shape(self.recursion.samples, jax.ShapeDtypeStruct((1, self.x.shape[1]), self.x.dtype))
+        each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(one))
+        return each * (self.shape[0] + (0 if self.x2 is None else self.shape[1]))
+
+    @cached_property
+    def recursion(self) -> Recursion:
+        """The network's recursion."""
+        return Recursion(self.layers, self.centres)
+
+    def samples(self, x: Array) -> SampleSet:
+        """Return what the recursion needs to know of samples, with the NTK's diagonal that is declared."""
+        known = self.recursion.samples(x)
+        return known if self.kappa_sq is None else known._replace(ntk=jnp.full_like(known.ntk, self.kappa_sq))
+
+    def matrices(self) -> Kernels:
+        """Return the kernels as a function of the samples that JAX can transform."""
+        second = None if self.x2 is None else self.samples(self.x2)
+        whole = self.recursion.matrix(self.samples(self.x), second)
+        return Kernels(whole.ck, whole.ntk)
+
+    def fill(self, target: Target, bands: Sequence[int], done: Callable[[int], None] | None) -> None:
+        """Compute some rows of tiles; ``done`` is called with the first row of each that is complete."""
+        first = self.samples(self.x)
+        second = first if self.x2 is None else self.samples(self.x2)
+        check_result(first.ck, "the conjugate kernel's diagonal")
+        check_result(second.ck, "the conjugate kernel's diagonal")
+        fill(self.recursion, first, second, target, bands, done)
+
+
+def known_numbers() -> AbstractContextManager:
+    """Return a block that computes known numbers at once, even inside a function that JAX is tracing."""
+    # outside one the block would run compiled programs operation by operation
+    return jax.ensure_compile_time_eval() if is_traced(jnp.zeros(())) else nullcontext()
+
+
+def _as_samples(x: object, name: str, traceable: bool) -> Float[Array, "n p"]:
+    if not (traceable and is_traced(x)):
+        return as_samples(x, name)
+    array = real_array(x, name)
+    check_shape(array, name)
+    return jnp.asarray(array)
+
+
+def _check_precision(tau0: float, dtype: np.dtype) -> None:
+    """Refuse scales whose fourth powers leave the precision: kernels would be 0, or infinite."""
+    least, most = (float(bound) ** 0.25 for bound in (jnp.finfo(dtype).tiny, jnp.finfo(dtype).max))
+    if not least < tau0 < most:
+        raise ValueError(
+            f"the data's scale tau0 = {tau0:.3g} is beyond what {np.dtype(dtype).name} holds the powers of: rescale x "
+            "to norms about 1."
+        )
