@@ -145,7 +145,7 @@ def test_the_code_is_that_of_kernels_activations_and_coefficients(tmp_path: Path
             copy.mkdir(exist_ok=True)
             (copy / path.name).write_bytes(path.read_bytes())
     assert stored.source_digest(*copies) == known
-    for name in ("kernels/recursion.py", "activations/jumps.py", "coefficients.py", "float64.py"):
+    for name in ("kernels/recursion.py", "activations/step_function.py", "coefficients.py", "float64.py"):
         stored.source_digest.cache_clear()
         before = (tmp_path / name).read_text()
         (tmp_path / name).write_text(before + "\n")
@@ -336,4 +336,4 @@ def test_the_code_lists_every_module_that_decides_numbers() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hntk."):
                 waiting.append(node.module)
-    assert {"hntk.activations.jumps", "hntk.theory.coefficients", "hntk._utils.float64"} <= seen
+    assert {"hntk.activations.step_function", "hntk.theory.coefficients", "hntk._utils.float64"} <= seen
