@@ -19,7 +19,7 @@ from hntk.activations.elementary import Cosine, Erf, GaussianBump, Sine
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.activations.rectifier import Rectifier
-from hntk.activations.staircase import staircase
+from hntk.activations.staircases import staircase
 
 
 def _smooth(name: str, function: Callable[[Array], Array]) -> Callable[[], Activation]:
