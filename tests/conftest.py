@@ -1,4 +1,4 @@
-"""Data that several tests share."""
+"""Data and settings that several tests share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+
+from tests.support.precision import precision
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,13 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent
 
 
+@pytest.fixture(params=[True, False], ids=["float64", "float32"])
+def double(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Whether JAX computes in float64, once with each setting."""
+    with precision(request.param):
+        yield request.param
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_programs_are_dropped() -> Iterator[None]:
     """Drop what a module of tests compiled: kept to the end, it makes a process grow by several GB."""
@@ -38,7 +47,7 @@ def _compiled_programs_are_dropped() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what every tiny run took (tests/test_tiny.py)."""
+    """Tell what every tiny run took (tests/experiments/test_tiny.py)."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
     told = [given for report in reports for key, given in report.user_properties if key.startswith("tiny run")]
     if not told:

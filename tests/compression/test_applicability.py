@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
 import hntk
+from tests.support.data_files import correlated, write_skewed
+
+RELU = [hntk.activation("relu")] * 2
 
 
 def reference() -> tuple[np.ndarray, np.ndarray]:
@@ -47,3 +52,37 @@ def test_samples_that_do_not_vary_within_their_classes_are_refused() -> None:
     x = np.rint(64 * x) / 64
     with pytest.raises(ValueError, match="do not vary"):
         hntk.check(np.where(y[:, None] == 0, x[:1], x[1:2]), y)
+
+
+def test_a_large_mixture_is_in_the_regime_and_each_defect_is_named() -> None:
+    data = hntk.reference_mixture(n=800, p=800, key=jax.random.key(0))
+    x, y = np.asarray(data.x), data.labels
+    assert hntk.check(x, y, RELU).applies
+    assert violated(hntk.check(x + 0.02, y)) >= {"mean"}
+    rng = np.random.default_rng(0)
+    assert violated(hntk.check(x * rng.lognormal(0, 0.3, (800, 1)), y)) == {"norms"}
+    apart = x + 0.5 * np.eye(800)[y] - 0.25 * (np.eye(800)[0] + np.eye(800)[1])
+    assert violated(hntk.check(apart, y)) == {"class means"}
+    wider = x * np.where(y == 1, 1.3, 1.0)[:, None]
+    assert violated(hntk.check(wider, y)) >= {"class traces"}
+    few = x * np.where(np.arange(800) < 20, 1.0, 0.05)
+    assert "covariances" in violated(hntk.check(few, y))
+
+
+def test_the_report_reads_as_a_table_and_says_what_to_do() -> None:
+    x, y = correlated(200)
+    text = str(hntk.check(x, y, RELU))
+    assert "VIOLATED" in text
+    assert "whiten" in text
+    assert text.count("holds") + text.count("VIOLATED") == len(hntk.check(x, y, RELU).findings)
+    with pytest.raises(ValueError, match="one per row of x"):
+        hntk.check(x, y[:-1])
+
+
+def test_whitening_brings_kernel_and_equivalent_together(tmp_path: Path) -> None:
+    write_skewed(tmp_path)
+    gap = {}
+    for kind in ("scale", "whiten"):
+        data = hntk.load_dataset("skewed", folder=tmp_path, normalize=kind)  # type: ignore[arg-type]
+        gap[kind] = hntk.check(data.x_train, data.y_train, RELU).findings[-1].value
+    assert gap["whiten"] < 0.7 * gap["scale"]

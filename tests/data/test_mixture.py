@@ -11,6 +11,11 @@ import pytest
 import hntk
 from hntk._utils import rows
 
+# first rows drawn with key 3: of a new array, into one of float64 and into one of float32
+MIXTURE = [0.9157079202659149, -0.1902443666880492, -0.0003526355728052602, -0.2766686991598366, 0.31414793479766906]
+INTO_FLOAT64 = [1.4041932199176819, 0.22812489569885333, 0.06940468857039511, 0.12765468511823613, 0.10104048986616153]
+INTO_FLOAT32 = [1.688104271888733, 0.016045495867729187, 1.0915502309799194, 0.3106500208377838, -0.346100389957428]
+
 
 def test_mixtures_have_the_moments_asked_for() -> None:
     p, n = 6, 40_000
@@ -25,6 +30,17 @@ def test_mixtures_have_the_moments_asked_for() -> None:
         spread = np.sqrt((np.outer(np.diag(c), np.diag(c)) + c**2) / len(x))
         assert np.all(np.abs(np.cov(x.T) - c) < 5 * spread)
         assert np.isclose(drawn.population.overlaps[a, a], np.trace(c @ c) / p)
+
+
+def test_a_mixture_is_the_one_recorded(double: bool) -> None:
+    key = jax.random.key(3)
+    data = hntk.reference_mixture(n=6, p=5, key=key)
+    assert data.x.dtype == (np.float64 if double else np.float32)
+    np.testing.assert_allclose(data.x[0], MIXTURE, rtol=1e-12 if double else 1e-6)
+    for dtype, expected in ((np.float64, INTO_FLOAT64), (np.float32, INTO_FLOAT32)):
+        out = np.zeros((6, 5), dtype)
+        hntk.reference_mixture(n=6, p=5, key=key, out=out)
+        np.testing.assert_allclose(out[0], expected, rtol=1e-12 if dtype is np.float64 else 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Raw samples: a classifier fitted on a data set takes them, its file remembers how, and a wrong scale is said."""
+"""Normalisations, and raw samples: a classifier takes them, its file remembers how, and a wrong scale is said."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 import hntk
 from hntk.deploy.onnx import write_onnx
+from tests.support.data_files import write_skewed
 
 SCHEDULE = hntk.Schedule(epochs=2, batch=64)
 
@@ -33,6 +34,26 @@ def load(raw: dict[str, np.ndarray], folder: Path, normalize: str = "scale") -> 
 
 def network(data: hntk.Dataset) -> hntk.Network:
     return hntk.dense(["relu"], [64], data.x_train, key=jax.random.key(0))
+
+
+def test_normalisations_do_what_they_say(tmp_path: Path) -> None:
+    write_skewed(tmp_path)
+    plain, unit, white = (
+        hntk.load_dataset("skewed", folder=tmp_path, normalize=k) for k in ("scale", "unit_norm", "whiten")
+    )
+    np.testing.assert_allclose(np.linalg.norm(unit.x_test, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        unit.x_test, plain.x_test / np.linalg.norm(plain.x_test, axis=1, keepdims=True), rtol=1e-4, atol=1e-6
+    )
+    assert np.isclose(white.tau0, 1, atol=1e-5)
+    assert white.whitening is not None
+    np.testing.assert_allclose(white.x_test, plain.x_test @ white.whitening, rtol=1e-3, atol=1e-5)
+    # directions of large variance come out nearly alike, those of little are not blown up
+    before, after = (np.linalg.eigvalsh(np.cov(d.x_train.T))[::-1] for d in (plain, white))
+    assert after[0] / after[4] < 1.5 < before[0] / before[4]
+    assert after[-1] < after[0]
+    with pytest.raises(ValueError, match="normalize must be"):
+        hntk.load_dataset("skewed", folder=tmp_path, normalize="sphere")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("normalize", ["scale", "unit_norm", "whiten"])

@@ -68,6 +68,24 @@ def test_matrices_parts_and_operator_against_the_jacobian() -> None:
 
 
 @pytest.mark.slow
+def test_empirical_ntk_against_jacobians() -> None:
+    x = jax.random.normal(jax.random.key(3), (5, 7)) / np.sqrt(7)
+    net = hntk.dense(["tanh", "relu"], [11, 9], x, key=jax.random.key(4))
+
+    def output(parameters: list, x: jax.Array) -> jax.Array:
+        h, fan_in = x, 1
+        for w, act, m in zip(parameters[:-1], net.activations, net.centres, strict=True):
+            h = act(w @ h / np.sqrt(fan_in)) - m
+            fan_in = w.shape[0]
+        return parameters[-1] @ h / np.sqrt(fan_in)
+
+    parameters = [w.dense(jnp.float64) for w in net.weights] + [net.readout.astype(jnp.float64)]
+    rows = [jnp.concatenate([g.ravel() for g in jax.grad(output)(parameters, row)]) for row in x]
+    gradients = jnp.stack(rows)
+    np.testing.assert_allclose(hntk.empirical_kernels(net, x).ntk, gradients @ gradients.T, rtol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 def test_between_two_sets() -> None:
     first, second = (jacobian(NET, np.asarray(NET.readout), x) for x in (X, X2))
@@ -130,6 +148,29 @@ def test_neural_tangents_gives_the_same_in_float32() -> None:
     mine = np.asarray(hntk.empirical_kernels(net, x).ntk)
     assert mine.dtype == np.float32
     assert np.max(np.abs(mine - theirs)) < 1e-5 * np.max(np.abs(theirs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "law",
+    ["gaussian", "ternary", *(pytest.param(law, marks=pytest.mark.nightly) for law in ("student_t", "bernoulli"))],
+)
+def test_wide_networks_reach_the_exact_kernels_whatever_the_weights(law: str) -> None:
+    data = hntk.reference_mixture(n=30, p=200, key=jax.random.key(2))
+    exact = hntk.exact_kernels(data.x, ["relu", "erf"])
+    errors = []
+    for width in (256, 4096):
+        gaps = []
+        for seed in range(4):
+            net = hntk.dense(["relu", "erf"], [width, width], data.x, key=jax.random.key(seed), law=law)
+            drawn = hntk.empirical_kernels(net, data.x)
+            features = net.features(data.x)
+            np.testing.assert_allclose(features @ features.T, drawn.ck, atol=1e-4)
+            gaps.append([np.abs(drawn.ck - exact.ck).mean(), np.abs(drawn.ntk - exact.ntk).mean()])
+        errors.append(np.mean(gaps, axis=0))
+    ratio = errors[0] / errors[1]
+    assert np.all(ratio > 2.5), ratio  # √16 = 4 expected
+    assert np.all(errors[1] < 0.02)
 
 
 def test_bad_input_is_said() -> None:

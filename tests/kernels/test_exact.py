@@ -12,6 +12,8 @@ from hntk._utils import memory as room
 from hntk.activations import mehler
 from hntk.kernels import tiling
 from hntk.kernels._neural_tangents import load
+from hntk.spectra.comparison import off_diagonal
+from tests.support.recursion import kernel_function
 
 STAIRS = hntk.staircase([-0.4, 0.2, 1.1], [0.0, 0.4, 1.0, 2.2])
 STACKS = {
@@ -79,6 +81,24 @@ def test_all_correlations_against_exact_forms(name: str) -> None:
     for mine, theirs, tolerance in zip(across, reference(x, layers, 1.0, other), tolerances, strict=True):
         assert mine.shape == (len(x), len(other))
         close(mine, theirs, tolerance)
+
+
+@pytest.mark.nightly
+def test_exact_kernels_against_the_recursion_and_between_two_sets() -> None:
+    data = hntk.reference_mixture(n=16, p=40, key=jax.random.key(1))
+    layers = ["relu", hntk.staircase([0.1, 0.9], [0.0, 0.5, 1.5]), "tanh"]
+    tau0 = 1.0
+    gram = data.x @ data.x.T
+    v = jnp.diag(gram)
+    ck, ntk = kernel_function(layers, tau0)(gram, v[:, None], v[None, :])
+    found = hntk.exact_kernels(data.x, layers, tau0=tau0)
+    np.testing.assert_allclose(found.ck, ck, atol=1e-10)
+    np.testing.assert_allclose(off_diagonal(found.ntk), off_diagonal(ntk), atol=1e-10)
+    assert np.all(np.isinf(np.diag(found.ntk)))
+    declared = hntk.exact_kernels(data.x, layers, tau0=tau0, kappa_sq=2.5)
+    assert np.all(np.diag(declared.ntk) == 2.5)
+    block = hntk.exact_kernels(data.x[:10], layers, x2=data.x[10:], tau0=tau0)
+    np.testing.assert_allclose(block.ck, found.ck[:10, 10:], atol=1e-12)
 
 
 @pytest.mark.slow

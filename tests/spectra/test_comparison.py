@@ -43,6 +43,20 @@ def test_operators_are_taken_in_a_matrix_s_place(operator: Any) -> None:
     np.testing.assert_allclose(astuple(hntk.compare_kernels(other, operator)), turned, rtol=1e-4, atol=1e-9)
 
 
+def test_comparison_against_dense_algebra() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((90, 90))
+    b = a + 0.1 * rng.standard_normal((90, 90))
+    a, b = a @ a.T, b @ b.T
+    found = hntk.compare_kernels(a, b, spikes=3)
+    assert np.isclose(found.operator, np.linalg.norm(a - b, 2) / np.linalg.norm(a, 2), rtol=1e-8)
+    assert np.isclose(found.frobenius, np.linalg.norm(a - b) / np.linalg.norm(a))
+    assert found.eigenvalue_mismatch <= found.operator
+    assert hntk.compare_kernels(a, a).alignment > 1 - 1e-12
+    with pytest.raises(ValueError, match="kappa_sq"):
+        hntk.compare_kernels(a, np.where(np.eye(90) > 0, np.inf, b))
+
+
 def test_operators_stay_operators_where_that_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     products = Products(KERNEL.to_dense())
     hntk.operator_norm(products)

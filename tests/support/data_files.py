@@ -68,6 +68,25 @@ def write_npz(path, arrays, **changed):
     return path
 
 
+def correlated(n, p=30, classes=3, seed=0):
+    """Few effective dimensions, far class means, norms that vary: all that the theory excludes."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    spectrum = 1 / np.arange(1, p + 1)
+    x = rng.normal(size=(classes, p))[y] * spectrum + rng.normal(size=(n, p)) * spectrum
+    x = x * rng.lognormal(0, 0.3, (n, 1))
+    x -= x.mean(axis=0)
+    return x / np.sqrt(np.mean(np.sum(x**2, axis=1))), y
+
+
+def write_skewed(folder):
+    """An archive of correlated samples, 400 to train on and 100 to test with, in another scale and place."""
+    x, y = correlated(500)
+    x = 5 + 3 * x
+    arrays = {"x_train": x[:400], "y_train": y[:400], "x_test": x[400:], "y_test": y[400:]}
+    return write_npz(folder / "skewed.npz", arrays)
+
+
 def peak_memory(read):
     """What ``read`` returns, or None for a ValueError, and the most bytes it held."""
     tracemalloc.start()

@@ -47,6 +47,24 @@ def test_everything_against_the_matrix(n: int, p: int) -> None:
     np.testing.assert_allclose(dense @ vectors, vectors * values, atol=1e-10)
 
 
+@pytest.mark.parametrize(("n", "p"), [(20, 60), (50, 49), (120, 10)])
+def test_structured_operator_against_dense_algebra(n: int, p: int) -> None:
+    data = hntk.reference_mixture(n=n, p=p, key=jax.random.key(5))
+    for kernel in hntk.equivalent_kernels(data.x, data.labels, ["relu"] * 2):
+        dense = np.asarray(kernel.to_dense())
+        y = np.random.default_rng(0).standard_normal((n, 2))
+        np.testing.assert_allclose(kernel.matvec(y), dense @ y, atol=1e-10)
+        np.testing.assert_allclose(kernel.matvec(y[:, 0]), dense @ y[:, 0], atol=1e-10)
+        np.testing.assert_allclose(kernel.eigvalsh(), np.linalg.eigvalsh(dense)[::-1], atol=1e-10)
+        values, vectors = kernel.eigh(3)
+        np.testing.assert_allclose(dense @ vectors, vectors * values, atol=1e-9)
+        np.testing.assert_allclose(kernel.solve(y, 0.3), np.linalg.solve(dense + 0.3 * np.eye(n), y), atol=1e-8)
+        with pytest.raises(ValueError, match="k must lie"):
+            kernel.eigh(n + 1)
+        with pytest.raises(ValueError, match="shape"):
+            kernel.matvec(np.ones(n + 1))
+
+
 def test_leave_one_out_is_leaving_one_out() -> None:
     kernel, ridge = kernel_of(64, 20), 0.02
     dense, y = kernel.to_dense(), np.random.default_rng(0).standard_normal(64)

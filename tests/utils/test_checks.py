@@ -75,6 +75,18 @@ def test_what_is_no_sample_is_refused_with_the_remedy(given: Any, said: str, tak
         take(given)
 
 
+@pytest.mark.parametrize("bad", [np.ones(5), np.ones((0, 3)), np.where(np.eye(30, 4) > 0, np.nan, X), [["a"]]])
+def test_bad_samples_are_refused_everywhere(bad: object) -> None:
+    for use in (
+        lambda: hntk.exact_kernels(bad, ["relu"]),
+        lambda: hntk.equivalent_kernels(bad, LABELS, ["relu"]),
+        lambda: hntk.compress(["relu"], [8], bad, key=jax.random.key(0)),
+        lambda: hntk.dense(["relu"], [8], bad, key=jax.random.key(0)),
+    ):
+        with pytest.raises(ValueError, match=r"shape|NaN|numbers"):
+            use()
+
+
 @pytest.mark.filterwarnings("ignore:samples have the root mean square norm")
 def test_samples_beyond_float32_are_refused_where_float32_is_computed_in() -> None:
     """Their scores were NaN, and the first class was predicted for all."""
@@ -140,6 +152,18 @@ def test_a_scale_is_a_positive_number_within_float64(tau0: Any, tmp_path: Path) 
         lambda: hntk.match(["relu"], tau0),
     ):
         with pytest.raises(ValueError, match="tau0"):
+            call()
+
+
+@pytest.mark.parametrize("key", [0, np.int64(3), np.arange(2), None, jax.random.split(jax.random.key(0)), "key"])
+def test_what_is_no_key_is_refused(key: object) -> None:
+    calls = (
+        lambda: hntk.weight_law("gaussian").draw(key, (2, 2)),  # type: ignore[arg-type]
+        lambda: hntk.draw_network(["relu"], [4], 3, tau0=1.0, key=key),  # type: ignore[arg-type]
+        lambda: hntk.reference_mixture(n=4, p=3, key=key),  # type: ignore[arg-type]
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=r"one random key|jax\.random\.key\(0\)"):
             call()
 
 

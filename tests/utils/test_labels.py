@@ -71,6 +71,17 @@ def test_other_labels_are_refused_with_the_remedy(name: str) -> None:
         label_array(given)
 
 
+def test_bad_labels_are_refused() -> None:
+    x = hntk.reference_mixture(n=20, p=10, key=jax.random.key(0)).x
+    labels = np.repeat([0, 1], 10)
+    net = hntk.dense(["relu"], [8], x, key=jax.random.key(0))
+    for bad, message in ((labels[:-1], "one per row"), (np.zeros(20), "only one class"), (labels * np.nan, "NaN")):
+        with pytest.raises(ValueError, match=message):
+            hntk.equivalent_kernels(x, bad, ["relu"])
+        with pytest.raises(ValueError, match=message):
+            hntk.fit_ridge(net, x, bad)
+
+
 def test_text_is_not_compared_with_numbers() -> None:
     with pytest.raises(ValueError, match="type that the classifier was fitted on"):
         accuracy_score(np.array(["1", "2"]), [1, 2])

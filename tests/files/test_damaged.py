@@ -1,4 +1,4 @@
-"""Damaged files: an error each, or the very same network. Forged ones are those of test_files_forged.py."""
+"""Damaged files: an error each, or the very same network. Forged ones are those of test_forged.py."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -68,19 +69,13 @@ def originals(folder: Path) -> list[tuple[bytes, Any]]:
         (whole_classifier(widths=(20, 9)), "gaps+signs"),
         (whole_classifier(widths=(20, 9), pixels=True), "mask+signs"),
         (whole_classifier(widths=(20, 9), law="bernoulli").network, "signs"),
-        (hntk.draw_network(["relu", "tanh"], [9, 5], INPUTS, tau0=1.0, key=key()), "float32"),
+        (hntk.draw_network(["relu", "tanh"], [9, 5], INPUTS, tau0=1.0, key=jax.random.key(3)), "float32"),
     ]
     found = []
     for what, encoding in made:
         hntk.save(what, folder / "original", encoding=encoding)
         found.append(((folder / "original").read_bytes(), hntk.load(folder / "original")))
     return found
-
-
-def key() -> Any:
-    import jax
-
-    return jax.random.key(3)
 
 
 def same(a: Any, b: Any) -> bool:
