@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import gzip
+import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import jax
@@ -13,6 +16,9 @@ import numpy as np
 import pytest
 
 from tests.support.precision import precision
+
+# Bytes by which a test process may grow before the programs it compiled are dropped.
+GROWTH = 700_000_000
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +44,33 @@ def double(request: pytest.FixtureRequest) -> Iterator[bool]:
         yield request.param
 
 
-@pytest.fixture(scope="module", autouse=True)
+_kept_bytes = {"after the last drop": 300_000_000}
+
+
+@pytest.fixture(autouse=True)
 def _compiled_programs_are_dropped() -> Iterator[None]:
-    """Drop what a module of tests compiled: kept to the end, it makes a process grow by several GB."""
+    """Drop what tests compiled once the process holds much: kept to the end, it grows by several GB."""
     yield
-    jax.clear_caches()
-    gc.collect()
+    if _resident_bytes() > _kept_bytes["after the last drop"] + GROWTH:
+        jax.clear_caches()
+        gc.collect()
+        _return_freed_memory()
+        _kept_bytes["after the last drop"] = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    """Return the memory of this process; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _return_freed_memory() -> None:
+    """Give the system back what compilers have freed, which glibc keeps otherwise."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
