@@ -124,7 +124,7 @@ def save(entity: str | None, project: str) -> str:
         import wandb_workspaces.workspaces  # noqa: F401
         from wandb.errors import UsageError
     except ImportError as error:
-        raise Unavailable("wandb-workspaces is missing: pip install 'hntk[dashboards]', or make setup.") from error
+        raise Unavailable("wandb-workspaces is missing: make setup, or pip install '.[experiments]'.") from error
     try:
         owner = entity or wandb.Api(timeout=30).default_entity
         if not owner:

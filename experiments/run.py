@@ -9,13 +9,20 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from hydra._internal.utils import get_args_parser
-from rich.markup import escape
+try:
+    from hydra._internal.utils import get_args_parser
+    from rich.markup import escape
 
-from experiments.runner import catalog, command_line, composition, launching, summary, task
-from experiments.runner.console import CONSOLE, ERRORS
-from experiments.runner.refusals import SettingError
-from experiments.runner.watch import Watch
+    from experiments.runner import catalog, command_line, composition, launching, summary, task
+    from experiments.runner.console import CONSOLE, ERRORS
+    from experiments.runner.refusals import SettingError
+    from experiments.runner.watch import Watch
+except ModuleNotFoundError as error:
+    if (error.name or "experiments").split(".")[0] in ("experiments", "hntk"):
+        raise
+    raise SystemExit(
+        f"error: experiments need {(error.name or 'more').split('.')[0]}: make setup, or python -m pip install '.[experiments]'."
+    ) from error
 
 # options that Hydra answers without running anything
 ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")

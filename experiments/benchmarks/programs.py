@@ -154,7 +154,7 @@ def _onnx_programs(
         import onnxruntime  # noqa: F401
         from onnxruntime.quantization import quantize_dynamic
     except ImportError:
-        raise ImportError("the peer to compare with is onnxruntime: make setup-export.") from None
+        raise ImportError("the peer to compare with is onnxruntime: make setup.") from None
     paths = {name: folder / f"{name}.onnx" for name in ("dense", "dense8", "net8")}
     with stage("writing ONNX files"):
         sizes = {"dense": write_onnx(original, paths["dense"]), "net8": write_onnx(whole, paths["net8"], "int8")}

@@ -93,7 +93,7 @@ def _onnx(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Itera
     try:
         import onnxruntime
     except ImportError:
-        _left_out("ONNX", "onnxruntime is not installed", "make setup-export")
+        _left_out("ONNX", "onnxruntime is not installed", "make setup")
         return
     for weights in ONNX_WEIGHTS:
         path = folder / f"net.{weights}.onnx"

@@ -25,7 +25,7 @@ from tests.support.command_line import ROOT, done, rows
 CPU_SECONDS = 120
 # the property in which pytest finds the time of a run, for its final table
 TAKEN = "tiny run: (name, wall seconds, CPU seconds)"
-NEEDS = {"frontier": ("optuna", "make setup-sweeps"), "bench_inference": ("onnxruntime", "make setup-export")}
+NEEDS = {"frontier": ("optuna", "make setup-sweeps"), "bench_inference": ("onnxruntime", "make setup")}
 
 
 @dataclass

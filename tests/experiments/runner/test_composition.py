@@ -242,3 +242,12 @@ def test_a_refusal_leaves_no_folder_and_says_the_cause(tmp_path: Path) -> None:
         assert "error" in result.stderr
         assert "Traceback" not in result.stderr
         assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it() -> None:
+    hidden = "import sys; sys.modules['hydra'] = None; import runpy; runpy.run_module('experiments.run')"
+    done = subprocess.run([sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: experiments need hydra: make setup, or python -m pip install '.[experiments]'.\n"
+    )  # fmt: skip
