@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk._utils.arrays import finite_array
+from hntk._utils.arrays import finite_array, real_array
 from hntk._utils.pytree import array_dataclass, is_traced
 from hntk.data.normalization import Normalization, prepare_samples
 from hntk.files.exact_arrays import to_float32
@@ -110,8 +110,9 @@ class Classifier(LabelPredictor, SaveableClassifier):
         if is_traced(features, self.weights, self.offset):
             array: Any = jnp.asarray(features)
         else:
-            dtype = np.result_type(np.asarray(features), np.float32)
-            array = finite_array(features, "features").astype(dtype, copy=False)
+            given = real_array(features, "features")
+            dtype = np.result_type(given.dtype, np.float32)
+            array = finite_array(given, "features").astype(dtype, copy=False)
         if array.ndim != 2 or array.shape[1] != len(self.weights):
             raise ValueError(f"features must have shape (n, {len(self.weights)}), got {array.shape}.")
         if isinstance(array, jax.Array):
