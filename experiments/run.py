@@ -18,11 +18,11 @@ try:
     from experiments.runner.refusals import SettingError
     from experiments.runner.watch import Watch
 except ModuleNotFoundError as error:
-    if (error.name or "experiments").split(".")[0] in ("experiments", "hntk"):
+    missing = (error.name or "more").split(".")[0]
+    if missing in ("experiments", "hntk"):
         raise
-    raise SystemExit(
-        f"error: experiments need {(error.name or 'more').split('.')[0]}: make setup, or python -m pip install '.[experiments]'."
-    ) from error
+    remedy = "make setup, or python -m pip install '.[experiments]'."
+    raise SystemExit(f"error: experiments need {missing}: {remedy}") from error
 
 # options that Hydra answers without running anything
 ANSWERS = ("help", "hydra_help", "cfg", "info", "shell_completion")
