@@ -32,7 +32,7 @@ def exact_kernels(
 ) -> Kernels:
     r"""Return the conjugate kernel and the NTK of a fully-connected network of infinite width.
 
-    The recursion over layers is that of Jacot et al. (2018); see docs/theory.md, section 1.
+    The recursion over layers is that of Jacot et al. (2018); see docs/theory.md, "From a network to its kernels".
 
     The function works under ``jax.jit``, ``jax.vmap`` and ``jax.grad`` with respect to ``x`` and ``x2``. Samples are
     then traced: all pairs are computed at once by exact forms, ``tile`` and ``progress`` have no effect, and neither

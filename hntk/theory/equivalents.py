@@ -58,7 +58,7 @@ def equivalent_kernels(
 ) -> EquivalentKernels:
     """Return the deterministic equivalents of a network's conjugate kernel and NTK on labelled data.
 
-    They are those of Theorems 1 and 2 of Gu et al. (2022); see docs/theory.md, section 3.
+    They are those of Theorems 1 and 2 of Gu et al. (2022); see docs/theory.md, "From a network to its kernels".
 
     Parameters
     ----------
