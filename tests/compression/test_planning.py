@@ -31,7 +31,7 @@ def loss(design_or_match, widths, sparsity, x: np.ndarray, seed: int) -> float:
         (200, 100, 4, (1024, 1024, 1024), 0.5),
         pytest.param(150, 150, 8, (3000, 3000, 3000), 0.0, marks=pytest.mark.nightly),
         pytest.param(300, 60, 5, (2000, 1000, 500), 2 / 3, marks=pytest.mark.nightly),
-        (200, 100, 3, (4000, 500, 2000), 0.9),
+        pytest.param(200, 100, 3, (4000, 500, 2000), 0.9, marks=pytest.mark.nightly),
     ],
 )
 def test_the_account_is_honest_over_seeds(n: int, p: int, levels: int, widths: tuple, sparsity: float) -> None:

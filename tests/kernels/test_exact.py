@@ -65,7 +65,7 @@ def test_neural_tangents_own_layers_give_the_same(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.nightly] if name in ("stairs", "clipped") else []) for name in STACKS],
+    [pytest.param(name, marks=[pytest.mark.nightly] if name in ("stairs", "clipped", "mixed") else []) for name in STACKS],
 )
 def test_all_correlations_against_exact_forms(name: str) -> None:
     layers = STACKS[name]
@@ -102,7 +102,9 @@ def test_exact_kernels_against_the_recursion_and_between_two_sets() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nightly] if name == "clipped" else []) for name in STACKS]
+)
 def test_the_tile_changes_nothing_but_rounding(name: str) -> None:
     x = spread(101, 30)
     whole = hntk.exact_kernels(x, STACKS[name], tau0=1.0, tile=101)
