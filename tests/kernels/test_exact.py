@@ -64,8 +64,7 @@ def test_neural_tangents_own_layers_give_the_same(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.nightly] if name in ("stairs", "clipped", "mixed") else []) for name in STACKS],
+    "name", [pytest.param(name, marks=[] if name == "relu" else [pytest.mark.nightly]) for name in STACKS]
 )
 def test_all_correlations_against_exact_forms(name: str) -> None:
     layers = STACKS[name]
