@@ -15,8 +15,8 @@ from experiments.asymptotics.kernel_machines import KernelMachine
 from experiments.asymptotics.training_sets import Source, caption_of, configured_source
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.from_config import activations, declared, declared_diagonal, kernel_net, matched
 from experiments.runner.record import Record
-from experiments.runner.setting import activations, declared, declared_diagonal, kernel_net, matched
 from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.predictions import optimal_ridge, ridge_regression

@@ -19,8 +19,8 @@ from experiments.asymptotics.mixtures import CAPTIONS, MixtureModel, named_model
 from experiments.asymptotics.spectrum_figures import density_figure, distance_figure
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.from_config import declared_diagonal
 from experiments.runner.record import Record
-from experiments.runner.setting import declared_diagonal
 from experiments.runner.statistics import growth_exponent, mean_and_error
 from hntk.asymptotics.density import LimitingDensity
 from hntk.asymptotics.finite_density import FiniteSizeDensity

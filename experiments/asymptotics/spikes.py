@@ -12,8 +12,8 @@ from experiments.asymptotics.spike_figures import spike_error_figure, spike_figu
 from experiments.asymptotics.spike_points import EigenPair, SpikePoint
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.from_config import activations
 from experiments.runner.record import Record
-from experiments.runner.setting import activations
 from hntk.asymptotics.limiting_kernel import LimitingKernel
 
 SIMULATED = ("exact", "equivalent")

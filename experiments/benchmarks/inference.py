@@ -24,8 +24,8 @@ from experiments.benchmarks.workers import Worker, working
 from experiments.figures.style import COLOURS, caption_above, plain_ticks
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.from_config import raw_dataset
 from experiments.runner.record import Record
-from experiments.runner.setting import raw_dataset
 from experiments.shipping import classifiers, toolchain
 from hntk.deploy.c import to_c
 

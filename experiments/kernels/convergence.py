@@ -13,8 +13,8 @@ import hntk
 from experiments.figures.style import COLOURS, caption_above, line_style
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.from_config import activations, kernel_problem, matched
 from experiments.runner.record import Record
-from experiments.runner.setting import activations, kernel_problem, matched
 from experiments.runner.statistics import growth_exponent
 from hntk.spectra.comparison import off_diagonal
 

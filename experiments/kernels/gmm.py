@@ -10,8 +10,8 @@ import hntk
 from experiments.kernels.gmm_figures import eigenvector_figure, spectra_figure
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.from_config import KernelProblem, activations, declared_diagonal, kernel_problem, keys, matched
 from experiments.runner.record import Record
-from experiments.runner.setting import KernelProblem, activations, declared_diagonal, kernel_problem, keys, matched
 from hntk.spectra.comparison import Spectrum, compare_with_spectra
 from hntk.theory.equivalents import Identity
 

@@ -14,8 +14,8 @@ import hntk
 from experiments.figures.style import COLOURS, caption_above, legend_below, line_style
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.from_config import KernelProblem, activations, kernel_problem, keys
 from experiments.runner.record import Record
-from experiments.runner.setting import KernelProblem, activations, kernel_problem, keys
 
 METHODS = {
     "layer by layer": {"method": "layerwise"},

@@ -15,8 +15,8 @@ import hntk
 from experiments.figures.style import COLOURS, caption_above
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.from_config import activations, dataset, matched
 from experiments.runner.record import Record
-from experiments.runner.setting import activations, dataset, matched
 
 COLUMNS = [
     "network",

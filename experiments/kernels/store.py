@@ -9,8 +9,8 @@ import numpy as np
 import hntk
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.from_config import activations, dataset, kernel_problem, keys
 from experiments.runner.record import Record
-from experiments.runner.setting import activations, dataset, kernel_problem, keys
 from hntk._utils.memory import available_memory, gigabytes
 from hntk.kernels.kernel_memory import kernel_bytes
 

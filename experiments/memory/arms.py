@@ -16,8 +16,8 @@ import hntk
 from experiments.runner.config import ArmConfig, CompressConfig, Config
 from experiments.runner.console import stage
 from experiments.runner.errors import Skip
+from experiments.runner.from_config import activations, matched
 from experiments.runner.keys import data_digest
-from experiments.runner.setting import activations, matched
 from hntk.activations.fingerprint import fingerprint
 from hntk.networks.formula_bytes import storage_of
 from hntk.networks.forward import LEAST_ZEROS

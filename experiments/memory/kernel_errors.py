@@ -10,8 +10,8 @@ import numpy as np
 
 import hntk
 from experiments.runner.config import Config
+from experiments.runner.from_config import activations
 from experiments.runner.keys import data_digest
-from experiments.runner.setting import activations
 from hntk.activations.fingerprint import fingerprint
 
 # The exact kernel of the last job in this process, by all that decides it.

@@ -18,9 +18,9 @@ from experiments.memory.kernel_errors import kernel_error
 from experiments.runner import metrics
 from experiments.runner.config import ArmConfig, Config
 from experiments.runner.console import progress
+from experiments.runner.from_config import features, raw_dataset
 from experiments.runner.keys import resolved
 from experiments.runner.record import Record
-from experiments.runner.setting import features, raw_dataset
 from hntk._utils.labels import accuracy_score
 from hntk.readouts.training import Epoch, Schedule
 

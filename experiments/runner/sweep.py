@@ -111,7 +111,7 @@ def run_job(cfg: Config, experiment: Experiment) -> tuple[float, ...] | None:
 def job_key(cfg: Config, experiment: Experiment) -> keys.Key:
     """Return the key of a job, by the experiment's own account of what decides its result, if it has one."""
     # late, as this imports the library
-    from experiments.runner.setting import dataset_read
+    from experiments.runner.from_config import dataset_read
 
     module = experiment.load()
     settings = getattr(module, "identity", keys.resolved)(cfg)

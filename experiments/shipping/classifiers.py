@@ -9,7 +9,7 @@ import jax
 import hntk
 from experiments.runner.config import Config
 from experiments.runner.console import progress, stage
-from experiments.runner.setting import activations, features, matched
+from experiments.runner.from_config import activations, features, matched
 
 READOUTS = ("ridge", "softmax")
 # Numbers that tell the random keys of one seed apart.

@@ -11,8 +11,8 @@ import numpy as np
 import hntk
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.from_config import raw_dataset
 from experiments.runner.record import Record
-from experiments.runner.setting import raw_dataset
 from experiments.shipping import classifiers, toolchain
 from experiments.shipping.toolchain import Firmware
 from hntk._utils.labels import accuracy_score

@@ -15,7 +15,7 @@ import hntk
 from experiments.memory import arms
 from experiments.memory.kernel_errors import kernel_error
 from experiments.memory.settings import MemoryExperiment
-from experiments.runner import catalog, setting, sweep
+from experiments.runner import catalog, sweep
 from experiments.runner import config as settings
 
 
@@ -85,7 +85,7 @@ def test_kernels_are_compared_with_the_original_of_its_own_parameters(data: hntk
 @pytest.mark.parametrize("name", ["y_train", "y_test", "x_test"])
 def test_a_result_of_other_labels_or_tests_has_another_key(tmp_path: Path, data: hntk.Dataset, name: str) -> None:
     def key() -> str:
-        setting._loaded.cache_clear()
+        from_config._loaded.cache_clear()
         return str(sweep.job_key(cfg, catalog.find("memory")))
 
     cfg = configuration()

@@ -15,7 +15,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments.kernels.settings import GmmExperiment
-from experiments.runner import catalog, jobs, keys, setting, states, summary, sweep
+from experiments.runner import catalog, jobs, keys, states, summary, sweep
 from experiments.runner import config as settings
 from experiments.runner.record import Record
 from experiments.runner.watch import Sweep
@@ -47,7 +47,7 @@ class Bench:
             runtime=SimpleNamespace(output_dir=str(self.folder / "sweep" / str(number))),
         )
         self.patch.setattr(sweep, "HydraConfig", SimpleNamespace(get=lambda: told))
-        setting._loaded.cache_clear()
+        from_config._loaded.cache_clear()
         sweep.run_job(self.configuration(number, changes), self.experiment)
 
     def configuration(self, number: int, changes: dict[str, Any]) -> Any:
