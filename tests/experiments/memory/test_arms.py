@@ -15,7 +15,7 @@ import hntk
 from experiments.memory import arms
 from experiments.memory.kernel_errors import kernel_error
 from experiments.memory.settings import MemoryExperiment
-from experiments.runner import catalog, sweep
+from experiments.runner import catalog, from_config, sweep
 from experiments.runner import config as settings
 
 

@@ -15,7 +15,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments.kernels.settings import GmmExperiment
-from experiments.runner import catalog, jobs, keys, states, summary, sweep
+from experiments.runner import catalog, from_config, jobs, keys, states, summary, sweep
 from experiments.runner import config as settings
 from experiments.runner.record import Record
 from experiments.runner.watch import Sweep
