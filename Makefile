@@ -1,6 +1,7 @@
 # `make` alone lists what there is to make.
 PYTHON ?= python3
-JOBS ?= auto
+# one test process more than processors, because some tests wait for processes of their own
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)' 2>/dev/null || echo auto)
 # another environment beside the usual one: make unit VENV=.venv-3.13 PYTHON=python3.13
 VENV ?= .venv
 # other pinned packages: make unit VENV=.venv-oldest LOCK=requirements/oldest.txt
