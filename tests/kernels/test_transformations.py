@@ -25,7 +25,11 @@ CLOSED_FORMS: dict[str, list] = {
     "sign": ["sign"],
 }
 QUICK = ("relu, erf", "sin, cos")
-by_cost = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in CLOSED_FORMS]
+REPEATED = ("stairs, relu", "leaky_relu, quadratic", "linear, polynomial")
+by_cost = [
+    pytest.param(name, marks=pytest.mark.nightly if name in REPEATED else () if name in QUICK else pytest.mark.slow)
+    for name in CLOSED_FORMS
+]
 
 
 def both(layers: Sequence, **options: object) -> Callable[[object], jax.Array]:

@@ -224,7 +224,7 @@ def marked(folder: Path) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["cores", "slurm"])
+@pytest.mark.parametrize("launcher", ["cores", pytest.param("slurm", marks=pytest.mark.nightly)])
 def test_a_terminated_sweep_terminates_its_workers(
     tmp_path: Path, digits: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
