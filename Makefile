@@ -71,7 +71,8 @@ lock:  ## pin the newest versions pyproject.toml allows, and the oldest for one 
 	@$(COMPILE) --upgrade pyproject.toml --extra dev \
 	    -c requirements/build.txt -c requirements/constraints.txt -o requirements/lock.txt
 	@$(COMPILE) --upgrade --resolution lowest-direct pyproject.toml --extra dev \
-	    -c requirements/build.txt -c requirements/constraints.txt -o requirements/oldest.txt
+	    -c requirements/build.txt -c requirements/constraints.txt -c requirements/oldest-constraints.txt \
+	    -o requirements/oldest.txt
 	@$(COMPILE) --upgrade pyproject.toml --extra sweeps -c requirements/lock.txt -o requirements/sweeps.txt
 
 clean:  ## remove .venv, caches and build files (never what experiments wrote)

@@ -16,6 +16,7 @@ from hntk.activations.gaussian_cells import gaussian_cells
 from hntk.activations.lookup import COMPARED
 from hntk.activations.mehler import hermite_polynomials, pair_series
 from hntk.activations.step_function import StepFunction, padded_alike
+from tests.support.precision import precision
 
 THRESHOLDS, LEVELS = np.array([-1.2, -0.3, 0.4, 1.9]), np.array([2.0, -0.5, 0.7, 2.0, 0.7])
 
@@ -45,7 +46,7 @@ def test_cells_carry_complex_steps() -> None:
 def test_moments_are_the_staircases_whatever_the_precision() -> None:
     staircase = hntk.staircase(THRESHOLDS, LEVELS)
     values = quad_moments(staircase, 0.8)
-    with jax.enable_x64(False):
+    with precision(False):
         moments = StepFunction(THRESHOLDS, LEVELS, 0.0).moments(0.8)
     np.testing.assert_allclose([moments.mean, moments.e1, moments.variance], values, rtol=1e-12)
     assert moments.d == np.inf

@@ -13,6 +13,7 @@ from hntk.activations import mehler
 from hntk.kernels import tiling
 from hntk.kernels._neural_tangents import load
 from hntk.spectra.comparison import off_diagonal
+from tests.support.precision import precision
 from tests.support.recursion import kernel_function
 
 STAIRS = hntk.staircase([-0.4, 0.2, 1.1], [0.0, 0.4, 1.0, 2.2])
@@ -195,7 +196,7 @@ def test_kernels_in_float32_are_those_in_float64() -> None:
     x = np.asarray(hntk.reference_mixture(n=80, p=60, key=jax.random.key(0)).x)
     for layers in (["relu"] * 2, [STAIRS] * 2, ["tanh"] * 2):
         exact = hntk.exact_kernels(x, layers, tau0=1.0, kappa_sq=1.0)
-        with jax.enable_x64(False), pytest.warns(UserWarning, match="float32"):
+        with precision(False), pytest.warns(UserWarning, match="float32"):
             rough = hntk.exact_kernels(x.astype(np.float32), layers, tau0=1.0, kappa_sq=1.0)
         assert rough.ck.dtype == jnp.float32
         close(rough.ck, exact.ck, 1e-4)
