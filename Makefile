@@ -55,7 +55,7 @@ wheel: setup  ## build the wheel, install it into an empty environment and use i
 lint: setup  ## check style, layout, docstrings, and which package imports which
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m ruff format --check --quiet . || { echo "The files above are not laid out as agreed: make format" >&2; exit 1; }
-	@$(RUN) -m numpydoc lint $$(git ls-files 'hntk/*.py' 'experiments/*.py')
+	@$(RUN) -m numpydoc lint $$(find hntk experiments -name '*.py')
 	@$(VENV)/bin/lint-imports --no-logo > $(VENV)/.imports || { cat $(VENV)/.imports >&2; exit 1; }
 
 types: setup  ## check types

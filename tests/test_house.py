@@ -79,23 +79,23 @@ def test_no_module_bears_the_name_of_a_function_of_its_package() -> None:
 
 def public() -> dict[str, object]:
     """Return what users import, by its full name."""
-    found = {}
+    exported = {}
     for package in (hntk, hntk.asymptotics, hntk.deploy):
         for name in package.__all__:
             value = getattr(package, name)
             if inspect.isclass(value) or inspect.isfunction(value):
-                found[f"{value.__module__}.{value.__qualname__}"] = value
-    return found
+                exported[f"{value.__module__}.{value.__qualname__}"] = value
+    return exported
 
 
 @pytest.mark.parametrize("name", public())
 def test_the_public_surface_is_documented(name: str) -> None:
-    told = validate(name)
-    wrong = [f"{code} {text}" for code, text in told["errors"] if code in COMPLETE]
+    report = validate(name)
+    wrong = [f"{code} {text}" for code, text in report["errors"] if code in COMPLETE]
     if inspect.isclass(public()[name]):
         # dataclasses document what they hold as attributes
         wrong = [line for line in wrong if not line.startswith(("PR01", "PR02", "PR03"))]
-    assert not wrong, f"{told['file']}:{told['file_line']} {name}: {wrong}"
+    assert not wrong, f"{report['file']}:{report['file_line']} {name}: {wrong}"
 
 
 def layers() -> list[tuple[str, list[str]]]:

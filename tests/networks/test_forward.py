@@ -114,7 +114,9 @@ def test_what_is_compiled_does_not_grow_with_equal_layers_or_levels(way: str) ->
     few = lines(5, 4)
     assert lines(60, 4) <= few
     # Every doubling of the levels adds one comparison of some 20 lines.
-    assert lines(1, 100_000) < lines(1, 1000) + 200 < 700
+    # the programs of JAX 0.5 are longer
+    most = 600 if jax.__version_info__ >= (0, 6) else 700
+    assert lines(1, 100_000) < lines(1, 1000) + 200 < most
 
 
 def test_many_levels_are_found_as_few_are() -> None:
