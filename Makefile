@@ -15,6 +15,9 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 # Several test processes share one accelerator, where there is one, and what they compile.
 PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 $(RUN) -m pytest -n $(JOBS) --dist worksteal
+# Half of the tests' time is compilation, and XLA's older code generator for fused operations compiles faster. Its programs
+# draw the same weights to the bit. make test-all runs the programs that users run.
+QUICK := XLA_FLAGS="$(XLA_FLAGS) --xla_cpu_use_fusion_emitters=false"
 
 # Debian packages beside Python's.
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium
@@ -38,16 +41,16 @@ gmm: setup  ## run the Gaussian-mixture experiment (more settings: make gmm ARGS
 	@$(RUN) -m experiments.run +exp=gmm $(ARGS)
 
 test: setup setup-sweeps lint types  ## run all checks: lint, types, every test and every documented example
-	@$(PYTEST)
+	@$(QUICK) $(PYTEST)
 
 unit: setup  ## run the tests but the slow ones (a few only: make unit ARGS="-k erf")
-	@$(PYTEST) -m "not slow and not nightly" $(ARGS)
+	@$(QUICK) $(PYTEST) -m "not slow and not nightly" $(ARGS)
 
 test-all: setup setup-sweeps lint types wheel  ## run all checks and, an hour more, the tests that repeat at scale
 	@$(PYTEST) -m "nightly or not nightly" $(ARGS)
 
 coverage: setup setup-sweeps  ## run the tests and measure which lines of hntk they run; below 95 % is an error
-	@$(PYTEST) --cov=hntk --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
+	@$(QUICK) $(PYTEST) --cov=hntk --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
 
 wheel: setup  ## build the wheel, install it into an empty environment and use it there
 	@$(RUN) tests/wheel/check_wheel.py

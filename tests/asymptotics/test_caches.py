@@ -12,8 +12,9 @@ import pytest
 
 import hntk
 from hntk import asymptotics
+from tests.support.samples import two_classes
 
-X = np.asarray(hntk.reference_mixture(n=12, p=20, key=jax.random.key(0)).x)
+X, _ = two_classes(12, 20)
 LAW = asymptotics.MixtureLaw.of(np.eye(2, 20), [1.0, 1.0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,15 @@ import hntk
 from hntk.kernels import backpropagation as layers
 from hntk.kernels import empirical
 from hntk.kernels._neural_tangents import load
+from tests.support.samples import two_classes
 
-X = np.asarray(hntk.reference_mixture(n=23, p=12, key=jax.random.key(0)).x)
-X2 = np.asarray(hntk.reference_mixture(n=9, p=12, key=jax.random.key(5)).x)
-NET = hntk.dense(["relu", "erf", "tanh"], [20, 15, 31], X, key=jax.random.key(1))
+X, _ = two_classes(23, 12)
+X2 = two_classes(9, 12)[0] + 0.1
+
+
+@cache
+def drawn() -> hntk.Network:
+    return hntk.dense(["relu", "erf", "tanh"], [20, 15, 31], X, key=jax.random.key(1))
 
 
 def jacobian(net: hntk.Network, readout: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
@@ -48,14 +54,14 @@ def small_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 def test_matrices_parts_and_operator_against_the_jacobian() -> None:
-    gradients = jacobian(NET, np.asarray(NET.readout), X)
+    gradients = jacobian(drawn(), np.asarray(drawn().readout), X)
     parts = products(gradients, gradients)
-    kernels = hntk.empirical_kernels(NET, X)
+    kernels = hntk.empirical_kernels(drawn(), X)
     np.testing.assert_allclose(kernels.ck, parts[-1], rtol=1e-11, atol=1e-13)
     np.testing.assert_allclose(kernels.ntk, sum(parts), rtol=1e-11)
-    for mine, theirs in zip(hntk.empirical_parts(NET, X), parts, strict=True):
+    for mine, theirs in zip(hntk.empirical_parts(drawn(), X), parts, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-13)
-    ntk = hntk.EmpiricalNTK(NET, X)
+    ntk = hntk.EmpiricalNTK(drawn(), X)
     v = np.random.default_rng(0).standard_normal((23, 3))
     assert ntk.shape == (23, 23)
     np.testing.assert_allclose(ntk.matvec(v), sum(parts) @ v, rtol=1e-10)
@@ -88,21 +94,21 @@ def test_empirical_ntk_against_jacobians() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 def test_between_two_sets() -> None:
-    first, second = (jacobian(NET, np.asarray(NET.readout), x) for x in (X, X2))
+    first, second = (jacobian(drawn(), np.asarray(drawn().readout), x) for x in (X, X2))
     parts = products(first, second)
-    kernels = hntk.empirical_kernels(NET, X, x2=X2)
+    kernels = hntk.empirical_kernels(drawn(), X, x2=X2)
     np.testing.assert_allclose(kernels.ck, parts[-1], rtol=1e-10, atol=1e-13)
     np.testing.assert_allclose(kernels.ntk, sum(parts), rtol=1e-10, atol=1e-13)
-    for mine, theirs in zip(hntk.empirical_parts(NET, X, x2=X2), parts, strict=True):
+    for mine, theirs in zip(hntk.empirical_parts(drawn(), X, x2=X2), parts, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-13)
 
 
 def test_of_a_classifier_each_output_and_their_mean() -> None:
     labels = np.arange(23) % 3 + 10
-    classifier = hntk.fit_ridge(NET, X, labels, ridge=0.1)
+    classifier = hntk.fit_ridge(drawn(), X, labels, ridge=0.1)
     each = []
     for k, name in enumerate(classifier.classes):
-        gradients = jacobian(NET, classifier.weights[:, k], X)
+        gradients = jacobian(drawn(), classifier.weights[:, k], X)
         each.append(sum(products(gradients, gradients)))
         np.testing.assert_allclose(hntk.empirical_kernels(classifier, X, output=name).ntk, each[-1], rtol=1e-10)
     np.testing.assert_allclose(hntk.empirical_kernels(classifier, X).ntk, np.mean(each, axis=0), rtol=1e-10)
@@ -113,15 +119,15 @@ def test_of_a_classifier_each_output_and_their_mean() -> None:
     with pytest.raises(ValueError, match=r"classes \[10, 11, 12\], got 13"):
         hntk.empirical_kernels(classifier, X, output=13)
     with pytest.raises(ValueError, match="one output"):
-        hntk.empirical_kernels(NET, X, output=10)
+        hntk.empirical_kernels(drawn(), X, output=10)
 
 
 @pytest.mark.slow
 def test_weights_need_not_be_random_nor_float() -> None:
     """Ternary ones, and ones that a training could have made."""
     ternary = hntk.dense(["relu", "relu"], [16, 16], X, key=jax.random.key(3), law="ternary")
-    values = np.asarray(NET.weights[0].values) * np.linspace(0, 2, 20)[:, None]
-    trained = replace(NET, weights=(hntk.WeightMatrix(jnp.asarray(values)), *NET.weights[1:]), law=None)
+    values = np.asarray(drawn().weights[0].values) * np.linspace(0, 2, 20)[:, None]
+    trained = replace(drawn(), weights=(hntk.WeightMatrix(jnp.asarray(values)), *drawn().weights[1:]), law=None)
     for net in (ternary, trained):
         gradients = jacobian(net, np.asarray(net.readout), X)
         np.testing.assert_allclose(
@@ -175,8 +181,8 @@ def test_wide_networks_reach_the_exact_kernels_whatever_the_weights(law: str) ->
 
 def test_bad_input_is_said() -> None:
     with pytest.raises(ValueError, match="12"):
-        hntk.empirical_kernels(NET, X[:, :5])
+        hntk.empirical_kernels(drawn(), X[:, :5])
     with pytest.raises(ValueError, match=r"v must have shape \(23,\)"):
-        hntk.EmpiricalNTK(NET, X).matvec(np.ones(5))
+        hntk.EmpiricalNTK(drawn(), X).matvec(np.ones(5))
     with pytest.raises(ValueError, match="or a classifier"):
-        hntk.EmpiricalNTK(replace(NET, readout=None), X).diagonal()
+        hntk.EmpiricalNTK(replace(drawn(), readout=None), X).diagonal()

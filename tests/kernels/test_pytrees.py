@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 import hntk
+from tests.support.samples import two_classes
 
-DATA = hntk.reference_mixture(n=120, p=20, key=jax.random.key(0))
-KERNEL = hntk.equivalent_kernels(DATA.x, DATA.labels, ["relu"]).ck
-OBJECTS = [
-    hntk.exact_kernels(DATA.x, ["relu"]),
-    hntk.coefficients(["relu", "erf"], 1.0),
-    KERNEL,
-    hntk.spectrum(KERNEL, 2),
-    hntk.leading_eigenpairs(KERNEL, 2),
-    hntk.spectral_density(KERNEL, probes=2, degree=5),
-]
-NTK = hntk.EmpiricalNTK(hntk.dense(["relu"], [16], DATA.x, key=jax.random.key(1)), DATA.x)
-NAMES = [type(made).__name__ for made in OBJECTS]
+X, LABELS = two_classes(120, 20)
 
 
-@pytest.mark.parametrize("made", OBJECTS, ids=NAMES)
-def test_they_pass_through_compiled_functions_and_pickles(made: object) -> None:
+@cache
+def kernel() -> hntk.StructuredKernel:
+    return hntk.equivalent_kernels(X, LABELS, ["relu"]).ck
+
+
+TREES: dict[str, Callable[[], Any]] = {
+    "Kernels": lambda: hntk.exact_kernels(X, ["relu"]),
+    "Coefficients": lambda: hntk.coefficients(["relu", "erf"], 1.0),
+    "StructuredKernel": kernel,
+    "Spectrum": lambda: hntk.spectrum(kernel(), 2),
+    "Eigenpairs": lambda: hntk.leading_eigenpairs(kernel(), 2),
+    "SpectralDensity": lambda: hntk.spectral_density(kernel(), probes=2, degree=5),
+}
+ALL = TREES | {"EmpiricalNTK": lambda: hntk.EmpiricalNTK(hntk.dense(["relu"], [16], X, key=jax.random.key(1)), X)}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_they_pass_through_compiled_functions_and_pickles(name: str) -> None:
+    made = TREES[name]()
     expected = [2 * np.asarray(leaf) for leaf in jax.tree.leaves(made)]
     doubled = jax.jit(lambda tree: jax.tree.map(lambda leaf: 2 * leaf, tree))(made)
     assert type(doubled) is type(made)
@@ -34,15 +44,17 @@ def test_they_pass_through_compiled_functions_and_pickles(made: object) -> None:
             np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("made", [*OBJECTS[1:], NTK], ids=[*NAMES[1:], "EmpiricalNTK"])
-def test_they_compare_and_hash_by_identity(made: object) -> None:
+@pytest.mark.parametrize("name", [name for name in ALL if name != "Kernels"])
+def test_they_compare_and_hash_by_identity(name: str) -> None:
+    made = ALL[name]()
     other = jax.tree.unflatten(*jax.tree.flatten(made)[::-1])
     assert made == made
     assert made != other
     assert len({made, other}) == 2
 
 
-@pytest.mark.parametrize("made", [*OBJECTS, NTK], ids=[*NAMES, "EmpiricalNTK"])
-def test_their_texts_are_short(made: object) -> None:
-    assert len(repr(made)) < 250
-    assert repr(made).startswith(type(made).__name__)
+@pytest.mark.parametrize("name", ALL)
+def test_their_texts_are_short(name: str) -> None:
+    text = repr(ALL[name]())
+    assert len(text) < 250
+    assert text.startswith(name)

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,8 +23,9 @@ import hntk
 from hntk.activations.base import Activation
 from hntk.activations.fingerprint import fingerprint
 from hntk.kernels import stored
+from tests.support.samples import two_classes
 
-X = np.asarray(hntk.reference_mixture(n=40, p=20, key=jax.random.key(0)).x)
+X, _ = two_classes(40, 20)
 NET = ["relu", "erf"]
 # a process that stores kernels, as many times as it is asked for and said slowly enough to be killed in between
 CHILD = """

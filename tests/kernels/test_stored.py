@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,8 +14,9 @@ import pytest
 import hntk
 from hntk.activations.fingerprint import fingerprint
 from hntk.kernels import tiling
+from tests.support.samples import two_classes
 
-X = np.asarray(hntk.reference_mixture(n=101, p=30, key=jax.random.key(0)).x)
+X, _ = two_classes(101, 30)
 STAIRS = hntk.staircase([-0.4, 0.2, 1.1], [0.0, 0.4, 1.0, 2.2])
 
 

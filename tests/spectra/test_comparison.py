@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple
+from functools import cache
 from typing import Any
 
 import jax
@@ -10,12 +12,15 @@ import numpy as np
 import pytest
 
 import hntk
+from tests.support.samples import two_classes
 
 N = 90
-DATA = hntk.reference_mixture(n=N, p=20, key=jax.random.key(0))
-X = np.asarray(DATA.x)
-KERNEL = hntk.equivalent_kernels(X, DATA.labels, ["relu"]).ck
-NTK = hntk.EmpiricalNTK(hntk.dense(["relu"], [16], X, key=jax.random.key(1)), X)
+X, LABELS = two_classes(N, 20)
+
+
+@cache
+def kernel() -> hntk.StructuredKernel:
+    return hntk.equivalent_kernels(X, LABELS, ["relu"]).ck
 
 
 class Products:
@@ -29,8 +34,16 @@ class Products:
         return self.matrix @ v
 
 
-@pytest.mark.parametrize("operator", [KERNEL, NTK, Products(KERNEL.to_dense())], ids=["structured", "ntk", "products"])
-def test_operators_are_taken_in_a_matrix_s_place(operator: Any) -> None:
+OPERATORS: dict[str, Callable[[], Any]] = {
+    "structured": kernel,
+    "ntk": lambda: hntk.EmpiricalNTK(hntk.dense(["relu"], [16], X, key=jax.random.key(1)), X),
+    "products": lambda: Products(kernel().to_dense()),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_are_taken_in_a_matrix_s_place(name: str) -> None:
+    operator = OPERATORS[name]()
     matrix = np.asarray(operator.matrix if isinstance(operator, Products) else operator.to_dense(), float)
     assert hntk.operator_norm(operator) == pytest.approx(hntk.operator_norm(matrix), rel=1e-6)
     mine, theirs = hntk.spectrum(operator, 3), hntk.spectrum(matrix, 3)
@@ -58,16 +71,16 @@ def test_comparison_against_dense_algebra() -> None:
 
 
 def test_operators_stay_operators_where_that_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    products = Products(KERNEL.to_dense())
+    products = Products(kernel().to_dense())
     hntk.operator_norm(products)
     assert 0 < products.count < N
-    expected = hntk.spectrum(KERNEL.to_dense(), 2)
+    expected = hntk.spectrum(kernel().to_dense(), 2)
     monkeypatch.setattr(hntk.StructuredKernel, "to_dense", lambda _: pytest.fail("a matrix was made"))
-    assert hntk.operator_norm(KERNEL) == pytest.approx(expected.values[0])
-    np.testing.assert_allclose(hntk.spectrum(KERNEL, 2).values, expected.values, atol=1e-9)
+    assert hntk.operator_norm(kernel()) == pytest.approx(expected.values[0])
+    np.testing.assert_allclose(hntk.spectrum(kernel(), 2).values, expected.values, atol=1e-9)
     monkeypatch.setattr("hntk._utils.memory.SMALL", 0)
     monkeypatch.setattr("hntk._utils.memory.available_memory", lambda: 10_000)
-    for call in (lambda: hntk.compare_kernels(KERNEL, KERNEL), lambda: hntk.spectrum(products, 2)):
+    for call in (lambda: hntk.compare_kernels(kernel(), kernel()), lambda: hntk.spectrum(products, 2)):
         with pytest.raises(MemoryError, match="leading_eigenpairs"):
             call()
 

@@ -22,7 +22,6 @@ from hntk._utils.rows import as_rows, as_samples, rms_norm, row_blocks
 X = np.random.default_rng(0).normal(size=(30, 4))
 X[3, 1] = X[20, 2] = 3.0
 LABELS = np.arange(30) % 2
-NET = hntk.dense(["relu"], [8], X, key=jax.random.key(0))
 
 
 class Frame:
@@ -90,10 +89,11 @@ def test_bad_samples_are_refused_everywhere(bad: object) -> None:
 @pytest.mark.filterwarnings("ignore:samples have the root mean square norm")
 def test_samples_beyond_float32_are_refused_where_float32_is_computed_in() -> None:
     """Their scores were NaN, and the first class was predicted for all."""
-    fitted = hntk.fit_ridge(NET, X, LABELS, 0.1)
+    net = hntk.dense(["relu"], [8], X, key=jax.random.key(0))
+    fitted = hntk.fit_ridge(net, X, LABELS, 0.1)
     large = X * 1e30
     assert np.all(np.isfinite(as_samples(large)))
-    for call in (fitted.scores, fitted.predict, NET.features, lambda x: hntk.fit_ridge(NET, x, LABELS)):
+    for call in (fitted.scores, fitted.predict, net.features, lambda x: hntk.fit_ridge(net, x, LABELS)):
         with pytest.raises(ValueError, match=r"squares overflow in float32, in 30 of its 30 rows: rescale"):
             call(large)
     before = jax.config.jax_enable_x64  # type: ignore[attr-defined]
