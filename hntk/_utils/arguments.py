@@ -171,17 +171,15 @@ def as_widths(widths: Any, depth: int) -> tuple[int, ...]:
         If they are not whole and positive, or not as many as there are layers.
     """
     alone = not isinstance(widths, Iterable) or (isinstance(widths, np.ndarray | Array) and widths.ndim == 0)
-    if isinstance(widths, str | bytes | dict):
-        raise ValueError(_wanted_widths(widths, depth))
-    given = [widths] * depth if alone else list(widths)
+    refused = isinstance(widths, str | bytes | dict)
+    given = [] if refused else [widths] * depth if alone else list(widths)
     whole = [width for width in map(_whole, given) if width is not None and width >= 1]
-    if not len(whole) == len(given) == depth:
-        raise ValueError(_wanted_widths(widths, depth))
+    if refused or not len(whole) == len(given) == depth:
+        raise ValueError(
+            f"widths must be {depth} positive integers, one per activation, or one for all of them; got "
+            f"{brief(widths)}."
+        )
     return tuple(whole)
-
-
-def _wanted_widths(widths: object, depth: int) -> str:
-    return f"widths must be {depth} positive integers, one per activation, or one for all of them; got {brief(widths)}."
 
 
 def as_key(key: Any, name: str = "key") -> Array:

@@ -58,7 +58,7 @@ class Polynomial(ClosedForm):
 
     def _moments(self, tau: float) -> Moments:
         x = tau * tau
-        means = [_evaluate(p, x) for p in self._derivative_means()] + [0.0, 0.0]
+        means = [float(np.polyval(p[::-1], x)) for p in self._derivative_means()] + [0.0, 0.0]
         orders = range(1, len(self.coefficients))
         variance = sum(means[k] ** 2 * x**k / factorial(k) for k in orders)
         d = sum(means[k] ** 2 * x ** (k - 1) / factorial(k - 1) for k in orders)
@@ -97,7 +97,3 @@ class Polynomial(ClosedForm):
             means.append([float(c) * factorial(2 * j) / (2**j * factorial(j)) for j, c in enumerate(p[::2])])
             p = p[1:] * np.arange(1, p.size)
         return means
-
-
-def _evaluate(ascending: list[float], x: float) -> float:
-    return float(np.polyval(ascending[::-1], x))

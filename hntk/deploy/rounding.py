@@ -16,13 +16,7 @@ from jaxtyping import Float
 
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization, check_normalization
-from hntk.deploy.checks import (
-    check_affine,
-    check_bits,
-    check_readout,
-    check_staircases,
-    check_whole_weights,
-)
+from hntk.deploy.checks import check_affine, check_bits, check_readout, check_staircases, check_whole_weights
 from hntk.deploy.input_rounding import pixel_inputs, rounded_inputs
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
