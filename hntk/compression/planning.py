@@ -145,7 +145,7 @@ def _target(error: float | None, memory: int | None, accuracy: float | None) -> 
         return as_share(accuracy, "accuracy", "it is how much accuracy may be lost, .01 for one sample in a hundred")
     if error is not None:
         return as_positive(error, "error", ".3 is a loose target, .05 a tight one")
-    return as_positive(memory, "memory", "a number of bytes")
+    return as_positive(memory, "memory", "in bytes")
 
 
 def _choices(levels: object, sparsities: object) -> tuple[tuple[int, ...], tuple[float, ...]]:
