@@ -81,12 +81,8 @@ class Polynomial(ClosedForm):
         total = jnp.zeros(jnp.broadcast_shapes(jnp.shape(cov), jnp.shape(var1), jnp.shape(var2)))
         for k in range(1, len(means)):
             p = jnp.asarray(means[k][::-1])
-            total += (
-                jnp.polyval(p, jnp.asarray(var1))
-                * jnp.polyval(p, jnp.asarray(var2))
-                * cov ** (k - shift)
-                / factorial(k - shift)
-            )
+            first, second = (jnp.polyval(p, jnp.asarray(var)) for var in (var1, var2))
+            total += first * second * cov ** (k - shift) / factorial(k - shift)
         return total
 
     def _derivative_means(self) -> list[list[float]]:

@@ -72,9 +72,8 @@ def on_grid(network: AnyNetwork, level_bits: int = LEVEL_BITS) -> AnyNetwork:
     """
     (level_bits,) = check_bits(level_bits=level_bits)
     check_staircases(network)
-    return replace(
-        network, activations=tuple(_grid_staircases(network, level_bits)), centres=(0.0,) * len(network.centres)
-    )
+    staircases = tuple(_grid_staircases(network, level_bits))
+    return replace(network, activations=staircases, centres=(0.0,) * len(network.centres))
 
 
 def _grid_staircases(network: Network, bits: int) -> Iterator[Staircase]:
