@@ -134,12 +134,8 @@ def _inspect(options: argparse.Namespace) -> None:
         print(json.dumps({"file": str(options.file), "file_bytes": size, **summary.to_dict()}, indent=2))
         return
     ratio = summary.float_bytes / size
-    print(
-        _printable(
-            f"{options.file}: {size:,} bytes; in float32 its matrices take {ratio:.1f} times as many", sys.stdout
-        )
-    )
-    print(_printable(str(summary), sys.stdout))
+    heading = f"{options.file}: {size:,} bytes; in float32 its matrices take {ratio:.1f} times as many"
+    print(_printable(f"{heading}\n{summary}", sys.stdout))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -171,20 +171,18 @@ def as_widths(widths: Any, depth: int) -> tuple[int, ...]:
         If they are not whole and positive, or not as many as there are layers.
     """
     alone = not isinstance(widths, Iterable) or (isinstance(widths, np.ndarray | Array) and widths.ndim == 0)
-    if isinstance(widths, str | bytes | dict):
-        raise ValueError(_wanted_widths(widths, depth))
-    given = [widths] * depth if alone else list(widths)
+    refused = isinstance(widths, str | bytes | dict)
+    given = [] if refused else [widths] * depth if alone else list(widths)
     whole = [width for width in map(_whole, given) if width is not None and width >= 1]
-    if not len(whole) == len(given) == depth:
-        raise ValueError(_wanted_widths(widths, depth))
+    if refused or not len(whole) == len(given) == depth:
+        raise ValueError(
+            f"widths must be {depth} positive integers, one per activation, or one for all of them; got "
+            f"{brief(widths)}."
+        )
     return tuple(whole)
 
 
-def _wanted_widths(widths: object, depth: int) -> str:
-    return f"widths must be {depth} positive integers, one per activation, or one for all of them; got {brief(widths)}."
-
-
-def as_key(key: Any, name: str = "key") -> Array:
+def as_key(key: Any) -> Array:
     """Return one random key of ``jax.random.key``, or of the older ``jax.random.PRNGKey``, as it is.
 
     Raises
@@ -192,22 +190,22 @@ def as_key(key: Any, name: str = "key") -> Array:
     ValueError
         If it is a number, several keys at once, or anything else.
     """
-    remedy = f"for example {name}=jax.random.key(0)"
+    remedy = "for example key=jax.random.key(0)"
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.shape:
-            raise ValueError(f"{name} must be one random key, got {key.size} of shape {key.shape}: give one of them.")
+            raise ValueError(f"key must be one random key, got {key.size} of shape {key.shape}: give one of them.")
         return key
     if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
         try:
             jax.random.wrap_key_data(jnp.asarray(key))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} is no random key of JAX ({error}): give one, {remedy}.") from error
+            raise ValueError(f"key is no random key of JAX ({error}): give one, {remedy}.") from error
         if key.ndim == 1:
             return jnp.asarray(key)
-    raise ValueError(f"{name} must be a random key of JAX, {remedy}; got {brief(key)}.")
+    raise ValueError(f"key must be a random key of JAX, {remedy}; got {brief(key)}.")
 
 
-def as_seed(seed: object, name: str = "seed") -> int:
+def as_seed(seed: object) -> int:
     """Return a whole number from 0 to 2⁶³ − 1.
 
     Raises
@@ -215,10 +213,10 @@ def as_seed(seed: object, name: str = "seed") -> int:
     ValueError
         If it is anything else.
     """
-    return as_count(seed, name, least=0, most=2**63 - 1)
+    return as_count(seed, "seed", least=0, most=2**63 - 1)
 
 
-def as_callback(function: Any, name: str = "progress") -> Any:
+def as_callback(progress: Any) -> Any:
     """Return a function, or None.
 
     Raises
@@ -226,9 +224,9 @@ def as_callback(function: Any, name: str = "progress") -> Any:
     ValueError
         If it is anything else.
     """
-    if not (function is None or callable(function)):
-        raise ValueError(f"{name} must be a function, or None for none; got {brief(function)}.")
-    return function
+    if not (progress is None or callable(progress)):
+        raise ValueError(f"progress must be a function, or None for none; got {brief(progress)}.")
+    return progress
 
 
 def as_path(value: Any, name: str) -> Path:

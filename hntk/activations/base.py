@@ -15,15 +15,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from hntk._utils.arguments import as_number
-from hntk._utils.arrays import brief
+from hntk._utils.arguments import as_positive
 
 ArrayLike = Array | float
 # a pytree that an activation computes once per sample for use in all its pairs; samples are the last axis
@@ -156,12 +155,8 @@ class Activation(ABC):
         ValueError
             If ``tau`` is not a positive finite number, or so large or small that a moment overflows.
         """
-        scale = as_number(tau)
-        if not (math.isfinite(scale) and scale > 0.0):
-            raise ValueError(
-                f"tau must be a positive finite number, got {brief(tau)}. It is the root mean square of the layer's "
-                "input; a zero comes from constant data or from a layer whose activation is constant."
-            )
+        source = "the root mean square of the layer's input; a zero comes from constant data or a constant layer"
+        scale = as_positive(tau, "tau", source)
         overflow = f"the moments of {self.name} overflow at the scale tau = {scale:.3g}: rescale the data to norms "
         overflow += "about 1."
         with np.errstate(all="ignore"):
@@ -207,7 +202,8 @@ class Activation(ABC):
 
     def kernel_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike, mean: ArrayLike = 0.0) -> Array:
         """Return E[(σ(u) − mean)(σ(v) − mean)]: one centring constant, variances of each sample's own."""
-        return centred_map(self, cov, var1, var2, mean)
+        # nothing cancels when the mean is large
+        return self.covariance_map(cov, var1, var2) + (self.mean_map(var1) - mean) * (self.mean_map(var2) - mean)
 
 
 class ClosedForm(Activation):
@@ -216,16 +212,3 @@ class ClosedForm(Activation):
     @property
     def parameters(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-
-
-class KernelMaps(Protocol):
-    """The maps that a function's centred kernel is computed from."""
-
-    def mean_map(self, var: ArrayLike) -> Array: ...
-
-    def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array: ...
-
-
-def centred_map(maps: KernelMaps, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike, mean: ArrayLike) -> Array:
-    """Return E[(σ(u) − m)(σ(v) − m)], arranged so that nothing cancels when m is large."""
-    return maps.covariance_map(cov, var1, var2) + (maps.mean_map(var1) - mean) * (maps.mean_map(var2) - mean)

@@ -15,8 +15,6 @@ import numpy as np
 from jax import Array
 from jax.scipy.stats import norm
 
-from hntk.activations.mehler import gaussian_density
-
 # panels of this width in y, with 16 nodes each, give the integral to about 1e-13
 PANEL_WIDTH = 1.5
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -61,6 +59,6 @@ def step_covariance(u: Array, w: Array, rho: Array) -> Array:
 def _step_covariance_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (u, w, rho), (du, dw, drho) = primals, tangents
     spread = jnp.sqrt((1 - rho) * (1 + rho))
-    by_u = gaussian_density(u) * (norm.cdf((w - rho * u) / spread) - norm.cdf(w))
-    by_w = gaussian_density(w) * (norm.cdf((u - rho * w) / spread) - norm.cdf(u))
+    by_u = norm.pdf(u) * (norm.cdf((w - rho * u) / spread) - norm.cdf(w))
+    by_w = norm.pdf(w) * (norm.cdf((u - rho * w) / spread) - norm.cdf(u))
     return step_covariance(u, w, rho), by_u * du + by_w * dw + bivariate_density(u, w, rho) * drho

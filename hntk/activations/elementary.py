@@ -18,14 +18,18 @@ from hntk.activations.base import ArrayLike, ClosedForm, Moments
 from hntk.activations.correlation import arcsin
 
 
-@dataclass(frozen=True)
-class Cosine(ClosedForm):
-    """The function σ(t) = cos t, an even function: e1 = 0."""
-
-    name: str = "cos"
+class _UpToOne(ClosedForm):
+    """A function with values from −1 to 1."""
 
     def bound(self, t: float) -> float:
         return 1.0
+
+
+@dataclass(frozen=True)
+class Cosine(_UpToOne):
+    """The function σ(t) = cos t, an even function: e1 = 0."""
+
+    name: str = "cos"
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.cos(t)
@@ -48,13 +52,10 @@ class Cosine(ClosedForm):
 
 
 @dataclass(frozen=True)
-class Sine(ClosedForm):
+class Sine(_UpToOne):
     """The function σ(t) = sin t, an odd function: m = e2 = 0."""
 
     name: str = "sin"
-
-    def bound(self, t: float) -> float:
-        return 1.0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.sin(t)
@@ -84,13 +85,10 @@ def _sinh_map(cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
 
 
 @dataclass(frozen=True)
-class Erf(ClosedForm):
+class Erf(_UpToOne):
     """The function σ(t) = erf t, an odd function, with the arcsine kernel of Williams (1997)."""
 
     name: str = "erf"
-
-    def bound(self, t: float) -> float:
-        return 1.0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jax.lax.erf(jnp.asarray(t, dtype=jnp.result_type(float)) if not hasattr(t, "dtype") else t)
@@ -118,13 +116,10 @@ class Erf(ClosedForm):
 
 
 @dataclass(frozen=True)
-class GaussianBump(ClosedForm):
+class GaussianBump(_UpToOne):
     """The function σ(t) = exp(−t²/2), an even function: e1 = 0."""
 
     name: str = "gaussian"
-
-    def bound(self, t: float) -> float:
-        return 1.0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.exp(-(t**2) / 2)

@@ -12,9 +12,7 @@ COMPARED = 64
 
 
 def lookup(
-    thresholds: Num[Array | np.ndarray, " cells-1"],
-    levels: Float[Array | np.ndarray, " cells"],
-    t: Num[Array, ...],
+    thresholds: Num[Array | np.ndarray, " cells-1"], levels: Float[Array | np.ndarray, " cells"], t: Num[Array, ...]
 ) -> Float[Array, ...]:
     """Return ``levels[k]``, k being the number of thresholds ≤ t, for ascending thresholds.
 

@@ -19,7 +19,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.stats import norm
 from jaxtyping import Float
 
 from hntk.activations.base import PairMaps
@@ -84,11 +83,6 @@ def _hermite_scan(xi: Array, order: int, reduce: Callable[[Array], Array]) -> Ar
 
     start = (jnp.zeros_like(xi), jnp.ones_like(xi))
     return jax.lax.scan(step, start, jnp.arange(order + 1, dtype=xi.dtype))[1]
-
-
-def gaussian_density(u: Array) -> Array:
-    """Return φ(u), which is 0 and not nan at ±∞."""
-    return jnp.exp(norm.logpdf(u))
 
 
 def mehler_maps(left: HermiteSide, right: HermiteSide, cov: Float[Array, "a b"], exact_cost: Array | float) -> PairMaps:

@@ -58,7 +58,7 @@ class Polynomial(ClosedForm):
 
     def _moments(self, tau: float) -> Moments:
         x = tau * tau
-        means = [_evaluate(p, x) for p in self._derivative_means()] + [0.0, 0.0]
+        means = [float(np.polyval(p[::-1], x)) for p in self._derivative_means()] + [0.0, 0.0]
         orders = range(1, len(self.coefficients))
         variance = sum(means[k] ** 2 * x**k / factorial(k) for k in orders)
         d = sum(means[k] ** 2 * x ** (k - 1) / factorial(k - 1) for k in orders)
@@ -81,12 +81,8 @@ class Polynomial(ClosedForm):
         total = jnp.zeros(jnp.broadcast_shapes(jnp.shape(cov), jnp.shape(var1), jnp.shape(var2)))
         for k in range(1, len(means)):
             p = jnp.asarray(means[k][::-1])
-            total += (
-                jnp.polyval(p, jnp.asarray(var1))
-                * jnp.polyval(p, jnp.asarray(var2))
-                * cov ** (k - shift)
-                / factorial(k - shift)
-            )
+            first, second = (jnp.polyval(p, jnp.asarray(var)) for var in (var1, var2))
+            total += first * second * cov ** (k - shift) / factorial(k - shift)
         return total
 
     def _derivative_means(self) -> list[list[float]]:
@@ -97,7 +93,3 @@ class Polynomial(ClosedForm):
             means.append([float(c) * factorial(2 * j) / (2**j * factorial(j)) for j, c in enumerate(p[::2])])
             p = p[1:] * np.arange(1, p.size)
         return means
-
-
-def _evaluate(ascending: list[float], x: float) -> float:
-    return float(np.polyval(ascending[::-1], x))

@@ -27,7 +27,7 @@ from hntk.activations.base import ArrayLike, Moments, PairMaps
 from hntk.activations.bivariate_steps import bivariate_density, comonotone_covariance, step_covariance
 from hntk.activations.correlation import matched_pairs
 from hntk.activations.gaussian_cells import gaussian_cells
-from hntk.activations.mehler import HermiteSide, gaussian_density, hermite_sums, mehler_maps
+from hntk.activations.mehler import HermiteSide, hermite_sums, mehler_maps
 
 SERIES_ORDER = 320
 # functions are padded to multiples of so many thresholds, so that few shapes are compiled
@@ -153,7 +153,7 @@ class StepFunction:
         """Return the Hermite coefficients, c_k = Σ_j c_j φ(u_j) h_{k−1}(u_j) / √k by Stein's identity."""
         var = jnp.asarray(var)
         u = self._scaled(var)
-        weights = self.jumps.reshape((-1,) + (1,) * var.ndim) * gaussian_density(u)
+        weights = self.jumps.reshape((-1,) + (1,) * var.ndim) * norm.pdf(u)
         coefficients = hermite_sums(u, weights, order - 1)
         k = jnp.arange(1, order + 1).reshape((-1,) + (1,) * var.ndim)
         mean = self.mean_map(var)[None]

@@ -20,7 +20,7 @@ from hntk._utils.arguments import as_choice, as_diagonal, as_finite, as_positive
 from hntk._utils.float64 import float64
 from hntk.activations import Activation
 from hntk.kernels.exact import exact_kernels
-from hntk.theory.coefficients import Coefficients, as_activations, coefficients
+from hntk.theory.coefficients import Coefficients, as_activations, coefficients, kernel_weights
 
 KernelName = Literal["ck", "ntk"]
 # Correlations of samples are clipped to this: at 1 the NTK of a network with jumps is infinite.
@@ -53,10 +53,8 @@ class NormDependence:
     def at(self, square: float) -> tuple[float, float]:
         """Return the diagonal, and the coefficient of x_iᵀx_j, for samples with ‖x_i‖² = ‖x_j‖² = ``square``."""
         net = coefficients(self.layers, float(np.sqrt(square)), centres=self.centres)
-        variance, gram = float(net.tau[-1] ** 2), float(net.alpha[-1, 0])
-        diagonal, gram_ntk = float(net.kappa_sq[-1]), float(net.beta[-1, 0])
-        level, slope = (diagonal, gram_ntk) if self.ntk else (variance, gram)
-        return (level if self.declared_diagonal is None else self.declared_diagonal), slope
+        (gram, _, _), level = kernel_weights(net, "ntk" if self.ntk else "ck", self.declared_diagonal)
+        return level, gram
 
     def orthogonal(self, square: float, scale: float) -> float:
         """Return φ for this norm²: φ² is the kernel of two orthogonal samples, and its sign that of norm² − τ_0²."""
@@ -193,14 +191,9 @@ def kernel_coefficients(
     if isinstance(net, KernelCoefficients):
         return net
     of_layers = net if isinstance(net, Coefficients) else coefficients(net, tau0)
-    if kernel == "ck":
-        last_row, diagonal = of_layers.alpha[-1], float(of_layers.tau[-1] ** 2)
-    else:
-        last_row, diagonal = of_layers.beta[-1], float(of_layers.kappa_sq[-1])
-    diagonal = diagonal if declared is None else declared
+    (c1, c2, c3), diagonal = kernel_weights(of_layers, kernel, declared)
     if not np.isfinite(diagonal):
         raise ValueError("the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=.")
-    c1, c2, c3 = map(float, last_row[:3])
     scale, dependence = float(of_layers.tau[0]) ** 2, None
     if not isinstance(net, Coefficients):
         dependence = NormDependence(as_activations(net), of_layers.centres, kernel == "ntk", declared)

@@ -154,9 +154,7 @@ def learned_by_flow(kernel: SpikedKernel, time: float, targets: ClassTargets) ->
     return Learned(*_learned(kernel, flow_filter(time), targets), time=time)
 
 
-def learned_at_best_ridge(
-    kernel: SpikedKernel, targets: ClassTargets, criterion: Criterion = "squared", rounds: int = 4
-) -> Learned:
+def learned_at_best_ridge(kernel: SpikedKernel, targets: ClassTargets, criterion: Criterion, rounds: int) -> Learned:
     """Return ridge regression with the ridge λ ≥ 0 of least test error, by a search on ever finer grids."""
     as_choice(criterion, "criterion", get_args(Criterion))
     rounds = as_count(rounds, "rounds", least=0)

@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_count, as_nonnegative
-from hntk._utils.arrays import brief, check_result, finite_array
+from hntk._utils.arrays import check_result, finite_array
 from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.covariances import CommutingCovariances, GeneralCovariances, covariance_algebra
+from hntk.data.class_parameters import as_covariance, as_means, as_proportions, check_semidefinite
 
 
 @array_dataclass(static=("dimension",))
@@ -83,13 +84,7 @@ class MixtureLaw(Copyable):
         >>> law.tau0**2, law.t
         (1.15, array([-1.5,  1.5]))
         """
-        mu = finite_array(means, "means")
-        if mu.ndim != 2 or 0 in mu.shape:
-            raise ValueError(f"means must be a finite (K, p) array, one row per class; got shape {mu.shape}.")
-        if not hasattr(covariances, "__len__") or isinstance(covariances, str | bytes | dict):
-            raise ValueError(f"covariances must be a list of one per class, got {brief(covariances)}.")
-        if len(covariances) != len(mu):
-            raise ValueError(f"{len(mu)} means but {len(covariances)} covariances: give one covariance per class.")
+        mu = as_means(means, covariances)
         checked = [_checked_covariance(c, mu.shape[1], a) for a, c in enumerate(covariances)]
         return _checked_law(MixtureLaw(mu.shape[1], _shares(proportions, len(mu)), covariance_algebra(mu, checked)))
 
@@ -230,21 +225,12 @@ def _checked_spectra(eigenvalues: object, weights: object, measures: object) -> 
 
 def _shares(proportions: Sequence[float] | None, classes: int) -> Float[np.ndarray, " K"]:
     """Return the classes' shares with sum 1, by default equal ones."""
-    shares = np.ones(classes) if proportions is None else finite_array(proportions, "proportions")
-    if shares.shape != (classes,) or np.any(shares <= 0):
-        raise ValueError(f"proportions must be {classes} positive finite numbers, got {proportions!r}.")
+    shares = as_proportions(proportions, classes)
     return shares / shares.sum()
 
 
 def _checked_covariance(covariance: object, p: int, a: int) -> np.ndarray:
     """Return class a's covariance as an array, or refuse what is not positive semidefinite."""
-    c = finite_array(covariance, f"covariance {a}")
-    if c.shape not in ((), (p,), (p, p)):
-        raise ValueError(
-            f"covariance {a} must be a number, a (p,) diagonal or a (p, p) matrix with p = {p}, all finite; "
-            f"got shape {c.shape}."
-        )
-    values = c if c.ndim < 2 else np.linalg.eigvalsh(c)
-    if np.any(values < -1e-10 * np.max(np.abs(values))) or (c.ndim == 2 and not np.allclose(c, c.T)):
-        raise ValueError(f"covariance {a} is not symmetric positive semidefinite: take the nearest one that is.")
+    c = as_covariance(covariance, p, a)
+    check_semidefinite(c, c if c.ndim < 2 else np.linalg.eigvalsh(c), a)
     return np.maximum(c, 0.0) if c.ndim < 2 else c

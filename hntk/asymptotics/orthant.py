@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -66,12 +68,5 @@ def _below_probability(bound: Float[np.ndarray, " d"], correlation: Float[np.nda
 @lru_cache
 def _primes(count: int) -> Float[np.ndarray, " count"]:
     """Return the first primes, whose square roots generate the lattice."""
-    size = 8
-    while True:
-        is_prime = np.ones(size, bool)
-        is_prime[:2] = False
-        for factor in range(2, int(size**0.5) + 1):
-            is_prime[factor * factor :: factor] = False
-        if is_prime.sum() >= count:
-            return np.flatnonzero(is_prime)[:count].astype(float)
-        size *= 2
+    primes = (m for m in itertools.count(2) if all(m % factor for factor in range(2, math.isqrt(m) + 1)))
+    return np.fromiter(itertools.islice(primes, count), float)

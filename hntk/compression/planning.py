@@ -13,8 +13,7 @@ import numpy as np
 from jax import Array
 from scipy.optimize import minimize
 
-from hntk._utils.arguments import as_count, as_key, as_number, as_reals, as_share
-from hntk._utils.arrays import brief
+from hntk._utils.arguments import as_count, as_key, as_positive, as_reals, as_share
 from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
@@ -144,13 +143,9 @@ def _target(error: float | None, memory: int | None, accuracy: float | None) -> 
         )
     if accuracy is not None:
         return as_share(accuracy, "accuracy", "it is how much accuracy may be lost, .01 for one sample in a hundred")
-    if error is not None and not 0 < as_number(error) < np.inf:
-        raise ValueError(
-            f"error must be a positive finite number, got {brief(error)}: .3 is a loose target, .05 a tight one."
-        )
-    if memory is not None and not 0 < as_number(memory) < np.inf:
-        raise ValueError(f"memory must be a positive number of bytes, got {brief(memory)}.")
-    return float(targets[0])
+    if error is not None:
+        return as_positive(error, "error", ".3 is a loose target, .05 a tight one")
+    return as_positive(memory, "memory", "in bytes")
 
 
 def _choices(levels: object, sparsities: object) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -221,11 +221,8 @@ def training_part(
         If x is no data set and there are no labels.
     """
     if isinstance(x, Dataset):
-        return (
-            x.x_train,
-            x.y_train if labels is None else labels,
-            x.normalization if normalization is None else normalization,
-        )
+        labels = x.y_train if labels is None else labels
+        return x.x_train, labels, x.normalization if normalization is None else normalization
     if labels is None:
         raise ValueError("labels= are needed, one per row of x; only a hntk.Dataset has labels of its own.")
     return x, labels, normalization

@@ -13,11 +13,12 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk._utils.arguments import as_count, as_finite, as_key
-from hntk._utils.arrays import brief, check_result, finite_array
+from hntk._utils.arrays import brief, check_result
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import row_blocks
+from hntk.data.class_parameters import as_covariance, as_means, as_proportions, check_semidefinite
 from hntk.data.population import Population
 
 # Bytes that drawing takes per number: float64, once as drawn and once in the result.
@@ -93,7 +94,7 @@ def gaussian_mixture(
     >>> sample.x.shape, sample.labels.tolist()
     ((10, 50), [0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
     """
-    n, key, mu = as_count(n, "n"), as_key(key), _check_means(means, covariances)
+    n, key, mu = as_count(n, "n"), as_key(key), as_means(means, covariances)
     p = mu.shape[1]
     if out is None:
         _check_room(n, p)
@@ -195,22 +196,9 @@ def _draw_into(samples: np.ndarray, key: Array, mean: np.ndarray, root: np.ndarr
             block[:] = _draw(jax.random.fold_in(key, i), len(block), mean, root, samples.dtype)
 
 
-def _check_means(means: object, covariances: Sequence[Covariance]) -> np.ndarray:
-    mu = finite_array(means, "means")
-    if mu.ndim != 2 or 0 in mu.shape:
-        raise ValueError(f"means must be a finite (K, p) array, one row per class; got shape {mu.shape}.")
-    if not hasattr(covariances, "__len__") or isinstance(covariances, str):
-        raise ValueError(f"covariances must be a list of one per class, got {brief(covariances)}.")
-    if len(covariances) != mu.shape[0]:
-        raise ValueError(f"{mu.shape[0]} means but {len(covariances)} covariances: give one covariance per class.")
-    return mu
-
-
 def _class_sizes(n: int, proportions: Sequence[float] | None, classes: int) -> Int[np.ndarray, " K"]:
     """Return n times the shares, rounded so that they sum to n."""
-    share = np.ones(classes) if proportions is None else finite_array(proportions, "proportions")
-    if share.shape != (classes,) or np.any(share <= 0):
-        raise ValueError(f"proportions must be {classes} positive finite numbers, got {proportions!r}.")
+    share = as_proportions(proportions, classes)
     exact = n * share / share.sum()
     sizes = np.floor(exact).astype(int)
     largest_remainders = np.argsort(sizes - exact, kind="stable")[: n - sizes.sum()]
@@ -222,15 +210,9 @@ def _class_sizes(n: int, proportions: Sequence[float] | None, classes: int) -> I
 
 def _square_root(covariance: Covariance, p: int, a: int) -> np.ndarray:
     """Return the symmetric root of a covariance: a number, its diagonal, or a matrix."""
-    c = finite_array(covariance, f"covariance {a}")
-    if c.shape not in ((), (p,), (p, p)):
-        raise ValueError(
-            f"covariance {a} must be a number, a (p,) diagonal or a (p, p) matrix with p = {p}, all finite; "
-            f"got shape {c.shape}."
-        )
+    c = as_covariance(covariance, p, a)
     values, vectors = (c, None) if c.ndim < 2 else np.linalg.eigh(c)
-    if np.any(values < -1e-10 * np.max(np.abs(values))) or (c.ndim == 2 and not np.allclose(c, c.T)):
-        raise ValueError(f"covariance {a} is not symmetric positive semidefinite: its smallest eigenvalue is negative.")
+    check_semidefinite(c, values, a)
     root = np.sqrt(np.clip(values, 0.0, None))
     return root if vectors is None else (vectors * root) @ vectors.T
 

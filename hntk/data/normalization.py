@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32
 
+from hntk._utils.arguments import as_positive
 from hntk._utils.arrays import real_array
 from hntk._utils.pytree import array_dataclass, is_traced
 from hntk._utils.rows import as_rows, as_samples
@@ -52,8 +53,7 @@ class Normalization:
         centre = np.asarray(self.centre)
         if centre.ndim != 1 or not centre.size or not np.all(np.isfinite(centre)):
             raise ValueError(f"centre must be a finite (p,) array, got shape {centre.shape}.")
-        if not (np.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale must be a positive finite number, got {self.scale!r}.")
+        as_positive(self.scale, "scale")
         if self.whitening is None:
             return
         matrix = np.asarray(self.whitening)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -123,13 +123,12 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
             f"n_train = {n_train} samples leave out classes {absent.tolist()} of {kept.tolist()}: "
             "increase n_train, try another seed, or keep fewer classes."
         )
-    return Splits(
+    return replace(
+        splits,
         x_train=splits.x_train[train],
         y_train=splits.y_train[train],
         x_test=splits.x_test[test],
         y_test=splits.y_test[test],
-        image_shape=splits.image_shape,
-        pixels=splits.pixels,
     )
 
 

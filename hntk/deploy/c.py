@@ -136,15 +136,12 @@ def to_c(
 def _layouts(weights: Sequence[WeightMatrix], layouts: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:
     """Return the layout of each matrix."""
     if layouts is None:
-        return tuple("gaps" if _gap_bits(w) < 2 else "planes" for w in weights)
+        zeros = [float(np.mean(np.asarray(w.values) == 0)) for w in weights]
+        # planes take 2 bits a weight
+        return tuple("gaps" if expected_bits("gaps+signs", share) < 2 else "planes" for share in zeros)
     each = [layouts] * len(weights) if isinstance(layouts, str) else layouts
     fits = isinstance(each, Sequence) and len(each) == len(weights)
     if not fits or any(layout not in LAYOUTS for layout in each):
         raise ValueError(f"layouts must be 'planes' or 'gaps', for all or for each of {len(weights)}; got {layouts!r}.")
     # plain strings, even where an object of another type equals one
     return tuple(LAYOUTS[LAYOUTS.index(layout)] for layout in each)
-
-
-def _gap_bits(matrix: WeightMatrix) -> float:
-    """Return the bits that a weight is expected to take as gaps; planes take 2."""
-    return expected_bits("gaps+signs", float(np.mean(np.asarray(matrix.values) == 0)))

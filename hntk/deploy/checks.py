@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from operator import index
 from pathlib import Path
 
 import numpy as np
 
+from hntk._utils.arguments import as_count
 from hntk._utils.labels import label_array
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization
@@ -32,15 +32,7 @@ def check_bits(**bits: object) -> tuple[int, ...]:
     ValueError
         If one is no whole number from 2 to 16.
     """
-    checked = []
-    for name, count in bits.items():
-        try:
-            checked.append(index(count))  # type: ignore[arg-type]
-        except TypeError as error:
-            raise ValueError(f"{name} must be a whole number from 2 to 16, got {count!r:.60}.") from error
-        if not 2 <= checked[-1] <= 16:
-            raise ValueError(f"{name} must be from 2 to 16, got {count!r:.60}.")
-    return tuple(checked)
+    return tuple(as_count(count, name, 2, 16) for name, count in bits.items())
 
 
 def check_staircases(network: object) -> None:

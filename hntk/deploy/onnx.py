@@ -235,8 +235,8 @@ def _check_floats(classifier: object) -> np.ndarray:
 
 def _check_size(classifier: IntegerClassifier | Classifier, weights: WeightType) -> None:
     """Check that the weights fit into one ONNX file."""
-    bits = {"float32": 32}
-    size = sum(w.values.size * bits.get(w.kind, int(weights[3:])) // 8 for w in classifier.network.weights)
+    bits = int(weights.removeprefix("int"))
+    size = sum(w.values.size * (32 if w.kind == "float32" else bits) // 8 for w in classifier.network.weights)
     if size > MOST_WEIGHT_BYTES:
         raise ValueError(
             f"the weights take {size:,} bytes, and an ONNX file holds 2 GB: use weights='int2', or write C or "

@@ -16,13 +16,7 @@ from jaxtyping import Float
 
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization, check_normalization
-from hntk.deploy.checks import (
-    check_affine,
-    check_bits,
-    check_readout,
-    check_staircases,
-    check_whole_weights,
-)
+from hntk.deploy.checks import check_affine, check_bits, check_readout, check_staircases, check_whole_weights
 from hntk.deploy.input_rounding import pixel_inputs, rounded_inputs
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
@@ -78,9 +72,8 @@ def on_grid(network: AnyNetwork, level_bits: int = LEVEL_BITS) -> AnyNetwork:
     """
     (level_bits,) = check_bits(level_bits=level_bits)
     check_staircases(network)
-    return replace(
-        network, activations=tuple(_grid_staircases(network, level_bits)), centres=(0.0,) * len(network.centres)
-    )
+    staircases = tuple(_grid_staircases(network, level_bits))
+    return replace(network, activations=staircases, centres=(0.0,) * len(network.centres))
 
 
 def _grid_staircases(network: Network, bits: int) -> Iterator[Staircase]:

@@ -31,11 +31,7 @@ TILE = 1024
 
 
 def empirical_kernels(
-    network: Network | Classifier,
-    x: object,
-    *,
-    x2: object | None = None,
-    output: object = None,
+    network: Network | Classifier, x: object, *, x2: object | None = None, output: object = None
 ) -> Kernels:
     """Return the conjugate kernel and the NTK of one network with its weights, readout included.
 

@@ -84,8 +84,8 @@ def exact_kernels(
     (6, 50)
     """
     warn_if_float32("the exact kernel")
-    problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq, traceable=True)
-    tile, progress = as_tile(tile), as_callback(progress)
+    problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq)
+    tile, progress = as_count(tile, "tile"), as_callback(progress)
     if problem.traced:
         return problem.matrices()
     check_memory(problem.shape, problem.dtype, sides=problem.side_bytes)
@@ -94,17 +94,6 @@ def exact_kernels(
     with known_numbers():
         problem.fill(target, target.bands, None if progress is None else lambda band: progress(target.pairs(band)))
     return Kernels(*map(_as_jax, arrays))
-
-
-def as_tile(tile: object) -> int:
-    """Return the number of samples on the side of a tile.
-
-    Raises
-    ------
-    ValueError
-        If it is not a positive whole number.
-    """
-    return as_count(tile, "tile")
 
 
 def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:

@@ -16,9 +16,9 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_diagonal, as_scale
-from hntk._utils.arrays import check_result, real_array
+from hntk._utils.arrays import check_result
 from hntk._utils.pytree import is_traced
-from hntk._utils.rows import as_samples, check_shape, rms_norm
+from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.kernels.recursion import Recursion, SampleSet, centring_constants
 from hntk.kernels.tiling import Target, fill
@@ -75,8 +75,6 @@ class KernelProblem:
         x2: object | None,
         tau0: float | None,
         kappa_sq: float | None,
-        *,
-        traceable: bool = False,
     ) -> KernelProblem:
         """Check samples and settings.
 
@@ -84,8 +82,6 @@ class KernelProblem:
         ----------
         x, activations, x2, tau0, kappa_sq : object
             Arguments of :func:`hntk.exact_kernels`.
-        traceable : bool
-            Whether samples may be values that JAX is tracing, whose shapes alone are known.
 
         Returns
         -------
@@ -97,8 +93,8 @@ class KernelProblem:
         ValueError
             If samples or settings do not fit.
         """
-        first = _as_samples(x, "x", traceable)
-        second = None if x2 is None else _as_samples(x2, "x2", traceable)
+        first = as_samples(x, "x")
+        second = None if x2 is None else as_samples(x2, "x2")
         if second is not None and second.shape[1] != first.shape[1]:
             raise ValueError(
                 f"x and x2 must have the same number of columns, got {first.shape[1]} and {second.shape[1]}."
@@ -174,14 +170,6 @@ def known_numbers() -> AbstractContextManager:
     """Return a block that computes known numbers at once, even inside a function that JAX is tracing."""
     # outside one the block would run compiled programs operation by operation
     return jax.ensure_compile_time_eval() if is_traced(jnp.zeros(())) else nullcontext()
-
-
-def _as_samples(x: object, name: str, traceable: bool) -> Float[Array, "n p"]:
-    if not (traceable and is_traced(x)):
-        return as_samples(x, name)
-    array = real_array(x, name)
-    check_shape(array, name)
-    return jnp.asarray(array)
 
 
 def _check_precision(tau0: float, dtype: np.dtype) -> None:

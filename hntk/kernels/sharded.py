@@ -18,10 +18,10 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
+from hntk._utils.arguments import as_count
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import warn_if_float32
 from hntk.activations import Activation
-from hntk.kernels.exact import as_tile
 from hntk.kernels.kernel_memory import check_memory
 from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.recursion import Kinds, SampleSet, pairs_of, tile_of
@@ -83,7 +83,7 @@ def sharded_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    problem, tile = KernelProblem.of(x, activations, None, tau0, kappa_sq), as_tile(tile)
+    problem, tile = KernelProblem.of(x, activations, None, tau0, kappa_sq), as_count(tile, "tile")
     n, chosen = problem.shape[0], _as_devices(devices)
     if not 1 <= len(chosen) <= n:
         raise ValueError(f"{n} samples cannot be shared out over {len(chosen)} devices: give 1 to {n} of them.")
@@ -145,13 +145,7 @@ def _shard_map(function: Any, **options: Any) -> Any:
 
 
 def _block(
-    kinds: Kinds,
-    network: Any,
-    samples: SampleSet,
-    corner: tuple[Array, Array],
-    share: int,
-    side: int,
-    upper: bool,
+    kinds: Kinds, network: Any, samples: SampleSet, corner: tuple[Array, Array], share: int, side: int, upper: bool
 ) -> Float[Array, "2 share share"]:
     """Return a block of both kernels, tile by tile; ``upper`` computes upper tiles and mirrors them."""
     starts = range(0, share, side)

@@ -13,7 +13,6 @@ from typing import Any
 from jax import Array
 
 from hntk.activations import Activation
-from hntk.activations.base import centred_map
 from hntk.kernels._neural_tangents import load
 from hntk.theory.coefficients import as_activations, coefficients
 
@@ -60,6 +59,6 @@ def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Call
 
 def _elementwise(stax: Any, layer: Activation, centre: float) -> Any:
     def kernel(cov: Array, var1: Array, var2: Array) -> Array:
-        return centred_map(layer, cov, var1, var2, centre)
+        return layer.kernel_map(cov, var1, var2, centre)
 
     return stax.Elementwise(nngp_fn=kernel, d_nngp_fn=layer.derivative_map)

@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from hntk._utils.arguments import as_callback, as_path
+from hntk._utils.arguments import as_callback, as_count, as_path
 from hntk._utils.arrays import brief
 from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import warn_if_float32
 from hntk._utils.memory import check_disk, gigabytes
 from hntk.activations import Activation
 from hntk.activations.fingerprint import fingerprint
-from hntk.kernels.exact import as_tile
 from hntk.kernels.journal import FILES, Journal, remedy
 from hntk.kernels.kernel_memory import kernel_bytes
 from hntk.kernels.problem import KernelProblem, Kernels
@@ -112,7 +111,7 @@ def store_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    place, progress, tile = as_path(folder, "folder"), as_callback(progress), as_tile(tile)
+    place, progress, tile = as_path(folder, "folder"), as_callback(progress), as_count(tile, "tile")
     problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq)
     kept = _as_kept(problem.dtype if dtype is None else dtype)
     identity = _identity(problem, tile) | {"kept": kept.name}

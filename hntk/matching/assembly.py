@@ -33,7 +33,7 @@ class _States(NamedTuple):
 
 
 def assemble(
-    libraries: Sequence[Library], a: float | None, b: float | None, count: int = 3
+    libraries: Sequence[Library], a: float | None, b: float | None, count: int
 ) -> list[tuple[float, list[StepFunction]]]:
     """Return networks of library functions near the target (a, b), the most promising first.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import product
+from itertools import permutations, product
 
 from hntk.matching.joint import estimated_ratio
 from hntk.matching.joint_target import JointTarget
@@ -46,12 +46,10 @@ def spread_bits(target: JointTarget, bits: int, most: int) -> tuple[int, ...]:
 
 def _neighbours(division: tuple[int, ...], most: int) -> list[tuple[int, ...]]:
     """Return the divisions that differ by one bit moved from one layer to another."""
-    layers = range(len(division))
     return [
         tuple(b + (k == j) - (k == i) for k, b in enumerate(division))
-        for i in layers
-        for j in layers
-        if i != j and division[i] > 1 and division[j] < most
+        for i, j in permutations(range(len(division)), 2)
+        if division[i] > 1 and division[j] < most
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -60,11 +61,7 @@ def optimal_functions(levels: int, direction: float) -> tuple[StepFunction, ...]
 def _two_level_functions() -> list[StepFunction]:
     """Return two-level functions over a grid of their two thresholds, those with E_1 and E_2 of one sign."""
     points = np.linspace(-3.4, 3.4, 35)
-    functions = [
-        StepFunction(np.array([low, high]), np.array([1.0, 0.0, 1.0]))
-        for i, low in enumerate(points)
-        for high in points[i + 1 :]
-    ]
+    functions = [StepFunction(np.array(pair), np.array([1.0, 0.0, 1.0])) for pair in combinations(points, 2)]
     moments = [f.moments() for f in functions]
     return [f for f, m in zip(functions, moments, strict=True) if m.e1 * m.e2 >= 0]
 

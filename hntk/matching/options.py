@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jax import Array
 
+from hntk._utils.arguments import as_choice
 from hntk._utils.arrays import brief
 from hntk._utils.rows import as_samples
 from hntk.matching.bit_budget import spread_bits
@@ -22,22 +23,9 @@ MOST_LEVELS = 16
 MOST_BITS = 4
 
 
-def as_choice(value: object, name: str, choices: Any) -> Any:
-    """Return a value that is one of a Literal's.
-
-    Raises
-    ------
-    ValueError
-        If it is not; the message lists them.
-    """
-    if not isinstance(value, str) or value not in get_args(choices):
-        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {brief(value)}.")
-    return value
-
-
 def asked_coefficients(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
     """Return the names of the coefficients that a kernel asks for."""
-    kernel = as_choice(kernel, "kernel", Kernel)
+    kernel = as_choice(kernel, "kernel", get_args(Kernel))
     return tuple(
         name for name in NAMES if (kernel == "both" or name.startswith(kernel)) and (alpha2 or not name.endswith("2"))
     )
@@ -46,7 +34,7 @@ def asked_coefficients(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
 def as_method(method: Method | None, counts: Sequence[Levels]) -> Method:
     """Return the method, by default the joint one where σ_T is not asked for."""
     paper = "paper" in counts
-    chosen = as_choice(("layerwise" if paper else "joint") if method is None else method, "method", Method)
+    chosen = as_choice(("layerwise" if paper else "joint") if method is None else method, "method", get_args(Method))
     if paper and chosen == "joint":
         raise ValueError("the paper's σ_T is defined layer by layer: use method='layerwise', or a number of levels.")
     return chosen
@@ -83,7 +71,7 @@ def levels_from_bits(target: JointTarget, levels: object, bits: int) -> tuple[in
 
 def samples_of(objective: Objective, x: object, method: Method, max_shift: float | None) -> Array | None:
     """Return the samples of the data objective; None for the theory's."""
-    if as_choice(objective, "objective", Objective) == "theory":
+    if as_choice(objective, "objective", get_args(Objective)) == "theory":
         return None
     if x is None:
         raise ValueError("objective='data' needs x=, the samples to compare kernels on (labels are not used).")

@@ -146,11 +146,11 @@ def affordable_planes() -> float:
     return len(code.jumps) * dense / planes
 
 
-def _shortest_time(run: Callable[[Array], Array], h: Array, repeats: int = 5) -> float:
-    """Return the shortest of several run times in seconds, after compilation."""
+def _shortest_time(run: Callable[[Array], Array], h: Array) -> float:
+    """Return the shortest of five run times in seconds, after compilation."""
     run(h).block_until_ready()
     times = []
-    for _ in range(repeats):
+    for _ in range(5):
         start = time.perf_counter()
         run(h).block_until_ready()
         times.append(time.perf_counter() - start)

@@ -143,10 +143,8 @@ class IntegerClassifier(SaveableClassifier):
         classes, statistics = read_labels(fields), read_statistics(fields)
         eight_bits = "readout.weights" in fields.arrays and fields.arrays["readout.weights"].dtype == np.int8
         readout = fields.array("readout.weights", np.int8 if eight_bits else np.int16, classes.size, width)
-        offset, unit = (
-            fields.array("readout.offset", np.int32, classes.size),
-            fields.number("score_unit", positive=True),
-        )
+        offset = fields.array("readout.offset", np.int32, classes.size)
+        unit = fields.number("score_unit", positive=True)
         network = IntegerNetwork.from_arrays(fields, packed_from)
         classifier = IntegerClassifier(network, readout, offset, classes, unit, statistics=statistics)
         if classifier.largest_score > LIMIT:

@@ -83,11 +83,6 @@ class IntegerNetwork(SaveableNetwork):
         return f"{type(self).__name__}({self.weights[0].shape[1]:,} inputs as {taken}; layers of {widths})"
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Widths (d_1, …, d_L)."""
-        return tuple(w.shape[0] for w in self.weights)
-
-    @property
     def largest_sums(self) -> tuple[int, ...]:
         """A bound of |Σ W v + b| for each layer."""
         values = [max(-self.inputs.least, self.inputs.most), *(s.most for s in self.steps)]

@@ -70,11 +70,6 @@ class Network(SaveableNetwork):
         return f"{type(self).__name__}({_arrows((self.inputs, *self.widths))}, {kinds} weights, activations {names})"
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Widths (d_1, …, d_L)."""
-        return tuple(w.shape[0] for w in self.weights)
-
-    @property
     def inputs(self) -> int:
         """Dimension p of a sample."""
         return self.weights[0].shape[1]

@@ -164,6 +164,11 @@ class SaveableNetwork(Saveable):
     origin: MatchRecord | None
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths (d_1, …, d_L)."""
+        return tuple(w.shape[0] for w in self.weights)
+
+    @property
     def _matrices(self) -> tuple[WeightMatrix, ...]:
         return self.weights
 

@@ -13,7 +13,7 @@ terms that vanish in operator norm.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Real
@@ -38,7 +38,7 @@ from hntk.data.normalization import Normalization, prepare_samples
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.readouts.kernel_ridge import RIDGES, ClassTargets, Trial, lowest_error, try_ridges
 from hntk.readouts.quadratic_forms import QuadraticForms
-from hntk.theory.coefficients import as_activations, coefficients
+from hntk.theory.coefficients import as_activations, coefficients, kernel_weights
 from hntk.theory.low_rank_operator import StructuredKernel
 
 
@@ -180,7 +180,8 @@ def fit_equivalent(
     x = as_rows(x)
     classes, index = as_labels(labels, len(x))
     scale = rms_norm(x) if tau0 is None else as_scale(tau0)
-    weights, diagonal = _kernel_weights(activations, scale, kernel, declared)
+    net = coefficients(as_activations(activations), scale)
+    weights, diagonal = kernel_weights(net, kernel, declared)
     forms = QuadraticForms.of(x, index, scale)
     operator = _operator(x, index, forms, weights, diagonal)
     targets, tried = ClassTargets.of(index), ()
@@ -192,16 +193,6 @@ def fit_equivalent(
     return EquivalentRegression(
         classes, operator, forms, *operator.weights(dual), targets.shares, float(ridge), tried, normalization
     )
-
-
-def _kernel_weights(
-    activations: Sequence[Any], tau0: float, kernel: str, declared: float | None
-) -> tuple[tuple[float, ...], float]:
-    """Return (c_1, c_2, c_3) and the kernel's diagonal, its mean eigenvalue."""
-    net = coefficients(as_activations(activations), tau0)
-    if kernel == "ck":
-        return tuple(map(float, net.alpha[-1, :3])), float(net.tau[-1] ** 2)
-    return tuple(map(float, net.beta[-1])), float(net.kappa_sq[-1]) if declared is None else declared
 
 
 def _operator(

@@ -144,10 +144,7 @@ class Trial(NamedTuple):
 
 
 def try_ridges(
-    kernel: Kernel,
-    targets: ClassTargets,
-    ridges: Sequence[float],
-    progress: Callable[[int], None] | None = None,
+    kernel: Kernel, targets: ClassTargets, ridges: Sequence[float], progress: Callable[[int], None] | None = None
 ) -> tuple[Trial, ...]:
     """Return leave-one-out error and accuracy at every ridge; ``progress`` gets the number of samples done."""
     squares, right = np.zeros(len(ridges)), np.zeros(len(ridges))

@@ -8,6 +8,7 @@ kernel. A compressed network whose kernel carries an identity shift δ needs the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jax import Array
@@ -124,15 +125,14 @@ def fit_ridge(
     return _fitted(data, whole, best, tuple(tried))
 
 
-@array_dataclass()
-class _NormalEquations:
+class _NormalEquations(NamedTuple):
     """Sufficient statistics of a least-squares problem, in float64."""
 
     gram: Float[np.ndarray, "d d"]
     cross: Float[np.ndarray, "d K"]
     feature_sum: Float[np.ndarray, " d"]
     target_sum: Float[np.ndarray, " K"]
-    count: int
+    samples: int
 
     @staticmethod
     def of(features: np.ndarray, index: Int[np.ndarray, " n"], classes: int) -> _NormalEquations:
@@ -148,22 +148,16 @@ class _NormalEquations:
 
     def plus(self, other: _NormalEquations) -> _NormalEquations:
         """Add those of other samples."""
-        return _NormalEquations(
-            self.gram + other.gram,
-            self.cross + other.cross,
-            self.feature_sum + other.feature_sum,
-            self.target_sum + other.target_sum,
-            self.count + other.count,
-        )
+        return _NormalEquations._make(one + more for one, more in zip(self, other, strict=True))
 
     def centred(self) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d K"]]:
         """Return FᵀF and FᵀY of centred features."""
-        gram = self.gram - np.outer(self.feature_sum, self.feature_sum) / self.count
-        return gram, self.cross - np.outer(self.feature_sum, self.target_sum) / self.count
+        gram = self.gram - np.outer(self.feature_sum, self.feature_sum) / self.samples
+        return gram, self.cross - np.outer(self.feature_sum, self.target_sum) / self.samples
 
     def offset(self, weights: Float[np.ndarray, "d K"]) -> Float[np.ndarray, " K"]:
         """Return the scores at feature 0, so that the mean score is the mean target."""
-        return self.target_sum / self.count - (self.feature_sum / self.count) @ weights
+        return self.target_sum / self.samples - (self.feature_sum / self.samples) @ weights
 
 
 def _batches(data: FitData, rows: Int[np.ndarray, " m"]) -> Iterator[Array | np.ndarray]:
@@ -197,7 +191,7 @@ def _validate(
     """Return (λ, accuracy) for every ridge, from one eigendecomposition."""
     gram, cross = equations.centred()
     kernel = DenseKernel.of(gram)
-    unit = max(float(kernel.values.sum()) / equations.count, np.finfo(float).tiny)
+    unit = max(float(kernel.values.sum()) / equations.samples, np.finfo(float).tiny)
     tried = []
     for ridge in np.multiply(ridges, unit).tolist():
         weights = kernel.solve(cross, ridge)

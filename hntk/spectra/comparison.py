@@ -102,7 +102,7 @@ def spectrum(kernel: object, k: int) -> Spectrum:
     array([3., 2., 1.])
     """
     n = size_of(kernel)
-    k = _as_spikes(k, "k", n)
+    k = as_count(k, "k", 1, n)
     if knows_spectrum(kernel) and k <= kernel.above:
         return Spectrum(kernel.eigvalsh(), kernel.eigh(k)[1])
     check_room(
@@ -110,13 +110,6 @@ def spectrum(kernel: object, k: int) -> Spectrum:
     )
     values, vectors = np.linalg.eigh(symmetric(kernel))
     return Spectrum(values[::-1], vectors[:, ::-1][:, :k])
-
-
-def _as_spikes(k: object, name: str, n: int) -> int:
-    count = as_count(k, name)
-    if count > n:
-        raise ValueError(f"{name} must lie between 1 and n = {n}, got {count}.")
-    return count
 
 
 def operator_norm(kernel: object) -> float:
@@ -219,7 +212,7 @@ def compare_kernels(reference: object, other: object, spikes: int = 3) -> Kernel
     n = size_of(reference)
     if n != size_of(other):
         raise ValueError(f"kernels must have the same shape, got {n} and {size_of(other)} samples.")
-    spikes = _as_spikes(spikes, "spikes", n)
+    spikes = as_count(spikes, "spikes", 1, n)
     a, b = symmetric(reference), symmetric(other)
     if not np.any(a):
         raise ValueError("the reference kernel is zero, and nothing is relative to it: exchange the two.")

@@ -193,9 +193,7 @@ def spectral_density(
     rng = np.random.default_rng(seed)
     steps = min(degree, n)
     check_room(
-        8 * steps * (n + 2 * probes),
-        f"{steps:,} Lanczos vectors of {n:,} samples",
-        "Make degree= or probes= smaller.",
+        8 * steps * (n + 2 * probes), f"{steps:,} Lanczos vectors of {n:,} samples", "Make degree= or probes= smaller."
     )
     nodes, weights = np.zeros((probes, steps)), np.zeros((probes, steps))
     for k in range(probes):

@@ -74,6 +74,15 @@ class Coefficients:
         )
 
 
+def kernel_weights(net: Coefficients, kernel: str, declared: float | None) -> tuple[tuple[float, float, float], float]:
+    """Return (c_1, c_2, c_3) of the last layer and the kernel's diagonal, which may be declared for the NTK."""
+    last_row = net.alpha[-1] if kernel == "ck" else net.beta[-1]
+    c1, c2, c3 = map(float, last_row[:3])
+    if kernel == "ck":
+        return (c1, c2, c3), float(net.tau[-1] ** 2)
+    return (c1, c2, c3), float(net.kappa_sq[-1]) if declared is None else declared
+
+
 def as_activations(activations: str | Activation | Iterable) -> tuple[Activation, ...]:
     """Return a network's activations, first layer first; names are looked up.
 

@@ -25,7 +25,7 @@ from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_rows, rms_norm, row_blocks
 from hntk.activations import Activation
 from hntk.data.population import Population, estimate_population
-from hntk.theory.coefficients import as_activations, coefficients
+from hntk.theory.coefficients import as_activations, coefficients, kernel_weights
 from hntk.theory.low_rank_operator import StructuredKernel
 
 Identity = Literal["default", "paper"]
@@ -104,16 +104,13 @@ def equivalent_kernels(
     population = _as_population(population, x, index)
     v = _class_factor(x, index, population)
     check_result(v, "a sample's deviation from the norm of its class")
-    diagonal = float(net.kappa_sq[-1]) if declared is None else declared
 
-    def kernel(c1: float, c2: float, c3: float, level: float) -> StructuredKernel:
+    def equivalent(kernel: str) -> StructuredKernel:
+        (c1, c2, c3), level = kernel_weights(net, kernel, declared)
         shift = level - scale**2 * c1 - (scale**4 * c3 if identity == "paper" else 0.0)
         return StructuredKernel(x, c1, v, _core(population, c2, c3), shift)
 
-    return EquivalentKernels(
-        ck=kernel(*map(float, net.alpha[-1, :3]), level=float(net.tau[-1] ** 2)),
-        ntk=kernel(*map(float, net.beta[-1]), level=diagonal),
-    )
+    return EquivalentKernels(equivalent("ck"), equivalent("ntk"))
 
 
 def _as_population(population: Population | None, x: np.ndarray, index: np.ndarray) -> Population:

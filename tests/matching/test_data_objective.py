@@ -121,7 +121,7 @@ def test_the_data_objective_is_nearer_to_the_original_than_theory(original: str)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"objective": "labels"}, "objective must be one of"),
+        ({"objective": "labels"}, "objective must be 'theory' or 'data'"),
         ({"objective": "data"}, "needs x="),
         ({"objective": "data", "x": np.ones((10, 3))}, "too few"),
         ({"objective": "data", "x": np.full((60, 3), np.nan)}, "NaN"),
