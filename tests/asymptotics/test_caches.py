@@ -23,16 +23,16 @@ def own(factor: float, **options: Any) -> hntk.Activation:
 
 
 # pairs of one name and another content
-PAIRS = {
-    "functions": (own(1.0), own(2.0)),
-    "breakpoints": tuple(
+PAIRS: dict[str, Callable[[], tuple]] = {
+    "functions": lambda: (own(1.0), own(2.0)),
+    "breakpoints": lambda: tuple(
         hntk.activation(lambda t: jnp.where(t < 1, t, 1.0), breakpoints=points, name="own")
         for points in ([1.0], [0.5, 1.0])
     ),
-    "coefficients": tuple(hntk.activation("polynomial", coefficients=[0.0, c, 0.2]) for c in (1.0, 2.0)),
-    "slopes": tuple(hntk.activations.rectifier.Rectifier(0.5, even, "own") for even in (0.5, 0.2)),
-    "levels": tuple(hntk.staircase([-0.5, 0.5], [-1.0, 0.0, top], name="own") for top in (1.0, 2.0)),
-    "thresholds": tuple(hntk.staircase([-0.5, top], [-1.0, 0.0, 1.0], name="own") for top in (0.5, 0.6)),
+    "coefficients": lambda: tuple(hntk.activation("polynomial", coefficients=[0.0, c, 0.2]) for c in (1.0, 2.0)),
+    "slopes": lambda: tuple(hntk.activations.rectifier.Rectifier(0.5, even, "own") for even in (0.5, 0.2)),
+    "levels": lambda: tuple(hntk.staircase([-0.5, 0.5], [-1.0, 0.0, top], name="own") for top in (1.0, 2.0)),
+    "thresholds": lambda: tuple(hntk.staircase([-0.5, top], [-1.0, 0.0, 1.0], name="own") for top in (0.5, 0.6)),
 }  # fmt: skip
 COMPUTED: dict[str, Callable[[hntk.Activation], np.ndarray]] = {
     "exact": lambda a: np.asarray(hntk.exact_kernels(X, [a]).ck),
@@ -56,7 +56,7 @@ TRIED = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("pair", "computed"), TRIED)
 def test_activations_of_one_name_do_not_share_what_is_kept(pair: str, computed: str) -> None:
-    first, second = PAIRS[pair]
+    first, second = PAIRS[pair]()
     compute = COMPUTED[computed]
     before, other, after = compute(first), compute(second), compute(first)
     assert np.array_equal(before, after)

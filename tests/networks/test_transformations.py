@@ -29,11 +29,12 @@ def network(activations: list | None = None, law: str = "gaussian", **shape: flo
 
 
 @pytest.mark.parametrize(
-    "made",
-    [network(), network(law="ternary", sparsity=0.99), network(["sign", "step"], law="ternary")],
+    "kind",
+    [{}, {"law": "ternary", "sparsity": 0.99}, {"activations": ["sign", "step"], "law": "ternary"}],
     ids=["dense", "sparse", "steps"],
 )
-def test_features_are_the_same_under_jit_and_vmap(made: hntk.Network) -> None:
+def test_features_are_the_same_under_jit_and_vmap(kind: dict) -> None:
+    made = network(**kind)
     expected = np.asarray(made.features(samples()))
     np.testing.assert_allclose(jax.jit(made.features)(samples()), expected, atol=1e-6)
     np.testing.assert_allclose(jax.vmap(made.features)(samples()[:, None])[:, 0], expected, atol=1e-6)
