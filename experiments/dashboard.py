@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.runner import metrics
 from experiments.runner.config import WandbConfig
-from experiments.runner.console import CONSOLE, shown
+from experiments.runner.console import say, shown
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace
@@ -151,9 +151,9 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         address = save(options.entity, options.project)
     except Unavailable as error:
-        CONSOLE.print(f"[bold red]error[/] {shown(error)}", soft_wrap=True)
+        say(f"[bold red]error[/] {shown(error)}")
         raise SystemExit(1) from None
-    CONSOLE.print(f"Saved: {shown(address)}", soft_wrap=True)
+    say(f"Saved: {shown(address)}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from experiments.asymptotics.error_figures import dynamics_figure
 from experiments.asymptotics.kernel_machines import KernelMachine
 from experiments.asymptotics.training_sets import Source, caption_of, configured_source
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import activations, declared, declared_diagonal, kernel_net
 from experiments.runner.record import Record
 from hntk.asymptotics.kernel_parameters import KernelCoefficients
@@ -111,7 +111,7 @@ def _report(cfg: Config, record: Record, source: Source, points: list[FlowPoint]
         within, count, worst, _ = agreement(points, error, source.estimated)
         record.add_metrics(**{f"{error}/within": within, f"{error}/worst": worst})
         text = f"  {within:.0%} of {count} {judged(source.estimated)}; largest difference {worst:.4f}"
-        CONSOLE.print(text, soft_wrap=True)
+        say(text)
 
 
 def _by_size(points: list[FlowPoint]) -> dict[str, list[FlowPoint]]:

@@ -14,7 +14,7 @@ from experiments.asymptotics.error_figures import CRITERIA, learning_figure
 from experiments.asymptotics.kernel_machines import KernelMachine
 from experiments.asymptotics.training_sets import Source, caption_of, configured_source
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.console import CONSOLE, progress, say, show_table, stage
 from experiments.runner.from_config import activations, declared, declared_diagonal, kernel_net, matched
 from experiments.runner.record import Record
 from hntk.asymptotics.kernel_parameters import KernelCoefficients
@@ -213,8 +213,7 @@ def _summarise(record: Record, points: list[RidgePoint], error: str, estimated: 
     for arm in dict.fromkeys(q.arm for q in points):
         within, count, worst, score = agreement([q for q in points if q.arm == arm], error, estimated)
         record.add_metrics(**{f"{error}/{arm}/within": within, f"{error}/{arm}/worst": worst})
-        CONSOLE.print(
+        say(
             f"  {arm}: {within:.0%} of {count} {judged(estimated)}; largest difference {worst:.4f}"
-            + ("" if estimated or score is None else f", {score:.1f} standard errors at most"),
-            soft_wrap=True,
+            + ("" if estimated or score is None else f", {score:.1f} standard errors at most")
         )

@@ -11,7 +11,7 @@ from experiments.asymptotics.mixtures import MixtureModel, opposite_means
 from experiments.asymptotics.spike_figures import spike_error_figure, spike_figure
 from experiments.asymptotics.spike_points import EigenPair, SpikePoint
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import activations
 from experiments.runner.record import Record
 from hntk.asymptotics.limiting_kernel import LimitingKernel
@@ -131,10 +131,9 @@ def _report_worst(record: Record, points: list[SpikePoint]) -> None:
         alignment = max(points, key=lambda q: abs(q.errors(simulated)[1]))
         worst_value, worst_alignment = abs(value.errors(simulated)[0]), abs(alignment.errors(simulated)[1])
         record.add_metrics(**{f"{simulated}/eigenvalue": worst_value, f"{simulated}/alignment": worst_alignment})
-        CONSOLE.print(
+        say(
             f"\nWorst of the {simulated} kernel: eigenvalue [bold]{worst_value:.2%}[/] off (at {value.axis} "
-            f"{value.at:g}), alignment [bold]{worst_alignment:.3f}[/] off (at {alignment.axis} {alignment.at:g}).",
-            soft_wrap=True,
+            f"{value.at:g}), alignment [bold]{worst_alignment:.3f}[/] off (at {alignment.axis} {alignment.at:g})."
         )
 
 

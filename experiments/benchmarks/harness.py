@@ -19,7 +19,7 @@ import numpy as np
 from experiments.benchmarks.rounds import Timing, Turn, take_turns
 from experiments.benchmarks.settings import BenchExperiment
 from experiments.benchmarks.workers import Worker, WorkerError, task_command, working
-from experiments.runner.console import CONSOLE, progress
+from experiments.runner.console import progress, say
 
 # Results of more bytes are not compared.
 COMPARED_BYTES = 10**8
@@ -229,7 +229,7 @@ def _started(
         try:
             worker = future.result()
         except WorkerError as error:
-            CONSOLE.print(f"  [yellow]left out[/] {contender.name} {contender.setting}: {error}", soft_wrap=True)
+            say(f"  [yellow]left out[/] {contender.name} {contender.setting}: {error}")
             yield contender, None
         else:
             stack.callback(worker.close)

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from experiments.benchmarks.harness import Case, Machine, Measured, Sweep, measure
 from experiments.benchmarks.settings import BenchExperiment
 from experiments.figures.style import caption_above, legend_below, line_style
-from experiments.runner.console import CONSOLE, show_table
+from experiments.runner.console import CONSOLE, say, show_table
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent
 
@@ -40,7 +40,7 @@ def run_sweeps(
 
     cases, machine = measure([sweep for sweep in sweeps if sweep.cases], settings, record.folder, report)
     record.add_metrics(**{"machine/copy": machine.copied, "machine/multiply": machine.multiplied})
-    CONSOLE.print(f"\n[dim]{NOTE}[/]", soft_wrap=True)
+    say(f"\n[dim]{NOTE}[/]")
     CONSOLE.print(
         f"This machine copies {machine.copied / 1e9:.1f} GB/s and multiplies at {machine.multiplied / 1e9:.0f} "
         "GFLOP/s (float32); limits are by these."

@@ -9,7 +9,7 @@ import numpy as np
 import hntk
 from experiments.kernels.gmm_figures import eigenvector_figure, spectra_figure
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.console import CONSOLE, say, show_table, stage
 from experiments.runner.from_config import KernelProblem, activations, declared_diagonal, kernel_problem, keys, matched
 from experiments.runner.record import Record
 from hntk.spectra.comparison import Spectrum, compare_with_spectra
@@ -167,8 +167,8 @@ def _report_shift(record: Record) -> None:
         ["δ = τ̂² − τ²", "τ²", "δ/τ²"],
         [[metrics["identity_shift"], metrics["tau_L_sq"], metrics["relative_shift"]]],
     )
-    CONSOLE.print(f"\n[dim]{NOTES[0]}[/]", soft_wrap=True)
-    CONSOLE.print(f"[dim]{NOTES[1]}[/]", soft_wrap=True)
+    say(f"\n[dim]{NOTES[0]}[/]")
+    say(f"[dim]{NOTES[1]}[/]")
 
 
 def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str, Kernel], compressed: str) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import hntk
 from experiments.figures.style import COLOURS, caption_above
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.console import CONSOLE, progress, say, show_table, stage
 from experiments.runner.from_config import activations, dataset, matched
 from experiments.runner.record import Record
 
@@ -108,7 +108,7 @@ def _load(cfg: Config) -> hntk.Dataset:
 def _check_assumptions(record: Record, data: hntk.Dataset, layers: list[hntk.Activation]) -> None:
     with stage("does the theory apply?"):
         report = hntk.check(data.x_train, data.y_train, layers)
-    CONSOLE.print(str(report), soft_wrap=True)
+    say(str(report))
     record.add_table(
         "assumptions",
         ["assumption", "value", "from", "to", "holds"],
@@ -168,10 +168,9 @@ def _report(cfg: Config, record: Record, data: hntk.Dataset, arms: list[NetworkA
     show_table(
         f"{data.name}, widths {widths}, ε = {cfg.compress.sparsity:g}, {cfg.experiment.draws} draw(s)", COLUMNS, rows
     )
-    CONSOLE.print(
+    say(
         "\n[dim]Bytes by formula: ternary weights at 2 bits, others at 32; readout, thresholds and levels in float32. "
-        "Features: seconds for the training samples, readout fit included.[/]",
-        soft_wrap=True,
+        "Features: seconds for the training samples, readout fit included.[/]"
     )
     record.add_table("accuracy", COLUMNS, rows)
     record.add_chart("test accuracy", "bar", "accuracy", "network", "test accuracy")

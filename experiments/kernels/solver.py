@@ -13,7 +13,7 @@ from experiments.figures.style import caption_above, legend_below, line_style
 from experiments.kernels.least_squares import restarted, restarts_in_words
 from experiments.kernels.matching_problems import Attempt, MatchingProblem, random_problems, timed
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.console import progress, say, show_table, stage
 from experiments.runner.record import Record
 
 # A problem is solved if no α is missed by more, and nearly solved within the second limit.
@@ -114,7 +114,7 @@ def _report_problems(record: Record, attempts: Attempts) -> None:
     own = zip(attempts[OWN], rows, strict=False)
     missed = [row for (p, a), row in own if p.feasible == a.refused or (not a.refused and a.miss > SOLVED)]
     for row in missed[:10]:
-        CONSOLE.print(f"  [yellow]missed[/] {row[1:]}", soft_wrap=True)
+        say(f"  [yellow]missed[/] {row[1:]}")
 
 
 def _solver_figure(attempts: Mapping[str, list[tuple[MatchingProblem, Attempt]]]) -> Figure:

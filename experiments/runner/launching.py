@@ -26,7 +26,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from experiments.runner import states, stopping
-from experiments.runner.console import CONSOLE, shown
+from experiments.runner.console import say, shown
 from experiments.runner.errors import expected, print_error
 
 # Hydra 1.3 executes the modules of its plugins anew when it looks for them, and their classes change with that
@@ -109,10 +109,9 @@ class Surviving(Launcher):
             raise SystemExit(print_error(error)) from error
         if not lost:
             raise error
-        CONSOLE.print(
+        say(
             f"[yellow]a worker was lost[/] ({shown(_first_line(error))}); {len(lost)} of {len(jobs)} jobs are run "
-            "again one by one, then those that remain",
-            soft_wrap=True,
+            "again one by one, then those that remain"
         )
         for i in lost:
             self._run_alone(jobs[i], first_number + i)

@@ -16,7 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.runner.console import CONSOLE, shown
+from experiments.runner.console import say, shown
 from experiments.runner.record import write_text
 
 STATE_FILE = "state.json"
@@ -140,4 +140,4 @@ def failure(why: str, traceback: str = "", seconds: float = 0.0) -> dict[str, An
 
 def _damaged(path: Path, why: str) -> None:
     """Say that a file is damaged."""
-    CONSOLE.print(f"[yellow]damaged[/] {shown(path)}: {shown(why)}; the job counts as not done", soft_wrap=True)
+    say(f"[yellow]damaged[/] {shown(path)}: {shown(why)}; the job counts as not done")

@@ -19,7 +19,7 @@ from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 
 from experiments.runner import keys, states, stopping, tracking
-from experiments.runner.console import CONSOLE, format_cell, shown
+from experiments.runner.console import format_cell, say, shown
 from experiments.runner.errors import Skip
 from experiments.runner.record import Record
 
@@ -84,7 +84,7 @@ def run_job(cfg: Config, experiment: Experiment) -> tuple[float, ...] | None:
         key = job_key(cfg, experiment)
     except Skip as reason:
         request.end("skipped", str(reason))
-        CONSOLE.print(f"[dim]{request.place} {shown(request.name)}: skipped, {shown(reason)}[/]", soft_wrap=True)
+        say(f"[dim]{request.place} {shown(request.name)}: skipped, {shown(reason)}[/]")
         return None
     folder = _folder(cfg, experiment, key)
     pointer = {
@@ -215,7 +215,7 @@ def _print_state(request: _Request, state: dict[str, Any], note: str) -> None:
     """Print one line about a job."""
     if state["state"] == "failed":
         message = f"[bold red]failed[/] {request.place} {shown(request.name)}: {shown(state['message'])}"
-        CONSOLE.print(message, soft_wrap=True)
+        say(message)
         return
     headline = ", ".join(f"{name} {format_cell(value)}" for name, value in state["metrics"].items())
-    CONSOLE.print(f"{request.place} {shown(request.name)}: {shown(headline)} [dim]({note})[/]", soft_wrap=True)
+    say(f"{request.place} {shown(request.name)}: {shown(headline)} [dim]({note})[/]")

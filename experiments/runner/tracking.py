@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from experiments.runner import metrics
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, shown
+from experiments.runner.console import say, shown
 from experiments.runner.record import Record
 from experiments.runner.wandb_charts import custom_chart
 
@@ -66,17 +66,15 @@ def mirror(cfg: Config, record: Record, *, summary: bool = False, failure: str =
         why = shown(" ".join(f"{type(error).__name__}: {error}".split()))
         if mode == "online":
             Server.lost = True
-            CONSOLE.print(
+            say(
                 f"[yellow]Weights & Biases is out of reach[/] ({why}); runs are kept offline from here on. Send them "
-                "later: wandb sync FOLDER/wandb/offline-run-*",
-                soft_wrap=True,
+                "later: wandb sync FOLDER/wandb/offline-run-*"
             )
             mirror(cfg, record, summary=summary, failure=failure)
             return
-        CONSOLE.print(
+        say(
             f"[yellow]not mirrored in Weights & Biases[/] ({why}); everything is in {shown(record.folder)}. "
-            "wandb=disabled leaves the mirror out.",
-            soft_wrap=True,
+            "wandb=disabled leaves the mirror out."
         )
 
 

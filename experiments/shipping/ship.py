@@ -10,7 +10,7 @@ import numpy as np
 
 import hntk
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.console import CONSOLE, say, show_table, stage
 from experiments.runner.from_config import raw_dataset
 from experiments.runner.record import Record
 from experiments.shipping import classifiers, toolchain
@@ -57,7 +57,7 @@ def run(cfg: Config, record: Record) -> None:
         data = raw_dataset(cfg.data, cfg.seed)
     original = classifiers.dense(cfg, data)
     floats, whole = classifiers.compressed(cfg, data)
-    CONSOLE.print(f"\n{whole.summary()}\n", soft_wrap=True)
+    say(f"\n{whole.summary()}\n")
     forms = [_dense(original, data, record.folder), Form(GRID, None, floats.predict(data.x_test))]
     del original
     raw = data.raw(data.x_test)
