@@ -184,8 +184,7 @@ def _report(study: Study, record: Record, points: list[RidgePoint]) -> None:
 def _report_best(record: Record, best: BestRidges) -> None:
     rows = [[criterion, n, ridge, error] for criterion, ridges in best.items() for n, ridge, error in ridges]
     columns = ["criterion", "n", "best λ by τ²", "test error there"]
-    record.add_table("best_ridges", columns, rows)
-    show_table("Best ridge λ ≥ 0 of the dense network, by theory", columns, rows)
+    record.add_table("best_ridges", columns, rows, "Best ridge λ ≥ 0 of the dense network, by theory")
 
 
 def _show_grid(ridges: list[float], title: str, points: list[RidgePoint], cell: Callable[[RidgePoint], object]) -> None:

@@ -115,8 +115,7 @@ def _report_memory(record: Record, programs: Sequence[Program], memory: Memory) 
             **{f"bytes/{program.name}": program.file, f"peak/{program.name}": peak,
                f"peak_beyond_start/{program.name}": beyond}
         )  # fmt: skip
-    record.add_table("memory", MEMORY, rows)
-    show_table("bytes of what is shipped (of C its tables), and memory of the process", MEMORY, rows)
+    record.add_table("memory", MEMORY, rows, "bytes of what is shipped (of C its tables), and memory of the process")
 
 
 def _report_speed(record: Record, programs: Sequence[Program], rates: Rates, batch: int) -> None:
@@ -154,8 +153,9 @@ def _count_instructions(record: Record, whole: hntk.IntegerClassifier, raw: np.n
             few, more = (toolchain.instructions(built, raw[:k]) for k in (1, 5))
         rows.append([f"gcc -O3, {name}", round((more - few) / 4)])
         record.add_metrics(**{f"instructions/{name}": rows[-1][1]})
-    record.add_table("instructions", ["build", "instructions an image"], rows)
-    show_table("instructions of the C program, by callgrind", ["build", "instructions an image"], rows)
+    record.add_table(
+        "instructions", ["build", "instructions an image"], rows, "instructions of the C program, by callgrind"
+    )
 
 
 def _inference_figure(

@@ -81,9 +81,7 @@ class BenchInferenceExperiment(ShippedNetwork):
 _SMALL = {"rounds": 2, "starting": 2, "copied": 2**22, "multiplied": 256}
 EXPERIMENTS = (
     Experiment(
-        name="bench_kernels",
         settings=BenchKernelsExperiment,
-        module="experiments.benchmarks.kernels",
         shows="time, memory and growth of exact kernels and regressions: hntk, neural-tangents, scikit-learn",
         takes="about 20 minutes",
         leaves=(
@@ -98,9 +96,7 @@ EXPERIMENTS = (
         },
     ),
     Experiment(
-        name="bench_empirical",
         settings=BenchEmpiricalExperiment,
-        module="experiments.benchmarks.empirical",
         shows="time, memory and growth of drawn networks' NTKs: hntk and neural-tangents",
         takes="about 10 minutes",
         leaves=("n_width_*.csv", "width_n_*.csv", "depth_n_*.csv", "empirical.png"),
@@ -112,18 +108,14 @@ EXPERIMENTS = (
         },
     ),
     Experiment(
-        name="bench_solver",
         settings=BenchSolverExperiment,
-        module="experiments.benchmarks.solver",
         shows="time of matches against depth and levels: hntk and restarted least squares",
         takes="about 5 minutes",
         leaves=("depth_*.csv", "levels_*.csv", "solver_times.png"),
         tiny={"experiment": {**_SMALL, "depth": 1, "level": 2, "depths": [1], "levels": [2, 3], "restarts": 1}},
     ),
     Experiment(
-        name="bench_inference",
         settings=BenchInferenceExperiment,
-        module="experiments.benchmarks.inference",
         shows="time, memory and bytes of predictions on one core: onnxruntime and JAX against packed JAX and C99",
         takes="about 2 minutes",
         leaves=("batch*.csv", "memory.csv", "inference.png"),

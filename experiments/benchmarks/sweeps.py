@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from experiments.benchmarks.harness import Case, Machine, Measured, Sweep, measure
 from experiments.benchmarks.settings import BenchExperiment
 from experiments.figures.style import caption_above, legend_below, line_style
-from experiments.runner.console import CONSOLE, say, show_table
+from experiments.runner.console import CONSOLE, say
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent
 
@@ -68,8 +68,12 @@ def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machin
                    f"difference/{place}": case.difference.get(name)}
             )  # fmt: skip
     columns = [sweep.axis, *COLUMNS]
-    show_table(f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them", columns, rows)
-    record.add_table(sweep.key, columns, rows)
+    record.add_table(
+        sweep.key,
+        columns,
+        rows,
+        f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them",
+    )
 
 
 def _report_growth(record: Record, sweep: Sweep, cases: Sequence[Case]) -> None:

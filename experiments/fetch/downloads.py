@@ -16,9 +16,7 @@ from experiments.runner.console import progress
 try:
     import requests
 except ImportError as error:
-    raise ImportError(
-        "fetching needs requests: python -m pip install requests, or make setup."
-    ) from error
+    raise ImportError("fetching needs requests: python -m pip install requests, or make setup.") from error
 
 # bytes read at a time
 CHUNK = 1 << 16

@@ -127,8 +127,7 @@ def _report_match(record: Record, match: hntk.Match) -> None:
         )
     ]
     columns = ["activation", "levels", "thresholds", "input scale τ"]
-    show_table("Compressed activations", columns, rows)
-    record.add_table("match", columns, rows)
+    record.add_table("match", columns, rows, "Compressed activations")
     CONSOLE.print(f"\n{match.report()}", soft_wrap=True, markup=False)
     thresholds = [
         [i, k, a.thresholds[k] if k < len(a.thresholds) else None, level]

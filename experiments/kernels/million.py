@@ -16,7 +16,7 @@ import hntk
 from experiments.figures.style import COLOURS, STYLES, caption_above, engineering_axis
 from experiments.kernels.large_samples import LargeDataset, LargeMixture
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.console import CONSOLE, progress, stage
 from experiments.runner.from_config import activations
 from experiments.runner.process_memory import restart_peak, status_bytes
 from experiments.runner.record import Record
@@ -152,8 +152,7 @@ def _regression(
 
 def _report(record: Record, equivalent: list[Regression], exact: list[Regression]) -> None:
     rows = [regression.row() for regression in sorted(equivalent + exact, key=lambda regression: regression.n)]
-    show_table("Kernel ridge regression, ridge by leave-one-out error", COLUMNS, rows)
-    record.add_table("regressions", COLUMNS, rows)
+    record.add_table("regressions", COLUMNS, rows, "Kernel ridge regression, ridge by leave-one-out error")
     record.add_chart("accuracy against n", "lines", "regressions", "n", "test accuracy", by="kernel", log=["n"])
 
 
@@ -167,8 +166,7 @@ def _report_agreement(record: Record, equivalent: list[Regression], exact: list[
         record.add_metrics(**{f"agreement/{other.n}": agreement, f"accuracy/exact/{other.n}": other.accuracy})
     columns = ["n", "same predictions", "standard error", "accuracy, equivalent − exact", "exact fit / equivalent fit"]
     if rows:
-        show_table("Equivalent against exact kernel, on new samples", columns, rows)
-        record.add_table("agreement", columns, rows)
+        record.add_table("agreement", columns, rows, "Equivalent against exact kernel, on new samples")
 
 
 def _report_growth(record: Record, equivalent: list[Regression], exact: list[Regression]) -> None:
@@ -199,8 +197,7 @@ def _report_operator(record: Record, kernel: hntk.StructuredKernel) -> None:
         ["identity part γ", kernel.shift],
         ["log det(K)/n", kernel.log_determinant() / n],
     ]
-    show_table(f"The equivalent kernel of {n:,} samples", ["quantity", "value"], rows)
-    record.add_table("operator", ["quantity", "value"], rows)
+    record.add_table("operator", ["quantity", "value"], rows, f"The equivalent kernel of {n:,} samples")
 
 
 def _million_figure(lines: Mapping[str, Sequence[Regression]], caption: str) -> Figure:

@@ -85,9 +85,7 @@ class LevelsExperiment:
 
 EXPERIMENTS = (
     Experiment(
-        name="gmm",
         settings=GmmExperiment,
-        module="experiments.kernels.gmm",
         shows="kernel spectra on a Gaussian mixture: a dense network, the theory, the ternary network solved for",
         takes="about half a minute",
         leaves=("match.csv", "activations.csv", "errors.csv", "spectra.png", "spectra.pdf", "eigenvectors.png"),
@@ -95,9 +93,7 @@ EXPERIMENTS = (
         tiny={"experiment": {"spikes": 1}},
     ),
     Experiment(
-        name="convergence",
         settings=ConvergenceExperiment,
-        module="experiments.kernels.convergence",
         shows="errors of the equivalents falling with n, and the floor of the authors' identity term",
         takes="about 1.5 minutes",
         leaves=("errors.csv", "draws.csv", "means.csv", "floors.csv", "convergence.png"),
@@ -105,9 +101,7 @@ EXPERIMENTS = (
         tiny={"experiment": {"halvings": 1, "draws": 2}},
     ),
     Experiment(
-        name="levels",
         settings=LevelsExperiment,
-        module="experiments.kernels.levels",
         shows="identity shift and kernel error against the number of levels, for several activations, and the bound",
         takes="about 2.5 minutes",
         leaves=("levels.csv", "levels.png"),
@@ -118,9 +112,7 @@ EXPERIMENTS = (
         },
     ),
     Experiment(
-        name="million",
         settings=MillionExperiment,
-        module="experiments.kernels.million",
         shows="accuracy, time and memory of regressions on up to a million samples: the equivalent NTK, the exact NTK",
         takes="about 7 minutes",
         leaves=("regressions.csv", "agreement.csv", "operator.csv", "million.png"),
@@ -128,9 +120,7 @@ EXPERIMENTS = (
         tiny={"experiment": {"sizes": [400, 2000], "exact_sizes": [200, 400], "n_test": 200}},
     ),
     Experiment(
-        name="store",
         settings=StoreExperiment,
-        module="experiments.kernels.store",
         shows="exact kernels of a data set in files, beyond what memory holds; an interrupted run is continued",
         takes="29 GB and about 2 minutes for MNIST",
         leaves=("eigenvalues.csv",),
@@ -138,18 +128,14 @@ EXPERIMENTS = (
         tiny={"experiment": {"tile": 128, "eigenvalues": 3}},
     ),
     Experiment(
-        name="solver",
         settings=SolverExperiment,
-        module="experiments.kernels.solver",
         shows="random matching problems: success and time, beside restarted least squares",
         takes="about half an hour",
         leaves=("solver.csv", "problems.csv", "solver.png"),
         tiny={"experiment": {"problems": 5, "baseline_problems": 1, "restarts": [1, 2]}},
     ),
     Experiment(
-        name="mnist",
         settings=MnistExperiment,
-        module="experiments.kernels.mnist",
         shows="does the theory apply, and test accuracies on MNIST: dense, ternary weights, few-level activations",
         takes="about 4 minutes",
         leaves=("assumptions.csv", "accuracy.csv", "draws.csv", "accuracy.png"),

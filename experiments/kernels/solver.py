@@ -13,7 +13,7 @@ from experiments.figures.style import caption_above, legend_below, line_style
 from experiments.kernels.least_squares import restarted, restarts_in_words
 from experiments.kernels.matching_problems import Attempt, MatchingProblem, random_problems, timed
 from experiments.runner.config import Config
-from experiments.runner.console import progress, say, show_table, stage
+from experiments.runner.console import progress, say, stage
 from experiments.runner.record import Record
 
 # A problem is solved if no α is missed by more, and nearly solved within the second limit.
@@ -98,8 +98,9 @@ def _report(record: Record, attempts: Attempts) -> None:
                f"{key}/median_seconds_depth_3": depth3,
                f"{key}/impossible": len(impossible), f"{key}/refused": refused}
         )  # fmt: skip
-    show_table("Random matching problems: depth 1 to 6, 2 to 8 levels, τ_0 from 1e-3 to 1e3", COLUMNS, rows)
-    record.add_table("solver", COLUMNS, rows)
+    record.add_table(
+        "solver", COLUMNS, rows, "Random matching problems: depth 1 to 6, 2 to 8 levels, τ_0 from 1e-3 to 1e3"
+    )
 
 
 def _report_problems(record: Record, attempts: Attempts) -> None:

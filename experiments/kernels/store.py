@@ -8,7 +8,7 @@ import numpy as np
 
 import hntk
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, say, show_table, stage
+from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import activations, dataset, kernel_problem, keys
 from experiments.runner.record import Record
 from hntk._utils.memory import available_memory, gigabytes
@@ -52,5 +52,4 @@ def _report_eigenvalues(record: Record, kernels: hntk.Kernels, count: int) -> No
             eigenvalues[name] = hntk.leading_eigenpairs(matrix, count, tolerance=1e-6).values
     rows = [[i + 1, *(float(values[i]) for values in eigenvalues.values())] for i in range(count)]
     columns = ["rank", *(name.upper() for name in eigenvalues)]
-    show_table("Leading eigenvalues", columns, rows)
-    record.add_table("eigenvalues", columns, rows)
+    record.add_table("eigenvalues", columns, rows, "Leading eigenvalues")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks import inference as bench_inference
+from experiments.benchmarks import bench_inference
 from experiments.runner import catalog
 from experiments.shipping import toolchain
 from tests.support.command_line import ROOT, done, rows

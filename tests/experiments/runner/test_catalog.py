@@ -37,8 +37,8 @@ def test_values_name_settings_of_the_experiment() -> None:
 def test_overrides_come_last_in_the_defaults_list() -> None:
     groups = {"override /hydra/sweeper": "optuna", "/arm": "dense"}
     experiment = Experiment(
-        "toy", MemoryExperiment, "experiments.memory.memory", "a toy", "no time", ("jobs.csv",), "data.folder=PATH",
-        data="mnist", groups=groups, values={"seed": 1},
+        MemoryExperiment, "a toy", "no time", ("jobs.csv",), "toy", "data.folder=PATH", data="mnist", groups=groups,
+        values={"seed": 1},
     )  # fmt: skip
     assert experiment.command == "python -m experiments.run +exp=toy data.folder=PATH"
     assert experiment.config == {
