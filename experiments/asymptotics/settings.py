@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from experiments.runner.choices import KERNELS, one_of
+from experiments.runner.config import KERNELS, one_of
 from experiments.runner.experiment import Experiment
 
 MIXTURES = ("identity", "scaled", "structured", "unequal")

@@ -14,14 +14,13 @@ import jax
 import numpy as np
 
 import hntk
-from experiments.asymptotics.draws import plus_minus
 from experiments.asymptotics.mixtures import CAPTIONS, MixtureModel, named_model
 from experiments.asymptotics.spectrum_figures import density_figure, distance_figure
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import declared_diagonal
 from experiments.runner.record import Record
-from experiments.runner.statistics import growth_exponent, mean_and_error
+from experiments.runner.statistics import growth_exponent, mean_and_error, plus_minus
 from hntk.asymptotics.density import LimitingDensity
 from hntk.asymptotics.finite_density import FiniteSizeDensity
 from hntk.asymptotics.predictions import finite_size_density, limiting_density

@@ -6,14 +6,13 @@ import jax
 import numpy as np
 
 import hntk
-from experiments.asymptotics.draws import plus_minus
 from experiments.asymptotics.mixtures import MixtureModel, opposite_means
-from experiments.asymptotics.spike_figures import spike_error_figure, spike_figure
-from experiments.asymptotics.spike_points import EigenPair, SpikePoint
+from experiments.asymptotics.spike_points import EigenPair, SpikePoint, spike_error_figure, spike_figure
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import activations
 from experiments.runner.record import Record
+from experiments.runner.statistics import plus_minus
 from hntk.asymptotics.limiting_kernel import LimitingKernel
 
 SIMULATED = ("exact", "equivalent")

@@ -19,8 +19,7 @@ from matplotlib.lines import Line2D
 
 import hntk
 from experiments.benchmarks.programs import NATIVE, NEAR, REFERENCE, Program, build_programs, last_core
-from experiments.benchmarks.rounds import FEWEST, Timing, Turn, take_turns
-from experiments.benchmarks.workers import Worker, working
+from experiments.benchmarks.workers import FEWEST, Timing, Turn, Worker, take_turns, working
 from experiments.figures.style import COLOURS, caption_above, plain_ticks
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage

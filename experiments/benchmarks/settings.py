@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from experiments.runner.choices import ACTIVATIONS, one_of
+from experiments.runner.config import ACTIVATIONS, one_of
 from experiments.runner.experiment import Experiment
 from experiments.shipping.settings import ShippedNetwork
 

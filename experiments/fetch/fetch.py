@@ -10,8 +10,7 @@ from pathlib import Path
 
 from experiments.fetch import sources
 from experiments.fetch.downloads import download, writing
-from experiments.fetch.sources import NAMES, Source
-from experiments.fetch.stand_in_server import served
+from experiments.fetch.sources import NAMES, Source, served
 from experiments.runner.command_line import STAND_IN
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, say, show_table, stage

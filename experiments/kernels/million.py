@@ -17,10 +17,9 @@ from experiments.figures.style import COLOURS, STYLES, caption_above, engineerin
 from experiments.kernels.large_samples import LargeDataset, LargeMixture
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, stage
-from experiments.runner.from_config import activations
+from experiments.runner.from_config import LabelledSamples, activations
 from experiments.runner.process_memory import restart_peak, status_bytes
 from experiments.runner.record import Record
-from experiments.runner.samples import LabelledSamples
 from experiments.runner.statistics import growth_exponent
 from hntk.readouts.kernel_ridge import DenseKernel, fit_kernel_ridge
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.runner.choices import ACTIVATIONS, IDENTITIES, KERNELS, OBJECTIVES, PRECISIONS, QUANTITIES, one_of
+from experiments.runner.config import ACTIVATIONS, IDENTITIES, KERNELS, OBJECTIVES, PRECISIONS, QUANTITIES, one_of
 from experiments.runner.experiment import Experiment
 
 

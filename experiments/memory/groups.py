@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from experiments.runner.jobs import Job
 from experiments.runner.metrics import READOUTS
@@ -72,7 +71,7 @@ class Group:
 
 def groups_of(jobs: Iterable[Job]) -> list[Group]:
     """Return the finished jobs gathered over seeds, in the order of arms in the sweep and then by size."""
-    rows = [(OmegaConf.create(job.requests[0]), job.metrics) for job in jobs if job.state == "done"]
+    rows = [(job.config, job.metrics) for job in jobs if job.state == "done"]
     order = list(dict.fromkeys(cfg.arm.name for cfg, _ in rows))
 
     def key(row: tuple) -> tuple:

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from experiments.runner.choices import choices_of
+from experiments.runner.config import CHOICES
 from experiments.runner.refusals import (
     SettingError,
     UnknownKeyError,
@@ -234,7 +234,7 @@ def _closed_settings(node: DictConfig, path: str) -> Iterator[tuple[str, Any, tu
         if name == "hydra" or OmegaConf.is_missing(node, name):
             continue
         value, full = node[name], f"{path}{name}"
-        choices = choices_of(declared[name]) if name in declared else None
+        choices = declared[name].metadata.get(CHOICES) if name in declared else None
         if choices is not None:
             yield full, value, choices
         elif isinstance(value, DictConfig):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from experiments.runner import catalog, metrics, states, tracking
+from experiments.runner import catalog, metrics, tracking
 from experiments.runner.console import CONSOLE, say, show_table, shown, visible
 from experiments.runner.errors import expected, print_error
 from experiments.runner.experiment import Experiment
-from experiments.runner.jobs import OLDER, Job, jobs_of
+from experiments.runner.jobs import KEY_FILE, OLDER, Job, jobs_of
 from experiments.runner.record import Record
 from experiments.runner.watch import Sweep
 
@@ -58,7 +58,7 @@ def _print_older(jobs: list[Job]) -> None:
     if older:
         say(
             f"\n[yellow]{older} of {len(jobs)} results are of older code[/], which sweep.older_code=true accepts; each "
-            f"folder's {states.KEY_FILE} says of which. Without this setting they are computed anew."
+            f"folder's {KEY_FILE} says of which. Without this setting they are computed anew."
         )
 
 

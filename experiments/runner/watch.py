@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.runner import states, stopping
+from experiments.runner import jobs, stopping
 from experiments.runner.console import say
 
 
@@ -56,7 +56,7 @@ class Watch(Callback):
         sizes = _values_per_setting(config)
         total = prod(sizes.values()) if sizes else None
         facts = {"total": total, "varied": [name for name, n in sizes.items() if n > 1], "started": time.time()}
-        states.write(Path(config.hydra.sweep.dir) / states.SWEEP_FILE, facts)
+        jobs.write(Path(config.hydra.sweep.dir) / jobs.SWEEP_FILE, facts)
         if sizes:
             say(f"{total} jobs; jobs with the same result run once, and finished ones are not repeated.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments.runner.choices import READOUTS, one_of
+from experiments.runner.config import READOUTS, one_of
 from experiments.runner.experiment import Experiment
 
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 import hntk
 from experiments.memory import arms
-from experiments.memory.kernel_errors import kernel_error
+from experiments.memory.memory import kernel_error
 from experiments.memory.settings import MemoryExperiment
 from experiments.runner import catalog, from_config, sweep
 from experiments.runner import config as settings

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 import hntk
 from experiments.asymptotics import mixtures, spectrum_theory
 from experiments.asymptotics import settings as theory_settings
-from experiments.runner import catalog, choices, composition, launching
+from experiments.runner import catalog, composition, config, launching
 from experiments.runner.command_line import as_sweep, expand_tiny
 from experiments.runner.composition import CONF, check
 from experiments.runner.refusals import SettingError
@@ -135,19 +135,19 @@ def test_every_experiment_is_configured_as_it_is() -> None:
 
 
 def test_closed_sets_are_those_of_the_library() -> None:
-    assert list(choices.ACTIVATIONS) == hntk.activation_names()
-    assert get_args(KernelName) == choices.KERNELS
-    assert get_args(Scaling) == choices.SCALINGS
-    assert get_args(Identity) == choices.IDENTITIES
+    assert list(config.ACTIVATIONS) == hntk.activation_names()
+    assert get_args(KernelName) == config.KERNELS
+    assert get_args(Scaling) == config.SCALINGS
+    assert get_args(Identity) == config.IDENTITIES
     for mine, theirs in (
-        (choices.METHODS, "Method"),
-        (choices.COEFFICIENTS, "Kernel"),
-        (choices.OBJECTIVES, "Objective"),
+        (config.METHODS, "Method"),
+        (config.COEFFICIENTS, "Kernel"),
+        (config.OBJECTIVES, "Objective"),
     ):
         assert mine == get_args(getattr(sys.modules[match.__module__], theirs))
     assert set(theory_settings.MIXTURES) == set(mixtures.CAPTIONS)
     assert set(theory_settings.NETS) == set(spectrum_theory.NETS)
-    for law in choices.LAWS:
+    for law in config.LAWS:
         assert hntk.weight_law(law).name == law
 
 

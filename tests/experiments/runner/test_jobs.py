@@ -15,7 +15,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments.kernels.settings import GmmExperiment
-from experiments.runner import catalog, from_config, jobs, keys, states, summary, sweep
+from experiments.runner import catalog, from_config, jobs, keys, summary, sweep
 from experiments.runner import config as settings
 from experiments.runner.record import Record
 from experiments.runner.watch import Sweep
@@ -280,12 +280,12 @@ def test_versions_of_what_computes_are_part_of_the_code(
 
 def test_a_result_says_what_made_it(bench: Bench) -> None:
     bench.run()
-    told = states.read(bench.job / "key.json", {"key": str, "settings": dict, "code": dict})
+    told = jobs.read(bench.job / "key.json", {"key": str, "settings": dict, "code": dict})
     assert told is not None
     assert bench.job.name == f"toy-{told['key']}"
     assert told["code"] == keys.code()
     assert told["settings"]["compress"]["sparsity"] == 0.5
-    state = states.state_of(bench.job)
+    state = jobs.state_of(bench.job)
     assert state is not None
     assert state["key"] == told["key"] == f"{state['without_code']}-{keys.code_hash()}"
 

@@ -17,7 +17,6 @@ from wandb.sdk.launch.sweeps import utils as sweeps
 from experiments.memory.settings import MemoryExperiment
 from experiments.runner import catalog, tracking
 from experiments.runner import config as settings
-from experiments.runner import wandb_charts as charts
 from experiments.runner.record import Record
 from tests.support.command_line import ROOT, done, rows
 from tests.support.mirrored import Mirrored
@@ -185,10 +184,10 @@ def test_charts_draw_what_has_numbers_and_tell_lines_apart(tmp_path: Path) -> No
     rows = [["a", 100, 0.9], ["b", 10, 0.8], ["b", None, 0.7], ["b", 0, 0.6], ["b", 1, float("nan")]]
     record.add_table("costs", ["arm", "bytes", "accuracy"], rows)
     record.add_chart("by arm", "lines", "costs", "bytes", "accuracy", by="arm", log=["bytes"])
-    columns, drawn = charts.chart_rows(record.charts["by arm"], record)
+    columns, drawn = tracking.chart_rows(record.charts["by arm"], record)
     assert columns == ["log10 of bytes", "accuracy", "arm"]
     assert drawn == [[2.0, 0.9, "a"], [1.0, 0.8, "b"]]
-    spec = charts.custom_chart("by arm", record.charts["by arm"], record).spec
+    spec = tracking.custom_chart("by arm", record.charts["by arm"], record).spec
     assert spec.fields == {"step": "log10 of bytes", "lineVal": "accuracy", "lineKey": "arm"}
     with pytest.raises(ValueError, match="by=COLUMN"):
         record.add_chart("x", "lines", "costs", "bytes", "accuracy")
