@@ -25,6 +25,7 @@ COLUMNS = {
     "alignment": "alignment",
     "operator_absolute": "op. norm, abs.",
 }
+KINDS = ("CK", "NTK")
 # Which kernels are compared: the first one is the reference.
 PAIRS = (
     ("original", "theory"),
@@ -85,19 +86,20 @@ def _infinite_width(
     original_kappa_sq = kappa_sq if any(a.has_jumps for a in layers) else None
     with stage("exact kernels of the original, infinite width"):
         original = hntk.exact_kernels(x, layers, tau0=tau0, kappa_sq=original_kappa_sq)
-        matrices = {"CK original": np.asarray(original.ck), "NTK original": np.asarray(original.ntk)}
     with stage("deterministic equivalents"):
         equivalent = hntk.equivalent_kernels(
             x, problem.labels, layers, tau0=tau0, population=problem.population,
             identity=identity, kappa_sq=original_kappa_sq,
         )  # fmt: skip
-        matrices["CK theory"] = np.asarray(equivalent.ck.to_dense())
-        matrices["NTK theory"] = np.asarray(equivalent.ntk.to_dense())
+        theory = [operator.to_dense() for operator in equivalent]
     with stage("exact kernels of the compressed network"):
         compressed = hntk.exact_kernels(x, match.activations, tau0=tau0, kappa_sq=kappa_sq)
-        matrices["CK compressed"] = np.asarray(compressed.ck)
-        matrices["NTK compressed"] = np.asarray(compressed.ntk)
-    return matrices
+    pairs = {"original": original, "theory": theory, "compressed": compressed}
+    return {
+        f"{kind} {name}": np.asarray(matrix)
+        for name, pair in pairs.items()
+        for kind, matrix in zip(KINDS, pair, strict=True)
+    }
 
 
 def _finite_width(
@@ -145,7 +147,7 @@ def _report_match(record: Record, match: hntk.Match) -> None:
 
 def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
     rows = []
-    for kind in ("CK", "NTK"):
+    for kind in KINDS:
         for a, b in PAIRS:
             if f"{kind} {b}" not in kernels:
                 continue
@@ -154,28 +156,21 @@ def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
             rows.append([f"{kind} {a} → {b}", *(errors[name] for name in COLUMNS)])
             label = f"{kind}_{a}_{b}".replace(" ", "_").lower()
             record.add_metrics(**{f"{label}/{name}": value for name, value in errors.items()})
+    record.add_table("errors", ["kernels", *COLUMNS], rows)
     title = "Errors, relative to the first kernel of each pair (alignment: 1 = same leading eigenspace)"
     show_table(title, ["kernels", *COLUMNS.values()], rows)
-    record.add_table("errors", ["kernels", *COLUMNS], rows)
 
 
 def _report_shift(record: Record) -> None:
-    metrics = record.metrics
-    show_table(
-        "Identity shift of the compressed conjugate kernel (acts as an added ridge)",
-        ["δ = τ̂² − τ²", "τ²", "δ/τ²"],
-        [[metrics["identity_shift"], metrics["tau_L_sq"], metrics["relative_shift"]]],
-    )
+    shift = [record.metrics[name] for name in ("identity_shift", "tau_L_sq", "relative_shift")]
+    title = "Identity shift of the compressed conjugate kernel (acts as an added ridge)"
+    show_table(title, ["δ = τ̂² − τ²", "τ²", "δ/τ²"], [shift])
     say(f"\n[dim]{NOTES[0]}[/]")
     say(f"[dim]{NOTES[1]}[/]")
 
 
 def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str, Kernel], compressed: str) -> None:
-    names = {
-        "original": "original, dense",
-        "theory": "theory (equivalent)",
-        "compressed": f"compressed, {compressed}",
-    }
+    names = {"original": "original, dense", "theory": "theory (equivalent)", "compressed": f"compressed, {compressed}"}
     panels = {
         f"{title}, infinite width": {label: kernels[f"{kind} {name}"].spectrum.values for name, label in names.items()}
         for kind, title in (("CK", "Conjugate kernel"), ("NTK", "Neural tangent kernel"))

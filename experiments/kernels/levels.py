@@ -17,11 +17,7 @@ from experiments.runner.console import CONSOLE, progress
 from experiments.runner.from_config import KernelProblem, activations, kernel_problem, keys
 from experiments.runner.record import Record
 
-METHODS = {
-    "layer by layer": {"method": "layerwise"},
-    "joint": {},
-    "joint, without α_2": {"alpha2": False},
-}
+METHODS = {"layer by layer": {"method": "layerwise"}, "joint": {}, "joint, without α_2": {"alpha2": False}}
 COLUMNS = ["original", "levels", "method", "δ/τ²", "bound on δ/τ²", "CK error", "largest residual"]
 # The logarithmic axis of δ/τ² shows lossless matches at this height.
 LOSSLESS = 2e-4

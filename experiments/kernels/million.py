@@ -70,10 +70,6 @@ class Regression:
         """Peak memory in GB."""
         return None if self.peak is None else self.peak / 1e9
 
-    def row(self) -> list:
-        """Return the values of ``COLUMNS``."""
-        return [self.n, self.kernel, self.accuracy, self.left_out, self.ridge, self.fit, self.predict, self.gigabytes]
-
 
 def run(cfg: Config, record: Record) -> None:
     """Fit at every size, and compare with the exact kernel at those sizes where that is possible."""
@@ -110,8 +106,9 @@ def _equivalent(
         fitted = hntk.fit_equivalent(samples.x, samples.labels, layers, kernel=kernel, progress=advance)  # type: ignore[arg-type]
         middle = time.perf_counter()
         predicted = fitted.predict(samples.x_test)
+    end = time.perf_counter()
     left_out = next(share for ridge, _, share in fitted.tried if ridge == fitted.ridge)
-    return _regression("equivalent", samples, predicted, left_out, fitted.ridge, start, middle), fitted
+    return _regression("equivalent", samples, predicted, left_out, fitted.ridge, (start, middle, end)), fitted
 
 
 def _exact(
@@ -129,28 +126,22 @@ def _exact(
         middle = time.perf_counter()
         across = getattr(hntk.exact_kernels(samples.x_test, layers, x2=samples.x, tau0=tau0), kernel)
         predicted = classes[np.argmax(fitted.scores(np.asarray(across)), axis=1)]
-    return _regression("exact", samples, predicted, fitted.trial.accuracy, fitted.trial.ridge, start, middle)
+    times = (start, middle, time.perf_counter())
+    return _regression("exact", samples, predicted, fitted.trial.accuracy, fitted.trial.ridge, times)
 
 
 def _regression(
-    kernel: str,
-    samples: LabelledSamples,
-    predicted: np.ndarray,
-    left_out: float,
-    ridge: float,
-    start: float,
-    middle: float,
+    kernel: str, samples: LabelledSamples, predicted: np.ndarray, left_out: float, ridge: float, times: Sequence[float]
 ) -> Regression:
-    """Return a regression that has just predicted, with its times and the peak memory so far."""
-    end, peak = time.perf_counter(), status_bytes(os.getpid(), "VmHWM")
-    accuracy = float(np.mean(predicted == samples.labels_test))
-    return Regression(
-        kernel, predicted, accuracy, left_out, ridge, len(samples.x), middle - start, end - middle, peak
-    )  # fmt: skip
+    """Return a regression that has just predicted, with the times at which it began, was fitted and had predicted."""
+    accuracy, peak = float(np.mean(predicted == samples.labels_test)), status_bytes(os.getpid(), "VmHWM")
+    fit, predict = np.diff(times).tolist()
+    return Regression(kernel, predicted, accuracy, left_out, ridge, len(samples.x), fit, predict, peak)
 
 
 def _report(record: Record, equivalent: list[Regression], exact: list[Regression]) -> None:
-    rows = [regression.row() for regression in sorted(equivalent + exact, key=lambda regression: regression.n)]
+    regressions = sorted(equivalent + exact, key=lambda r: r.n)
+    rows = [[r.n, r.kernel, r.accuracy, r.left_out, r.ridge, r.fit, r.predict, r.gigabytes] for r in regressions]
     record.add_table("regressions", COLUMNS, rows, "Kernel ridge regression, ridge by leave-one-out error")
     record.add_chart("accuracy against n", "lines", "regressions", "n", "test accuracy", by="kernel", log=["n"])
 

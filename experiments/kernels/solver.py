@@ -23,15 +23,9 @@ OWN_SAME = "hntk, those the baseline gets"
 # By name: whether least squares works in units of each layer's scales.
 BASELINES = {"least squares": False, "least squares, scaled": True}
 COLUMNS = [
-    "solver",
-    "feasible",
-    "to 1e-9",
-    "to 1e-3",
-    "their median δ/τ²",
-    "impossible refused",
-    "median s, depth 3",
+    "solver", "feasible", "to 1e-9", "to 1e-3", "their median δ/τ²", "impossible refused", "median s, depth 3",
     "longest s",
-]
+]  # fmt: skip
 DETAILS = ["solver", "kind", "layers", "tau0", "levels", "miss", "shift", "refused", "seconds"]
 # By solver, every problem it got and its attempt at it.
 Attempts = dict[str, list[tuple[MatchingProblem, Attempt]]]
@@ -65,15 +59,13 @@ def _hntk(problem: MatchingProblem) -> Sequence[hntk.Activation]:
 
 def _baseline(problems: list[MatchingProblem], counts: list[int], seed: int) -> Attempts:
     """Solve the problems by least squares, with every number of restarts."""
-    attempts: Attempts = {
-        f"{method}, {restarts_in_words(count)}": [] for method in BASELINES for count in counts
-    }  # fmt: skip
+    attempts: Attempts = {}
     for method, scaled in BASELINES.items():
         with progress(f"{method}, {restarts_in_words(counts[-1])}", len(problems)) as advance:
             for problem in problems:
                 for count in counts:
                     attempt = restarted(problem, count, seed, scaled=scaled)
-                    attempts[f"{method}, {restarts_in_words(count)}"].append((problem, attempt))
+                    attempts.setdefault(f"{method}, {restarts_in_words(count)}", []).append((problem, attempt))
                 advance()
     return attempts
 

@@ -88,17 +88,13 @@ def _group(members: list[tuple]) -> Group:
     readouts = [name for name in READOUTS if f"accuracy/{name}" in first]
     numbers = {k for _, m in members for k, v in m.items() if isinstance(v, int | float)}
     values = {k: float(np.mean([m[k] for _, m in members if m.get(k) is not None])) for k in numbers}
-    return Group(
-        cfg.arm.name,
-        cfg.arm.label,
-        cfg.arm.family,
-        float(cfg.compress.sparsity) if cfg.arm.sparse else None,
-        first["widths"],
-        len(members),
-        {name: np.array([m[f"accuracy/{name}"] for _, m in members]) for name in readouts},
-        {name: np.array([m[f"validation/{name}"] for _, m in members]) for name in readouts},
-        values,
+    test, validation = (
+        {name: np.array([m[f"{part}/{name}"] for _, m in members]) for name in readouts}
+        for part in ("accuracy", "validation")
     )
+    sparsity = float(cfg.compress.sparsity) if cfg.arm.sparse else None
+    arm = (cfg.arm.name, cfg.arm.label, cfg.arm.family)
+    return Group(*arm, sparsity, first["widths"], len(members), test, validation, values)
 
 
 def by_arm(groups: Sequence[Group]) -> dict[str, list[Group]]:

@@ -88,9 +88,14 @@ def _fit_random(
     with progress("features", len(data.x_train) + len(data.x_test)) as advance:
         training, test = (features(net, x, advance) for x in (data.x_train, data.x_test))
     record.add_metrics(**{"seconds/features": time.perf_counter() - start})
+
+    def measured(classifier: Any) -> float:
+        predicted = classifier.classes[np.argmax(classifier.scores_of(test), axis=1)]
+        return accuracy_score(predicted, data.y_test)
+
     start = time.perf_counter()
     ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=training, seed=cfg.seed)
-    _add_accuracies(record, "ridge", ridge, test, data, start)
+    _add_accuracies(record, "ridge", measured(ridge), ridge.validation_accuracy, start)
     record.add_metrics(ridge=ridge.ridge)
     start = time.perf_counter()
     schedule = Schedule(epochs=2 * cfg.experiment.epochs, batch=min(256, len(training) // 2))
@@ -99,25 +104,17 @@ def _fit_random(
             net, data.x_train, data.y_train, features=training, schedule=schedule, seed=cfg.seed,
             checkpoint=record.folder / "softmax.npz", progress=lambda _: advance(1),
         )  # fmt: skip
-    _add_accuracies(record, "softmax", softmax, test, data, start)
+    _add_accuracies(record, "softmax", measured(softmax), softmax.validation_accuracy, start)
     record.add_metrics(learning_rate=softmax.learning_rate)
     _add_history(record, softmax.history)
     record.add_metrics(**{metrics.KERNEL_ERROR: kernel_error(cfg, test, data)})
     return softmax
 
 
-def _add_accuracies(
-    record: Record, readout: str, classifier: Any, test_features: np.ndarray, data: hntk.Dataset, start: float
-) -> None:
+def _add_accuracies(record: Record, readout: str, test: float, validation: float | None, start: float) -> None:
     """Record the accuracies of a readout, and the seconds since its fit began."""
-    predicted = classifier.classes[np.argmax(classifier.scores_of(test_features), axis=1)]
-    record.add_metrics(
-        **{
-            metrics.accuracy(readout): accuracy_score(predicted, data.y_test),
-            f"validation/{readout}": classifier.validation_accuracy,
-            f"seconds/{readout}": time.perf_counter() - start,
-        }
-    )
+    scores = {metrics.accuracy(readout): test, f"validation/{readout}": validation}
+    record.add_metrics(**scores, **{f"seconds/{readout}": time.perf_counter() - start})
 
 
 def _add_history(record: Record, history: tuple[Epoch, ...]) -> None:
@@ -139,13 +136,7 @@ def _fit_trained(
             classifier, training = trained.fit_pruned(
                 setup, widths, float(cfg.compress.sparsity), finetune=arm.training == "finetuned", **options
             )
-    record.add_metrics(
-        **{
-            metrics.accuracy("softmax"): classifier.accuracy(data.x_test, data.y_test),
-            "validation/softmax": training.validation,
-            "seconds/softmax": time.perf_counter() - start,
-        }
-    )
+    _add_accuracies(record, "softmax", classifier.accuracy(data.x_test, data.y_test), training.validation, start)
     _add_history(record, training.history)
     return classifier
 

@@ -7,15 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from experiments.memory.groups import Group, best_within, by_arm, cost_of_accuracy, frontier
-from experiments.runner.metrics import (
-    ACTIVATION_BYTES,
-    BIT_OPERATIONS,
-    FILE_BYTES,
-    FORMULA_BYTES,
-    KERNEL_ERROR,
-    PLANE_OPERATIONS,
-    READOUTS,
-)
+from experiments.runner import metrics
+from experiments.runner.metrics import BIT_OPERATIONS, FILE_BYTES
 from experiments.runner.statistics import mean_and_error
 
 Table = tuple[list[str], list[list]]
@@ -87,14 +80,14 @@ def _row(g: Group) -> list:
         return None if np.isnan(value) else int(round(value))
 
     accuracies: list = []
-    for name in READOUTS:
+    for name in metrics.READOUTS:
         mean, error = mean_and_error(g.test[name]) if name in g.test else (np.nan, np.nan)
         accuracies += [_finite(mean), _finite(error)]
     seconds = sum(v for k, v in g.values.items() if k.startswith("seconds/"))
     return [
-        g.label, g.sparsity, g.widths, g.seeds, whole(FILE_BYTES), whole(FORMULA_BYTES), whole("bytes/base3"),
-        whole("bytes/entropy"), *accuracies, whole(BIT_OPERATIONS), whole(PLANE_OPERATIONS),
-        whole(ACTIVATION_BYTES), _finite(g.values.get(KERNEL_ERROR, np.nan), 4), round(seconds, 1),
+        g.label, g.sparsity, g.widths, g.seeds, whole(FILE_BYTES), whole(metrics.FORMULA_BYTES), whole("bytes/base3"),
+        whole("bytes/entropy"), *accuracies, whole(BIT_OPERATIONS), whole(metrics.PLANE_OPERATIONS),
+        whole(metrics.ACTIVATION_BYTES), _finite(g.values.get(metrics.KERNEL_ERROR, np.nan), 4), round(seconds, 1),
     ]  # fmt: skip
 
 
