@@ -43,8 +43,11 @@ def main() -> None:
     # the check knows the files of conf; a configuration from elsewhere is left to Hydra
     if not (options.config_path or options.config_dir or options.experimental_rerun):
         words, cfg = _checked(words, options, named)
-        if cfg is not None and not answers:
-            _silence_optuna(cfg)
+        if cfg is not None and not answers and "optuna" in cfg.hydra.sweeper._target_:
+            import optuna.logging  # pyright: ignore[reportMissingImports]
+
+            # every job has its line on the terminal already
+            optuna.logging.set_verbosity(logging.WARNING)
     if answers:
         _call_hydra(words, lambda _: None)
     else:
@@ -65,14 +68,6 @@ def _checked(words: list[str], options: Namespace, named: bool) -> tuple[list[st
     if message:
         say(f"[yellow]{escape(message)}[/]")
     return [*settings, *other_words], cfg
-
-
-def _silence_optuna(cfg: Any) -> None:
-    """Keep Optuna's log off the terminal, where every job has its line already."""
-    if "optuna" in cfg.hydra.sweeper._target_:
-        import optuna.logging  # pyright: ignore[reportMissingImports]
-
-        optuna.logging.set_verbosity(logging.WARNING)
 
 
 def _refuse(why: str) -> NoReturn:

@@ -45,9 +45,7 @@ def run(cfg: Config, record: Record) -> None:
 def _plan(cfg: Config) -> list[tuple[str, float, int, int]]:
     """Return (axis, place on it, p, number of draws) of every point."""
     settings, p, followed = cfg.experiment, cfg.data.p, _followed(cfg)
-    plan = [
-        (axis, at, p, settings.seeds) for axis in AXES for at in sorted({*_places(cfg)[axis], *followed[axis]})
-    ]  # fmt: skip
+    plan = [(axis, at, p, settings.seeds) for axis in AXES for at in sorted({*_places(cfg)[axis], *followed[axis]})]
     for size in settings.sizes:
         draws = settings.seeds if size <= p else settings.large_seeds
         plan += [(axis, at, size, draws) for axis in followed for at in followed[axis] if size != p]
@@ -71,10 +69,9 @@ def _predicted(cfg: Config, axis: str, at: float, model: MixtureModel) -> SpikeP
     n, p = model.size(cfg.experiment.ratio), model.law.dimension
     kernel = LimitingKernel.of(model.law, n, activations(cfg.net.activations), kernel=cfg.experiment.kernel)
     edge = float(kernel.support()[-1, 1])
-    outer = [spike for spike in kernel.spikes() if spike.above and spike.value > edge]
-    if outer:
-        return SpikePoint(axis, at, p, n, EigenPair(outer[0].value, outer[0].total), True)
-    return SpikePoint(axis, at, p, n, EigenPair(edge, 0.0), False)
+    outer = next((spike for spike in kernel.spikes() if spike.above and spike.value > edge), None)
+    pair = EigenPair(edge, 0.0) if outer is None else EigenPair(outer.value, outer.total)
+    return SpikePoint(axis, at, p, n, pair, above=outer is not None)
 
 
 def _simulate(cfg: Config, point: SpikePoint, model: MixtureModel, key: jax.Array) -> None:

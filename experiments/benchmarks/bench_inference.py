@@ -49,14 +49,13 @@ def run(cfg: Config, record: Record) -> None:
     programs = build_programs(original, whole, raw, data.x_test[: len(raw)], record.folder)
     rates, memory = _measure(cfg, programs, record.folder)
     _report_memory(record, programs, memory)
-    for batch in cfg.experiment.batches:
-        _report_speed(record, programs, rates, int(batch))
+    batches = [int(batch) for batch in cfg.experiment.batches]
+    for batch in batches:
+        _report_speed(record, programs, rates, batch)
     _count_instructions(record, whole, raw)
     widths = "-".join(map(str, cfg.net.widths))
-    figure = _inference_figure(
-        programs, rates, [int(b) for b in cfg.experiment.batches], f"{cfg.data.name}, widths {widths}, one core"
-    )
-    record.add_figure("inference", figure)
+    caption = f"{cfg.data.name}, widths {widths}, one core"
+    record.add_figure("inference", _inference_figure(programs, rates, batches, caption))
 
 
 def _measure(cfg: Config, programs: Sequence[Program], folder: Path) -> tuple[Rates, Memory]:

@@ -186,14 +186,9 @@ def _check_store(store: Path) -> None:
     OSError
         If they cannot.
     """
-    # late, as importing the library imports JAX, which takes seconds
-    from hntk._utils.atomic_file import replacing
-
     try:
-        store.mkdir(parents=True, exist_ok=True)
         probe = store / f".{platform.node()}-{os.getpid()}.probe"
-        with replacing(probe) as part:
-            part.write_bytes(b"probe")
+        jobs.write(probe, {})
         probe.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(

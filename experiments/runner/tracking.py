@@ -174,24 +174,23 @@ def _pictures(record: Record) -> dict[str, Any]:
     return content | {f"charts/{title}": custom_chart(title, chart, record) for title, chart in record.charts.items()}
 
 
+def custom_chart(title: str, chart: Chart, record: Record) -> CustomChart:
+    """Return the chart that W&B draws in the browser from a record's table, by a preset of its own."""
+    import wandb
+
+    columns, rows = chart_rows(chart, record)
+    preset, *roles = PRESETS[chart.kind]
+    table = wandb.Table(columns=list[str | int](columns), data=rows)
+    labels = {"title": title, "xname": columns[0]}
+    return wandb.plot_table(preset, table, dict(zip(roles, columns, strict=True)), labels)
+
+
 # name of the preset, and of its fields for x, y and the column that tells lines apart
 PRESETS = {
     "scatter": ("wandb/scatter/v0", "x", "y"),
     "bar": ("wandb/bar/v0", "label", "value"),
     "lines": ("wandb/lineseries/v0", "step", "lineVal", "lineKey"),
 }
-
-
-def custom_chart(title: str, chart: Chart, record: Record) -> CustomChart:
-    """Return W&B's chart of a record's table."""
-    import wandb
-
-    columns, rows = chart_rows(chart, record)
-    preset, *roles = PRESETS[chart.kind]
-    table = wandb.Table(columns=list[str | int](columns), data=rows)
-    return wandb.plot_table(
-        preset, table, dict(zip(roles, columns, strict=True)), {"title": title, "xname": columns[0]}
-    )
 
 
 def chart_rows(chart: Chart, record: Record) -> tuple[list[str], list[list[Any]]]:
