@@ -90,7 +90,7 @@ EXPERIMENTS = (
         ),
         tiny={
             "experiment": {
-                **_SMALL, "n": [64], "p": 20, "depth": 2, "ps": [30], "depths": [1], "levels": [2],
+                **_SMALL, "n": [64], "p": 20, "depth": 1, "ps": [30], "depths": [2], "levels": [2],
                 "activations": ["erf"], "batches": [], "regressions": [64], "new": 20,
             }
         },
@@ -102,7 +102,7 @@ EXPERIMENTS = (
         leaves=("n_width_*.csv", "width_n_*.csv", "depth_n_*.csv", "empirical.png"),
         tiny={
             "experiment": {
-                **_SMALL, "p": 20, "depth": 2, "samples": 16, "width": 32, "n": [16], "widths": [32], "depths": [1],
+                **_SMALL, "p": 20, "depth": 1, "samples": 16, "width": 32, "n": [16], "widths": [32], "depths": [2],
                 "alone": [32], "alone_width": 48,
             }
         },

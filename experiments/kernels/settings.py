@@ -108,7 +108,7 @@ EXPERIMENTS = (
         values={"data": {"n": 400, "p": 200}},
         tiny={
             "data": {"n": 80, "p": 40},
-            "experiment": {"originals": ["relu", "tanh"], "levels": [2, 4], "depth": 1},
+            "experiment": {"originals": ["relu"], "levels": [2, 4], "depth": 1},
         },
     ),
     Experiment(

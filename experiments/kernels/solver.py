@@ -36,7 +36,7 @@ def run(cfg: Config, record: Record) -> None:
     settings = cfg.experiment
     problems = random_problems(np.random.default_rng(cfg.seed), settings.problems)
     with stage("building the libraries of functions, once"):
-        for levels in range(2, 9):
+        for levels in {problem.levels for problem in problems}:
             hntk.match(["relu"], 1.0, levels)
     attempts: Attempts = {OWN: []}
     with progress(OWN, len(problems)) as advance:

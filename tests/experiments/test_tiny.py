@@ -199,18 +199,18 @@ def ship(ran: Ran) -> None:
 
 def bench_kernels(ran: Ran) -> None:
     assert "left out" not in ran.printed
-    table = ran.rows("n_ReLU_depth_2_p_20.csv")
+    table = ran.rows("n_ReLU_depth_1_p_20.csv")
     assert [row["contender"] for row in table] == ["hntk, relu", "hntk, 4 levels", "neural-tangents, best"]
     assert all(float(row["seconds"]) > 0 for row in table)
-    assert ran.metrics["difference/n_erf_depth_2_p_20"] < 2e-4
-    assert "exponent/n_ReLU_depth_2_p_20/hntk, relu" in ran.metrics
+    assert ran.metrics["difference/n_erf_depth_1_p_20"] < 2e-4
+    assert "exponent/n_ReLU_depth_1_p_20/hntk, relu" in ran.metrics
 
 
 def bench_empirical(ran: Ran) -> None:
     assert "left out" not in ran.printed
     # float32 against float32
-    assert ran.metrics["difference/width_n_16_depth_2"] < 1e-5
-    assert {row["contender"] for row in ran.rows("n_width_48_depth_2.csv")} == {"hntk", "hntk, a product"}
+    assert ran.metrics["difference/depth_n_16_width_32"] < 1e-5
+    assert {row["contender"] for row in ran.rows("n_width_48_depth_1.csv")} == {"hntk", "hntk, a product"}
 
 
 def bench_solver(ran: Ran) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -201,6 +202,23 @@ def test_where_no_job_can_be_kept_the_sweep_ends(bench: Bench) -> None:
     (bench.folder / "jobs").write_text("a file")
     with pytest.raises(OSError, match="make room there, or choose another sweep.store"):
         bench.run()
+
+
+def test_a_failed_job_is_run_again_on_request_alone_and_once_in_a_sweep(bench: Bench) -> None:
+    def fail(_: Record) -> None:
+        raise ValueError("not today")
+
+    bench.work = fail
+    bench.run()
+    bench.work = lambda record: None
+    bench.run()
+    assert (bench.runs, [job.state for job in bench.jobs()]) == (1, ["failed"])
+    # it failed after this sweep began, by the sweep's own facts
+    bench.run(sweep={"retry": True})
+    assert bench.runs == 1
+    bench.write_facts(f'{{"total": 2, "varied": ["seed"], "started": {time.time() + 60}}}')
+    bench.run(sweep={"retry": True})
+    assert (bench.runs, [job.state for job in bench.jobs()]) == (2, ["done"])
 
 
 def toy(folder: Path, **changes: np.ndarray) -> None:

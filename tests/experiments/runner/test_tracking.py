@@ -18,7 +18,7 @@ from experiments.memory.settings import MemoryExperiment
 from experiments.runner import catalog, tracking
 from experiments.runner import config as settings
 from experiments.runner.record import Record
-from tests.support.command_line import ROOT, done, rows
+from tests.support.command_line import ROOT, rows
 from tests.support.mirrored import Mirrored
 
 
@@ -204,19 +204,6 @@ def test_charts_of_what_is_not_there_are_refused(tmp_path: Path) -> None:
     for table, column in (("nothing", "bytes"), ("groups", "nothing")):
         with pytest.raises(ValueError, match="add it first"):
             record.add_chart("x", "bar", table, column, "accuracy")
-
-
-@pytest.mark.slow
-def test_an_experiment_from_the_command_line_is_mirrored(tmp_path: Path) -> None:
-    done("+exp=convergence", "+debug=tiny", "wandb=offline", f"hydra.run.dir={tmp_path}")
-    found = Mirrored(tmp_path)
-    table = rows(tmp_path / "errors.csv")
-    assert [[float(v) for v in row.values()] for row in table] == found.rows("errors", list(table[0]))
-    assert found.axis_of("errors/CK default") == "errors/n"
-    assert found.run.run_group == "convergence-gmm"
-    assert "+exp=convergence" in found.run.notes
-    assert "convergence.png" not in found.listed
-    assert list(found.files.glob("media/images/figures/convergence*.png"))
 
 
 def number(word: str) -> float | str:
