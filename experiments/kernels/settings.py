@@ -142,6 +142,6 @@ EXPERIMENTS = (
         arguments="data.folder=PATH",
         data="mnist",
         values={"compress": {"alpha2": False}},
-        tiny={"experiment": {"levels": ["paper", 2], "objectives": ["theory", "data"]}},
+        tiny={"data": {"n_train": 400}, "experiment": {"levels": ["paper", 2], "objectives": ["theory", "data"]}},
     ),
 )

@@ -152,8 +152,8 @@ def mnist(ran: Ran) -> None:
     # dense, ternary, σ_T, and 2 levels by theory and by data
     assert len(table) == 5
     accuracy = [float(row["test accuracy"]) for row in table]
-    assert accuracy[0] > 0.7
-    assert accuracy[-1] > 0.4
+    assert accuracy[0] > 0.6
+    assert accuracy[-1] > 0.35
     assert float(table[1]["dense/bytes"]) > 5
     assert "stands in for mnist" in ran.printed
     assert "VIOLATED" in ran.printed
