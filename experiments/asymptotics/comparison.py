@@ -13,9 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
-from experiments.figures.style import COLOURS, MARKS, caption_above, line_style
+from experiments.figures.style import COLOURS, MARKS, caption_above, line_style, listed_ticks
 from experiments.runner.statistics import mean_and_error
 from hntk.asymptotics.learning import Learned
 
@@ -170,9 +169,7 @@ def learning_figure(
         right.set(xscale="log")
     axes[0, 0].set_title(f"at λ = {ridge:g} τ²", fontsize=10)
     axes[0, 1].set_title("dense; ★: best ridge by theory (◄ ►: off the axis)", fontsize=10)
-    ratios = sorted({q.ratio for q in points})
-    axes[1, 0].set_xticks(ratios, [f"{r:g}" for r in ratios])
-    axes[1, 0].xaxis.set_minor_locator(NullLocator())
+    listed_ticks(axes[1, 0], sorted({q.ratio for q in points}))
     axes[1, 0].set_xlabel("training samples by dimension, n/p")
     axes[1, 1].set_xlabel("ridge λ by the kernel's diagonal τ²")
     axes[0, 0].legend()

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.ticker import StrMethodFormatter
 
-from experiments.figures.style import COLOURS, MARKS, STYLES, caption_above, legend_below, limit_line
+from experiments.figures.style import COLOURS, MARKS, STYLES, caption_above, legend_below, limit_line, listed_ticks
 from experiments.runner.statistics import mean_and_error
 
 
@@ -112,8 +112,7 @@ def spike_error_figure(points: Sequence[SpikePoint], caption: str) -> Figure:
     for a, label in zip(axes, labels, strict=True):
         limit_line(a, MARKED_ERROR, sizes[-1])
         a.set(xscale="log", yscale="log", xlabel="dimension p", ylabel=label)
-        a.set_xticks(sizes, [str(p) for p in sizes])
-        a.xaxis.set_minor_locator(NullLocator())
+        listed_ticks(a, sizes)
         a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         a.yaxis.set_minor_formatter(StrMethodFormatter(""))
     legend_below(figure, axes, 3)

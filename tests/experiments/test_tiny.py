@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks import bench_inference
+from experiments.benchmarks.bench_inference import REFERENCE
 from experiments.runner import catalog
 from experiments.shipping import toolchain
 from tests.support.command_line import ROOT, done, rows
@@ -218,11 +218,11 @@ def bench_solver(ran: Ran) -> None:
     assert ran.metrics["exponent/levels_relu_depth_1/hntk, joint"] is not None
 
 
-def measured_inference(ran: Ran) -> None:
+def bench_inference(ran: Ran) -> None:
     for batch in (1, 16):
         speed = {row["program"]: row for row in ran.rows(f"batch{batch}.csv")}
         assert len(speed) >= 5
-        assert float(speed[bench_inference.REFERENCE]["times onnxruntime"]) == 1.0
+        assert float(speed[REFERENCE]["times onnxruntime"]) == 1.0
         for row in speed.values():
             assert float(row["from"]) <= float(row["µs an image"]) <= float(row["to"])
     memory = {row["program"]: row for row in ran.rows("memory.csv")}
@@ -230,12 +230,12 @@ def measured_inference(ran: Ran) -> None:
 
 
 CHECKS: dict[str, Callable[[Ran], None]] = {
-    "gmm": gmm, "convergence": convergence, "levels": levels, "spectrum_theory": spectrum_theory, "spikes": spikes,
-    "learning_curve": learning_curve, "dynamics": dynamics, "million": million, "store": store, "solver": solver,
-    "fetch": fetch, "mnist": mnist, "memory": memory, "frontier": frontier, "ship": ship, "microcontroller": ship,
-    "bench_kernels": bench_kernels, "bench_empirical": bench_empirical, "bench_solver": bench_solver,
-    "bench_inference": measured_inference,
-}  # fmt: skip
+    check.__name__: check
+    for check in (
+        gmm, convergence, levels, spectrum_theory, spikes, learning_curve, dynamics, million, store, solver, fetch,
+        mnist, memory, frontier, ship, bench_kernels, bench_empirical, bench_solver, bench_inference,
+    )
+} | {"microcontroller": ship}  # fmt: skip
 
 
 def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here() -> None:

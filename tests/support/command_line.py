@@ -6,6 +6,9 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,12 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def composed(*words: str) -> Any:
     """Return the configuration that the words of a command line ask for."""
+    return deepcopy(_composed(words, os.environ.get("HNTK_DATA")))
+
+
+@cache
+def _composed(words: Sequence[str], _data: str | None) -> Any:
+    """Compose a configuration, which also depends on whether the environment names a data folder."""
     catalog.register()
     settings, _ = expand_tiny(words)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from importlib.util import find_spec
 
 import pytest
@@ -25,13 +24,6 @@ def test_names_are_unique_and_settings_lead_back_to_the_module_that_runs_them() 
 def test_an_unknown_name_is_answered_by_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown experiment 'gmn'; known are gmm, .*fetch\."):
         catalog.find("gmn")
-
-
-def test_values_name_settings_of_the_experiment() -> None:
-    for experiment in catalog.EXPERIMENTS:
-        known = {field.name for field in fields(experiment.settings)}
-        for values in (experiment.values, experiment.tiny):
-            assert set(values.get("experiment", {})) <= known
 
 
 def test_overrides_come_last_in_the_defaults_list() -> None:

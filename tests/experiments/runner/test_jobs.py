@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from experiments.kernels.settings import GmmExperiment
 from experiments.runner import catalog, from_config, jobs, keys, summary, sweep
-from experiments.runner import config as settings
 from experiments.runner.record import Record
 from experiments.runner.watch import Sweep
+from tests.support.command_line import composed
 
 HOSTILE = "[/] [bold red]x[/green] \x1b[31m \x1b]0;title\x07 \u202e </script> `a` \\"
 
@@ -52,15 +51,8 @@ class Bench:
         sweep.run_job(self.configuration(number, changes), self.experiment)
 
     def configuration(self, number: int, changes: dict[str, Any]) -> Any:
-        cfg = OmegaConf.structured(settings.Config)
-        cfg.data = settings.DataConfig(name="gmm", kind="mixture")
-        cfg.net = settings.NetConfig(activations=["relu"], widths=[8])
-        cfg.compress = settings.CompressConfig()
-        cfg.wandb = settings.WandbConfig(mode="disabled")
-        cfg.experiment = GmmExperiment()
-        cfg.sweep.store = str(self.folder / "jobs")
-        cfg.seed = number
-        return OmegaConf.merge(cfg, changes)
+        own = {"sweep": {"store": str(self.folder / "jobs")}, "seed": number}
+        return OmegaConf.merge(composed("+exp=gmm", "wandb=disabled"), own, changes)
 
     def _do(self, _cfg: Any, record: Record) -> None:
         self.runs += 1

@@ -10,27 +10,18 @@ import matplotlib.pyplot as plt
 import pytest
 import wandb
 import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps import utils as sweeps
 
-from experiments.memory.settings import MemoryExperiment
-from experiments.runner import catalog, tracking
-from experiments.runner import config as settings
+from experiments.runner import tracking
+from experiments.runner.config import Config
 from experiments.runner.record import Record
-from tests.support.command_line import ROOT, rows
+from tests.support.command_line import ROOT, composed, rows
 from tests.support.mirrored import Mirrored
 
 
-def configuration(**changes: Any) -> settings.Config:
-    cfg = OmegaConf.structured(settings.Config)
-    cfg.data = settings.DataConfig(name="mnist", kind="dataset")
-    cfg.net = settings.NetConfig(activations=["relu"], widths=[8])
-    cfg.compress = settings.CompressConfig()
-    cfg.wandb = settings.WandbConfig(tags=["mine"])
-    cfg.arm = settings.ArmConfig(name="levels4", label="hntk, 4 levels")
-    cfg.experiment = MemoryExperiment()
-    cfg.seed = 3
+def configuration(**changes: Any) -> Config:
+    cfg = composed("+exp=memory", "data=mnist", "arm=levels4", "wandb.tags=[mine]", "seed=3")
     return OmegaConf.merge(cfg, changes)  # type: ignore[return-value]
 
 
@@ -224,8 +215,6 @@ def test_the_wandb_sweep_has_the_grid_of_ours_and_forms_commands_that_compose() 
     assert plan["command"][-1] == "${args_no_hyphens}"
     given = {"args": {name: {"value": values[-1]} for name, values in theirs.items()}}
     chosen = sweeps.create_sweep_command_args(given)["args_no_hyphens"]
-    catalog.register()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("config", overrides=[*words[3:], *chosen])
+    cfg = composed(*words[3:], *chosen)
     assert (cfg.arm.name, cfg.experiment.budget, cfg.seed, cfg.wandb.mode) == ("trained_ternary", 5e6, 2, "online")
     assert set(theirs["arm"]) == {path.stem for path in (ROOT / "conf" / "arm").glob("*.yaml")}
