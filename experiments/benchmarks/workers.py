@@ -156,10 +156,6 @@ class Turn:
     question: Sequence[object]
     timing: Timing
 
-    def take(self) -> None:
-        """Ask once more."""
-        self.timing.seconds.append(float(np.median(self.worker.ask(*self.question))))
-
 
 def take_turns(
     turns: Sequence[Turn],
@@ -188,5 +184,5 @@ def take_turns(
         for turn in turns:
             taken = turn.timing.seconds
             if seconds is None or len(taken) < FEWEST or sum(taken) < seconds:
-                turn.take()
+                taken.append(float(np.median(turn.worker.ask(*turn.question))))
             advance()

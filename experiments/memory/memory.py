@@ -26,6 +26,8 @@ from hntk.activations.fingerprint import fingerprint
 from hntk.readouts.training import Epoch, Schedule
 
 gather = memory_report.gather
+# the training data, which are kept with the dense networks trained on them for the next job
+_setup = lru_cache(maxsize=1)(trained.TrainingSetup)
 # What a sweeper optimises: the first is maximised, the second minimised.
 OBJECTIVES = ("validation/softmax", metrics.FILE_BYTES)
 
@@ -139,12 +141,6 @@ def _fit_trained(
     _add_accuracies(record, "softmax", classifier.accuracy(data.x_test, data.y_test), training.validation, start)
     _add_history(record, training.history)
     return classifier
-
-
-@lru_cache(maxsize=1)
-def _setup(data: hntk.Dataset, seed: int, epochs: int) -> trained.TrainingSetup:
-    """Return the training data, which are kept with the dense networks trained on them for the next job."""
-    return trained.TrainingSetup(data, seed, epochs)
 
 
 def _measure_costs(cfg: Config, record: Record, classifier: hntk.Classifier, data: hntk.Dataset) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from experiments.memory import figures, tables
 from experiments.memory.groups import Group, groups_of
 from experiments.report import page
+from experiments.report.tables import Table
 from experiments.runner.console import show_table, shown
 from experiments.runner.jobs import Job
 from experiments.runner.metrics import BIT_OPERATIONS, FILE_BYTES
@@ -122,9 +123,9 @@ def _report(cfg: Any, jobs: Sequence[Job], record: Record, written: Tables, comm
         title, caption = FIGURES[name]
         return page.Figure(title, caption, record.folder / f"{name}.png", f"{title}: {caption}", command)
 
-    def table(name: str, best: Literal["max", "min"] | None) -> page.Table:
+    def table(name: str, best: Literal["max", "min"] | None) -> Table:
         title, columns, rows = written[name]
-        return page.Table(title, columns, rows, best={} if best is None else dict.fromkeys(columns[1:], best))
+        return Table(title, columns, rows, best={} if best is None else dict.fromkeys(columns[1:], best))
 
     return page.Report(
         title=f"Accuracy against memory: {cfg.data.name}",

@@ -19,8 +19,6 @@ from experiments.report.templates import ENVIRONMENT, FOLDER
 from experiments.runner.jobs import Job
 from experiments.runner.record import DPI, write_text
 
-__all__ = ["Figure", "Job", "Report", "Section", "Table", "write_report"]
-
 CSS_PIXELS_PER_INCH = 96
 # figures whose width exceeds so many heights have several panels side by side
 WIDE = 2.2

@@ -150,22 +150,17 @@ def _refuse_several_values(settings: Iterable[Setting], cfg: DictConfig) -> None
         if len(setting.words) == 1:
             continue
         if not setting.group:
-            _refuse_unknown(cfg, setting.words[0])
+            try:
+                _try_one(cfg, setting.words[0], "")
+            except UnknownKeyError:
+                raise
+            except SettingError:
+                pass  # the number of values is wrong in any case
         values = ",".join(word.partition("=")[2] for word in setting.words)
         raise SettingError(
             f"{setting.key}={values}: these are {len(setting.words)} values. Add -m for a job with each of them"
             + ("." if setting.group else f", or write '{setting.key}=[{values}]' for one list.")
         )
-
-
-def _refuse_unknown(cfg: DictConfig, word: str) -> None:
-    """Refuse an unknown name before its values are considered."""
-    try:
-        _try_one(cfg, word, "")
-    except UnknownKeyError:
-        raise
-    except SettingError:
-        pass
 
 
 def _combination_label(groups: Sequence[Setting], combination: Sequence[str]) -> str:
