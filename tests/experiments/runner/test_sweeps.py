@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from experiments.memory.report import TOLERANCE
-from tests.support.command_line import ROOT, done, rows, run, run_here, started
+from tests.support.command_line import ROOT, done, rows, run, run_here, started, wait_for
 
 pytestmark = pytest.mark.slow
 QUICK = (
@@ -57,9 +56,7 @@ def test_a_memory_sweep_compares_all_arms_at_equal_bytes(tmp_path: Path, digits:
 def tell_to_end(words: list[str], job: Path, data: Path) -> None:
     """Start a sweep, and end it by SIGTERM when it has begun a job."""
     process = started(*words, data=data)
-    until = time.monotonic() + 300
-    while json.loads((job / "running.json").read_text())["process"] != process.pid and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_for(lambda: json.loads((job / "running.json").read_text())["process"] == process.pid)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143
@@ -69,14 +66,12 @@ def tell_to_end(words: list[str], job: Path, data: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path, digits: Path) -> None:
-    words = ("experiment.budget=20e3", "compress.sparsity=0.5", "arm=levels2,trained", "experiment.epochs=400")
+    words = ("experiment.budget=20e3", "compress.sparsity=0.5", "arm=levels2,trained", "experiment.epochs=150")
     done(*sweep(tmp_path / "whole", *words), data=digits)
     killed = tmp_path / "killed"
     process = started(*sweep(killed, *words), data=digits)
-    until = time.monotonic() + 300
     # the second job's training has begun
-    while not list(killed.glob("jobs/*/dense-*.npz")) and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_for(lambda: list(killed.glob("jobs/*/dense-*.npz")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     states = {path.name: (path / "state.json").exists() for path in killed.glob("jobs/*")}
