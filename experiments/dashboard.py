@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.runner import metrics
 from experiments.runner.config import WandbConfig
-from experiments.runner.console import CONSOLE, shown
+from experiments.runner.console import say, shown
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace
 
 NAME = "Accuracy against memory"
 ARM = "arm.label"
-COLUMNS = (
-    *(metrics.accuracy(readout) for readout in metrics.READOUTS),
-    metrics.FILE_BYTES,
-    metrics.BIT_OPERATIONS,
-    metrics.KERNEL_ERROR,
-)
+SCORES = [metrics.accuracy(readout) for readout in metrics.READOUTS]
+COLUMNS = (*SCORES, metrics.FILE_BYTES, metrics.BIT_OPERATIONS, metrics.KERNEL_ERROR)
 
 
 class Unavailable(Exception):
@@ -42,8 +38,7 @@ def workspace(entity: str, project: str) -> Workspace:
         sections=[*_sections()],
         settings=ws.WorkspaceSettings(max_runs=100, smoothing_type="none"),
         runset_settings=ws.RunsetSettings(
-            groupby=[Config(ARM)],
-            pinned_columns=[f"summary:{name}" for name in COLUMNS],
+            groupby=[Config(ARM)], pinned_columns=[f"summary:{name}" for name in COLUMNS]
         ),
     )
 
@@ -56,13 +51,16 @@ def _sections() -> Iterator[Section]:
     def section(name: str, panels: Sequence[Any]) -> Section:
         return ws.Section(name=name, panels=list(panels), is_open=True)
 
-    scores = [metrics.accuracy(readout) for readout in metrics.READOUTS]
     sizes = (metrics.FILE_BYTES, metrics.FORMULA_BYTES)
     costs = (metrics.BIT_OPERATIONS, metrics.PLANE_OPERATIONS, metrics.ACTIVATION_BYTES)
-    yield section("Accuracy against bytes", [_scatter(x, y) for y in scores for x in sizes])
-    yield section("Accuracy against bit operations", [_scatter(x, y) for y in scores for x in costs])
+    yield section("Accuracy against bytes", [_scatter(x, y) for y in SCORES for x in sizes])
+    yield section("Accuracy against bit operations", [_scatter(x, y) for y in SCORES for x in costs])
     kernel = [_scatter(x, metrics.KERNEL_ERROR) for x in (metrics.FILE_BYTES, metrics.BIT_OPERATIONS)]
-    yield section("Kernel error", [*kernel, _bars(metrics.KERNEL_ERROR)])
+    bars = wr.BarPlot(
+        title=f"{metrics.KERNEL_ERROR}, mean by arm", metrics=[metrics.KERNEL_ERROR], groupby=wr.Config(ARM),
+        groupby_aggfunc="mean", groupby_rangefunc="stderr",
+    )  # fmt: skip
+    yield section("Kernel error", [*kernel, bars])
     yield section("Training curves", [_curve(c) for c in (metrics.LOSS, metrics.HELD_OUT, metrics.LEARNING_RATE)])
     jobs = wr.WeavePanelSummaryTable(table_name=metrics.table_key(metrics.JOBS))
     counts = wr.BarPlot(title="Jobs of every sweep", metrics=[metrics.JOBS_FAILED, metrics.JOBS_DONE], groupby="Group")
@@ -73,25 +71,7 @@ def _scatter(x: str, y: str) -> Any:
     """Return a scatter plot of two metrics."""
     import wandb_workspaces.reports.v2 as wr
 
-    return wr.ScatterPlot(
-        title=f"{y} against {x}",
-        x=wr.SummaryMetric(x),
-        y=wr.SummaryMetric(y),
-        log_x=True,
-    )
-
-
-def _bars(name: str) -> Any:
-    """Return a bar chart of a metric's mean by arm."""
-    import wandb_workspaces.reports.v2 as wr
-
-    return wr.BarPlot(
-        title=f"{name}, mean by arm",
-        metrics=[name],
-        groupby=wr.Config(ARM),
-        groupby_aggfunc="mean",
-        groupby_rangefunc="stderr",
-    )
+    return wr.ScatterPlot(title=f"{y} against {x}", x=wr.SummaryMetric(x), y=wr.SummaryMetric(y), log_x=True)
 
 
 def _curve(column: str) -> Any:
@@ -100,15 +80,9 @@ def _curve(column: str) -> Any:
 
     axis, key = (metrics.history_key(metrics.TRAINING, name) for name in (metrics.EPOCH, column))
     return wr.LinePlot(
-        title=column,
-        x=wr.Metric(axis),
-        y=[wr.Metric(key)],
-        title_x=metrics.EPOCH,
-        groupby=wr.Config(ARM),
-        groupby_aggfunc="mean",
-        groupby_rangefunc="minmax",
-        log_y=column != metrics.HELD_OUT,
-    )
+        title=column, x=wr.Metric(axis), y=[wr.Metric(key)], title_x=metrics.EPOCH, groupby=wr.Config(ARM),
+        groupby_aggfunc="mean", groupby_rangefunc="minmax", log_y=column != metrics.HELD_OUT,
+    )  # fmt: skip
 
 
 def save(entity: str | None, project: str) -> str:
@@ -151,9 +125,9 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         address = save(options.entity, options.project)
     except Unavailable as error:
-        CONSOLE.print(f"[bold red]error[/] {shown(error)}", soft_wrap=True)
+        say(f"[bold red]error[/] {shown(error)}")
         raise SystemExit(1) from None
-    CONSOLE.print(f"Saved: {shown(address)}", soft_wrap=True)
+    say(f"Saved: {shown(address)}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ try:
     from rich.markup import escape
 
     from experiments.runner import catalog, command_line, composition, launching, summary, task
-    from experiments.runner.console import CONSOLE, ERRORS
+    from experiments.runner.console import CONSOLE, ERRORS, say
     from experiments.runner.refusals import SettingError
     from experiments.runner.watch import Watch
 except ModuleNotFoundError as error:
@@ -43,8 +43,11 @@ def main() -> None:
     # the check knows the files of conf; a configuration from elsewhere is left to Hydra
     if not (options.config_path or options.config_dir or options.experimental_rerun):
         words, cfg = _checked(words, options, named)
-        if cfg is not None and not answers:
-            _silence_optuna(cfg)
+        if cfg is not None and not answers and "optuna" in cfg.hydra.sweeper._target_:
+            import optuna.logging  # pyright: ignore[reportMissingImports]
+
+            # every job has its line on the terminal already
+            optuna.logging.set_verbosity(logging.WARNING)
     if answers:
         _call_hydra(words, lambda _: None)
     else:
@@ -63,16 +66,8 @@ def _checked(words: list[str], options: Namespace, named: bool) -> tuple[list[st
     except SettingError as error:
         _refuse(str(error))
     if message:
-        CONSOLE.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
+        say(f"[yellow]{escape(message)}[/]")
     return [*settings, *other_words], cfg
-
-
-def _silence_optuna(cfg: Any) -> None:
-    """Keep Optuna's log off the terminal, where every job has its line already."""
-    if "optuna" in cfg.hydra.sweeper._target_:
-        import optuna.logging  # pyright: ignore[reportMissingImports]
-
-        optuna.logging.set_verbosity(logging.WARNING)
 
 
 def _refuse(why: str) -> NoReturn:
@@ -103,10 +98,10 @@ def _run(words: Sequence[str]) -> None:
 def _list_experiments() -> None:
     CONSOLE.print("Experiments (times on 2 CPU cores):\n")
     for experiment in catalog.EXPERIMENTS:
-        CONSOLE.print(f"[bold]{experiment.name}[/]  {experiment.shows}; {experiment.takes}", soft_wrap=True)
-        CONSOLE.print(f"    {experiment.command}\n", soft_wrap=True)
+        say(f"[bold]{experiment.name}[/]  {experiment.shows}; {experiment.takes}")
+        say(f"    {experiment.command}\n")
     CONSOLE.print("Add +debug=tiny for a run in seconds, and any setting of conf/ as name=value; -m sweeps over lists:")
-    CONSOLE.print("    python -m experiments.run -m +exp=gmm compress.levels=2,3,4 seed=0,1", soft_wrap=True)
+    say("    python -m experiments.run -m +exp=gmm compress.levels=2,3,4 seed=0,1")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
-"""Errors of kernel machines, predicted and simulated, at one point of a study."""
+"""Errors of kernel machines, predicted and simulated, at one point of a study, and figures of them.
+
+In figures, lines are theory, and marks are means over draws with standard errors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from experiments.asymptotics.draws import standard_errors
+from experiments.figures.style import COLOURS, MARKS, caption_above, line_style, listed_ticks
 from experiments.runner.statistics import mean_and_error
 from hntk.asymptotics.learning import Learned
 
@@ -41,11 +47,35 @@ class Comparison:
     predicted: list[Errors] = field(default_factory=list, kw_only=True)
     simulated: list[Errors] = field(default_factory=list, kw_only=True)
 
+    def add(self, simulated: Errors, predict: Callable[[], Errors], *, estimated: bool) -> None:
+        """Add a draw; a law that is not estimated gives the same prediction for every draw."""
+        self.simulated.append(simulated)
+        self.predicted.append(predict() if estimated or not self.predicted else self.predicted[0])
+
     def means(self, error: str) -> tuple[float, float, float]:
         """Return the mean prediction, the mean simulation, and the standard error of their difference."""
         predicted = np.array([getattr(e, error) for e in self.predicted])
         simulated = np.array([getattr(e, error) for e in self.simulated])
         return float(predicted.mean()), float(simulated.mean()), mean_and_error(simulated - predicted)[1]
+
+    def score(self, error: str) -> float:
+        """Return theory minus simulation in standard errors; NaN where the standard error is 0 or unknown."""
+        predicted, simulated, spread = self.means(error)
+        return (predicted - simulated) / spread if spread > 0 else float("nan")
+
+    def both(self, error: str) -> str:
+        """Return prediction and simulation as a table's cell."""
+        predicted, simulated, _ = self.means(error)
+        return f"{predicted:.4f} | {simulated:.4f}"
+
+    def difference(self, error: str, estimated: bool) -> str:
+        """Return their difference as a table's cell: in standard errors, or marked if it is visible."""
+        if not estimated:
+            score = self.score(error)
+            return f"{score:+.1f}" if np.isfinite(score) else "–"
+        predicted, simulated, _ = self.means(error)
+        mark = " [red]✗[/]" if abs(predicted - simulated) > VISIBLE else ""
+        return f"{predicted - simulated:+.4f}{mark}"
 
     def all_means(self) -> list[float]:
         """Return the means of every error, one after the other."""
@@ -98,9 +128,8 @@ def agreement(points: Sequence[Comparison], error: str, estimated: bool) -> tupl
     largest_score : float or None
         Largest difference in standard errors; None where there is no standard error.
     """
-    means = [point.means(error) for point in points]
-    differences = np.array([abs(predicted - simulated) for predicted, simulated, _ in means])
-    scores = np.abs([standard_errors(*m) for m in means])
+    differences = np.array([abs(predicted - simulated) for predicted, simulated, _ in (p.means(error) for p in points)])
+    scores = np.abs([point.score(error) for point in points])
     known = scores[np.isfinite(scores)]
     close = differences <= VISIBLE if estimated else known <= 2
     within = float(np.mean(close)) if close.size else float("nan")
@@ -110,3 +139,80 @@ def agreement(points: Sequence[Comparison], error: str, estimated: bool) -> tupl
 def judged(estimated: bool) -> str:
     """Return the criterion of :func:`agreement` in words."""
     return f"differences within {VISIBLE:g}" if estimated else "predictions within two standard errors"
+
+
+# For each criterion of the best ridge: the error it minimises, and the label of its axis.
+CRITERIA = {"squared": ("test_squared", "test squared error"), "classification": ("test_wrong", "test errors (share)")}
+
+
+def learning_figure(
+    points: Sequence[RidgePoint],
+    curves: Sequence[RidgePoint],
+    best: Mapping[str, Sequence[tuple[int, float, float]]],
+    ridge: float,
+    caption: str,
+) -> Figure:
+    """Draw test errors (rows) against n/p for all networks at one ridge, and against the ridge for every n, dense."""
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7.4), sharex="col", squeeze=False)
+    arms = list(dict.fromkeys(q.arm for q in points))
+    dense_points, dense_curves = ([q for q in part if q.arm == arms[0]] for part in (points, curves))
+    for (left, right), (criterion, (error, label)) in zip(axes, CRITERIA.items(), strict=True):
+        for i, arm in enumerate(arms):
+            line, marks = ([q for q in part if q.arm == arm and q.ridge == ridge] for part in (curves, points))
+            _theory_and_simulation(left, line, marks, "ratio", error, i, arm)
+        for i, n in enumerate(sorted({q.n for q in points})):
+            line, marks = ([q for q in part if q.n == n] for part in (dense_curves, dense_points))
+            _theory_and_simulation(right, line, marks, "ridge", error, i, f"n = {n}")
+            _, place, height = next(b for b in best[criterion] if b[0] == n)
+            _mark_best_ridge(right, place, height, [q.ridge for q in points], COLOURS[i])
+        left.set(xscale="log", ylabel=label)
+        right.set(xscale="log")
+    axes[0, 0].set_title(f"at λ = {ridge:g} τ²", fontsize=10)
+    axes[0, 1].set_title("dense; ★: best ridge by theory (◄ ►: off the axis)", fontsize=10)
+    listed_ticks(axes[1, 0], sorted({q.ratio for q in points}))
+    axes[1, 0].set_xlabel("training samples by dimension, n/p")
+    axes[1, 1].set_xlabel("ridge λ by the kernel's diagonal τ²")
+    axes[0, 0].legend()
+    axes[0, 1].legend()
+    return caption_above(figure, caption)
+
+
+def _mark_best_ridge(axes: Axes, place: float, height: float, shown: Sequence[float], colour: str) -> None:
+    """Draw a star at the best ridge, or an arrow at the end of the axis beyond which it lies."""
+    low, high = min(shown), max(shown)
+    mark = "<" if place < low else ">" if place > high else "*"
+    axes.plot(np.clip(place, low / 1.4, high * 1.4), height, marker=mark, ms=11 if mark == "*" else 8,
+              color=colour, mec="black", mew=0.6, linestyle="none")  # fmt: skip
+
+
+def dynamics_figure(
+    panels: Mapping[str, Sequence[FlowPoint]], curves: Mapping[str, Sequence[FlowPoint]], caption: str
+) -> Figure:
+    """Draw squared errors (above) and shares of errors (below) against time, one column for every n."""
+    figure, axes = plt.subplots(
+        2, len(panels), figsize=(4.8 * len(panels), 6.6), sharex=True, sharey="row", squeeze=False
+    )
+    for column, (title, points) in enumerate(panels.items()):
+        for row, kind in enumerate(("squared", "wrong")):
+            a = axes[row, column]
+            for i, part in enumerate(("training", "test")):
+                _theory_and_simulation(a, curves[title], points, "time", f"{part}_{kind}", i, part)
+            a.set_xscale("log")
+        axes[0, column].set_title(title)
+        axes[1, column].set_xlabel("time s by one over the kernel's diagonal, s κ²")
+    axes[0, 0].set_ylabel("mean squared error")
+    axes[1, 0].set_ylabel("errors (share)")
+    axes[0, 0].legend()
+    return caption_above(figure, caption)
+
+
+def _theory_and_simulation(
+    axes: Axes, curve: Sequence[Comparison], points: Sequence[Comparison], across: str, error: str, i: int, label: str
+) -> None:
+    """Draw one error against one coordinate: a line of predictions, and marks of simulations."""
+    line = sorted((getattr(q, across), np.mean([getattr(e, error) for e in q.predicted])) for q in curve)
+    axes.plot(*np.array(line).reshape(-1, 2).T, lw=1.6, **line_style(i))
+    marks = sorted((getattr(q, across), *mean_and_error([getattr(e, error) for e in q.simulated])) for q in points)
+    style = {"color": COLOURS[i], "marker": MARKS[i], "ms": 7 - i, "mfc": "none" if i == 0 else COLOURS[i]}
+    places, means, errors = np.array(marks).reshape(-1, 3).T
+    axes.errorbar(places, means, errors, linestyle="none", capsize=3, label=label, **style)

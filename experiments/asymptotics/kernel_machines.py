@@ -10,6 +10,7 @@ import numpy as np
 import hntk
 from experiments.asymptotics.comparison import Errors
 from experiments.asymptotics.training_sets import TrainingSet
+from hntk.asymptotics.kernel_parameters import KernelCoefficients
 
 
 @dataclass(frozen=True)
@@ -79,3 +80,41 @@ class KernelMachine:
     def _targets(self) -> np.ndarray:
         """One-hot labels minus shares, in the basis of the eigenvectors."""
         return self.vectors.T @ (np.eye(self._shares.size)[self.samples.labels] - self._shares)
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """An infinitely wide network whose kernel is trained.
+
+    Attributes
+    ----------
+    layers : list of Activation
+        Its activations.
+    kernel : {"ck", "ntk"}
+        Which kernel.
+    tau0 : float
+        Scale of the data.
+    diagonal : float
+        The kernel's diagonal in the limit, which is declared for the NTK of activations with jumps.
+    """
+
+    layers: list[hntk.Activation]
+    kernel: str
+    tau0: float
+    diagonal: float
+
+    @property
+    def declared(self) -> float | None:
+        """The diagonal where it must be declared."""
+        return self.diagonal if self.kernel == "ntk" and any(a.has_jumps for a in self.layers) else None
+
+    @cached_property
+    def coefficients(self) -> KernelCoefficients:
+        """The kernel's coefficients, from which theory predicts."""
+        return hntk.asymptotics.kernel_coefficients(
+            self.layers, self.tau0, kernel=self.kernel, kappa_sq=self.declared  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def machine(self, samples: TrainingSet) -> KernelMachine:
+        """Return the exact kernel of one draw."""
+        return KernelMachine.of(samples, self.layers, self.kernel, self.tau0, self.declared)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-import hntk
-from experiments.asymptotics.comparison import MEAN_COLUMNS, VISIBLE, Errors, RidgePoint, agreement, judged
-from experiments.asymptotics.draws import signed, standard_errors
-from experiments.asymptotics.error_figures import CRITERIA, learning_figure
-from experiments.asymptotics.kernel_machines import KernelMachine
+from experiments.asymptotics.comparison import (
+    CRITERIA,
+    MEAN_COLUMNS,
+    VISIBLE,
+    Errors,
+    RidgePoint,
+    agreement,
+    judged,
+    learning_figure,
+)
+from experiments.asymptotics.kernel_machines import KernelMachine, TrainedNetwork
 from experiments.asymptotics.training_sets import Source, caption_of, configured_source
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table, stage
-from experiments.runner.from_config import activations, declared, declared_diagonal, kernel_net, matched
+from experiments.runner.console import CONSOLE, progress, say, show_table, stage
+from experiments.runner.from_config import activations, declared_diagonal, matched
 from experiments.runner.record import Record
-from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.predictions import optimal_ridge, ridge_regression
 
@@ -35,51 +41,49 @@ class RidgeArm:
     ----------
     name : str
         What tables call it.
-    layers : list of Activation
-        Its activations.
-    net : KernelCoefficients
-        Its kernel's coefficients, from which theory predicts.
+    network : TrainedNetwork
+        The network and its kernel.
     ridge : callable
         Its ridge for a ridge λ of the dense network; None where it has none.
     """
 
     name: str
-    layers: list[hntk.Activation]
-    net: KernelCoefficients
+    network: TrainedNetwork
     ridge: Callable[[float], float | None]
 
 
 @dataclass(frozen=True)
 class Study:
-    """What every step needs: the configuration, the samples, the networks, and the kernel's diagonal."""
+    """What every step needs: the configuration, the samples and the networks, the dense one first."""
 
     cfg: Config
     source: Source
     arms: list[RidgeArm]
-    diagonal: float
+
+    @property
+    def diagonal(self) -> float:
+        """The diagonal of the dense network's kernel, which is the unit of ridges."""
+        return self.arms[0].network.diagonal
 
     def predicted(self, law: MixtureLaw, n: int, arm: RidgeArm, ridge: float) -> Errors:
         """Return the errors that theory predicts."""
-        learned = ridge_regression(law, n, arm.net, ridge, finite_size=self.cfg.experiment.finite_size)
+        learned = ridge_regression(law, n, arm.network.coefficients, ridge, finite_size=self.cfg.experiment.finite_size)
         return Errors.predicted(learned)
 
     def machines(self, n: int, draw: int) -> list[KernelMachine]:
         """Return the exact kernel of every arm on one draw; arms of one network share it."""
         samples, made = self.source.samples(n, draw), {}
         for arm in self.arms:
-            if id(arm.net) not in made:
-                level = declared(arm.layers, self.cfg.experiment.kernel, self.diagonal)
-                made[id(arm.net)] = KernelMachine.of(
-                    samples, arm.layers, self.cfg.experiment.kernel, self.source.tau0, level
-                )
-        return [made[id(arm.net)] for arm in self.arms]
+            if id(arm.network) not in made:
+                made[id(arm.network)] = arm.network.machine(samples)
+        return [made[id(arm.network)] for arm in self.arms]
 
 
 def run(cfg: Config, record: Record) -> None:
     """Simulate every arm at every n, all ridges at once."""
     source = configured_source(cfg)
     with stage("matching: solving for the compressed activations") as tell:
-        study = Study(cfg, source, *_arms(cfg, source, tell))
+        study = Study(cfg, source, _arms(cfg, source, tell))
     sizes = {ratio: source.size(ratio) for ratio in cfg.experiment.ratios}
     points: dict[tuple[str, int, float], RidgePoint] = {}
     with progress("kernels, small n first", len(sizes) * cfg.experiment.seeds) as advance:
@@ -93,29 +97,30 @@ def run(cfg: Config, record: Record) -> None:
     curves = [] if source.estimated else _curves(study)
     best = _best_ridges(study, list(sizes.values()))
     _report_best(record, best)
-    net = "-".join(a.name for a in study.arms[0].layers)
+    net = "-".join(a.name for a in study.arms[0].network.layers)
     caption = caption_of(cfg, source, f"Ridge regression with the {cfg.experiment.kernel.upper()} ({net})")
     figure = learning_figure(simulated, curves or simulated, best, cfg.experiment.shown_ridge, caption)
     record.add_figure("learning_curve", figure)
 
 
-def _arms(cfg: Config, source: Source, tell: Callable[[str], None]) -> tuple[list[RidgeArm], float]:
-    """Return the arms, and the diagonal of the dense network's kernel, which is the unit of ridges."""
+def _arms(cfg: Config, source: Source, tell: Callable[[str], None]) -> list[RidgeArm]:
+    """Return the arms, the dense network first."""
     kernel, layers = cfg.experiment.kernel, activations(cfg.net.activations)
     match, name = matched(cfg.compress, layers, source.tau0, None, tell=tell)
     original = match.original_coefficients
     diagonal = float(original.tau[-1] ** 2) if kernel == "ck" else declared_diagonal(original)
-    nets = [kernel_net(chosen, source.tau0, kernel, diagonal) for chosen in (layers, list(match.activations))]
-    arms = [RidgeArm(DENSE, layers, nets[0], lambda ridge: ridge)]
-    arms.append(RidgeArm(SAME, list(match.activations), nets[1], lambda ridge: ridge))
+    dense, compressed = (
+        TrainedNetwork(list(chosen), kernel, source.tau0, diagonal) for chosen in (layers, match.activations)
+    )
+    arms = [RidgeArm(DENSE, dense, lambda ridge: ridge), RidgeArm(SAME, compressed, lambda ridge: ridge)]
     if kernel == "ck":
 
         def compensated(ridge: float) -> float | None:
             return match.ridge_for(ridge) if ridge >= match.identity_shift else None
 
-        arms.append(RidgeArm(COMPENSATED, list(match.activations), nets[1], compensated))
+        arms.append(RidgeArm(COMPENSATED, compressed, compensated))
     CONSOLE.print(f"  compressed: {name}, identity shift δ = {match.relative_shift:.4f} of the kernel's diagonal τ²")
-    return arms, diagonal
+    return arms
 
 
 def _simulate(study: Study, ratio: float, n: int, draw: int, points: dict[tuple[str, int, float], RidgePoint]) -> None:
@@ -126,10 +131,8 @@ def _simulate(study: Study, ratio: float, n: int, draw: int, points: dict[tuple[
             if ridge is None:
                 continue
             point = points.setdefault((arm.name, n, relative), RidgePoint(arm.name, n, ratio, relative))
-            point.simulated.append(machine.ridge(ridge))
-            # A known law gives the same prediction for every draw.
-            known = None if study.source.estimated else next(iter(point.predicted), None)
-            point.predicted.append(known or study.predicted(machine.samples.law, n, arm, ridge))
+            predict = partial(study.predicted, machine.samples.law, n, arm, ridge)
+            point.add(machine.ridge(ridge), predict, estimated=study.source.estimated)
 
 
 def _best_ridges(study: Study, sizes: list[int]) -> BestRidges:
@@ -137,10 +140,9 @@ def _best_ridges(study: Study, sizes: list[int]) -> BestRidges:
     best: BestRidges = {criterion: [] for criterion in CRITERIA}
     for criterion, (error, _) in CRITERIA.items():
         for n in sizes:
-            law = study.source.samples(n, 0).law
-            learned = optimal_ridge(
-                law, n, study.arms[0].net, criterion=criterion, finite_size=study.cfg.experiment.finite_size  # type: ignore[arg-type]
-            )  # fmt: skip
+            law, dense = study.source.samples(n, 0).law, study.arms[0].network.coefficients
+            finite_size = study.cfg.experiment.finite_size
+            learned = optimal_ridge(law, n, dense, criterion=criterion, finite_size=finite_size)  # type: ignore[arg-type]
             assert learned.ridge is not None
             best[criterion].append((n, learned.ridge / study.diagonal, getattr(Errors.predicted(learned), error)))
     return best
@@ -171,21 +173,20 @@ def _report(study: Study, record: Record, points: list[RidgePoint]) -> None:
     for error, _ in CRITERIA.values():
         name = "squared error" if error == "test_squared" else "share of wrong classes"
         dense = [q for q in points if q.arm == DENSE]
-        _show_grid(settings.ridges, f"Test {name}, theory | simulated", dense, lambda q, e=error: _both(q, e))
-        if estimated:
-            title = f"Test {name}: theory, from estimated quantities, − measured on the test set; ✗ beyond ±{VISIBLE:g}"
-            _show_grid(settings.ridges, title, points, lambda q, e=error: _difference(q, e))
-        else:
-            title = f"Test {name}: (theory − simulation)/standard error over {settings.seeds} draws"
-            _show_grid(settings.ridges, title, points, lambda q, e=error: signed(standard_errors(*q.means(e))))
+        _show_grid(settings.ridges, f"Test {name}, theory | simulated", dense, lambda q, e=error: q.both(e))
+        title = (
+            f"Test {name}: theory, from estimated quantities, − measured on the test set; ✗ beyond ±{VISIBLE:g}"
+            if estimated
+            else f"Test {name}: (theory − simulation)/standard error over {settings.seeds} draws"
+        )
+        _show_grid(settings.ridges, title, points, lambda q, e=error: q.difference(e, estimated))
         _summarise(record, points, error, estimated)
 
 
 def _report_best(record: Record, best: BestRidges) -> None:
     rows = [[criterion, n, ridge, error] for criterion, ridges in best.items() for n, ridge, error in ridges]
     columns = ["criterion", "n", "best λ by τ²", "test error there"]
-    record.add_table("best_ridges", columns, rows)
-    show_table("Best ridge λ ≥ 0 of the dense network, by theory", columns, rows)
+    record.add_table("best_ridges", columns, rows, "Best ridge λ ≥ 0 of the dense network, by theory")
 
 
 def _show_grid(ridges: list[float], title: str, points: list[RidgePoint], cell: Callable[[RidgePoint], object]) -> None:
@@ -198,23 +199,11 @@ def _show_grid(ridges: list[float], title: str, points: list[RidgePoint], cell: 
     show_table(title, ["", *(f"λ = {r:g} τ²" for r in ridges)], rows)
 
 
-def _both(point: RidgePoint, error: str) -> str:
-    predicted, simulated, _ = point.means(error)
-    return f"{predicted:.4f} | {simulated:.4f}"
-
-
-def _difference(point: RidgePoint, error: str) -> str:
-    predicted, simulated, _ = point.means(error)
-    mark = " [red]✗[/]" if abs(predicted - simulated) > VISIBLE else ""
-    return f"{predicted - simulated:+.4f}{mark}"
-
-
 def _summarise(record: Record, points: list[RidgePoint], error: str, estimated: bool) -> None:
     for arm in dict.fromkeys(q.arm for q in points):
         within, count, worst, score = agreement([q for q in points if q.arm == arm], error, estimated)
         record.add_metrics(**{f"{error}/{arm}/within": within, f"{error}/{arm}/worst": worst})
-        CONSOLE.print(
+        say(
             f"  {arm}: {within:.0%} of {count} {judged(estimated)}; largest difference {worst:.4f}"
-            + ("" if estimated or score is None else f", {score:.1f} standard errors at most"),
-            soft_wrap=True,
+            + ("" if estimated or score is None else f", {score:.1f} standard errors at most")
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from experiments.runner.choices import KERNELS, one_of
+from experiments.runner.config import KERNELS, one_of
 from experiments.runner.experiment import Experiment
 
 MIXTURES = ("identity", "scaled", "structured", "unequal")
@@ -85,9 +85,7 @@ class DynamicsExperiment(TheoryExperiment):
 
 EXPERIMENTS = (
     Experiment(
-        name="spectrum_theory",
         settings=SpectrumTheoryExperiment,
-        module="experiments.asymptotics.spectrum_theory",
         shows="limiting eigenvalue densities over simulated spectra, and their distance against p",
         takes="about 4 minutes",
         leaves=("distances.csv", "spectra_*.png", "distances.png"),
@@ -100,9 +98,7 @@ EXPERIMENTS = (
         },
     ),
     Experiment(
-        name="spikes",
         settings=SpikesExperiment,
-        module="experiments.asymptotics.spikes",
         shows="isolated eigenvalues and what their eigenvectors know of the classes, across the phase transition",
         takes="about 3 minutes",
         leaves=("pairs.csv", "spikes.png", "errors.png"),
@@ -115,9 +111,7 @@ EXPERIMENTS = (
         },
     ),
     Experiment(
-        name="learning_curve",
         settings=LearningCurveExperiment,
-        module="experiments.asymptotics.learning_curve",
         shows="predicted and simulated errors of ridge regression against n/p and the ridge, dense and compressed",
         takes="about 6 minutes",
         leaves=("errors.csv", "best_ridges.csv", "learning_curve.png"),
@@ -130,9 +124,7 @@ EXPERIMENTS = (
         },
     ),
     Experiment(
-        name="dynamics",
         settings=DynamicsExperiment,
-        module="experiments.asymptotics.dynamics",
         shows="predicted and simulated errors of gradient flow on the NTK against time",
         takes="about 2 minutes",
         leaves=("errors.csv", "dynamics.png"),

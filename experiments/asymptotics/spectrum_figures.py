@@ -8,9 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
-from experiments.figures.style import COLOURS, MARKS, STYLES, caption_above, legend_below, limit_line
+from experiments.figures.style import COLOURS, MARKS, STYLES, caption_above, legend_below, limit_line, listed_ticks
 from hntk.asymptotics.density import LimitingDensity
 from hntk.asymptotics.finite_density import FiniteSizeDensity
 
@@ -126,5 +125,4 @@ def _distance_panel(a: Axes, lines: Mapping[str, Sequence[tuple[float, float]]],
     a.plot(sizes, 1.25 * first * sizes[0] / np.array(sizes), color=COLOURS[4], linestyle=":", label="∝ 1/p")
     limit_line(a, 0.02, sizes[-1])
     a.set(xscale="log", yscale="log")
-    a.set_xticks(sizes, [str(p) for p in sizes])
-    a.xaxis.set_minor_locator(NullLocator())
+    listed_ticks(a, sizes)

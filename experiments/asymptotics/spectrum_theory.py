@@ -14,14 +14,13 @@ import jax
 import numpy as np
 
 import hntk
-from experiments.asymptotics.draws import plus_minus
 from experiments.asymptotics.mixtures import CAPTIONS, MixtureModel, named_model
 from experiments.asymptotics.spectrum_figures import density_figure, distance_figure
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import declared_diagonal
 from experiments.runner.record import Record
-from experiments.runner.statistics import growth_exponent, mean_and_error
+from experiments.runner.statistics import growth_exponent, mean_and_error, plus_minus
 from hntk.asymptotics.density import LimitingDensity
 from hntk.asymptotics.finite_density import FiniteSizeDensity
 from hntk.asymptotics.predictions import finite_size_density, limiting_density
@@ -188,10 +187,9 @@ def _report_worst(
         falling = all(values[-1] < values[0] for values in means.values())
         record.add_metrics(**{f"falling/{comparison}": falling})
         trend = "; all fall with p" if falling else "; [bold red]not all fall with p[/]"
-    CONSOLE.print(
+    say(
         f"\nKernels {comparison}: largest distance at p = {p} is [bold]{worst:.4f}[/] ({name}, "
-        f"{kind.upper()}, n/p = {ratio:g}){trend}.",
-        soft_wrap=True,
+        f"{kind.upper()}, n/p = {ratio:g}){trend}."
     )
 
 

@@ -1,12 +1,21 @@
-"""The leading eigenpair at one place of a sweep: predicted, and in every draw."""
+"""The leading eigenpair at one place of a sweep: predicted, in every draw, and in figures.
+
+In figures, lines are limits, and marks are means over draws with standard errors.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
+from experiments.figures.style import COLOURS, MARKS, STYLES, caption_above, legend_below, limit_line, listed_ticks
 from experiments.runner.statistics import mean_and_error
 
 
@@ -54,3 +63,57 @@ class SpikePoint:
         mean, error = self.mean(kernel, "alignment")
         values = np.array([pair.value for pair in self.simulated[kernel]])
         return float(values.mean()) / self.predicted.value - 1, mean - self.predicted.alignment, error
+
+
+# Errors that are marked by a line: of the eigenvalue, relative, and of the squared alignment.
+MARKED_ERROR = 0.03
+
+
+def spike_figure(
+    panels: Mapping[str, Sequence[SpikePoint]], curves: Mapping[str, Sequence[SpikePoint]], caption: str
+) -> Figure:
+    """Draw eigenvalues above and squared alignments below, one column for each way to keep classes apart."""
+    figure, axes = plt.subplots(2, len(panels), figsize=(4.7 * len(panels), 6.2), sharex="col", squeeze=False)
+    for column, (title, points) in enumerate(panels.items()):
+        curve = curves[title]
+        crossing = next(((a.at + b.at) / 2 for a, b in itertools.pairwise(curve) if b.above and not a.above), None)
+        for row, part in enumerate(("value", "alignment")):
+            a = axes[row, column]
+            theory = [getattr(q.predicted, part) for q in curve]
+            a.plot([q.at for q in curve], theory, color=COLOURS[4], lw=1.6, label="limit")
+            for i, kernel in enumerate(points[0].simulated):
+                pairs = [q.mean(kernel, part) for q in points]
+                style = {"color": COLOURS[i], "marker": MARKS[i], "ms": 6 - i, "mfc": COLOURS[i] if i else "none"}
+                a.errorbar([q.at for q in points], *np.array(pairs).T, linestyle="none", capsize=2,
+                           label=f"{kernel} kernel", **style)  # fmt: skip
+            if crossing:
+                a.axvline(crossing, color=COLOURS[1], lw=0.9, linestyle="--", label="phase transition")
+        axes[1, column].set_xlabel(title)
+        axes[1, column].set_ylim(-0.03, 1)
+    axes[0, 0].set_ylabel("largest eigenvalue")
+    axes[1, 0].set_ylabel("squared cosine of its eigenvector\nwith the classes' indicators")
+    legend_below(figure, [axes[0, 0]])
+    return caption_above(figure, caption)
+
+
+def spike_error_figure(points: Sequence[SpikePoint], caption: str) -> Figure:
+    """Draw the error of theory against p, one line for every place and kernel."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6))
+    for i, (axis, at) in enumerate(dict.fromkeys((q.axis, q.at) for q in points)):
+        own = [q for q in points if (q.axis, q.at) == (axis, at)]
+        for j, kernel in enumerate(own[0].simulated):
+            errors = np.abs([q.errors(kernel) for q in own])
+            label = f"{axis} {at:g} ({'above' if own[0].above else 'below'}), {kernel}"
+            style = {"color": COLOURS[i], "linestyle": STYLES[j], "marker": MARKS[j], "ms": 5, "lw": 1.4}
+            axes[0].plot([q.p for q in own], errors[:, 0], label=label, **style)
+            axes[1].plot([q.p for q in own], errors[:, 1], **style)
+    sizes = sorted({q.p for q in points})
+    labels = ("eigenvalue: |mean/theory − 1|", "squared alignment: |mean − theory|")
+    for a, label in zip(axes, labels, strict=True):
+        limit_line(a, MARKED_ERROR, sizes[-1])
+        a.set(xscale="log", yscale="log", xlabel="dimension p", ylabel=label)
+        listed_ticks(a, sizes)
+        a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        a.yaxis.set_minor_formatter(StrMethodFormatter(""))
+    legend_below(figure, axes, 3)
+    return caption_above(figure, caption)

@@ -6,14 +6,13 @@ import jax
 import numpy as np
 
 import hntk
-from experiments.asymptotics.draws import plus_minus
 from experiments.asymptotics.mixtures import MixtureModel, opposite_means
-from experiments.asymptotics.spike_figures import spike_error_figure, spike_figure
-from experiments.asymptotics.spike_points import EigenPair, SpikePoint
+from experiments.asymptotics.spike_points import EigenPair, SpikePoint, spike_error_figure, spike_figure
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import activations
 from experiments.runner.record import Record
+from experiments.runner.statistics import plus_minus
 from hntk.asymptotics.limiting_kernel import LimitingKernel
 
 SIMULATED = ("exact", "equivalent")
@@ -46,9 +45,7 @@ def run(cfg: Config, record: Record) -> None:
 def _plan(cfg: Config) -> list[tuple[str, float, int, int]]:
     """Return (axis, place on it, p, number of draws) of every point."""
     settings, p, followed = cfg.experiment, cfg.data.p, _followed(cfg)
-    plan = [
-        (axis, at, p, settings.seeds) for axis in AXES for at in sorted({*_places(cfg)[axis], *followed[axis]})
-    ]  # fmt: skip
+    plan = [(axis, at, p, settings.seeds) for axis in AXES for at in sorted({*_places(cfg)[axis], *followed[axis]})]
     for size in settings.sizes:
         draws = settings.seeds if size <= p else settings.large_seeds
         plan += [(axis, at, size, draws) for axis in followed for at in followed[axis] if size != p]
@@ -72,10 +69,9 @@ def _predicted(cfg: Config, axis: str, at: float, model: MixtureModel) -> SpikeP
     n, p = model.size(cfg.experiment.ratio), model.law.dimension
     kernel = LimitingKernel.of(model.law, n, activations(cfg.net.activations), kernel=cfg.experiment.kernel)
     edge = float(kernel.support()[-1, 1])
-    outer = [spike for spike in kernel.spikes() if spike.above and spike.value > edge]
-    if outer:
-        return SpikePoint(axis, at, p, n, EigenPair(outer[0].value, outer[0].total), True)
-    return SpikePoint(axis, at, p, n, EigenPair(edge, 0.0), False)
+    outer = next((spike for spike in kernel.spikes() if spike.above and spike.value > edge), None)
+    pair = EigenPair(edge, 0.0) if outer is None else EigenPair(outer.value, outer.total)
+    return SpikePoint(axis, at, p, n, pair, above=outer is not None)
 
 
 def _simulate(cfg: Config, point: SpikePoint, model: MixtureModel, key: jax.Array) -> None:
@@ -131,10 +127,9 @@ def _report_worst(record: Record, points: list[SpikePoint]) -> None:
         alignment = max(points, key=lambda q: abs(q.errors(simulated)[1]))
         worst_value, worst_alignment = abs(value.errors(simulated)[0]), abs(alignment.errors(simulated)[1])
         record.add_metrics(**{f"{simulated}/eigenvalue": worst_value, f"{simulated}/alignment": worst_alignment})
-        CONSOLE.print(
+        say(
             f"\nWorst of the {simulated} kernel: eigenvalue [bold]{worst_value:.2%}[/] off (at {value.axis} "
-            f"{value.at:g}), alignment [bold]{worst_alignment:.3f}[/] off (at {alignment.axis} {alignment.at:g}).",
-            soft_wrap=True,
+            f"{value.at:g}), alignment [bold]{worst_alignment:.3f}[/] off (at {alignment.axis} {alignment.at:g})."
         )
 
 

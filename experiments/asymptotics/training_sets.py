@@ -10,8 +10,7 @@ import numpy as np
 from experiments.asymptotics.mixtures import reference_model
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE
-from experiments.runner.from_config import dataset
-from experiments.runner.samples import LabelledSamples
+from experiments.runner.from_config import LabelledSamples, dataset
 from hntk.asymptotics.estimation import estimate_law
 from hntk.asymptotics.mixture_law import MixtureLaw
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.rounds import Timing, Turn, take_turns
 from experiments.benchmarks.settings import BenchExperiment
-from experiments.benchmarks.workers import Worker, WorkerError, task_command, working
-from experiments.runner.console import CONSOLE, progress
+from experiments.benchmarks.workers import Timing, Turn, Worker, WorkerError, take_turns, task_command, working
+from experiments.runner.console import progress, say
 
 # Results of more bytes are not compared.
 COMPARED_BYTES = 10**8
@@ -120,10 +119,6 @@ class Case:
     best: dict[str, Measured]
     difference: dict[str, float]
 
-    def times_peer(self, name: str, peer: str | None) -> float | None:
-        """Return how many times as long the peer took; None without a peer."""
-        return None if peer is None or peer not in self.best else self.best[name].speedup(self.best[peer])
-
 
 @dataclass
 class Machine:
@@ -136,28 +131,27 @@ class Machine:
         """Return the least seconds that the work can take."""
         return None if work is None else max(work[0] / self.copied, work[1] / self.multiplied)
 
-    @contextmanager
-    def measuring(self, settings: BenchExperiment, folder: Path) -> Iterator[Callable[[], None]]:
-        """Yield a function that measures once more."""
-        copy, multiply = (
-            working(task_command(f"machine_tasks.{name}", {"size": size}), None, folder / f"{name}.log")
-            for name, size in (("copy", settings.copied), ("multiply", settings.multiplied))
-        )
-        with copy as copier, multiply as multiplier:
 
-            def measure() -> None:
-                self.copied = max(self.copied, settings.copied / copier.ask("run", 1)[0])
-                self.multiplied = max(self.multiplied, 2 * settings.multiplied**3 / multiplier.ask("run", 1)[0])
+@contextmanager
+def _measured_machine(settings: BenchExperiment, folder: Path) -> Iterator[tuple[Machine, Callable[[], None]]]:
+    """Yield the machine and a function that measures it once more."""
+    copy, multiply = (
+        working(task_command(f"machine_tasks.{name}", {"size": size}), None, folder / f"{name}.log")
+        for name, size in (("copy", settings.copied), ("multiply", settings.multiplied))
+    )
+    machine = Machine()
+    with copy as copier, multiply as multiplier:
 
-            yield measure
+        def measure() -> None:
+            machine.copied = max(machine.copied, settings.copied / copier.ask("run", 1)[0])
+            machine.multiplied = max(machine.multiplied, 2 * settings.multiplied**3 / multiplier.ask("run", 1)[0])
+
+        yield machine, measure
 
 
 def measure(
-    sweeps: Sequence[Sweep],
-    settings: BenchExperiment,
-    folder: Path,
-    report: Callable[[Sweep, list[Case], Machine], None],
-) -> tuple[dict[str, list[Case]], Machine]:
+    sweeps: Sequence[Sweep], settings: BenchExperiment, folder: Path
+) -> Iterator[tuple[Sweep, list[Case], Machine]]:
     """Run every case of every sweep.
 
     Parameters
@@ -168,26 +162,24 @@ def measure(
         Rounds, and the seconds after which a contender gets no more than three.
     folder : Path
         Where the workers' logs go.
-    report : callable
-        Called with every sweep once it is measured, so that an interruption does not lose it.
 
-    Returns
-    -------
-    cases : dict of list of Case
-        By the key of the sweep, the cases.
-    machine : Machine
-        What the machine reached.
+    Yields
+    ------
+    Sweep
+        A sweep that was just measured, so that an interruption does not lose it.
+    list of Case
+        Its cases.
+    Machine
+        What the machine has reached so far.
     """
-    machine, cases = Machine(), {}
     total = sum(len(contenders) for sweep in sweeps for contenders in sweep.cases.values())
-    with machine.measuring(settings, folder) as measure_limits, progress("contenders", total) as advance:
+    with _measured_machine(settings, folder) as (machine, measure_limits), progress("contenders", total) as advance:
         for sweep in sweeps:
-            cases[sweep.key] = [
+            cases = [
                 Case(value, *_case(contenders, settings, folder, measure_limits, advance))
                 for value, contenders in sweep.cases.items()
             ]
-            report(sweep, cases[sweep.key], machine)
-    return cases, machine
+            yield sweep, cases, machine
 
 
 def _case(
@@ -198,10 +190,13 @@ def _case(
     advance: Callable[[], None],
 ) -> tuple[dict[str, Measured], dict[str, float]]:
     """Return the fastest contender of each name, and how far their results are from the peer's."""
+    logs = [folder / f"{c.task.partition('.')[2]}{i}.log" for i, c in enumerate(contenders)]
     with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(settings.starting))
         running = []
-        for contender, worker in _started(contenders, settings.starting, folder, stack):
+        for contender, worker in zip(contenders, pool.map(_started, contenders, logs), strict=True):
             if worker is not None:
+                stack.callback(worker.close)
                 worker.ask("restart")
                 running.append((Measured(contender=contender), worker))
             advance()
@@ -216,24 +211,13 @@ def _case(
         return {name: measured for name, (measured, _) in best.items()}, _differences(best, folder)
 
 
-def _started(
-    contenders: Sequence[Contender], at_a_time: int, folder: Path, stack: ExitStack
-) -> Iterator[tuple[Contender, Worker | None]]:
-    """Yield the contenders with their workers, which the stack closes; None stands for one that could not start."""
-    pool = stack.enter_context(ThreadPoolExecutor(at_a_time))
-    starting = [
-        pool.submit(Worker, task_command(c.task, c.options), None, folder / f"{c.task.partition('.')[2]}{i}.log")
-        for i, c in enumerate(contenders)
-    ]
-    for contender, future in zip(contenders, starting, strict=True):
-        try:
-            worker = future.result()
-        except WorkerError as error:
-            CONSOLE.print(f"  [yellow]left out[/] {contender.name} {contender.setting}: {error}", soft_wrap=True)
-            yield contender, None
-        else:
-            stack.callback(worker.close)
-            yield contender, worker
+def _started(contender: Contender, log: Path) -> Worker | None:
+    """Return the worker of a contender; None, with a message, if it cannot start."""
+    try:
+        return Worker(task_command(contender.task, contender.options), None, log)
+    except WorkerError as error:
+        say(f"  [yellow]left out[/] {contender.name} {contender.setting}: {error}")
+        return None
 
 
 def _differences(best: Mapping[str, tuple[Measured, Worker]], folder: Path) -> dict[str, float]:

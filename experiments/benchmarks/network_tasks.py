@@ -11,7 +11,7 @@ import numpy as np
 
 import hntk
 from experiments.benchmarks.kernel_tasks import Once, samples
-from experiments.benchmarks.sample_cycle import SampleCycle
+from experiments.benchmarks.serve import SampleCycle
 from hntk.kernels._neural_tangents import load
 
 

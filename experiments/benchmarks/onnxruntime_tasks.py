@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from experiments.benchmarks.sample_cycle import SampleCycle
+from experiments.benchmarks.serve import SampleCycle
 
 
 def predictions(path: str, data: str) -> tuple[Callable[..., tuple], Callable[[np.ndarray], Sequence[Any]]]:

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 
 import hntk
-from experiments.benchmarks.rounds import Timing
-from experiments.benchmarks.workers import task_command
-from experiments.runner.console import CONSOLE, stage
+from experiments.benchmarks.workers import Timing, task_command
+from experiments.runner.console import stage
 from experiments.shipping import toolchain
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import write_onnx
@@ -119,11 +118,12 @@ def build_programs(
     packed_work = Work(words + 8 * whole.readout.size, popcounts(whole))
     dense, packed = folder / "dense.safetensors", folder / "net.safetensors"
     with stage("writing files"):
-        sizes = {path: network.save(path) for path, network in ((dense, original), (packed, whole))}
+        original.save(dense)
+        whole.save(packed)
     return [
-        _python_program("dense float32, JAX", "network_tasks", dense, samples["x"], sizes[dense], Work(4 * n, 0, n)),
+        _python_program("dense float32, JAX", "network_tasks", dense, samples["x"], Work(4 * n, 0, n)),
         *_onnx_programs(original, whole, n, samples, folder),
-        _python_program("hntk, JAX", "network_tasks", packed, samples["raw"], sizes[packed], packed_work),
+        _python_program("hntk, JAX", "network_tasks", packed, samples["raw"], packed_work),
         *_c_programs(whole, raw, folder),
     ]
 
@@ -142,9 +142,9 @@ def popcounts(whole: hntk.IntegerClassifier) -> int:
     )
 
 
-def _python_program(name: str, module: str, path: Path, samples: Path, size: int, work: Work) -> Program:
+def _python_program(name: str, module: str, path: Path, samples: Path, work: Work) -> Program:
     command = task_command(f"{module}.predictions", {"path": str(path), "data": str(samples)}, last_core())
-    return Program(name, command, size, work)
+    return Program(name, command, path.stat().st_size, work)
 
 
 def _onnx_programs(
@@ -157,18 +157,18 @@ def _onnx_programs(
         raise ImportError("the peer to compare with is onnxruntime: make setup.") from None
     paths = {name: folder / f"{name}.onnx" for name in ("dense", "dense8", "net8")}
     with stage("writing ONNX files"):
-        sizes = {"dense": write_onnx(original, paths["dense"]), "net8": write_onnx(whole, paths["net8"], "int8")}
+        write_onnx(original, paths["dense"])
+        write_onnx(whole, paths["net8"], "int8")
         # onnxruntime advises a preprocessing pass, which a network of three products does not need.
         logging.disable(logging.WARNING)
         quantize_dynamic(paths["dense"], paths["dense8"])
         logging.disable(logging.NOTSET)
-        sizes["dense8"] = paths["dense8"].stat().st_size
     for name, file, data, work in (
         (REFERENCE, "dense", "raw32", Work(4 * n, 0, n)),
         ("dense int8, onnxruntime", "dense8", "raw32", Work(n)),
         ("hntk in int8, onnxruntime", "net8", "raw", Work()),
     ):
-        yield _python_program(name, "onnxruntime_tasks", paths[file], samples[data], sizes[file], work)
+        yield _python_program(name, "onnxruntime_tasks", paths[file], samples[data], work)
 
 
 def _c_programs(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Program]:
@@ -179,10 +179,7 @@ def _c_programs(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) ->
     work = Work(program.table_bytes, counts, 0, passes=True)
     sample_type = "uint8_t" if raw.dtype == np.uint8 else "float"
     options = (*toolchain.FAST, f"-DSAMPLE_TYPE={sample_type}")
-    for compiler in toolchain.COMPILERS:
-        if not toolchain.has(compiler):
-            CONSOLE.print(f"  [yellow]left out[/] {compiler}, which is not installed (make setup-tools)")
-            continue
+    for compiler in toolchain.installed(*toolchain.COMPILERS):
         target = folder / compiler
         target.mkdir(exist_ok=True)
         with stage(f"compiling with {compiler}"):

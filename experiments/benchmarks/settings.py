@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from experiments.runner.choices import ACTIVATIONS, one_of
+from experiments.runner.config import ACTIVATIONS, one_of
 from experiments.runner.experiment import Experiment
 from experiments.shipping.settings import ShippedNetwork
 
@@ -81,9 +81,7 @@ class BenchInferenceExperiment(ShippedNetwork):
 _SMALL = {"rounds": 2, "starting": 2, "copied": 2**22, "multiplied": 256}
 EXPERIMENTS = (
     Experiment(
-        name="bench_kernels",
         settings=BenchKernelsExperiment,
-        module="experiments.benchmarks.kernels",
         shows="time, memory and growth of exact kernels and regressions: hntk, neural-tangents, scikit-learn",
         takes="about 20 minutes",
         leaves=(
@@ -92,38 +90,32 @@ EXPERIMENTS = (
         ),
         tiny={
             "experiment": {
-                **_SMALL, "n": [64], "p": 20, "depth": 2, "ps": [30], "depths": [1], "levels": [2],
+                **_SMALL, "n": [64], "p": 20, "depth": 1, "ps": [30], "depths": [2], "levels": [2],
                 "activations": ["erf"], "batches": [], "regressions": [64], "new": 20,
             }
         },
     ),
     Experiment(
-        name="bench_empirical",
         settings=BenchEmpiricalExperiment,
-        module="experiments.benchmarks.empirical",
         shows="time, memory and growth of drawn networks' NTKs: hntk and neural-tangents",
         takes="about 10 minutes",
         leaves=("n_width_*.csv", "width_n_*.csv", "depth_n_*.csv", "empirical.png"),
         tiny={
             "experiment": {
-                **_SMALL, "p": 20, "depth": 2, "samples": 16, "width": 32, "n": [16], "widths": [32], "depths": [1],
+                **_SMALL, "p": 20, "depth": 1, "samples": 16, "width": 32, "n": [16], "widths": [32], "depths": [2],
                 "alone": [32], "alone_width": 48,
             }
         },
     ),
     Experiment(
-        name="bench_solver",
         settings=BenchSolverExperiment,
-        module="experiments.benchmarks.solver",
         shows="time of matches against depth and levels: hntk and restarted least squares",
         takes="about 5 minutes",
         leaves=("depth_*.csv", "levels_*.csv", "solver_times.png"),
         tiny={"experiment": {**_SMALL, "depth": 1, "level": 2, "depths": [1], "levels": [2, 3], "restarts": 1}},
     ),
     Experiment(
-        name="bench_inference",
         settings=BenchInferenceExperiment,
-        module="experiments.benchmarks.inference",
         shows="time, memory and bytes of predictions on one core: onnxruntime and JAX against packed JAX and C99",
         takes="about 2 minutes",
         leaves=("batch*.csv", "memory.csv", "inference.png"),

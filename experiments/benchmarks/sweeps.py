@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from experiments.benchmarks.harness import Case, Machine, Measured, Sweep, measure
 from experiments.benchmarks.settings import BenchExperiment
 from experiments.figures.style import caption_above, legend_below, line_style
-from experiments.runner.console import CONSOLE, show_table
+from experiments.runner.console import CONSOLE, say
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent
 
@@ -29,23 +29,20 @@ Line = tuple[list[int], list[float]]
 Panel = tuple[str, str, str, Mapping[str, Line], bool]
 
 
-def run_sweeps(
-    record: Record, sweeps: Sequence[Sweep], settings: BenchExperiment
-) -> dict[str, list[Case]]:  # fmt: skip
+def run_sweeps(record: Record, sweeps: Sequence[Sweep], settings: BenchExperiment) -> dict[str, list[Case]]:
     """Measure all sweeps that have cases, record their tables and metrics, and return the cases by sweep."""
-
-    def report(sweep: Sweep, cases: list[Case], machine: Machine) -> None:
+    measured, machine = {}, Machine()
+    for sweep, cases, machine in measure([sweep for sweep in sweeps if sweep.cases], settings, record.folder):
+        measured[sweep.key] = cases
         _report(record, sweep, cases, machine)
         _report_growth(record, sweep, cases)
-
-    cases, machine = measure([sweep for sweep in sweeps if sweep.cases], settings, record.folder, report)
     record.add_metrics(**{"machine/copy": machine.copied, "machine/multiply": machine.multiplied})
-    CONSOLE.print(f"\n[dim]{NOTE}[/]", soft_wrap=True)
+    say(f"\n[dim]{NOTE}[/]")
     CONSOLE.print(
         f"This machine copies {machine.copied / 1e9:.1f} GB/s and multiplies at {machine.multiplied / 1e9:.0f} "
         "GFLOP/s (float32); limits are by these."
     )
-    return cases
+    return measured
 
 
 def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machine) -> None:
@@ -54,7 +51,8 @@ def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machin
         for name, measured in case.best.items():
             contender = measured.contender
             low, middle, high = measured.quartiles
-            ratio, limit = case.times_peer(name, sweep.peer), machine.limit(contender.work)
+            peer, limit = case.best.get(sweep.peer or ""), machine.limit(contender.work)
+            ratio = None if peer is None else measured.speedup(peer)
             beyond = measured.beyond if contender.memory else None
             share = None if beyond is None or contender.results is None else beyond / contender.results
             rows.append(
@@ -68,8 +66,12 @@ def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machin
                    f"difference/{place}": case.difference.get(name)}
             )  # fmt: skip
     columns = [sweep.axis, *COLUMNS]
-    show_table(f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them", columns, rows)
-    record.add_table(sweep.key, columns, rows)
+    record.add_table(
+        sweep.key,
+        columns,
+        rows,
+        f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them",
+    )
 
 
 def _report_growth(record: Record, sweep: Sweep, cases: Sequence[Case]) -> None:

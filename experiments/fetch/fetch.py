@@ -10,12 +10,12 @@ from pathlib import Path
 
 from experiments.fetch import sources
 from experiments.fetch.downloads import download, writing
-from experiments.fetch.sources import NAMES, Source
-from experiments.fetch.stand_in_server import served
+from experiments.fetch.sources import NAMES, Source, served
 from experiments.runner.command_line import STAND_IN
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.console import CONSOLE, say, show_table, stage
 from experiments.runner.record import Record
+from hntk._utils.atomic_file import replacing
 from hntk.data.idx import find_idx_files
 from hntk.data.locate import ENVIRONMENT_VARIABLE
 
@@ -47,8 +47,6 @@ def run(cfg: Config, record: Record) -> None:
     ------
     FileNotFoundError
         If no data folder is set.
-    ImportError
-        If pooch is not installed.
     OSError
         If no mirror delivers, or a folder cannot be written.
     ValueError
@@ -79,7 +77,7 @@ def _fetch(cfg: Config, record: Record, source: Source, root: Path) -> None:
             with stage(f"writing {folder}"), writing(folder):
                 _put_in_place(Path(scratch), folder, missing, present)
     _report(record, source, present, missing)
-    CONSOLE.print(f"\nNext: python -m experiments.run +exp=mnist data={name} data.folder={root}", soft_wrap=True)
+    say(f"\nNext: python -m experiments.run +exp=mnist data={name} data.folder={root}")
 
 
 def _data_folder(configured: str | None) -> Path:
@@ -134,7 +132,7 @@ def _check_replacements(present: Present, folder: Path, name: str, overwrite: bo
             f"{folder} holds files that are not those of {name}: {wrong}. Nothing was changed. To replace them add "
             "experiment.overwrite=true, or choose another data.folder."
         )
-    CONSOLE.print(f"  to be replaced: {wrong}", soft_wrap=True)
+    say(f"  to be replaced: {wrong}")
 
 
 def _put_in_place(scratch: Path, folder: Path, keys: list[str], present: Present) -> None:
@@ -142,12 +140,8 @@ def _put_in_place(scratch: Path, folder: Path, keys: list[str], present: Present
     folder.mkdir(exist_ok=True)
     for key in keys:
         target = folder / NAMES[key]
-        part = folder / f".{target.name}.{os.getpid()}.part"
-        try:
+        with replacing(target) as part:
             shutil.copyfile(scratch / target.name, part)
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
         wrong = present.files.get(key, target)
         if wrong != target:
             wrong.unlink()

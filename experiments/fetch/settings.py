@@ -20,9 +20,7 @@ class FetchExperiment:
 
 EXPERIMENTS = (
     Experiment(
-        name="fetch",
         settings=FetchExperiment,
-        module="experiments.fetch.fetch",
         shows="MNIST from the internet into the data folder, checked by its sha256 (11.6 MB)",
         takes="seconds, and the time of the download",
         leaves=("files.csv",),

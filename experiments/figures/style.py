@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 # Blue, orange, green, purple, gray, yellow, sky: colour-blind readers tell them apart, and line styles do so in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7B3294", "#555555", "#E69F00", "#56B4E9")
@@ -60,6 +60,12 @@ def limit_line(axes: Axes, height: float, right: float) -> None:
     """Draw a horizontal line at a height, with the number at its right end."""
     axes.axhline(height, color=COLOURS[4], lw=0.8)
     axes.annotate(f"{height:g}", (right, height), (0, 2), textcoords="offset points", ha="right", fontsize=8)
+
+
+def listed_ticks(axes: Axes, sizes: Sequence[float]) -> None:
+    """Label a logarithmic horizontal axis at these sizes alone."""
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def plain_ticks(axes: Axes) -> None:

@@ -88,14 +88,10 @@ def _report(
     rows = [[n, *(float(e[i].mean()) for e in errors.values())] for i, n in enumerate(sizes)]
     record.add_history("errors", columns, rows)
     show_table("Relative operator-norm errors, mean over draws", columns, [*rows, ["rate: n to the", *rates.values()]])
-    draws = [
-        [n, name, d, float(error)]
-        for name, e in errors.items()
-        for i, n in enumerate(sizes)
-        for d, error in enumerate(e[i])
-    ]
+    by_size = [(n, name, row) for name, e in errors.items() for n, row in zip(sizes, e, strict=True)]
+    draws = [[n, name, draw, float(error)] for n, name, row in by_size for draw, error in enumerate(row)]
     record.add_table("draws", ["n", "curve", "draw", "error"], draws)
-    means = [[n, name, float(e[i].mean())] for name, e in errors.items() for i, n in enumerate(sizes)]
+    means = [[n, name, float(row.mean())] for n, name, row in by_size]
     record.add_table("means", ["n", "curve", "error"], means)
     record.add_chart("errors against n", "lines", "means", "n", "error", by="curve", log=["n", "error"])
     floor_rows = [[n, float(c), float(k)] for n, (c, k) in zip(sizes, floors, strict=True)]

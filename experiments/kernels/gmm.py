@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 import hntk
-from experiments.kernels.gmm_figures import eigenvector_figure, spectra_figure
+from experiments.figures.style import COLOURS, STYLES, caption_above, line_style, plain_ticks
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.console import CONSOLE, say, show_table, stage
 from experiments.runner.from_config import KernelProblem, activations, declared_diagonal, kernel_problem, keys, matched
 from experiments.runner.record import Record
 from hntk.spectra.comparison import Spectrum, compare_with_spectra
@@ -25,6 +29,7 @@ COLUMNS = {
     "alignment": "alignment",
     "operator_absolute": "op. norm, abs.",
 }
+KINDS = ("CK", "NTK")
 # Which kernels are compared: the first one is the reference.
 PAIRS = (
     ("original", "theory"),
@@ -34,6 +39,8 @@ PAIRS = (
     ("compressed", "ternary drawn"),
     ("dense drawn", "ternary drawn"),
 )
+# Bins of histograms, and the share of the largest eigenvalue below which others are left out of them.
+BINS, SMALLEST_SHARE = 70, 1e-6
 NOTES = (
     "CK: conjugate kernel, NTK: neural tangent kernel. Off-diag.: of the parts off the diagonal, by the "
     "norm of the whole. Eigenvalues: largest difference in order, by the largest one; spikes: the same of the "
@@ -85,19 +92,20 @@ def _infinite_width(
     original_kappa_sq = kappa_sq if any(a.has_jumps for a in layers) else None
     with stage("exact kernels of the original, infinite width"):
         original = hntk.exact_kernels(x, layers, tau0=tau0, kappa_sq=original_kappa_sq)
-        matrices = {"CK original": np.asarray(original.ck), "NTK original": np.asarray(original.ntk)}
     with stage("deterministic equivalents"):
         equivalent = hntk.equivalent_kernels(
             x, problem.labels, layers, tau0=tau0, population=problem.population,
             identity=identity, kappa_sq=original_kappa_sq,
         )  # fmt: skip
-        matrices["CK theory"] = np.asarray(equivalent.ck.to_dense())
-        matrices["NTK theory"] = np.asarray(equivalent.ntk.to_dense())
+        theory = [operator.to_dense() for operator in equivalent]
     with stage("exact kernels of the compressed network"):
         compressed = hntk.exact_kernels(x, match.activations, tau0=tau0, kappa_sq=kappa_sq)
-        matrices["CK compressed"] = np.asarray(compressed.ck)
-        matrices["NTK compressed"] = np.asarray(compressed.ntk)
-    return matrices
+    pairs = {"original": original, "theory": theory, "compressed": compressed}
+    return {
+        f"{kind} {name}": np.asarray(matrix)
+        for name, pair in pairs.items()
+        for kind, matrix in zip(KINDS, pair, strict=True)
+    }
 
 
 def _finite_width(
@@ -127,8 +135,7 @@ def _report_match(record: Record, match: hntk.Match) -> None:
         )
     ]
     columns = ["activation", "levels", "thresholds", "input scale τ"]
-    show_table("Compressed activations", columns, rows)
-    record.add_table("match", columns, rows)
+    record.add_table("match", columns, rows, "Compressed activations")
     CONSOLE.print(f"\n{match.report()}", soft_wrap=True, markup=False)
     thresholds = [
         [i, k, a.thresholds[k] if k < len(a.thresholds) else None, level]
@@ -146,7 +153,7 @@ def _report_match(record: Record, match: hntk.Match) -> None:
 
 def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
     rows = []
-    for kind in ("CK", "NTK"):
+    for kind in KINDS:
         for a, b in PAIRS:
             if f"{kind} {b}" not in kernels:
                 continue
@@ -155,28 +162,21 @@ def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
             rows.append([f"{kind} {a} → {b}", *(errors[name] for name in COLUMNS)])
             label = f"{kind}_{a}_{b}".replace(" ", "_").lower()
             record.add_metrics(**{f"{label}/{name}": value for name, value in errors.items()})
+    record.add_table("errors", ["kernels", *COLUMNS], rows)
     title = "Errors, relative to the first kernel of each pair (alignment: 1 = same leading eigenspace)"
     show_table(title, ["kernels", *COLUMNS.values()], rows)
-    record.add_table("errors", ["kernels", *COLUMNS], rows)
 
 
 def _report_shift(record: Record) -> None:
-    metrics = record.metrics
-    show_table(
-        "Identity shift of the compressed conjugate kernel (acts as an added ridge)",
-        ["δ = τ̂² − τ²", "τ²", "δ/τ²"],
-        [[metrics["identity_shift"], metrics["tau_L_sq"], metrics["relative_shift"]]],
-    )
-    CONSOLE.print(f"\n[dim]{NOTES[0]}[/]", soft_wrap=True)
-    CONSOLE.print(f"[dim]{NOTES[1]}[/]", soft_wrap=True)
+    shift = [record.metrics[name] for name in ("identity_shift", "tau_L_sq", "relative_shift")]
+    title = "Identity shift of the compressed conjugate kernel (acts as an added ridge)"
+    show_table(title, ["δ = τ̂² − τ²", "τ²", "δ/τ²"], [shift])
+    say(f"\n[dim]{NOTES[0]}[/]")
+    say(f"[dim]{NOTES[1]}[/]")
 
 
 def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str, Kernel], compressed: str) -> None:
-    names = {
-        "original": "original, dense",
-        "theory": "theory (equivalent)",
-        "compressed": f"compressed, {compressed}",
-    }
+    names = {"original": "original, dense", "theory": "theory (equivalent)", "compressed": f"compressed, {compressed}"}
     panels = {
         f"{title}, infinite width": {label: kernels[f"{kind} {name}"].spectrum.values for name, label in names.items()}
         for kind, title in (("CK", "Conjugate kernel"), ("NTK", "Neural tangent kernel"))
@@ -193,3 +193,50 @@ def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str
     vectors = {label: kernels[f"CK {name}"].spectrum.leading for name, label in names.items()}
     caption = f"Leading eigenvectors of the conjugate kernel, n = {n}, p = {p}; thick: class means"
     record.add_figure("eigenvectors", eigenvector_figure(vectors, problem.labels, caption))
+
+
+def spectra_figure(panels: Mapping[str, Mapping[str, np.ndarray]], spikes: int, caption: str) -> Figure:
+    """Draw histograms of eigenvalues, one panel a kernel; triangles mark the leading ones."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.9 * len(panels), 4.4), squeeze=False)
+    for a, (title, spectra) in zip(axes[0], panels.items(), strict=True):
+        _histogram(a, spectra, spikes, title)
+    return caption_above(figure, caption)
+
+
+def _histogram(axes: Axes, spectra: Mapping[str, np.ndarray], spikes: int, title: str) -> None:
+    """Draw numbers of eigenvalues on logarithmic bins, the first spectrum filled."""
+    positive = np.concatenate([v[v > SMALLEST_SHARE * v.max()] for v in spectra.values()])
+    bins = np.geomspace(positive.min() * 0.95, positive.max() * 1.05, BINS)
+    for i, (name, values) in enumerate(spectra.items()):
+        if i == 0:
+            axes.hist(values, bins=bins, color=COLOURS[0], alpha=0.3, label=name)
+        else:
+            axes.hist(values, bins=bins, histtype="step", lw=1.6, label=name, **line_style(i))
+    for i, values in enumerate(spectra.values()):
+        heights = np.full(spikes, 1.35 * 1.45**i)
+        axes.plot(values[:spikes], heights, linestyle="none", marker="v", ms=6, color=COLOURS[i], mec="white", mew=0.5)
+    axes.set(xscale="log", yscale="log", xlabel="eigenvalue", ylabel="number of eigenvalues", title=title)
+    # Leave room for the legend above the bulk.
+    axes.set_ylim(0.7, 8 * axes.get_ylim()[1])
+    plain_ticks(axes)
+    axes.legend(loc="upper right")
+
+
+def eigenvector_figure(vectors: Mapping[str, np.ndarray], labels: np.ndarray, caption: str) -> Figure:
+    """Draw the leading eigenvectors (rows) of each kernel against the samples, ordered by class, with class means."""
+    reference = next(iter(vectors.values()))
+    count = reference.shape[1]
+    figure, axes = plt.subplots(count, 1, figsize=(9, 1.9 * count + 0.6), sharex=True, squeeze=False)
+    boundaries = np.flatnonzero(np.diff(labels)) + 1
+    for k, a in enumerate(axes[:, 0]):
+        for i, (name, v) in enumerate(vectors.items()):
+            sign = np.sign(v[:, k] @ reference[:, k]) or 1.0
+            a.plot(sign * v[:, k], color=COLOURS[i], lw=0.5, alpha=0.45 if i == 0 else 0.35)
+            means = np.array([(sign * v[labels == c, k]).mean() for c in range(int(labels.max()) + 1)])
+            a.plot(means[labels], color=COLOURS[i], linestyle=STYLES[i], lw=2.2, label=name)
+        for b in boundaries:
+            a.axvline(b, color="black", lw=0.8)
+        a.set_ylabel(f"eigenvector {k + 1}")
+    axes[-1, 0].set_xlabel("sample, class after class (line: class boundary)")
+    axes[0, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=len(vectors))
+    return caption_above(figure, caption)

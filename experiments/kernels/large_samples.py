@@ -12,8 +12,7 @@ import numpy as np
 import hntk
 from experiments.runner.config import Config
 from experiments.runner.console import stage
-from experiments.runner.from_config import dataset, keys
-from experiments.runner.samples import LabelledSamples
+from experiments.runner.from_config import LabelledSamples, dataset, keys
 from hntk._utils.memory import check_disk
 
 # The file in the run's folder that holds a mixture's training samples, while they are needed.

@@ -13,15 +13,11 @@ from matplotlib.figure import Figure
 import hntk
 from experiments.figures.style import COLOURS, caption_above, legend_below, line_style
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table
+from experiments.runner.console import CONSOLE, progress
 from experiments.runner.from_config import KernelProblem, activations, kernel_problem, keys
 from experiments.runner.record import Record
 
-METHODS = {
-    "layer by layer": {"method": "layerwise"},
-    "joint": {},
-    "joint, without α_2": {"alpha2": False},
-}
+METHODS = {"layer by layer": {"method": "layerwise"}, "joint": {}, "joint, without α_2": {"alpha2": False}}
 COLUMNS = ["original", "levels", "method", "δ/τ²", "bound on δ/τ²", "CK error", "largest residual"]
 # The logarithmic axis of δ/τ² shows lossless matches at this height.
 LOSSLESS = 2e-4
@@ -44,8 +40,9 @@ def run(cfg: Config, record: Record) -> None:
                     rows.append([layers[0].name, levels, method, *_measure(problem, layers, exact, levels, options)])
                     advance()
             CONSOLE.print(f"  [green]done[/] {layers[0].name}")
-    show_table(f"{settings.depth} equal layers, τ_0 = {problem.tau0:.3g}; – where no match exists", COLUMNS, rows)
-    record.add_table("levels", COLUMNS, rows)
+    record.add_table(
+        "levels", COLUMNS, rows, f"{settings.depth} equal layers, τ_0 = {problem.tau0:.3g}; – where no match exists"
+    )
     for name, levels, method, shift, bound, error, _ in rows:
         key = f"{name}/{levels}/{method}"
         record.add_metrics(**{f"{key}/shift": shift, f"{key}/bound": bound, f"{key}/ck_error": error})

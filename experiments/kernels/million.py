@@ -16,11 +16,10 @@ import hntk
 from experiments.figures.style import COLOURS, STYLES, caption_above, engineering_axis
 from experiments.kernels.large_samples import LargeDataset, LargeMixture
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table, stage
-from experiments.runner.from_config import activations
+from experiments.runner.console import CONSOLE, progress, stage
+from experiments.runner.from_config import LabelledSamples, activations
 from experiments.runner.process_memory import restart_peak, status_bytes
 from experiments.runner.record import Record
-from experiments.runner.samples import LabelledSamples
 from experiments.runner.statistics import growth_exponent
 from hntk.readouts.kernel_ridge import DenseKernel, fit_kernel_ridge
 
@@ -71,10 +70,6 @@ class Regression:
         """Peak memory in GB."""
         return None if self.peak is None else self.peak / 1e9
 
-    def row(self) -> list:
-        """Return the values of ``COLUMNS``."""
-        return [self.n, self.kernel, self.accuracy, self.left_out, self.ridge, self.fit, self.predict, self.gigabytes]
-
 
 def run(cfg: Config, record: Record) -> None:
     """Fit at every size, and compare with the exact kernel at those sizes where that is possible."""
@@ -111,8 +106,9 @@ def _equivalent(
         fitted = hntk.fit_equivalent(samples.x, samples.labels, layers, kernel=kernel, progress=advance)  # type: ignore[arg-type]
         middle = time.perf_counter()
         predicted = fitted.predict(samples.x_test)
+    end = time.perf_counter()
     left_out = next(share for ridge, _, share in fitted.tried if ridge == fitted.ridge)
-    return _regression("equivalent", samples, predicted, left_out, fitted.ridge, start, middle), fitted
+    return _regression("equivalent", samples, predicted, left_out, fitted.ridge, (start, middle, end)), fitted
 
 
 def _exact(
@@ -130,30 +126,23 @@ def _exact(
         middle = time.perf_counter()
         across = getattr(hntk.exact_kernels(samples.x_test, layers, x2=samples.x, tau0=tau0), kernel)
         predicted = classes[np.argmax(fitted.scores(np.asarray(across)), axis=1)]
-    return _regression("exact", samples, predicted, fitted.trial.accuracy, fitted.trial.ridge, start, middle)
+    times = (start, middle, time.perf_counter())
+    return _regression("exact", samples, predicted, fitted.trial.accuracy, fitted.trial.ridge, times)
 
 
 def _regression(
-    kernel: str,
-    samples: LabelledSamples,
-    predicted: np.ndarray,
-    left_out: float,
-    ridge: float,
-    start: float,
-    middle: float,
+    kernel: str, samples: LabelledSamples, predicted: np.ndarray, left_out: float, ridge: float, times: Sequence[float]
 ) -> Regression:
-    """Return a regression that has just predicted, with its times and the peak memory so far."""
-    end, peak = time.perf_counter(), status_bytes(os.getpid(), "VmHWM")
-    accuracy = float(np.mean(predicted == samples.labels_test))
-    return Regression(
-        kernel, predicted, accuracy, left_out, ridge, len(samples.x), middle - start, end - middle, peak
-    )  # fmt: skip
+    """Return a regression that has just predicted, with the times at which it began, was fitted and had predicted."""
+    accuracy, peak = float(np.mean(predicted == samples.labels_test)), status_bytes(os.getpid(), "VmHWM")
+    fit, predict = np.diff(times).tolist()
+    return Regression(kernel, predicted, accuracy, left_out, ridge, len(samples.x), fit, predict, peak)
 
 
 def _report(record: Record, equivalent: list[Regression], exact: list[Regression]) -> None:
-    rows = [regression.row() for regression in sorted(equivalent + exact, key=lambda regression: regression.n)]
-    show_table("Kernel ridge regression, ridge by leave-one-out error", COLUMNS, rows)
-    record.add_table("regressions", COLUMNS, rows)
+    regressions = sorted(equivalent + exact, key=lambda r: r.n)
+    rows = [[r.n, r.kernel, r.accuracy, r.left_out, r.ridge, r.fit, r.predict, r.gigabytes] for r in regressions]
+    record.add_table("regressions", COLUMNS, rows, "Kernel ridge regression, ridge by leave-one-out error")
     record.add_chart("accuracy against n", "lines", "regressions", "n", "test accuracy", by="kernel", log=["n"])
 
 
@@ -167,8 +156,7 @@ def _report_agreement(record: Record, equivalent: list[Regression], exact: list[
         record.add_metrics(**{f"agreement/{other.n}": agreement, f"accuracy/exact/{other.n}": other.accuracy})
     columns = ["n", "same predictions", "standard error", "accuracy, equivalent − exact", "exact fit / equivalent fit"]
     if rows:
-        show_table("Equivalent against exact kernel, on new samples", columns, rows)
-        record.add_table("agreement", columns, rows)
+        record.add_table("agreement", columns, rows, "Equivalent against exact kernel, on new samples")
 
 
 def _report_growth(record: Record, equivalent: list[Regression], exact: list[Regression]) -> None:
@@ -199,8 +187,7 @@ def _report_operator(record: Record, kernel: hntk.StructuredKernel) -> None:
         ["identity part γ", kernel.shift],
         ["log det(K)/n", kernel.log_determinant() / n],
     ]
-    show_table(f"The equivalent kernel of {n:,} samples", ["quantity", "value"], rows)
-    record.add_table("operator", ["quantity", "value"], rows)
+    record.add_table("operator", ["quantity", "value"], rows, f"The equivalent kernel of {n:,} samples")
 
 
 def _million_figure(lines: Mapping[str, Sequence[Regression]], caption: str) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import matplotlib.pyplot as plt
@@ -14,20 +14,13 @@ from matplotlib.figure import Figure
 import hntk
 from experiments.figures.style import COLOURS, caption_above
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import activations, dataset, matched
 from experiments.runner.record import Record
 
 COLUMNS = [
-    "network",
-    "test accuracy",
-    "dense minus it",
-    "τ̂²/τ²",
-    "bytes, formula",
-    "dense/bytes",
-    "ridge",
-    "features, s",
-]
+    "network", "test accuracy", "dense minus it", "τ̂²/τ²", "bytes, formula", "dense/bytes", "ridge", "features, s",
+]  # fmt: skip
 
 
 @dataclass
@@ -61,7 +54,7 @@ class NetworkArm:
 
     name: str
     draw: Callable[[jax.Array], hntk.Network]
-    draws: list[Draw]
+    draws: list[Draw] = field(default_factory=list)
 
     @property
     def accuracy(self) -> float:
@@ -90,8 +83,9 @@ def run(cfg: Config, record: Record) -> None:
                 CONSOLE.print(f"  [green]done[/] {arm.name}: {made.accuracy:.4f} [dim]({made.seconds:.1f} s)[/]")
     _report(cfg, record, data, arms)
     widths = "-".join(map(str, cfg.net.widths))
-    caption = f"{data.name}: random {widths} networks, readout by ridge regression"
-    caption += f", {len(data.x_train):,} training samples"
+    caption = (
+        f"{data.name}: random {widths} networks, readout by ridge regression, {len(data.x_train):,} training samples"
+    )
     record.add_figure("accuracy", _accuracy_figure(arms, caption))
 
 
@@ -108,12 +102,9 @@ def _load(cfg: Config) -> hntk.Dataset:
 def _check_assumptions(record: Record, data: hntk.Dataset, layers: list[hntk.Activation]) -> None:
     with stage("does the theory apply?"):
         report = hntk.check(data.x_train, data.y_train, layers)
-    CONSOLE.print(str(report), soft_wrap=True)
-    record.add_table(
-        "assumptions",
-        ["assumption", "value", "from", "to", "holds"],
-        [[f.name, f.value, f.low, f.limit, f.holds] for f in report.findings],
-    )
+    say(str(report))
+    rows = [[f.name, f.value, f.low, f.limit, f.holds] for f in report.findings]
+    record.add_table("assumptions", ["assumption", "value", "from", "to", "holds"], rows)
 
 
 def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> list[NetworkArm]:
@@ -121,9 +112,7 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
     ternary = hntk.WeightLaw("ternary", sparsity=cfg.compress.sparsity)
 
     def arm(name: str, chosen: Sequence[hntk.Activation], law: hntk.WeightLaw) -> NetworkArm:
-        return NetworkArm(
-            name, lambda key: hntk.draw_network(chosen, widths, p, tau0=tau0, law=law, key=key), []
-        )  # fmt: skip
+        return NetworkArm(name, lambda key: hntk.draw_network(chosen, widths, p, tau0=tau0, law=law, key=key))
 
     names = "/".join(dict.fromkeys(a.name for a in layers))
     arms = [
@@ -164,16 +153,12 @@ def _report(cfg: Config, record: Record, data: hntk.Dataset, arms: list[NetworkA
              arm.size, round(dense.size / arm.size, 2), first.ridge, round(seconds, 1)]
         )  # fmt: skip
         record.add_metrics(**{f"accuracy/{arm.name}": arm.accuracy, f"bytes/{arm.name}": arm.size})
-    widths = "-".join(map(str, cfg.net.widths))
-    show_table(
-        f"{data.name}, widths {widths}, ε = {cfg.compress.sparsity:g}, {cfg.experiment.draws} draw(s)", COLUMNS, rows
-    )
-    CONSOLE.print(
+    title = f"{data.name}, widths {'-'.join(map(str, cfg.net.widths))}, ε = {cfg.compress.sparsity:g}"
+    record.add_table("accuracy", COLUMNS, rows, f"{title}, {cfg.experiment.draws} draw(s)")
+    say(
         "\n[dim]Bytes by formula: ternary weights at 2 bits, others at 32; readout, thresholds and levels in float32. "
-        "Features: seconds for the training samples, readout fit included.[/]",
-        soft_wrap=True,
+        "Features: seconds for the training samples, readout fit included.[/]"
     )
-    record.add_table("accuracy", COLUMNS, rows)
     record.add_chart("test accuracy", "bar", "accuracy", "network", "test accuracy")
     draws = [[arm.name, i, d.accuracy, d.ridge, d.seconds] for arm in arms for i, d in enumerate(arm.draws)]
     record.add_table("draws", ["network", "draw", "test accuracy", "ridge", "seconds"], draws)

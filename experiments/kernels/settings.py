@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.runner.choices import ACTIVATIONS, IDENTITIES, KERNELS, OBJECTIVES, PRECISIONS, QUANTITIES, one_of
+from experiments.runner.config import ACTIVATIONS, IDENTITIES, KERNELS, OBJECTIVES, PRECISIONS, QUANTITIES, one_of
 from experiments.runner.experiment import Experiment
 
 
@@ -85,9 +85,7 @@ class LevelsExperiment:
 
 EXPERIMENTS = (
     Experiment(
-        name="gmm",
         settings=GmmExperiment,
-        module="experiments.kernels.gmm",
         shows="kernel spectra on a Gaussian mixture: a dense network, the theory, the ternary network solved for",
         takes="about half a minute",
         leaves=("match.csv", "activations.csv", "errors.csv", "spectra.png", "spectra.pdf", "eigenvectors.png"),
@@ -95,9 +93,7 @@ EXPERIMENTS = (
         tiny={"experiment": {"spikes": 1}},
     ),
     Experiment(
-        name="convergence",
         settings=ConvergenceExperiment,
-        module="experiments.kernels.convergence",
         shows="errors of the equivalents falling with n, and the floor of the authors' identity term",
         takes="about 1.5 minutes",
         leaves=("errors.csv", "draws.csv", "means.csv", "floors.csv", "convergence.png"),
@@ -105,32 +101,26 @@ EXPERIMENTS = (
         tiny={"experiment": {"halvings": 1, "draws": 2}},
     ),
     Experiment(
-        name="levels",
         settings=LevelsExperiment,
-        module="experiments.kernels.levels",
         shows="identity shift and kernel error against the number of levels, for several activations, and the bound",
         takes="about 2.5 minutes",
         leaves=("levels.csv", "levels.png"),
         values={"data": {"n": 400, "p": 200}},
         tiny={
             "data": {"n": 80, "p": 40},
-            "experiment": {"originals": ["relu", "tanh"], "levels": [2, 4], "depth": 1},
+            "experiment": {"originals": ["relu"], "levels": [2, 4], "depth": 1},
         },
     ),
     Experiment(
-        name="million",
         settings=MillionExperiment,
-        module="experiments.kernels.million",
         shows="accuracy, time and memory of regressions on up to a million samples: the equivalent NTK, the exact NTK",
         takes="about 7 minutes",
         leaves=("regressions.csv", "agreement.csv", "operator.csv", "million.png"),
         values={"data": {"p": 800, "separation": 2.0, "spread": 2.0}},
-        tiny={"experiment": {"sizes": [400, 2000], "exact_sizes": [200, 400], "n_test": 200}},
+        tiny={"experiment": {"sizes": [400, 2000], "exact_sizes": [400], "n_test": 200}},
     ),
     Experiment(
-        name="store",
         settings=StoreExperiment,
-        module="experiments.kernels.store",
         shows="exact kernels of a data set in files, beyond what memory holds; an interrupted run is continued",
         takes="29 GB and about 2 minutes for MNIST",
         leaves=("eigenvalues.csv",),
@@ -138,24 +128,20 @@ EXPERIMENTS = (
         tiny={"experiment": {"tile": 128, "eigenvalues": 3}},
     ),
     Experiment(
-        name="solver",
         settings=SolverExperiment,
-        module="experiments.kernels.solver",
         shows="random matching problems: success and time, beside restarted least squares",
         takes="about half an hour",
         leaves=("solver.csv", "problems.csv", "solver.png"),
         tiny={"experiment": {"problems": 5, "baseline_problems": 1, "restarts": [1, 2]}},
     ),
     Experiment(
-        name="mnist",
         settings=MnistExperiment,
-        module="experiments.kernels.mnist",
         shows="does the theory apply, and test accuracies on MNIST: dense, ternary weights, few-level activations",
         takes="about 4 minutes",
         leaves=("assumptions.csv", "accuracy.csv", "draws.csv", "accuracy.png"),
         arguments="data.folder=PATH",
         data="mnist",
         values={"compress": {"alpha2": False}},
-        tiny={"experiment": {"levels": ["paper", 2], "objectives": ["theory", "data"]}},
+        tiny={"data": {"n_train": 400}, "experiment": {"levels": ["paper", 2], "objectives": ["theory", "data"]}},
     ),
 )

@@ -13,7 +13,7 @@ from experiments.figures.style import caption_above, legend_below, line_style
 from experiments.kernels.least_squares import restarted, restarts_in_words
 from experiments.kernels.matching_problems import Attempt, MatchingProblem, random_problems, timed
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.console import progress, say, stage
 from experiments.runner.record import Record
 
 # A problem is solved if no α is missed by more, and nearly solved within the second limit.
@@ -23,15 +23,9 @@ OWN_SAME = "hntk, those the baseline gets"
 # By name: whether least squares works in units of each layer's scales.
 BASELINES = {"least squares": False, "least squares, scaled": True}
 COLUMNS = [
-    "solver",
-    "feasible",
-    "to 1e-9",
-    "to 1e-3",
-    "their median δ/τ²",
-    "impossible refused",
-    "median s, depth 3",
+    "solver", "feasible", "to 1e-9", "to 1e-3", "their median δ/τ²", "impossible refused", "median s, depth 3",
     "longest s",
-]
+]  # fmt: skip
 DETAILS = ["solver", "kind", "layers", "tau0", "levels", "miss", "shift", "refused", "seconds"]
 # By solver, every problem it got and its attempt at it.
 Attempts = dict[str, list[tuple[MatchingProblem, Attempt]]]
@@ -42,7 +36,7 @@ def run(cfg: Config, record: Record) -> None:
     settings = cfg.experiment
     problems = random_problems(np.random.default_rng(cfg.seed), settings.problems)
     with stage("building the libraries of functions, once"):
-        for levels in range(2, 9):
+        for levels in {problem.levels for problem in problems}:
             hntk.match(["relu"], 1.0, levels)
     attempts: Attempts = {OWN: []}
     with progress(OWN, len(problems)) as advance:
@@ -65,15 +59,13 @@ def _hntk(problem: MatchingProblem) -> Sequence[hntk.Activation]:
 
 def _baseline(problems: list[MatchingProblem], counts: list[int], seed: int) -> Attempts:
     """Solve the problems by least squares, with every number of restarts."""
-    attempts: Attempts = {
-        f"{method}, {restarts_in_words(count)}": [] for method in BASELINES for count in counts
-    }  # fmt: skip
+    attempts: Attempts = {}
     for method, scaled in BASELINES.items():
         with progress(f"{method}, {restarts_in_words(counts[-1])}", len(problems)) as advance:
             for problem in problems:
                 for count in counts:
                     attempt = restarted(problem, count, seed, scaled=scaled)
-                    attempts[f"{method}, {restarts_in_words(count)}"].append((problem, attempt))
+                    attempts.setdefault(f"{method}, {restarts_in_words(count)}", []).append((problem, attempt))
                 advance()
     return attempts
 
@@ -98,8 +90,9 @@ def _report(record: Record, attempts: Attempts) -> None:
                f"{key}/median_seconds_depth_3": depth3,
                f"{key}/impossible": len(impossible), f"{key}/refused": refused}
         )  # fmt: skip
-    show_table("Random matching problems: depth 1 to 6, 2 to 8 levels, τ_0 from 1e-3 to 1e3", COLUMNS, rows)
-    record.add_table("solver", COLUMNS, rows)
+    record.add_table(
+        "solver", COLUMNS, rows, "Random matching problems: depth 1 to 6, 2 to 8 levels, τ_0 from 1e-3 to 1e3"
+    )
 
 
 def _report_problems(record: Record, attempts: Attempts) -> None:
@@ -114,7 +107,7 @@ def _report_problems(record: Record, attempts: Attempts) -> None:
     own = zip(attempts[OWN], rows, strict=False)
     missed = [row for (p, a), row in own if p.feasible == a.refused or (not a.refused and a.miss > SOLVED)]
     for row in missed[:10]:
-        CONSOLE.print(f"  [yellow]missed[/] {row[1:]}", soft_wrap=True)
+        say(f"  [yellow]missed[/] {row[1:]}")
 
 
 def _solver_figure(attempts: Mapping[str, list[tuple[MatchingProblem, Attempt]]]) -> Figure:

@@ -8,7 +8,7 @@ import numpy as np
 
 import hntk
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress, show_table, stage
+from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import activations, dataset, kernel_problem, keys
 from experiments.runner.record import Record
 from hntk._utils.memory import available_memory, gigabytes
@@ -21,10 +21,9 @@ def run(cfg: Config, record: Record) -> None:
     x, tau0 = _samples(cfg)
     folder = Path(settings.folder) if settings.folder else record.folder / "kernels"
     size, free = kernel_bytes((len(x), len(x)), np.dtype(str(settings.precision))), available_memory()
-    CONSOLE.print(
+    say(
         f"  CK and NTK of {len(x):,} samples take {gigabytes(size)} in {folder}"
-        + ("." if free is None else f" ({gigabytes(free)} of memory are free)."),
-        soft_wrap=True,
+        + ("." if free is None else f" ({gigabytes(free)} of memory are free).")
     )
     with stage("exact kernels"), progress("entries", len(x) ** 2) as advance:
         kernels = hntk.store_kernels(
@@ -53,5 +52,4 @@ def _report_eigenvalues(record: Record, kernels: hntk.Kernels, count: int) -> No
             eigenvalues[name] = hntk.leading_eigenpairs(matrix, count, tolerance=1e-6).values
     rows = [[i + 1, *(float(values[i]) for values in eigenvalues.values())] for i in range(count)]
     columns = ["rank", *(name.upper() for name in eigenvalues)]
-    show_table("Leading eigenvalues", columns, rows)
-    record.add_table("eigenvalues", columns, rows)
+    record.add_table("eigenvalues", columns, rows, "Leading eigenvalues")

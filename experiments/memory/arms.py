@@ -38,7 +38,10 @@ def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk
     objective = "theory" if arm.activations == "paper" else cfg.compress.objective
     question = match_question(cfg.compress, layers, data, arm.activations, objective)
     if question not in _MATCHES:
-        _MATCHES[question] = _solve(cfg.compress, layers, data, arm.activations, objective)
+        title = f"matching: {arm.activations} levels, by {objective}; once for all jobs of this process"
+        with stage(title) as tell:
+            x, levels = data.x_train, arm.activations
+            _MATCHES[question] = matched(cfg.compress, layers, data.tau0, x, levels, objective, tell)[0]
     return _MATCHES[question].activations
 
 
@@ -50,13 +53,6 @@ def match_question(
     x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     parts = [settings, levels, objective, data_digest(data), data.tau0, list(map(fingerprint, layers)), x64]
     return json.dumps(parts, sort_keys=True, default=str)
-
-
-def _solve(
-    options: CompressConfig, layers: list[hntk.Activation], data: hntk.Dataset, levels: Any, objective: str
-) -> hntk.Match:
-    with stage(f"matching: {levels} levels, by {objective}; once for all jobs of this process") as tell:
-        return matched(options, layers, data.tau0, data.x_train, levels, objective, tell)[0]
 
 
 def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:

@@ -9,22 +9,25 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import hntk
 from experiments.memory import arms, trained
 from experiments.memory import report as memory_report
-from experiments.memory.kernel_errors import kernel_error
 from experiments.runner import metrics
 from experiments.runner.config import ArmConfig, Config
 from experiments.runner.console import progress
-from experiments.runner.from_config import features, raw_dataset
-from experiments.runner.keys import resolved
+from experiments.runner.from_config import activations, features, raw_dataset
+from experiments.runner.keys import data_digest, resolved
 from experiments.runner.record import Record
 from hntk._utils.labels import accuracy_score
+from hntk.activations.fingerprint import fingerprint
 from hntk.readouts.training import Epoch, Schedule
 
 gather = memory_report.gather
+# the training data, which are kept with the dense networks trained on them for the next job
+_setup = lru_cache(maxsize=1)(trained.TrainingSetup)
 # What a sweeper optimises: the first is maximised, the second minimised.
 OBJECTIVES = ("validation/softmax", metrics.FILE_BYTES)
 
@@ -87,9 +90,14 @@ def _fit_random(
     with progress("features", len(data.x_train) + len(data.x_test)) as advance:
         training, test = (features(net, x, advance) for x in (data.x_train, data.x_test))
     record.add_metrics(**{"seconds/features": time.perf_counter() - start})
+
+    def measured(classifier: Any) -> float:
+        predicted = classifier.classes[np.argmax(classifier.scores_of(test), axis=1)]
+        return accuracy_score(predicted, data.y_test)
+
     start = time.perf_counter()
     ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=training, seed=cfg.seed)
-    _add_accuracies(record, "ridge", ridge, test, data, start)
+    _add_accuracies(record, "ridge", measured(ridge), ridge.validation_accuracy, start)
     record.add_metrics(ridge=ridge.ridge)
     start = time.perf_counter()
     schedule = Schedule(epochs=2 * cfg.experiment.epochs, batch=min(256, len(training) // 2))
@@ -98,25 +106,17 @@ def _fit_random(
             net, data.x_train, data.y_train, features=training, schedule=schedule, seed=cfg.seed,
             checkpoint=record.folder / "softmax.npz", progress=lambda _: advance(1),
         )  # fmt: skip
-    _add_accuracies(record, "softmax", softmax, test, data, start)
+    _add_accuracies(record, "softmax", measured(softmax), softmax.validation_accuracy, start)
     record.add_metrics(learning_rate=softmax.learning_rate)
     _add_history(record, softmax.history)
     record.add_metrics(**{metrics.KERNEL_ERROR: kernel_error(cfg, test, data)})
     return softmax
 
 
-def _add_accuracies(
-    record: Record, readout: str, classifier: Any, test_features: np.ndarray, data: hntk.Dataset, start: float
-) -> None:
+def _add_accuracies(record: Record, readout: str, test: float, validation: float | None, start: float) -> None:
     """Record the accuracies of a readout, and the seconds since its fit began."""
-    predicted = classifier.classes[np.argmax(classifier.scores_of(test_features), axis=1)]
-    record.add_metrics(
-        **{
-            metrics.accuracy(readout): accuracy_score(predicted, data.y_test),
-            f"validation/{readout}": classifier.validation_accuracy,
-            f"seconds/{readout}": time.perf_counter() - start,
-        }
-    )
+    scores = {metrics.accuracy(readout): test, f"validation/{readout}": validation}
+    record.add_metrics(**scores, **{f"seconds/{readout}": time.perf_counter() - start})
 
 
 def _add_history(record: Record, history: tuple[Epoch, ...]) -> None:
@@ -138,21 +138,9 @@ def _fit_trained(
             classifier, training = trained.fit_pruned(
                 setup, widths, float(cfg.compress.sparsity), finetune=arm.training == "finetuned", **options
             )
-    record.add_metrics(
-        **{
-            metrics.accuracy("softmax"): classifier.accuracy(data.x_test, data.y_test),
-            "validation/softmax": training.validation,
-            "seconds/softmax": time.perf_counter() - start,
-        }
-    )
+    _add_accuracies(record, "softmax", classifier.accuracy(data.x_test, data.y_test), training.validation, start)
     _add_history(record, training.history)
     return classifier
-
-
-@lru_cache(maxsize=1)
-def _setup(data: hntk.Dataset, seed: int, epochs: int) -> trained.TrainingSetup:
-    """Return the training data, which are kept with the dense networks trained on them for the next job."""
-    return trained.TrainingSetup(data, seed, epochs)
 
 
 def _measure_costs(cfg: Config, record: Record, classifier: hntk.Classifier, data: hntk.Dataset) -> None:
@@ -180,3 +168,38 @@ def _measure_costs(cfg: Config, record: Record, classifier: hntk.Classifier, dat
         path.unlink()
     for checkpoint in record.folder.glob("*.npz"):
         checkpoint.unlink()
+
+
+# The exact kernel of the last job in this process, by all that decides it.
+_KERNELS: dict[tuple[Any, ...], np.ndarray] = {}
+
+
+def kernel_error(cfg: Config, test_features: np.ndarray, data: hntk.Dataset) -> float:
+    """Return the relative operator-norm distance on test samples.
+
+    Diagonals are left out, and the drawn kernel is scaled to be nearest: the ridge absorbs both.
+    """
+    rows = _rows(len(test_features), cfg.experiment.kernel_samples)
+    exact = _exact_kernel(data, activations(cfg.net.activations), rows.size)
+    drawn = test_features[rows].astype(np.float64) @ test_features[rows].T.astype(np.float64)
+    np.fill_diagonal(drawn, 0.0)
+    factor = np.sum(exact * drawn) / np.sum(drawn**2)
+    return float(hntk.operator_norm(jnp.asarray(factor * drawn - exact)) / hntk.operator_norm(jnp.asarray(exact)))
+
+
+def _rows(available: int, wanted: int) -> np.ndarray:
+    """Return the test samples that are compared, the same ones for every network."""
+    return np.sort(np.random.default_rng(0).choice(available, min(available, wanted), replace=False))
+
+
+def _exact_kernel(data: hntk.Dataset, layers: list[hntk.Activation], size: int) -> np.ndarray:
+    """Return the exact kernel of test samples without its diagonal; it is kept for the next job that needs it."""
+    x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    question = (data_digest(data), tuple(map(fingerprint, layers)), size, x64)
+    if question not in _KERNELS:
+        _KERNELS.clear()
+        x = data.x_test[_rows(len(data.x_test), size)].astype(np.float64)
+        kernel = np.array(hntk.exact_kernels(x, layers, tau0=data.tau0).ck)
+        np.fill_diagonal(kernel, 0.0)
+        _KERNELS[question] = kernel
+    return _KERNELS[question]

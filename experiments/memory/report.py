@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.memory import figures, tables
-from experiments.memory.groups import Group, groups_of
+from experiments.memory import figures
+from experiments.memory.groups import Group, accuracy_within, choices, costs, everything, front, groups_of, targets
 from experiments.report import page
+from experiments.report.tables import Table
 from experiments.runner.console import show_table, shown
 from experiments.runner.jobs import Job
 from experiments.runner.metrics import BIT_OPERATIONS, FILE_BYTES
@@ -92,24 +93,24 @@ def _budgets(jobs: Sequence[Job], groups: Sequence[Group]) -> list[float]:
 
 
 def _tables(groups: Sequence[Group], budgets: Sequence[float]) -> Tables:
-    accuracies, budgets = tables.targets(groups), [budget * TOLERANCE for budget in budgets]
+    accuracies, budgets = targets(groups), [budget * TOLERANCE for budget in budgets]
     return {
         "equal_bytes": (
             "Test accuracy within a number of bytes",
-            *tables.accuracy_within(groups, FILE_BYTES, budgets, lambda b: _bytes(b / TOLERANCE)),
+            *accuracy_within(groups, FILE_BYTES, budgets, lambda b: _bytes(b / TOLERANCE)),
         ),
-        "chosen": ("The networks behind that table", *tables.choices(groups, FILE_BYTES, budgets)),
-        "equal_accuracy": ("Bytes for a test accuracy", *tables.costs(groups, FILE_BYTES, accuracies)),
+        "chosen": ("The networks behind that table", *choices(groups, FILE_BYTES, budgets)),
+        "equal_accuracy": ("Bytes for a test accuracy", *costs(groups, FILE_BYTES, accuracies)),
         "equal_operations": (
             "Test accuracy within a number of bit operations a prediction",
-            *tables.accuracy_within(groups, BIT_OPERATIONS, OPERATIONS, lambda n: f"{n:.0e}".replace("e+0", "e")),
+            *accuracy_within(groups, BIT_OPERATIONS, OPERATIONS, lambda n: f"{n:.0e}".replace("e+0", "e")),
         ),
         "operations_accuracy": (
             "Bit operations for a test accuracy",
-            *tables.costs(groups, BIT_OPERATIONS, accuracies),
+            *costs(groups, BIT_OPERATIONS, accuracies),
         ),
-        "front": ("Networks that no smaller one beats", *tables.front(groups)),
-        "groups": ("All networks", *tables.everything(groups)),
+        "front": ("Networks that no smaller one beats", *front(groups)),
+        "groups": ("All networks", *everything(groups)),
     }
 
 
@@ -122,9 +123,9 @@ def _report(cfg: Any, jobs: Sequence[Job], record: Record, written: Tables, comm
         title, caption = FIGURES[name]
         return page.Figure(title, caption, record.folder / f"{name}.png", f"{title}: {caption}", command)
 
-    def table(name: str, best: Literal["max", "min"] | None) -> page.Table:
+    def table(name: str, best: Literal["max", "min"] | None) -> Table:
         title, columns, rows = written[name]
-        return page.Table(title, columns, rows, best={} if best is None else dict.fromkeys(columns[1:], best))
+        return Table(title, columns, rows, best={} if best is None else dict.fromkeys(columns[1:], best))
 
     return page.Report(
         title=f"Accuracy against memory: {cfg.data.name}",

@@ -24,9 +24,7 @@ class MemoryExperiment:
 
 EXPERIMENTS = (
     Experiment(
-        name="memory",
         settings=MemoryExperiment,
-        module="experiments.memory.memory",
         shows="test accuracy against bytes and bit operations, for everything one would pick instead",
         takes="100 minutes for three seeds, and can be stopped and continued",
         leaves=(
@@ -58,7 +56,6 @@ EXPERIMENTS = (
     Experiment(
         name="frontier",
         settings=MemoryExperiment,
-        module="experiments.memory.memory",
         shows="networks that are accurate and small, which Optuna looks for (needs make setup-sweeps)",
         takes="an estimated 20 minutes for its 100 networks, by the time of memory's; can be stopped and continued",
         leaves=("jobs.csv", "front.csv"),

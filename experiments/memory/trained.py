@@ -99,7 +99,7 @@ class TrainingSetup:
                 project=project,
                 checkpoint=path.with_name(f"{path.name}-{rate:g}.npz"),
                 progress=progress,
-            )
+            )  # fmt: skip
             for rate in LEARNING_RATES
         ]
         return max(trainings, key=lambda training: training.validation)
@@ -223,9 +223,5 @@ def _classifier(
     fan_in = [setup.data.p, *(m.shape[0] for m in matrices)]
     scaled = [replace(m, scale=m.scale * sqrt(d)) for m, d in zip(matrices, fan_in, strict=False)]
     network = hntk.Network(tuple(scaled), tuple(layers), (0.0,) * len(layers), None, None)
-    return hntk.Classifier(
-        network,
-        setup.data.classes,
-        np.asarray(parameters["readout"], np.float64) * sqrt(fan_in[-1]),
-        np.asarray(parameters["offset"], np.float64),
-    )
+    readout, offset = (np.asarray(parameters[name], np.float64) for name in ("readout", "offset"))
+    return hntk.Classifier(network, setup.data.classes, readout * sqrt(fan_in[-1]), offset)

@@ -43,30 +43,13 @@ def flatten(nested: Any, prefix: str = "") -> dict[str, str]:
 
 
 def settings(job: Job) -> dict[str, str]:
-    """Return the flat configuration of a job; empty if it left none.
-
-    Raises
-    ------
-    ValueError
-        If the file cannot be read.
-    """
+    """Return the flat configuration of a job; empty if it left none, and a `ValueError` if it cannot be read."""
     return _read(job.folder / "config.yaml", lambda text: OmegaConf.to_container(OmegaConf.create(text)))
 
 
 def versions(job: Job) -> dict[str, str]:
-    """Return the flat versions of a job, without the seed, which is a setting; empty if it left none.
-
-    Raises
-    ------
-    ValueError
-        If the file cannot be read.
-    """
-    return without_seed(_read(job.folder / "versions.json", json.loads))
-
-
-def without_seed(values: Mapping[str, str]) -> dict[str, str]:
-    """Return versions without the seed, in which jobs are meant to differ."""
-    return {name: value for name, value in values.items() if name != "seed"}
+    """Return the flat versions of a job; empty if it left none, and a `ValueError` if they cannot be read."""
+    return _read(job.folder / "versions.json", json.loads)
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, str]:

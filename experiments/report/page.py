@@ -19,8 +19,6 @@ from experiments.report.templates import ENVIRONMENT, FOLDER
 from experiments.runner.jobs import Job
 from experiments.runner.record import DPI, write_text
 
-__all__ = ["Figure", "Job", "Report", "Section", "Table", "write_report"]
-
 CSS_PIXELS_PER_INCH = 96
 # figures whose width exceeds so many heights have several panels side by side
 WIDE = 2.2
@@ -140,9 +138,10 @@ def _hash(text: str) -> str:
 
 def _known_versions(report: Report) -> dict[str, dict[str, str]]:
     """Return the versions of the report, and of each job that left them."""
-    own = job_summary.without_seed(job_summary.flatten(report.versions))
-    known = {job_summary.REPORT: own} | {job.name: job_summary.versions(job) for job in report.jobs}
-    return {name: values for name, values in known.items() if values}
+    known = {job_summary.REPORT: job_summary.flatten(report.versions)}
+    known |= {job.name: job_summary.versions(job) for job in report.jobs}
+    # the seed is a setting, in which jobs are meant to differ
+    return {who: {k: v for k, v in values.items() if k != "seed"} for who, values in known.items() if values}
 
 
 def _numbered(sections: Sequence[Section]) -> list[dict[str, Any]]:

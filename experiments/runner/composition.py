@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from experiments.runner.choices import choices_of
+from experiments.runner.config import CHOICES
 from experiments.runner.refusals import (
     SettingError,
     UnknownKeyError,
@@ -150,22 +150,17 @@ def _refuse_several_values(settings: Iterable[Setting], cfg: DictConfig) -> None
         if len(setting.words) == 1:
             continue
         if not setting.group:
-            _refuse_unknown(cfg, setting.words[0])
+            try:
+                _try_one(cfg, setting.words[0], "")
+            except UnknownKeyError:
+                raise
+            except SettingError:
+                pass  # the number of values is wrong in any case
         values = ",".join(word.partition("=")[2] for word in setting.words)
         raise SettingError(
             f"{setting.key}={values}: these are {len(setting.words)} values. Add -m for a job with each of them"
             + ("." if setting.group else f", or write '{setting.key}=[{values}]' for one list.")
         )
-
-
-def _refuse_unknown(cfg: DictConfig, word: str) -> None:
-    """Refuse an unknown name before its values are considered."""
-    try:
-        _try_one(cfg, word, "")
-    except UnknownKeyError:
-        raise
-    except SettingError:
-        pass
 
 
 def _combination_label(groups: Sequence[Setting], combination: Sequence[str]) -> str:
@@ -234,7 +229,7 @@ def _closed_settings(node: DictConfig, path: str) -> Iterator[tuple[str, Any, tu
         if name == "hydra" or OmegaConf.is_missing(node, name):
             continue
         value, full = node[name], f"{path}{name}"
-        choices = choices_of(declared[name]) if name in declared else None
+        choices = declared[name].metadata.get(CHOICES) if name in declared else None
         if choices is not None:
             yield full, value, choices
         elif isinstance(value, DictConfig):

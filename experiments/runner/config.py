@@ -5,12 +5,38 @@ The settings of one experiment (``experiment.NAME``) are declared in its study's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
-from experiments.runner.choices import ACTIVATIONS, COEFFICIENTS, LAWS, METHODS, OBJECTIVES, SCALINGS, one_of
+# the key, in a field's metadata, of the closed set of its values
+CHOICES = "choices"
+# Closed sets. The library's own are repeated here, as a wrong setting is refused before the library is imported; a test
+# compares both.
+KERNELS = ("ck", "ntk")
+COEFFICIENTS = ("alpha", "beta", "both")
+METHODS = ("joint", "layerwise")
+OBJECTIVES = ("theory", "data")
+QUANTITIES = ("population", "estimated")
+IDENTITIES = ("default", "paper")
+SCALINGS = ("scale", "unit_norm", "whiten")
+PRECISIONS = ("float32", "float64")
+READOUTS = ("ridge", "softmax")
+LAWS = ("gaussian", "ternary", "student_t", "bernoulli", "int8_gaussian", "sparse_gaussian", "pruned_gaussian")
+ACTIVATIONS = (
+    "abs", "cos", "erf", "gaussian", "gelu", "leaky_relu", "linear", "polynomial", "quadratic", "relu", "sigmoid",
+    "sign", "silu", "sin", "softplus", "staircase", "step", "tanh",
+)  # fmt: skip
+
+
+def one_of(choices: Sequence[str], default: Any) -> Any:
+    """Declare a setting whose text, or the texts of whose list, must be among the choices; other values pass."""
+    metadata = {CHOICES: tuple(choices)}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass

@@ -40,6 +40,11 @@ def shown(text: object) -> str:
     return escape(visible(text))
 
 
+def say(text: str) -> None:
+    """Print a text as one line, which the terminal wraps where it must."""
+    CONSOLE.print(text, soft_wrap=True)
+
+
 @contextmanager
 def stage(name: str) -> Iterator[Callable[[str], None]]:
     """Show that a computation is running, and afterwards how long it took.
@@ -55,7 +60,7 @@ def stage(name: str) -> Iterator[Callable[[str], None]]:
             status.update(f"{name} ... [dim]{escape(line)}[/]")
         elif time.perf_counter() - last_line > SECONDS_BETWEEN_LINES:
             last_line = time.perf_counter()
-            CONSOLE.print(f"  [dim]{name}: {escape(line)}[/]", soft_wrap=True)
+            say(f"  [dim]{name}: {escape(line)}[/]")
 
     with CONSOLE.status(f"{name} ...") as status:
         yield report
@@ -84,7 +89,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         table.add_column(column, justify="left" if i == 0 else "right")
     for row in rows:
         table.add_row(*(format_cell(value) for value in row))
-    CONSOLE.print(f"\n[bold]{title}[/]", soft_wrap=True)
+    say(f"\n[bold]{title}[/]")
     CONSOLE.print(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.runner.console import CONSOLE, shown
+from experiments.runner.console import say, shown
 
 
 class Skip(Exception):
@@ -21,5 +21,5 @@ def expected() -> tuple[type[Exception], ...]:
 
 def print_error(error: BaseException) -> int:
     """Print an error's message, and return the exit status."""
-    CONSOLE.print(f"\n[bold red]error[/] {shown(error)}", soft_wrap=True)
+    say(f"\n[bold red]error[/] {shown(error)}")
     return 1

@@ -26,20 +26,16 @@ class Experiment:
 
     Attributes
     ----------
-    name : str
-        The name in ``+exp=NAME``.
     settings : type
-        The dataclass of what ``experiment.SETTING=VALUE`` may set.
-    module : str
-        The module that runs it. It has ``run(cfg, record)``, and may have four more functions for sweeps:
-        ``identity(cfg)``, the settings that decide a job's result; ``data_read(cfg)``, the data set that it reads;
-        ``objectives(metrics)``, what a sweeper optimises; ``gather(jobs, record, command)``, the summary of all jobs.
+        The dataclass of what ``experiment.SETTING=VALUE`` may set; its ``name`` is that of the module that runs it.
     shows : str
         What there is to see.
     takes : str
         How long it takes on 2 CPU cores.
     leaves : tuple of str
         Patterns of the tables and figures that every run leaves in its folder (of a sweep, in the sweep's folder).
+    name : str
+        The name in ``+exp=NAME``; by default that of the settings.
     arguments : str
         What else the command line needs, such as ``data.folder=PATH``.
     data : str
@@ -52,17 +48,29 @@ class Experiment:
         Values that ``+debug=tiny`` sets, so that a run takes seconds.
     """
 
-    name: str
-    settings: type
-    module: str
+    settings: Any
     shows: str
     takes: str
     leaves: tuple[str, ...]
+    name: str = ""
     arguments: str = ""
     data: str = "gmm"
     groups: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.settings.name)
+
+    @property
+    def module(self) -> str:
+        """The module that runs it, beside the settings.
+
+        It has ``run(cfg, record)``, and may have four more functions for sweeps: ``identity(cfg)``, the settings that
+        decide a job's result; ``data_read(cfg)``, the data set that it reads; ``objectives(metrics)``, what a sweeper
+        optimises; ``gather(jobs, record, command)``, the summary of all jobs.
+        """
+        return f"{self.settings.__module__.rpartition('.')[0]}.{self.settings.name}"
 
     @property
     def command(self) -> str:

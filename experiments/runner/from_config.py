@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,28 @@ import hntk
 from experiments.runner import stand_in
 from experiments.runner.command_line import STAND_IN
 from experiments.runner.config import CompressConfig, Config, DataConfig
+
+
+@dataclass(frozen=True)
+class LabelledSamples:
+    """Training samples and new ones, with their labels.
+
+    Attributes
+    ----------
+    x : (n, p) array
+        Training samples.
+    labels : (n,) array
+        Labels of the training samples.
+    x_test : (m, p) array
+        New samples.
+    labels_test : (m,) array
+        Labels of the new samples.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray
+    x_test: np.ndarray
+    labels_test: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -73,21 +95,14 @@ def dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
     if data.kind != "dataset":
         raise ValueError(f"this experiment needs a data set on disk, not {data.name!r}: choose data=mnist.")
     classes = None if data.classes is None else tuple(data.classes)
-    return _loaded(data.name, data.folder, classes, data.n_train, data.n_test, seed, data.normalize)
+    return _loaded(
+        data.name, data.folder, classes=classes, n_train=data.n_train, n_test=data.n_test, seed=seed,
+        normalize=data.normalize,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
-def _loaded(
-    name: str,
-    folder: str | None,
-    classes: tuple[int, ...] | None,
-    n_train: int | None,
-    n_test: int | None,
-    seed: int,
-    normalize: Any,
-) -> hntk.Dataset:
-    options: dict[str, Any] = {"classes": classes, "n_train": n_train, "n_test": n_test, "seed": seed}
-    options["normalize"] = normalize
+def _loaded(name: str, folder: str | None, **options: Any) -> hntk.Dataset:
     if name == STAND_IN and folder is None:
         return stand_in.dataset(**options)
     return hntk.load_dataset(name, folder=folder, **options)
@@ -193,16 +208,3 @@ def declared_diagonal(coefficients: hntk.Coefficients) -> float:
 def keys(seed: int, *names: str) -> dict[str, Array]:
     """Return a random key for each purpose."""
     return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
-
-
-def declared(layers: Sequence[hntk.Activation], kernel: str, diagonal: float) -> float | None:
-    """Return the NTK's diagonal if some activation jumps, so that the diagonal must be declared; else None."""
-    return diagonal if kernel == "ntk" and any(a.has_jumps for a in layers) else None
-
-
-def kernel_net(
-    layers: Sequence[hntk.Activation], tau0: float, kernel: str, diagonal: float
-) -> hntk.asymptotics.KernelCoefficients:
-    """Return the kernel coefficients of a network, with the NTK's diagonal declared where it must be."""
-    level = declared(layers, kernel, diagonal)
-    return hntk.asymptotics.kernel_coefficients(layers, tau0, kernel=kernel, kappa_sq=level)  # type: ignore[arg-type]

@@ -25,9 +25,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from experiments.runner import states, stopping
-from experiments.runner.console import CONSOLE, shown
+from experiments.runner import stopping
+from experiments.runner.console import say, shown
 from experiments.runner.errors import expected, print_error
+from experiments.runner.jobs import mark_failed, unfinished
 
 # Hydra 1.3 executes the modules of its plugins anew when it looks for them, and their classes change with that
 Plugins.instance()
@@ -104,15 +105,14 @@ class Surviving(Launcher):
         SystemExit
             If no job was lost and the message of the error is enough, such as for a cluster that is not there.
         """
-        lost = [i for i in range(len(jobs)) if states.unfinished(self._folder / str(first_number + i))]
+        lost = [i for i in range(len(jobs)) if unfinished(self._folder / str(first_number + i))]
         if not lost and isinstance(error, expected()):
             raise SystemExit(print_error(error)) from error
         if not lost:
             raise error
-        CONSOLE.print(
+        say(
             f"[yellow]a worker was lost[/] ({shown(_first_line(error))}); {len(lost)} of {len(jobs)} jobs are run "
-            "again one by one, then those that remain",
-            soft_wrap=True,
+            "again one by one, then those that remain"
         )
         for i in lost:
             self._run_alone(jobs[i], first_number + i)
@@ -127,7 +127,7 @@ class Surviving(Launcher):
             except Exception as error:
                 stopping.check()
                 reason = f"its worker was lost {ATTEMPTS + 1} times ({_first_line(error)})"
-        states.mark_failed(self._folder / str(number), reason)
+        mark_failed(self._folder / str(number), reason)
 
     def _launch_inner(self, jobs: Sequence[Sequence[str]], first_number: int) -> Sequence[JobReturn]:
         """Run jobs by the inner launcher; on a signal, cancel those in a queue."""

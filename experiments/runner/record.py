@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from omegaconf import OmegaConf
 
 from experiments.runner import keys
+from experiments.runner.console import show_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,8 +105,8 @@ class Record:
         """The scalars as metrics.json has them: None for what is not finite."""
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in self.metrics.items()}
 
-    def add_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Write a table as csv.
+    def add_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+        """Write a table as csv; with a title, print it too.
 
         Cells that begin with = or +, which a spreadsheet may take for a formula, are written as they are: programs read
         these files, and their texts come from the user's own settings.
@@ -116,6 +117,8 @@ class Record:
         writer.writerows(["" if v is None else v for v in row] for row in rows)
         write_text(self.folder / f"{name}.csv", text.getvalue())
         self.tables[name] = (list(columns), [list(row) for row in rows])
+        if title:
+            show_table(title, columns, rows)
 
     def add_history(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Write a table whose first column is the axis of the other columns."""

@@ -19,3 +19,8 @@ def growth_exponent(sizes: Sequence[float] | np.ndarray, values: Sequence[float]
     if len(sizes) < 2:
         return None
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def plus_minus(mean: float, error: float, digits: int = 4) -> str:
+    """Return a text such as 0.0123 ± 0.0004."""
+    return f"{mean:.{digits}f} ± {error:.{digits}f}"

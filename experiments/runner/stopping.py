@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from experiments.runner.console import CONSOLE
+from experiments.runner.console import say
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 # seconds until a signal whose exception was lost is sent again
@@ -51,10 +51,7 @@ def stop(number: int, _frame: FrameType | None = None) -> NoReturn:
     first, _Received.number = _Received.number is None, number
     if first and number != signal.SIGINT:
         with suppress(OSError):  # the terminal may be gone
-            CONSOLE.print(
-                f"\n[bold red]stopped[/] by {signal.Signals(number).name}; the same command goes on from here.",
-                soft_wrap=True,
-            )
+            say(f"\n[bold red]stopped[/] by {signal.Signals(number).name}; the same command goes on from here.")
     raise _exit(number)
 
 
@@ -95,4 +92,4 @@ def cancel_queued(folder: Path, since: float) -> None:
         return
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(["scancel", *numbers], capture_output=True, timeout=CANCEL_TIMEOUT, check=False)
-        CONSOLE.print(f"Cancelled in the queue: {', '.join(numbers)}", soft_wrap=True)
+        say(f"Cancelled in the queue: {', '.join(numbers)}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from experiments.runner import catalog, metrics, states, tracking
-from experiments.runner.console import CONSOLE, show_table, shown, visible
+from experiments.runner import catalog, metrics, tracking
+from experiments.runner.console import CONSOLE, say, show_table, shown, visible
 from experiments.runner.errors import expected, print_error
 from experiments.runner.experiment import Experiment
-from experiments.runner.jobs import OLDER, Job, jobs_of
+from experiments.runner.jobs import KEY_FILE, OLDER, Job, jobs_of
 from experiments.runner.record import Record
 from experiments.runner.watch import Sweep
 
@@ -29,10 +29,9 @@ def summarise(sweep: Sweep, command: str) -> int:
     _print_older(jobs)
     total = sum(job.seconds or 0.0 for job in jobs)
     elapsed = time.perf_counter() - sweep.started
-    CONSOLE.print(
+    say(
         f"\n{len(done)} jobs done, {len(failed)} without a result; {total / 60:.1f} minutes of computation in all, "
-        f"{elapsed / 60:.1f} minutes for this sweep.\nEverything is in [bold]{shown(sweep.folder)}[/]",
-        soft_wrap=True,
+        f"{elapsed / 60:.1f} minutes for this sweep.\nEverything is in [bold]{shown(sweep.folder)}[/]"
     )
     return 1 if failed else status
 
@@ -57,10 +56,9 @@ def _print_failed(failed: list[Job], of: int, command: str) -> None:
 def _print_older(jobs: list[Job]) -> None:
     older = sum(job.message == OLDER for job in jobs)
     if older:
-        CONSOLE.print(
+        say(
             f"\n[yellow]{older} of {len(jobs)} results are of older code[/], which sweep.older_code=true accepts; each "
-            f"folder's {states.KEY_FILE} says of which. Without this setting they are computed anew.",
-            soft_wrap=True,
+            f"folder's {KEY_FILE} says of which. Without this setting they are computed anew."
         )
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 
-from experiments.runner import keys, states, stopping, tracking
-from experiments.runner.console import CONSOLE, format_cell, shown
+from experiments.runner import jobs, keys, stopping, tracking
+from experiments.runner.console import format_cell, say, shown
 from experiments.runner.errors import Skip
 from experiments.runner.record import Record
 
@@ -53,15 +53,15 @@ class _Request:
     def from_hydra(cls, experiment: Experiment) -> _Request:
         """Return the request of the job that Hydra runs."""
         hydra = HydraConfig.get()
-        facts = states.sweep_facts(Path(hydra.sweep.dir))
+        facts = jobs.sweep_facts(Path(hydra.sweep.dir))
         words = list(hydra.overrides.task)
         name = ", ".join([w for w in words if w.split("=")[0] in facts["varied"]] or words) or experiment.name
         place = f"[{hydra.job.num + 1}{'/{}'.format(facts['total']) if facts['total'] else ''}]"
-        return cls(name, place, Path(hydra.runtime.output_dir) / states.POINTER, facts["started"])
+        return cls(name, place, Path(hydra.runtime.output_dir) / jobs.POINTER, facts["started"])
 
     def end(self, state: str, message: str) -> None:
         """Note how a job ended that has no folder of its own."""
-        states.write(self.pointer, {"name": self.name, "state": state, "message": message})
+        jobs.write(self.pointer, {"name": self.name, "state": state, "message": message})
 
 
 def run_job(cfg: Config, experiment: Experiment) -> tuple[float, ...] | None:
@@ -84,7 +84,7 @@ def run_job(cfg: Config, experiment: Experiment) -> tuple[float, ...] | None:
         key = job_key(cfg, experiment)
     except Skip as reason:
         request.end("skipped", str(reason))
-        CONSOLE.print(f"[dim]{request.place} {shown(request.name)}: skipped, {shown(reason)}[/]", soft_wrap=True)
+        say(f"[dim]{request.place} {shown(request.name)}: skipped, {shown(reason)}[/]")
         return None
     folder = _folder(cfg, experiment, key)
     pointer = {
@@ -94,16 +94,16 @@ def run_job(cfg: Config, experiment: Experiment) -> tuple[float, ...] | None:
         "folder": str(folder),
         "asked": keys.resolved(cfg),
     }
-    states.write(request.pointer, pointer)
+    jobs.write(request.pointer, pointer)
     try:
         state, note = _finished(cfg, experiment, folder, key, request)
     except OSError as error:
         _check_store(Path(cfg.sweep.store))
         why = f"{type(error).__name__}: {error} (its folder cannot be written: mend or remove {folder})"
-        state, note = states.failure(why), ""
+        state, note = jobs.failure(why), ""
         request.end("failed", why)
     if not request.pointer.exists():  # somebody removed it meanwhile
-        states.write(request.pointer, pointer)
+        jobs.write(request.pointer, pointer)
     _print_state(request, state, note)
     return _objectives(experiment, folder, state)
 
@@ -122,11 +122,11 @@ def _folder(cfg: Config, experiment: Experiment, key: keys.Key) -> Path:
     """Return where the job is kept: by its key, or with ``sweep.older_code`` where older code left a result."""
     store = Path(cfg.sweep.store)
     folder = store / f"{experiment.name}-{key}"
-    if not cfg.sweep.older_code or states.state_of(folder) is not None:
+    if not cfg.sweep.older_code or jobs.state_of(folder) is not None:
         return folder
     older = [path for path in store.glob(f"{experiment.name}-{key.request}-*") if path != folder]
-    done = [path for path in older if (states.state_of(path) or {"state": ""})["state"] == "done"]
-    return max(done, key=lambda path: (path / states.STATE_FILE).stat().st_mtime, default=folder)
+    done = [path for path in older if (jobs.state_of(path) or {"state": ""})["state"] == "done"]
+    return max(done, key=lambda path: (path / jobs.STATE_FILE).stat().st_mtime, default=folder)
 
 
 def _finished(
@@ -134,11 +134,11 @@ def _finished(
 ) -> tuple[dict[str, Any], str]:
     """Return the state of a job, running it if it has none that counts, and a note for its line on the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / states.LOCK_FILE):
-        state = states.state_of(folder)
+    with FileLock(folder / jobs.LOCK_FILE):
+        state = jobs.state_of(folder)
         if state is not None and state["state"] != "done" and cfg.sweep.retry:
             # a job that failed in this very sweep is not tried again
-            before = (folder / states.STATE_FILE).stat().st_mtime < request.sweep_started
+            before = (folder / jobs.STATE_FILE).stat().st_mtime < request.sweep_started
             state = None if before else state
         if state is None:
             state = _run(cfg, experiment, folder, key)
@@ -150,15 +150,15 @@ def _run(cfg: Config, experiment: Experiment, folder: Path, key: keys.Key) -> di
     """Run a job in its folder, and return and keep its state."""
     record, start = Record(folder), time.perf_counter()
     hashes = {"key": str(key), "without_code": key.request}
-    states.write(folder / states.HOLDER_FILE, {"host": platform.node(), "process": os.getpid()})
-    (folder / states.STATE_FILE).unlink(missing_ok=True)
-    states.write(folder / states.KEY_FILE, {**hashes, **key.contents})
+    jobs.write(folder / jobs.HOLDER_FILE, {"host": platform.node(), "process": os.getpid()})
+    (folder / jobs.STATE_FILE).unlink(missing_ok=True)
+    jobs.write(folder / jobs.KEY_FILE, {**hashes, **key.contents})
     record.start(cfg)
     state = _attempt(cfg, experiment, record)
     state |= {"seconds": round(time.perf_counter() - start, 2), "metrics": record.headline, **hashes}
     if folder.exists():
         tracking.mirror(cfg, record, failure=state["message"])
-    states.write(folder / states.STATE_FILE, state)
+    jobs.write(folder / jobs.STATE_FILE, state)
     return state
 
 
@@ -169,12 +169,12 @@ def _attempt(cfg: Config, experiment: Experiment, record: Record) -> dict[str, A
         experiment.load().run(cfg, record)
         # metrics.json must exist even if an experiment leaves tables alone
         record.add_metrics()
-        if why := states.incompleteness(folder):
-            return states.failure(f"{folder} was removed or changed while the job ran: {why}")
+        if why := jobs.incompleteness(folder):
+            return jobs.failure(f"{folder} was removed or changed while the job ran: {why}")
     except Exception as error:
         stopping.check()
         removed = "" if folder.exists() else f"its folder {folder} was removed while it ran; "
-        return states.failure(f"{removed}{type(error).__name__}: {error}", traceback.format_exc())
+        return jobs.failure(f"{removed}{type(error).__name__}: {error}", traceback.format_exc())
     return {"state": "done", "message": ""}
 
 
@@ -186,14 +186,9 @@ def _check_store(store: Path) -> None:
     OSError
         If they cannot.
     """
-    # late, as importing the library imports JAX, which takes seconds
-    from hntk._utils.atomic_file import replacing
-
     try:
-        store.mkdir(parents=True, exist_ok=True)
         probe = store / f".{platform.node()}-{os.getpid()}.probe"
-        with replacing(probe) as part:
-            part.write_bytes(b"probe")
+        jobs.write(probe, {})
         probe.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(
@@ -207,7 +202,7 @@ def _objectives(experiment: Experiment, folder: Path, state: dict[str, Any]) -> 
     objectives = getattr(experiment.load(), "objectives", None)
     if objectives is None or state["state"] != "done":
         return None
-    values = states.read(folder / "metrics.json", {})
+    values = jobs.read(folder / "metrics.json", {})
     return None if values is None else objectives(values)
 
 
@@ -215,7 +210,7 @@ def _print_state(request: _Request, state: dict[str, Any], note: str) -> None:
     """Print one line about a job."""
     if state["state"] == "failed":
         message = f"[bold red]failed[/] {request.place} {shown(request.name)}: {shown(state['message'])}"
-        CONSOLE.print(message, soft_wrap=True)
+        say(message)
         return
     headline = ", ".join(f"{name} {format_cell(value)}" for name, value in state["metrics"].items())
-    CONSOLE.print(f"{request.place} {shown(request.name)}: {shown(headline)} [dim]({note})[/]", soft_wrap=True)
+    say(f"{request.place} {shown(request.name)}: {shown(headline)} [dim]({note})[/]")

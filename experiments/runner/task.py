@@ -10,7 +10,7 @@ from hydra.types import RunMode
 
 from experiments.runner import catalog, launching, sweep, tracking
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, shown
+from experiments.runner.console import CONSOLE, say, shown
 from experiments.runner.errors import expected, print_error
 from experiments.runner.experiment import Experiment
 from experiments.runner.record import Record
@@ -61,7 +61,7 @@ def _run_alone(cfg: Config, experiment: Experiment) -> None:
     try:
         experiment.load().run(cfg, record)
     except expected():
-        CONSOLE.print(f"[dim]configuration kept in {shown(record.folder)}[/]", soft_wrap=True)
+        say(f"[dim]configuration kept in {shown(record.folder)}[/]")
         raise
     tracking.mirror(cfg, record)
-    CONSOLE.print(f"\nEverything is in [bold]{shown(record.folder)}[/]", soft_wrap=True)
+    say(f"\nEverything is in [bold]{shown(record.folder)}[/]")

@@ -5,18 +5,22 @@ Everything is on disk before anything is sent, so a failure here loses nothing a
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from experiments.runner import metrics
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, shown
-from experiments.runner.record import Record
-from experiments.runner.wandb_charts import custom_chart
+from experiments.runner.console import say, shown
+from experiments.runner.record import Chart, Record
+
+if TYPE_CHECKING:
+    from wandb.plot.custom_chart import CustomChart
+
 
 # metrics of a finished job that are drawn against another metric rather than against a step
 AXES = {pattern: metrics.FILE_BYTES for pattern in ("accuracy/*", "validation/*", "kernel/*")}
@@ -66,17 +70,15 @@ def mirror(cfg: Config, record: Record, *, summary: bool = False, failure: str =
         why = shown(" ".join(f"{type(error).__name__}: {error}".split()))
         if mode == "online":
             Server.lost = True
-            CONSOLE.print(
+            say(
                 f"[yellow]Weights & Biases is out of reach[/] ({why}); runs are kept offline from here on. Send them "
-                "later: wandb sync FOLDER/wandb/offline-run-*",
-                soft_wrap=True,
+                "later: wandb sync FOLDER/wandb/offline-run-*"
             )
             mirror(cfg, record, summary=summary, failure=failure)
             return
-        CONSOLE.print(
+        say(
             f"[yellow]not mirrored in Weights & Biases[/] ({why}); everything is in {shown(record.folder)}. "
-            "wandb=disabled leaves the mirror out.",
-            soft_wrap=True,
+            "wandb=disabled leaves the mirror out."
         )
 
 
@@ -170,3 +172,39 @@ def _pictures(record: Record) -> dict[str, Any]:
         table = wandb.Table(columns=list[str | int](columns), data=rows, allow_mixed_types=True)
         content[metrics.table_key(name)] = table
     return content | {f"charts/{title}": custom_chart(title, chart, record) for title, chart in record.charts.items()}
+
+
+def custom_chart(title: str, chart: Chart, record: Record) -> CustomChart:
+    """Return the chart that W&B draws in the browser from a record's table, by a preset of its own."""
+    import wandb
+
+    columns, rows = chart_rows(chart, record)
+    preset, *roles = PRESETS[chart.kind]
+    table = wandb.Table(columns=list[str | int](columns), data=rows)
+    labels = {"title": title, "xname": columns[0]}
+    return wandb.plot_table(preset, table, dict(zip(roles, columns, strict=True)), labels)
+
+
+# name of the preset, and of its fields for x, y and the column that tells lines apart
+PRESETS = {
+    "scatter": ("wandb/scatter/v0", "x", "y"),
+    "bar": ("wandb/bar/v0", "label", "value"),
+    "lines": ("wandb/lineseries/v0", "step", "lineVal", "lineKey"),
+}
+
+
+def chart_rows(chart: Chart, record: Record) -> tuple[list[str], list[list[Any]]]:
+    """Return the columns and rows to draw: with logarithms taken, and without rows that lack a number."""
+    names = [chart.x, chart.y, *([chart.by] if chart.by else [])]
+    columns, rows = record.tables[chart.table]
+    chosen = [[row[columns.index(name)] for name in names] for row in rows]
+    numbers = (1,) if chart.kind == "bar" else (0, 1)
+    kept = [row for row in chosen if all(_drawable(row[i], names[i] in chart.log) for i in numbers)]
+    drawn = [[math.log10(v) if n in chart.log else v for n, v in zip(names, row, strict=True)] for row in kept]
+    return [f"log10 of {name}" if name in chart.log else name for name in names], drawn
+
+
+def _drawable(value: Any, logarithmic: bool) -> bool:
+    """Whether a value can be drawn on a linear or logarithmic axis."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return number and (value > 0 or not logarithmic)

@@ -12,8 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.runner import states, stopping
-from experiments.runner.console import CONSOLE
+from experiments.runner import jobs, stopping
+from experiments.runner.console import say
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,9 @@ class Watch(Callback):
         sizes = _values_per_setting(config)
         total = prod(sizes.values()) if sizes else None
         facts = {"total": total, "varied": [name for name, n in sizes.items() if n > 1], "started": time.time()}
-        states.write(Path(config.hydra.sweep.dir) / states.SWEEP_FILE, facts)
+        jobs.write(Path(config.hydra.sweep.dir) / jobs.SWEEP_FILE, facts)
         if sizes:
-            CONSOLE.print(
-                f"{total} jobs; jobs with the same result run once, and finished ones are not repeated.",
-                soft_wrap=True,
-            )
+            say(f"{total} jobs; jobs with the same result run once, and finished ones are not repeated.")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Keep what the summary needs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from experiments.runner.choices import READOUTS, one_of
+from experiments.runner.config import READOUTS, one_of
 from experiments.runner.experiment import Experiment
 
 
@@ -30,9 +30,7 @@ class ShipExperiment(ShippedNetwork):
 
 EXPERIMENTS = (
     Experiment(
-        name="ship",
         settings=ShipExperiment,
-        module="experiments.shipping.ship",
         shows="packed files, ONNX, C99 and a microcontroller's program: bytes, accuracy, and that all predict the same",
         takes="about 2 minutes",
         leaves=("forms.csv",),
@@ -44,7 +42,6 @@ EXPERIMENTS = (
     Experiment(
         name="microcontroller",
         settings=ShipExperiment,
-        module="experiments.shipping.ship",
         shows="the same for 256 kB of flash and 64 kB of RAM: wide, nearly empty layers, levels and readout of 8 bits",
         takes="about 3 minutes",
         leaves=("forms.csv",),

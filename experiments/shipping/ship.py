@@ -10,7 +10,7 @@ import numpy as np
 
 import hntk
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, show_table, stage
+from experiments.runner.console import CONSOLE, say, show_table, stage
 from experiments.runner.from_config import raw_dataset
 from experiments.runner.record import Record
 from experiments.shipping import classifiers, toolchain
@@ -57,7 +57,7 @@ def run(cfg: Config, record: Record) -> None:
         data = raw_dataset(cfg.data, cfg.seed)
     original = classifiers.dense(cfg, data)
     floats, whole = classifiers.compressed(cfg, data)
-    CONSOLE.print(f"\n{whole.summary()}\n", soft_wrap=True)
+    say(f"\n{whole.summary()}\n")
     forms = [_dense(original, data, record.folder), Form(GRID, None, floats.predict(data.x_test))]
     del original
     raw = data.raw(data.x_test)
@@ -93,7 +93,7 @@ def _onnx(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Itera
     try:
         import onnxruntime
     except ImportError:
-        _left_out("ONNX", "onnxruntime is not installed", "make setup")
+        toolchain.left_out("ONNX", "onnxruntime is not installed", "make setup")
         return
     for weights in ONNX_WEIGHTS:
         path = folder / f"net.{weights}.onnx"
@@ -107,10 +107,7 @@ def _onnx(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Itera
 def _compiled(program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Form]:
     sources = folder / "c"
     sources.mkdir(exist_ok=True)
-    for compiler in toolchain.COMPILERS:
-        if not toolchain.has(compiler):
-            _left_out(f"C99 with {compiler}", f"{compiler} is not installed", "make setup-tools")
-            continue
+    for compiler in toolchain.installed(*toolchain.COMPILERS):
         with stage(f"C99, {compiler}"):
             executable = toolchain.compile_program(program, sources, compiler)
             yield Form(f"C99, {compiler}", program.table_bytes, whole.classes[toolchain.run_program(executable, raw)])
@@ -119,12 +116,11 @@ def _compiled(program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray,
 def _microcontroller(
     cfg: Config, program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path
 ) -> Iterator[Form]:
-    if not toolchain.has(toolchain.CROSS):
-        _left_out("a microcontroller", f"{toolchain.CROSS} is not installed", "make setup-tools")
+    if not list(toolchain.installed(toolchain.CROSS)):
         return
     if program.table_bytes > toolchain.MEMORY and cfg.experiment.flash is None:
         reason = f"the tables take more than {toolchain.MEMORY:,} bytes"
-        _left_out("a microcontroller", reason, "compress.sparsity=0.99")
+        toolchain.left_out("a microcontroller", reason, "compress.sparsity=0.99")
         return
     sources = folder / "firmware"
     sources.mkdir(exist_ok=True)
@@ -136,11 +132,9 @@ def _microcontroller(
     )
     _check_memory(cfg, firmware)
     labels = None
-    if toolchain.has(toolchain.EMULATOR):
+    if list(toolchain.installed(toolchain.EMULATOR)):
         with stage(f"Cortex-M4: {min(cfg.experiment.emulated, len(raw)):,} samples on the emulator"):
             labels = whole.classes[toolchain.emulate(firmware, raw[: cfg.experiment.emulated])]
-    else:
-        _left_out("the emulator", f"{toolchain.EMULATOR} is not installed", "make setup-tools")
     yield Form("C99, Cortex-M4 (flash)", firmware.flash, labels)
 
 
@@ -153,10 +147,6 @@ def _check_memory(cfg: Config, firmware: Firmware) -> None:
     ):  # fmt: skip
         if limit is not None and needed > limit:
             raise ValueError(f"the program needs {needed:,} bytes of {name}, and there are {limit:,.0f}: {remedy}.")
-
-
-def _left_out(name: str, reason: str, remedy: str) -> None:
-    CONSOLE.print(f"  [yellow]left out[/] {name}: {reason} ({remedy})")
 
 
 def _report(cfg: Config, record: Record, forms: list[Form], data: hntk.Dataset) -> None:

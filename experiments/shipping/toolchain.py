@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from experiments.runner.console import CONSOLE
 from hntk.deploy.c import CProgram
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror")
@@ -53,6 +54,20 @@ class Firmware:
 def has(*programs: str) -> bool:
     """Return whether all programs are installed."""
     return all(shutil.which(program) for program in programs)
+
+
+def left_out(name: str, reason: str, remedy: str) -> None:
+    """Say that something is not done, and what would let it be done."""
+    CONSOLE.print(f"  [yellow]left out[/] {name}: {reason} ({remedy})")
+
+
+def installed(*programs: str) -> Iterator[str]:
+    """Yield the programs that are installed, and say which are not."""
+    for program in programs:
+        if has(program):
+            yield program
+        else:
+            left_out(program, "it is not installed", "make setup-tools")
 
 
 def compile_program(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks import inference as bench_inference
+from experiments.benchmarks.bench_inference import REFERENCE
 from experiments.runner import catalog
 from experiments.shipping import toolchain
 from tests.support.command_line import ROOT, done, rows
@@ -119,7 +119,7 @@ def dynamics(ran: Ran) -> None:
 def million(ran: Ran) -> None:
     metrics = ran.metrics
     assert metrics["agreement/400"] > 0.9
-    assert metrics["accuracy/2000"] > metrics["accuracy/200"]
+    assert metrics["accuracy/2000"] > metrics["accuracy/400"]
     assert metrics["peak"] > 0
     # growth is measured for large n only
     assert metrics["exponent"] is None
@@ -152,8 +152,8 @@ def mnist(ran: Ran) -> None:
     # dense, ternary, σ_T, and 2 levels by theory and by data
     assert len(table) == 5
     accuracy = [float(row["test accuracy"]) for row in table]
-    assert accuracy[0] > 0.7
-    assert accuracy[-1] > 0.4
+    assert accuracy[0] > 0.6
+    assert accuracy[-1] > 0.35
     assert float(table[1]["dense/bytes"]) > 5
     assert "stands in for mnist" in ran.printed
     assert "VIOLATED" in ran.printed
@@ -199,18 +199,18 @@ def ship(ran: Ran) -> None:
 
 def bench_kernels(ran: Ran) -> None:
     assert "left out" not in ran.printed
-    table = ran.rows("n_ReLU_depth_2_p_20.csv")
+    table = ran.rows("n_ReLU_depth_1_p_20.csv")
     assert [row["contender"] for row in table] == ["hntk, relu", "hntk, 4 levels", "neural-tangents, best"]
     assert all(float(row["seconds"]) > 0 for row in table)
-    assert ran.metrics["difference/n_erf_depth_2_p_20"] < 2e-4
-    assert "exponent/n_ReLU_depth_2_p_20/hntk, relu" in ran.metrics
+    assert ran.metrics["difference/n_erf_depth_1_p_20"] < 2e-4
+    assert "exponent/n_ReLU_depth_1_p_20/hntk, relu" in ran.metrics
 
 
 def bench_empirical(ran: Ran) -> None:
     assert "left out" not in ran.printed
     # float32 against float32
-    assert ran.metrics["difference/width_n_16_depth_2"] < 1e-5
-    assert {row["contender"] for row in ran.rows("n_width_48_depth_2.csv")} == {"hntk", "hntk, a product"}
+    assert ran.metrics["difference/depth_n_16_width_32"] < 1e-5
+    assert {row["contender"] for row in ran.rows("n_width_48_depth_1.csv")} == {"hntk", "hntk, a product"}
 
 
 def bench_solver(ran: Ran) -> None:
@@ -218,11 +218,11 @@ def bench_solver(ran: Ran) -> None:
     assert ran.metrics["exponent/levels_relu_depth_1/hntk, joint"] is not None
 
 
-def measured_inference(ran: Ran) -> None:
+def bench_inference(ran: Ran) -> None:
     for batch in (1, 16):
         speed = {row["program"]: row for row in ran.rows(f"batch{batch}.csv")}
         assert len(speed) >= 5
-        assert float(speed[bench_inference.REFERENCE]["times onnxruntime"]) == 1.0
+        assert float(speed[REFERENCE]["times onnxruntime"]) == 1.0
         for row in speed.values():
             assert float(row["from"]) <= float(row["µs an image"]) <= float(row["to"])
     memory = {row["program"]: row for row in ran.rows("memory.csv")}
@@ -230,12 +230,12 @@ def measured_inference(ran: Ran) -> None:
 
 
 CHECKS: dict[str, Callable[[Ran], None]] = {
-    "gmm": gmm, "convergence": convergence, "levels": levels, "spectrum_theory": spectrum_theory, "spikes": spikes,
-    "learning_curve": learning_curve, "dynamics": dynamics, "million": million, "store": store, "solver": solver,
-    "fetch": fetch, "mnist": mnist, "memory": memory, "frontier": frontier, "ship": ship, "microcontroller": ship,
-    "bench_kernels": bench_kernels, "bench_empirical": bench_empirical, "bench_solver": bench_solver,
-    "bench_inference": measured_inference,
-}  # fmt: skip
+    check.__name__: check
+    for check in (
+        gmm, convergence, levels, spectrum_theory, spikes, learning_curve, dynamics, million, store, solver, fetch,
+        mnist, memory, frontier, ship, bench_kernels, bench_empirical, bench_solver, bench_inference,
+    )
+} | {"microcontroller": ship}  # fmt: skip
 
 
 def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here() -> None:

@@ -13,7 +13,7 @@ from experiments.asymptotics.kernel_machines import KernelMachine
 from experiments.asymptotics.spectrum_theory import kolmogorov_distance
 from experiments.asymptotics.training_sets import TrainingSet
 from hntk.asymptotics.density import LimitingDensity
-from tests.support.command_line import done, rows
+from tests.support.command_line import rows, run_here
 
 
 def test_the_distance_of_samples_from_their_own_atoms_is_what_counts_differ_by() -> None:
@@ -67,22 +67,11 @@ def test_machines_are_ridge_regression_and_its_gradient_flow() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.slow
-def test_learning_on_data_is_predicted_from_estimates(tmp_path: Path, digits: Path) -> None:
-    printed = done(
-        "+exp=learning_curve", "+debug=tiny", "data=mnist", "experiment.ratios=[2]", "experiment.seeds=2",
-        f"hydra.run.dir={tmp_path}", data=digits,
-    )  # fmt: skip
-    assert "estimated quantities" in printed
-    assert [row["n"] for row in rows(tmp_path / "errors.csv") if row["network"] == "dense"] == ["128", "128"]
-
-
-@pytest.mark.nightly
-@pytest.mark.slow
-def test_gradient_flow_on_data_is_predicted_from_estimates(tmp_path: Path, digits: Path) -> None:
-    printed = done(
-        "+exp=dynamics", "+debug=tiny", "data=mnist", "experiment.ratios=[2]", "experiment.seeds=2",
-        "experiment.times=[1]", f"hydra.run.dir={tmp_path}", data=digits,
-    )  # fmt: skip
-    assert "estimated quantities" in printed
-    assert [row["n"] for row in rows(tmp_path / "errors.csv")] == ["128"]
+@pytest.mark.parametrize(("name", "count"), [("learning_curve", 6), ("dynamics", 2)])
+def test_errors_on_data_are_predicted_from_estimates(
+    name: str, count: int, tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("data=mnist", f"data.folder={digits}", "experiment.ratios=[2]", "experiment.seeds=2")
+    run_here(tmp_path, f"+exp={name}", "+debug=tiny", *words)
+    assert "estimated quantities" in capsys.readouterr().out
+    assert [row["n"] for row in rows(tmp_path / "errors.csv")] == ["128"] * count

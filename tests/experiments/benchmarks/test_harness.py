@@ -54,11 +54,9 @@ def test_tables_tell_ratios_memory_and_growth(tmp_path: Path, monkeypatch: pytes
         own.beyond = 20 * n
         return Case(n, {"own": own, "peer": measured("peer", [3.0 * n**2, 3.0 * n**2])}, {"own": 1e-6})
 
-    def known(swept: list[Sweep], settings: object, folder: Path, report: object) -> object:
-        cases = {sweep.key: [case(n) for n in sweep.cases] for sweep in swept}
+    def known(swept: list[Sweep], settings: object, folder: Path) -> object:
         for sweep in swept:
-            report(sweep, cases[sweep.key], Machine(100.0, 10.0))  # type: ignore[operator]
-        return cases, Machine(100.0, 10.0)
+            yield sweep, [case(n) for n in sweep.cases], Machine(100.0, 10.0)
 
     monkeypatch.setattr(sweeps, "measure", known)
     record = Record(tmp_path)

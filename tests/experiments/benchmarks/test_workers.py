@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import kernel_tasks
-from experiments.benchmarks.rounds import Timing, Turn, take_turns
-from experiments.benchmarks.sample_cycle import SampleCycle
-from experiments.benchmarks.serve import Server
-from experiments.benchmarks.workers import Worker, WorkerError, task_command, working
+from experiments.benchmarks.serve import SampleCycle, Server
+from experiments.benchmarks.workers import Timing, Turn, Worker, WorkerError, take_turns, task_command, working
 
 
 def test_a_worker_that_dies_says_where_to_look(tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
 import hntk
 from experiments.memory import arms
-from experiments.memory.kernel_errors import kernel_error
-from experiments.memory.settings import MemoryExperiment
+from experiments.memory.memory import kernel_error
 from experiments.runner import catalog, from_config, sweep
-from experiments.runner import config as settings
+from experiments.runner.config import ArmConfig, CompressConfig, DataConfig
+from tests.support.command_line import composed
 
 
 @pytest.fixture
@@ -42,14 +41,12 @@ def solved(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 
 def configuration(slope: float = 0.1, **compress: Any) -> Any:
-    cfg = OmegaConf.structured(settings.Config)
-    cfg.net = settings.NetConfig(activations=[{"name": "leaky_relu", "slope": slope}], widths=[8])
-    cfg.compress = settings.CompressConfig(**compress)
-    cfg.experiment = MemoryExperiment()
+    cfg = composed("+exp=memory", f"net.activations=[{{name:leaky_relu,slope:{slope}}}]", "net.widths=[8]")
+    cfg.compress = CompressConfig(**compress)
     return cfg
 
 
-ARM = settings.ArmConfig(name="levels4", label="4", law="ternary", activations=4)
+ARM = ArmConfig(name="levels4", label="4", law="ternary", activations=4)
 
 
 def test_a_match_is_solved_once_for_one_question(data: hntk.Dataset, solved: list[Any]) -> None:
@@ -89,8 +86,8 @@ def test_a_result_of_other_labels_or_tests_has_another_key(tmp_path: Path, data:
         return str(sweep.job_key(cfg, catalog.find("memory")))
 
     cfg = configuration()
-    cfg.data = settings.DataConfig(name="toy", kind="dataset", folder=str(tmp_path))
-    cfg.arm = settings.ArmConfig(name="dense", label="dense")
+    cfg.data = DataConfig(name="toy", kind="dataset", folder=str(tmp_path))
+    cfg.arm = ArmConfig(name="dense", label="dense")
     cfg.experiment.budget = 5e8
     first = key()
     # Budgets that lead to the same widths have the same key.

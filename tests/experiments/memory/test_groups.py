@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 
 from experiments.memory import figures as memory_figures
-from experiments.memory.groups import Group, best_within, by_arm, cost_of_accuracy, frontier
-from experiments.memory.tables import accuracy_within, choices, costs, targets
+from experiments.memory.groups import (
+    Group,
+    accuracy_within,
+    best_within,
+    by_arm,
+    choices,
+    cost_of_accuracy,
+    costs,
+    frontier,
+    targets,
+)
 from experiments.runner.metrics import FILE_BYTES
 
 

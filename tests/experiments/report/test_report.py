@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 from experiments.report import templates
-from experiments.report.page import Figure, Job, Report, Section, Table, write_report
-from experiments.report.tables import cell_text
+from experiments.report.page import Figure, Report, Section, write_report
+from experiments.report.tables import Table, cell_text
+from experiments.runner.jobs import Job
 from experiments.runner.record import Record
 
 COMMAND = "python -m experiments.run -m +exp=memory 'data.folder=a b' compress.levels=2,4"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from importlib.util import find_spec
 
 import pytest
@@ -27,18 +26,11 @@ def test_an_unknown_name_is_answered_by_the_known_ones() -> None:
         catalog.find("gmn")
 
 
-def test_values_name_settings_of_the_experiment() -> None:
-    for experiment in catalog.EXPERIMENTS:
-        known = {field.name for field in fields(experiment.settings)}
-        for values in (experiment.values, experiment.tiny):
-            assert set(values.get("experiment", {})) <= known
-
-
 def test_overrides_come_last_in_the_defaults_list() -> None:
     groups = {"override /hydra/sweeper": "optuna", "/arm": "dense"}
     experiment = Experiment(
-        "toy", MemoryExperiment, "experiments.memory.memory", "a toy", "no time", ("jobs.csv",), "data.folder=PATH",
-        data="mnist", groups=groups, values={"seed": 1},
+        MemoryExperiment, "a toy", "no time", ("jobs.csv",), "toy", "data.folder=PATH", data="mnist", groups=groups,
+        values={"seed": 1},
     )  # fmt: skip
     assert experiment.command == "python -m experiments.run +exp=toy data.folder=PATH"
     assert experiment.config == {

@@ -12,12 +12,11 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
-from omegaconf import OmegaConf
 
 import hntk
 from experiments.asymptotics import mixtures, spectrum_theory
 from experiments.asymptotics import settings as theory_settings
-from experiments.runner import catalog, choices, composition, launching
+from experiments.runner import catalog, composition, config, launching
 from experiments.runner.command_line import as_sweep, expand_tiny
 from experiments.runner.composition import CONF, check
 from experiments.runner.refusals import SettingError
@@ -25,7 +24,7 @@ from hntk.asymptotics.kernel_parameters import KernelName
 from hntk.data.dataset import Scaling
 from hntk.matching import match
 from hntk.theory.equivalents import Identity
-from tests.support.command_line import ROOT, run
+from tests.support.command_line import ROOT, composed, run
 
 HEAVY = ("jax", "hntk", "matplotlib", "wandb", "scipy", "numpy")
 
@@ -116,7 +115,6 @@ def test_nine_hundred_jobs_are_checked_in_seconds(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_sweep_starts_without_a_second_check() -> None:
-    catalog.register()
     launching.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=["+exp=memory"], return_hydra_config=True)
@@ -125,47 +123,32 @@ def test_a_sweep_starts_without_a_second_check() -> None:
     launching.Grid(max_batch_size=None).validate_batch_is_legal([["no.such=setting"]])
 
 
-@pytest.mark.slow
-def test_every_experiment_is_configured_as_it_is() -> None:
-    for experiment in catalog.EXPERIMENTS:
-        if experiment.name != "frontier":
-            cfg = check([f"+exp={experiment.name}"])
-            assert OmegaConf.get_type(cfg.experiment) is experiment.settings
-            assert catalog.find(cfg.experiment.name).module == experiment.module
-
-
 def test_closed_sets_are_those_of_the_library() -> None:
-    assert list(choices.ACTIVATIONS) == hntk.activation_names()
-    assert get_args(KernelName) == choices.KERNELS
-    assert get_args(Scaling) == choices.SCALINGS
-    assert get_args(Identity) == choices.IDENTITIES
+    assert list(config.ACTIVATIONS) == hntk.activation_names()
+    assert get_args(KernelName) == config.KERNELS
+    assert get_args(Scaling) == config.SCALINGS
+    assert get_args(Identity) == config.IDENTITIES
     for mine, theirs in (
-        (choices.METHODS, "Method"),
-        (choices.COEFFICIENTS, "Kernel"),
-        (choices.OBJECTIVES, "Objective"),
+        (config.METHODS, "Method"),
+        (config.COEFFICIENTS, "Kernel"),
+        (config.OBJECTIVES, "Objective"),
     ):
         assert mine == get_args(getattr(sys.modules[match.__module__], theirs))
     assert set(theory_settings.MIXTURES) == set(mixtures.CAPTIONS)
     assert set(theory_settings.NETS) == set(spectrum_theory.NETS)
-    for law in choices.LAWS:
+    for law in config.LAWS:
         assert hntk.weight_law(law).name == law
-
-
-def settings(*words: str) -> object:
-    made, _ = expand_tiny(words)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=made)
 
 
 def test_tiny_wins_over_the_experiment_and_the_user_over_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HNTK_DATA", raising=False)
-    plain = settings("+exp=gmm")
+    plain = composed("+exp=gmm")
     for words in (("+exp=gmm", "+debug=tiny"), ("+debug=tiny", "+exp=gmm")):
-        tiny = settings(*words)
+        tiny = composed(*words)
         assert tiny.net.widths != plain.net.widths
         assert tiny.experiment.spikes == 1
         assert tiny.wandb.mode == "disabled"
-    own = settings("+debug=tiny", "+exp=gmm", "net.widths=[7,8,9]", "wandb=offline", "experiment.spikes=3")
+    own = composed("+debug=tiny", "+exp=gmm", "net.widths=[7,8,9]", "wandb=offline", "experiment.spikes=3")
     assert (own.net.widths, own.wandb.mode, own.experiment.spikes) == ([7, 8, 9], "offline", 3)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from experiments import dashboard
-from tests.support.command_line import ROOT, done
+from tests.support.command_line import ROOT, done, rows
 from tests.support.mirrored import Mirrored
 
 # the package's own code warns on import
@@ -55,7 +55,7 @@ def test_the_workspace_has_its_sections_and_groups_runs_by_arm() -> None:
 
 
 @pytest.mark.slow
-def test_every_panel_finds_what_a_sweep_leaves(tmp_path: Path, digits: Path) -> None:
+def test_every_panel_finds_what_a_sweep_leaves_and_the_mirror_is_complete(tmp_path: Path, digits: Path) -> None:
     done(
         "+exp=memory", "+debug=tiny", "wandb=offline", "arm=levels2", "seed=0", "experiment.budget=20e3",
         "compress.sparsity=0.5",
@@ -79,6 +79,13 @@ def test_every_panel_finds_what_a_sweep_leaves(tmp_path: Path, digits: Path) -> 
     assert "report.html" in sweep.listed
     drawn = {name for row in sweep.history for name in row if name.startswith("charts/")}
     assert any("by arm_table/" in name for name in drawn), drawn
+    # what the mirror shows is what lies on disk
+    table = rows(folder / "training.csv")
+    assert [[float(v) for v in row.values()] for row in table] == job.rows("training", list(table[0]))
+    assert job.run.run_group == sweep.run.run_group == "memory-mnist"
+    assert "+exp=memory" in job.run.notes
+    assert "accuracy_bytes.png" not in sweep.listed
+    assert list(sweep.files.glob("media/images/figures/accuracy_bytes*.png"))
 
 
 def test_without_a_login_it_says_what_to_do(tmp_path: Path) -> None:

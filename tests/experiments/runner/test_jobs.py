@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,10 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from experiments.kernels.settings import GmmExperiment
-from experiments.runner import catalog, from_config, jobs, keys, states, summary, sweep
-from experiments.runner import config as settings
+from experiments.runner import catalog, from_config, jobs, keys, summary, sweep
 from experiments.runner.record import Record
 from experiments.runner.watch import Sweep
+from tests.support.command_line import composed
 
 HOSTILE = "[/] [bold red]x[/green] \x1b[31m \x1b]0;title\x07 \u202e </script> `a` \\"
 
@@ -51,15 +51,8 @@ class Bench:
         sweep.run_job(self.configuration(number, changes), self.experiment)
 
     def configuration(self, number: int, changes: dict[str, Any]) -> Any:
-        cfg = OmegaConf.structured(settings.Config)
-        cfg.data = settings.DataConfig(name="gmm", kind="mixture")
-        cfg.net = settings.NetConfig(activations=["relu"], widths=[8])
-        cfg.compress = settings.CompressConfig()
-        cfg.wandb = settings.WandbConfig(mode="disabled")
-        cfg.experiment = GmmExperiment()
-        cfg.sweep.store = str(self.folder / "jobs")
-        cfg.seed = number
-        return OmegaConf.merge(cfg, changes)
+        own = {"sweep": {"store": str(self.folder / "jobs")}, "seed": number}
+        return OmegaConf.merge(composed("+exp=gmm", "wandb=disabled"), own, changes)
 
     def _do(self, _cfg: Any, record: Record) -> None:
         self.runs += 1
@@ -203,6 +196,23 @@ def test_where_no_job_can_be_kept_the_sweep_ends(bench: Bench) -> None:
         bench.run()
 
 
+def test_a_failed_job_is_run_again_on_request_alone_and_once_in_a_sweep(bench: Bench) -> None:
+    def fail(_: Record) -> None:
+        raise ValueError("not today")
+
+    bench.work = fail
+    bench.run()
+    bench.work = lambda record: None
+    bench.run()
+    assert (bench.runs, [job.state for job in bench.jobs()]) == (1, ["failed"])
+    # it failed after this sweep began, by the sweep's own facts
+    bench.run(sweep={"retry": True})
+    assert bench.runs == 1
+    bench.write_facts(f'{{"total": 2, "varied": ["seed"], "started": {time.time() + 60}}}')
+    bench.run(sweep={"retry": True})
+    assert (bench.runs, [job.state for job in bench.jobs()]) == (2, ["done"])
+
+
 def toy(folder: Path, **changes: np.ndarray) -> None:
     """Write a data set of two classes, with some arrays replaced."""
     rng = np.random.default_rng(0)
@@ -280,12 +290,12 @@ def test_versions_of_what_computes_are_part_of_the_code(
 
 def test_a_result_says_what_made_it(bench: Bench) -> None:
     bench.run()
-    told = states.read(bench.job / "key.json", {"key": str, "settings": dict, "code": dict})
+    told = jobs.read(bench.job / "key.json", {"key": str, "settings": dict, "code": dict})
     assert told is not None
     assert bench.job.name == f"toy-{told['key']}"
     assert told["code"] == keys.code()
     assert told["settings"]["compress"]["sparsity"] == 0.5
-    state = states.state_of(bench.job)
+    state = jobs.state_of(bench.job)
     assert state is not None
     assert state["key"] == told["key"] == f"{state['without_code']}-{keys.code_hash()}"
 

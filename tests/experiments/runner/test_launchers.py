@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import ROOT, done, rows, started
+from tests.support.command_line import ROOT, done, rows, started, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -71,13 +71,13 @@ def parent(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
-def watched(process: subprocess.Popen[str], look: Callable[[], None]) -> str:
-    """Wait for a sweep that must succeed, calling ``look`` meanwhile; return its output."""
+def watched(process: subprocess.Popen[str], look: Callable[[], None], status: int = 0) -> str:
+    """Wait for a sweep that must end with a status, calling ``look`` meanwhile; return its output."""
     while process.poll() is None:
         look()
         time.sleep(0.02)
     out, err = process.communicate()
-    assert process.returncode == 0, out[-3000:] + err[-3000:]
+    assert process.returncode == status, out[-3000:] + err[-3000:]
     return out
 
 
@@ -124,7 +124,6 @@ def test_two_nodes_of_ray_share_a_sweep_and_outlive_a_worker(tmp_path: Path, mon
     assert same(shared, tmp_path / "one")
 
 
-@pytest.mark.slow
 def test_the_job_of_a_killed_worker_is_run_again(tmp_path: Path, digits: Path) -> None:
     words = (*LONG, "arm=trained,dense")
     done(*kept(tmp_path / "one", *words), data=digits)
@@ -156,12 +155,7 @@ def test_a_job_that_kills_every_worker_is_marked_and_the_others_end(tmp_path: Pa
                 continue
 
     words = kept(tmp_path, *LONG, "arm=trained,binary,dense", "hydra/launcher=cores")
-    process = started(*words, data=digits)
-    while process.poll() is None:
-        look()
-        time.sleep(0.02)
-    printed, _ = process.communicate()
-    assert process.returncode == 1
+    printed = watched(started(*words, data=digits), look, status=1)
     assert len(killed) == 3
     states = [row["state"] for row in rows(tmp_path / "sweep" / "jobs.csv")]
     assert sorted(states) == ["done", "done", "failed"]
@@ -169,7 +163,6 @@ def test_a_job_that_kills_every_worker_is_marked_and_the_others_end(tmp_path: Pa
     assert "sweep.retry=true" in printed
 
 
-@pytest.mark.slow
 def test_jobs_of_one_result_asked_for_at_once_run_once(tmp_path: Path, digits: Path) -> None:
     words = (*LONG, "arm=dense", "experiment.epochs=3", "compress.sparsity=0.5,0.9")
     printed = done(*kept(tmp_path, *words, "hydra/launcher=cores"), data=digits)
@@ -177,7 +170,6 @@ def test_jobs_of_one_result_asked_for_at_once_run_once(tmp_path: Path, digits: P
     assert printed.count("done before") == 1
 
 
-@pytest.mark.slow
 def test_missing_data_is_said_once(tmp_path: Path) -> None:
     process = started(
         *kept(tmp_path, *LONG, "arm=dense,trained", "hydra/launcher=cores", f"data.folder={tmp_path / 'no'}")
@@ -204,7 +196,6 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return state
 
 
-@pytest.mark.slow
 def test_slurm_runs_a_sweep(tmp_path: Path, slurm: Path) -> None:
     done(*kept(tmp_path, *QUICK, "compress.levels=2,4", "hydra/launcher=slurm"))
     shifts = [float(row["relative_shift"]) for row in rows(tmp_path / "sweep" / "jobs.csv")]
@@ -223,7 +214,6 @@ def marked(folder: Path) -> list[int]:
     return [process for process in found if process != os.getpid()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["cores", pytest.param("slurm", marks=pytest.mark.nightly)])
 def test_a_terminated_sweep_terminates_its_workers(
     tmp_path: Path, digits: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
@@ -231,18 +221,14 @@ def test_a_terminated_sweep_terminates_its_workers(
     monkeypatch.setenv("OF_THIS_SWEEP", str(tmp_path / "mark"))
     words = kept(tmp_path, *LONG, "arm=trained,trained_ternary", "experiment.epochs=3000", f"hydra/launcher={launcher}")
     process = started(*words, data=digits)
-    until = time.monotonic() + 300
-    while not list(tmp_path.glob("jobs/*/*.npz")) and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_for(lambda: list(tmp_path.glob("jobs/*/*.npz")))
     assert len(marked(tmp_path / "mark")) > 1
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143
     assert out.count("stopped by SIGTERM; the same command goes on from here") == 1
     assert "Traceback" not in out + err
-    until = time.monotonic() + 20
-    while marked(tmp_path / "mark") and time.monotonic() < until:
-        time.sleep(0.1)
+    wait_for(lambda: not marked(tmp_path / "mark"), 20)
     assert marked(tmp_path / "mark") == []
 
 

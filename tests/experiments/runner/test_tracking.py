@@ -10,28 +10,18 @@ import matplotlib.pyplot as plt
 import pytest
 import wandb
 import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps import utils as sweeps
 
-from experiments.memory.settings import MemoryExperiment
-from experiments.runner import catalog, tracking
-from experiments.runner import config as settings
-from experiments.runner import wandb_charts as charts
+from experiments.runner import tracking
+from experiments.runner.config import Config
 from experiments.runner.record import Record
-from tests.support.command_line import ROOT, done, rows
+from tests.support.command_line import ROOT, composed, rows
 from tests.support.mirrored import Mirrored
 
 
-def configuration(**changes: Any) -> settings.Config:
-    cfg = OmegaConf.structured(settings.Config)
-    cfg.data = settings.DataConfig(name="mnist", kind="dataset")
-    cfg.net = settings.NetConfig(activations=["relu"], widths=[8])
-    cfg.compress = settings.CompressConfig()
-    cfg.wandb = settings.WandbConfig(tags=["mine"])
-    cfg.arm = settings.ArmConfig(name="levels4", label="hntk, 4 levels")
-    cfg.experiment = MemoryExperiment()
-    cfg.seed = 3
+def configuration(**changes: Any) -> Config:
+    cfg = composed("+exp=memory", "data=mnist", "arm=levels4", "wandb.tags=[mine]", "seed=3")
     return OmegaConf.merge(cfg, changes)  # type: ignore[return-value]
 
 
@@ -185,10 +175,10 @@ def test_charts_draw_what_has_numbers_and_tell_lines_apart(tmp_path: Path) -> No
     rows = [["a", 100, 0.9], ["b", 10, 0.8], ["b", None, 0.7], ["b", 0, 0.6], ["b", 1, float("nan")]]
     record.add_table("costs", ["arm", "bytes", "accuracy"], rows)
     record.add_chart("by arm", "lines", "costs", "bytes", "accuracy", by="arm", log=["bytes"])
-    columns, drawn = charts.chart_rows(record.charts["by arm"], record)
+    columns, drawn = tracking.chart_rows(record.charts["by arm"], record)
     assert columns == ["log10 of bytes", "accuracy", "arm"]
     assert drawn == [[2.0, 0.9, "a"], [1.0, 0.8, "b"]]
-    spec = charts.custom_chart("by arm", record.charts["by arm"], record).spec
+    spec = tracking.custom_chart("by arm", record.charts["by arm"], record).spec
     assert spec.fields == {"step": "log10 of bytes", "lineVal": "accuracy", "lineKey": "arm"}
     with pytest.raises(ValueError, match="by=COLUMN"):
         record.add_chart("x", "lines", "costs", "bytes", "accuracy")
@@ -205,19 +195,6 @@ def test_charts_of_what_is_not_there_are_refused(tmp_path: Path) -> None:
     for table, column in (("nothing", "bytes"), ("groups", "nothing")):
         with pytest.raises(ValueError, match="add it first"):
             record.add_chart("x", "bar", table, column, "accuracy")
-
-
-@pytest.mark.slow
-def test_an_experiment_from_the_command_line_is_mirrored(tmp_path: Path) -> None:
-    done("+exp=convergence", "+debug=tiny", "wandb=offline", f"hydra.run.dir={tmp_path}")
-    found = Mirrored(tmp_path)
-    table = rows(tmp_path / "errors.csv")
-    assert [[float(v) for v in row.values()] for row in table] == found.rows("errors", list(table[0]))
-    assert found.axis_of("errors/CK default") == "errors/n"
-    assert found.run.run_group == "convergence-gmm"
-    assert "+exp=convergence" in found.run.notes
-    assert "convergence.png" not in found.listed
-    assert list(found.files.glob("media/images/figures/convergence*.png"))
 
 
 def number(word: str) -> float | str:
@@ -238,8 +215,6 @@ def test_the_wandb_sweep_has_the_grid_of_ours_and_forms_commands_that_compose() 
     assert plan["command"][-1] == "${args_no_hyphens}"
     given = {"args": {name: {"value": values[-1]} for name, values in theirs.items()}}
     chosen = sweeps.create_sweep_command_args(given)["args_no_hyphens"]
-    catalog.register()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("config", overrides=[*words[3:], *chosen])
+    cfg = composed(*words[3:], *chosen)
     assert (cfg.arm.name, cfg.experiment.budget, cfg.seed, cfg.wandb.mode) == ("trained_ternary", 5e6, 2, "online")
     assert set(theirs["arm"]) == {path.stem for path in (ROOT / "conf" / "arm").glob("*.yaml")}

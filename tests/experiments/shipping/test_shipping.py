@@ -12,17 +12,17 @@ from experiments.runner.config import Config, NetConfig
 from experiments.runner.record import Record
 from experiments.shipping import ship, toolchain
 from experiments.shipping.settings import ShipExperiment
-from tests.support.command_line import run
+from hntk.deploy.c import to_c
+from tests.support.architectures import raw_samples, whole_classifier
+from tests.support.command_line import composed
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not toolchain.has(toolchain.CROSS), reason="needs gcc-arm-none-eabi")
-def test_what_does_not_fit_a_microcontroller_says_what_would(tmp_path: Path, digits: Path) -> None:
-    out = f"hydra.run.dir={tmp_path / 'out'}"
-    small = run("+exp=microcontroller", "+debug=tiny", "experiment.flash=2000", out, data=digits)
-    assert small.returncode == 1
-    assert "bytes of flash, and there are 2,000" in small.stdout
-    assert "compress.sparsity" in small.stdout
+def test_what_does_not_fit_a_microcontroller_says_what_would(tmp_path: Path) -> None:
+    made = whole_classifier(levels=4, widths=(129, 65, 33), pixels=True)
+    cfg = composed("+exp=microcontroller", "experiment.flash=2000")
+    with pytest.raises(ValueError, match=r"bytes of flash, and there are 2,000: raise compress\.sparsity"):
+        list(ship._microcontroller(cfg, to_c(made), made, raw_samples(made), tmp_path))
 
 
 def test_a_form_that_predicts_otherwise_is_an_error(tmp_path: Path) -> None:

@@ -19,8 +19,7 @@ from matplotlib.lines import Line2D
 
 import hntk
 from experiments.benchmarks.programs import NATIVE, NEAR, REFERENCE, Program, build_programs, last_core
-from experiments.benchmarks.rounds import FEWEST, Timing, Turn, take_turns
-from experiments.benchmarks.workers import Worker, working
+from experiments.benchmarks.workers import FEWEST, Timing, Turn, Worker, take_turns, working
 from experiments.figures.style import COLOURS, caption_above, plain_ticks
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
@@ -50,14 +49,13 @@ def run(cfg: Config, record: Record) -> None:
     programs = build_programs(original, whole, raw, data.x_test[: len(raw)], record.folder)
     rates, memory = _measure(cfg, programs, record.folder)
     _report_memory(record, programs, memory)
-    for batch in cfg.experiment.batches:
-        _report_speed(record, programs, rates, int(batch))
+    batches = [int(batch) for batch in cfg.experiment.batches]
+    for batch in batches:
+        _report_speed(record, programs, rates, batch)
     _count_instructions(record, whole, raw)
     widths = "-".join(map(str, cfg.net.widths))
-    figure = _inference_figure(
-        programs, rates, [int(b) for b in cfg.experiment.batches], f"{cfg.data.name}, widths {widths}, one core"
-    )
-    record.add_figure("inference", figure)
+    caption = f"{cfg.data.name}, widths {widths}, one core"
+    record.add_figure("inference", _inference_figure(programs, rates, batches, caption))
 
 
 def _measure(cfg: Config, programs: Sequence[Program], folder: Path) -> tuple[Rates, Memory]:
@@ -115,8 +113,7 @@ def _report_memory(record: Record, programs: Sequence[Program], memory: Memory) 
             **{f"bytes/{program.name}": program.file, f"peak/{program.name}": peak,
                f"peak_beyond_start/{program.name}": beyond}
         )  # fmt: skip
-    record.add_table("memory", MEMORY, rows)
-    show_table("bytes of what is shipped (of C its tables), and memory of the process", MEMORY, rows)
+    record.add_table("memory", MEMORY, rows, "bytes of what is shipped (of C its tables), and memory of the process")
 
 
 def _report_speed(record: Record, programs: Sequence[Program], rates: Rates, batch: int) -> None:
@@ -154,8 +151,9 @@ def _count_instructions(record: Record, whole: hntk.IntegerClassifier, raw: np.n
             few, more = (toolchain.instructions(built, raw[:k]) for k in (1, 5))
         rows.append([f"gcc -O3, {name}", round((more - few) / 4)])
         record.add_metrics(**{f"instructions/{name}": rows[-1][1]})
-    record.add_table("instructions", ["build", "instructions an image"], rows)
-    show_table("instructions of the C program, by callgrind", ["build", "instructions an image"], rows)
+    record.add_table(
+        "instructions", ["build", "instructions an image"], rows, "instructions of the C program, by callgrind"
+    )
 
 
 def _inference_figure(

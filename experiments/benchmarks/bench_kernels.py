@@ -42,7 +42,7 @@ def _kernel_sweeps(settings: BenchKernelsExperiment) -> list[Sweep]:
     return [
         Sweep(
             "n", f"ReLU, depth {depth}, p = {p}",
-            {n: [_own(n, p, depth), _staircase(n, p, depth, 4, "hntk, 4 levels"), *both(n, p, depth)[1:]]
+            {n: [_own(n, p, depth), _own(n, p, depth, levels=4, name="hntk, 4 levels"), *both(n, p, depth)[1:]]
              for n in settings.n}, PEER,
         ),
         Sweep("p", f"ReLU, depth {depth}, n = {middle}", {q: both(middle, q, depth) for q in settings.ps}, PEER),
@@ -53,23 +53,21 @@ def _kernel_sweeps(settings: BenchKernelsExperiment) -> list[Sweep]:
         ),
         Sweep(
             "levels", f"depth {depth}, n = {largest}, p = {p}, beside ReLU",
-            {k: [_staircase(largest, p, depth, k, "hntk, staircase"), _own(largest, p, depth)]
+            {k: [_own(largest, p, depth, levels=k, name="hntk, staircase"), _own(largest, p, depth)]
              for k in settings.levels}, "hntk, relu",
         ),
     ]  # fmt: skip
 
 
-def _own(n: int, p: int, depth: int, activation: str = "relu") -> Contender:
-    options = {"n": n, "p": p, "depth": depth, "activation": activation}
+def _own(
+    n: int, p: int, depth: int, activation: str = "relu", levels: int | None = None, name: str = ""
+) -> Contender:  # fmt: skip
+    """Return hntk with an activation, or with a staircase of a number of levels."""
+    options = {"n": n, "p": p, "depth": depth, "activation": activation, "levels": levels}
     return Contender(
-        f"hntk, {activation}", "kernel_tasks.exact", options, results=8 * n * n, work=_least_work(n, p),
-        compared=activation in CENTRED,
+        name or f"hntk, {activation}", "kernel_tasks.exact", options, results=8 * n * n, work=_least_work(n, p),
+        compared=levels is None and activation in CENTRED,
     )  # fmt: skip
-
-
-def _staircase(n: int, p: int, depth: int, levels: int, name: str) -> Contender:
-    options = {"n": n, "p": p, "depth": depth, "activation": "", "levels": levels}
-    return Contender(name, "kernel_tasks.exact", options, results=8 * n * n, work=_least_work(n, p), compared=False)
 
 
 def _peers(n: int, p: int, depth: int, activation: str, batches: list[int]) -> list[Contender]:

@@ -24,9 +24,8 @@ def run(cfg: Config, record: Record) -> None:
         return [_own(n, p, width, depth), *_peers(n, p, width, depth)]
 
     def alone(n: int) -> list[Contender]:
-        width, options = settings.alone_width, {"n": n, "p": p, "width": settings.alone_width, "depth": depth}
-        product = Contender("hntk, a product", "network_tasks.empirical_products", options, compared=False)
-        return [product, _own(n, p, width, depth)]
+        own = _own(n, p, settings.alone_width, depth)
+        return [Contender("hntk, a product", "network_tasks.empirical_products", own.options, compared=False), own]
 
     sweeps = [
         Sweep("n", f"width {width}, depth {depth}", {n: both(n, width, depth) for n in settings.n}, PEER),
@@ -39,16 +38,11 @@ def run(cfg: Config, record: Record) -> None:
 
 
 def _own(n: int, p: int, width: int, depth: int) -> Contender:
+    """Return hntk; the least work is the bytes of one matrix, two passes and symmetric products of their results."""
+    passes = 2 * n * (p * width + 2 * (depth - 1) * width**2)
+    work = 4.0 * n * n, passes + float(n) ** 2 * (p + (2 * depth) * width)
     options = {"n": n, "p": p, "width": width, "depth": depth}
-    work = _least_work(n, p, width, depth)
     return Contender("hntk", "network_tasks.empirical", options, results=8 * n * n, work=work)
-
-
-def _least_work(n: int, p: int, width: int, depth: int) -> tuple[float, float]:
-    """Return the bytes of one matrix, and the operations of two passes and of symmetric products of their results."""
-    weights = p * width + (depth - 1) * width**2
-    passes = 2 * n * (weights + (depth - 1) * width**2)
-    return 4.0 * n * n, passes + float(n) ** 2 * (p + (2 * depth) * width)
 
 
 def _peers(n: int, p: int, width: int, depth: int) -> Iterator[Contender]:
@@ -56,7 +50,8 @@ def _peers(n: int, p: int, width: int, depth: int) -> Iterator[Contender]:
     for name in IMPLEMENTATIONS:
         if name == "JACOBIAN_CONTRACTION" and 4 * n * parameters > JACOBIAN_BYTES:
             continue
-        options = {"n": n, "p": p, "width": width, "depth": depth, "implementation": name}
-        setting = name.lower().replace("_", " ")
-        yield Contender(PEER, "network_tasks.empirical_neural_tangents", options, setting, results=4 * n * n,
-                        work=_least_work(n, p, width, depth))  # fmt: skip
+        own = _own(n, p, width, depth)
+        yield Contender(
+            PEER, "network_tasks.empirical_neural_tangents", {**own.options, "implementation": name},
+            name.lower().replace("_", " "), results=4 * n * n, work=own.work,
+        )  # fmt: skip
