@@ -12,8 +12,9 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
 LOCKED := $(PIP) --require-hashes --requirement
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-# Several test processes share one accelerator, where there is one, and what they compile.
-PYTEST := XLA_PYTHON_CLIENT_PREALLOCATE=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
+# Several test processes share one accelerator, where there is one, what they compile, and the processors: each takes one
+# thread for its matrices, as more would wait for each other.
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 XLA_PYTHON_CLIENT_PREALLOCATE=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 $(RUN) -m pytest -n $(JOBS) --dist worksteal
 # Half of the tests' time is compilation, and XLA's older code generator for fused operations compiles faster. Its programs
 # draw the same weights to the bit. make test-all runs the programs that users run.

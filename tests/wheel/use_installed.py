@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 # installed by an extra alone, or not at all
-ABSENT = ("experiments", "hydra", "wandb", "matplotlib", "rich", "pooch", "neural_tangents", "onnx", "tensorflow")
+ABSENT = ("experiments", "hydra", "wandb", "matplotlib", "rich", "requests", "neural_tangents", "onnx", "tensorflow")
 
 
 def main() -> None:
