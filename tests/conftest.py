@@ -71,17 +71,3 @@ def _return_freed_memory() -> None:
     """Give the system back what compilers have freed, which glibc keeps otherwise."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what every tiny run took (tests/experiments/test_tiny.py)."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    told = [given for report in reports for key, given in report.user_properties if key.startswith("tiny run")]
-    if not told:
-        return
-    terminalreporter.section("+debug=tiny, without a compilation cache")
-    terminalreporter.write_line(f"{'experiment':<18}{'wall, s':>9}{'CPU, s':>9}")
-    for name, wall, computed in sorted(told):
-        terminalreporter.write_line(f"{name:<18}{wall:>9.1f}{computed:>9.1f}")
-    walls, computed = (sum(given[i] for given in told) for i in (1, 2))
-    terminalreporter.write_line(f"{'all':<18}{walls:>9.1f}{computed:>9.1f}")

@@ -79,13 +79,13 @@ def check_all(first: int, count: int, folder: Path, everywhere: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 20, TOGETHER))
+@pytest.mark.parametrize("first", range(0, 10, TOGETHER))
 def test_random_classifiers_agree_in_python_c_and_onnx(tmp_path: Path, first: int) -> None:
     check_all(first, TOGETHER, tmp_path, everywhere=False)
 
 
 @pytest.mark.nightly
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(20, 300, TOGETHER))
+@pytest.mark.parametrize("first", range(10, 300, TOGETHER))
 def test_many_random_classifiers_agree_everywhere(tmp_path: Path, first: int) -> None:
     check_all(first, TOGETHER, tmp_path, everywhere=True)

@@ -1,13 +1,11 @@
-"""Tests that every experiment, with ``+debug=tiny`` alone, ends soon and leaves the files that it promises.
+"""Tests that every experiment, with ``+debug=tiny`` alone, leaves the files that it promises.
 
-Each runs once, in a process of its own, without a compilation cache; a table of the seconds ends the test run.
+Each runs once, in a process of its own.
 """
 
 from __future__ import annotations
 
 import json
-import resource
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,11 +18,6 @@ from experiments.runner import catalog
 from experiments.shipping import toolchain
 from tests.support.command_line import ROOT, done, rows
 
-# A tiny run may take 20 s on 2 idle cores, which is 40 s of computation at most; threefold, as processors that other
-# processes share take longer for the same, and the promise of wall time is told by the table rather than asserted.
-CPU_SECONDS = 120
-# the property in which pytest finds the time of a run, for its final table
-TAKEN = "tiny run: (name, wall seconds, CPU seconds)"
 NEEDS = {"frontier": ("optuna", "make setup-sweeps"), "bench_inference": ("onnxruntime", "make setup")}
 
 
@@ -251,32 +244,18 @@ def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [experiment.name for experiment in catalog.EXPERIMENTS])
-def test_tiny(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
-) -> None:
+def test_tiny(name: str, tmp_path: Path) -> None:
     module, remedy = NEEDS.get(name, ("jax", ""))
     if find_spec(module) is None:
         pytest.skip(f"needs {module} ({remedy})")
     if name == "bench_inference" and not toolchain.has("gcc"):
         pytest.skip("needs gcc")
-    # a cache would make later runs quicker than a user's first
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    start, before = time.perf_counter(), _computed()
     printed = done(
         f"+exp={name}", "+debug=tiny", f"hydra.run.dir={tmp_path / 'run'}", f"hydra.sweep.dir={tmp_path / 'sweep'}",
         f"sweep.store={tmp_path / 'jobs'}",
     )  # fmt: skip
-    computed = _computed() - before
-    record_property(TAKEN, (name, time.perf_counter() - start, computed))
     out = tmp_path / ("sweep" if (tmp_path / "sweep").exists() else "run")
     missing = [left for left in catalog.find(name).leaves if not any(p.stat().st_size for p in out.glob(left))]
     assert not missing
     assert str(out) in printed.replace("\n", "")
     CHECKS[name](Ran(printed, out))
-    assert computed < CPU_SECONDS
-
-
-def _computed() -> float:
-    """Return the CPU seconds of all ended child processes, and of their children."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
