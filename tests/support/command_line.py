@@ -21,7 +21,7 @@ from experiments.runner.command_line import expand_tiny
 from experiments.runner.record import Record
 
 ROOT = Path(__file__).parents[2]
-# Tests run side by side, where the threads of a matrix product wait for each other; and most of a short run is compilation.
+# Tests run side by side, where the threads of a matrix product wait for each other; most of a short run is compilation.
 QUICK = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
