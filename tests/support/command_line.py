@@ -21,13 +21,11 @@ from experiments.runner.command_line import expand_tiny
 from experiments.runner.record import Record
 
 ROOT = Path(__file__).parents[2]
-# Tests run side by side, where the threads of a matrix product wait for each other; most of a short run is compilation.
-QUICK = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 def started(*words: str, data: Path | None = None) -> subprocess.Popen[str]:
     """Start an experiment, without this process's environment variables of hntk and W&B."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HNTK_", "WANDB_"))} | QUICK
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HNTK_", "WANDB_"))}
     if data is not None:
         environment["HNTK_DATA"] = str(data)
     return subprocess.Popen(

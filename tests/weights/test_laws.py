@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import pickle
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,18 @@ def test_weight_laws_have_their_moments(name: str) -> None:
         assert set(np.unique(drawn.values)) == {-1, 0, 1}
 
 
-@pytest.mark.usefixtures("double")
+@pytest.fixture
+def _optimised() -> Iterator[None]:
+    """Compile as users do; tests may be told to compile faster, which moves the last bits of Gaussian numbers."""
+    quick = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+    yield
+    jax.config.update("jax_disable_most_optimizations", quick)
+    jax.clear_caches()
+
+
+@pytest.mark.usefixtures("double", "_optimised")
 @pytest.mark.parametrize("law", DRAWN)
 def test_weights_are_those_recorded(law: str) -> None:
     values = np.asarray(hntk.weight_law(law).draw(jax.random.key(3), (7, 5)).values)
