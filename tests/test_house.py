@@ -109,7 +109,7 @@ def diagram() -> str:
     """Return the floors as a Mermaid diagram: every package may import what stands below it."""
     lines = ["```mermaid", "flowchart TB"]
     for number, (title, floors) in enumerate(layers()):
-        lines.append(f"    subgraph {title}")
+        lines += [f"    subgraph {title}", "        direction TB"]
         for floor, packages in enumerate(floors):
             names = [package.strip().split(".", 1)[1] for package in packages.split("|")]
             lines.append(f'        f{number}_{floor}["{" &nbsp;·&nbsp; ".join(names)}"]')
