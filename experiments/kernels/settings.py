@@ -117,7 +117,7 @@ EXPERIMENTS = (
         takes="about 7 minutes",
         leaves=("regressions.csv", "agreement.csv", "operator.csv", "million.png"),
         values={"data": {"p": 800, "separation": 2.0, "spread": 2.0}},
-        tiny={"experiment": {"sizes": [400, 2000], "exact_sizes": [400], "n_test": 200}},
+        tiny={"experiment": {"sizes": [400, 2000], "exact_sizes": [200, 400], "n_test": 200}},
     ),
     Experiment(
         settings=StoreExperiment,
@@ -142,6 +142,6 @@ EXPERIMENTS = (
         arguments="data.folder=PATH",
         data="mnist",
         values={"compress": {"alpha2": False}},
-        tiny={"data": {"n_train": 400}, "experiment": {"levels": ["paper", 2], "objectives": ["theory", "data"]}},
+        tiny={"experiment": {"levels": ["paper", 2], "objectives": ["theory", "data"]}},
     ),
 )

@@ -112,7 +112,7 @@ def dynamics(ran: Ran) -> None:
 def million(ran: Ran) -> None:
     metrics = ran.metrics
     assert metrics["agreement/400"] > 0.9
-    assert metrics["accuracy/2000"] > metrics["accuracy/400"]
+    assert metrics["accuracy/2000"] > metrics["accuracy/200"]
     assert metrics["peak"] > 0
     # growth is measured for large n only
     assert metrics["exponent"] is None
@@ -145,8 +145,8 @@ def mnist(ran: Ran) -> None:
     # dense, ternary, σ_T, and 2 levels by theory and by data
     assert len(table) == 5
     accuracy = [float(row["test accuracy"]) for row in table]
-    assert accuracy[0] > 0.6
-    assert accuracy[-1] > 0.35
+    assert accuracy[0] > 0.7
+    assert accuracy[-1] > 0.4
     assert float(table[1]["dense/bytes"]) > 5
     assert "stands in for mnist" in ran.printed
     assert "VIOLATED" in ran.printed
