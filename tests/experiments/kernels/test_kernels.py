@@ -31,13 +31,15 @@ def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("named", [True, False])
-def test_missing_data_says_how_to_get_it(named: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["argument", "environment", "nowhere"])
+def test_missing_data_says_how_to_get_it(named: str, tmp_path: Path) -> None:
+    """A folder that is named is respected by tiny runs, too, which have data of their own."""
     folder = tmp_path / "nothing"
-    words = ("+exp=store", "+debug=tiny", "data=mnist", f"data.folder={folder}") if named else ("+exp=mnist",)
-    result = run(*words, f"hydra.run.dir={tmp_path / 'out'}")
+    words = ["+exp=mnist"] if named == "nowhere" else ["+exp=store", "+debug=tiny", "data=mnist"]
+    words += [f"data.folder={folder}"] if named == "argument" else []
+    result = run(*words, f"hydra.run.dir={tmp_path / 'out'}", data=folder if named == "environment" else None)
     assert result.returncode == 1
-    assert (f"{folder} does not exist" if named else "HNTK_DATA") in result.stdout
+    assert ("HNTK_DATA" if named == "nowhere" else f"{folder} does not exist") in result.stdout
     assert "stands in" not in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
 
