@@ -55,6 +55,7 @@ from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
 from hntk.theory.low_rank_operator import StructuredKernel
 from hntk.weights.laws import WeightLaw, WeightMatrix, weight_law
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 __version__ = "0.1.0"
 __all__ = [
@@ -88,6 +89,7 @@ __all__ = [
     "Network",
     "Normalization",
     "NotIntegerError",
+    "OrthogonalMatrix",
     "Population",
     "QuadraticForms",
     "RidgeClassifier",

@@ -7,10 +7,12 @@ ternary network whose kernels on the given data have the spectrum of the origina
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from jax import Array
 
 from hntk._utils.arguments import as_key, as_scale, as_widths
+from hntk._utils.arrays import brief
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
@@ -18,7 +20,7 @@ from hntk.matching import Levels, Match, Objective, match
 from hntk.networks.drawing import draw_network
 from hntk.networks.network import Network
 from hntk.theory.coefficients import as_activations
-from hntk.weights.laws import WeightLaw
+from hntk.weights.laws import WeightLaw, is_orthogonal_sparsity
 
 
 @array_dataclass(static=("match",))
@@ -34,6 +36,22 @@ class CompressedNetwork(Network):
     match: Match
 
 
+def ternary_law(sparsity: float, weights: str | None = None) -> WeightLaw:
+    """Return the law of ternary weights, orthogonal by default where ε allows.
+
+    Raises
+    ------
+    ValueError
+        If there are no such weights, or none of this sparsity.
+    """
+    if weights not in (None, "orthogonal", "iid"):
+        raise ValueError(f"weights must be 'orthogonal' or 'iid', got {brief(weights)}.")
+    independent = WeightLaw("ternary", sparsity=sparsity)
+    if weights == "iid" or (weights is None and not is_orthogonal_sparsity(independent.sparsity)):
+        return independent
+    return WeightLaw("orthogonal", sparsity=sparsity)
+
+
 def compress(
     activations: Sequence[str | Activation],
     widths: Sequence[int],
@@ -42,6 +60,7 @@ def compress(
     sparsity: float = 0.5,
     *,
     key: Array,
+    weights: Literal["orthogonal", "iid"] | None = None,
     tau0: float | None = None,
     alpha2: bool = True,
     objective: Objective = "theory",
@@ -66,6 +85,9 @@ def compress(
         Share ε of zero weights, in [0, 1).
     key : jax.Array
         JAX random key.
+    weights : {"orthogonal", "iid"}, optional
+        Ternary weights in orthogonal blocks, or independent ones; by default orthogonal if ε is 1 − 2⁻ᵏ. Both have the
+        same limit, and orthogonal weights stray less from it: see :mod:`hntk.weights.orthogonal`.
     tau0 : float, optional
         Data scale; by default the root mean square norm of x.
     alpha2, objective, progress : bool, str, callable
@@ -95,7 +117,7 @@ def compress(
     """
     samples = as_samples(x)
     scale = rms_norm(samples) if tau0 is None else as_scale(tau0)
-    law, key = WeightLaw("ternary", sparsity=sparsity), as_key(key)
+    law, key = ternary_law(sparsity, weights), as_key(key)
     # checked before the match, which takes longest
     shape = as_widths(widths, len(as_activations(activations)))
     law.check_room(list(zip(shape, (samples.shape[1], *shape[:-1]), strict=True)))

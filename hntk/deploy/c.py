@@ -23,7 +23,7 @@ from hntk.deploy.c_text import CText
 from hntk.deploy.checks import check_folder, check_integers
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.weights.encodings import expected_bits
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 LAYOUTS: tuple[Layout, ...] = ("planes", "gaps")
 
@@ -133,7 +133,7 @@ def to_c(
     return CProgram(name, texts.header, texts.source, texts.main, chosen, tables.table_bytes, tables.scratch_bytes)
 
 
-def _layouts(weights: Sequence[WeightMatrix], layouts: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:
+def _layouts(weights: Sequence[Weights], layouts: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:
     """Return the layout of each matrix."""
     if layouts is None:
         zeros = [float(np.mean(np.asarray(w.values) == 0)) for w in weights]

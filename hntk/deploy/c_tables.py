@@ -18,7 +18,7 @@ from hntk.networks.integer_network import IntegerNetwork
 from hntk.networks.integer_steps import Steps
 from hntk.weights.bit_planes import Code, row_constants, word_planes
 from hntk.weights.encodings import pack
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import WeightMatrix, Weights
 
 Layout = Literal["planes", "gaps"]
 Form = Literal["PLANES", "BYTES", "PAIRS", "PIXELS"]
@@ -207,7 +207,7 @@ def values_between(network: IntegerNetwork, layouts: Sequence[Layout]) -> list[V
     return found
 
 
-def _layer(number: int, weights: WeightMatrix, bias: np.ndarray, steps: Steps, before: Values, after: Values) -> Struct:
+def _layer(number: int, weights: Weights, bias: np.ndarray, steps: Steps, before: Values, after: Values) -> Struct:
     """Return layer ``number``, counted from 1."""
     planes = before.form == "PLANES"
     tables, fields = _rows(number, weights, bias, before.code) if planes else _gaps(number, weights, bias)
@@ -244,7 +244,7 @@ def braced(fields: Mapping[str, object]) -> str:
     return "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
 
 
-def _rows(number: int, weights: WeightMatrix, bias: np.ndarray, code: Code) -> tuple[list[Table], dict[str, object]]:
+def _rows(number: int, weights: Weights, bias: np.ndarray, code: Code) -> tuple[list[Table], dict[str, object]]:
     """Return weights as bit planes: of each row the plane of +1, then that of weights that are not 0, if any is 0."""
     mask, signs = word_planes(weights)
     masked = weights.kind != "sign"
@@ -254,7 +254,7 @@ def _rows(number: int, weights: WeightMatrix, bias: np.ndarray, code: Code) -> t
     return [rows, start], {"rows": rows.name, "masked": int(masked), "start": reference(start)}
 
 
-def _gaps(number: int, weights: WeightMatrix, bias: np.ndarray) -> tuple[list[Table], dict[str, object]]:
+def _gaps(number: int, weights: Weights, bias: np.ndarray) -> tuple[list[Table], dict[str, object]]:
     """Return weights as the zeros before each weight that is not 0, and the signs of these."""
     packed = pack(WeightMatrix(weights.values, 1.0, "ternary"), "gaps+signs")
     assert packed.positions is not None

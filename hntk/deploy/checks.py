@@ -18,7 +18,8 @@ from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
 from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 WHOLE_VALUES = {"ternary": (-1, 0, 1), "sign": (-1, 1), "int8": tuple(range(-127, 128))}
 SMALLEST_FLOAT, LARGEST_FLOAT = (float(v) for v in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
@@ -184,8 +185,14 @@ def _defects(classifier: IntegerClassifier) -> Iterator[str]:
     yield from _readout_defects(classifier, width)
 
 
-def _weight_defects(matrix: WeightMatrix, inputs: int) -> Iterator[str]:
+def _weight_defects(matrix: Weights, inputs: int) -> Iterator[str]:
     """Yield what is wrong with a matrix after a layer of ``inputs`` neurons; 0 if it is the first."""
+    if isinstance(matrix, OrthogonalMatrix):
+        if matrix.defect:
+            yield f"has weights that {matrix.defect}"
+        if inputs not in (0, matrix.shape[1]):
+            yield f"has weights of shape {matrix.shape}, after {inputs} neurons"
+        return
     values = np.asarray(matrix.values)
     if values.ndim != 2 or 0 in values.shape or inputs not in (0, values.shape[1]):
         yield f"has weights of shape {values.shape}, after {inputs or 'any number of'} neurons"

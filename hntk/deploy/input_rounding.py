@@ -9,9 +9,9 @@ from jaxtyping import Int32
 from hntk.data.normalization import Normalization
 from hntk.deploy.checks import LARGEST_FLOAT, SMALLEST_FLOAT
 from hntk.networks.integer_inputs import Pixels, Rounded
-from hntk.networks.integer_network import EXACT, NotIntegerError, row_weight
+from hntk.networks.integer_network import EXACT, NotIntegerError
 from hntk.networks.network import Network
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 # largest number of parts that a pixel's unit is divided into, so that the bias is rounded finely
 MOST_PARTS = 16
@@ -32,7 +32,7 @@ def pixel_inputs(
     if normalization is None:
         raise ValueError("pixels need the normalization= of raw images that the network was made for.")
     # sums of pixels and bias stay below twice the largest sum of pixels
-    room = EXACT // (2 * 255 * max(1, row_weight(network.weights[0])))
+    room = EXACT // (2 * 255 * max(1, int(network.weights[0].largest_row_sum)))
     parts = min(MOST_PARTS, 2 ** max(0, room.bit_length() - 1))
     return Pixels(parts), 1.0 / (normalization.scale * parts), _bias(network.weights[0], normalization, parts)
 
@@ -65,7 +65,7 @@ def rounded_inputs(
     return Rounded(np.asarray(centre, np.float32), float(np.float32(1 / (unit * scale))), most), unit
 
 
-def _bias(weights: WeightMatrix, normalization: Normalization, parts: int) -> Int32[np.ndarray, " d"]:
+def _bias(weights: Weights, normalization: Normalization, parts: int) -> Int32[np.ndarray, " d"]:
     """Return −W centre, which centring the pixels would add to the sums, in parts of a pixel's unit."""
     centre = np.asarray(normalization.centre, np.float64) * parts
     added = np.rint(np.asarray(weights.values, np.float64) @ centre)

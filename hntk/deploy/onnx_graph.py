@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from hntk._utils.extras import import_extra
 from hntk.weights.encodings import pack
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import WeightMatrix, Weights
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -69,7 +69,7 @@ class Graph:
         """Add a conversion to another type."""
         return self.node("Cast", [name], to=self._type(dtype))
 
-    def weights(self, name: str, matrix: WeightMatrix, kind: WeightType) -> str:
+    def weights(self, name: str, matrix: Weights, kind: WeightType) -> str:
         """Add an (outputs, inputs) matrix of whole weights."""
         if kind == "int8":
             return self.constant(name, np.asarray(matrix.values, np.int8))
@@ -83,7 +83,7 @@ class Graph:
         self,
         h: str,
         number: int,
-        matrix: WeightMatrix,
+        matrix: Weights,
         kind: WeightType,
         *,
         alpha: float = 1.0,

@@ -21,10 +21,9 @@ from hntk.deploy.input_rounding import pixel_inputs, rounded_inputs
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
-from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError, row_weight
+from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
 from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
-from hntk.weights.laws import WeightMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
 # relative rounding errors of levels that are multiples of a unit, in float64 and in float32
@@ -220,7 +219,7 @@ def _hidden(
         # sums stay below LIMIT: they never, or always, reach a threshold that is clipped
         steps.append(Steps(tuple(int(t) for t in np.clip(thresholds, -LIMIT, LIMIT)), levels))
         rounding.append(error)
-    weights = tuple(WeightMatrix(w.values, 1.0, w.kind) for w in network.weights)
+    weights = tuple(w.unscaled for w in network.weights)
     integers = IntegerNetwork(
         inputs, weights, tuple(steps), bias, unit / sqrt(network.widths[-1]), tuple(rounding), origin=network.origin
     )
@@ -252,5 +251,5 @@ def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> In
 
 def _default_level_bits(network: Network) -> int:
     """Return as many bits of a level as keep all sums below 2²⁴, at most ``LEVEL_BITS``."""
-    heaviest = max((row_weight(w) for w in network.weights[1:]), default=1)
+    heaviest = max((int(w.largest_row_sum) for w in network.weights[1:]), default=1)
     return max(2, min(LEVEL_BITS, (EXACT // max(1, heaviest)).bit_length()))

@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import jax
 import numpy as np
 
 from hntk._utils.memory import available_memory, gigabytes
 from hntk.files.limits import LAYERS
 from hntk.files.reader import FieldReader
-from hntk.weights.encodings import ENCODINGS, PackedMatrix, check_bytes, pack
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.encodings import ENCODINGS, HADAMARD, PackedMatrix, check_bytes, pack
+from hntk.weights.laws import Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 # Copies of a matrix that exist while it is unpacked: one of NumPy and one of JAX.
 COPIES = 2
 
 
 def matrices_to_arrays(
-    weights: Sequence[WeightMatrix], encoding: str | None
+    weights: Sequence[Weights], encoding: str | None
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """Pack matrices, and return their arrays and one table of metadata a layer.
 
@@ -42,28 +44,33 @@ def matrices_to_arrays(
     return arrays, tables
 
 
-def _pack_checked(matrix: WeightMatrix, encoding: str | None, number: int) -> PackedMatrix:
+def _pack_checked(matrix: Weights, encoding: str | None, number: int) -> PackedMatrix:
     """Pack one matrix, and check that it comes back."""
     try:
         packed = pack(matrix, encoding)
     except ValueError as error:
         raise ValueError(f"the weights of layer {number} cannot be packed: {error}") from error
-    unpacked = np.asarray(packed.unpack().values)
-    if not np.array_equal(unpacked, np.asarray(matrix.values, unpacked.dtype)):
+    unpacked = packed.unpack()
+    if isinstance(unpacked, OrthogonalMatrix) and isinstance(matrix, OrthogonalMatrix):
+        same = all(map(np.array_equal, jax.tree.leaves(unpacked), jax.tree.leaves(matrix)))
+    else:
+        values = np.asarray(unpacked.values)
+        same = np.array_equal(values, np.asarray(matrix.values, values.dtype))
+    if not same:
         raise ValueError(f"the weights of layer {number} do not come back from {packed.encoding!r}: use another.")
     return packed
 
 
 def matrices_from_fields(
-    layers: Sequence[FieldReader], packed_from: Sequence[WeightMatrix] | None = None
-) -> tuple[WeightMatrix, ...]:
+    layers: Sequence[FieldReader], packed_from: Sequence[Weights] | None = None
+) -> tuple[Weights, ...]:
     """Unpack the matrices of all layers, after their sizes were checked against each other and against the bytes.
 
     Parameters
     ----------
     layers : sequence of FieldReader
         One table a layer.
-    packed_from : sequence of WeightMatrix, optional
+    packed_from : sequence of WeightMatrix or OrthogonalMatrix, optional
         The matrices that were packed, when a file is checked before it is written; they are returned instead of
         unpacking the bytes.
     """
@@ -79,12 +86,12 @@ def matrices_from_fields(
     return tuple(matrix.unpack() for matrix in packed)
 
 
-def check_layers(weights: Sequence[WeightMatrix], **others: Sequence[object]) -> None:
+def check_layers(weights: Sequence[Weights], **others: Sequence[object]) -> None:
     """Refuse layers whose parts do not belong together.
 
     Parameters
     ----------
-    weights : sequence of WeightMatrix
+    weights : sequence of WeightMatrix or OrthogonalMatrix
         One matrix a layer.
     **others : sequence
         What else there must be one of for each layer.
@@ -100,7 +107,7 @@ def check_layers(weights: Sequence[WeightMatrix], **others: Sequence[object]) ->
     counts = {"weights": layers, **{name: len(parts) for name, parts in others.items()}}
     if set(counts.values()) != {layers}:
         raise ValueError(f"it has {', '.join(f'{n} {name}' for name, n in counts.items())}: give one of each a layer")
-    if not all(isinstance(matrix, WeightMatrix) for matrix in weights):
+    if not all(isinstance(matrix, Weights) for matrix in weights):
         raise ValueError("weights are no hntk.WeightMatrix: make them so, with their scale and kind")
 
 
@@ -112,10 +119,17 @@ def encodings_of(layers: Sequence[FieldReader]) -> list[str]:
 
 def _check_memory(packed: Sequence[PackedMatrix]) -> None:
     """Refuse matrices that do not fit into memory: a byte can stand for 255 weights that are zero."""
-    needed = sum(COPIES * prod(p.shape) * (4 if p.kind == "float32" else 1) for p in packed)
+    needed = sum(COPIES * _unpacked_bytes(p) for p in packed)
     free = available_memory()
     if free is not None and needed > free:
         raise ValueError(f"its weights unpack to {gigabytes(needed)}, and {gigabytes(free)} of memory are free")
+
+
+def _unpacked_bytes(packed: PackedMatrix) -> int:
+    if packed.encoding == HADAMARD:
+        # A bit of the file becomes a byte, and a place four.
+        return 8 * packed.nbytes
+    return prod(packed.shape) * (4 if packed.kind == "float32" else 1)
 
 
 def _read_packed(layer: FieldReader, number: int) -> PackedMatrix:

@@ -23,7 +23,7 @@ from hntk._utils.arrays import brief
 from hntk.activations import Activation
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 # samples that pass through the network at a time
 BATCH = 1024
@@ -135,7 +135,7 @@ def _start(output: Output, dtype: jnp.dtype) -> Float[Array, "1 width"]:
     return output.readout.astype(dtype)[None, :] / sqrt(output.network.widths[-1])
 
 
-def _by_batches(program: Callable, x: Array, width: int, w: WeightMatrix, b: Array, a: Array | None) -> Array:
+def _by_batches(program: Callable, x: Array, width: int, w: Weights, b: Array, a: Array | None) -> Array:
     """Apply a program of (weights, B, A) to batches of rows, in B's memory where it fits; a B of one row serves all."""
     n, in_place = x.shape[0], b.shape == (x.shape[0], width)
     result = b if in_place else jnp.empty((n, width), x.dtype)

@@ -23,7 +23,7 @@ from hntk.networks.network import Network
 from hntk.networks.provenance import DataStatistics, provenance_notes, provenance_to_metadata, read_statistics
 from hntk.networks.saveable import SaveableClassifier
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 OFFSET_BYTES = 8
 
@@ -134,7 +134,7 @@ class Classifier(LabelPredictor, SaveableClassifier):
         return arrays, metadata
 
     @staticmethod
-    def from_arrays(fields: FieldReader, packed_from: Sequence[WeightMatrix] | None = None) -> Classifier:
+    def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> Classifier:
         """Read the contents of a file; what is small is checked before matrices are unpacked."""
         layers = fields.subtables("layers")
         width, inputs = layers[-1].shape("shape")[0], layers[0].shape("shape")[1]

@@ -68,7 +68,8 @@ def draw_network(
     law.check_room(sizes)
     centres = coefficients(layers, tau0).centres
     *keys, readout_key = jax.random.split(as_key(key), len(layers) + 1)
-    weights = tuple(law.draw(k, size) for k, size in zip(keys, sizes, strict=True))
+    laws = (law, *[law.behind_a_layer] * (len(layers) - 1))
+    weights = tuple(each.draw(k, size) for each, k, size in zip(laws, keys, sizes, strict=True))
     readout = jax.random.normal(readout_key, (shape[-1],), dtype=jnp.float32)
     return Network(weights, layers, centres, readout, law)
 

@@ -3,7 +3,8 @@ r"""Bytes that a network takes, by formula.
 A ternary matrix takes 2 bits a packed weight, 1.6 in base 3 (five trits a byte), or its entropy $H(\varepsilon) =
 -\varepsilon\log_2\varepsilon - (1-\varepsilon)\log_2\frac{1-\varepsilon}{2}$; a dense matrix takes 32.
 :mod:`hntk.weights.encodings` has more encodings. Thresholds, levels, centring constants and the readout count as
-float32. The seed of a random network is never counted as its size.
+float32. Orthogonal blocks take a sign an input and block, $\log_2 g$ bits a swap and $\log_2 m$ bits a place. The seed
+of a random network is never counted as its size.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, log2, prod
 from typing import NamedTuple
-
-import numpy as np
 
 from hntk._utils.arguments import as_count, as_instance
 from hntk.activations import Activation
@@ -31,12 +30,13 @@ class Storage:
     Attributes
     ----------
     hidden : int
-        Hidden weights at 2 bits (ternary), 1 (±1), 8 (int8) or 32 each. Float32 weights with zeros take 32 for each
-        other weight and 1 for the position of every weight, if that is less.
+        Hidden weights at 2 bits (ternary), 1 (±1), 8 (int8) or 32 each; orthogonal blocks as signs and permutations.
+        Float32 weights with zeros take 32 for each other weight and 1 for the position of every weight, if that is
+        less.
     hidden_base3 : int or None
-        Hidden weights at 1.6 bits; None unless ternary.
+        Hidden weights at 1.6 bits; None unless ternary and independent.
     hidden_entropy : int or None
-        Hidden weights at their entropy; None unless ternary.
+        Hidden weights at their entropy; None unless ternary and independent.
     hidden_smallest : int
         Hidden weights in the smallest encoding of :mod:`hntk.weights.encodings`.
     activations : int
@@ -74,11 +74,18 @@ class _Matrix(NamedTuple):
         Kind of the values.
     zeros : float
         Share of weights that are zero.
+    block_bits : int or None
+        Bits of orthogonal blocks; None of other matrices.
     """
 
     size: int
     kind: Kind
     zeros: float
+    block_bits: int | None
+
+    def bits(self, encoding: str) -> float:
+        """Return the bits in an encoding, or those of orthogonal blocks."""
+        return self.size * expected_bits(encoding, self.zeros) if self.block_bits is None else self.block_bits
 
 
 def storage(network: Network, classes: int) -> Storage:
@@ -110,7 +117,10 @@ def storage(network: Network, classes: int) -> Storage:
     """
     as_instance(network, "network", Network, "a network, such as of hntk.dense")
     classes = as_count(classes, "classes")
-    matrices = [_Matrix(prod(w.shape), w.kind, float(np.mean(np.asarray(w.values) == 0))) for w in network.weights]
+    matrices = [
+        _Matrix(prod(w.shape), w.kind, 1 - w.nonzero / prod(w.shape), getattr(w, "stored_bits", None))
+        for w in network.weights
+    ]
     return _storage(matrices, network.activations, network.widths[-1], classes)
 
 
@@ -118,19 +128,23 @@ def storage_of(
     activations: Sequence[Activation], widths: Sequence[int], inputs: int, law: WeightLaw, classes: int
 ) -> Storage:
     """Compute the average bytes of networks drawn from a law, by formula, without drawing one."""
-    pairs = zip(widths, (inputs, *widths[:-1]), strict=True)
-    matrices = [_Matrix(int(d) * int(before), law.kind, law.zeros) for d, before in pairs]
+    shapes = [(int(d), int(before)) for d, before in zip(widths, (inputs, *widths[:-1]), strict=True)]
+    laws = [law, *[law.behind_a_layer] * (len(shapes) - 1)]
+    matrices = [
+        _Matrix(prod(shape), law.kind, law.zeros, each.block_bits(shape) if law.name == "orthogonal" else None)
+        for shape, each in zip(shapes, laws, strict=True)
+    ]
     return _storage(matrices, activations, int(widths[-1]), classes)
 
 
 def _storage(matrices: Sequence[_Matrix], activations: Sequence[Activation], last: int, classes: int) -> Storage:
-    ternary = all(kind == "ternary" for _, kind, _ in matrices)
+    ternary = all(matrix.kind == "ternary" and matrix.block_bits is None for matrix in matrices)
     numbers = sum(1 + sigma.table_size for sigma in activations)
     return Storage(
-        hidden=_bytes(n * expected_bits(_plain_encoding(kind, zeros), zeros) for n, kind, zeros in matrices),
-        hidden_base3=ceil(sum(n for n, *_ in matrices) / 5) if ternary else None,
-        hidden_entropy=_bytes(n * ternary_entropy(zeros) for n, _, zeros in matrices) if ternary else None,
-        hidden_smallest=_bytes(n * expected_bits(smallest_encoding(kind, z), z) for n, kind, z in matrices),
+        hidden=_bytes(matrix.bits(_plain_encoding(matrix.kind, matrix.zeros)) for matrix in matrices),
+        hidden_base3=ceil(sum(matrix.size for matrix in matrices) / 5) if ternary else None,
+        hidden_entropy=_bytes(m.size * ternary_entropy(m.zeros) for m in matrices) if ternary else None,
+        hidden_smallest=_bytes(matrix.bits(smallest_encoding(matrix.kind, matrix.zeros)) for matrix in matrices),
         activations=FLOAT_BYTES * numbers,
         readout=FLOAT_BYTES * (last + 1) * classes,
     )

@@ -20,7 +20,7 @@ from hntk.networks.integer_network import LIMIT, IntegerNetwork
 from hntk.networks.provenance import DataStatistics, provenance_notes, provenance_to_metadata, read_statistics
 from hntk.networks.saveable import SaveableClassifier
 from hntk.networks.summary_table import LayerSummary, Summary
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 OFFSET_BYTES = 4
 
@@ -137,7 +137,7 @@ class IntegerClassifier(SaveableClassifier):
         return arrays, metadata
 
     @staticmethod
-    def from_arrays(fields: FieldReader, packed_from: Sequence[WeightMatrix] | None = None) -> IntegerClassifier:
+    def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> IntegerClassifier:
         """Read the contents of a file; what is small is checked before matrices are unpacked."""
         width = fields.subtables("layers")[-1].shape("shape")[0]
         classes, statistics = read_labels(fields), read_statistics(fields)

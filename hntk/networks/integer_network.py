@@ -30,8 +30,7 @@ from hntk.networks.integer_steps import Steps
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
 from hntk.networks.saveable import VERSION, SaveableNetwork
 from hntk.networks.summary_table import LayerSummary, Summary, pack_all
-from hntk.networks.value_bounds import largest_row_sum
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 # Sums of whole numbers up to here are exact in float32 in any order.
 EXACT = 2**24
@@ -54,7 +53,7 @@ class IntegerNetwork(SaveableNetwork):
     ----------
     inputs : Pixels or Rounded
         What raw samples become first.
-    weights : tuple of WeightMatrix
+    weights : tuple of WeightMatrix or OrthogonalMatrix
         L matrices of whole numbers. Their scales are accounted for in the thresholds.
     steps : tuple of Steps
         L staircases.
@@ -69,7 +68,7 @@ class IntegerNetwork(SaveableNetwork):
     """
 
     inputs: Pixels | Rounded
-    weights: tuple[WeightMatrix, ...]
+    weights: tuple[Weights, ...]
     steps: tuple[Steps, ...]
     bias: Int32[np.ndarray, " d"] | None
     unit: float
@@ -86,7 +85,7 @@ class IntegerNetwork(SaveableNetwork):
     def largest_sums(self) -> tuple[int, ...]:
         """A bound of |Σ W v + b| for each layer."""
         values = [max(-self.inputs.least, self.inputs.most), *(s.most for s in self.steps)]
-        sums = [row_weight(w) * v for w, v in zip(self.weights, values, strict=False)]
+        sums = [int(w.largest_row_sum) * v for w, v in zip(self.weights, values, strict=False)]
         bias = 0 if self.bias is None else int(np.abs(np.asarray(self.bias, np.int64)).max())
         return sums[0] + bias, *sums[1:]
 
@@ -123,7 +122,7 @@ class IntegerNetwork(SaveableNetwork):
 
     @cached_property
     def _forward(self) -> Forward:
-        traced = is_traced([w.values for w in self.weights])
+        traced = is_traced(self.weights)
         steps = self.steps if traced else self.reachable
         biases = [self.bias, *[None] * len(steps)]
         codes = [
@@ -149,7 +148,7 @@ class IntegerNetwork(SaveableNetwork):
         return arrays, metadata | provenance_to_metadata(self.origin)
 
     @staticmethod
-    def from_arrays(fields: FieldReader, packed_from: Sequence[WeightMatrix] | None = None) -> IntegerNetwork:
+    def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> IntegerNetwork:
         """Read the contents of a file; what is small is checked before matrices are unpacked."""
         layers = fields.subtables("layers")
         steps = tuple(Steps.from_fields(fields, number) for number in range(1, len(layers) + 1))
@@ -188,8 +187,3 @@ class IntegerNetwork(SaveableNetwork):
         """Return lines of a summary about the input and the rounding of levels."""
         error = max(self.rounding)
         return self.inputs.note, f"levels: rounded by at most {error:.2g} of the largest" if error else "levels: exact"
-
-
-def row_weight(matrix: WeightMatrix) -> int:
-    """Return the largest Σ_j |W_ij| of whole values."""
-    return int(largest_row_sum(matrix))

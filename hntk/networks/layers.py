@@ -22,12 +22,15 @@ from jaxtyping import Float
 from hntk.activations.lookup import COMPARED, lookup
 from hntk.weights.bit_planes import Code
 from hntk.weights.bit_products import BitMatrix, bit_product
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 # Whole weights up to so many are kept in float32 as well, which saves converting them for every batch.
 COPIED = 2**24
 # From so many equal layers on, a scan compiles faster.
 SCANNED = 4
+# Rows of an orthogonal block from which its transform is faster than the product with the explicit matrix.
+TRANSFORMED = 512
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Step:
 
     Attributes
     ----------
-    weights : WeightMatrix
+    weights : WeightMatrix or OrthogonalMatrix
         The matrix W; its own scale is not used.
     factor : float
         What the sums are multiplied with.
@@ -48,11 +51,16 @@ class Step:
         Bit planes of the values that h can have, in a network of whole numbers.
     """
 
-    weights: WeightMatrix
+    weights: Weights
     factor: float
     function: Callable[[Array], Array]
     bias: Float[np.ndarray, " outputs"] | None = None
     code: Code | None = None
+
+    @property
+    def transforms(self) -> bool:
+        """Whether sums are computed by a Walsh–Hadamard transform."""
+        return isinstance(self.weights, OrthogonalMatrix) and self.weights.size >= TRANSFORMED
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["table", "centre"], meta_fields=["function"])
@@ -115,7 +123,7 @@ class Layer:
 
     Attributes
     ----------
-    weights : BitMatrix or array
+    weights : BitMatrix, OrthogonalMatrix or array
         Bit planes with their bias, or W.
     factor : array
         What the sums are multiplied with; 1 on bit planes.
@@ -129,7 +137,7 @@ class Layer:
         Whether W is the network's own array, and not a copy.
     """
 
-    weights: BitMatrix | Array
+    weights: BitMatrix | OrthogonalMatrix | Array
     factor: Array
     bias: Array | None
     function: Elementwise
@@ -139,13 +147,16 @@ class Layer:
     @classmethod
     def of(cls, step: Step, code: Code | None) -> Layer:
         """Prepare a layer, on the planes of a code if there is one."""
-        values, shape = step.weights.values, step.weights.shape
+        shape, bias = step.weights.shape, None if step.bias is None else jnp.asarray(step.bias, jnp.float32)
+        if step.transforms:
+            function = Elementwise.of(step.function, jnp.float32)
+            return cls(step.weights, jnp.float32(step.factor), bias, function, shape, False)  # type: ignore[arg-type]
         if code is not None:
             planes = BitMatrix.of(step.weights, code, step.bias)
             return cls(planes, jnp.float32(1.0), None, Elementwise.of(step.function, jnp.int32), shape, False)
+        values = step.weights.values
         borrowed = values.dtype == jnp.float32 or values.size > COPIED
         values = values if borrowed else values.astype(jnp.float32)
-        bias = None if step.bias is None else jnp.asarray(step.bias, jnp.float32)
         function = Elementwise.of(step.function, jnp.float32)
         return cls(values, jnp.float32(step.factor), bias, function, shape, borrowed)
 
@@ -153,9 +164,15 @@ class Layer:
         """Return what the next layer takes."""
         if isinstance(self.weights, BitMatrix):
             return self.function(bit_product(self.weights, h))
-        # GPUs round the factors of a product to 10 bits by default.
-        sums = jnp.matmul(h, self.weights.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
+        sums = self._sums(h)
         return self.function((sums if self.bias is None else sums + self.bias) * self.factor)
+
+    def _sums(self, h: Array) -> Array:
+        if isinstance(self.weights, OrthogonalMatrix):
+            return self.weights.product(h)
+        assert not isinstance(self.weights, BitMatrix)
+        # GPUs round the factors of a product to 10 bits by default.
+        return jnp.matmul(h, self.weights.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
 
     def traced(self) -> Layer:
         """Return the same layer with all its numbers as arrays."""

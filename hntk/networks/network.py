@@ -31,7 +31,7 @@ from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_t
 from hntk.networks.saveable import VERSION, SaveableNetwork
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary, pack_all
 from hntk.networks.value_bounds import HiddenLayer, Readout, check_finite
-from hntk.weights.laws import WeightLaw, WeightMatrix
+from hntk.weights.laws import WeightLaw, Weights
 
 
 @array_dataclass(static=("activations", "centres", "law", "origin"))
@@ -42,7 +42,7 @@ class Network(SaveableNetwork):
 
     Attributes
     ----------
-    weights : tuple of WeightMatrix
+    weights : tuple of WeightMatrix or OrthogonalMatrix
         L matrices of shapes (d_l, d_{l-1}), with d_0 = p.
     activations : tuple of Activation
         L activations.
@@ -56,7 +56,7 @@ class Network(SaveableNetwork):
         How the activations of a compressed network were found; files keep it.
     """
 
-    weights: tuple[WeightMatrix, ...]
+    weights: tuple[Weights, ...]
     activations: tuple[Activation, ...]
     centres: tuple[float, ...]
     readout: Float[Array, " width"] | None
@@ -206,13 +206,13 @@ class Network(SaveableNetwork):
         return arrays, metadata
 
     @staticmethod
-    def from_arrays(fields: FieldReader, packed_from: Sequence[WeightMatrix] | None = None) -> Network:
+    def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> Network:
         """Read the contents of a file; what is small is checked before matrices are unpacked."""
         return Network.hidden_from_arrays(fields, packed_from, None)
 
     @staticmethod
     def hidden_from_arrays(
-        fields: FieldReader, packed_from: Sequence[WeightMatrix] | None, readout: Readout | None
+        fields: FieldReader, packed_from: Sequence[Weights] | None, readout: Readout | None
     ) -> Network:
         """Read the hidden layers, whose predictions through the readout must be finite."""
         layers = fields.subtables("layers")

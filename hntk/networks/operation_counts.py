@@ -5,6 +5,9 @@ weights that are 0 are skipped, in every network alike. float32 has 32 bits. A t
 and has 1, for an addition or subtraction. An activation of N levels has $\lceil\log_2 N\rceil$. Thresholds, which are
 compared once a neuron, and positions of weights are left out. The readout is float32.
 
+Orthogonal blocks are multiplied with by Walsh–Hadamard transforms. An addition of b-bit numbers counts as b bit
+operations, and the numbers of each step have one bit more than those before.
+
 Bit planes, which suit processors without sparse instructions, cannot skip zeros. They are counted as well, with two
 planes for a ternary matrix.
 """
@@ -13,13 +16,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2, prod
-
-import numpy as np
+from typing import NamedTuple
 
 from hntk._utils.arguments import as_count, as_instance
 from hntk.activations import Activation
 from hntk.networks.network import Network
-from hntk.weights.laws import Kind
+from hntk.weights.laws import Kind, Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 WEIGHT_BITS: dict[Kind, int] = {"float32": 32, "int8": 8, "ternary": 1, "sign": 1}
 PLANES: dict[Kind, int] = {**WEIGHT_BITS, "ternary": 2}
@@ -33,11 +36,11 @@ class Arithmetic:
     Attributes
     ----------
     multiply_accumulates : int
-        Weights that are not 0, with the readout's.
+        Weights that are not 0, or additions of a transform, with the readout's.
     bit_operations : int
         Products of bits of weights that are not 0 and of bits of what they are multiplied with.
     plane_operations : int
-        Bit operations on bit planes, where zeros of ternary, ±1 and int8 matrices count too.
+        Bit operations on bit planes, where zeros of ternary, ±1 and int8 matrices count too; of transforms as before.
     activation_bytes : int
         Largest memory that the values on both sides of one layer take together.
     """
@@ -82,17 +85,31 @@ def arithmetic(network: Network, classes: int, input_bits: int = FLOAT_BITS) -> 
     as_instance(network, "network", Network, "a network, such as of hntk.dense")
     classes, input_bits = as_count(classes, "classes"), as_count(input_bits, "input_bits")
     bits = [input_bits, *(activation_bits(a) for a in network.activations)]
-    nonzero = [int(np.count_nonzero(np.asarray(w.values))) for w in network.weights]
-    on_planes = [n if w.kind == "float32" else prod(w.shape) for n, w in zip(nonzero, network.weights, strict=True)]
-    kinds: list[Kind] = [w.kind for w in network.weights]
+    costs = [_cost(w, b) for w, b in zip(network.weights, bits, strict=False)]
     readout = network.widths[-1] * classes * FLOAT_BITS * bits[-1]
     layer_bits = [width * b for width, b in zip((network.inputs, *network.widths), bits, strict=True)]
     return Arithmetic(
-        sum(nonzero) + network.widths[-1] * classes,
-        sum(n * WEIGHT_BITS[kind] * b for n, kind, b in zip(nonzero, kinds, bits[:-1], strict=True)) + readout,
-        sum(n * PLANES[kind] * b for n, kind, b in zip(on_planes, kinds, bits[:-1], strict=True)) + readout,
+        sum(cost.additions for cost in costs) + network.widths[-1] * classes,
+        sum(cost.bit_operations for cost in costs) + readout,
+        sum(cost.plane_operations for cost in costs) + readout,
         max(ceil((before + after) / 8) for before, after in zip(layer_bits[:-1], layer_bits[1:], strict=True)),
     )
+
+
+class _Cost(NamedTuple):
+    additions: int
+    bit_operations: int
+    plane_operations: int
+
+
+def _cost(w: Weights, bits: int) -> _Cost:
+    """Return the cost of a product with values of so many bits."""
+    if isinstance(w, OrthogonalMatrix):
+        operations = sum(count * (bits + step) for step, count in enumerate(w.additions))
+        return _Cost(sum(w.additions), operations, operations)
+    nonzero = w.nonzero
+    on_planes = nonzero if w.kind == "float32" else prod(w.shape)
+    return _Cost(nonzero, nonzero * WEIGHT_BITS[w.kind] * bits, on_planes * PLANES[w.kind] * bits)
 
 
 def activation_bits(activation: Activation) -> int:

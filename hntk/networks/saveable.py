@@ -17,7 +17,7 @@ from hntk.files.reader import FieldReader
 from hntk.networks.class_labels import brief_labels
 from hntk.networks.provenance import DataStatistics, MatchRecord
 from hntk.networks.summary_table import Summary
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 VERSION = 1
 # Exceptions of reading a table that is not as expected.
@@ -59,14 +59,14 @@ class Saveable(Copyable, ABC):
 
     @staticmethod
     @abstractmethod
-    def from_arrays(fields: FieldReader, packed_from: Sequence[WeightMatrix] | None = None) -> Saveable:
+    def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> Saveable:
         """Return the network or classifier of a file; what is small is checked before matrices are unpacked.
 
         Parameters
         ----------
         fields : FieldReader
             Metadata and arrays of the file.
-        packed_from : sequence of WeightMatrix, optional
+        packed_from : sequence of WeightMatrix or OrthogonalMatrix, optional
             The matrices that were packed, when a file is checked before it is written; they are used instead of
             unpacking the bytes.
 
@@ -98,7 +98,7 @@ class Saveable(Copyable, ABC):
 
     @property
     @abstractmethod
-    def _matrices(self) -> tuple[WeightMatrix, ...]:
+    def _matrices(self) -> tuple[Weights, ...]:
         """The weights of the hidden layers."""
 
     @property
@@ -154,13 +154,13 @@ class SaveableNetwork(Saveable):
 
     Attributes
     ----------
-    weights : tuple of WeightMatrix
+    weights : tuple of WeightMatrix or OrthogonalMatrix
         Matrices of the hidden layers.
     origin : MatchRecord or None
         How the activations were found.
     """
 
-    weights: tuple[WeightMatrix, ...]
+    weights: tuple[Weights, ...]
     origin: MatchRecord | None
 
     @property
@@ -169,7 +169,7 @@ class SaveableNetwork(Saveable):
         return tuple(w.shape[0] for w in self.weights)
 
     @property
-    def _matrices(self) -> tuple[WeightMatrix, ...]:
+    def _matrices(self) -> tuple[Weights, ...]:
         return self.weights
 
     @property
@@ -198,7 +198,7 @@ class SaveableClassifier(Saveable):
         return f"{type(self).__name__}({self.network!r}, {brief_labels(self.classes)})"
 
     @property
-    def _matrices(self) -> tuple[WeightMatrix, ...]:
+    def _matrices(self) -> tuple[Weights, ...]:
         return self.network.weights
 
     @property

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from hntk.weights.encodings import PackedMatrix, pack
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 FLOAT_BYTES = 4
 HEADINGS = ["layer", "shape", "weights", "zeros", "activation", "bits", "bytes", "float32", "ratio"]
@@ -47,7 +49,7 @@ class LayerSummary:
     multiply_accumulates : int
         Weights of one prediction that are neither 0 nor ±1.
     additions : int
-        Weights of one prediction that are ±1.
+        Weights of one prediction that are ±1; of orthogonal blocks the additions and subtractions of their transforms.
     """
 
     name: str
@@ -69,23 +71,23 @@ class LayerSummary:
         cls, number: int, packed: PackedMatrix, *, activation: str, levels: int | None, other_bytes: int
     ) -> LayerSummary:
         """Summarize a hidden layer, whose thresholds, levels and bias take ``other_bytes``."""
-        values = np.asarray(packed.unpack().values)
-        nonzero = int(np.count_nonzero(values))
-        signs = packed.kind in ("ternary", "sign")
+        matrix, size = packed.unpack(), prod(packed.shape)
+        nonzero, signs = matrix.nonzero, packed.kind in ("ternary", "sign")
+        additions = sum(matrix.additions) if isinstance(matrix, OrthogonalMatrix) else nonzero
         return cls(
             name=f"layer {number}",
             outputs=packed.shape[0],
             inputs=packed.shape[1],
             weights=packed.kind,
             encoding=packed.encoding,
-            zeros=1 - nonzero / values.size,
+            zeros=1 - nonzero / size,
             activation=activation,
             levels=levels,
-            bits=8 * packed.nbytes / values.size,
+            bits=8 * packed.nbytes / size,
             bytes=packed.nbytes + other_bytes,
-            float_bytes=FLOAT_BYTES * values.size,
+            float_bytes=FLOAT_BYTES * size,
             multiply_accumulates=0 if signs else nonzero,
-            additions=nonzero if signs else 0,
+            additions=additions if signs else 0,
         )
 
     @classmethod
@@ -173,7 +175,7 @@ class Summary:
         return "\n".join([f"a network in {self.form}", *lines, *self.notes])
 
 
-def pack_all(weights: Sequence[WeightMatrix], encodings: Sequence[str] | None) -> list[PackedMatrix]:
+def pack_all(weights: Sequence[Weights], encodings: Sequence[str] | None) -> list[PackedMatrix]:
     """Pack every matrix in its encoding; without encodings, in its smallest."""
     chosen = [None] * len(weights) if encodings is None else encodings
     return [pack(matrix, encoding) for matrix, encoding in zip(weights, chosen, strict=True)]

@@ -9,7 +9,7 @@ network is evaluated on random samples instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import inf, isfinite, sqrt
 from typing import NamedTuple
 
@@ -18,14 +18,12 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.activations import Activation
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 # Samples with coordinates of up to this size have finite predictions.
 LARGEST_INPUT = 1000.0
 # Half of the largest float32 number, so that rounding does not matter.
 LARGEST = float(np.finfo(np.float32).max) / 2
-# Weights whose absolute values are summed at a time.
-BLOCK = 2**22
 # Random samples of each scale on which a network of unbounded activations is evaluated.
 TRIALS = 4
 Readout = tuple[Float[np.ndarray, "d K"], Float[np.ndarray, " K"]]
@@ -36,7 +34,7 @@ class HiddenLayer(NamedTuple):
 
     Attributes
     ----------
-    weights : WeightMatrix
+    weights : WeightMatrix or OrthogonalMatrix
         The matrix W, whose own scale is in it.
     factor : float
         1/√d of the layer's inputs; 1 in the first layer.
@@ -46,7 +44,7 @@ class HiddenLayer(NamedTuple):
         The constant m that is subtracted.
     """
 
-    weights: WeightMatrix
+    weights: Weights
     factor: float
     activation: Activation
     centre: float
@@ -81,16 +79,11 @@ def check_finite(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | 
         )
 
 
-def largest_row_sum(matrix: WeightMatrix) -> float:
-    """Return the largest Σ_j |W_ij| of the values, without the matrix's scale; exact for whole numbers."""
-    return max(float(np.abs(rows).sum(axis=1, dtype=np.float64).max()) for rows in _row_blocks(matrix))
-
-
 def _largest_number(layers: Sequence[HiddenLayer], readout: Readout | None) -> float:
     """Return a bound of all numbers on the way to a prediction; infinite if the bound itself overflows."""
     bound, largest = LARGEST_INPUT, 0.0
     for weights, factor, sigma, centre in layers:
-        sums = largest_row_sum(weights) * bound
+        sums = weights.largest_row_sum * bound
         z = sums * max(weights.scale * factor, 0.0)
         bound = inf if z > LARGEST else sigma.bound(z) + abs(centre)
         largest = max(largest, sums, z, bound)
@@ -111,7 +104,7 @@ def _is_small_on_random_samples(layers: Sequence[HiddenLayer], tau0: float, read
     with np.errstate(all="ignore"):
         for weights, factor, sigma, centre in layers:
             # Products of NumPy, so that nothing is compiled for a network that may be refused.
-            sums = np.concatenate([h @ np.asarray(rows, np.float32).T for rows in _row_blocks(weights)], axis=1)
+            sums = weights.product_on_host(h)
             z = sums * np.float32(weights.scale * factor)
             h = np.asarray(sigma(jnp.asarray(z)) - centre, np.float32)
             largest = np.max([largest, *(np.abs(part).max() for part in (sums, z, h))])
@@ -119,10 +112,3 @@ def _is_small_on_random_samples(layers: Sequence[HiddenLayer], tau0: float, read
         largest = np.max([largest, np.abs(scores).max()])
     # False for NaN, which np.max keeps.
     return bool(largest <= LARGEST / LARGEST_INPUT)
-
-
-def _row_blocks(matrix: WeightMatrix) -> Iterator[np.ndarray]:
-    """Yield the values, some rows at a time."""
-    values = np.asarray(matrix.values)
-    step = max(1, BLOCK // values.shape[1])
-    return (values[start : start + step] for start in range(0, values.shape[0], step))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt32
 
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Code:
         return above // self.jumps[0]
 
 
-def word_planes(matrix: WeightMatrix) -> tuple[UInt32[np.ndarray, "d words"], UInt32[np.ndarray, "d words"]]:
+def word_planes(matrix: Weights) -> tuple[UInt32[np.ndarray, "d words"], UInt32[np.ndarray, "d words"]]:
     """Return the planes (K, S) of a ternary or ±1 matrix.
 
     Words have 32 bits, the lowest bit first; rows are padded with zeros to an even number of words.
@@ -76,7 +76,7 @@ def word_planes(matrix: WeightMatrix) -> tuple[UInt32[np.ndarray, "d words"], UI
     return _words(values != 0), _words(values > 0)
 
 
-def row_constants(matrix: WeightMatrix, code: Code) -> Int[np.ndarray, " d"]:
+def row_constants(matrix: Weights, code: Code) -> Int[np.ndarray, " d"]:
     """Return the part of Σ_j W_ij v_j that does not depend on the planes: base (|P_i| − |M_i|) + Σ_t jumps[t] |P_i|.
 
     |P_i| and |M_i| are the numbers of +1 and of −1 in row i.

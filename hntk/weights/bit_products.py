@@ -18,7 +18,7 @@ from jaxtyping import Float, Int32, UInt32
 
 from hntk._utils.pytree import array_dataclass
 from hntk.weights.bit_planes import Code, row_constants, word_planes
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.laws import Weights
 
 WORD_BITS = 32
 # up to this many samples a sum is kept for each plane, which takes fewer operations and more memory
@@ -59,7 +59,7 @@ class BitMatrix:
     known_code: Code | None
 
     @classmethod
-    def of(cls, matrix: WeightMatrix, code: Code, bias: np.ndarray | None = None) -> BitMatrix:
+    def of(cls, matrix: Weights, code: Code, bias: np.ndarray | None = None) -> BitMatrix:
         """Return the bit planes of a matrix, for values of a code."""
         mask, signs = (jnp.asarray(np.ascontiguousarray(plane.T)) for plane in word_planes(matrix))
         start = row_constants(matrix, code) + (0 if bias is None else bias)

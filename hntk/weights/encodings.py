@@ -7,14 +7,16 @@ r"""Encodings of weight matrices as bytes, in which a network is stored.
 | base3 | five trits a byte, $\sum_i (w_i + 1) 3^i$ | 1.6 |
 | mask+… | one bit a weight, 0 where the weight is 0, and the values of the other weights | $1 + (1-\varepsilon)v$ |
 | gaps+… | a byte for the zeros before each weight that is not 0, and these weights | $\approx (1-\varepsilon)(8 + v)$ |
+| hadamard | signs and permutations of orthogonal blocks (:mod:`hntk.weights.orthogonal_bytes`) | about 1.5/m to 12/m |
 
-The values of the last two are signs (v = 1) or float32 (v = 32). A gap of 255 or more zeros takes several bytes: 255
-means 255 zeros and that the next byte goes on. For a ternary matrix, mask+signs reaches the entropy
-at ε = ½, and signs alone reaches it at ε = 0.
+The values of mask+… and gaps+… are signs (v = 1) or float32 (v = 32). A gap of 255 or more zeros takes several bytes:
+255 means 255 zeros and that the next byte goes on. For a ternary matrix, mask+signs reaches the entropy at ε = ½, and
+signs alone reaches it at ε = 0.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import jax.numpy as jnp
@@ -22,14 +24,17 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hntk._utils.pytree import array_dataclass
-from hntk.weights.laws import Kind, WeightMatrix
+from hntk.weights.laws import Kind, WeightMatrix, Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.orthogonal_bytes import check_orthogonal_bytes, orthogonal_from_bytes, orthogonal_to_bytes
 
 ESCAPE = 255
+HADAMARD = "hadamard"
 POWERS = 3 ** np.arange(5, dtype=np.uint8)
 ENCODINGS: dict[Kind, tuple[str, ...]] = {
     "float32": ("float32", "mask+float32", "gaps+float32"),
     "int8": ("int8",),
-    "ternary": ("bits2", "base3", "mask+signs", "gaps+signs", "signs"),
+    "ternary": ("bits2", "base3", "mask+signs", "gaps+signs", "signs", "hadamard"),
     "sign": ("signs",),
 }
 VALUE_BITS = {"float32": 32.0, "int8": 8.0, "bits2": 2.0, "base3": 1.6, "signs": 1.0}
@@ -77,12 +82,12 @@ class PackedMatrix:
         """Bytes of the values and the positions."""
         return self.values.nbytes + (0 if self.positions is None else self.positions.nbytes)
 
-    def unpack(self) -> WeightMatrix:
+    def unpack(self) -> Weights:
         """Return the matrix that was packed.
 
         Returns
         -------
-        WeightMatrix
+        WeightMatrix or OrthogonalMatrix
             The matrix.
 
         Raises
@@ -91,6 +96,8 @@ class PackedMatrix:
             If the bytes do not make a matrix of this shape and kind.
         """
         check_bytes(self)
+        if self.encoding == HADAMARD:
+            return replace(orthogonal_from_bytes(self.values, self.shape), scale=self.scale)
         count = self.shape[0] * self.shape[1]
         position_code, value_code = _parts(self.encoding)
         values = _decode(value_code, self.values, _stored_values(self))
@@ -104,8 +111,10 @@ class PackedMatrix:
 def expected_bits(encoding: str, zeros: float) -> float:
     """Return the expected bits a weight if a share ``zeros`` of the weights, at random places, is 0.
 
-    The result is inf if the encoding cannot store zeros and there are some.
+    The result is inf if the encoding cannot store zeros and there are some, or only stores orthogonal blocks.
     """
+    if encoding == HADAMARD:
+        return inf
     position_code, value_code = _parts(encoding)
     kept, bits = 1.0 - zeros, VALUE_BITS[value_code]
     if position_code == "":
@@ -121,13 +130,13 @@ def smallest_encoding(kind: Kind, zeros: float) -> str:
     return min(ENCODINGS[kind], key=lambda encoding: expected_bits(encoding, zeros))
 
 
-def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
+def pack(matrix: Weights, encoding: str | None = None) -> PackedMatrix:
     """Encode a matrix as bytes.
 
     Parameters
     ----------
-    matrix : WeightMatrix
-        The matrix.
+    matrix : WeightMatrix or OrthogonalMatrix
+        The matrix. One of orthogonal blocks can also be stored as its explicit values.
     encoding : str, optional
         The encoding; by default the smallest one.
 
@@ -151,6 +160,11 @@ def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
     >>> bool((pack(matrix).unpack().values == matrix.values).all())
     True
     """
+    if isinstance(matrix, OrthogonalMatrix):
+        if encoding in (None, HADAMARD):
+            stored = orthogonal_to_bytes(matrix)
+            return PackedMatrix(HADAMARD, matrix.kind, matrix.shape, float(matrix.scale), stored)
+        matrix = WeightMatrix(matrix.values, matrix.scale, matrix.kind)
     flat = _whole_or_finite(matrix)
     zeros = 1.0 - np.count_nonzero(flat) / flat.size
     encoding = smallest_encoding(matrix.kind, zeros) if encoding is None else encoding
@@ -174,13 +188,17 @@ def pack(matrix: WeightMatrix, encoding: str | None = None) -> PackedMatrix:
 def check_bytes(packed: PackedMatrix) -> None:
     """Check that there are as many bytes as the shape takes, before an array of that shape is allocated.
 
-    A byte stands for at most 255 weights, so that a small file cannot claim a huge matrix.
+    A byte stands for at most 255 weights, so that a small file cannot claim a huge matrix; or for 8 signs of orthogonal
+    blocks, which stay as small in memory.
 
     Raises
     ------
     ValueError
         If there are more or fewer bytes.
     """
+    if packed.encoding == HADAMARD:
+        check_orthogonal_bytes(packed.values, packed.shape)
+        return
     count, (position_code, value_code) = packed.shape[0] * packed.shape[1], _parts(packed.encoding)
     if packed.positions is not None:
         _check_positions(position_code, packed.positions, count)

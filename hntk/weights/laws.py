@@ -1,23 +1,28 @@
-r"""Laws of random weights: independent entries of mean 0, variance 1 and finite fourth moment.
+r"""Laws of random weights: entries of mean 0, variance 1 and finite fourth moment, independent or in orthogonal blocks.
 
-The limits of the kernels depend on no other property of the law; the fourth moment sets the error at finite width.
+The limits of the kernels depend on no other property of the law. The error at finite width depends on the fourth
+moment, and is smaller where rows are orthogonal.
 
 * Ternary weights are $\{0, \pm1\}/\sqrt{1-\varepsilon}$ with $P(0) = \varepsilon$.
 * Sparse Gaussian weights keep a random share $1-\varepsilon$ of a Gaussian matrix.
 * Pruned Gaussian weights keep the largest: $|w| > t = \Phi^{-1}(1 - \tfrac{1-\varepsilon}{2})$. With the standard
   normal density φ, their moments before scaling are $E[w^2; |w| > t] = 1 - \varepsilon + 2t\varphi(t)$ and
   $E[w^4; |w| > t] = 3(1-\varepsilon) + 2(t^3 + 3t)\varphi(t)$.
+* Orthogonal ternary weights are blocks of Hadamard matrices (:mod:`hntk.weights.orthogonal`), with ε = 1 − 2⁻ᵏ.
+* Orthogonal Gaussian weights are blocks $\sqrt{p}\,Q$ with orthogonal p × p matrices Q of the Haar law; where there
+  are fewer rows than p in the last block, they are its first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import exp, inf, isfinite, pi, sqrt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import exp, inf, isfinite, log2, pi, sqrt
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 from scipy.special import ndtri
@@ -27,6 +32,7 @@ from hntk._utils.arrays import brief
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
+from hntk.weights.orthogonal import ORDERS, OrthogonalMatrix, draw_orthogonal, stored_bits
 
 Kind = Literal["float32", "int8", "ternary", "sign"]
 # unit of int8 weights: 127 of them are four standard deviations
@@ -35,7 +41,12 @@ INT8_STEP = 4 / 127
 MOST_SQUARES = 64
 # bytes a weight that drawing needs temporarily, at most: random bits and uniforms in float64
 TRANSIENT_BYTES = 16
-LAWS_WITH_ZEROS = ("ternary", "sparse_gaussian", "pruned_gaussian")
+LAWS_WITH_ZEROS = ("ternary", "orthogonal", "sparse_gaussian", "pruned_gaussian")
+ORTHOGONAL_LAWS = ("orthogonal", "orthogonal_gaussian")
+# Largest number of groups of an orthogonal block; their numbers take a byte.
+MOST_GROUPS = 256
+# Weights whose absolute values are summed at a time.
+ROW_BLOCK = 2**22
 
 
 @array_dataclass(static=("scale", "kind"))
@@ -81,6 +92,35 @@ class WeightMatrix:
         """Shape (outputs, inputs)."""
         return self.values.shape
 
+    @property
+    def unscaled(self) -> WeightMatrix:
+        """The matrix with the scale 1."""
+        return replace(self, scale=1.0)
+
+    @property
+    def nonzero(self) -> int:
+        """Number of weights that are not 0."""
+        return int(np.count_nonzero(np.asarray(self.values)))
+
+    @property
+    def largest_row_sum(self) -> float:
+        """Largest Σ_j |W_ij| of the values, without the scale; exact for whole numbers."""
+        values = np.asarray(self.values)
+        step = max(1, ROW_BLOCK // values.shape[1])
+        blocks = (values[start : start + step] for start in range(0, len(values), step))
+        return max(float(np.abs(rows).sum(axis=1, dtype=np.float64).max()) for rows in blocks)
+
+    def product_on_host(self, h: Float[np.ndarray, "n inputs"]) -> Float[np.ndarray, "n outputs"]:
+        """Return the sums Σ_j W_ij h_j of the values in float32 with NumPy, without compiling anything."""
+        values = np.asarray(self.values)
+        step = max(1, ROW_BLOCK // values.shape[1])
+        blocks = (np.asarray(values[start : start + step], np.float32) for start in range(0, len(values), step))
+        return np.concatenate([h @ rows.T for rows in blocks], axis=1)
+
+
+# What a network's layer can hold.
+Weights = WeightMatrix | OrthogonalMatrix
+
 
 @dataclass(frozen=True)
 class WeightLaw:
@@ -90,12 +130,17 @@ class WeightLaw:
     ----------
     name : str
         ``"gaussian"``, ``"ternary"``, ``"student_t"``, ``"bernoulli"`` (±1), ``"int8_gaussian"`` (rounded to 8 bits),
-        ``"sparse_gaussian"`` (a random share set to 0) or ``"pruned_gaussian"`` (the smallest set to 0). With one key,
-        the last three round or set to 0 the very matrix that ``"gaussian"`` draws.
+        ``"sparse_gaussian"`` (a random share set to 0), ``"pruned_gaussian"`` (the smallest set to 0),
+        ``"orthogonal"`` (ternary, in orthogonal blocks) or ``"orthogonal_gaussian"`` (dense orthogonal blocks). With
+        one key, those that round or set to 0 do so to the very matrix that ``"gaussian"`` draws.
     sparsity : float
-        Probability ε of 0 in the ternary and the sparse laws, in [0, 1).
+        Probability ε of 0 in the ternary and the sparse laws, in [0, 1). Orthogonal ternary weights have ε = 1 − 2⁻ᵏ.
     degrees : float
         Degrees of freedom of Student's t, above 4 so that the fourth moment is finite.
+    order : str
+        Order of the inputs of orthogonal ternary weights that see raw data: ``"random"``, which is stored;
+        ``"generated"`` by a few instructions; or ``"none"``, for data whose neighbouring coordinates are not alike.
+        Weights that see the outputs of a random layer need none.
 
     Raises
     ------
@@ -106,6 +151,7 @@ class WeightLaw:
     name: str = "gaussian"
     sparsity: float = 0.5
     degrees: float = 5.0
+    order: str = "random"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in _DRAW:
@@ -116,6 +162,10 @@ class WeightLaw:
                 object.__setattr__(self, name, value)
         if self.name in LAWS_WITH_ZEROS and not 0.0 <= sparsity < 1.0:
             raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {brief(self.sparsity)}.")
+        if self.name == "orthogonal":
+            _check_groups(sparsity)
+        if self.order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {brief(self.order)}.")
         if self.name == "student_t" and not 4.0 < degrees < inf:
             raise ValueError(
                 f"Student's t has a finite fourth moment, which the theory needs, only above 4 degrees of freedom, and "
@@ -134,6 +184,8 @@ class WeightLaw:
             "pruned_gaussian": fourth / second**2,
             "bernoulli": 1.0,
             "ternary": 1.0 / kept,
+            "orthogonal": 1.0 / kept,
+            "orthogonal_gaussian": 3.0,
             "student_t": 3.0 * (nu - 2.0) / (nu - 4.0),
         }[self.name]
 
@@ -145,11 +197,31 @@ class WeightLaw:
     @property
     def kind(self) -> Kind:
         """Kind of the matrices that the law draws."""
-        kinds: dict[str, Kind] = {"ternary": "ternary", "bernoulli": "sign", "int8_gaussian": "int8"}
+        kinds: dict[str, Kind] = {"bernoulli": "sign", "int8_gaussian": "int8"}
+        kinds |= {"ternary": "ternary", "orthogonal": "ternary"}
         return kinds.get(self.name, "float32")
 
-    def draw(self, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-        """Draw a matrix of independent entries, the same whatever precision JAX is set to.
+    @property
+    def orthogonal(self) -> bool:
+        """Whether rows are orthogonal within blocks."""
+        return self.name in ORTHOGONAL_LAWS
+
+    @property
+    def groups(self) -> int:
+        """Number 1/(1 − ε) of groups of an orthogonal ternary block; 1 of other laws."""
+        return round(1.0 / (1.0 - self.sparsity)) if self.name == "orthogonal" else 1
+
+    @property
+    def behind_a_layer(self) -> WeightLaw:
+        """The law of weights that see the outputs of a random layer, which have no order of their own."""
+        return replace(self, order="none")
+
+    def block_bits(self, shape: tuple[int, int]) -> int:
+        """Return the bits of orthogonal ternary blocks of a shape."""
+        return stored_bits(shape, self.groups, self.order)
+
+    def draw(self, key: Array, shape: tuple[int, int]) -> Weights:
+        """Draw a matrix, the same whatever precision JAX is set to.
 
         Parameters
         ----------
@@ -160,7 +232,7 @@ class WeightLaw:
 
         Returns
         -------
-        WeightMatrix
+        WeightMatrix or OrthogonalMatrix
             The matrix.
 
         Raises
@@ -192,6 +264,8 @@ class WeightLaw:
         """
         bytes_each = 1 if self.kind != "float32" else 4
         sizes = [outputs * inputs for outputs, inputs in shapes]
+        if self.name == "orthogonal":
+            sizes = [self.block_bits(shape) for shape in shapes]
         check_room(
             bytes_each * sum(sizes) + TRANSIENT_BYTES * max(sizes, default=0),
             f"drawing weights of shapes {', '.join(map(str, shapes))}",
@@ -275,7 +349,40 @@ def _ternary(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix
     return WeightMatrix(values, 1 / sqrt(1 - law.sparsity), "ternary")
 
 
-_DRAW = {
+def _orthogonal(law: WeightLaw, key: Array, shape: tuple[int, int]) -> OrthogonalMatrix:
+    return draw_orthogonal(key, shape, law.groups, law.order, sqrt(law.groups))
+
+
+def _orthogonal_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
+    outputs, inputs = shape
+    rows = []
+    for block, start in enumerate(range(0, outputs, inputs)):
+        count = min(inputs, outputs - start)
+        normal = jax.random.normal(jax.random.fold_in(key, block), (inputs, count), dtype=jnp.float64)
+        q, r = jnp.linalg.qr(normal)
+        # With the signs of R's diagonal, Q has the Haar law (Mezzadri 2007).
+        rows.append((q * jnp.sign(jnp.diagonal(r))).T.astype(jnp.float32))
+    return WeightMatrix(jnp.concatenate(rows), sqrt(inputs))
+
+
+def is_orthogonal_sparsity(sparsity: float) -> bool:
+    """Return whether orthogonal ternary weights can have a share ``sparsity`` in [0, 1) of zeros."""
+    groups = 1.0 / (1.0 - sparsity)
+    return groups <= MOST_GROUPS and abs(groups - 2 ** round(log2(groups))) <= 1e-9 * groups
+
+
+def _check_groups(sparsity: float) -> None:
+    """Refuse a sparsity other than 1 − 2⁻ᵏ, and name its neighbours."""
+    if not is_orthogonal_sparsity(sparsity):
+        below = min(2 ** int(log2(1.0 / (1.0 - sparsity))), MOST_GROUPS // 2)
+        raise ValueError(
+            f"orthogonal ternary weights have a sparsity of 1 - 1/g for a power of two g up to {MOST_GROUPS}, got "
+            f"{brief(sparsity)}: its neighbours are {1 - 1 / below} and {1 - 0.5 / below}. Independent weights "
+            "('ternary') take any sparsity."
+        )
+
+
+_DRAW: dict[str, Callable[[WeightLaw, Array, tuple[int, int]], Weights]] = {
     "gaussian": _gaussian,
     "int8_gaussian": _int8_gaussian,
     "sparse_gaussian": _sparse_gaussian,
@@ -283,18 +390,20 @@ _DRAW = {
     "student_t": _student_t,
     "bernoulli": _bernoulli,
     "ternary": _ternary,
+    "orthogonal": _orthogonal,
+    "orthogonal_gaussian": _orthogonal_gaussian,
 }
 
 
-def weight_law(law: str | WeightLaw, **parameters: float) -> WeightLaw:
+def weight_law(law: str | WeightLaw, **parameters: float | str) -> WeightLaw:
     """Return a law of random weights.
 
     Parameters
     ----------
     law : str or WeightLaw
         The name of a law, see :class:`WeightLaw`, or a law, which is returned as it is.
-    **parameters : float
-        ``sparsity`` or ``degrees`` of the law.
+    **parameters : float or str
+        ``sparsity``, ``degrees`` or ``order`` of the law.
 
     Returns
     -------
@@ -316,7 +425,7 @@ def weight_law(law: str | WeightLaw, **parameters: float) -> WeightLaw:
         if parameters:
             raise ValueError(f"{', '.join(parameters)} cannot be given beside a law: it has its own, {law}.")
         return law
-    unknown = [name for name in parameters if name not in ("sparsity", "degrees")]
+    unknown = [name for name in parameters if name not in ("sparsity", "degrees", "order")]
     if unknown:
-        raise ValueError(f"a weight law has sparsity= and degrees=, not {', '.join(unknown)}.")
-    return WeightLaw(law, **parameters)
+        raise ValueError(f"a weight law has sparsity=, degrees= and order=, not {', '.join(unknown)}.")
+    return WeightLaw(law, **parameters)  # type: ignore[arg-type]

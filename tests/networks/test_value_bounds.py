@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hntk
-from hntk.networks.value_bounds import LARGEST_INPUT, _largest_number, check_finite, largest_row_sum
+from hntk.networks.value_bounds import LARGEST_INPUT, _largest_number, check_finite
 
 BOUNDED = ["cos", "sin", "erf", "gaussian", "sign", "step", hntk.staircase([-1.0, 2.0], [3.0, -7.0, 0.5])]
 UNBOUNDED = ["relu", "abs", "linear", hntk.activation("polynomial", coefficients=[0.3, -1.0, 0.0, 2.0]), "quadratic"]
@@ -59,9 +59,9 @@ def test_row_sums_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).integers(-127, 128, (50, 31)).astype(np.int8)
     expected = int(np.abs(values.astype(int)).sum(axis=1).max())
     matrix = hntk.WeightMatrix(values, 0.5, "int8")  # type: ignore[arg-type]
-    assert largest_row_sum(matrix) == expected
-    monkeypatch.setattr("hntk.networks.value_bounds.BLOCK", 40)
-    assert largest_row_sum(matrix) == expected
+    assert matrix.largest_row_sum == expected
+    monkeypatch.setattr("hntk.weights.laws.ROW_BLOCK", 40)
+    assert matrix.largest_row_sum == expected
 
 
 def test_unbounded_networks_are_evaluated_at_their_scale() -> None:
