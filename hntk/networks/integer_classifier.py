@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
+from operator import index
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -164,7 +165,7 @@ class IntegerClassifier(SaveableClassifier):
         metadata |= {**labels_to_metadata(self.classes), **provenance_to_metadata(None, self.statistics)}
         metadata |= {"score_unit": self.unit, **layers_to_metadata(self.layers)}
         if self.shifts:
-            metadata["readout_shifts"] = list(self.shifts)
+            metadata["readout_shifts"] = list(map(index, self.shifts))
         dtype = np.int8 if np.asarray(self.readout).dtype == np.int8 else np.int16
         arrays["readout.weights"] = to_integers_of(self.readout, dtype, "readout")
         arrays["readout.offset"] = to_integers_of(self.offset, np.int32, "offset")
