@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.runner.config import ACTIVATIONS, IDENTITIES, KERNELS, OBJECTIVES, PRECISIONS, QUANTITIES, one_of
+from experiments.runner.config import (
+    ACTIVATIONS,
+    IDENTITIES,
+    KERNELS,
+    OBJECTIVES,
+    PRECISIONS,
+    QUANTITIES,
+    READ_LAYERS,
+    WEIGHTS,
+    one_of,
+)
 from experiments.runner.experiment import Experiment
 
 
@@ -37,7 +47,10 @@ class MnistExperiment:
     name: str = "mnist"
     levels: list[Any] = one_of(("paper",), ["paper", 2, 3, 4, 5, 8])
     objectives: list[str] = one_of(OBJECTIVES, ["theory", "data"])  # the paper's σ_T has theory's only
+    weights: list[str] = one_of(WEIGHTS, ["orthogonal", "iid"])  # of ternary matrices
+    layers: list[str] = one_of(READ_LAYERS, ["last", "all"])  # whose features the readout takes
     draws: int = 1  # draws of every network
+    infinite: int = 4000  # training samples of exact kernel regression, the column at infinite width; 0 for none
 
 
 @dataclass
