@@ -45,8 +45,8 @@ def accuracies_at_infinite_width(
         (_kernel(train, None, layers[:depth], data.tau0), _kernel(test, train, layers[:depth], data.tau0))
         for depth in range(1, len(layers) + 1)
     ]
-    sums = tuple(np.sum(kernels, axis=0, dtype=np.float64) for kernels in zip(*pairs, strict=True))
-    return {read: _accuracy(*kernels, index, labels) for read, kernels in (("last", pairs[-1]), ("all", sums))}
+    own, across = (np.asarray(sum(kernels)) for kernels in zip(*pairs, strict=True))
+    return {"last": _accuracy(*pairs[-1], index, labels), "all": _accuracy(own, across, index, labels)}
 
 
 def _accuracy(own: np.ndarray, across: np.ndarray, index: np.ndarray, labels: np.ndarray) -> float:

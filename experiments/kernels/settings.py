@@ -54,6 +54,17 @@ class MnistExperiment:
 
 
 @dataclass
+class WidthsExperiment:
+    """Accuracy and kernel error of drawn networks against their width."""
+
+    name: str = "widths"
+    widths: list[int] = field(default_factory=lambda: [128, 256, 512, 1024, 2048, 4096])  # of every layer
+    levels: list[int] = field(default_factory=lambda: [2, 3, 4, 8])
+    seeds: int = 3  # draws of every network
+    kernel_samples: int = 500  # training samples on which kernels are compared
+
+
+@dataclass
 class MillionExperiment:
     """Kernel regression with the equivalent kernel on more samples than an (n, n) matrix allows."""
 
@@ -146,6 +157,16 @@ EXPERIMENTS = (
         takes="about half an hour",
         leaves=("solver.csv", "problems.csv", "solver.png"),
         tiny={"experiment": {"problems": 5, "baseline_problems": 1, "restarts": [1, 2]}},
+    ),
+    Experiment(
+        settings=WidthsExperiment,
+        shows="accuracy and kernel error against width: independent and orthogonal weights, and infinite width",
+        takes="about 15 minutes",
+        leaves=("widths.csv", "widths.png"),
+        arguments="data.folder=PATH",
+        data="mnist",
+        values={"data": {"n_train": 4000}, "compress": {"alpha2": False}},
+        tiny={"experiment": {"widths": [64, 128], "levels": [2], "seeds": 2, "kernel_samples": 50}},
     ),
     Experiment(
         settings=MnistExperiment,
