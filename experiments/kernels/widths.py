@@ -116,7 +116,7 @@ def _measure(
 
 def _predicted(cfg: Config, curve: Curve, data: hntk.Dataset, width: int) -> float:
     return hntk.asymptotics.kernel_error(
-        curve.activations, width, _compared(cfg, data), weights=curve.law, tau0=data.tau0
+        curve.activations, [width] * len(curve.activations), _compared(cfg, data), weights=curve.law, tau0=data.tau0
     )
 
 

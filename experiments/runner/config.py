@@ -82,6 +82,8 @@ class ArmConfig:
     law: str = one_of(LAWS, "gaussian")  # of random weights
     # the original's; a number of levels; "paper"; or a name for all layers
     activations: Any = one_of(("original", "paper", *ACTIVATIONS), "original")
+    layers: str = one_of(READ_LAYERS, "last")  # whose features the readout of random layers takes
+    proportions: list[int] | None = None  # of widths; the original network's by default
     training: str | None = one_of(("dense", "pruned", "finetuned", "ternary"), None)  # of the family trained
     sparse: bool = False  # whether compress.sparsity applies
 
