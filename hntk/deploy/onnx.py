@@ -10,11 +10,10 @@ stay below 2²⁴, so that products in float32 are exact in any order, and score
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import singledispatch
-from math import prod, sqrt
+from math import sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,22 +25,16 @@ from hntk.activations.rectifier import Rectifier
 from hntk.data.normalization import Normalization, check_normalization
 from hntk.deploy.checks import check_folder, check_integers, check_labels, check_readout
 from hntk.deploy.onnx_graph import Graph, WeightType
-from hntk.deploy.onnx_transform import add_transform
+from hntk.deploy.onnx_weights import BLOCK_FORMS, BlockForm, WeightForms
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
-from hntk.weights.laws import Weights
-from hntk.weights.orthogonal import OrthogonalMatrix
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# bytes of weights: protobuf holds 2 GiB, of which the rest of the model needs a part
-MOST_WEIGHT_BYTES = 2**31 - 2**24
 # INT2 came with opset 25; DequantizeLinear of a whole matrix by one scale, and all that transforms take, with 13
 OPSETS: dict[WeightType, tuple[int, int]] = {"int2": (25, 13), "int8": (13, 8)}
-BlockForm = Literal["smaller", "transform", "explicit"]
-BLOCK_FORMS = ("smaller", "transform", "explicit")
 # activations that ONNX has an operator for
 OPERATORS = {"cos": "Cos", "sin": "Sin", "erf": "Erf", "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus"}
 
@@ -101,7 +94,7 @@ def to_onnx(
     if weights == "int2" and any(w.kind == "int8" for w in classifier.network.weights):
         raise ValueError("2 bits do not hold int8 weights: use weights='int8'.")
     graph = Graph()
-    forms = _Forms.of(classifier.network.weights, weights, blocks)
+    forms = WeightForms.of(classifier.network.weights, weights, blocks)
     forms.check_size()
     (_add_integers if integers else _add_floats)(graph, classifier, forms)  # type: ignore[arg-type]
     best = graph.node("ArgMax", ["scores"], axis=1, keepdims=0)
@@ -154,72 +147,7 @@ def write_onnx(
     return len(data)
 
 
-@dataclass(frozen=True)
-class _Forms:
-    """How the weights of every layer are written.
-
-    Attributes
-    ----------
-    matrices : tuple of WeightMatrix or OrthogonalMatrix
-        The weights.
-    kind : {"int2", "int8"}
-        The type of explicit whole weights.
-    transforms : tuple of bool
-        Whether a layer becomes a transform.
-    nbytes : tuple of int
-        Bytes of each layer's weights.
-    """
-
-    matrices: tuple[Weights, ...]
-    kind: WeightType
-    transforms: tuple[bool, ...]
-    nbytes: tuple[int, ...]
-
-    @classmethod
-    def of(cls, matrices: tuple[Weights, ...], kind: WeightType, blocks: BlockForm) -> _Forms:
-        """Choose the forms of orthogonal blocks."""
-        transforms, sizes = [], []
-        for w in matrices:
-            size = -(-prod(w.shape) * (32 if w.kind == "float32" else int(kind.removeprefix("int"))) // 8)
-            chosen = False
-            if isinstance(w, OrthogonalMatrix) and blocks != "explicit":
-                alone = Graph()
-                add_transform(alone, "input", w)
-                chosen = blocks == "transform" or alone.nbytes < size
-                size = alone.nbytes if chosen else size
-            transforms.append(chosen)
-            sizes.append(size)
-        return cls(matrices, kind, tuple(transforms), tuple(sizes))
-
-    @property
-    def typed(self) -> bool:
-        """Whether there are explicit weights of the type."""
-        return any(w.kind != "float32" and not t for w, t in zip(self.matrices, self.transforms, strict=True))
-
-    def check_size(self) -> None:
-        """Check that the weights fit into one ONNX file."""
-        if sum(self.nbytes) > MOST_WEIGHT_BYTES:
-            raise ValueError(
-                f"the weights take {sum(self.nbytes):,} bytes, and an ONNX file holds 2 GB: use weights='int2', or "
-                "write C or hntk.save's own files."
-            )
-
-    def add(
-        self, graph: Graph, h: str, number: int, *, alpha: float = 1.0, bias: np.ndarray | None = None
-    ) -> str:
-        """Add alpha · (h Wᵀ) + bias for the weights of layer ``number``, from 1 on."""
-        w = self.matrices[number - 1]
-        if not self.transforms[number - 1]:
-            return graph.product(h, number, w, self.kind, alpha=alpha, bias=bias)
-        assert isinstance(w, OrthogonalMatrix)
-        sums = add_transform(graph, h, w)
-        sums = sums if alpha == 1.0 else graph.node("Mul", [sums, graph.number(alpha)])
-        if bias is None:
-            return sums
-        return graph.node("Add", [sums, graph.constant(f"bias{number}", np.asarray(bias, np.float32))])
-
-
-def _add_integers(graph: Graph, classifier: IntegerClassifier, forms: _Forms) -> None:
+def _add_integers(graph: Graph, classifier: IntegerClassifier, forms: WeightForms) -> None:
     """Add the scores of an integer classifier."""
     network = classifier.network
     h = _take_input(graph, network.inputs)
@@ -241,7 +169,7 @@ def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
     return graph.node("Clip", [graph.node("Round", [scaled]), *bounds])
 
 
-def _add_floats(graph: Graph, classifier: Classifier, forms: _Forms) -> None:
+def _add_floats(graph: Graph, classifier: Classifier, forms: WeightForms) -> None:
     """Add the scores of a float classifier."""
     h = "input" if classifier.normalization is None else _normalized(graph, classifier.normalization)
     for number, (w, factor, sigma, m) in enumerate(classifier.network.layers(), 1):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from hntk.deploy.onnx_graph import Graph
-from hntk.weights.hadamard import factors_of, hadamard_entries
+from hntk.weights.hadamard import factors_of, transform_on_host
 from hntk.weights.orthogonal import OrthogonalMatrix, folded_length
 
 
@@ -53,10 +53,7 @@ def _blocks(
     groups, length = matrix.groups, matrix.length
     taken = _taken(matrix)[blocks]
     count, places = len(taken), _add_taken(graph, matrix, columns, blocks)
-    if places is None:
-        placed = graph.reshaped(h, (-1, 1, groups, length))
-    else:
-        placed = graph.node("Gather", [h, places], axis=1)
+    placed = graph.node("Gather", [h, places], axis=1) if places else graph.reshaped(h, (-1, 1, groups, length))
     signs = np.pad(np.asarray(matrix.signs)[blocks], ((0, 0), (0, max(1, matrix.size - matrix.shape[1]))))
     moved = np.take_along_axis(signs, taken.reshape(count, -1), axis=1)
     values = graph.node("Mul", [placed, graph.signs(moved < 0, (count, groups, length))])
@@ -78,9 +75,9 @@ def _columns(matrix: OrthogonalMatrix) -> np.ndarray:
 
 def _add_columns(graph: Graph, matrix: OrthogonalMatrix) -> str | None:
     """Add :func:`_columns` in int32; None if each column is at its own place."""
-    if matrix.places is None:
-        return None
     columns = _columns(matrix)
+    if np.array_equal(columns, np.arange(matrix.size)):
+        return None
     width = int(columns.max()).bit_length()
     powers = graph.shared(f"powers{width}", (1 << np.arange(width)).astype(np.int32))
     return graph.node("MatMul", [graph.bits(columns, width), powers])
@@ -121,8 +118,8 @@ def _transformed(graph: Graph, values: str, length: int) -> str:
 
 
 def _hadamard(graph: Graph, size: int) -> str:
-    index = np.arange(size)
-    return graph.signs(np.asarray(hadamard_entries(index[:, None], index)) < 0, (size, size), f"hadamard{size}")
+    negative = transform_on_host(np.eye(size, dtype=np.int8)) < 0
+    return graph.signs(negative, (size, size), f"hadamard{size}")
 
 
 def _first_rows(graph: Graph, sums: str, shape: tuple[int, int, int], rows: tuple[int, ...]) -> str:
