@@ -6,7 +6,7 @@ the readout; thresholds become whole numbers that give the same levels. See :mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil, log2, sqrt
 from typing import TypeVar
@@ -24,6 +24,7 @@ from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
 from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
+from hntk.networks.read_layers import read_widths
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
 # relative rounding errors of levels that are multiples of a unit, in float64 and in float32
@@ -159,8 +160,8 @@ def to_integers(
         inputs, unit, bias = pixel_inputs(net, normalization)
     else:
         (inputs, unit), bias = rounded_inputs(net, x, normalization, coordinate), None
-    hidden = _hidden(net, inputs, unit, bias, _default_level_bits(net) if level_bits is None else levels)
-    return hidden if classifier is None else _classifier(classifier, hidden, readout)
+    hidden, units = _hidden(net, inputs, unit, bias, _default_level_bits(net) if level_bits is None else levels)
+    return hidden if classifier is None else _classifier(classifier, hidden, units, readout)
 
 
 def round_levels(levels: Float[np.ndarray, " N"], most: int) -> tuple[float, tuple[int, ...], float]:
@@ -209,9 +210,9 @@ def _rounding_errors(
 
 def _hidden(
     network: Network, inputs: Pixels | Rounded, unit: float, bias: np.ndarray | None, bits: int
-) -> IntegerNetwork:
-    """Return the hidden layers in whole numbers; ``unit`` is that of the input."""
-    steps, rounding = [], []
+) -> tuple[IntegerNetwork, list[float]]:
+    """Return the hidden layers in whole numbers, and the unit of every layer's levels; ``unit`` is the input's."""
+    steps, rounding, units = [], [], []
     for w, factor, sigma, m in network.layers():
         assert isinstance(sigma, Staircase)
         thresholds = np.ceil(np.asarray(sigma.thresholds, float) / (w.scale * factor * unit))
@@ -219,6 +220,7 @@ def _hidden(
         # sums stay below LIMIT: they never, or always, reach a threshold that is clipped
         steps.append(Steps(tuple(int(t) for t in np.clip(thresholds, -LIMIT, LIMIT)), levels))
         rounding.append(error)
+        units.append(unit)
     weights = tuple(w.unscaled for w in network.weights)
     integers = IntegerNetwork(
         inputs, weights, tuple(steps), bias, unit / sqrt(network.widths[-1]), tuple(rounding), origin=network.origin
@@ -228,16 +230,25 @@ def _hidden(
             f"sums could reach {max(integers.largest_sums):,}, above 2**24, and not be exact in float32: use fewer "
             "level_bits or input_bits."
         )
-    return integers
+    return integers, units
 
 
-def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> IntegerClassifier:
-    """Return the classifier in whole numbers, with readout weights of at most ``bits`` bits."""
+def _classifier(classifier: Classifier, hidden: IntegerNetwork, units: Sequence[float], bits: int) -> IntegerClassifier:
+    """Return the classifier in whole numbers, with readout weights of at most ``bits`` bits.
+
+    ``units`` are those of every layer's levels. Levels of all layers are shifted to nearly the same size, so that
+    rounding the weights to multiples of one unit costs each layer as much.
+    """
     check_readout(classifier)
-    weights, offset = np.asarray(classifier.weights).T * hidden.unit, np.asarray(classifier.offset)
+    read = read_widths(hidden.widths, classifier.layers)
+    most = [max(1, steps.most) for steps in hidden.steps[-len(read) :]]
+    shifts = [round(log2(max(most) / m)) for m in most]
+    factors = [unit / sqrt(d) / 2**shift for unit, d, shift in zip(units[-len(read) :], read, shifts, strict=True)]
+    weights, offset = np.asarray(classifier.weights).T * np.repeat(factors, read), np.asarray(classifier.offset)
+    levels = np.repeat(np.left_shift(most, shifts), read)
     # the largest score must fit into 32 bits, offset and rounding included
-    largest = float((np.abs(weights).sum(axis=1) * hidden.steps[-1].most + np.abs(offset)).max())
-    room = LIMIT - weights.shape[1] * hidden.steps[-1].most - 1
+    largest = float((np.abs(weights) @ levels + np.abs(offset)).max())
+    room = LIMIT - int(levels.sum()) - 1
     unit = max(float(np.abs(weights).max()) / (2 ** (bits - 1) - 1), largest / room) or 1.0
     return IntegerClassifier(
         hidden,
@@ -246,6 +257,8 @@ def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> In
         classifier.classes,
         unit,
         statistics=classifier.statistics,
+        layers=classifier.layers,
+        shifts=tuple(shifts) if any(shifts) else (),
     )
 
 

@@ -215,6 +215,10 @@ class Pass:
         """Return the values of the last layer."""
         return _run(self.counts, self.groups, h)
 
+    def every_layer(self, h: Float[Array, "n p"]) -> Float[Array, "n widths"]:
+        """Return the values of all layers side by side, the first layer first, in float32."""
+        return _run_and_keep(self.counts, self.groups, h)
+
 
 def _form(traced: Layer) -> tuple[Any, ...]:
     """Return all that a traced layer is compiled for: layers of equal forms can share what is compiled."""
@@ -242,3 +246,21 @@ def _run(counts: tuple[int, ...], groups: tuple[Layer, ...], h: Array) -> Array:
     for count, group in zip(counts, groups, strict=True):
         h = group(h) if count == 1 else jax.lax.scan(lambda v, layer: (layer(v), None), h, group)[0]
     return h
+
+
+@partial(jax.jit, static_argnums=0)
+def _run_and_keep(counts: tuple[int, ...], groups: tuple[Layer, ...], h: Array) -> Array:
+    values, rows = [], h.shape[0]
+    for count, group in zip(counts, groups, strict=True):
+        if count == 1:
+            h = group(h)
+            values.append(h.astype(jnp.float32))
+        else:
+            h, stacked = jax.lax.scan(_value_twice, h, group)
+            values.append(jnp.moveaxis(stacked, 0, 1).reshape(rows, count * h.shape[1]))
+    return jnp.concatenate(values, axis=1)
+
+
+def _value_twice(h: Array, layer: Layer) -> tuple[Array, Array]:
+    value = layer(h)
+    return value, value
