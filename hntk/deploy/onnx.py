@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from functools import singledispatch
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from hntk.deploy.onnx_weights import BLOCK_FORMS, BlockForm, WeightForms
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.read_layers import read_widths
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -150,13 +150,19 @@ def write_onnx(
 def _add_integers(graph: Graph, classifier: IntegerClassifier, forms: WeightForms) -> None:
     """Add the scores of an integer classifier."""
     network = classifier.network
-    h = _take_input(graph, network.inputs)
+    h, levels = _take_input(graph, network.inputs), []
     for number, steps in enumerate(network.reachable, 1):
         sums = forms.add(graph, h, number, bias=network.bias if number == 1 else None)
         h = graph.staircase(number, sums, steps.thresholds, steps.levels)
+        levels.append(h)
+    read = levels[-len(classifier.read_widths) :]
+    # Powers of two times whole numbers of 16 bits are exact in float32.
+    shifts = classifier.shifts or (0,) * len(read)
+    shifted = [graph.node("Mul", [h, graph.number(2.0**s)]) if s else h for h, s in zip(read, shifts, strict=True)]
     readout = graph.cast(graph.constant("readout", np.ascontiguousarray(classifier.readout.T)), np.float64)
     offset = graph.constant("offset", classifier.offset.astype(np.float64))
-    graph.node("Add", [graph.node("MatMul", [graph.cast(h, np.float64), readout]), offset], "scores")
+    values = graph.cast(graph.joined(shifted), np.float64)
+    graph.node("Add", [graph.node("MatMul", [values, readout]), offset], "scores")
 
 
 def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
@@ -171,14 +177,17 @@ def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
 
 def _add_floats(graph: Graph, classifier: Classifier, forms: WeightForms) -> None:
     """Add the scores of a float classifier."""
-    h = "input" if classifier.normalization is None else _normalized(graph, classifier.normalization)
+    h, values = "input" if classifier.normalization is None else _normalized(graph, classifier.normalization), []
     for number, (w, factor, sigma, m) in enumerate(classifier.network.layers(), 1):
         sums = forms.add(graph, h, number, alpha=w.scale * factor)
         level = _add_activation(sigma, graph, number, sums)
         h = graph.node("Sub", [level, graph.constant(f"mean{number}", np.float32(m))])
-    readout = classifier.weights.astype(np.float32) / np.float32(sqrt(classifier.network.widths[-1]))
+        values.append(h)
+    read = read_widths(classifier.network.widths, classifier.layers)
+    sizes = np.sqrt(np.repeat(read, read)).astype(np.float32)[:, None]
+    readout = graph.constant("readout", classifier.weights.astype(np.float32) / sizes)
     offset = graph.constant("offset", classifier.offset.astype(np.float32))
-    graph.node("Gemm", [h, graph.constant("readout", readout), offset], "scores")
+    graph.node("Gemm", [graph.joined(values[-len(read) :]), readout, offset], "scores")
 
 
 def _normalized(graph: Graph, normalization: Normalization) -> str:

@@ -84,6 +84,10 @@ class Graph:
         """Add a constant that others have added before, if they have not; and return its name."""
         return self._once(name, lambda: self.constant(name, value))
 
+    def joined(self, names: Sequence[str]) -> str:
+        """Add values side by side; one is itself."""
+        return names[0] if len(names) == 1 else self.node("Concat", names, axis=1)
+
     def reshaped(self, name: str, shape: Sequence[int]) -> str:
         """Add the same values in another shape."""
         sizes = self.shared("x".join(map(str, shape)), np.array(shape, np.int64))

@@ -43,7 +43,7 @@ def add_transform(graph: Graph, h: str, matrix: OrthogonalMatrix) -> str:
     parts = [_blocks(graph, h, matrix, columns, slice(full, None), last)]
     if full:
         parts.insert(0, _blocks(graph, h, matrix, columns, slice(full), whole))
-    return _joined(graph, parts)
+    return graph.joined(parts)
 
 
 def _blocks(
@@ -134,8 +134,4 @@ def _first_rows(graph: Graph, sums: str, shape: tuple[int, int, int], rows: tupl
         kept = [graph.shared(f"{name}{a}_{b}", np.array([a, b])) for name, (a, b) in bounds]
         part = graph.node("Slice", [sums, *kept, graph.shared("group_axes", np.array([2, 3]))])
         parts.append(graph.reshaped(part, (-1, count * these * most)))
-    return _joined(graph, parts)
-
-
-def _joined(graph: Graph, parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else graph.node("Concat", parts, axis=1)
+    return graph.joined(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,32 @@ def test_float_classifiers_score_the_same_in_every_form() -> None:
         scores, labels = run(to_onnx(made, blocks=blocks), raw)  # type: ignore[arg-type]
         np.testing.assert_allclose(scores, known, atol=2e-5)
         assert labels.tolist() == LABELS[np.argmax(known, axis=1)].tolist()
+
+
+@pytest.mark.parametrize("shifts", [(), (3, 0, 7)])
+def test_readouts_of_every_layer_are_exported(shifts: tuple[int, ...]) -> None:
+    one = matrices_alone([(40, 20), (30, 40), (9, 30)])
+    readout = np.random.default_rng(0).integers(-9, 10, (2, 79)).astype(np.int8)
+    made = replace(one, readout=readout, layers="all", shifts=shifts)
+    raw = np.random.default_rng(1).integers(0, 256, (7, 20)).astype(np.uint8)
+    scores, labels = run(to_onnx(made), raw)
+    h, wanted = raw.astype(np.int64), 0
+    columns = np.split(readout.astype(np.int64), [40, 70], axis=1)
+    for w, part, shift in zip(made.network.weights, columns, shifts or (0, 0, 0), strict=True):
+        h = np.where(h @ explicit_values(w).T >= 0, 1, -1)
+        wanted = wanted + 2**shift * (h @ part.T)
+    np.testing.assert_array_equal(scores, wanted)
+    np.testing.assert_array_equal(made.scores(raw), wanted)
+    assert labels.tolist() == LABELS[np.argmax(wanted, axis=1)].tolist()
+
+
+def test_float_readouts_of_every_layer_are_exported() -> None:
+    law = hntk.weight_law("orthogonal", sparsity=0.5)
+    net = hntk.draw_network(["tanh", "relu"], (70, 33), INPUTS, tau0=1.0, law=law, key=jax.random.key(0))
+    x = np.random.default_rng(0).normal(size=(20, INPUTS)).astype(np.float32)
+    made = hntk.Classifier(net, LABELS, np.random.default_rng(1).normal(size=(103, 2)), np.zeros(2), layers="all")
+    scores, _ = run(to_onnx(made), x)
+    np.testing.assert_allclose(scores, made.scores(x), atol=5e-5)
 
 
 def matrices_alone(shapes: list[tuple[int, int]]) -> hntk.IntegerClassifier:
