@@ -182,7 +182,7 @@ class OrthogonalMatrix:
         """Additions of one product in each step of its transforms, whose sums are a bit longer than the step before."""
         steps = self.length.bit_length() - 1
         total = np.full(steps, (self.blocks - 1) * self.size, np.int64)
-        kept = _folded(self.last_rows[0])
+        kept = folded_length(self.last_rows[0])
         # A step of the last block that only adds halves its length; the others keep it.
         for step in range(steps):
             halving = self.length >> (step + 1)
@@ -362,13 +362,13 @@ def _blocks(matrix: OrthogonalMatrix, placed: Array, signs: Array, swaps: Array,
         moved = ((swaps >> bit) & 1).astype(bool)[None, :, None, None, None]
         values = jnp.where(moved, pairs[:, :, :, ::-1], pairs).reshape(values.shape)
     # The first rows of a Hadamard matrix repeat: adding the repetitions leaves a shorter transform.
-    length = _folded(rows[0])
+    length = folded_length(rows[0])
     sums = hadamard_transform(values.reshape(n, count, groups, -1, length).sum(axis=3, dtype=values.dtype))
     if len(set(rows)) == 1:
         return sums[..., : rows[0]].reshape(n, count * prod((groups, rows[0])))
     return jnp.concatenate([sums[:, :, a, :size] for a, size in enumerate(rows)], axis=2).reshape(n, -1)
 
 
-def _folded(rows: int) -> int:
+def folded_length(rows: int) -> int:
     """Return the length of the transform that gives the first ``rows`` rows."""
     return 1 << (rows - 1).bit_length()

@@ -291,7 +291,7 @@ def test_folders_that_cannot_be_written_to_are_refused_with_a_remedy(
 
 def test_models_beyond_what_a_file_of_onnx_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx")
-    monkeypatch.setattr("hntk.deploy.onnx.MOST_WEIGHT_BYTES", 3000)
+    monkeypatch.setattr("hntk.deploy.onnx_weights.MOST_WEIGHT_BYTES", 3000)
     made = whole_classifier(levels=2, widths=(100,))
     to_onnx(made, "int2")
     with pytest.raises(ValueError, match="weights='int2'"):

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import hntk
+from hntk.networks.read_layers import ReadLayers
 
 INPUTS = 45
 LABELS = np.array(["left", "right"])
@@ -28,7 +29,13 @@ def _activations(levels: int, depth: int) -> tuple[hntk.Staircase, ...]:
 
 
 def classifier(
-    *, levels: int = 4, widths: tuple[int, ...] = (50, 40), sparsity: float = 0.5, law: str = "ternary", seed: int = 1
+    *,
+    levels: int = 4,
+    widths: tuple[int, ...] = (50, 40),
+    sparsity: float = 0.5,
+    law: str = "ternary",
+    layers: ReadLayers = "last",
+    seed: int = 1,
 ) -> hntk.Classifier:
     """Return a float classifier of ternary or ±1 weights."""
     x, labels = _samples()
@@ -36,7 +43,7 @@ def classifier(
     net = hntk.draw_network(
         _activations(levels, len(widths)), widths, INPUTS, tau0=1.0, law=drawn, key=jax.random.key(seed)
     )
-    return hntk.fit_ridge(net, x, labels, ridge=0.1)
+    return hntk.fit_ridge(net, x, labels, ridge=0.1, layers=layers)
 
 
 def whole_classifier(

@@ -181,8 +181,9 @@ CASES = {
                   key=(KEY, "key"), law=("gaussian", "choice"), tau0=SCALE),
     "draw_network": case(lambda **a: hntk.draw_network(**a).weights, activations=NET, widths=([6], "widths"),
                          inputs=(P, "count"), tau0=SCALE, law=("gaussian", "choice"), key=(KEY, "key")),
-    "Network.features": case(of(net, "features"), x=SAMPLES, batch=(5, "count")),
-    "Network.feature_batches": case(of(net, "feature_batches"), x=SAMPLES, batch=(5, "count")),
+    "Network.features": case(of(net, "features"), x=SAMPLES, batch=(5, "count"), layers=("all", "choice")),
+    "Network.feature_batches": case(
+        of(net, "feature_batches"), x=SAMPLES, batch=(5, "count"), layers=("last", "choice")),
     "empirical_kernels": case(hntk.empirical_kernels, network=(net(), "object"), x=SAMPLES, x2=SAMPLES),
     "empirical_kernels of a class": case(lambda output: hntk.empirical_kernels(ridge(), X, output=output),
                                          output=(1, "count")),
@@ -202,7 +203,8 @@ CASES = {
     "EquivalentRegression.accuracy": case(of(regression, "accuracy"), x=SAMPLES, labels=CLASSES),
     "fit_ridge": case(
         lambda **a: hntk.fit_ridge(**a).weights, network=(net(), "object"), x=SAMPLES, labels=CLASSES,
-        ridge=(0.1, "real"), features=(FEATURES, "features"), normalization=(None, "object"), progress=CALLBACK),
+        ridge=(0.1, "real"), features=(FEATURES, "features"), normalization=(None, "object"), progress=CALLBACK,
+        layers=("last", "choice")),
     "fit_ridge that chooses": case(
         lambda **a: hntk.fit_ridge(net(), X, LABELS, **a).weights, validation_share=(0.2, "real"), seed=(0, "seed"),
         ridges=([0.1], "numbers")),
@@ -215,7 +217,8 @@ CASES = {
     "fit_softmax": case(
         lambda **a: hntk.fit_softmax(**a).weights, network=(net(), "object"), x=SAMPLES, labels=CLASSES,
         features=(FEATURES, "features"), schedule=(SCHEDULE, "object"), rates=([0.1], "numbers"),
-        validation_share=(0.2, "real"), seed=(0, "seed"), normalization=(None, "object"), progress=CALLBACK),
+        validation_share=(0.2, "real"), seed=(0, "seed"), normalization=(None, "object"), progress=CALLBACK,
+        layers=("last", "choice")),
     "fit_softmax that keeps": case(
         lambda **a: hntk.fit_softmax(net(), X, LABELS, schedule=SCHEDULE, rates=[0.1], **a).weights,
         checkpoint=(None, "path")),
@@ -273,8 +276,9 @@ CASES = {
     "stax_kernel_fn": case(hntk.stax_kernel_fn, activations=NET, tau0=SCALE),
     "store_kernels": case(hntk.store_kernels, folder=("", "path"), **EXACT, x2=SAMPLES, dtype=("float64", "choice"),
                           progress=CALLBACK),
-    "storage": case(hntk.storage, network=(net(), "object"), classes=(2, "count")),
-    "arithmetic": case(hntk.arithmetic, network=(net(), "object"), classes=(2, "count"), input_bits=(8, "count")),
+    "storage": case(hntk.storage, network=(net(), "object"), classes=(2, "count"), layers=("all", "choice")),
+    "arithmetic": case(hntk.arithmetic, network=(net(), "object"), classes=(2, "count"), input_bits=(8, "count"),
+                       layers=("all", "choice")),
     "summarize": case(hntk.summarize, what=(net(), "object")),
     "MixtureLaw.of": case(asymptotics.MixtureLaw.of, means=(np.zeros((2, 3)), "samples"),
                           covariances=([1.0, 2.0], "numbers"), proportions=([0.5, 0.5], "numbers")),
