@@ -32,7 +32,9 @@ from hntk._utils.arrays import brief
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
-from hntk.weights.orthogonal import ORDERS, OrthogonalMatrix, draw_orthogonal, stored_bits
+from hntk.weights.orthogonal import MOST_GROUPS, ORDERS, OrthogonalMatrix
+from hntk.weights.orthogonal_drawing import draw_orthogonal
+from hntk.weights.orthogonal_layout import BlockLayout
 
 Kind = Literal["float32", "int8", "ternary", "sign"]
 # unit of int8 weights: 127 of them are four standard deviations
@@ -43,8 +45,6 @@ MOST_SQUARES = 64
 TRANSIENT_BYTES = 16
 LAWS_WITH_ZEROS = ("ternary", "orthogonal", "sparse_gaussian", "pruned_gaussian")
 ORTHOGONAL_LAWS = ("orthogonal", "orthogonal_gaussian")
-# Largest number of groups of an orthogonal block; their numbers take a byte.
-MOST_GROUPS = 256
 # Weights whose absolute values are summed at a time.
 ROW_BLOCK = 2**22
 
@@ -218,7 +218,7 @@ class WeightLaw:
 
     def block_bits(self, shape: tuple[int, int]) -> int:
         """Return the bits of orthogonal ternary blocks of a shape."""
-        return stored_bits(shape, self.groups, self.order)
+        return BlockLayout(shape, self.groups).stored_bits(self.order)
 
     def draw(self, key: Array, shape: tuple[int, int]) -> Weights:
         """Draw a matrix, the same whatever precision JAX is set to.
