@@ -42,7 +42,7 @@ from hntk.activations import Activation
 from hntk.activations.gaussian_rules import gaussian_rule
 from hntk.theory.coefficients import as_activations, coefficients
 from hntk.weights.laws import WeightLaw, weight_law
-from hntk.weights.orthogonal import block_size
+from hntk.weights.orthogonal_layout import block_size
 
 # Samples on which errors of kernels are predicted.
 MOST_ROWS = 1000
