@@ -43,6 +43,8 @@ INT8_STEP = 4 / 127
 MOST_SQUARES = 64
 # bytes a weight that drawing needs temporarily, at most: random bits and uniforms in float64
 TRANSIENT_BYTES = 16
+# the same of a square block of orthogonal Gaussian weights: float64 and its factors
+TRANSIENT_BLOCK_BYTES = 36
 LAWS_WITH_ZEROS = ("ternary", "orthogonal", "sparse_gaussian", "pruned_gaussian")
 ORTHOGONAL_LAWS = ("orthogonal", "orthogonal_gaussian")
 # Weights whose absolute values are summed at a time.
@@ -266,8 +268,9 @@ class WeightLaw:
         sizes = [outputs * inputs for outputs, inputs in shapes]
         if self.name == "orthogonal":
             sizes = [self.block_bits(shape) for shape in shapes]
+        transient = TRANSIENT_BLOCK_BYTES if self.name == "orthogonal_gaussian" else TRANSIENT_BYTES
         check_room(
-            bytes_each * sum(sizes) + TRANSIENT_BYTES * max(sizes, default=0),
+            bytes_each * sum(sizes) + transient * max(sizes, default=0),
             f"drawing weights of shapes {', '.join(map(str, shapes))}",
             "Make the network narrower, or the samples shorter.",
         )
