@@ -27,7 +27,7 @@ from jax import Array
 from jaxtyping import Float
 from scipy.special import ndtri
 
-from hntk._utils.arguments import as_count, as_key, as_number
+from hntk._utils.arguments import as_choice, as_count, as_key, as_number
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
@@ -166,8 +166,7 @@ class WeightLaw:
             raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {brief(self.sparsity)}.")
         if self.name == "orthogonal":
             _check_groups(sparsity)
-        if self.order not in ORDERS:
-            raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {brief(self.order)}.")
+        as_choice(self.order, "order", ORDERS)
         if self.name == "student_t" and not 4.0 < degrees < inf:
             raise ValueError(
                 f"Student's t has a finite fourth moment, which the theory needs, only above 4 degrees of freedom, and "

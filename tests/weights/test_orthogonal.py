@@ -258,7 +258,7 @@ def test_laws_of_orthogonal_weights_say_what_they_are() -> None:
     # Sparsities as they come out of a computation.
     assert law(1 - 1 / 2**6 + 1e-17).groups == 64
     for order in (None, "sorted", 2):
-        with pytest.raises(ValueError, match="order must be one of none, random, generated"):
+        with pytest.raises(ValueError, match="order must be 'none' or 'random' or 'generated'"):
             hntk.weight_law("orthogonal", order=order)  # type: ignore[arg-type]
     for sparsity in (1.0, -0.5, float("nan")):
         with pytest.raises(ValueError, match="share of zeros"):
