@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hntk._utils.arguments import as_choice
 from hntk._utils.atomic_file import replacing
 from hntk.activations import Activation, Staircase, activation
 from hntk.activations.elementary import GaussianBump
@@ -87,8 +88,7 @@ def to_onnx(
     """
     if not isinstance(weights, str) or weights not in OPSETS:
         raise ValueError(f"weights must be one of {', '.join(OPSETS)}, got {weights!r:.60}.")
-    if not isinstance(blocks, str) or blocks not in BLOCK_FORMS:
-        raise ValueError(f"blocks must be one of {', '.join(BLOCK_FORMS)}, got {blocks!r:.60}.")
+    as_choice(blocks, "blocks", BLOCK_FORMS)
     integers = isinstance(classifier, IntegerClassifier)
     labels = _onnx_labels(check_integers(classifier) if integers else _check_floats(classifier))
     if weights == "int2" and any(w.kind == "int8" for w in classifier.network.weights):

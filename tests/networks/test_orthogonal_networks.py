@@ -148,6 +148,13 @@ def test_networks_of_one_law_run_as_one_batch() -> None:
     np.testing.assert_allclose(features, [explicit(net).features(samples()) for net in several], atol=1e-6)
 
 
+def test_kernels_are_those_of_the_explicit_network() -> None:
+    net = drawn()
+    found, known = (hntk.empirical_kernels(n, samples()) for n in (net, explicit(net)))
+    np.testing.assert_allclose(found.ck, known.ck, atol=1e-6)
+    np.testing.assert_allclose(found.ntk, known.ntk, atol=1e-5)
+
+
 def test_only_the_first_layer_has_places() -> None:
     net = drawn(widths=(20, 9))
     assert [w.order for w in net.weights] == ["random", "none"]  # type: ignore[union-attr]
