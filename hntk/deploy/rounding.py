@@ -236,13 +236,13 @@ def _hidden(
 def _classifier(classifier: Classifier, hidden: IntegerNetwork, units: Sequence[float], bits: int) -> IntegerClassifier:
     """Return the classifier in whole numbers, with readout weights of at most ``bits`` bits.
 
-    ``units`` are those of every layer's levels. Levels of all layers are shifted to nearly the same size, so that
-    rounding the weights to multiples of one unit costs each layer as much.
+    ``units`` are those of every layer's levels. Levels of all layers are shifted to the size of the largest, up to a
+    factor of 2, so that rounding the weights to multiples of one unit costs each layer as much.
     """
     check_readout(classifier)
     read = read_widths(hidden.widths, classifier.layers)
     most = [max(1, steps.most) for steps in hidden.steps[-len(read) :]]
-    shifts = [round(log2(max(most) / m)) for m in most]
+    shifts = [(max(most) // m).bit_length() - 1 for m in most]
     factors = [unit / sqrt(d) / 2**shift for unit, d, shift in zip(units[-len(read) :], read, shifts, strict=True)]
     weights, offset = np.asarray(classifier.weights).T * np.repeat(factors, read), np.asarray(classifier.offset)
     levels = np.repeat(np.left_shift(most, shifts), read)

@@ -5,8 +5,9 @@ With features $F$ (centred on the training data), one-hot targets $Y$ and ridge 
 kernel. A compressed network whose kernel carries an identity shift δ needs the ridge λ − δ.
 
 Features of all layers side by side, $F = (F_1, …, F_L)$, have the kernel $FF^\top = K_1 + … + K_L$, the sum of the
-conjugate kernels after 1, …, L layers. The lower ones keep what the higher ones have mixed, and with jumps in the
-activations they carry less noise of the finite width: the sum is nearer to its limit than K_L alone.
+conjugate kernels after 1, …, L layers. Their traces are about $n\tau_l^2$, which falls with depth for most activations:
+the first layer weighs most, unless τ_l grows. A drawn kernel strays further from its limit with every layer, so that
+the sum is nearer to its limit than K_L alone, and most so where activations have jumps.
 """
 
 from __future__ import annotations

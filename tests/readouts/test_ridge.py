@@ -63,6 +63,23 @@ def test_features_of_all_layers_have_the_sum_of_their_kernels() -> None:
         hntk.fit_ridge(net, data.x, data.labels, layers="all", features=net.features(data.x))
 
 
+@pytest.mark.slow
+def test_the_sum_of_kernels_is_nearer_to_its_limit_than_the_last() -> None:
+    x = hntk.reference_mixture(n=60, p=60, key=jax.random.key(1)).x
+    layers = hntk.match(["relu"] * 3, 1.0, 4).activations
+    exact = [np.asarray(hntk.exact_kernels(x, layers[:depth], tau0=1.0).ck) for depth in (1, 2, 3)]
+    errors = []
+    for seed in range(3):
+        net = hntk.draw_network(layers, [200] * 3, 60, tau0=1.0, law="orthogonal", key=jax.random.key(seed))
+        last, every = (np.asarray(net.features(x, layers=read), np.float64) for read in ("last", "all"))
+        drawn, limits = (last @ last.T, every @ every.T), (exact[-1], sum(exact))
+        errors.append([np.linalg.norm(k - e) / np.linalg.norm(e) for k, e in zip(drawn, limits, strict=True)])
+    last, every = np.mean(errors, axis=0)
+    assert every < 0.85 * last
+    # and that it is the sum that is drawn: it is no limit of the last layer's
+    assert np.linalg.norm(sum(exact) - exact[-1]) > 2 * np.linalg.norm(exact[-1])
+
+
 def test_more_features_than_memory_has_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = hntk.reference_mixture(n=20, p=30, key=jax.random.key(1))
     net = hntk.dense(["relu"] * 2, [3000, 3000], data.x, key=jax.random.key(2))
