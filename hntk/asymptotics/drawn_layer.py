@@ -112,7 +112,13 @@ class DrawnLayer(NamedTuple):
 
 
 def draw_layer(
-    path: RidgePath, known: ResolventForms, samples: int, noise: float, width: float, block: float
+    path: RidgePath,
+    known: ResolventForms,
+    quadratic: Float[np.ndarray, "q m m"],
+    samples: int,
+    noise: float,
+    width: float,
+    block: float,
 ) -> DrawnLayer:
     """Return what a layer does to ridges on its linear part, and to scores.
 
@@ -122,6 +128,8 @@ def draw_layer(
         Ridges ν on the linear part.
     known : ResolventForms
         Forms of the known resolvent R.
+    quadratic : (q, m, m) array
+        yᵀRSRy for the part S of finite rank that the layer adds to its linear part.
     samples : int
         Number n of samples.
     noise : float
@@ -143,21 +151,23 @@ def draw_layer(
         b, w = 1 - linear / width, 1 - noise * mu * p.trace / width
         c = mu / w
         ridge = (nu - noise * mu * b) / c
-        # derivatives by tr LP and by tr P
-        c_linear, c_trace = mu_slope / w**2, noise * c**2 / width
+        # derivatives by tr LP and by γ tr P
+        c_linear, c_trace = mu_slope / w**2, c**2 / width
         nu_linear = ridge * c_linear + noise * (mu_slope * b - mu / width)
         nu_trace = ridge * c_trace
-        response = 1 + nu_linear * linear_sq + nu_trace * p.trace_sq
-        c_total = c_linear * linear_sq + c_trace * p.trace_sq
+        response = 1 + nu_linear * linear_sq + nu_trace * noise * p.trace_sq
+        c_total = c_linear * linear_sq + c_trace * noise * p.trace_sq
         slope = path.ridge_slope * response / c
         following = RidgePath(
             ridge, slope, c * path.factor, c * path.factor_slope - path.ridge_slope * c_total * path.factor
         )
         possible = np.isfinite(slope) & (w > 0) & (mu > 0) & (ridge > 0) & (slope > 0)
 
+        in_noise = noise * p.energy_sq + path.factor[:, None, None] ** 2 * quadratic
+        in_linear = p.energy - nu[:, None, None] * p.energy_sq - (in_noise - noise * p.energy_sq)
+
         def by_target(with_linear: Numbers, with_trace: Numbers) -> np.ndarray:
-            own = p.energy - nu[:, None, None] * p.energy_sq
-            return with_linear[:, None, None] * own + with_trace[:, None, None] * p.energy_sq
+            return with_linear[:, None, None] * in_linear + with_trace[:, None, None] * in_noise
 
         # −ε/c and −ċ/c² as matrices, where vvᵀ stands for the targets
         moved = by_target(nu_linear / response, nu_trace / response)

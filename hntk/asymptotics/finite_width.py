@@ -176,7 +176,8 @@ class RandomFeatures(Copyable):
             width, noise = float(widths[layer - 1]), self._noise(layer)
             if np.isfinite(width):
                 block = rows_of_block(self.weights, self.law.dimension if layer == 1 else float(widths[layer - 2]))
-                path, extra, possible = draw_layer(path, known.at(index), self.n, noise, width, block)
+                quadratic = self._quadratic_energies(layer)[index]
+                path, extra, possible = draw_layer(path, known.at(index), quadratic, self.n, noise, width, block)
                 covariance = covariance + extra
             else:
                 path = path._replace(ridge=path.ridge - noise)
@@ -222,12 +223,25 @@ class RandomFeatures(Copyable):
     @cached_property
     def _resolvents(self) -> ResolventForms:
         """The resolvents of the infinitely wide network's kernel, at every effective ridge."""
-        kappa, shares = self._effective_ridges, self.law.proportions
-        labels = FilteredLabels(self._kernel, LabelFilter(-kappa, np.ones(kappa.size), kappa), self._targets.targets)
-        at = self._kernel.resolvent(-kappa - self._kernel.coefficients.shift)
+        shares, labels = self.law.proportions, self._labels
+        at = self._kernel.resolvent(-self._effective_ridges - self._kernel.coefficients.shift)
         own, own_sq = at.class_means, np.sum(at.response_slope * self._kernel.bulk.diagonal.shares, axis=-1)
         traces = self.n * own @ shares, self.n * own_sq @ shares
         return ResolventForms(*traces, own, own_sq, labels.energies, labels.energy_slopes)
+
+    @cached_property
+    def _labels(self) -> FilteredLabels:
+        """The targets, filtered by these resolvents."""
+        kappa = self._effective_ridges
+        return FilteredLabels(self._kernel, LabelFilter(-kappa, np.ones(kappa.size), kappa), self._targets.targets)
+
+    def _quadratic_energies(self, layer: int) -> Float[np.ndarray, "q m m"]:
+        """Return yᵀRSRy for the part S = V A Vᵀ of a layer's kernel that is quadratic in the layer before."""
+        own = self.net.alpha[layer] - self.net.moments[layer - 1].e1 ** 2 * self.net.alpha[layer - 1]
+        projections, k = self._labels.projections, self.law.classes
+        by_class, by_norm = projections[:, :k], projections[:, 2 * k]
+        overlaps = np.einsum("qam,ab,qbn->qmn", by_class, self.law.overlaps, by_class, optimize=True)
+        return self.law.dimension * (own[2] * overlaps + own[1] * by_norm[:, :, None] * by_norm[:, None, :])
 
     @cached_property
     def _infinitely_wide(self) -> list[ScoreLaw]:
