@@ -175,7 +175,9 @@ class RandomFeatures(Copyable):
                 path = path.scaled(self.net.moments[layer - 1].e1 ** 2)
             width, noise = float(widths[layer - 1]), self._noise(layer)
             if np.isfinite(width):
-                block = rows_of_block(self.weights, self.law.dimension if layer == 1 else float(widths[layer - 2]))
+                block = rows_of_block(
+                    weight_law(self.weights), self.law.dimension if layer == 1 else float(widths[layer - 2])
+                )
                 quadratic = self._quadratic_energies(layer)[index]
                 path, extra, possible = draw_layer(path, known.at(index), quadratic, self.n, noise, width, block)
                 covariance = covariance + extra

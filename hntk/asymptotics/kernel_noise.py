@@ -34,6 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -245,14 +246,14 @@ def _expand(layer: Activation, centre: float, scales: Float[np.ndarray, " n"]) -
     rules = [gaussian_rule(scale, layer.breakpoints, np) for scale in scales]
     xi, weight = (np.stack(parts, axis=1) for parts in zip(*rules, strict=True))
     with float64():
-        f = np.asarray(layer(xi * scales)) - centre
+        f = np.asarray(layer(jnp.asarray(xi * scales))) - centre
     powers = weight * f, weight * f**2, weight * f**3
     sums = np.empty((3, ORDER + 1, len(scales)))
     previous, current = np.zeros_like(xi), np.ones_like(xi)
     for k in range(ORDER + 1):
         sums[:, k] = [np.sum(power * current, axis=0) for power in powers]
         previous, current = current, (xi * current - np.sqrt(k) * previous) / np.sqrt(k + 1)
-    return _Expansion(*sums, np.sum(weight * f**4, axis=0))
+    return _Expansion(sums[0], sums[1], sums[2], np.sum(weight * f**4, axis=0))
 
 
 def _series(

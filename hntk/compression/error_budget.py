@@ -29,7 +29,6 @@ import numpy as np
 from hntk._utils.float64 import float64
 from hntk._utils.rows import as_samples
 from hntk.asymptotics.kernel_noise import quadratic_noise, rows_of_block
-from hntk.compression.compressed_network import ternary_law
 from hntk.kernels import exact_kernels
 from hntk.matching import Match
 from hntk.spectra.comparison import operator_norm
@@ -140,16 +139,13 @@ class Terms:
             norms=e2_sq / 4 * products * passed / size,
         )
 
-    def account(self, widths: np.ndarray, sparsity: float, weights: str | None = None) -> LossAccount:
-        """Return the predicted error at the given (L,) widths and ε; for weights as in :func:`hntk.compress`."""
-        law, shapes = (
-            ternary_law(sparsity, weights),
-            list(zip(widths, np.append(self.inputs, widths[:-1]), strict=True)),
-        )
-        quiet = 1 - np.array([quadratic_noise(law, *shape) for shape in shapes])
+    def account(self, widths: np.ndarray, law: WeightLaw) -> LossAccount:
+        """Return the predicted error at the given (L,) widths with weights of a law."""
+        fan_in = np.append(self.inputs, widths[:-1])
+        quiet = 1 - np.array([quadratic_noise(law, *shape) for shape in zip(widths, fan_in, strict=True)])
         ratio = self.ranks / widths
         pairs, singles = 1 - quiet * self.linear_norms * self.linear_traces, 1 - quiet * self.linear_traces
-        excess, common = np.array([_fourth_cumulants(law, inputs) for _, inputs in shapes]).T
+        excess, common = np.array([_fourth_cumulants(law, inputs) for inputs in fan_in]).T
         moved = excess * self.fourth / np.append(1.0, widths[:-1]) + common * self.norms
         return LossAccount(
             self.shift,
