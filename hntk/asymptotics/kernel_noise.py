@@ -4,10 +4,10 @@ A layer's drawn kernel is a mean over its rows, $\hat K_{ij} = \frac1d\sum_r f(w
 
 * **Independent rows**: its variance is $\mathrm{Var}(f_if_j)/d$.
 * **Orthogonal blocks**: a full block of m rows has $\sum_r w_rw_r^\top = mI$, whatever the draw. So quadratic functions
-  of w have no noise, and the part of $f_if_j$ in the second Wiener chaos drops out,
-  $\|P_2\|^2 = \frac12\|E\nabla_w^2 f_if_j\|_F^2$. With scales 1, correlation ρ, $A = E[f_i''f_j]$, $B = E[f_i'f_j']$ and
-  $C = E[f_if_j'']$, this is $\frac12(A^2 + C^2 + 2B^2(1+\rho^2) + 2AC\rho^2 + 4(A + C)B\rho)$. Off the diagonal at ρ = 0,
-  $(E f^2)^2 - (E f')^4$ remains: a layer that is nearly linear has nearly no noise.
+  of w have no noise: the part of $f_if_j$ in the second Wiener chaos drops out. It has the variance
+  $\frac12\|E\nabla_w^2 f_if_j\|_F^2 = \frac12(A^2 + C^2 + 2B^2(1+\rho^2) + 2AC\rho^2 + 4(A + C)B\rho)$ for scales 1,
+  correlation ρ, $A = E[f_i''f_j]$, $B = E[f_i'f_j']$ and $C = E[f_if_j'']$. At ρ = 0, $(E f^2)^2 - (E f')^4$ remains: a
+  layer that is nearly linear has nearly no noise.
 * **Parts of blocks**: r of m rows are a sample without replacement, so that the second chaos counts by the factor
   $(m-r)/(m-1)$. Blocks are independent.
 * **Higher chaoses** keep the noise of independent rows up to O(1/m): two rows of a Gaussian orthogonal matrix correlate
@@ -15,13 +15,15 @@ A layer's drawn kernel is a mean over its rows, $\hat K_{ij} = \frac1d\sum_r f(w
 * **Layers**: errors pass on to first order, $\delta' = B\delta_{ij} + \frac12A\delta_{ii} + \frac12C\delta_{jj}$, and
   every layer adds noise of its own.
 
-The limit is the same for orthogonal blocks as for independent rows. Given which of its entries are not 0, a row is a sum
-with random signs, so by Lindeberg's theorem its products with fixed inputs are Gaussian in the limit if no coordinate
-holds a fixed share of an input's norm, $\sum_kx_k^4/\|x\|^4 \to 0$. The products with two rows of a block are sums with
-the same signs in other combinations, uncorrelated because the rows are orthogonal; jointly they are Gaussian by the same
-theorem, hence independent in the limit. So the mean of $\hat K_{ij}$ has the Gaussian limit and its variance vanishes.
-The mean errs by the fourth cumulant of the weights (:mod:`hntk.compression.error_budget`). Chaoses of order 4 and more
-of rows of Hadamard matrices correlate through $\sum_kx_k^4/\|x\|^4$, so that localised data loses part of the gain.
+The limit is the same for orthogonal blocks as for independent rows. Given which of its entries are not 0, a row's
+product with an input is a sum with random signs, so by Lindeberg's theorem its products with fixed inputs are jointly
+Gaussian in the limit if inputs are delocalised: $\sum_kx_k^4/\|x\|^4 \to 0$. Two rows of a block have the same signs in
+other combinations, and by the same theorem their products are jointly Gaussian as well. They are uncorrelated in the
+limit, because the rows are orthogonal and places are random, hence independent. So the mean of $\hat K_{ij}$ has the
+Gaussian limit, and its variance vanishes. The mean errs by the fourth cumulants of the weights, like that of
+independent weights (:mod:`hntk.compression.error_budget`). Where data is localised, rows of Hadamard matrices are less
+than independent in chaoses of order 4 and more, and part of the gain is lost.
+
 See Yu et al. 2016 (Orthogonal random features), Choromanski et al. 2017 (The unreasonable effectiveness of structured
 random orthogonal embeddings) and Le et al. 2013 (Fastfood).
 """
@@ -32,6 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -243,14 +246,14 @@ def _expand(layer: Activation, centre: float, scales: Float[np.ndarray, " n"]) -
     rules = [gaussian_rule(scale, layer.breakpoints, np) for scale in scales]
     xi, weight = (np.stack(parts, axis=1) for parts in zip(*rules, strict=True))
     with float64():
-        f = np.asarray(layer(xi * scales)) - centre
+        f = np.asarray(layer(jnp.asarray(xi * scales))) - centre
     powers = weight * f, weight * f**2, weight * f**3
     sums = np.empty((3, ORDER + 1, len(scales)))
     previous, current = np.zeros_like(xi), np.ones_like(xi)
     for k in range(ORDER + 1):
         sums[:, k] = [np.sum(power * current, axis=0) for power in powers]
         previous, current = current, (xi * current - np.sqrt(k) * previous) / np.sqrt(k + 1)
-    return _Expansion(*sums, np.sum(weight * f**4, axis=0))
+    return _Expansion(sums[0], sums[1], sums[2], np.sum(weight * f**4, axis=0))
 
 
 def _series(
