@@ -257,7 +257,7 @@ class OrthogonalMatrix:
         signs, swaps = np.asarray(self.signs), np.asarray(self.swaps)
         sums, placed = [], np.zeros((len(h), self.size), h.dtype)
         for block in range(self.blocks):
-            placed[:, self._places()] = h * signs[block].astype(h.dtype)
+            placed[:, self.input_places] = h * signs[block].astype(h.dtype)
             taken = np.arange(self.groups)[:, None] ^ swaps[block].astype(np.int64)
             groups = np.take_along_axis(placed.reshape(len(h), self.groups, -1), taken[None], axis=1)
             rows = self.last_rows if block == self.blocks - 1 else (self.length,) * self.groups
@@ -265,13 +265,15 @@ class OrthogonalMatrix:
             sums += [z[:, a, :count] for a, count in enumerate(rows)]
         return np.concatenate(sums, axis=1)
 
+    @property
+    def input_places(self) -> Int[np.ndarray, " inputs"]:
+        """The place of each input."""
+        return np.arange(self.shape[1]) if self.places is None else np.asarray(self.places)
+
     def _groups_of_inputs(self) -> Int[np.ndarray, "blocks inputs"]:
         """Return the group that takes each input, in each block."""
-        place = self._places()
+        place = self.input_places
         return (place // self.length) ^ np.asarray(self.swaps, np.int64)[:, place % self.length]
-
-    def _places(self) -> Int[np.ndarray, " inputs"]:
-        return np.arange(self.shape[1]) if self.places is None else np.asarray(self.places)
 
 
 def block_size(inputs: int, groups: int) -> int:
