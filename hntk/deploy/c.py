@@ -139,7 +139,7 @@ def to_c(
 def _layouts(weights: Sequence[Weights], layouts: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:
     """Return the layout of each matrix."""
     if layouts is None:
-        return tuple(map(_default_layout, weights))
+        return tuple(_default_layout(w) for w in weights)
     each = [layouts] * len(weights) if isinstance(layouts, str) else layouts
     fits = isinstance(each, Sequence) and len(each) == len(weights)
     if not fits or any(layout not in LAYOUTS for layout in each):
