@@ -503,7 +503,7 @@ KERNEL int32_t level_of(const layer *l, int32_t sum)
     }
     for (k = 0; k < l->threshold_count; k++) {
         const int32_t jump = number_at(l->levels, k + 1) - number_at(l->levels, k);
-        level += sum >= l->thresholds[k] ? jump : 0;
+        level += jump & -(int32_t)(sum >= l->thresholds[k]);
     }
     return level;
 }
@@ -513,9 +513,9 @@ KERNEL void put_rows(
     const layer *l, const void *APART sums, size_t folded, size_t q, size_t rows, size_t first_row, word *APART out)
 {
     const size_t bytes = l->number_bytes, part = folded >= 4 ? folded / 4 : 1;
-    const size_t count = rows > q * part ? rows - q * part : 0;
+    const size_t left = rows > q * part ? rows - q * part : 0, count = left < part ? left : part;
     size_t j;
-    for (j = 0; j < part && j < count; j++) {
+    for (j = 0; j < count; j++) {
         const size_t i = first_row + q * part + j;
         int32_t sum = load(sums, bytes, j);
         if (folded >= 2) {
