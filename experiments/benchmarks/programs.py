@@ -171,22 +171,31 @@ def _onnx_programs(
         yield _python_program(name, "onnxruntime_tasks", paths[file], samples[data], work)
 
 
+def c_programs(whole: hntk.IntegerClassifier) -> dict[str, CProgram]:
+    """Return the C programs by name: as exported by default, and on bit planes throughout where that differs."""
+    programs = {"hntk, C99": to_c(whole)}
+    if set(programs["hntk, C99"].layouts) != {"planes"}:
+        programs["hntk, C99 on bit planes"] = to_c(whole, layouts="planes")
+    return programs
+
+
 def _c_programs(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Program]:
-    program, samples = to_c(whole), folder / "raw.bin"
+    samples = folder / "raw.bin"
     samples.write_bytes(raw.tobytes())
-    # Layouts other than bit planes add numbers up, at a rate that is not measured.
-    counts = popcounts(whole) if set(program.layouts) == {"planes"} else 0
-    work = Work(program.table_bytes, counts, 0, passes=True)
     sample_type = "uint8_t" if raw.dtype == np.uint8 else "float"
     options = (*toolchain.FAST, f"-DSAMPLE_TYPE={sample_type}")
-    for compiler in toolchain.installed(*toolchain.COMPILERS):
-        target = folder / compiler
-        target.mkdir(exist_ok=True)
-        with stage(f"compiling with {compiler}"):
-            _check_predictions(program, whole, raw, target, compiler)
-            built = toolchain.compile_program(program, target, compiler, options, NATIVE / "bench.c")
-        command = [str(built), str(samples), str(len(raw))]
-        yield Program(f"hntk, C99 with {compiler}", command, program.table_bytes, work)
+    for number, (name, program) in enumerate(c_programs(whole).items()):
+        # Layouts other than bit planes add numbers up, at a rate that is not measured.
+        counts = popcounts(whole) if set(program.layouts) == {"planes"} else 0
+        work = Work(program.table_bytes, counts, 0, passes=True)
+        for compiler in toolchain.installed(*toolchain.COMPILERS):
+            target = folder / f"{compiler}{number or ''}"
+            target.mkdir(exist_ok=True)
+            with stage(f"compiling with {compiler}"):
+                _check_predictions(program, whole, raw, target, compiler)
+                built = toolchain.compile_program(program, target, compiler, options, NATIVE / "bench.c")
+            command = [str(built), str(samples), str(len(raw))]
+            yield Program(f"{name} with {compiler}", command, program.table_bytes, work)
 
 
 def _check_predictions(
