@@ -48,8 +48,8 @@ def check(seeds: Sequence[int], folder: Path, compiler: str, options: Sequence[s
 
 
 def test_programs_give_the_scores_of_explicit_weights(tmp_path: Path) -> None:
-    # 24 seeds go through all groups, orders and kinds of input
-    check(range(24), tmp_path, "gcc", SANITIZED)
+    # 12 seeds go through all groups and orders
+    check(range(12), tmp_path, "gcc", SANITIZED)
 
 
 @pytest.mark.parametrize("seed", [1, 6, 8])
@@ -60,7 +60,7 @@ def test_python_gives_the_scores_of_explicit_weights(seed: int) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(24, 264, 24))
+@pytest.mark.parametrize("first", range(12, 252, 24))
 def test_many_programs_agree_with_python_in_every_build(tmp_path: Path, first: int) -> None:
     for number in range(first, first + 24):
         sample = random_block_sample(number)
@@ -113,17 +113,15 @@ def test_stored_numbers_reach_their_bound_and_do_not_pass_it(inputs: int, output
     folded = matrix.length if matrix.blocks > 1 else 1 << (matrix.last_rows[0] - 1).bit_length()
     bound = min(int(matrix.largest_row_sum), matrix.length // min(folded, 4))
     largest = 0
-    values = explicit(matrix)
+    places = np.arange(inputs)
+    own = (places // matrix.length) ^ np.asarray(matrix.swaps, np.int64)[0, places % matrix.length]
     # inputs of the signs of a row make its sum as large as any
     for row in hadamard(matrix.length):
         for a in range(matrix.groups):
             taken = np.zeros(matrix.length, np.int64)
-            own = (np.arange(inputs) // matrix.length) ^ np.asarray(matrix.swaps, np.int64)[
-                0, np.arange(inputs) % matrix.length
-            ]
-            taken[np.arange(inputs)[own == a] % matrix.length] = 1
+            taken[places[own == a] % matrix.length] = 1
             largest = max(largest, int(partial_sums(row * taken, folded).max()))
-    assert largest <= bound <= np.abs(values).sum(axis=1).max()
+    assert largest <= bound <= np.abs(explicit(matrix)).sum(axis=1).max()
     assert largest == bound or inputs < matrix.size
     # the widest inputs that 2 bytes take, and one more
     most = (2**15 - 1) // bound
@@ -180,8 +178,8 @@ def test_compilers_make_vectors_of_transforms(tmp_path: Path, compiler: str) -> 
     found = dict(zip(bodies[1::2], bodies[2::2], strict=True))
     for name, suffix in (("transform16", "w"), ("transform32", "d")):
         if name in found:
-            assert len(re.findall(rf"vpadd{suffix}\s.*ymm", found[name])) >= 8
-            assert len(re.findall(rf"vpsub{suffix}\s.*ymm", found[name])) >= 8
+            assert len(re.findall(rf"vpadd{suffix}\s.*ymm", found[name])) >= 4
+            assert len(re.findall(rf"vpsub{suffix}\s.*ymm", found[name])) >= 4
     assert "transform16" in found or "transform32" in found
 
 
