@@ -17,6 +17,7 @@ from experiments.shipping import toolchain
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import write_onnx
 from hntk.weights.bit_planes import word_planes
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 NATIVE = Path(__file__).parent / "native"
 REFERENCE = "dense float32, onnxruntime"
@@ -115,7 +116,8 @@ def build_programs(
         np.save(samples[name], array)
     n = sum(w.values.size for w in original.network.weights) + original.weights.size
     words = sum(plane.nbytes for w in whole.network.weights for plane in word_planes(w))
-    packed_work = Work(words + 8 * whole.readout.size, popcounts(whole))
+    transforms = any(isinstance(w, OrthogonalMatrix) for w in whole.network.weights)
+    packed_work = Work() if transforms else Work(words + 8 * whole.readout.size, popcounts(whole))
     dense, packed = folder / "dense.safetensors", folder / "net.safetensors"
     with stage("writing files"):
         original.save(dense)
