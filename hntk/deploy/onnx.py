@@ -168,7 +168,10 @@ def _add_integers(graph: Graph, classifier: IntegerClassifier, forms: WeightForm
 def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
     """Add the input as whole numbers."""
     if isinstance(inputs, Pixels):
-        return graph.node("Mul", [graph.cast("input", np.float32), graph.constant("fine", np.float32(inputs.fine))])
+        pixels = graph.cast("input", np.float32)
+        if inputs.centre is not None:
+            pixels = graph.node("Sub", [pixels, graph.constant("centre", np.asarray(inputs.centre, np.float32))])
+        return graph.node("Mul", [pixels, graph.constant("fine", np.float32(inputs.fine))])
     moved = graph.node("Sub", ["input", graph.constant("centre", np.asarray(inputs.centre, np.float32))])
     scaled = graph.node("Mul", [moved, graph.constant("factor", np.float32(inputs.factor))])
     bounds = [graph.constant(name, np.float32(v)) for name, v in (("least", inputs.least), ("most", inputs.most))]

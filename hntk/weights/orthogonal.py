@@ -278,8 +278,13 @@ class OrthogonalMatrix:
         places = None if self.places is None else np.asarray(self.places)
         return block_product_on_host(self.layout, np.asarray(self.signs), np.asarray(self.swaps), places, h)
 
+    @property
+    def input_places(self) -> Int[np.ndarray, " inputs"]:
+        """The place of each input."""
+        return np.arange(self.shape[1]) if self.places is None else np.asarray(self.places)
+
     def _inputs_of_groups(self) -> Int[np.ndarray, "blocks groups"]:
         """Return how many inputs each group of each block takes."""
-        place = np.arange(self.shape[1]) if self.places is None else np.asarray(self.places)
+        place = self.input_places
         group = (place // self.length).astype(np.uint8) ^ np.asarray(self.swaps)[:, place % self.length]
         return np.stack([np.count_nonzero(group == a, axis=1) for a in range(self.groups)], axis=1)

@@ -142,7 +142,7 @@ def fetch(ran: Ran) -> None:
 
 def mnist(ran: Ran) -> None:
     table = ran.rows("accuracy.csv")
-    # of both readouts: two dense networks, two of ternary weights, and two each of σ_T and of 2 levels by both objectives
+    # of both readouts: two dense networks, two of ternary weights, two of σ_T, and two of 2 levels by each objective
     assert len(table) == 2 * (2 + 2 + 2 * 3)
     accuracy = [float(row["test accuracy"]) for row in table]
     assert accuracy[0] > 0.7
