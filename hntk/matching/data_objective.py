@@ -152,7 +152,8 @@ def distance(sample: Sample, functions: Sequence[StepFunction]) -> tuple[float, 
         error = bb - 2 * d @ linear + d @ quadratic @ d
         if sample.noise is not None:
             p, q = vectors @ (d[:, None] * ab), vectors @ (d[:, None] * turned * d) @ vectors.T
-            error += float(_missed_more(layers, sample.noise, p, q))
+            with float64():
+                error += float(_missed_more(layers, sample.noise, p, q))
         errors.append((float(error / bb), float(log_ridge)))
     return min(errors)
 

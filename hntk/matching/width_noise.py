@@ -7,8 +7,9 @@ $$E[\delta_{ij}\delta_{kl}] = \frac1d\,(K_{ik}K_{jl} + K_{il}K_{jk}) - \frac sd\
 
 L is the part of the kernel that is linear in the kernel before. A full block of orthogonal rows
 (:mod:`hntk.weights.orthogonal`) has the same sum of $w_rw_r^\top$ whatever the draw, so products of the linear parts
-have no noise, and s = 1. Of m rows of a block, r rows are a sample without replacement, of noise $(m - r)/(m - 1)$; s = 0 of independent rows.
-At correlation 0 and unit variance, what remains is $(1 - s\,p^2)/d$, with p the linear share of the variance.
+have no noise, and s = 1. Of m rows of a block, r rows are a sample without replacement, of noise $(m - r)/(m - 1)$; s =
+0 of independent rows. At correlation 0 and unit variance, what remains is $(1 - s\,p^2)/d$, with p the linear share of
+the variance.
 
 Regression on one part a of a sample predicts the other, b, by $P = RK_{ab}$ with $R = (K_{aa} + \kappa)^{-1}$. To first
 order δ changes this by $R(\delta_{ab} - \delta_{aa}P)$. A function of covariance C is then missed by this more, with

@@ -57,8 +57,8 @@ class MatchRecord:
         )
         drawn = f" at widths {'-'.join(map(str, self.widths))}, {self.law} weights" if self.widths else ""
         return (
-            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {self.objective}{drawn}: {error}, identity "
-            f"shift {self.relative_shift:.3g} of tau^2"
+            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {self.objective}{drawn}: {error}, "
+            f"identity shift {self.relative_shift:.3g} of tau^2"
         )
 
     def to_metadata(self) -> dict[str, Any]:
