@@ -81,7 +81,7 @@ class MatchRecord:
     @classmethod
     def from_fields(cls, fields: FieldReader) -> MatchRecord:
         """Read the record from a file's table."""
-        residuals = fields.subtable("residuals")
+        residuals, drawn = fields.subtable("residuals"), "widths" in fields
         return cls(
             tuple(fields.texts("original")),
             fields.number("tau0", positive=True),
@@ -90,7 +90,8 @@ class MatchRecord:
             {name: residuals.number(name) for name in residuals.table},
             fields.number("identity_shift"),
             fields.number("relative_shift"),
-            *((tuple(fields.counts("widths")), fields.text("law")) if "widths" in fields else ()),
+            tuple(fields.counts("widths")) if drawn else (),
+            fields.text("law") if drawn else "",
         )
 
 
