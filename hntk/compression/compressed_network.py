@@ -11,8 +11,7 @@ from typing import Literal
 
 from jax import Array
 
-from hntk._utils.arguments import as_key, as_scale, as_widths
-from hntk._utils.arrays import brief
+from hntk._utils.arguments import as_choice, as_key, as_scale, as_widths
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
@@ -44,8 +43,8 @@ def ternary_law(sparsity: float, weights: str | None = None) -> WeightLaw:
     ValueError
         If there are no such weights, or none of this sparsity.
     """
-    if weights not in (None, "orthogonal", "iid"):
-        raise ValueError(f"weights must be 'orthogonal' or 'iid', got {brief(weights)}.")
+    if weights is not None:
+        as_choice(weights, "weights", ("orthogonal", "iid"))
     independent = WeightLaw("ternary", sparsity=sparsity)
     if weights == "iid" or (weights is None and not is_orthogonal_sparsity(independent.sparsity)):
         return independent
@@ -91,7 +90,8 @@ def compress(
     tau0 : float, optional
         Data scale; by default the root mean square norm of x.
     alpha2, objective, progress : bool, str, callable
-        See :func:`hntk.match`; for its other options, call it first and pass the match as ``levels``.
+        See :func:`hntk.match`; the data objective is told the widths and the law of the weights. For its other options,
+        call it first and pass the match as ``levels``.
 
     Returns
     -------
@@ -121,11 +121,14 @@ def compress(
     # checked before the match, which takes longest
     shape = as_widths(widths, len(as_activations(activations)))
     law.check_room(list(zip(shape, (samples.shape[1], *shape[:-1]), strict=True)))
-    matched = (
-        levels
-        if isinstance(levels, Match)
-        else match(activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, progress=progress)
-    )
+    if isinstance(levels, Match):
+        matched = levels
+    else:
+        # the theory's match is the same at all widths
+        drawn = {"widths": shape, "law": law} if objective == "data" else {}
+        matched = match(
+            activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, progress=progress, **drawn
+        )
     net = draw_network(matched.activations, shape, samples.shape[1], tau0=scale, law=law, key=key)
     return CompressedNetwork(
         net.weights, net.activations, net.centres, net.readout, net.law, match=matched, origin=matched.record

@@ -219,6 +219,8 @@ def _input_defects(network: IntegerNetwork) -> Iterator[str]:
     if isinstance(inputs, Pixels):
         if inputs.fine not in (1, 2, 4, 8, 16):
             yield f"pixels in parts of {inputs.fine!r:.40} are not 1, 2, 4, 8 or 16"
+        if inputs.centre is not None and (np.shape(inputs.centre) != (size,) or not _are_bytes(inputs.centre)):
+            yield f"the pixels' centre must be {size} whole numbers from 0 to 255"
     elif isinstance(inputs, Rounded):
         centre, factor = np.asarray(inputs.centre), np.asarray(inputs.factor)
         if centre.shape != (size,) or centre.dtype.kind != "f" or not np.abs(centre).max() <= LARGEST_FLOAT:
@@ -252,6 +254,10 @@ def _readout_defects(classifier: IntegerClassifier) -> Iterator[str]:
         yield f"sums could reach {max(network.largest_sums):,}, above 2**24"
     if classes[0] and classifier.largest_score > LIMIT:
         yield f"scores could reach {classifier.largest_score:,}, which leaves 32 bits"
+
+
+def _are_bytes(values: np.ndarray) -> bool:
+    return _are_whole(values, 255) and np.asarray(values).min() >= 0
 
 
 def _are_shifts(values: np.ndarray) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hntk._utils.arguments import as_choice
 from hntk._utils.atomic_file import replacing
 from hntk.activations import Activation, Staircase, activation
 from hntk.activations.elementary import GaussianBump
@@ -87,8 +88,7 @@ def to_onnx(
     """
     if not isinstance(weights, str) or weights not in OPSETS:
         raise ValueError(f"weights must be one of {', '.join(OPSETS)}, got {weights!r:.60}.")
-    if not isinstance(blocks, str) or blocks not in BLOCK_FORMS:
-        raise ValueError(f"blocks must be one of {', '.join(BLOCK_FORMS)}, got {blocks!r:.60}.")
+    as_choice(blocks, "blocks", BLOCK_FORMS)
     integers = isinstance(classifier, IntegerClassifier)
     labels = _onnx_labels(check_integers(classifier) if integers else _check_floats(classifier))
     if weights == "int2" and any(w.kind == "int8" for w in classifier.network.weights):
@@ -168,7 +168,10 @@ def _add_integers(graph: Graph, classifier: IntegerClassifier, forms: WeightForm
 def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
     """Add the input as whole numbers."""
     if isinstance(inputs, Pixels):
-        return graph.node("Mul", [graph.cast("input", np.float32), graph.constant("fine", np.float32(inputs.fine))])
+        pixels = graph.cast("input", np.float32)
+        if inputs.centre is not None:
+            pixels = graph.node("Sub", [pixels, graph.constant("centre", np.asarray(inputs.centre, np.float32))])
+        return graph.node("Mul", [pixels, graph.constant("fine", np.float32(inputs.fine))])
     moved = graph.node("Sub", ["input", graph.constant("centre", np.asarray(inputs.centre, np.float32))])
     scaled = graph.node("Mul", [moved, graph.constant("factor", np.float32(inputs.factor))])
     bounds = [graph.constant(name, np.float32(v)) for name, v in (("least", inputs.least), ("most", inputs.most))]

@@ -11,7 +11,8 @@ import numpy as np
 
 from hntk.deploy.onnx_graph import Graph
 from hntk.weights.hadamard import factors_of, transform_on_host
-from hntk.weights.orthogonal import OrthogonalMatrix, folded_length
+from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.orthogonal_layout import folded_length
 
 
 def add_transform(graph: Graph, h: str, matrix: OrthogonalMatrix) -> str:

@@ -25,8 +25,12 @@ from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotInteg
 from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
 from hntk.networks.read_layers import read_widths
+from hntk.weights.laws import Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
+# largest number of 16 bits
+SHORT = 2**15 - 1
 # relative rounding errors of levels that are multiples of a unit, in float64 and in float32
 GRID_ERRORS = (1e-12, 1e-7)
 # largest number of rounding errors computed in one array
@@ -34,7 +38,7 @@ MOST_ERRORS = 2**22
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
-def on_grid(network: AnyNetwork, level_bits: int = LEVEL_BITS) -> AnyNetwork:
+def on_grid(network: AnyNetwork, level_bits: int | None = None) -> AnyNetwork:
     """Round the centred levels a_k − m of a network to whole multiples of a power of 2.
 
     Do this before a readout is fitted: :func:`to_integers` then changes nothing but the input, and the readout is
@@ -44,8 +48,8 @@ def on_grid(network: AnyNetwork, level_bits: int = LEVEL_BITS) -> AnyNetwork:
     ----------
     network : Network
         A network whose activations are staircases.
-    level_bits : int
-        Bits of the largest level, sign included, from 2 to 16.
+    level_bits : int, optional
+        Bits of the largest level, sign included, from 2 to 16; by default as in :func:`to_integers`.
 
     Returns
     -------
@@ -70,9 +74,9 @@ def on_grid(network: AnyNetwork, level_bits: int = LEVEL_BITS) -> AnyNetwork:
     >>> grid.activations[0].levels, hntk.to_integers(grid, x=x).rounding
     ((-0.25, 1.875, -0.25), (0.0, 0.0))
     """
-    (level_bits,) = check_bits(level_bits=level_bits)
+    wanted = None if level_bits is None else check_bits(level_bits=level_bits)[0]
     check_staircases(network)
-    staircases = tuple(_grid_staircases(network, level_bits))
+    staircases = tuple(_grid_staircases(network, wanted or default_level_bits(network.weights)))
     return replace(network, activations=staircases, centres=(0.0,) * len(network.centres))
 
 
@@ -113,7 +117,9 @@ def to_integers(
     normalization : Normalization, optional
         How raw samples are normalised; by default as the classifier says.
     level_bits : int, optional
-        Bits of a level, sign included, from 2 to 16; by default 12, or as many as keep sums below 2²⁴.
+        Bits of a level, sign included, from 2 to 16; by default 12, or as many as keep sums below 2²⁴. Before
+        orthogonal blocks the default is from 8 to 12, as many as let a C program transform numbers of 2 bytes; levels
+        that are multiples of a unit in 12 bits stay as they are.
     readout_bits : int
         Bits of a readout weight, from 2 to 16, stored as int8 or int16. Fewer are used if sums would leave 32 bits.
     input_bits : int
@@ -160,7 +166,10 @@ def to_integers(
         inputs, unit, bias = pixel_inputs(net, normalization)
     else:
         (inputs, unit), bias = rounded_inputs(net, x, normalization, coordinate), None
-    hidden, units = _hidden(net, inputs, unit, bias, _default_level_bits(net) if level_bits is None else levels)
+    most_bits = _most_level_bits(net.weights) if level_bits is None else levels
+    hidden, units = _hidden(net, inputs, unit, bias, most_bits)
+    if level_bits is None and max(hidden.rounding) > GRID_ERRORS[0]:
+        hidden, units = _hidden(net, inputs, unit, bias, default_level_bits(net.weights))
     return hidden if classifier is None else _classifier(classifier, hidden, units, readout)
 
 
@@ -262,7 +271,21 @@ def _classifier(classifier: Classifier, hidden: IntegerNetwork, units: Sequence[
     )
 
 
-def _default_level_bits(network: Network) -> int:
+def default_level_bits(weights: Sequence[Weights]) -> int:
+    """Return how many bits levels are rounded to unless the caller says.
+
+    They are as many as keep all sums below 2²⁴, at most ``LEVEL_BITS``. Before orthogonal blocks they are at most as
+    many as let transforms work on numbers of 2 bytes, which after all but two of their steps are sums of h/4 levels for
+    a transform of length h; but 8 at least, since levels of fewer bits lose accuracy before they save anything else.
+    """
+    lengths = [w.length for w in weights[1:] if isinstance(w, OrthogonalMatrix)]
+    bits = _most_level_bits(weights)
+    if not lengths:
+        return bits
+    return min(bits, max(8, 1 + (SHORT // max(1, max(lengths) // 4)).bit_length()))
+
+
+def _most_level_bits(weights: Sequence[Weights]) -> int:
     """Return as many bits of a level as keep all sums below 2²⁴, at most ``LEVEL_BITS``."""
-    heaviest = max((int(w.largest_row_sum) for w in network.weights[1:]), default=1)
+    heaviest = max((int(w.largest_row_sum) for w in weights[1:]), default=1)
     return max(2, min(LEVEL_BITS, (EXACT // max(1, heaviest)).bit_length()))

@@ -10,6 +10,11 @@ P = (\hat K_{aa} + \lambda I)^{-1}\hat K_{ab},$$
 
 is the distance between the two kernels that is minimised over λ, thresholds and levels. No labels are used. It depends
 on every order of the kernels, on the spread of the norms, and on the identity shift, which acts as noise.
+
+A network of finite widths has a drawn kernel, which strays from the exact one. Where widths are given, the error that
+this adds on average is part of the distance (:mod:`hntk.matching.width_noise`). So the objective weighs two losses: an
+exact kernel that differs from the original's, and features that scatter about it. Wide networks follow the first,
+narrow ones prefer activations that pass more of their input on linearly. Without widths the second loss is 0.
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ from hntk.activations.step_function import StepFunction, padded_alike
 from hntk.kernels import exact_kernels
 from hntk.matching.cell_pattern import CellPattern, StepNetwork
 from hntk.matching.progress import ProgressCallback, no_progress
+from hntk.matching.width_noise import DrawnWidths, LayerKernels, centred, missed_more
 
 # Hermite orders above 32 count on the diagonal only; at correlation .9 that drops .9³² ≈ .03 of them
 ORDER = 32
@@ -44,6 +50,8 @@ LEAST_GAP = 1e-3
 LOG_RIDGES = np.log(np.logspace(-3, 1, 17))
 # the error of a point where it cannot be computed
 UNUSABLE = 1e3
+# What the distance is computed from; see Sample.inputs.
+Inputs = tuple[Array, Array, Array, Array | None]
 
 
 @array_dataclass()
@@ -56,13 +64,24 @@ class Sample:
         XXᵀ/τ_0². The first half of the rows is part a.
     original : array, shape (n, n)
         The original's exact conjugate kernel on them.
+    noise : array, shape (L, 2), or None
+        The factors of every layer's noise, see :class:`hntk.matching.width_noise.DrawnWidths`; None of infinitely wide
+        networks.
     """
 
     gram: Float[np.ndarray, "n n"]
     original: Float[np.ndarray, "n n"]
+    noise: Float[np.ndarray, "L 2"] | None = None
 
     @classmethod
-    def of(cls, x: Float[np.ndarray, "n p"], layers: Sequence[Activation], tau0: float, size: int) -> Sample:
+    def of(
+        cls,
+        x: Float[np.ndarray, "n p"],
+        layers: Sequence[Activation],
+        tau0: float,
+        size: int,
+        drawn: DrawnWidths | None = None,
+    ) -> Sample:
         """Return a random part of the data, always the same part of the same data.
 
         Parameters
@@ -75,6 +94,8 @@ class Sample:
             Data scale.
         size : int
             Number of samples, as far as there are so many.
+        drawn : DrawnWidths, optional
+            The widths and the law of the network that is to be drawn; None for infinite widths.
 
         Raises
         ------
@@ -91,7 +112,7 @@ class Sample:
         part = np.random.default_rng(1).permutation(x[rows].astype(np.float64))
         with float64():
             kernel = np.asarray(exact_kernels(part, layers, tau0=tau0).ck)
-        return cls(part @ part.T / tau0**2, kernel)
+        return cls(part @ part.T / tau0**2, kernel, None if drawn is None else drawn.noise(x.shape[1]))
 
     @cached_property
     def leading(self) -> Float[np.ndarray, "n n"]:
@@ -105,27 +126,35 @@ class Sample:
         return root @ root.T * (len(root) / np.sum(root**2))
 
     @property
-    def inputs(self) -> tuple[Array, Array, Array]:
-        """Part a's rows of the Gram matrix, its whole diagonal, and C, as JAX arrays."""
+    def inputs(self) -> Inputs:
+        """Part a's rows of the Gram matrix, its whole diagonal, C, and the factors of the noise, as JAX arrays."""
         half = len(self.gram) // 2
-        return jnp.asarray(self.gram[:half]), jnp.asarray(np.diag(self.gram)), jnp.asarray(self.leading)
+        noise = None if self.noise is None else jnp.asarray(self.noise)
+        return jnp.asarray(self.gram[:half]), jnp.asarray(np.diag(self.gram)), jnp.asarray(self.leading), noise
 
 
 def distance(sample: Sample, functions: Sequence[StepFunction]) -> tuple[float, float]:
     """Return the distance of a network's kernel from the original's, and the log of the best relative ridge."""
     with float64():
-        kernel = np.asarray(_kernel(padded_alike(functions), *sample.inputs[:2]))
+        layers = _layers(padded_alike(functions), *sample.inputs[:2])
+        kernel = np.asarray(centred(layers[-1].kernel))
     half = len(kernel)
     values, vectors = np.linalg.eigh(kernel[:, :half])
     ab = vectors.T @ kernel[:, half:]
     # with P = D ab for a diagonal D, tr(Pᵀ C_aa P) = dᵀ (C_aa ∘ ab abᵀ) d
     linear = np.sum(ab * (vectors.T @ sample.leading[:half, half:]), axis=1)
-    quadratic = (vectors.T @ sample.leading[:half, :half] @ vectors) * (ab @ ab.T)
+    turned = vectors.T @ sample.leading[:half, :half] @ vectors
+    quadratic = turned * (ab @ ab.T)
     bb = np.trace(sample.leading[half:, half:])
     errors = []
     for log_ridge in LOG_RIDGES:
         d = 1 / (np.clip(values, 0.0, None) + np.exp(log_ridge) * values.sum() / half)
-        errors.append((float((bb - 2 * d @ linear + d @ quadratic @ d) / bb), float(log_ridge)))
+        error = bb - 2 * d @ linear + d @ quadratic @ d
+        if sample.noise is not None:
+            p, q = vectors @ (d[:, None] * ab), vectors @ (d[:, None] * turned * d) @ vectors.T
+            with float64():
+                error += float(_missed_more(layers, sample.noise, p, q))
+        errors.append((float(error / bb), float(log_ridge)))
     return min(errors)
 
 
@@ -166,7 +195,7 @@ def refine(
     return float(best.fun), network._replace(unknowns=best.x[1:]).functions()
 
 
-def _cost(network: StepNetwork, z: np.ndarray, inputs: tuple[Array, Array, Array]) -> tuple[float, np.ndarray]:
+def _cost(network: StepNetwork, z: np.ndarray, inputs: Inputs) -> tuple[float, np.ndarray]:
     """Return the distance and its derivatives by (log of the ridge, unknowns)."""
     if not _are_thresholds_apart(network, z[1:]):
         return UNUSABLE, np.zeros_like(z)
@@ -198,29 +227,38 @@ def _by_unknowns(pattern: CellPattern, gradient: StepFunction) -> np.ndarray:
 
 
 @jax.jit
-def _kernel(functions: list[StepFunction], block: Array, norms: Array) -> Array:
-    """Return rows a of the compressed kernel, centred as a regression on part a with an intercept does."""
-    kernel, diagonal = block, norms
+def _layers(functions: list[StepFunction], block: Array, norms: Array) -> list[LayerKernels]:
+    """Return the compressed network's exact kernels, layer by layer."""
+    layers, kernel, diagonal = [], block, norms
     for function in functions:
-        kernel, diagonal = _layer(function, kernel, diagonal)
-    kernel = kernel - kernel.mean(axis=0)[None]
-    return kernel - kernel[:, : len(kernel)].mean(axis=1)[:, None]
+        layers.append(_layer(function, kernel, diagonal))
+        kernel, diagonal = layers[-1].kernel, layers[-1].diagonal
+    return layers
 
 
 @jax.jit
 @partial(jax.value_and_grad, argnums=(0, 1))
-def _error(log_ridge: Array, functions: list[StepFunction], block: Array, norms: Array, leading: Array) -> Array:
+def _error(
+    log_ridge: Array, functions: list[StepFunction], block: Array, norms: Array, leading: Array, noise: Array | None
+) -> Array:
     """Return the error that the module's docstring defines."""
-    kernel = _kernel(functions, block, norms)
+    layers = _layers(functions, block, norms)
+    kernel = centred(layers[-1].kernel)
     half = len(kernel)
     aa, ab = kernel[:, :half], kernel[:, half:]
-    ridge = jnp.exp(log_ridge) * jnp.trace(aa) / half
-    p = jax.scipy.linalg.solve(aa + ridge * jnp.eye(half), ab, assume_a="pos")
+    regularised = aa + jnp.exp(log_ridge) * jnp.trace(aa) / half * jnp.eye(half)
+    seen = leading[:half, :half]
+    factor = jax.scipy.linalg.cho_factor(regularised)
+    p = jax.scipy.linalg.cho_solve(factor, ab)
     bb = jnp.trace(leading[half:, half:])
-    return (bb - 2 * jnp.sum(p * leading[:half, half:]) + jnp.sum(p * (leading[:half, :half] @ p))) / bb
+    error = bb - 2 * jnp.sum(p * leading[:half, half:]) + jnp.sum(p * (seen @ p))
+    if noise is not None:
+        q = jax.scipy.linalg.cho_solve(factor, jax.scipy.linalg.cho_solve(factor, seen).T)
+        error += missed_more(layers, noise, p, q)
+    return error / bb
 
 
-def _layer(function: StepFunction, kernel: Array, diagonal: Array) -> tuple[Array, Array]:
+def _layer(function: StepFunction, kernel: Array, diagonal: Array) -> LayerKernels:
     """Return K_l from K_{l−1} (rows a, and the diagonal of all), in units of the output's variance at scale 1."""
     half = kernel.shape[0]
     one = function.hermite(jnp.ones(()), 1)
@@ -232,4 +270,11 @@ def _layer(function: StepFunction, kernel: Array, diagonal: Array) -> tuple[Arra
     outside = pair_series(terms[:, :half], terms, rho) * rho + mean[:half, None] * mean[None, :]
     inside = side.variance + mean**2
     kernel = jnp.fill_diagonal(outside, inside[:half], inplace=False)
-    return kernel / one.variance, inside / one.variance
+    first = terms[0]
+    linear = jnp.fill_diagonal(first[:half, None] * first * rho, first[:half] ** 2, inplace=False)
+    unit = one.variance
+    return LayerKernels(kernel / unit, inside / unit, linear / unit, first**2 / unit, one.coefficients[1] ** 2 / unit)
+
+
+# compiled for matrices of NumPy, whose ridges are tried one after the other
+_missed_more = jax.jit(missed_more)

@@ -24,6 +24,7 @@ from hntk.matching.options import (
     Method,
     as_method,
     asked_coefficients,
+    drawn_widths,
     levels_from_bits,
     levels_per_layer,
     samples_of,
@@ -33,7 +34,9 @@ from hntk.matching.result import DataFit, Match, Objective
 from hntk.matching.targets import TOLERANCE, MatchError
 from hntk.matching.units import at_scales, to_units
 from hntk.matching.variance_shares import NAMES, layer_shares
+from hntk.matching.width_noise import DrawnWidths
 from hntk.theory.coefficients import Coefficients, as_activations, coefficients
+from hntk.weights.laws import WeightLaw
 
 # starts of the data objective: matches of networks with the original's quadratic shares times these
 CURVATURES = (0.7, 1.0, 1.5, 2.2)
@@ -53,6 +56,8 @@ def match(
     max_shift: float | None = None,
     objective: Objective = "theory",
     x: object = None,
+    widths: int | Sequence[int] | None = None,
+    law: str | WeightLaw = "gaussian",
     samples: int = 1200,
     steps: int = 80,
     progress: Callable[[str], None] | None = None,
@@ -88,6 +93,11 @@ def match(
         regime. With 4 levels and 1200 samples it takes 10 to 20 s on 2 cores.
     x : array_like, shape (n, p), optional
         Samples for the data objective, without labels.
+    widths : int or sequence of int, optional
+        Widths of the network that is to be drawn, for the data objective. Its error then includes what the noise of
+        drawn features adds at these widths. By default they are infinite and there is none.
+    law : str or WeightLaw
+        Law of the weights that are to be drawn, which matters with ``widths``: orthogonal rows have less noise.
     samples : int
         Most samples of ``x`` that the data objective uses; time grows with the cube.
     steps : int
@@ -126,6 +136,7 @@ def match(
     _check_target(target, original)
     counts = levels_per_layer(levels, len(layers)) if bits is None else levels_from_bits(target, levels, bits)
     method = as_method(method, counts)
+    drawn = drawn_widths(objective, widths, law, len(layers))
     data = samples_of(objective, x, method, max_shift)
     limits = as_count(samples, "samples", FEWEST_SAMPLES), as_count(steps, "steps", 1)
     report = no_progress if progress is None else progress
@@ -134,7 +145,7 @@ def match(
     else:
         result = _match_jointly(layers, original, target, tuple(int(n) for n in counts), max_shift, report)
     _check_match(result, max_shift)
-    return result if data is None else _follow_data(data, result, target, limits, report)
+    return result if data is None else _follow_data((data, drawn), result, target, limits, report)
 
 
 def _match_layerwise(
@@ -166,12 +177,16 @@ def _match_jointly(
 
 
 def _follow_data(
-    x: Array, theory: Match, target: JointTarget, limits: tuple[int, int], progress: ProgressCallback
+    data: tuple[Array, DrawnWidths | None],
+    theory: Match,
+    target: JointTarget,
+    limits: tuple[int, int],
+    progress: ProgressCallback,
 ) -> Match:
     """Minimise the data objective from the theory's match, or from a match of more or less curvature if nearer."""
-    samples, steps = limits
+    (x, drawn), (samples, steps) = data, limits
     progress("following the data: the original's kernel on a sample")
-    sample = Sample.of(np.asarray(x), theory.original, theory.tau0, samples)
+    sample = Sample.of(np.asarray(x), theory.original, theory.tau0, samples, drawn)
     starts = [to_units(theory.activations, theory.coefficients.tau)]
     for factor in CURVATURES:
         shares = target.shares * np.array([1.0, factor, 1.0])
@@ -182,7 +197,7 @@ def _follow_data(
         progress(f"following the data: start {number} of {len(starts)}")
         distances.append(distance(sample, functions)[0])
     reached, functions = refine(sample, starts[int(np.argmin(distances))], steps, progress)
-    fit = DataFit(len(sample.gram), distances[0], reached)
+    fit = DataFit(len(sample.gram), distances[0], reached, drawn)
     staircases = tuple(at_scales(functions, target, theory.original_coefficients.tau))
     return replace(theory, activations=staircases, coefficients=coefficients(staircases, theory.tau0), fit=fit)
 

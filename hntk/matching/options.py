@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jax import Array
 
-from hntk._utils.arguments import as_choice
+from hntk._utils.arguments import as_choice, as_widths
 from hntk._utils.arrays import brief
 from hntk._utils.rows import as_samples
 from hntk.matching.bit_budget import spread_bits
@@ -16,6 +16,8 @@ from hntk.matching.joint_target import JointTarget
 from hntk.matching.layerwise import Levels
 from hntk.matching.result import Objective
 from hntk.matching.variance_shares import NAMES
+from hntk.matching.width_noise import DrawnWidths
+from hntk.weights.laws import WeightLaw, weight_law
 
 Method = Literal["joint", "layerwise"]
 Kernel = Literal["alpha", "beta", "both"]
@@ -81,3 +83,16 @@ def samples_of(objective: Objective, x: object, method: Method, max_shift: float
             "max_shift=."
         )
     return as_samples(x)
+
+
+def drawn_widths(objective: Objective, widths: Any, law: str | WeightLaw, depth: int) -> DrawnWidths | None:
+    """Return the widths and the law of the network that is to be drawn; None for infinite widths."""
+    checked = weight_law(law)
+    if widths is None:
+        return None
+    if objective == "theory":
+        raise ValueError(
+            "widths= belongs to objective='data': the theory's match is the same at all widths. Leave widths= out, or "
+            "use objective='data' with x=."
+        )
+    return DrawnWidths(as_widths(widths, depth), checked)

@@ -17,6 +17,7 @@ from hntk.matching.joint_target import ZERO, JointTarget
 from hntk.matching.targets import TOLERANCE
 from hntk.matching.units import to_units
 from hntk.matching.variance_shares import layer_shares
+from hntk.matching.width_noise import DrawnWidths
 from hntk.networks.provenance import MatchRecord
 from hntk.theory.coefficients import Coefficients
 
@@ -33,8 +34,8 @@ ASSUMPTION_OF_NORMS = (
 class DataFit:
     """The distances that the data objective reached.
 
-    Both are in [0, 1]: the share of the variance of the original's leading functions that a regression with the
-    compressed kernel does not predict.
+    Both are the share of the variance of the original's leading functions that a regression with the compressed kernel
+    does not predict. Where widths are given it is that with drawn kernels, on average.
 
     Attributes
     ----------
@@ -44,11 +45,14 @@ class DataFit:
         Distance of the theory's match from the original's kernel on them.
     data : float
         Distance of this match.
+    drawn : DrawnWidths or None
+        The widths and the law of the weights whose noise the distances include; None for infinite widths.
     """
 
     samples: int
     theory: float
     data: float
+    drawn: DrawnWidths | None = None
 
 
 @array_dataclass(static=("original", "activations", "tau0", "method", "asked", "fit"))
@@ -136,6 +140,7 @@ class Match(Copyable):
     @property
     def record(self) -> MatchRecord:
         """The part of the match that files keep."""
+        drawn = None if self.fit is None else self.fit.drawn
         return MatchRecord(
             tuple(a.name for a in self.original),
             self.tau0,
@@ -144,6 +149,8 @@ class Match(Copyable):
             self.residuals,
             self.identity_shift,
             self.relative_shift,
+            () if drawn is None else drawn.widths,
+            "" if drawn is None else drawn.law_in_words,
         )
 
     @property
@@ -221,10 +228,11 @@ class Match(Copyable):
         head = f"{self.method} match of {', '.join(self.asked)} with {'-'.join(map(str, self.level_counts))} levels"
         head += f" at tau0 = {self.tau0:.4g}"
         if self.fit is not None:
+            drawn = "" if self.fit.drawn is None else f" at {self.fit.drawn}"
             return (
-                f"{head}\nfollows {self.fit.samples} samples: distance from the original's kernel {self.fit.data:.4f}, "
-                f"theory's match {self.fit.theory:.4f}; coefficients were its start only (largest residual "
-                f"{largest:.2g})"
+                f"{head}\nfollows {self.fit.samples} samples{drawn}: distance from the original's kernel "
+                f"{self.fit.data:.4f}, theory's match {self.fit.theory:.4f}; coefficients were its start only (largest "
+                f"residual {largest:.2g})"
             )
         lossless = " (lossless)" if abs(self.relative_shift) < TOLERANCE else ""
         shift = f"identity shift δ = {self.identity_shift:.4g}, {self.relative_shift:.2%} of τ_L²{lossless}"

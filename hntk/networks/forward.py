@@ -90,8 +90,10 @@ class Forward:
 
     @cached_property
     def _planes_per_weight(self) -> float:
-        sizes = [prod(step.weights.shape) for step in self.steps]
-        planes = [0 if step.code is None else len(step.code.jumps) for step in self.steps]
+        # Transforms take as long either way.
+        steps = [step for step in self.steps if not step.transforms]
+        sizes = [prod(step.weights.shape) for step in steps]
+        planes = [0 if step.code is None else len(step.code.jumps) for step in steps]
         return sum(n * t for n, t in zip(sizes, planes, strict=True)) / sum(sizes)
 
     @cached_property

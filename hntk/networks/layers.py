@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from math import prod
 from typing import Any
 
 import jax
@@ -59,8 +60,9 @@ class Step:
 
     @property
     def transforms(self) -> bool:
-        """Whether sums are computed by a Walsh–Hadamard transform."""
-        return isinstance(self.weights, OrthogonalMatrix) and self.weights.size >= TRANSFORMED
+        """Whether sums are computed by a Walsh–Hadamard transform, for speed, or as explicit values would be large."""
+        w = self.weights
+        return isinstance(w, OrthogonalMatrix) and (w.size >= TRANSFORMED or prod(w.shape) > COPIED)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["table", "centre"], meta_fields=["function"])

@@ -33,6 +33,10 @@ class MatchRecord:
         Identity shift δ of the conjugate kernel.
     relative_shift : float
         δ/τ_L².
+    widths : tuple of int
+        Widths of the layers that the data objective was asked for; empty where it was not asked for any.
+    law : str
+        Law of the weights at these widths; empty like them.
     """
 
     original: tuple[str, ...]
@@ -42,6 +46,8 @@ class MatchRecord:
     residuals: Mapping[str, float] = field(hash=False)
     identity_shift: float
     relative_shift: float
+    widths: tuple[int, ...] = ()
+    law: str = ""
 
     def __str__(self) -> str:
         names, largest = ", ".join(dict.fromkeys(self.original)), max(self.residuals.values(), default=0.0)
@@ -49,9 +55,10 @@ class MatchRecord:
         error = (
             f"largest residual {largest:.1e}" if self.objective == "theory" else f"coefficients within {largest:.0%}"
         )
+        drawn = f" at widths {'-'.join(map(str, self.widths))}, {self.law} weights" if self.widths else ""
         return (
-            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {self.objective}: {error}, identity shift "
-            f"{self.relative_shift:.3g} of tau^2"
+            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {self.objective}{drawn}: {error}, "
+            f"identity shift {self.relative_shift:.3g} of tau^2"
         )
 
     def to_metadata(self) -> dict[str, Any]:
@@ -69,7 +76,7 @@ class MatchRecord:
                 f"the record of the match has values that are not finite ({', '.join(map(str, wrong))}): match again, "
                 "or save dataclasses.replace(network, origin=None)."
             )
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name not in ("widths", "law") or self.widths}
 
     @classmethod
     def from_fields(cls, fields: FieldReader) -> MatchRecord:
@@ -83,6 +90,7 @@ class MatchRecord:
             {name: residuals.number(name) for name in residuals.table},
             fields.number("identity_shift"),
             fields.number("relative_shift"),
+            *((tuple(fields.counts("widths")), fields.text("law")) if "widths" in fields else ()),
         )
 
 

@@ -185,7 +185,7 @@ def test_sizes_are_checked_before_values_are_made(monkeypatch: pytest.MonkeyPatc
 
 def test_unknown_forms_are_refused() -> None:
     for blocks in (None, "fast", 2, ["smaller"]):
-        with pytest.raises(ValueError, match="blocks must be one of smaller, transform, explicit"):
+        with pytest.raises(ValueError, match="blocks must be 'smaller' or 'transform' or 'explicit'"):
             to_onnx(matrices_alone([(4, 4)]), blocks=blocks)  # type: ignore[arg-type]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import hntk
+from hntk.networks.integer_inputs import Pixels
 from hntk.networks.read_layers import ReadLayers
 
 INPUTS = 45
@@ -65,7 +66,7 @@ def whole_classifier(
 def raw_samples(made: hntk.IntegerClassifier) -> np.ndarray:
     """Return samples for the classifier: uint8, or float32 with some values out of range."""
     x, _ = _samples()
-    if made.network.bias is not None:
+    if isinstance(made.network.inputs, Pixels):
         return np.clip(np.rint(300 * x + NORMALIZATION.centre), 0, 255).astype(np.uint8)
     return (1.3 * x).astype(np.float32)
 

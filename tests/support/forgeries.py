@@ -24,8 +24,8 @@ INPUTS, WIDTHS = 12, (9, 5)
 Parts = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
-def _network(activations: list, law: str = "ternary", sparsity: float = 0.5) -> hntk.Network:
-    drawn = hntk.weight_law(law, sparsity=sparsity)
+def _network(activations: list, law: str = "ternary", sparsity: float = 0.5, **order: str) -> hntk.Network:
+    drawn = hntk.weight_law(law, sparsity=sparsity, **order)
     return hntk.draw_network(activations, WIDTHS, INPUTS, tau0=1.0, law=drawn, key=jax.random.key(3))
 
 
@@ -59,6 +59,9 @@ def originals() -> list[Parts]:
         (_network(["relu", "abs"], "sparse_gaussian", 0.7), "mask+float32"),
         (_network(["leaky_relu", "step"], "pruned_gaussian", 0.9), "gaps+float32"),
         (raw, "mask+signs"),
+        (_classifier(_network(signs, "orthogonal"), ["a", "b"]), None),
+        (_network(["relu", "tanh"], "orthogonal", 0.75, order="generated"), None),
+        (hntk.to_integers(_network(signs, "orthogonal", 0.0), x=x), None),
         (_classifier(_network(signs), [1, 2], normalization=whitened, statistics=record), "bits2"),
         (hntk.to_integers(raw, x=x), "mask+signs"),
         (hntk.to_integers(raw, pixels=True, readout_bits=8), "bits2"),
