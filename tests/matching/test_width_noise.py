@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -57,7 +59,91 @@ def test_the_noise_is_that_of_drawn_networks(law: WeightLaw) -> None:
     sample, with_noise = predicted(x, DrawnWidths(WIDTHS, law))
     errors = np.array([drawn_error(x, sample.leading, law, seed) for seed in range(20)])
     sigma = errors.std(ddof=1) / np.sqrt(len(errors))
-    print(law.name, exact, with_noise, errors.mean(), sigma)
     # to first order in 1/d, with constant gains between layers
     assert abs(with_noise - errors.mean()) < 3 * sigma + 0.15 * (with_noise - exact)
     assert with_noise - exact > 6 * sigma
+
+
+def test_wider_networks_have_less_noise_and_orthogonal_rows_less_than_independent_ones() -> None:
+    x = part()
+    exact = predicted(x, None)[1]
+    added = {
+        law.name: [predicted(x, DrawnWidths((width,) * 2, law))[1] - exact for width in (64, 512, 2**30)]
+        for law in (TERNARY, ORTHOGONAL)
+    }
+    for law in added.values():
+        # the noise is 1/d at these widths, which are whole blocks, and leaves nothing at infinity
+        assert np.isclose(law[0], 8 * law[1], rtol=1e-6)
+        assert 0 < law[2] < 1e-6
+    assert added["orthogonal"][0] < 0.9 * added["ternary"][0]
+
+
+@pytest.mark.parametrize(
+    ("law", "shape", "share"),
+    [
+        (TERNARY, (1024, 1024), 0.0),
+        (WeightLaw("orthogonal_gaussian"), (60, 30), 1.0),
+        # a third block of which 10 of 30 rows are drawn, without replacement
+        (WeightLaw("orthogonal_gaussian"), (70, 30), 1 - 10 / 70 * 20 / 29),
+        (ORTHOGONAL, (1024, 784), 1.0),
+        (ORTHOGONAL, (1, 1024), 0.0),
+        (WeightLaw("orthogonal_gaussian"), (5, 1), 1.0),
+    ],
+)
+def test_the_share_of_quadratic_noise_that_orthogonal_rows_are_spared(
+    law: WeightLaw, shape: tuple[int, int], share: float
+) -> None:
+    assert np.isclose(quiet_share(law, *shape), share)
+
+
+@pytest.mark.slow
+def test_narrow_networks_get_more_linear_activations_and_wide_ones_those_of_infinite_width() -> None:
+    rng = np.random.default_rng(0)
+    x = part(200) * rng.lognormal(0, 0.2, (200, 1))
+    tau0 = float(np.sqrt(np.mean(np.sum(x**2, axis=1))))
+    options = {"alpha2": False, "objective": "data", "x": x, "samples": 120, "steps": 15}
+    widths = (50, 10**9, None)
+    found = {width: hntk.match(["relu"] * 2, tau0, 3, widths=width, law=TERNARY, **options) for width in widths}
+    linear = {width: linear_share(match) for width, match in found.items()}
+    assert linear[50] > linear[None] + 0.01
+    assert np.isclose(linear[10**9], linear[None], atol=1e-3)
+    assert found[None].fit.drawn is None
+    assert found[50].fit.data > found[None].fit.data + 0.01
+    assert "at widths 50-50 with ternary (sparsity 0.5) weights" in found[50].report()
+    assert "at widths" not in found[None].report()
+
+
+def linear_share(match: hntk.Match) -> float:
+    """The share of the last layer's variance that is linear in the input."""
+    shares = [m.e1**2 * m.tau**2 / m.variance for m in match.coefficients.moments]
+    return float(np.prod(shares))
+
+
+@pytest.mark.slow
+def test_compress_tells_the_match_its_widths_and_weights_and_the_file_keeps_them(tmp_path: Path) -> None:
+    x = part(60, 16)
+    lines: list[str] = []
+    options = {"objective": "data", "progress": lines.append, "alpha2": False}
+    net = hntk.compress(["relu"], [32], x, 3, key=jax.random.key(1), **options)
+    assert net.match.fit.drawn == DrawnWidths((32,), ORTHOGONAL)
+    assert net.origin.widths == (32,)
+    assert net.origin.law == "orthogonal (sparsity 0.5)"
+    assert any("following the data: step 1 of at most 80, distance 0." in line for line in lines)
+    net.save(tmp_path / "net.hntk")
+    assert hntk.load(tmp_path / "net.hntk").origin == net.origin
+    assert "at widths 32, orthogonal (sparsity 0.5) weights" in str(net.origin)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"widths": 100}, "widths= belongs to objective='data'"),
+        ({"objective": "data", "x": np.eye(60), "widths": [10]}, "widths must be 2 positive integers"),
+        ({"objective": "data", "x": np.eye(60), "widths": 0}, "widths must be 2 positive integers"),
+        ({"objective": "data", "x": np.eye(60), "widths": np.inf}, "widths must be 2 positive integers"),
+        ({"law": "orthonormal"}, "unknown weight law"),
+    ],
+)
+def test_bad_widths_and_laws(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        hntk.match(["relu"] * 2, 1.0, 4, **arguments)
