@@ -13,6 +13,7 @@ from typing import TextIO
 import hntk
 from hntk.deploy.c import to_c
 from hntk.deploy.onnx import write_onnx
+from hntk.deploy.onnx_weights import BLOCK_FORMS
 from hntk.deploy.rounding import to_integers
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
@@ -106,6 +107,12 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         default="int2",
         help="type of the weights; int2 needs a runtime of opset 25 (default: %(default)s)",
     )
+    onnx.add_argument(
+        "--blocks",
+        choices=BLOCK_FORMS,
+        default="smaller",
+        help="what orthogonal blocks become: transforms or explicit weights (default: the smaller one of each)",
+    )
     c.add_argument(
         "--name", default="hntk_net", help="name of the files and prefix of their functions (default: %(default)s)"
     )
@@ -142,7 +149,7 @@ def _export(options: argparse.Namespace) -> None:
     classifier = _integer_classifier(load(options.file), options)
     if options.to == "onnx":
         out = options.out or options.file.with_suffix(".onnx")
-        size = write_onnx(classifier, out, options.weights)
+        size = write_onnx(classifier, out, options.weights, blocks=options.blocks)
         print(f"{out}: {size:,} bytes")
         return
     program = to_c(classifier, options.name, layouts=options.layouts)

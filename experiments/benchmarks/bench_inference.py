@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import hntk
-from experiments.benchmarks.programs import NATIVE, NEAR, REFERENCE, Program, build_programs, last_core
+from experiments.benchmarks.programs import NATIVE, NEAR, REFERENCE, Program, build_programs, c_programs, last_core
 from experiments.benchmarks.workers import FEWEST, Timing, Turn, Worker, take_turns, working
 from experiments.figures.style import COLOURS, caption_above, plain_ticks
 from experiments.runner.config import Config
@@ -26,7 +27,6 @@ from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.from_config import raw_dataset
 from experiments.runner.record import Record
 from experiments.shipping import classifiers, toolchain
-from hntk.deploy.c import to_c
 
 # Most repetitions of a prediction in one round.
 MOST = 2000
@@ -140,19 +140,19 @@ def _count_instructions(record: Record, whole: hntk.IntegerClassifier, raw: np.n
     if not toolchain.has("valgrind", "gcc"):
         CONSOLE.print("  [yellow]left out[/] instruction counts: valgrind is not installed (make setup-tools)")
         return
-    program, rows = to_c(whole), []
-    for name, march in BUILDS.items():
+    rows = []
+    for (name, program), (build, march) in product(c_programs(whole).items(), BUILDS.items()):
         if march and platform.machine() != "x86_64":
             continue
-        folder = record.folder / name
+        folder = record.folder / build
         folder.mkdir(exist_ok=True)
-        with stage(f"counting instructions, {name}"):
+        with stage(f"counting instructions, {name}, {build}"):
             built = toolchain.compile_program(program, folder, "gcc", ("-O3", *march))
             few, more = (toolchain.instructions(built, raw[:k]) for k in (1, 5))
-        rows.append([f"gcc -O3, {name}", round((more - few) / 4)])
-        record.add_metrics(**{f"instructions/{name}": rows[-1][1]})
+        rows.append([f"{name} with gcc -O3, {build}", round((more - few) / 4)])
+        record.add_metrics(**{f"instructions/{name}, {build}": rows[-1][1]})
     record.add_table(
-        "instructions", ["build", "instructions an image"], rows, "instructions of the C program, by callgrind"
+        "instructions", ["build", "instructions an image"], rows, "instructions of the C programs, by callgrind"
     )
 
 

@@ -13,6 +13,7 @@ import hntk
 from experiments.benchmarks.kernel_tasks import Once, samples
 from experiments.benchmarks.serve import SampleCycle
 from hntk.kernels._neural_tangents import load
+from hntk.networks.layers import Layer, Pass, Step
 
 
 def _drawn(p: int, width: int, depth: int) -> Any:
@@ -50,6 +51,31 @@ def empirical_neural_tangents(n: int, p: int, width: int, depth: int, implementa
         static_argnums=1,
     )
     return lambda: (kernel(x, None, parameters),)
+
+
+def _orthogonal(samples: int, width: int, sparsity: float) -> tuple[hntk.OrthogonalMatrix, jax.Array]:
+    matrix = hntk.weight_law("orthogonal", sparsity=sparsity).draw(jax.random.key(0), (width, width))
+    assert isinstance(matrix, hntk.OrthogonalMatrix)
+    return matrix, jax.random.randint(jax.random.key(1), (samples, width), -8, 9).astype(jnp.float32)
+
+
+def transformed(samples: int, width: int, sparsity: float) -> Once:
+    """Multiply whole numbers by an orthogonal ternary matrix, by transform."""
+    matrix, h = _orthogonal(samples, width, sparsity)
+    product = jax.jit(lambda matrix, h: matrix.product(h))
+    return lambda: (product(matrix, h),)
+
+
+def multiplied(samples: int, width: int, sparsity: float) -> Once:
+    """Multiply whole numbers by the explicit matrix: int8 in memory and float32 in the product, as layers do it."""
+    matrix, h = _orthogonal(samples, width, sparsity)
+    step = Step(hntk.WeightMatrix(matrix.values, 1.0, "ternary"), 1.0, _unchanged)
+    run = Pass.of([Layer.of(step, None)])
+    return lambda: (run(h),)
+
+
+def _unchanged(z: jax.Array) -> jax.Array:
+    return z
 
 
 def predictions(path: str, data: str) -> tuple[Callable[..., tuple], Callable[[np.ndarray], Sequence[Any]]]:

@@ -17,6 +17,7 @@ from experiments.shipping import toolchain
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import write_onnx
 from hntk.weights.bit_planes import word_planes
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 NATIVE = Path(__file__).parent / "native"
 REFERENCE = "dense float32, onnxruntime"
@@ -115,7 +116,8 @@ def build_programs(
         np.save(samples[name], array)
     n = sum(w.values.size for w in original.network.weights) + original.weights.size
     words = sum(plane.nbytes for w in whole.network.weights for plane in word_planes(w))
-    packed_work = Work(words + 8 * whole.readout.size, popcounts(whole))
+    transforms = any(isinstance(w, OrthogonalMatrix) for w in whole.network.weights)
+    packed_work = Work() if transforms else Work(words + 8 * whole.readout.size, popcounts(whole))
     dense, packed = folder / "dense.safetensors", folder / "net.safetensors"
     with stage("writing files"):
         original.save(dense)
@@ -171,22 +173,31 @@ def _onnx_programs(
         yield _python_program(name, "onnxruntime_tasks", paths[file], samples[data], work)
 
 
+def c_programs(whole: hntk.IntegerClassifier) -> dict[str, CProgram]:
+    """Return the C programs by name: as exported by default, and on bit planes throughout where that differs."""
+    programs = {"hntk, C99": to_c(whole)}
+    if set(programs["hntk, C99"].layouts) != {"planes"}:
+        programs["hntk, C99 on bit planes"] = to_c(whole, layouts="planes")
+    return programs
+
+
 def _c_programs(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Program]:
-    program, samples = to_c(whole), folder / "raw.bin"
+    samples = folder / "raw.bin"
     samples.write_bytes(raw.tobytes())
-    # Layouts other than bit planes add numbers up, at a rate that is not measured.
-    counts = popcounts(whole) if set(program.layouts) == {"planes"} else 0
-    work = Work(program.table_bytes, counts, 0, passes=True)
     sample_type = "uint8_t" if raw.dtype == np.uint8 else "float"
     options = (*toolchain.FAST, f"-DSAMPLE_TYPE={sample_type}")
-    for compiler in toolchain.installed(*toolchain.COMPILERS):
-        target = folder / compiler
-        target.mkdir(exist_ok=True)
-        with stage(f"compiling with {compiler}"):
-            _check_predictions(program, whole, raw, target, compiler)
-            built = toolchain.compile_program(program, target, compiler, options, NATIVE / "bench.c")
-        command = [str(built), str(samples), str(len(raw))]
-        yield Program(f"hntk, C99 with {compiler}", command, program.table_bytes, work)
+    for number, (name, program) in enumerate(c_programs(whole).items()):
+        # Layouts other than bit planes add numbers up, at a rate that is not measured.
+        counts = popcounts(whole) if set(program.layouts) == {"planes"} else 0
+        work = Work(program.table_bytes, counts, 0, passes=True)
+        for compiler in toolchain.installed(*toolchain.COMPILERS):
+            target = folder / f"{compiler}{number or ''}"
+            target.mkdir(exist_ok=True)
+            with stage(f"compiling with {compiler}"):
+                _check_predictions(program, whole, raw, target, compiler)
+                built = toolchain.compile_program(program, target, compiler, options, NATIVE / "bench.c")
+            command = [str(built), str(samples), str(len(raw))]
+            yield Program(f"{name} with {compiler}", command, program.table_bytes, work)
 
 
 def _check_predictions(

@@ -67,6 +67,16 @@ class BenchSolverExperiment(BenchExperiment):
 
 
 @dataclass
+class BenchTransformExperiment(BenchExperiment):
+    """Time and memory of products with orthogonal ternary matrices."""
+
+    name: str = "bench_transform"
+    widths: list[int] = field(default_factory=lambda: [512, 1024, 2048, 4096])  # of square matrices
+    samples: list[int] = field(default_factory=lambda: [1024, 16, 1])  # multiplied at a time
+    rounds: int = 9  # all contenders run once in each
+
+
+@dataclass
 class BenchInferenceExperiment(ShippedNetwork):
     """Time and memory of predictions, dense and compressed, on one core."""
 
@@ -113,6 +123,13 @@ EXPERIMENTS = (
         takes="about 5 minutes",
         leaves=("depth_*.csv", "levels_*.csv", "solver_times.png"),
         tiny={"experiment": {**_SMALL, "depth": 1, "level": 2, "depths": [1], "levels": [2, 3], "restarts": 1}},
+    ),
+    Experiment(
+        settings=BenchTransformExperiment,
+        shows="time and memory of products with orthogonal ternary weights: by transform, and with the explicit matrix",
+        takes="about 3 minutes",
+        leaves=("width_*.csv", "transform.png"),
+        tiny={"experiment": {**_SMALL, "widths": [32], "samples": [4]}},
     ),
     Experiment(
         settings=BenchInferenceExperiment,

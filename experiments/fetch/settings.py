@@ -21,10 +21,10 @@ class FetchExperiment:
 EXPERIMENTS = (
     Experiment(
         settings=FetchExperiment,
-        shows="MNIST from the internet into the data folder, checked by its sha256 (11.6 MB)",
+        shows="MNIST or Fashion-MNIST from the internet into the data folder, checked by its sha256 (12 or 31 MB)",
         takes="seconds, and the time of the download",
         leaves=("files.csv",),
-        arguments="data=mnist data.folder=PATH",
+        arguments="data=mnist,fashion_mnist data.folder=PATH",
         data="mnist",
         groups={"override /wandb": "disabled"},
         # without a data folder, it fetches the files of data=stand_in from itself into the run's own folder

@@ -121,7 +121,16 @@ def _finite_width(
         if not any(a.has_jumps for a in layers):
             matrices["NTK dense drawn"] = np.asarray(empirical.ntk, np.float64)
     with stage("drawn ternary network of the same widths"):
-        ternary = hntk.compress(layers, widths, x, match, cfg.compress.sparsity, key=key["ternary"], tau0=problem.tau0)
+        ternary = hntk.compress(
+            layers,
+            widths,
+            x,
+            match,
+            cfg.compress.sparsity,
+            key=key["ternary"],
+            weights=cfg.compress.weights,
+            tau0=problem.tau0,
+        )
         features = np.asarray(ternary.features(x), np.float64)
         matrices["CK ternary drawn"] = features @ features.T
     return matrices

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import jax
 import matplotlib.pyplot as plt
@@ -13,14 +14,22 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, caption_above
+from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import activations, dataset, matched
 from experiments.runner.record import Record
+from experiments.runner.statistics import mean_and_error
+from hntk.compression.compressed_network import ternary_law
 
 COLUMNS = [
-    "network", "test accuracy", "dense minus it", "τ̂²/τ²", "bytes, formula", "dense/bytes", "ridge", "features, s",
+    "activations", "weights", "readout of", "test accuracy", "±", "dense minus it", "at infinite width", "τ̂²/τ²",
+    "bytes, formula", "dense/bytes", "features, s",
 ]  # fmt: skip
+WEIGHTS = {
+    "gaussian": "Gaussian", "orthogonal_gaussian": "orthogonal", "ternary": "i.i.d. ternary",
+    "orthogonal": "orthogonal ternary",
+}  # fmt: skip
 
 
 @dataclass
@@ -37,29 +46,58 @@ class Draw:
         Time to compute the training features and fit the readout.
     size : int
         Bytes by formula.
-    tau_ratio : float
-        τ̂²/τ², the output variance relative to the original network's.
     """
 
     accuracy: float
     ridge: float
     seconds: float
     size: int
-    tau_ratio: float
 
 
 @dataclass(frozen=True)
 class NetworkArm:
-    """One way to build the network: a name, a function of the random key, and the draws."""
+    """One way to build the network and to read it out, and the draws.
+
+    Attributes
+    ----------
+    name : str
+        What its activations are called.
+    activations : sequence of Activation
+        Its activations.
+    law : WeightLaw
+        The law of its hidden weights.
+    layers : {"last", "all"}
+        Whose features the readout takes.
+    draws : list of Draw
+        The networks that were drawn.
+    """
 
     name: str
-    draw: Callable[[jax.Array], hntk.Network]
+    activations: Sequence[hntk.Activation]
+    law: hntk.WeightLaw
+    layers: Literal["last", "all"]
     draws: list[Draw] = field(default_factory=list)
+
+    @property
+    def weights(self) -> str:
+        """What its weights are called."""
+        return WEIGHTS.get(self.law.name, self.law.name)
+
+    @property
+    def title(self) -> str:
+        """The arm in one line."""
+        return f"{self.name}, {self.weights}" + (", all layers" if self.layers == "all" else "")
 
     @property
     def accuracy(self) -> float:
         """Mean test accuracy over draws."""
         return float(np.mean([draw.accuracy for draw in self.draws]))
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of that mean; None for one draw."""
+        error = mean_and_error(np.array([draw.accuracy for draw in self.draws]))[1]
+        return round(error, 5) if np.isfinite(error) else None
 
     @property
     def size(self) -> int:
@@ -78,10 +116,11 @@ def run(cfg: Config, record: Record) -> None:
         for draw in range(cfg.experiment.draws):
             key = jax.random.fold_in(jax.random.key(cfg.seed), draw)
             for arm in arms:
-                made = _evaluate(arm, data, layers, key, advance)
+                made = _evaluate(arm, data, list(cfg.net.widths), key, advance)
                 arm.draws.append(made)
-                CONSOLE.print(f"  [green]done[/] {arm.name}: {made.accuracy:.4f} [dim]({made.seconds:.1f} s)[/]")
-    _report(cfg, record, data, arms)
+                CONSOLE.print(f"  [green]done[/] {arm.title}: {made.accuracy:.4f} [dim]({made.seconds:.1f} s)[/]")
+    infinite = _at_infinite_width(cfg, arms, data)
+    _report(cfg, record, data, arms, infinite, layers)
     widths = "-".join(map(str, cfg.net.widths))
     caption = (
         f"{data.name}: random {widths} networks, readout by ridge regression, {len(data.x_train):,} training samples"
@@ -108,68 +147,98 @@ def _check_assumptions(record: Record, data: hntk.Dataset, layers: list[hntk.Act
 
 
 def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> list[NetworkArm]:
-    widths, p, tau0 = list(cfg.net.widths), data.x_train.shape[1], data.tau0
-    ternary = hntk.WeightLaw("ternary", sparsity=cfg.compress.sparsity)
-
-    def arm(name: str, chosen: Sequence[hntk.Activation], law: hntk.WeightLaw) -> NetworkArm:
-        return NetworkArm(name, lambda key: hntk.draw_network(chosen, widths, p, tau0=tau0, law=law, key=key))
-
-    names = "/".join(dict.fromkeys(a.name for a in layers))
-    arms = [
-        arm(f"{names}, {cfg.net.weights} weights (dense)", layers, hntk.weight_law(cfg.net.weights)),
-        arm(f"{names}, ternary weights", layers, ternary),
-    ]
-    for levels in cfg.experiment.levels:
-        for objective in cfg.experiment.objectives if levels != "paper" else ("theory",):
+    """Return the dense network with its fair rivals, and the compressed ones; each with every readout."""
+    settings, names = cfg.experiment, "/".join(dict.fromkeys(a.name for a in layers))
+    names_of_dense = [cfg.net.weights, *(["orthogonal_gaussian"] if "orthogonal" in settings.weights else [])]
+    dense = [hntk.weight_law(name) for name in dict.fromkeys(names_of_dense)]
+    ternary = [ternary_law(cfg.compress.sparsity, weights) for weights in settings.weights]
+    kinds = [(names, layers, [*dense, *ternary])]
+    for levels in settings.levels:
+        for objective in settings.objectives if levels != "paper" else ("theory",):
             title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, by {objective}"
             with stage(f"matching: {title}") as tell:
-                match, name = matched(cfg.compress, layers, tau0, data.x_train, levels, objective, tell)
-            arms.append(arm(f"{name}, ternary weights", match.activations, ternary))
-    return arms
+                match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, levels, objective, tell)
+            kinds.append((title.replace("by ", ""), list(match.activations), ternary))
+    return [
+        NetworkArm(name, chosen, law, read) for read in settings.layers for name, chosen, laws in kinds for law in laws
+    ]
 
 
 def _evaluate(
-    arm: NetworkArm, data: hntk.Dataset, layers: list[hntk.Activation], key: jax.Array, advance: Callable[[int], None]
+    arm: NetworkArm, data: hntk.Dataset, widths: list[int], key: jax.Array, advance: Callable[[int], None]
 ) -> Draw:
-    net = arm.draw(key)
+    p, tau0 = data.x_train.shape[1], data.tau0
+    net = hntk.draw_network(arm.activations, widths, p, tau0=tau0, law=arm.law, key=key)
     start = time.perf_counter()
-    readout = hntk.fit_ridge(net, data.x_train, data.y_train, progress=advance)
+    readout = hntk.fit_ridge(net, data.x_train, data.y_train, layers=arm.layers, progress=advance)
     seconds = time.perf_counter() - start
     accuracy = readout.accuracy(data.x_test, data.y_test)
     advance(len(data.x_test))
-    size = hntk.storage(net, len(data.classes)).total
+    return Draw(accuracy, readout.ridge, seconds, hntk.storage(net, len(data.classes), arm.layers).total)
+
+
+def _at_infinite_width(cfg: Config, arms: list[NetworkArm], data: hntk.Dataset) -> dict[tuple[str, str], float]:
+    """Return accuracies of exact kernel regression, by activations and readout, on as many samples as are asked for."""
+    samples = cfg.experiment.infinite
+    if not samples:
+        return {}
+    accuracies, kinds = {}, {arm.name: arm.activations for arm in arms}
+    with progress("regression with exact kernels, for infinite width", len(kinds)) as advance:
+        for name, layers in kinds.items():
+            by_readout = accuracies_at_infinite_width(layers, data, samples, cfg.seed)
+            accuracies |= {(name, read): accuracy for read, accuracy in by_readout.items()}
+            advance(1)
+    return accuracies
+
+
+def _report(
+    cfg: Config,
+    record: Record,
+    data: hntk.Dataset,
+    arms: list[NetworkArm],
+    infinite: dict[tuple[str, str], float],
+    layers: list[hntk.Activation],
+) -> None:
     original = hntk.coefficients(layers, data.tau0).tau[-1]
-    own = hntk.coefficients(net.activations, data.tau0).tau[-1]
-    return Draw(accuracy, readout.ridge, seconds, size, float((own / original) ** 2))
-
-
-def _report(cfg: Config, record: Record, data: hntk.Dataset, arms: list[NetworkArm]) -> None:
-    dense, rows = arms[0], []
+    rows = []
     for arm in arms:
-        seconds = float(np.median([draw.seconds for draw in arm.draws]))
-        first = arm.draws[0]
+        dense = next(other for other in arms if other.layers == arm.layers)
+        wide = infinite.get((arm.name, arm.layers))
+        own = hntk.coefficients(arm.activations, data.tau0).tau[-1]
         rows.append(
-            [arm.name, round(arm.accuracy, 5), round(dense.accuracy - arm.accuracy, 5), round(first.tau_ratio, 3),
-             arm.size, round(dense.size / arm.size, 2), first.ridge, round(seconds, 1)]
+            [arm.name, arm.weights, arm.layers, round(arm.accuracy, 5), arm.error,
+             round(dense.accuracy - arm.accuracy, 5), None if wide is None else round(wide, 5),
+             round(float(own / original) ** 2, 3), arm.size, round(dense.size / arm.size, 2),
+             round(float(np.median([draw.seconds for draw in arm.draws])), 1)]
         )  # fmt: skip
-        record.add_metrics(**{f"accuracy/{arm.name}": arm.accuracy, f"bytes/{arm.name}": arm.size})
+        record.add_metrics(**{f"accuracy/{arm.title}": arm.accuracy, f"bytes/{arm.title}": arm.size})
     title = f"{data.name}, widths {'-'.join(map(str, cfg.net.widths))}, ε = {cfg.compress.sparsity:g}"
     record.add_table("accuracy", COLUMNS, rows, f"{title}, {cfg.experiment.draws} draw(s)")
-    say(
-        "\n[dim]Bytes by formula: ternary weights at 2 bits, others at 32; readout, thresholds and levels in float32. "
-        "Features: seconds for the training samples, readout fit included.[/]"
-    )
+    say("\n[dim]" + _notes(cfg, arms[0], data, bool(infinite)) + "[/]")
     record.add_chart("test accuracy", "bar", "accuracy", "network", "test accuracy")
-    draws = [[arm.name, i, d.accuracy, d.ridge, d.seconds] for arm in arms for i, d in enumerate(arm.draws)]
+    draws = [[arm.title, i, d.accuracy, d.ridge, d.seconds] for arm in arms for i, d in enumerate(arm.draws)]
     record.add_table("draws", ["network", "draw", "test accuracy", "ridge", "seconds"], draws)
+
+
+def _notes(cfg: Config, dense: NetworkArm, data: hntk.Dataset, infinite: bool) -> str:
+    notes = [
+        f"Dense: {dense.name} with {dense.weights} weights and the same readout. ±: standard error over draws.",
+        "Bytes by formula: ternary weights at 2 bits, orthogonal blocks as signs and permutations, others at 32 bits; "
+        "readout, thresholds and levels in float32.",
+        "Features: seconds for the training samples, readout fit included.",
+    ]
+    if infinite:
+        samples = min(cfg.experiment.infinite, len(data.x_train))
+        notes.append(f"At infinite width: exact kernel regression on {samples:,} training samples.")
+    return " ".join(notes)
 
 
 def _accuracy_figure(arms: Sequence[NetworkArm], caption: str) -> Figure:
     """Draw the test accuracy of every draw, one row an arm; the first arm is the reference."""
     figure, axes = plt.subplots(figsize=(8.4, 0.48 * len(arms) + 1.5))
-    rows = np.arange(len(arms))[::-1]
+    rows, colours = np.arange(len(arms))[::-1], list(dict.fromkeys(arm.law.name for arm in arms))
     for row, arm in zip(rows, arms, strict=True):
-        values, colour = [draw.accuracy for draw in arm.draws], COLOURS[0] if arm is arms[0] else COLOURS[1]
+        values, colour = [draw.accuracy for draw in arm.draws], COLOURS[colours.index(arm.law.name)]
         axes.plot(values, [row] * len(values), marker="o", linestyle="none", color=colour, alpha=0.8)
         label = f"{arm.accuracy:.4f}   {arm.size / 1e6:.2f} MB"
         axes.annotate(label, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
@@ -178,6 +247,6 @@ def _accuracy_figure(arms: Sequence[NetworkArm], caption: str) -> Figure:
     lowest, highest = min(accuracies), max(accuracies)
     margin = 0.05 * (highest - lowest) + 0.002
     axes.set_xlim(lowest - margin, min(1.0, highest + margin))
-    axes.set_yticks(rows, [arm.name for arm in arms])
+    axes.set_yticks(rows, [arm.title for arm in arms])
     axes.set_xlabel("test accuracy (share of test images); dashed: the dense network")
     return caption_above(figure, caption)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.runner.config import ACTIVATIONS, IDENTITIES, KERNELS, OBJECTIVES, PRECISIONS, QUANTITIES, one_of
+from experiments.runner.config import (
+    ACTIVATIONS,
+    IDENTITIES,
+    KERNELS,
+    OBJECTIVES,
+    PRECISIONS,
+    QUANTITIES,
+    READ_LAYERS,
+    WEIGHTS,
+    one_of,
+)
 from experiments.runner.experiment import Experiment
 
 
@@ -37,7 +47,21 @@ class MnistExperiment:
     name: str = "mnist"
     levels: list[Any] = one_of(("paper",), ["paper", 2, 3, 4, 5, 8])
     objectives: list[str] = one_of(OBJECTIVES, ["theory", "data"])  # the paper's σ_T has theory's only
+    weights: list[str] = one_of(WEIGHTS, ["orthogonal", "iid"])  # of ternary matrices
+    layers: list[str] = one_of(READ_LAYERS, ["last", "all"])  # whose features the readout takes
     draws: int = 1  # draws of every network
+    infinite: int = 4000  # training samples of exact kernel regression, the column at infinite width; 0 for none
+
+
+@dataclass
+class WidthsExperiment:
+    """Accuracy and kernel error of drawn networks against their width."""
+
+    name: str = "widths"
+    widths: list[int] = field(default_factory=lambda: [128, 256, 512, 1024, 2048, 4096])  # of every layer
+    levels: list[int] = field(default_factory=lambda: [2, 3, 4, 8])
+    seeds: int = 3  # draws of every network
+    kernel_samples: int = 500  # training samples on which kernels are compared
 
 
 @dataclass
@@ -133,6 +157,16 @@ EXPERIMENTS = (
         takes="about half an hour",
         leaves=("solver.csv", "problems.csv", "solver.png"),
         tiny={"experiment": {"problems": 5, "baseline_problems": 1, "restarts": [1, 2]}},
+    ),
+    Experiment(
+        settings=WidthsExperiment,
+        shows="accuracy and kernel error against width: independent and orthogonal weights, and infinite width",
+        takes="about 15 minutes",
+        leaves=("widths.csv", "widths.png"),
+        arguments="data.folder=PATH",
+        data="mnist",
+        values={"data": {"n_train": 4000}, "compress": {"alpha2": False}},
+        tiny={"experiment": {"widths": [64, 128], "levels": [2], "seeds": 2, "kernel_samples": 50}},
     ),
     Experiment(
         settings=MnistExperiment,

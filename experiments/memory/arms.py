@@ -60,14 +60,18 @@ def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:
     if arm.training == "ternary":
         # The number of zeros is known only after training, but base 3 takes 1.6 bits a weight for any number.
         return hntk.WeightLaw("ternary", sparsity=1 / 3)
+    if arm.law == "orthogonal":
+        # More zeros would save no byte of orthogonal blocks.
+        return hntk.WeightLaw("orthogonal", sparsity=0.5)
     trained = {"dense": "gaussian", "pruned": "pruned_gaussian", "finetuned": "pruned_gaussian"}
     return hntk.WeightLaw(trained[arm.training] if arm.training else arm.law, sparsity=float(cfg.compress.sparsity))
 
 
 def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int, ...]:
-    """Return the widest layers, in the original's proportions, whose file fits the budget and that can be computed.
+    """Return the widest layers whose file fits the budget and that can be computed.
 
-    With ``experiment.width`` set, the widest layer has that width whatever the budget.
+    They have the arm's proportions or else the original's, up to the largest widths that can be computed. With
+    ``experiment.width`` set, the widest layer has that width whatever the budget.
 
     Raises
     ------
@@ -76,10 +80,11 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
     ValueError
         If ``experiment.width`` is not positive.
     """
-    law, original = weight_law(cfg, arm), tuple(cfg.net.widths)
+    law, shape = weight_law(cfg, arm), tuple(arm.proportions or cfg.net.widths)
+    limits = _limits(cfg, arm, law, len(shape))
 
     def scaled(width: int) -> tuple[int, ...]:
-        return tuple(max(1, round(d * width / max(original))) for d in original)
+        return tuple(max(1, min(limit, round(d * width / max(shape)))) for d, limit in zip(shape, limits, strict=True))
 
     if cfg.experiment.width is not None:
         if cfg.experiment.width < 1:
@@ -88,20 +93,25 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
 
     def size(width: int) -> int:
         staircases = _placeholders(cfg, arm)
-        return storage_of(staircases, scaled(width), inputs, law, classes).smallest + 4 * inputs + HEADER
+        read: Any = arm.layers
+        return storage_of(staircases, scaled(width), inputs, law, classes, read).smallest + 4 * inputs + HEADER
 
     budget = float(cfg.experiment.budget)
-    widest = bisect_right(range(1, _limit(cfg, arm, law) + 1), budget, key=size)
+    most = max(-(-limit * max(shape) // d) for limit, d in zip(limits, shape, strict=True))
+    widest = bisect_right(range(1, most + 1), budget, key=size)
     if widest == 0:
         raise Skip(f"not even one neuron a layer fits {budget:,.0f} bytes")
     return scaled(widest)
 
 
-def _limit(cfg: Config, arm: ArmConfig, law: hntk.WeightLaw) -> int:
-    """Return the largest width that can be computed."""
+def _limits(cfg: Config, arm: ArmConfig, law: hntk.WeightLaw, depth: int) -> tuple[int, ...]:
+    """Return the largest widths that can be computed."""
+    settings = cfg.experiment
     if arm.family == "trained":
-        return cfg.experiment.max_trained_width
-    return cfg.experiment.max_sparse_width if law.zeros >= LEAST_ZEROS else cfg.experiment.max_width
+        return (settings.max_trained_width,) * depth
+    if law.name == "orthogonal":
+        return (settings.max_orthogonal_width,) * (depth - 1) + (settings.max_width,)
+    return (settings.max_sparse_width if law.zeros >= LEAST_ZEROS else settings.max_width,) * depth
 
 
 def _placeholders(cfg: Config, arm: ArmConfig) -> Sequence[hntk.Activation]:

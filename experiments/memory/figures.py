@@ -21,7 +21,12 @@ from experiments.runner.statistics import mean_and_error
 LOOK: dict[str, tuple[str, str]] = {
     "dense": ("#000000", "o"),
     "int8": ("#7f5539", "s"),
+    "dense_orthogonal": ("#000000", "D"),
     "ternary": ("#009E73", "D"),
+    "orthogonal_relu": ("#009E73", "o"),
+    "orthogonal4": ("#c51b7d", "o"),
+    "orthogonal8": ("#8e0152", "s"),
+    "orthogonal4_all": ("#e9a3c9", "^"),
     "sigma_t": ("#CC79A7", "X"),
     "levels2": ("#9ecae1", "v"),
     "levels3": ("#6baed6", "^"),

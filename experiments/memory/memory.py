@@ -82,13 +82,14 @@ def _fit_random(
     cfg: Config, arm: ArmConfig, data: hntk.Dataset, widths: tuple[int, ...], record: Record
 ) -> hntk.Classifier:
     """Draw the hidden layers, and fit both readouts on the same features."""
+    read: Any = arm.layers
     net = hntk.draw_network(
         arms.arm_layers(cfg, arm, data), widths, data.p, tau0=data.tau0, law=arms.weight_law(cfg, arm),
         key=jax.random.key(cfg.seed),
     )  # fmt: skip
     start = time.perf_counter()
     with progress("features", len(data.x_train) + len(data.x_test)) as advance:
-        training, test = (features(net, x, advance) for x in (data.x_train, data.x_test))
+        training, test = (features(net, x, advance, read) for x in (data.x_train, data.x_test))
     record.add_metrics(**{"seconds/features": time.perf_counter() - start})
 
     def measured(classifier: Any) -> float:
@@ -96,20 +97,21 @@ def _fit_random(
         return accuracy_score(predicted, data.y_test)
 
     start = time.perf_counter()
-    ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=training, seed=cfg.seed)
+    ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=training, layers=read, seed=cfg.seed)
     _add_accuracies(record, "ridge", measured(ridge), ridge.validation_accuracy, start)
     record.add_metrics(ridge=ridge.ridge)
     start = time.perf_counter()
     schedule = Schedule(epochs=2 * cfg.experiment.epochs, batch=min(256, len(training) // 2))
     with progress("softmax readout, epochs", 2 * schedule.epochs) as advance:
         softmax = hntk.fit_softmax(
-            net, data.x_train, data.y_train, features=training, schedule=schedule, seed=cfg.seed,
+            net, data.x_train, data.y_train, features=training, layers=read, schedule=schedule, seed=cfg.seed,
             checkpoint=record.folder / "softmax.npz", progress=lambda _: advance(1),
         )  # fmt: skip
     _add_accuracies(record, "softmax", measured(softmax), softmax.validation_accuracy, start)
     record.add_metrics(learning_rate=softmax.learning_rate)
     _add_history(record, softmax.history)
-    record.add_metrics(**{metrics.KERNEL_ERROR: kernel_error(cfg, test, data)})
+    last = test[:, -widths[-1] :]
+    record.add_metrics(**{metrics.KERNEL_ERROR: kernel_error(cfg, last, data)})
     return softmax
 
 
@@ -148,9 +150,9 @@ def _measure_costs(cfg: Config, record: Record, classifier: hntk.Classifier, dat
     path = record.folder / "net.safetensors"
     whole = replace(classifier, normalization=data.normalization)
     size = hntk.save(whole, path)
-    formula = hntk.storage(classifier.network, len(data.classes))
+    formula = hntk.storage(classifier.network, len(data.classes), classifier.layers)
     rest = formula.activations + formula.readout
-    cost = hntk.arithmetic(classifier.network, len(data.classes), 8 if data.pixels else 32)
+    cost = hntk.arithmetic(classifier.network, len(data.classes), 8 if data.pixels else 32, classifier.layers)
     record.add_metrics(
         **{
             metrics.FILE_BYTES: size,

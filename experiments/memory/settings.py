@@ -16,6 +16,7 @@ class MemoryExperiment:
     width: int | None = None  # of the widest layer, in place of what the budget allows
     max_width: int = 3000  # of random layers, to bound the computation
     max_sparse_width: int = 6500  # of random layers so sparse that their zeros are skipped
+    max_orthogonal_width: int = 4096  # of hidden layers of orthogonal blocks; their last is limited by max_width
     max_trained_width: int = 400  # of trained layers, whose accuracy no longer rises beyond
     epochs: int = 30  # at most, of trained networks; readouts take twice as many
     kernel_samples: int = 1000  # test samples on which kernels are compared

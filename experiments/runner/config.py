@@ -24,7 +24,12 @@ IDENTITIES = ("default", "paper")
 SCALINGS = ("scale", "unit_norm", "whiten")
 PRECISIONS = ("float32", "float64")
 READOUTS = ("ridge", "softmax")
-LAWS = ("gaussian", "ternary", "student_t", "bernoulli", "int8_gaussian", "sparse_gaussian", "pruned_gaussian")
+READ_LAYERS = ("last", "all")
+WEIGHTS = ("orthogonal", "iid")
+LAWS = (
+    "gaussian", "ternary", "student_t", "bernoulli", "int8_gaussian", "sparse_gaussian", "pruned_gaussian",
+    "orthogonal", "orthogonal_gaussian",
+)  # fmt: skip
 ACTIVATIONS = (
     "abs", "cos", "erf", "gaussian", "gelu", "leaky_relu", "linear", "polynomial", "quadratic", "relu", "sigmoid",
     "sign", "silu", "sin", "softplus", "staircase", "step", "tanh",
@@ -77,6 +82,8 @@ class ArmConfig:
     law: str = one_of(LAWS, "gaussian")  # of random weights
     # the original's; a number of levels; "paper"; or a name for all layers
     activations: Any = one_of(("original", "paper", *ACTIVATIONS), "original")
+    layers: str = one_of(READ_LAYERS, "last")  # whose features the readout of random layers takes
+    proportions: list[int] | None = None  # of widths; the original network's by default
     training: str | None = one_of(("dense", "pruned", "finetuned", "ternary"), None)  # of the family trained
     sparse: bool = False  # whether compress.sparsity applies
 
@@ -91,6 +98,8 @@ class CompressConfig:
     method: str | None = one_of(METHODS, None)  # null: joint, but layerwise for the paper's σ_T
     kernel: str = one_of(COEFFICIENTS, "alpha")  # alpha of the conjugate kernel, beta of the NTK, or both
     objective: str = one_of(OBJECTIVES, "theory")  # data: start from theory's match, then fit it to the samples
+    # in orthogonal blocks, or independent; by default orthogonal where the sparsity is 1 - 1/2^k
+    weights: str | None = one_of(WEIGHTS, None)
     alpha2: bool = True  # false leaves α_2 out, which is immaterial where norms concentrate
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -126,10 +126,13 @@ def raw_dataset(data: DataConfig, seed: int = 0) -> hntk.Dataset:
     return dataset(data, seed)
 
 
-def features(net: hntk.Network, x: np.ndarray, advance: Callable[[int], None]) -> np.ndarray:
+def features(
+    net: hntk.Network, x: np.ndarray, advance: Callable[[int], None], layers: Literal["last", "all"] = "last"
+) -> np.ndarray:
     """Return the features of all samples; ``advance`` is called with the number of samples done."""
-    out, start = np.empty((len(x), net.widths[-1]), np.float32), 0
-    for batch in net.feature_batches(x):
+    width = sum(net.widths) if layers == "all" else net.widths[-1]
+    out, start = np.empty((len(x), width), np.float32), 0
+    for batch in net.feature_batches(x, layers=layers):
         out[start : start + len(batch)] = batch
         start += len(batch)
         advance(len(batch))

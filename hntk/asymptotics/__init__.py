@@ -9,6 +9,7 @@ from hntk.asymptotics.density import LimitingDensity
 from hntk.asymptotics.estimation import estimate_law
 from hntk.asymptotics.finite_density import FiniteSizeDensity
 from hntk.asymptotics.finite_width import FiniteWidth, RandomFeatures
+from hntk.asymptotics.kernel_noise import kernel_error
 from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
 from hntk.asymptotics.learning import Learned, ScoreLaw
 from hntk.asymptotics.limiting_kernel import LimitingKernel
@@ -38,6 +39,7 @@ __all__ = [
     "finite_size_density",
     "gradient_flow",
     "kernel_coefficients",
+    "kernel_error",
     "limiting_density",
     "optimal_ridge",
     "ridge_regression",

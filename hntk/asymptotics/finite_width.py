@@ -51,13 +51,16 @@ from hntk._utils.arguments import as_count, as_instance
 from hntk._utils.arrays import brief, point_array
 from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
+from hntk.asymptotics.drawn_layer import ResolventForms, RidgePath, draw_layer
 from hntk.asymptotics.filters import LabelFilter
-from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
+from hntk.asymptotics.kernel_noise import rows_of_block
+from hntk.asymptotics.kernel_parameters import kernel_coefficients
 from hntk.asymptotics.learning import ClassTargets, ScoreLaw, learned_by_ridge
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.scores import FilteredLabels
 from hntk.asymptotics.spiked_kernel import SpikedKernel
 from hntk.theory.coefficients import Coefficients
+from hntk.weights.laws import WeightLaw, weight_law
 
 # Effective ridges that are tried, in units of the kernel's mean eigenvalue.
 EFFECTIVE_RIDGES = np.logspace(-4, 3, 29)
@@ -89,7 +92,7 @@ class FiniteWidth:
         return 1 - self.test.classification_error
 
 
-@array_dataclass(static=("n",))
+@array_dataclass(static=("n", "weights"))
 class RandomFeatures(Copyable):
     """A network of open widths, whose last layer is fitted on n samples of a law.
 
@@ -101,16 +104,20 @@ class RandomFeatures(Copyable):
         The number of training samples.
     net : Coefficients
         The coefficients of every layer, as :func:`hntk.coefficients` returns them.
+    weights : WeightLaw or str
+        The law of the weights, of which only matters whether rows are independent or in orthogonal blocks of a size.
     """
 
     law: MixtureLaw
     n: int
     net: Coefficients
+    weights: WeightLaw | str = "gaussian"
 
     def __post_init__(self) -> None:
         as_instance(self.law, "law", MixtureLaw, "a MixtureLaw, such as of MixtureLaw.of or estimate_law")
         as_instance(self.net, "net", Coefficients, "the coefficients of a net, hntk.coefficients(...)")
         object.__setattr__(self, "n", as_count(self.n, "n"))
+        object.__setattr__(self, "weights", weight_law(self.weights))
 
     def __repr__(self) -> str:
         return f"RandomFeatures({len(self.net.moments)} layers, n={self.n}, {self.law!r})"
@@ -160,20 +167,38 @@ class RandomFeatures(Copyable):
         self, widths: Float[np.ndarray, " L"]
     ) -> tuple[Float[np.ndarray, " q"], Int[np.ndarray, " q"], Float[np.ndarray, "q K m m"]]:
         """Return ridges on the last layer, the index of each one's effective ridge, and the features' covariances."""
-        tau_sq, e1_sq = self.net.tau**2, np.array([m.e1**2 for m in self.net.moments])
-        first, depth = self._first_layer, len(widths)
-        gain = float(np.prod(e1_sq[first:]))
-        kappa = (self._effective_ridges + tau_sq[depth] - gain * tau_sq[first]) / gain
-        index, covariance = np.arange(kappa.size), np.zeros((kappa.size, *self._infinitely_wide[0].covariances.shape))
-        for layer in range(first, depth + 1):
+        first, known = self._first_layer, self._resolvents
+        path, index = self._path_to(first), np.arange(self._effective_ridges.size)
+        covariance = np.zeros((*known.diagonal.shape, *known.energy.shape[1:]))
+        for layer in range(first, len(widths) + 1):
             if layer > first:
-                linear = e1_sq[layer - 1]
-                kappa = linear * kappa - (tau_sq[layer] - linear * tau_sq[layer - 1])
-                kappa, index, covariance = _where(kappa > 0, kappa, index, covariance)
-            if np.isfinite(widths[layer - 1]) and kappa.size:
-                kappa, extra = _at_width(self._kernel_of(layer), self._targets, kappa, float(widths[layer - 1]))
-                kappa, index, covariance = _where(kappa > 0, kappa, index, covariance + extra)
-        return kappa, index, covariance
+                path = path.scaled(self.net.moments[layer - 1].e1 ** 2)
+            width, noise = float(widths[layer - 1]), self._noise(layer)
+            if np.isfinite(width):
+                block = rows_of_block(
+                    weight_law(self.weights), self.law.dimension if layer == 1 else float(widths[layer - 2])
+                )
+                quadratic = self._quadratic_energies(layer)[index]
+                path, extra, possible = draw_layer(path, known.at(index), quadratic, self.n, noise, width, block)
+                covariance = covariance + extra
+            else:
+                path = path._replace(ridge=path.ridge - noise)
+                possible = path.ridge > 0
+            path, index, covariance = path.at(possible), index[possible], covariance[possible]
+        return path.ridge, index, covariance
+
+    def _path_to(self, first: int) -> RidgePath:
+        """Return ridges on the linear part of a layer, whose kernel is the last one's up to scale and shift."""
+        kappa, tau_sq = self._effective_ridges, self.net.tau**2
+        gain = float(np.prod([m.e1**2 for m in self.net.moments[first:]]))
+        ridge = (kappa + tau_sq[-1]) / gain - tau_sq[first] + self._noise(first)
+        one = np.ones_like(kappa)
+        return RidgePath(ridge, one / gain, one * gain, one * 0)
+
+    def _noise(self, layer: int) -> float:
+        """Return the variance γ of the part of a layer that is not linear in the layer before."""
+        before, after = self.net.tau[layer - 1 : layer + 1] ** 2
+        return float(after - self.net.moments[layer - 1].e1 ** 2 * before)
 
     @property
     def _first_layer(self) -> int:
@@ -182,11 +207,10 @@ class RandomFeatures(Copyable):
         linear_shares = [m.e1**2 * tau_sq[i] / tau_sq[i + 1] for i, m in enumerate(self.net.moments)]
         return max([1, *(i for i, share in enumerate(linear_shares, start=1) if share < NO_LINEAR_SHARE)])
 
-    def _kernel_of(self, layer: int) -> SpikedKernel:
-        """Return the conjugate kernel of the network up to this layer."""
-        c1, c2, c3 = map(float, self.net.alpha[layer, :3])
-        shift = float(self.net.tau[layer] ** 2 - self.net.tau[0] ** 2 * c1)
-        return SpikedKernel(self.law, self.n, KernelCoefficients(c1, c2, c3, shift))
+    @cached_property
+    def _kernel(self) -> SpikedKernel:
+        """The infinitely wide network's kernel."""
+        return SpikedKernel(self.law, self.n, kernel_coefficients(self.net, self.law.tau0))
 
     @cached_property
     def _targets(self) -> ClassTargets:
@@ -199,31 +223,29 @@ class RandomFeatures(Copyable):
         return float(self.net.tau[-1] ** 2) * EFFECTIVE_RIDGES
 
     @cached_property
+    def _resolvents(self) -> ResolventForms:
+        """The resolvents of the infinitely wide network's kernel, at every effective ridge."""
+        shares, labels = self.law.proportions, self._labels
+        at = self._kernel.resolvent(-self._effective_ridges - self._kernel.coefficients.shift)
+        own, own_sq = at.class_means, np.sum(at.response_slope * self._kernel.bulk.diagonal.shares, axis=-1)
+        traces = self.n * own @ shares, self.n * own_sq @ shares
+        return ResolventForms(*traces, own, own_sq, labels.energies, labels.energy_slopes)
+
+    @cached_property
+    def _labels(self) -> FilteredLabels:
+        """The targets, filtered by these resolvents."""
+        kappa = self._effective_ridges
+        return FilteredLabels(self._kernel, LabelFilter(-kappa, np.ones(kappa.size), kappa), self._targets.targets)
+
+    def _quadratic_energies(self, layer: int) -> Float[np.ndarray, "q m m"]:
+        """Return yᵀRSRy for the part S = V A Vᵀ of a layer's kernel that is quadratic in the layer before."""
+        own = self.net.alpha[layer] - self.net.moments[layer - 1].e1 ** 2 * self.net.alpha[layer - 1]
+        projections, k = self._labels.projections, self.law.classes
+        by_class, by_norm = projections[:, :k], projections[:, 2 * k]
+        overlaps = np.einsum("qam,ab,qbn->qmn", by_class, self.law.overlaps, by_class, optimize=True)
+        return self.law.dimension * (own[2] * overlaps + own[1] * by_norm[:, :, None] * by_norm[:, None, :])
+
+    @cached_property
     def _infinitely_wide(self) -> list[ScoreLaw]:
         """Test scores of the infinitely wide network, at every effective ridge."""
-        kernel = SpikedKernel(self.law, self.n, kernel_coefficients(self.net, self.law.tau0))
-        return [learned_by_ridge(kernel, float(ridge), self._targets).test for ridge in self._effective_ridges]
-
-
-def _where(mask: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of every array that the mask selects."""
-    return [array[mask] for array in arrays]
-
-
-def _at_width(
-    kernel: SpikedKernel, targets: ClassTargets, kappa: Float[np.ndarray, " q"], width: float
-) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, "q K m m"]]:
-    """Return the ridges λ that act like κ on a layer of this width, and the covariances that its features add."""
-    labels = FilteredLabels(kernel, LabelFilter(-kappa, np.ones(kappa.size), kappa), targets.targets)
-    at = kernel.resolvent(-kappa - kernel.coefficients.shift)
-    shares, by_class = kernel.law.proportions, kernel.bulk.diagonal.shares
-    # derivatives by log κ, as ∂/∂κ = −∂/∂z
-    g, g_slope = at.class_means, -kappa[:, None] * np.sum(at.response_slope * by_class, axis=-1)
-    energy, energy_slope = labels.energies, -kappa[:, None, None] * labels.energy_slopes
-    trace_kr = kernel.n * (1 - kappa * (g @ shares))
-    trace_krkr = trace_kr - kernel.n * kappa * ((g + g_slope) @ shares)
-    ridge = kappa * (1 - trace_kr / width)
-    ridge_response = 1 / (1 - trace_krkr / width)
-    distance = 1 / g + g_slope / g**2
-    energy_rkr = energy + energy_slope
-    return ridge, (ridge_response / width)[:, None, None, None] * distance[:, :, None, None] * energy_rkr[:, None]
+        return [learned_by_ridge(self._kernel, float(ridge), self._targets).test for ridge in self._effective_ridges]

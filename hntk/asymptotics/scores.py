@@ -90,6 +90,11 @@ class FilteredLabels(Copyable):
         return self.kernel.law.dimension * np.swapaxes(self._sources, -1, -2) @ slopes @ self._sources
 
     @property
+    def projections(self) -> Numbers:
+        """The vectors Uᵀ(K̃ − ζ_k)⁻¹y/√p, of shape (q, 3K + 1, m)."""
+        return self._overlap @ self._sources
+
+    @property
     def _shares(self) -> Float[np.ndarray, "K s"]:
         """Probabilities of the norms, by class."""
         return self.kernel.norms.diagonal.shares

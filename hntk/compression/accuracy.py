@@ -34,7 +34,7 @@ MOST_BUILT = 12
 
 
 def cheapest_accurate(
-    matches: Sequence[Match], x: np.ndarray, index: np.ndarray, accuracy: float, sparsities: Sequence[float], key: Array
+    matches: Sequence[Match], x: np.ndarray, index: np.ndarray, accuracy: float, laws: Sequence[WeightLaw], key: Array
 ) -> Design:
     """Return the cheapest design whose measured loss is within ``accuracy`` plus one standard error.
 
@@ -48,7 +48,13 @@ def cheapest_accurate(
     """
     samples = _MeasuredSamples.of(x, index, key)
     original = _DenseOriginal(samples, matches[0])
-    searches = [_WidthSearch(samples, m, Terms.of(m, x), original, tuple(sparsities)) for m in matches]
+    kinds = [[law for law in laws if law.orthogonal == orthogonal] for orthogonal in (True, False)]
+    searches = [
+        _WidthSearch(samples, m, terms, original, tuple(kind))
+        for m, terms in [(m, Terms.of(m, x)) for m in matches]
+        for kind in kinds
+        if kind
+    ]
     starts = [search.first_width(original.predicted - accuracy) for search in searches]
     # each candidate: its place in the order, the index of its width, and its search
     queue = [(*searches[i].cost(width), width, i) for i, width in enumerate(starts) if width is not None]
@@ -110,9 +116,9 @@ class _MeasuredSamples:
         """Part of each sample; each part is held out once."""
         return held_out_parts(self.index)
 
-    def features(self, coefficients: Coefficients) -> RandomFeatures:
+    def features(self, coefficients: Coefficients, law: WeightLaw) -> RandomFeatures:
         """Return the theory of a network that is fitted on as many samples as are not held out."""
-        return RandomFeatures(self.law, len(self.x) * (PARTS - 1) // PARTS, coefficients)
+        return RandomFeatures(self.law, len(self.x) * (PARTS - 1) // PARTS, coefficients, law)
 
     def measure(self, kernel: np.ndarray) -> HeldOut:
         """Measure the accuracy of kernel ridge regression on held-out samples."""
@@ -130,7 +136,9 @@ class _DenseOriginal:
     def predicted(self) -> float:
         """Predicted accuracy."""
         coefficients = self.match.original_coefficients
-        best = self.samples.features(coefficients).best(np.full(len(coefficients.moments), np.inf))
+        best = self.samples.features(coefficients, WeightLaw("gaussian")).best(
+            np.full(len(coefficients.moments), np.inf)
+        )
         assert best is not None  # at infinite width every ridge is possible
         return best.accuracy
 
@@ -144,13 +152,16 @@ class _DenseOriginal:
 
 @dataclass(frozen=True)
 class _WidthSearch:
-    """Designs of one match at the widths of the grid; methods take the index of a width in ``WIDTHS``."""
+    """Designs of one match at the widths of the grid; methods take the index of a width in ``WIDTHS``.
+
+    Weights are orthogonal in all laws to choose from, or in none.
+    """
 
     samples: _MeasuredSamples
     match: Match
     terms: Terms
     original: _DenseOriginal
-    sparsities: tuple[float, ...]
+    laws: tuple[WeightLaw, ...]
 
     @property
     def depth(self) -> int:
@@ -159,7 +170,7 @@ class _WidthSearch:
 
     @cached_property
     def _features(self) -> RandomFeatures:
-        return self.samples.features(self.match.coefficients)
+        return self.samples.features(self.match.coefficients, self.laws[0])
 
     def predicted(self, width: float) -> float:
         """Return the predicted accuracy if all layers have this width; 0 if nothing can be learned."""
@@ -174,22 +185,24 @@ class _WidthSearch:
         first = bisect_left(WIDTHS, True, key=lambda width: self.predicted(width) >= least)
         return first if first < len(WIDTHS) else None
 
-    def sparsity(self, width: int) -> float:
-        """Return the largest sparsity that moves the kernel by no more than the width does.
+    def law(self, width: int) -> WeightLaw:
+        """Return the sparsest law that moves the kernel by no more than the width does.
 
-        If there is none, return the sparsity that moves it least.
+        If there is none, return the law that moves it least.
         """
         widths = np.full(self.depth, float(WIDTHS[width]))
-        accounts = {sparsity: self.terms.account(widths, sparsity) for sparsity in self.sparsities}
-        mild = [sparsity for sparsity, account in accounts.items() if account.sparsity <= account.finite_width]
-        return max(mild) if mild else min(accounts, key=lambda sparsity: accounts[sparsity].sparsity)
+        accounts = {law: self.terms.account(widths, law) for law in self.laws}
+        mild = [law for law, account in accounts.items() if account.sparsity <= account.finite_width]
+        if mild:
+            return max(mild, key=lambda law: law.sparsity)
+        return min(accounts, key=lambda law: accounts[law].sparsity)
 
     def design(self, width: int) -> Design:
         """Return the design, without its accuracy."""
-        widths, sparsity = (int(WIDTHS[width]),) * self.depth, self.sparsity(width)
+        widths, law = (int(WIDTHS[width]),) * self.depth, self.law(width)
         inputs, classes = self.samples.x.shape[1], int(self.samples.index.max()) + 1
-        size = storage_of(self.match.activations, widths, inputs, WeightLaw("ternary", sparsity=sparsity), classes)
-        return Design(self.match, widths, sparsity, size, self.terms.account(np.array(widths, float), sparsity))
+        size = storage_of(self.match.activations, widths, inputs, law, classes)
+        return Design(self.match, widths, law, size, self.terms.account(np.array(widths, float), law))
 
     def cost(self, width: int) -> tuple[float, float, int]:
         """Return what candidates are ordered by: bytes to 1 %, then more zeros, then fewer levels."""

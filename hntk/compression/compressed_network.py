@@ -11,8 +11,7 @@ from typing import Literal
 
 from jax import Array
 
-from hntk._utils.arguments import as_key, as_scale, as_widths
-from hntk._utils.arrays import brief
+from hntk._utils.arguments import as_choice, as_key, as_scale, as_widths
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
@@ -44,8 +43,8 @@ def ternary_law(sparsity: float, weights: str | None = None) -> WeightLaw:
     ValueError
         If there are no such weights, or none of this sparsity.
     """
-    if weights not in (None, "orthogonal", "iid"):
-        raise ValueError(f"weights must be 'orthogonal' or 'iid', got {brief(weights)}.")
+    if weights is not None:
+        as_choice(weights, "weights", ("orthogonal", "iid"))
     independent = WeightLaw("ternary", sparsity=sparsity)
     if weights == "iid" or (weights is None and not is_orthogonal_sparsity(independent.sparsity)):
         return independent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jax import Array
 
@@ -11,6 +12,7 @@ from hntk.compression.error_budget import LossAccount
 from hntk.matching import Match
 from hntk.networks.formula_bytes import Storage
 from hntk.readouts.held_out import TaskAccuracy
+from hntk.weights.laws import WeightLaw
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Design:
         The staircases, and the activations that they replace.
     widths : tuple of int
         Widths (d_1, …, d_L).
-    sparsity : float
-        Share ε of zero weights.
+    law : WeightLaw
+        The law of the weights, ternary in orthogonal blocks or independent.
     storage : Storage
         Bytes by formula, readout included.
     account : LossAccount
@@ -35,7 +37,7 @@ class Design:
 
     match: Match
     widths: tuple[int, ...]
-    sparsity: float
+    law: WeightLaw
     storage: Storage
     account: LossAccount
     accuracy: TaskAccuracy | None = None
@@ -44,6 +46,16 @@ class Design:
     def levels(self) -> tuple[int, ...]:
         """Number of levels of each staircase."""
         return self.match.level_counts
+
+    @property
+    def sparsity(self) -> float:
+        """Share ε of zero weights."""
+        return self.law.sparsity
+
+    @property
+    def weights(self) -> Literal["orthogonal", "iid"]:
+        """Whether weights are drawn in orthogonal blocks or independently, as :func:`hntk.compress` takes it."""
+        return "orthogonal" if self.law.orthogonal else "iid"
 
     @property
     def bytes(self) -> int:
@@ -72,7 +84,16 @@ class Design:
         MemoryError
             If the weights do not fit into memory.
         """
-        return compress(self.match.original, self.widths, x, self.match, self.sparsity, key=key, tau0=self.match.tau0)
+        return compress(
+            self.match.original,
+            self.widths,
+            x,
+            self.match,
+            self.sparsity,
+            key=key,
+            weights=self.weights,
+            tau0=self.match.tau0,
+        )
 
     def __repr__(self) -> str:
         return f"Design({str(self).splitlines()[0]})"
@@ -81,7 +102,7 @@ class Design:
         part = self.account
         return (
             f"{'-'.join(map(str, self.levels))} levels, widths {'-'.join(map(str, self.widths))}, ε = "
-            f"{self.sparsity:.3g}: {self.bytes:,} bytes\n"
+            f"{self.sparsity:.3g}, {self.weights} weights: {self.bytes:,} bytes\n"
             f"predicted ‖K̂ − K‖/‖K‖ at most {part.total:.3f} = identity shift {part.shift:.3f} + finite n and p "
             f"{part.finite_size:.3f} + finite width {part.finite_width:.3f} + sparsity {part.sparsity:.3f}"
             + ("" if self.accuracy is None else f"\n{self.accuracy}")

@@ -6,12 +6,18 @@ Every part is relative to $\|K\|$, the operator norm of the original's exact con
 * Finite n and p: $\|\hat K - \delta I - K\|/\|K\|$ for the two exact kernels. At finite size they differ in orders
   above the second.
 * Finite width: layer l is an empirical covariance of $d_l$ neurons with effective rank $r_l =
-  \mathrm{tr}\,\hat K_l/\|\hat K_l\|$. Its error is about $(2\sqrt{r_l/d_l} + r_l/d_l)\|\hat K_l\|$, the edge of the
-  Marchenko-Pastur law (Koltchinskii and Lounici, 2017, for general spectra). Later layers multiply it by their
-  $e_1^2$. The errors of different layers are independent and add in squares, like the radii of free semicircles.
+  \mathrm{tr}\,\hat K_l/\|\hat K_l\|$. With independent weights its error is about $(2\sqrt{r_l/d_l} +
+  r_l/d_l)\|\hat K_l\|$, the edge of the Marchenko-Pastur law (Koltchinskii and Lounici, 2017, for general spectra).
+  Orthogonal blocks have no noise in the part $L_l = e_1^2\hat K_{l-1}$, which is linear in the layer before
+  (:mod:`hntk.asymptotics.kernel_noise`). With s and t the shares that L has of the norm and of the trace, the error is
+  $(2\sqrt{(1-st)r/d} + (1-t)r/d)\|\hat K\|$. Later layers multiply it by their $e_1^2$. The errors of different layers
+  are independent and add in squares, like the radii of free semicircles.
 * Sparsity: a weight law with $E[W^4] \ne 3$ moves the kernel by $\frac14e_2^2(E[W^4] - 3)\sum_k h_{ik}^2h_{jk}^2/d^2$.
-  In the first layer, where h is the data, no width reduces this. It vanishes at ε = 2/3, where ternary weights have
-  the fourth moment of the Gaussian.
+  In the first layer, where h is the data, no width reduces this. It vanishes at ε = 2/3, where independent ternary
+  weights have the fourth moment of the Gaussian. In orthogonal blocks of m rows in g groups, a row takes one of g
+  inputs at each place, $E[W_k^2W_l^2] - 1 = -(g-1)/(m-1)$ for two inputs, which moves the kernel by
+  $-\frac14e_2^2\frac{g-1}{m-1}\|h_i\|^2\|h_j\|^2/d^2$ besides. Both together leave about
+  $-\frac2m\cdot\frac14e_2^2\tau^4$ for delocalised inputs, a multiple of the matrix of ones.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ import numpy as np
 
 from hntk._utils.float64 import float64
 from hntk._utils.rows import as_samples
+from hntk.asymptotics.kernel_noise import quadratic_noise, rows_of_block
 from hntk.kernels import exact_kernels
 from hntk.matching import Match
 from hntk.spectra.comparison import operator_norm
@@ -69,20 +76,28 @@ class Terms:
     ----------
     shift, finite_size : float
         As in :class:`LossAccount`.
+    inputs : int
+        Dimension p of a sample.
     ranks : (L,) array
         Effective ranks r_l.
+    linear_norms, linear_traces : (L,) array
+        Shares s and t that the linear part has of a layer's kernel.
     gains : (L,) array
         ‖K̂_l‖ Π_{k>l} e_{1,k}²/‖K‖: the error of the output if layer l has the relative error 1.
-    fourth : (L,) array
-        The error of the output if the fourth moment of layer l's weights exceeds 3 by 1; for layers after the first,
-        multiplied by the width of the layer before.
+    fourth, norms : (L,) array
+        The error of the output if E[W_k⁴] exceeds 3 by 1 in layer l, and if E[W_k²W_l²] exceeds 1 by 1 for all pairs;
+        for layers after the first, the former is multiplied by the width of the layer before.
     """
 
     shift: float
     finite_size: float
+    inputs: int
     ranks: np.ndarray
+    linear_norms: np.ndarray
+    linear_traces: np.ndarray
     gains: np.ndarray
     fourth: np.ndarray
+    norms: np.ndarray
 
     @classmethod
     def of(cls, match: Match, x: object) -> Terms:
@@ -107,22 +122,41 @@ class Terms:
         passed = np.append(np.cumprod(e1_sq[::-1])[::-1][1:], 1.0)
         squares = part**2
         overlap = np.append(operator_norm(squares @ squares.T), len(part) * tau[1:-1] ** 4)
+        # the matrix of ‖h_i‖²‖h_j‖² has rank 1
+        products = np.append(np.sum(np.sum(squares, axis=1) ** 2), len(part) * tau[1:-1] ** 4)
+        gram, traces = part @ part.T, np.array([np.trace(k) for k in kernels])
+        linear_norms = e1_sq * np.append(operator_norm(gram), norms[:-1]) / norms
+        linear_traces = e1_sq * np.append(np.trace(gram), traces[:-1]) / traces
         return cls(
             shift=abs(delta) / size,
             finite_size=residue / size,
-            ranks=np.array([np.trace(k) for k in kernels]) / norms,
+            inputs=part.shape[1],
+            ranks=traces / norms,
+            linear_norms=np.minimum(linear_norms, 1.0),
+            linear_traces=np.minimum(linear_traces, 1.0),
             gains=norms * passed / size,
             fourth=e2_sq / 4 * overlap * passed / size,
+            norms=e2_sq / 4 * products * passed / size,
         )
 
-    def account(self, widths: np.ndarray, sparsity: float) -> LossAccount:
-        """Return the predicted error at the given (L,) widths and ε."""
+    def account(self, widths: np.ndarray, law: WeightLaw) -> LossAccount:
+        """Return the predicted error at the given (L,) widths with weights of a law."""
+        fan_in = np.append(self.inputs, widths[:-1])
+        quiet = 1 - np.array([quadratic_noise(law, *shape) for shape in zip(widths, fan_in, strict=True)])
         ratio = self.ranks / widths
-        excess = abs(WeightLaw("ternary", sparsity=sparsity).fourth_moment - 3.0)
-        fan_in = np.append(1.0, widths[:-1])
+        pairs, singles = 1 - quiet * self.linear_norms * self.linear_traces, 1 - quiet * self.linear_traces
+        excess, common = np.array([_fourth_cumulants(law, inputs) for inputs in fan_in]).T
+        moved = excess * self.fourth / np.append(1.0, widths[:-1]) + common * self.norms
         return LossAccount(
             self.shift,
             self.finite_size,
-            float(np.linalg.norm(self.gains * (2 * np.sqrt(ratio) + ratio))),
-            float(excess * np.sum(self.fourth / fan_in)),
+            float(np.linalg.norm(self.gains * (2 * np.sqrt(pairs * ratio) + singles * ratio))),
+            float(np.sum(np.abs(moved))),
         )
+
+
+def _fourth_cumulants(law: WeightLaw, inputs: float) -> tuple[float, float]:
+    """Return E[W_k⁴] − 3 and E[W_k²W_l²] − 1 of two weights of a row."""
+    m = rows_of_block(law, inputs)
+    common = -(law.groups - 1) / (m - 1) if 1 < m < np.inf else 0.0
+    return law.fourth_moment - 3.0, common

@@ -1,33 +1,31 @@
 """Plans: the cheapest design for a kernel error or an accuracy, or the best design for a memory.
-
-Bytes and error are both sums of exponentials of the logarithms of the widths, hence convex in them, so that a local
-search finds the best widths.
+The widths of a design are found by :mod:`hntk.compression.width_problem`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from jax import Array
-from scipy.optimize import minimize
 
 from hntk._utils.arguments import as_count, as_key, as_positive, as_reals, as_share
 from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.compression.accuracy import cheapest_accurate
+from hntk.compression.compressed_network import ternary_law
 from hntk.compression.design import Design
-from hntk.compression.error_budget import LossAccount, Terms
+from hntk.compression.error_budget import Terms
+from hntk.compression.width_problem import NARROWEST, WidthProblem
 from hntk.matching import Match, MatchError, match
 from hntk.matching.options import MOST_LEVELS
-from hntk.networks.formula_bytes import Storage, storage_of
 from hntk.readouts.held_out import held_out_parts
-from hntk.weights.laws import WeightLaw
+from hntk.weights.laws import WeightLaw, is_orthogonal_sparsity
 
-# neurons of a layer that designs may have
-NARROWEST, WIDEST = 8, 10_000_000
+# shares of zero weights that are tried by default
+SPARSITIES = (0.0, 0.5, 2 / 3, 0.75, 0.8, 0.875, 0.9)
 
 
 def plan(
@@ -40,7 +38,8 @@ def plan(
     accuracy: float | None = None,
     key: Array | None = None,
     levels: Sequence[int] = (2, 3, 4, 5, 8),
-    sparsities: Sequence[float] = (0.0, 0.5, 2 / 3, 0.8, 0.9),
+    sparsities: Sequence[float] | None = None,
+    weights: Literal["orthogonal", "iid"] | None = None,
     alpha2: bool = True,
 ) -> Design:
     """Return the cheapest design for a target, or the best one for a memory.
@@ -73,8 +72,12 @@ def plan(
         JAX random key, needed for an accuracy. Drawn with it, the design is the network that was measured.
     levels : sequence of int
         Numbers of levels to choose from.
-    sparsities : sequence of float
-        Shares of zero weights to choose from.
+    sparsities : sequence of float, optional
+        Shares of zero weights to choose from; by default 0, 1/2, 2/3, 3/4, .8, 7/8 and .9, of which orthogonal weights
+        can have 0, 1/2, 3/4 and 7/8.
+    weights : {"orthogonal", "iid"}, optional
+        Ternary weights in orthogonal blocks, or independent ones; by default orthogonal at every sparsity that allows,
+        as in :func:`hntk.compress`.
     alpha2 : bool
         See :func:`hntk.match`.
 
@@ -107,7 +110,7 @@ def plan(
     True
     """
     target, key = _target(error, memory, accuracy), None if key is None else as_key(key)
-    levels, sparsities = _choices(levels, sparsities)
+    levels, laws = _levels(levels), _laws(sparsities, weights)
     samples = as_samples(x)
     classes, index = as_labels(labels, samples.shape[0])
     inputs, scale = samples.shape[1], rms_norm(samples)
@@ -116,12 +119,12 @@ def plan(
             raise ValueError("accuracy= draws networks and measures them: give key=, for example jax.random.key(0).")
         held_out_parts(index)
         matches = _matches(activations, scale, levels, alpha2=alpha2)
-        return cheapest_accurate(matches, np.asarray(samples), index, accuracy, sparsities, key)
+        return cheapest_accurate(matches, np.asarray(samples), index, accuracy, laws, key)
     designs, floors = [], []
     for matched in _matches(activations, scale, levels, alpha2=alpha2):
         terms = Terms.of(matched, samples)
-        for sparsity in sparsities:
-            problem = _WidthProblem(matched, terms, WeightLaw("ternary", sparsity=sparsity), inputs, classes.size)
+        for law in laws:
+            problem = WidthProblem(matched, terms, law, inputs, classes.size)
             widths = problem.cheapest(target) if memory is None else problem.best(target)
             floors.append(problem.floor)
             if widths is not None:
@@ -148,17 +151,23 @@ def _target(error: float | None, memory: int | None, accuracy: float | None) -> 
     return as_positive(memory, "memory", "in bytes")
 
 
-def _choices(levels: object, sparsities: object) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Return the numbers of levels and the sparsities to choose from.
+def _levels(levels: object) -> tuple[int, ...]:
+    """Return the numbers of levels to choose from, or refuse none and those out of range."""
+    return tuple(map(int, as_reals(levels, "levels", lambda count, name: as_count(count, name, 2, MOST_LEVELS))))
+
+
+def _laws(sparsities: object, weights: str | None) -> tuple[WeightLaw, ...]:
+    """Return the laws of weights to choose from.
 
     Raises
     ------
     ValueError
-        If there is none of one of them, or one is out of range.
+        If there are no sparsities, one is out of range, or there are no such weights of one.
     """
+    if sparsities is None:
+        sparsities = [s for s in SPARSITIES if weights != "orthogonal" or is_orthogonal_sparsity(s)]
     shares = as_reals(sparsities, "sparsities", lambda share, _: WeightLaw("ternary", sparsity=share).sparsity)  # type: ignore[arg-type]
-    counts = as_reals(levels, "levels", lambda count, name: as_count(count, name, 2, MOST_LEVELS))
-    return tuple(map(int, counts)), shares
+    return tuple(ternary_law(share, weights) for share in shares)
 
 
 def _matches(
@@ -191,89 +200,3 @@ def _nothing_fits(error: float | None, memory: int | None, floor: float) -> str:
         f"no width reaches an error of {error:g}: at infinite width, identity shift, finite n and p, and sparsity "
         f"leave at least {floor:.3g}. Ask for more than that, allow more levels, or use more data."
     )
-
-
-@dataclass(frozen=True)
-class _WidthProblem:
-    """The choice of widths for one match and one weight law."""
-
-    match: Match
-    terms: Terms
-    law: WeightLaw
-    inputs: int
-    classes: int
-
-    def design(self, widths: tuple[int, ...]) -> Design:
-        """Return the design of these widths."""
-        return Design(self.match, widths, self.law.sparsity, self.storage(widths), self.account(widths))
-
-    def account(self, widths: Sequence[int] | np.ndarray) -> LossAccount:
-        """Return the predicted error."""
-        return self.terms.account(np.asarray(widths, float), self.law.sparsity)
-
-    def storage(self, widths: Sequence[int]) -> Storage:
-        """Return the bytes by formula."""
-        return storage_of(self.match.activations, widths, self.inputs, self.law, self.classes)
-
-    @property
-    def floor(self) -> float:
-        """Predicted error at infinite width."""
-        return self.account(np.full(self.depth, np.inf)).total
-
-    @property
-    def depth(self) -> int:
-        """Number of layers."""
-        return len(self.match.activations)
-
-    def cheapest(self, error: float) -> tuple[int, ...] | None:
-        """Return the widths of least size that reach the error; None if there are none."""
-        if self.floor >= error or self.account(np.full(self.depth, WIDEST)).total > error:
-            return None
-        start = self._least_equal(lambda w: self.account(w).total <= error)
-        widths = self._minimise(self._log_size, start, lambda u: np.log(error / self.account(np.exp(u)).total))
-        rounded = np.ceil(widths)
-        while self.account(rounded).total > error:
-            rounded = np.ceil(rounded * 1.005)
-        return tuple(int(d) for d in rounded)
-
-    def best(self, memory: float) -> tuple[int, ...] | None:
-        """Return the widths of least error that fit the memory; None if there are none."""
-
-        def fits(widths: np.ndarray) -> bool:
-            return self.storage([int(d) for d in widths]).total <= memory
-
-        if not fits(np.full(self.depth, NARROWEST)):
-            return None
-        start = self._least_equal(lambda w: not fits(np.floor(w)))
-        widths = self._minimise(
-            lambda u: float(np.log(self.account(np.exp(u)).total)), start, lambda u: np.log(memory) - self._log_size(u)
-        )
-        rounded = np.maximum(np.floor(widths), NARROWEST)
-        while not fits(rounded):
-            rounded = np.maximum(np.floor(rounded * 0.995), NARROWEST)
-        return tuple(int(d) for d in rounded)
-
-    def _least_equal(self, condition: Callable[[np.ndarray], bool]) -> np.ndarray:
-        """Return the logarithm of the least width, the same in all layers, at which a condition holds."""
-        low, high = np.log(NARROWEST), np.log(WIDEST)
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (low, middle) if condition(np.full(self.depth, np.exp(middle))) else (middle, high)
-        return np.full(self.depth, high)
-
-    def _log_size(self, logs: np.ndarray) -> float:
-        """Return the logarithm of the bytes, for logarithms of widths that need not be whole."""
-        widths = np.exp(logs)
-        weights = np.sum(widths * np.append(self.inputs, widths[:-1]))
-        return float(np.log(weights / 4 + 4 * self.classes * (widths[-1] + 1)))
-
-    def _minimise(
-        self, cost: Callable[[np.ndarray], float], start: np.ndarray, slack: Callable[[np.ndarray], float]
-    ) -> np.ndarray:
-        """Return the widths of least cost where ``slack`` is not negative; both take logarithms of widths."""
-        bounds = [(np.log(NARROWEST), np.log(WIDEST))] * self.depth
-        constraint = {"type": "ineq", "fun": slack}
-        solution = minimize(cost, start, method="SLSQP", bounds=bounds, constraints=constraint, options={"ftol": 1e-9})
-        u = solution.x
-        better = np.all(np.isfinite(u)) and slack(u) >= -1e-3 and cost(u) <= cost(start)
-        return np.exp(u if better else start)

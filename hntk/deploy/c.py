@@ -3,7 +3,8 @@
 The arithmetic is the same for every network: it is the text of ``hntk_kernels.h``, which the source begins with. Behind
 it stand the network's tables. Matrices with few zeros are stored as bit planes (:mod:`hntk.weights.bit_planes`), whose
 products are computed with AND, XOR and population counts; sparse ones as gaps between the weights that are not 0,
-computed with additions. Nothing is allocated: the caller gives the scratch memory. There is no floating point, except
+computed with additions. Orthogonal blocks are stored as signs and permutations, and their products are Walsh–Hadamard
+transforms in place. Nothing is allocated: the caller gives the scratch memory. There is no floating point, except
 to round an input that is not whole.
 """
 
@@ -24,8 +25,9 @@ from hntk.deploy.checks import check_folder, check_integers
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.weights.encodings import expected_bits
 from hntk.weights.laws import Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
-LAYOUTS: tuple[Layout, ...] = ("planes", "gaps")
+LAYOUTS: tuple[Layout, ...] = ("planes", "gaps", "transform")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class CProgram:
         Text of NAME_main.c, a program that reads samples from its standard input and prints the index of each one's
         class.
     layouts : tuple of str
-        Layout of each matrix, ``"planes"`` or ``"gaps"``.
+        Layout of each matrix, ``"planes"``, ``"gaps"`` or ``"transform"``.
     table_bytes : int
         Bytes of the tables, in flash. Labels are not counted.
     scratch_bytes : int
@@ -98,8 +100,9 @@ def to_c(
         ``double``, ``int`` (booleans) or the first of ``int32_t``, ``int64_t`` and ``uint64_t`` that holds them.
     name : str
         An identifier of C: the files' name, and the prefix of what they declare.
-    layouts : {"planes", "gaps"} or sequence of these, optional
-        How weights are stored, one for all matrices or one each; by default the smaller one of each.
+    layouts : {"planes", "gaps", "transform"} or sequence of these, optional
+        How weights are stored, one for all matrices or one each. ``"transform"`` is for orthogonal blocks, and theirs
+        by default; others have the smaller one of ``"planes"`` and ``"gaps"``.
 
     Returns
     -------
@@ -136,12 +139,28 @@ def to_c(
 def _layouts(weights: Sequence[Weights], layouts: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:
     """Return the layout of each matrix."""
     if layouts is None:
-        zeros = [float(np.mean(np.asarray(w.values) == 0)) for w in weights]
-        # planes take 2 bits a weight
-        return tuple("gaps" if expected_bits("gaps+signs", share) < 2 else "planes" for share in zeros)
+        return tuple(_default_layout(w) for w in weights)
     each = [layouts] * len(weights) if isinstance(layouts, str) else layouts
     fits = isinstance(each, Sequence) and len(each) == len(weights)
     if not fits or any(layout not in LAYOUTS for layout in each):
-        raise ValueError(f"layouts must be 'planes' or 'gaps', for all or for each of {len(weights)}; got {layouts!r}.")
+        *most, last = map(repr, LAYOUTS)
+        names = f"{', '.join(most)} or {last}"
+        raise ValueError(f"layouts must be {names}, for all or for each of {len(weights)}; got {layouts!r}.")
     # plain strings, even where an object of another type equals one
-    return tuple(LAYOUTS[LAYOUTS.index(layout)] for layout in each)
+    chosen: tuple[Layout, ...] = tuple(LAYOUTS[LAYOUTS.index(layout)] for layout in each)  # type: ignore[arg-type]
+    for number, (w, layout) in enumerate(zip(weights, chosen, strict=True), 1):
+        if layout == "transform" and not isinstance(w, OrthogonalMatrix):
+            raise ValueError(
+                f"layouts names 'transform' for layer {number}, whose weights are no orthogonal blocks: use 'planes' "
+                "or 'gaps', or draw the network with the law 'orthogonal'."
+            )
+    return chosen
+
+
+def _default_layout(weights: Weights) -> Layout:
+    """Return the smallest layout of a matrix."""
+    if isinstance(weights, OrthogonalMatrix):
+        return "transform"
+    # planes take 2 bits a weight
+    zeros = float(np.mean(np.asarray(weights.values) == 0))
+    return "gaps" if expected_bits("gaps+signs", zeros) < 2 else "planes"

@@ -5,13 +5,14 @@ Bytes of flash and of RAM are counted from these tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from hntk.deploy.c_literals import as_lines, whole_number
+from hntk.deploy.c_arrays import Struct, Table, braced, reference, smallest_type
+from hntk.deploy.c_transforms import NO_ORDER, at_places, input_order, longest, number_bytes, transform_tables
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import IntegerNetwork
@@ -19,45 +20,10 @@ from hntk.networks.integer_steps import Steps
 from hntk.weights.bit_planes import Code, row_constants, word_planes
 from hntk.weights.encodings import pack
 from hntk.weights.laws import WeightMatrix, Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
-Layout = Literal["planes", "gaps"]
+Layout = Literal["planes", "gaps", "transform"]
 Form = Literal["PLANES", "BYTES", "PAIRS", "PIXELS"]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A constant array.
-
-    Attributes
-    ----------
-    name : str
-        Its name in C.
-    values : ndarray
-        Its numbers, one-dimensional and of the type that C stores; words of bit planes are (k, 2) halves of 64 bits,
-        the lower half first.
-    """
-
-    name: str
-    values: np.ndarray
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of flash."""
-        return self.values.nbytes
-
-    @property
-    def declaration(self) -> str:
-        """The array's definition in C."""
-        if self.values.ndim == 2:
-            kind, size = "word", f"{len(self.values)} * (64 / WORD_BITS)"
-            constants = [f"W({low:#x}, {high:#x})" for low, high in self.values.tolist()]
-        elif self.values.dtype == np.float32:
-            kind, size = "float", str(self.values.size)
-            constants = [f"{float(value).hex()}f" for value in self.values]
-        else:
-            kind, size = f"{self.values.dtype.name}_t", str(self.values.size)
-            constants = [whole_number(value) for value in self.values.tolist()]
-        return f"static const {kind} {self.name}[{size}] = {{\n{as_lines(constants)}\n}};\n"
 
 
 @dataclass(frozen=True)
@@ -72,55 +38,51 @@ class Values:
         ``form`` in ``hntk_kernels.h``.
     count : int
         How many there are.
+    room : int
+        How many there is memory for.
+    most : int
+        Their largest magnitude.
     code : Code
         Their bit planes, where the form is ``"PLANES"``.
     factor : int
         What pixels are multiplied by, where the form is ``"PIXELS"``.
+    centre : ndarray or None
+        What is subtracted of pixels.
     """
 
     number: int
     form: Form
     count: int
+    room: int
+    most: int
     code: Code
     factor: int = 1
+    centre: np.ndarray | None = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of scratch memory, a multiple of 8."""
+        """Bytes of memory, a multiple of 8."""
         if self.form == "PLANES":
             return -(-self.count // 64) * 8 * len(self.code.jumps)
-        each = {"BYTES": 1, "PAIRS": 2, "PIXELS": 0}[self.form]
-        return -(-self.count * each // 8) * 8
+        return -(-self.room * (2 if self.form == "PAIRS" else 1) // 8) * 8
 
     @property
     def tables(self) -> list[Table]:
-        """What a bit of each plane adds to a value, where values are planes."""
-        return [Table(f"jumps{self.number}", np.array(self.code.jumps, np.int32))] if self.form == "PLANES" else []
+        """What a bit of each plane adds to a value, where values are planes; and the centre of pixels."""
+        planes = [Table(f"jumps{self.number}", np.array(self.code.jumps, np.int32))] if self.form == "PLANES" else []
+        return planes if self.centre is None else [*planes, Table("centre", np.asarray(self.centre, np.uint8))]
 
     @property
     def initializer(self) -> str:
         """The C struct ``values``."""
-        fields = {"form_of": self.form, "count": self.count}
+        fields = {"form_of": self.form, "count": self.count, "room": self.room}
         if self.form == "PLANES":
-            fields |= {"planes": len(self.code.jumps), "jumps": f"jumps{self.number}"}
+            fields |= {"planes": len(self.code.jumps), "jumps": f"jumps{self.number}", "least": self.code.base}
         if self.form == "PIXELS":
             fields["factor"] = self.factor
+        if self.centre is not None:
+            fields["centre"] = "centre"
         return braced(fields)
-
-
-@dataclass(frozen=True)
-class Struct:
-    """A constant C struct, and the tables that it refers to."""
-
-    declared: str
-    tables: list[Table]
-    fields: Mapping[str, object]
-
-    @property
-    def declaration(self) -> str:
-        """The definition in C."""
-        fields = "".join(f"    .{name} = {value},\n" for name, value in self.fields.items())
-        return f"static const {self.declared} = {{\n{fields}}};\n"
 
 
 @dataclass(frozen=True)
@@ -133,16 +95,25 @@ class NetworkTables:
         The input of every layer and of the readout.
     layers : list of Struct
         The layers.
-    readout : Struct
-        The readout.
+    readouts : list of Struct
+        The readout of each layer that is read.
     rounding : Rounded or None
         How the input is rounded; None for pixels.
+    order : Struct
+        Where the inputs of the first layer are put.
+    transform_bytes : int
+        Bytes of memory for a transform.
+    offsets : ndarray
+        Scores at levels 0.
     """
 
     values: list[Values]
     layers: list[Struct]
-    readout: Struct
+    readouts: list[Struct]
     rounding: Rounded | None
+    order: Struct
+    transform_bytes: int
+    offsets: np.ndarray
 
     @classmethod
     def of(cls, classifier: IntegerClassifier, layouts: Sequence[Layout]) -> NetworkTables:
@@ -152,10 +123,21 @@ class NetworkTables:
         biases = [np.zeros(w.shape[0], np.int64) for w in network.weights]
         if network.bias is not None:
             biases[0] += network.bias
-        parts = zip(network.weights, biases, network.reachable, values[:-1], values[1:], strict=True)
+        parts = zip(network.weights, layouts, biases, network.reachable, values[:-1], values[1:], strict=True)
         layers = [_layer(number, *part) for number, part in enumerate(parts, 1)]
-        readout = _readout(classifier.readout, classifier.offset, values[-1])
-        return cls(values, layers, readout, None if isinstance(network.inputs, Pixels) else network.inputs)
+        rounding = None if isinstance(network.inputs, Pixels) else network.inputs
+        first, order = network.weights[0], NO_ORDER
+        if layouts[0] == "transform":
+            assert isinstance(first, OrthogonalMatrix)
+            order = input_order(first)
+        sizes = [
+            longest(w) * number_bytes(w, v.most)
+            for w, layout, v in zip(network.weights, layouts, values, strict=False)
+            if layout == "transform" and isinstance(w, OrthogonalMatrix)
+        ]
+        memory = -(-max(sizes, default=0) // 8) * 8
+        readouts, offset = _readouts(classifier, values), np.asarray(classifier.offset, np.int32)
+        return cls(values, layers, readouts, rounding, order, memory, offset)
 
     @property
     def pixels(self) -> bool:
@@ -163,16 +145,32 @@ class NetworkTables:
         return self.rounding is None
 
     @property
+    def placed(self) -> bool:
+        """Whether pixels are put at places, rather than read where they are."""
+        return self.pixels and self.values[0].form == "PIXELS" and "length" in self.layers[0].fields
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether scores are added up layer after layer."""
+        return len(self.readouts) > 1
+
+    @property
+    def structs(self) -> list[Struct]:
+        """Every struct; without an order that nothing needs."""
+        order = [self.order] if self.placed or self.rounding is not None else []
+        return [*order, *self.layers, *self.readouts]
+
+    @property
     def tables(self) -> list[Table]:
         """Every table, before what refers to it."""
         centre = [] if self.rounding is None else [Table("centre", np.asarray(self.rounding.centre, np.float32))]
-        structs = [*self.layers, self.readout]
-        return [*centre, *(t for v in self.values for t in v.tables), *(t for s in structs for t in s.tables)]
+        parts = (*self.values, *self.structs)
+        return [*centre, *(table for part in parts for table in part.tables), Table("offset", self.offsets)]
 
     @property
     def definitions(self) -> str:
         """All tables and structs in C."""
-        return "".join(part.declaration for part in (*self.tables, *self.layers, self.readout))
+        return "".join(part.declaration for part in (*self.tables, *self.structs))
 
     @property
     def table_bytes(self) -> int:
@@ -180,37 +178,54 @@ class NetworkTables:
         return sum(table.nbytes for table in self.tables)
 
     @property
-    def half_bytes(self) -> tuple[int, int]:
-        """Bytes of the two halves of the scratch memory, in which the values of layers lie in turn."""
+    def parts_of_memory(self) -> tuple[int, int, int, int]:
+        """Bytes of the scratch memory's parts: two in which the values of layers lie in turn, transforms, scores."""
         sizes = [v.nbytes for v in self.values]
-        return max(sizes[::2]), max(sizes[1::2])
+        if self.pixels and self.values[0].form == "PIXELS" and not self.placed:
+            sizes[0] = 0
+        scores = -(-4 * self.offsets.size // 8) * 8 if self.reads_all else 0
+        return max(sizes[::2]), max(sizes[1::2]), self.transform_bytes, scores
 
     @property
     def scratch_bytes(self) -> int:
         """Bytes of the scratch memory."""
-        return sum(self.half_bytes)
+        return sum(self.parts_of_memory)
 
 
 def values_between(network: IntegerNetwork, layouts: Sequence[Layout]) -> list[Values]:
     """Return the input of every layer and of the readout; the readout reads numbers."""
     found = []
-    sources = (network.inputs, *network.reachable)
+    matrices, sources = (*network.weights, None), (network.inputs, *network.reachable)
     counts = (network.weights[0].shape[1], *network.widths)
-    for number, (source, count, layout) in enumerate(zip(sources, counts, (*layouts, "gaps"), strict=True), 1):
-        form: Form = "BYTES" if source.most <= 127 else "PAIRS"
+    parts = zip(matrices, sources, counts, (*layouts, "gaps"), strict=True)
+    for number, (matrix, source, count, layout) in enumerate(parts, 1):
+        most = source.most if isinstance(source, Steps) else max(-source.least, source.most)
+        form: Form = "BYTES" if most <= 127 else "PAIRS"
         if layout == "planes":
             form = "PLANES"
         elif isinstance(source, Pixels):
             form = "PIXELS"
-        factor = source.fine if isinstance(source, Pixels) else 1
-        found.append(Values(number, form, count, _with_a_plane(source.code), factor))
+        factor, centre = (source.fine, source.centre) if isinstance(source, Pixels) else (1, None)
+        room = count
+        if layout == "transform":
+            assert isinstance(matrix, OrthogonalMatrix)
+            room = matrix.size
+            centre = None if centre is None else at_places(matrix, np.asarray(centre))
+        found.append(Values(number, form, count, room, most, _with_a_plane(source.code), factor, centre))
     return found
 
 
-def _layer(number: int, weights: Weights, bias: np.ndarray, steps: Steps, before: Values, after: Values) -> Struct:
+def _layer(
+    number: int, weights: Weights, layout: Layout, bias: np.ndarray, steps: Steps, before: Values, after: Values
+) -> Struct:
     """Return layer ``number``, counted from 1."""
-    planes = before.form == "PLANES"
-    tables, fields = _rows(number, weights, bias, before.code) if planes else _gaps(number, weights, bias)
+    if layout == "transform":
+        assert isinstance(weights, OrthogonalMatrix)
+        tables, fields = transform_tables(number, weights, bias, before.most)
+    elif layout == "planes":
+        tables, fields = _rows(number, weights, bias, before.code)
+    else:
+        tables, fields = _gaps(number, weights, bias)
     fields = {"in": before.initializer, "out": after.initializer, **fields}
     if steps.thresholds:
         tables.append(Table(f"thresholds{number}", np.array(steps.thresholds, np.int32)))
@@ -220,28 +235,17 @@ def _layer(number: int, weights: Weights, bias: np.ndarray, steps: Steps, before
     return Struct(f"layer layer{number}", tables, {**fields, "levels": reference(tables[-1])})
 
 
-def _readout(weights: np.ndarray, offset: np.ndarray, before: Values) -> Struct:
-    stored = Table("weights", smallest_type(np.asarray(weights).ravel()))
-    fields = {"in": before.initializer, "weights": reference(stored), "offset": "offset", "classes": len(offset)}
-    return Struct("linear readout", [stored, Table("offset", np.asarray(offset, np.int32))], fields)
-
-
-def smallest_type(values: np.ndarray) -> np.ndarray:
-    """Return whole numbers in the smallest signed type that holds them all."""
-    least, most = int(values.min()), int(values.max())
-    return values.astype(
-        next(t for t in (np.int8, np.int16, np.int32) if np.iinfo(t).min <= least and most <= np.iinfo(t).max)
-    )
-
-
-def reference(table: Table) -> str:
-    """Return the C struct ``table`` that refers to an array."""
-    return f"{{{table.name}, sizeof {table.name}[0]}}"
-
-
-def braced(fields: Mapping[str, object]) -> str:
-    """Return the fields of a C struct in one line."""
-    return "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
+def _readouts(classifier: IntegerClassifier, values: Sequence[Values]) -> list[Struct]:
+    """Return the readout of each layer that is read."""
+    widths = classifier.read_widths
+    shifts, read = classifier.shifts or (0,) * len(widths), values[-len(widths) :]
+    parts = np.split(np.asarray(classifier.readout), np.cumsum(widths)[:-1], axis=1)
+    found = []
+    for v, part, shift in zip(read, parts, shifts, strict=True):
+        stored = Table(f"weights{v.number - 1}", smallest_type(part.ravel()))
+        fields = {"in": v.initializer, "weights": reference(stored), "classes": len(part), "factor": 2**shift}
+        found.append(Struct(f"linear readout{v.number - 1}", [stored], fields))
+    return found
 
 
 def _rows(number: int, weights: Weights, bias: np.ndarray, code: Code) -> tuple[list[Table], dict[str, object]]:

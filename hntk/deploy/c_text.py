@@ -71,6 +71,8 @@ SOURCE = Template("""\
 $float_input$kernels
 /* The tables of this network. */
 $tables
+$functions""")
+LAST_READ = Template("""\
 /* The levels of the last layer. */
 static const void *features(const $input_type *input, word *scratch)
 {
@@ -82,13 +84,36 @@ void ${name}_scores(const $input_type *input, ${name}_word *scratch, int32_t *sc
     const void *levels = features(input, scratch);
     size_t c;
     for (c = 0; c < $classes; c++) {
-        scores[c] = score(&readout, levels, c);
+        scores[c] = offset[c] + score(&readout$last, levels, c);
     }
 }
 
 int ${name}_predict(const $input_type *input, ${name}_word *scratch)
 {
-    return best_class(&readout, features(input, scratch));
+    return best_class(&readout$last, offset, features(input, scratch));
+}
+""")
+ALL_READ = Template("""\
+/* The scores, to which every layer adds. */
+static void add_all(const $input_type *input, word *scratch, number32 *scores)
+{
+    size_t c;
+    for (c = 0; c < $classes; c++) {
+        scores[c] = offset[c];
+    }
+    $calls
+}
+
+void ${name}_scores(const $input_type *input, ${name}_word *scratch, int32_t *scores)
+{
+    add_all(input, scratch, (number32 *)scores);
+}
+
+int ${name}_predict(const $input_type *input, ${name}_word *scratch)
+{
+    number32 *scores = (number32 *)($scores);
+    add_all(input, scratch, scores);
+    return largest(scores, $classes);
 }
 """)
 MAIN = Template("""\
@@ -147,12 +172,12 @@ class CText:
         kernels = files("hntk.deploy").joinpath("hntk_kernels.h").read_text(encoding="ascii")
         float_input = "" if self.tables.pixels else "#define FLOAT_INPUT\n"
         definitions = self.tables.definitions + self.labels.definition(f"{self.name}_labels")
+        fields = self._fields
+        functions = (ALL_READ if self.tables.reads_all else LAST_READ).substitute(
+            fields, calls="\n    ".join(self._calls()), last=len(self.tables.layers), scores=self._memory(3)
+        )
         return SOURCE.substitute(
-            self._fields,
-            kernels=kernels,
-            float_input=float_input,
-            tables=definitions,
-            calls="\n    ".join(self._calls()),
+            fields, kernels=kernels, float_input=float_input, tables=definitions, functions=functions
         )
 
     @property
@@ -174,22 +199,32 @@ class CText:
             "float_note": "" if pixels else "; floating point for rounding the input alone",
         }
 
+    def _memory(self, part: int) -> str:
+        """Return where a part of the scratch memory begins."""
+        before = sum(self.tables.parts_of_memory[:part])
+        return f"scratch + {before} / sizeof(word)" if before else "scratch"
+
     def _calls(self) -> list[str]:
-        """Return the statements that compute the last layer's levels, in two halves of the scratch memory in turn."""
-        halves = ["scratch", f"scratch + {self.tables.half_bytes[0]} / sizeof(word)"]
+        """Return the statements that compute levels, in two halves of the scratch memory in turn, and use them."""
+        halves, sums = [self._memory(0), self._memory(1)], self._memory(2)
         calls, source = self._input_call(halves[0])
         for number in range(1, len(self.tables.layers) + 1):
             target = halves[number % 2]
-            calls.append(f"apply(&layer{number}, {source}, {target});")
+            calls.append(f"apply(&layer{number}, {source}, {sums}, {target});")
             source = target
-        return [*calls, f"return {source};"]
+            if self.tables.reads_all:
+                calls.append(f"add_scores(&readout{number}, {source}, scores);")
+        return calls if self.tables.reads_all else [*calls, f"return {source};"]
 
     def _input_call(self, target: str) -> tuple[list[str], str]:
         """Return the statement that takes the input, if there is one, and where the first layer reads."""
         values, rounding = self.tables.values[0], self.tables.rounding
         if rounding is not None:
             factor = f"{float(rounding.factor).hex()}f"
-            return [f"take_rounded(input, centre, {factor}, {rounding.most}, &layer1.in, {target});"], target
+            most = rounding.most
+            return [f"take_rounded(input, centre, {factor}, {most}, &places, &layer1.in, {target});"], target
         if values.form == "PLANES":
             return [f"take_pixels(input, &layer1.in, {target});"], target
+        if self.tables.placed:
+            return [f"place_pixels(input, &places, &layer1.in, {target});"], target
         return [], "input"

@@ -13,11 +13,12 @@ from hntk._utils.labels import label_array
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
-from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_classifier import LARGEST_SHIFT, IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
 from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
+from hntk.networks.read_layers import NAMES, as_read_layers, read_widths
 from hntk.weights.laws import Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
 
@@ -104,7 +105,8 @@ def check_readout(classifier: Classifier) -> None:
     ValueError
         If it has another shape, or is not finite.
     """
-    shape = (classifier.network.widths[-1], *np.shape(classifier.classes))
+    width = sum(read_widths(classifier.network.widths, as_read_layers(classifier.layers)))
+    shape = (width, *np.shape(classifier.classes))
     weights, offset = np.asarray(classifier.weights), np.asarray(classifier.offset)
     if len(shape) != 2 or 0 in shape or weights.shape != shape or offset.shape != shape[1:]:
         raise ValueError(
@@ -182,7 +184,7 @@ def _defects(classifier: IntegerClassifier) -> Iterator[str]:
         yield from (f"layer {number} {defect}" for defect in (*_weight_defects(w, width), *_step_defects(steps)))
         width = w.shape[0]
     yield from _input_defects(network)
-    yield from _readout_defects(classifier, width)
+    yield from _readout_defects(classifier)
 
 
 def _weight_defects(matrix: Weights, inputs: int) -> Iterator[str]:
@@ -217,6 +219,8 @@ def _input_defects(network: IntegerNetwork) -> Iterator[str]:
     if isinstance(inputs, Pixels):
         if inputs.fine not in (1, 2, 4, 8, 16):
             yield f"pixels in parts of {inputs.fine!r:.40} are not 1, 2, 4, 8 or 16"
+        if inputs.centre is not None and (np.shape(inputs.centre) != (size,) or not _are_bytes(inputs.centre)):
+            yield f"the pixels' centre must be {size} whole numbers from 0 to 255"
     elif isinstance(inputs, Rounded):
         centre, factor = np.asarray(inputs.centre), np.asarray(inputs.factor)
         if centre.shape != (size,) or centre.dtype.kind != "f" or not np.abs(centre).max() <= LARGEST_FLOAT:
@@ -231,8 +235,13 @@ def _input_defects(network: IntegerNetwork) -> Iterator[str]:
         yield f"the bias must be {outputs} whole numbers"
 
 
-def _readout_defects(classifier: IntegerClassifier, width: int) -> Iterator[str]:
+def _readout_defects(classifier: IntegerClassifier) -> Iterator[str]:
     classes, network = np.shape(classifier.classes), classifier.network
+    if classifier.layers not in NAMES:
+        yield f"layers must be one of {', '.join(NAMES)}, not {classifier.layers!r:.40}"
+    width, shifts = sum(classifier.read_widths), np.asarray(classifier.shifts)
+    if shifts.size and (shifts.shape != (len(classifier.read_widths),) or not _are_shifts(shifts)):
+        yield f"shifts must be one whole number from 0 to {LARGEST_SHIFT} for each layer that is read"
     readout, offset = np.asarray(classifier.readout), np.asarray(classifier.offset)
     if len(classes) != 1 or readout.shape != (*classes, width) or offset.shape != classes:
         yield (
@@ -245,6 +254,14 @@ def _readout_defects(classifier: IntegerClassifier, width: int) -> Iterator[str]
         yield f"sums could reach {max(network.largest_sums):,}, above 2**24"
     if classes[0] and classifier.largest_score > LIMIT:
         yield f"scores could reach {classifier.largest_score:,}, which leaves 32 bits"
+
+
+def _are_bytes(values: np.ndarray) -> bool:
+    return _are_whole(values, 255) and np.asarray(values).min() >= 0
+
+
+def _are_shifts(values: np.ndarray) -> bool:
+    return values.dtype.kind in "iu" and values.min() >= 0 and values.max() <= LARGEST_SHIFT
 
 
 def _are_whole(values: np.ndarray, most: int) -> bool:

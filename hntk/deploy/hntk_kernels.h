@@ -5,7 +5,8 @@
  * with words of different widths, link into one binary.
  *
  * A layer takes whole numbers v_j, adds up sums s_i = sum_j W_ij v_j + b_i and replaces each by a level: levels[c],
- * where c is the number of thresholds that s_i has reached.
+ * where c is the number of thresholds that s_i has reached. Its sums are computed in one of three ways: with bit planes,
+ * weight by weight, or by a Walsh-Hadamard transform.
  */
 #ifndef HNTK_KERNELS
 #define HNTK_KERNELS
@@ -25,9 +26,18 @@ typedef uint32_t word;
 /* Inlined where it is called with a constant layer, a function is compiled for that layer's sizes. */
 #if defined(__GNUC__) || defined(__clang__)
 #define KERNEL static inline __attribute__((always_inline, unused))
+#define SHARED static __attribute__((noinline, unused))
+/* Whoever calls declares the scratch memory as words. */
+#define ANY_MEMORY __attribute__((may_alias))
+#define APART __restrict
 #else
 #define KERNEL static inline
+#define SHARED static inline
+#define ANY_MEMORY
+#define APART
 #endif
+typedef int16_t ANY_MEMORY number16;
+typedef int32_t ANY_MEMORY number32;
 
 /* Words of a plane of n bits. Planes are padded with zeros to a multiple of 64 bits, whatever a word is. */
 #define WORDS(n) (((n) + 63) / 64 * (64 / WORD_BITS))
@@ -71,7 +81,7 @@ typedef enum {
     PLANES, /* bit t of the code of value j is bit j of plane t */
     BYTES,  /* a signed byte each */
     PAIRS,  /* two bytes each, the lower first */
-    PIXELS  /* an unsigned byte each, to be multiplied by `factor` */
+    PIXELS  /* an unsigned byte each, less `centre`, to be multiplied by `factor` */
 } form;
 
 typedef struct {
@@ -79,10 +89,22 @@ typedef struct {
     size_t count;
     size_t planes;       /* PLANES alone: their number */
     const int32_t *jumps; /* PLANES alone: what a bit of each plane adds to a value */
+    int32_t least;       /* PLANES alone: the value of no bits */
     int32_t factor;      /* PIXELS alone */
+    const uint8_t *centre; /* PIXELS, and planes of them: what is subtracted of each; or none */
+    size_t room;         /* values that there is memory for; those behind the last one are 0 */
 } values;
 
-/* A layer. Its weights are rows of planes where it reads PLANES, and gaps between weights that are not 0 elsewhere. */
+/* Where the inputs of a transform are put. */
+typedef struct {
+    const void *places; /* of each input, unsigned numbers of `bytes` (1, 2 or 4) bytes each; none: see below */
+    size_t bytes;
+    uint32_t factors[2], offsets[2]; /* input t at f(f(t)): f(t) = u ^ u >> shift for u = factor * t + offset */
+    uint32_t shift;                  /* 0: input t at place t */
+} order;
+
+/* A layer. Its weights are rows of planes where it reads PLANES, transforms where `length` is not 0, and gaps between
+ * weights that are not 0 elsewhere. */
 typedef struct {
     values in;
     values out;
@@ -95,14 +117,19 @@ typedef struct {
     const int32_t *thresholds; /* ascending */
     size_t threshold_count;
     table levels;         /* threshold_count + 1 levels, or their codes where `out` is PLANES */
+    size_t length;         /* of a transform, a power of two */
+    size_t groups;         /* transforms that a block of groups * length rows is made of, a power of two */
+    size_t number_bytes;   /* 2 or 4: of the numbers that are transformed in place */
+    const uint16_t *flips; /* of each block and group a bit for each number: 1 where its sign changes */
+    const uint16_t *swaps; /* of each block log2 groups bits for each number: the groups that it moves */
 } layer;
 
-/* Scores: offset + weights * levels of the last layer. */
+/* The part of scores that the levels of one layer give: factor * weights * levels. */
 typedef struct {
     values in;
     table weights; /* a row for each class */
-    const int32_t *offset;
     size_t classes;
+    int32_t factor;
 } linear;
 
 /* Number i of a table. */
@@ -141,17 +168,6 @@ KERNEL size_t reached(const int32_t *thresholds, size_t n, int32_t sum)
     return low;
 }
 
-/* Set the planes to 0, so that bits can be added to them. */
-KERNEL void clear(const values *v, word *memory)
-{
-    size_t i;
-    if (v->form_of == PLANES) {
-        for (i = 0; i < v->planes * WORDS(v->count); i++) {
-            memory[i] = 0;
-        }
-    }
-}
-
 /* Store value i: the value itself, or its code where values are planes. */
 KERNEL void put(const values *v, word *memory, size_t i, int32_t value)
 {
@@ -172,14 +188,21 @@ KERNEL void put(const values *v, word *memory, size_t i, int32_t value)
     }
 }
 
-/* Value i, of values that are no planes. */
+/* Value i. */
 KERNEL int32_t get(const values *v, const void *memory, size_t i)
 {
     const unsigned char *bytes = (const unsigned char *)memory;
     int32_t value;
+    size_t t;
     switch (v->form_of) {
+    case PLANES:
+        for (value = v->least, t = 0; t < v->planes; t++) {
+            const word bits = ((const word *)memory)[t * WORDS(v->count) + i / WORD_BITS];
+            value += v->jumps[t] * (int32_t)(bits >> i % WORD_BITS & 1);
+        }
+        return value;
     case PIXELS:
-        return v->factor * bytes[i];
+        return v->factor * (bytes[i] - (v->centre ? v->centre[i] : 0));
     case PAIRS:
         value = (int32_t)bytes[2 * i] | (int32_t)bytes[2 * i + 1] << 8;
         return value < 32768 ? value : value - 65536;
@@ -188,13 +211,55 @@ KERNEL int32_t get(const values *v, const void *memory, size_t i)
     }
 }
 
-/* The pixels as planes. */
+/* Set planes to 0, so that bits can be added to them, or other values from number `first` on. */
+KERNEL void clear(const values *v, word *memory, size_t first)
+{
+    size_t i;
+    if (v->form_of == PLANES) {
+        for (i = 0; i < v->planes * WORDS(v->count); i++) {
+            memory[i] = 0;
+        }
+        return;
+    }
+    for (i = first; i < v->room; i++) {
+        put(v, memory, i, 0);
+    }
+}
+
+/* The place of input t among v->room ones. */
+KERNEL size_t place(const order *o, const values *v, size_t t)
+{
+    size_t i;
+    if (o->places) {
+        return o->bytes == 1   ? ((const uint8_t *)o->places)[t]
+               : o->bytes == 2 ? ((const uint16_t *)o->places)[t]
+                               : ((const uint32_t *)o->places)[t];
+    }
+    for (i = 0; o->shift && i < 2; i++) {
+        t = (o->factors[i] * (uint32_t)t + o->offsets[i]) & (v->room - 1);
+        t ^= t >> o->shift;
+    }
+    return t;
+}
+
+/* The pixels as planes. The code of a centred one is its distance from -255. */
 KERNEL void take_pixels(const uint8_t *input, const values *v, word *out)
 {
     size_t j;
-    clear(v, out);
+    clear(v, out, 0);
     for (j = 0; j < v->count; j++) {
-        put(v, out, j, input[j]);
+        put(v, out, j, input[j] + (v->centre ? 255 - v->centre[j] : 0));
+    }
+}
+
+/* The pixels at their places; 0 at others. */
+KERNEL void place_pixels(const uint8_t *input, const order *o, const values *v, word *out)
+{
+    unsigned char *bytes = (unsigned char *)out;
+    size_t j;
+    clear(v, out, 0);
+    for (j = 0; j < v->count; j++) {
+        bytes[place(o, v, j)] = input[j];
     }
 }
 
@@ -221,16 +286,17 @@ KERNEL int32_t whole(float x, int32_t most)
     return i;
 }
 
-/* (input - centre) * factor as whole numbers. */
-KERNEL void take_rounded(const float *input, const float *centre, float factor, int32_t most, const values *v, word *out)
+/* (input - centre) * factor as whole numbers, at their places. */
+KERNEL void take_rounded(
+    const float *input, const float *centre, float factor, int32_t most, const order *o, const values *v, word *out)
 {
     size_t j;
-    clear(v, out);
+    clear(v, out, 0);
     for (j = 0; j < v->count; j++) {
         const float moved = input[j] - centre[j];
         const int32_t value = whole(moved * factor, most);
         /* the code of a value is its distance from the least one */
-        put(v, out, j, v->form_of == PLANES ? value + most : value);
+        put(v, out, place(o, v, j), v->form_of == PLANES ? value + most : value);
     }
 }
 #endif
@@ -301,37 +367,247 @@ KERNEL void apply_gaps(const layer *l, const void *in, word *out)
     }
 }
 
-/* Apply a layer. */
-KERNEL void apply(const layer *l, const void *in, word *out)
+/* Numbers of 2 or 4 bytes. A sum that is stored in 2 bytes fits them: the network's tables see to that. */
+KERNEL int32_t load(const void *numbers, size_t bytes, size_t i)
 {
-    clear(&l->out, out);
-    if (l->in.form_of == PLANES) {
+    return bytes == 2 ? ((const number16 *)numbers)[i] : ((const number32 *)numbers)[i];
+}
+
+KERNEL int32_t narrowed(size_t bytes, int32_t value)
+{
+    /* says to compilers that a sum needs no more bits */
+    return bytes == 2 ? (int16_t)value : value;
+}
+
+KERNEL void store(void *numbers, size_t bytes, size_t i, int32_t value)
+{
+    if (bytes == 2) {
+        ((number16 *)numbers)[i] = (int16_t)value;
+    } else {
+        ((number32 *)numbers)[i] = value;
+    }
+}
+
+/* Sums and differences of numbers `stride` apart, and of these again if 4 * stride <= end. */
+KERNEL void butterflies(void *numbers, size_t bytes, size_t length, size_t stride, size_t end)
+{
+    size_t i, j;
+    if (4 * stride <= end) {
+        for (i = 0; i < length; i += 4 * stride) {
+            for (j = i; j < i + stride; j++) {
+                const int32_t a = load(numbers, bytes, j), b = load(numbers, bytes, j + stride);
+                const int32_t c = load(numbers, bytes, j + 2 * stride), d = load(numbers, bytes, j + 3 * stride);
+                const int32_t ab = narrowed(bytes, a + b), cd = narrowed(bytes, c + d);
+                const int32_t a_b = narrowed(bytes, a - b), c_d = narrowed(bytes, c - d);
+                store(numbers, bytes, j, ab + cd);
+                store(numbers, bytes, j + stride, a_b + c_d);
+                store(numbers, bytes, j + 2 * stride, ab - cd);
+                store(numbers, bytes, j + 3 * stride, a_b - c_d);
+            }
+        }
+    } else if (2 * stride <= end) {
+        for (i = 0; i < length; i += 2 * stride) {
+            for (j = i; j < i + stride; j++) {
+                const int32_t a = load(numbers, bytes, j), b = load(numbers, bytes, j + stride);
+                store(numbers, bytes, j, a + b);
+                store(numbers, bytes, j + stride, a - b);
+            }
+        }
+    }
+}
+
+/* Walsh-Hadamard transforms in place of each `end` of `length` numbers, powers of two. */
+KERNEL void transform(void *numbers, size_t bytes, size_t length, size_t end)
+{
+    size_t stride;
+    /* vectors are made of loops of constant strides */
+    butterflies(numbers, bytes, length, 1, end);
+    butterflies(numbers, bytes, length, 4, end);
+    butterflies(numbers, bytes, length, 16, end);
+    butterflies(numbers, bytes, length, 64, end);
+    for (stride = 256; stride < end; stride *= 4) {
+        butterflies(numbers, bytes, length, stride, end);
+    }
+}
+
+SHARED void transform16(void *numbers, size_t length, size_t end)
+{
+    transform(numbers, 2, length, end);
+}
+
+SHARED void transform32(void *numbers, size_t length, size_t end)
+{
+    transform(numbers, 4, length, end);
+}
+
+/* Bit number k of a 16th of a row of bits, -1 where it is set: bit i of the row is bit i / words of word i % words. */
+KERNEL int32_t mask(const uint16_t *words, size_t j, size_t k)
+{
+    return -(words[j] >> k & 1);
+}
+
+/* Take numbers i = k * words + j of a group, change their signs, and add or store them at i modulo `folded`. */
+KERNEL void take_part(
+    const layer *l, const void *APART in, const uint16_t *APART flips, const uint16_t *APART swaps, size_t group,
+    size_t k, size_t begin, size_t end, size_t folded, void *APART sums)
+{
+    const size_t length = l->length, words = (length + 15) / 16, first = k * words;
+    const size_t to = (first + begin) & (folded - 1), other = group ^ 1;
+    size_t j, t;
+    for (j = begin; j < end; j++) {
+        const int32_t flip = mask(flips, j, k);
+        int32_t value;
+        if (l->groups <= 2) {
+            value = get(&l->in, in, group * length + first + j);
+            if (l->groups == 2) {
+                value ^= (value ^ get(&l->in, in, other * length + first + j)) & mask(swaps, j, k);
+            }
+        } else {
+            size_t taken = group;
+            for (t = 0; (size_t)1 << t < l->groups; t++) {
+                taken ^= (size_t)(swaps[t * words + j] >> k & 1) << t;
+            }
+            value = get(&l->in, in, taken * length + first + j);
+        }
+        value = (value ^ flip) - flip;
+        if (first + begin >= folded) {
+            value += load(sums, l->number_bytes, to + j - begin);
+        }
+        store(sums, l->number_bytes, to + j - begin, value);
+    }
+}
+
+/* The inputs of a group of a block. The first rows of a Hadamard matrix repeat: numbers `folded` apart are added. */
+KERNEL void take_group(const layer *l, const void *in, size_t block, size_t group, size_t folded, void *sums)
+{
+    const size_t words = (l->length + 15) / 16, part = words < folded ? words : folded;
+    const uint16_t *flips = l->flips + (block * l->groups + group) * words, *swaps = l->swaps;
+    size_t k, begin, t;
+    for (t = 1; t < l->groups; t *= 2) {
+        swaps += block * words;
+    }
+    for (k = 0; k * words < l->length; k++) {
+        for (begin = 0; begin < words; begin += part) {
+            take_part(l, in, flips, swaps, group, k, begin, begin + part, folded, sums);
+        }
+    }
+}
+
+/* The level of a sum. A few comparisons without a branch or a look-up are done on many sums at a time. */
+KERNEL int32_t level_of(const layer *l, int32_t sum)
+{
+    int32_t level = number_at(l->levels, 0);
+    size_t k;
+    if (l->threshold_count > 16) {
+        return number_at(l->levels, reached(l->thresholds, l->threshold_count, sum));
+    }
+    for (k = 0; k < l->threshold_count; k++) {
+        const int32_t jump = number_at(l->levels, k + 1) - number_at(l->levels, k);
+        level += jump & -(int32_t)(sum >= l->thresholds[k]);
+    }
+    return level;
+}
+
+/* The last one or two steps of a transform for the rows of quarter (or half) number q, and their levels. */
+KERNEL void put_rows(
+    const layer *l, const void *APART sums, size_t folded, size_t q, size_t rows, size_t first_row, word *APART out)
+{
+    const size_t bytes = l->number_bytes, part = folded >= 4 ? folded / 4 : 1;
+    const size_t left = rows > q * part ? rows - q * part : 0, count = left < part ? left : part;
+    size_t j;
+    for (j = 0; j < count; j++) {
+        const size_t i = first_row + q * part + j;
+        int32_t sum = load(sums, bytes, j);
+        if (folded >= 2) {
+            const int32_t b = load(sums, bytes, j + part);
+            sum += q & 1 ? -b : b;
+        }
+        if (folded >= 4) {
+            const int32_t c = load(sums, bytes, j + 2 * part), d = load(sums, bytes, j + 3 * part);
+            sum += (q & 2 ? -c : c) + (q == 1 || q == 2 ? -d : d);
+        }
+        put(&l->out, out, i, level_of(l, sum + (l->start.numbers ? number_at(l->start, i) : 0)));
+    }
+}
+
+/* A layer of orthogonal blocks: a transform for each group of each block, one at a time. */
+KERNEL void apply_transforms(const layer *l, const void *in, void *sums, word *out)
+{
+    const size_t size = l->length * l->groups;
+    size_t block, group, done = 0;
+    for (block = 0; done < l->out.count; block++) {
+        const size_t left = l->out.count - done, block_rows = left < size ? left : size;
+        size_t folded = l->length;
+        while (folded / 2 * l->groups >= block_rows) {
+            folded /= 2;
+        }
+        for (group = 0; group < l->groups; group++) {
+            /* groups give equally many rows, the first ones one more */
+            const size_t rows = (block_rows - group + l->groups - 1) / l->groups;
+            take_group(l, in, block, group, folded, sums);
+            (l->number_bytes == 2 ? transform16 : transform32)(sums, folded, folded / 4);
+            put_rows(l, sums, folded, 0, rows, done, out);
+            put_rows(l, sums, folded, 1, rows, done, out);
+            put_rows(l, sums, folded, 2, rows, done, out);
+            put_rows(l, sums, folded, 3, rows, done, out);
+            done += rows;
+        }
+    }
+}
+
+/* Apply a layer. Transforms need memory for `length` numbers. */
+KERNEL void apply(const layer *l, const void *in, void *sums, word *out)
+{
+    clear(&l->out, out, l->out.count);
+    if (l->length) {
+        apply_transforms(l, in, sums, out);
+    } else if (l->in.form_of == PLANES) {
         apply_planes(l, (const word *)in, out);
     } else {
         apply_gaps(l, in, out);
     }
 }
 
-/* The score of class c. */
+/* What the levels of a layer add to the score of class c. */
 KERNEL int32_t score(const linear *r, const void *in, size_t c)
 {
-    int32_t sum = r->offset[c];
+    int32_t sum = 0;
     size_t j;
     for (j = 0; j < r->in.count; j++) {
         sum += number_at(r->weights, c * r->in.count + j) * get(&r->in, in, j);
     }
-    return sum;
+    return r->factor * sum;
 }
 
-/* The index of the largest score, the first of equals. */
-KERNEL int best_class(const linear *r, const void *in)
+KERNEL void add_scores(const linear *r, const void *in, number32 *scores)
 {
-    int32_t most = score(r, in, 0);
+    size_t c;
+    for (c = 0; c < r->classes; c++) {
+        scores[c] += score(r, in, c);
+    }
+}
+
+/* The index of the largest score, the first of equals; of scores that are the levels' of one layer plus offsets. */
+KERNEL int best_class(const linear *r, const int32_t *offset, const void *in)
+{
+    int32_t most = offset[0] + score(r, in, 0);
     size_t c, best = 0;
     for (c = 1; c < r->classes; c++) {
-        const int32_t next = score(r, in, c);
+        const int32_t next = offset[c] + score(r, in, c);
         if (next > most) {
             most = next;
+            best = c;
+        }
+    }
+    return (int)best;
+}
+
+/* The same of scores that are computed. */
+KERNEL int largest(const number32 *scores, size_t classes)
+{
+    size_t c, best = 0;
+    for (c = 1; c < classes; c++) {
+        if (scores[c] > scores[best]) {
             best = c;
         }
     }

@@ -12,6 +12,7 @@ from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT, NotIntegerError
 from hntk.networks.network import Network
 from hntk.weights.laws import Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 # largest number of parts that a pixel's unit is divided into, so that the bias is rounded finely
 MOST_PARTS = 16
@@ -19,8 +20,11 @@ MOST_PARTS = 16
 
 def pixel_inputs(
     network: Network, normalization: Normalization | None
-) -> tuple[Pixels, float, Int32[np.ndarray, " d"]]:
+) -> tuple[Pixels, float, Int32[np.ndarray, " d"] | None]:
     """Return pixels as the input, the normalised coordinate that the whole number 1 stands for, and the bias.
+
+    A bias takes 4 bytes a neuron, which for orthogonal blocks is more than all of their weights. Their pixels are
+    centred instead, by whole numbers, and there is no bias.
 
     Raises
     ------
@@ -31,6 +35,9 @@ def pixel_inputs(
     """
     if normalization is None:
         raise ValueError("pixels need the normalization= of raw images that the network was made for.")
+    centre = np.rint(np.asarray(normalization.centre, np.float64))
+    if isinstance(network.weights[0], OrthogonalMatrix) and centre.min() >= 0 and centre.max() <= 255:
+        return Pixels(1, centre.astype(np.uint8)), 1.0 / normalization.scale, None
     # sums of pixels and bias stay below twice the largest sum of pixels
     room = EXACT // (2 * 255 * max(1, int(network.weights[0].largest_row_sum)))
     parts = min(MOST_PARTS, 2 ** max(0, room.bit_length() - 1))

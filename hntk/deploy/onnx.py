@@ -1,5 +1,8 @@
 """Classifiers as ONNX models: weights of 2 bits, of 8 bits for runtimes without such a type, or float32.
 
+Orthogonal blocks become Walsh–Hadamard transforms, where their signs and permutations take fewer bytes than explicit
+weights.
+
 A classifier of whole numbers predicts in ONNX what :class:`hntk.IntegerClassifier` predicts, to the bit: hidden sums
 stay below 2²⁴, so that products in float32 are exact in any order, and scores are float64, exact up to 2⁵³.
 """
@@ -8,12 +11,12 @@ from __future__ import annotations
 
 import os
 from functools import singledispatch
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hntk._utils.arguments import as_choice
 from hntk._utils.atomic_file import replacing
 from hntk.activations import Activation, Staircase, activation
 from hntk.activations.elementary import GaussianBump
@@ -22,22 +25,24 @@ from hntk.activations.rectifier import Rectifier
 from hntk.data.normalization import Normalization, check_normalization
 from hntk.deploy.checks import check_folder, check_integers, check_labels, check_readout
 from hntk.deploy.onnx_graph import Graph, WeightType
+from hntk.deploy.onnx_weights import BLOCK_FORMS, BlockForm, WeightForms
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.read_layers import read_widths
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# bytes of weights: protobuf holds 2 GiB, of which the rest of the model needs a part
-MOST_WEIGHT_BYTES = 2**31 - 2**24
-# INT2 came with opset 25; DequantizeLinear of a whole matrix by one scale, with 13
+# INT2 came with opset 25; DequantizeLinear of a whole matrix by one scale, and all that transforms take, with 13
 OPSETS: dict[WeightType, tuple[int, int]] = {"int2": (25, 13), "int8": (13, 8)}
 # activations that ONNX has an operator for
 OPERATORS = {"cos": "Cos", "sin": "Sin", "erf": "Erf", "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus"}
 
 
-def to_onnx(classifier: IntegerClassifier | Classifier, weights: WeightType = "int2") -> ModelProto:
+def to_onnx(
+    classifier: IntegerClassifier | Classifier, weights: WeightType = "int2", *, blocks: BlockForm = "smaller"
+) -> ModelProto:
     """Return an ONNX model with the input ``input`` and the outputs ``scores`` and ``label``.
 
     The input is (n, p) raw samples, or normalised ones where the classifier has no normalisation. Labels that are text
@@ -50,7 +55,11 @@ def to_onnx(classifier: IntegerClassifier | Classifier, weights: WeightType = "i
         A classifier of whole numbers (:func:`hntk.to_integers`), whose scores are whole numbers in float64; or one of
         float32.
     weights : {"int2", "int8"}
-        The type of weights that are not float32. ``"int2"`` needs opset 25 and cannot hold int8 weights.
+        The type of explicit weights that are not float32. ``"int2"`` needs opset 25 and cannot hold int8 weights.
+        Models without explicit weights of this type need opset 13.
+    blocks : {"smaller", "transform", "explicit"}
+        What orthogonal blocks become: a Walsh–Hadamard transform made of standard operators, explicit weights, or the
+        one of both that takes fewer bytes, layer by layer.
 
     Returns
     -------
@@ -79,24 +88,30 @@ def to_onnx(classifier: IntegerClassifier | Classifier, weights: WeightType = "i
     """
     if not isinstance(weights, str) or weights not in OPSETS:
         raise ValueError(f"weights must be one of {', '.join(OPSETS)}, got {weights!r:.60}.")
+    as_choice(blocks, "blocks", BLOCK_FORMS)
     integers = isinstance(classifier, IntegerClassifier)
     labels = _onnx_labels(check_integers(classifier) if integers else _check_floats(classifier))
     if weights == "int2" and any(w.kind == "int8" for w in classifier.network.weights):
         raise ValueError("2 bits do not hold int8 weights: use weights='int8'.")
     graph = Graph()
-    _check_size(classifier, weights)
-    (_add_integers if integers else _add_floats)(graph, classifier, weights)  # type: ignore[arg-type]
+    forms = WeightForms.of(classifier.network.weights, weights, blocks)
+    forms.check_size()
+    (_add_integers if integers else _add_floats)(graph, classifier, forms)  # type: ignore[arg-type]
     best = graph.node("ArgMax", ["scores"], axis=1, keepdims=0)
     graph.node("Gather", [graph.constant("labels", labels), best], "label")
     pixels = integers and isinstance(classifier.network.inputs, Pixels)
     graph.input("input", np.uint8 if pixels else np.float32, ["n", classifier.network.weights[0].shape[1]])
     graph.output("scores", np.float64 if integers else np.float32, ["n", labels.size])
     graph.output("label", labels.dtype, ["n"])
-    return graph.model(*OPSETS[weights])
+    return graph.model(*OPSETS[weights if forms.typed else "int8"])
 
 
 def write_onnx(
-    classifier: IntegerClassifier | Classifier, path: str | os.PathLike[str], weights: WeightType = "int2"
+    classifier: IntegerClassifier | Classifier,
+    path: str | os.PathLike[str],
+    weights: WeightType = "int2",
+    *,
+    blocks: BlockForm = "smaller",
 ) -> int:
     """Write the model of :func:`to_onnx` to a file, as a whole or not at all.
 
@@ -107,7 +122,9 @@ def write_onnx(
     path : path
         The file, in an existing folder.
     weights : {"int2", "int8"}
-        The type of weights that are not float32.
+        The type of explicit weights that are not float32.
+    blocks : {"smaller", "transform", "explicit"}
+        What orthogonal blocks become, see :func:`to_onnx`.
 
     Returns
     -------
@@ -124,44 +141,56 @@ def write_onnx(
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must name a file, not be {type(path).__name__}: give text or a pathlib.Path.")
     check_folder(Path(path).parent)
-    data = to_onnx(classifier, weights).SerializeToString()
+    data = to_onnx(classifier, weights, blocks=blocks).SerializeToString()
     with replacing(Path(path)) as part:
         part.write_bytes(data)
     return len(data)
 
 
-def _add_integers(graph: Graph, classifier: IntegerClassifier, weights: WeightType) -> None:
+def _add_integers(graph: Graph, classifier: IntegerClassifier, forms: WeightForms) -> None:
     """Add the scores of an integer classifier."""
     network = classifier.network
-    h = _take_input(graph, network.inputs)
-    for number, (w, steps) in enumerate(zip(network.weights, network.reachable, strict=True), 1):
-        sums = graph.product(h, number, w, weights, bias=network.bias if number == 1 else None)
+    h, levels = _take_input(graph, network.inputs), []
+    for number, steps in enumerate(network.reachable, 1):
+        sums = forms.add(graph, h, number, bias=network.bias if number == 1 else None)
         h = graph.staircase(number, sums, steps.thresholds, steps.levels)
+        levels.append(h)
+    read = levels[-len(classifier.read_widths) :]
+    # Powers of two times whole numbers of 16 bits are exact in float32.
+    shifts = classifier.shifts or (0,) * len(read)
+    shifted = [graph.node("Mul", [h, graph.number(2.0**s)]) if s else h for h, s in zip(read, shifts, strict=True)]
     readout = graph.cast(graph.constant("readout", np.ascontiguousarray(classifier.readout.T)), np.float64)
     offset = graph.constant("offset", classifier.offset.astype(np.float64))
-    graph.node("Add", [graph.node("MatMul", [graph.cast(h, np.float64), readout]), offset], "scores")
+    values = graph.cast(graph.joined(shifted), np.float64)
+    graph.node("Add", [graph.node("MatMul", [values, readout]), offset], "scores")
 
 
 def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
     """Add the input as whole numbers."""
     if isinstance(inputs, Pixels):
-        return graph.node("Mul", [graph.cast("input", np.float32), graph.constant("fine", np.float32(inputs.fine))])
+        pixels = graph.cast("input", np.float32)
+        if inputs.centre is not None:
+            pixels = graph.node("Sub", [pixels, graph.constant("centre", np.asarray(inputs.centre, np.float32))])
+        return graph.node("Mul", [pixels, graph.constant("fine", np.float32(inputs.fine))])
     moved = graph.node("Sub", ["input", graph.constant("centre", np.asarray(inputs.centre, np.float32))])
     scaled = graph.node("Mul", [moved, graph.constant("factor", np.float32(inputs.factor))])
     bounds = [graph.constant(name, np.float32(v)) for name, v in (("least", inputs.least), ("most", inputs.most))]
     return graph.node("Clip", [graph.node("Round", [scaled]), *bounds])
 
 
-def _add_floats(graph: Graph, classifier: Classifier, weights: WeightType) -> None:
+def _add_floats(graph: Graph, classifier: Classifier, forms: WeightForms) -> None:
     """Add the scores of a float classifier."""
-    h = "input" if classifier.normalization is None else _normalized(graph, classifier.normalization)
+    h, values = "input" if classifier.normalization is None else _normalized(graph, classifier.normalization), []
     for number, (w, factor, sigma, m) in enumerate(classifier.network.layers(), 1):
-        sums = graph.product(h, number, w, weights, alpha=w.scale * factor)
+        sums = forms.add(graph, h, number, alpha=w.scale * factor)
         level = _add_activation(sigma, graph, number, sums)
         h = graph.node("Sub", [level, graph.constant(f"mean{number}", np.float32(m))])
-    readout = classifier.weights.astype(np.float32) / np.float32(sqrt(classifier.network.widths[-1]))
+        values.append(h)
+    read = read_widths(classifier.network.widths, classifier.layers)
+    sizes = np.sqrt(np.repeat(read, read)).astype(np.float32)[:, None]
+    readout = graph.constant("readout", classifier.weights.astype(np.float32) / sizes)
     offset = graph.constant("offset", classifier.offset.astype(np.float32))
-    graph.node("Gemm", [h, graph.constant("readout", readout), offset], "scores")
+    graph.node("Gemm", [graph.joined(values[-len(read) :]), readout, offset], "scores")
 
 
 def _normalized(graph: Graph, normalization: Normalization) -> str:
@@ -231,14 +260,3 @@ def _check_floats(classifier: object) -> np.ndarray:
     check_readout(classifier)
     check_normalization(classifier.normalization, classifier.network.inputs)
     return labels
-
-
-def _check_size(classifier: IntegerClassifier | Classifier, weights: WeightType) -> None:
-    """Check that the weights fit into one ONNX file."""
-    bits = int(weights.removeprefix("int"))
-    size = sum(w.values.size * (32 if w.kind == "float32" else bits) // 8 for w in classifier.network.weights)
-    if size > MOST_WEIGHT_BYTES:
-        raise ValueError(
-            f"the weights take {size:,} bytes, and an ONNX file holds 2 GB: use weights='int2', or write C or "
-            "hntk.save's own files."
-        )

@@ -6,7 +6,7 @@ the readout; thresholds become whole numbers that give the same levels. See :mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil, log2, sqrt
 from typing import TypeVar
@@ -24,8 +24,13 @@ from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
 from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
+from hntk.networks.read_layers import read_widths
+from hntk.weights.laws import Weights
+from hntk.weights.orthogonal import OrthogonalMatrix
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
+# largest number of 16 bits
+SHORT = 2**15 - 1
 # relative rounding errors of levels that are multiples of a unit, in float64 and in float32
 GRID_ERRORS = (1e-12, 1e-7)
 # largest number of rounding errors computed in one array
@@ -33,7 +38,7 @@ MOST_ERRORS = 2**22
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
-def on_grid(network: AnyNetwork, level_bits: int = LEVEL_BITS) -> AnyNetwork:
+def on_grid(network: AnyNetwork, level_bits: int | None = None) -> AnyNetwork:
     """Round the centred levels a_k − m of a network to whole multiples of a power of 2.
 
     Do this before a readout is fitted: :func:`to_integers` then changes nothing but the input, and the readout is
@@ -43,8 +48,8 @@ def on_grid(network: AnyNetwork, level_bits: int = LEVEL_BITS) -> AnyNetwork:
     ----------
     network : Network
         A network whose activations are staircases.
-    level_bits : int
-        Bits of the largest level, sign included, from 2 to 16.
+    level_bits : int, optional
+        Bits of the largest level, sign included, from 2 to 16; by default as in :func:`to_integers`.
 
     Returns
     -------
@@ -69,9 +74,9 @@ def on_grid(network: AnyNetwork, level_bits: int = LEVEL_BITS) -> AnyNetwork:
     >>> grid.activations[0].levels, hntk.to_integers(grid, x=x).rounding
     ((-0.25, 1.875, -0.25), (0.0, 0.0))
     """
-    (level_bits,) = check_bits(level_bits=level_bits)
+    wanted = None if level_bits is None else check_bits(level_bits=level_bits)[0]
     check_staircases(network)
-    staircases = tuple(_grid_staircases(network, level_bits))
+    staircases = tuple(_grid_staircases(network, wanted or default_level_bits(network.weights)))
     return replace(network, activations=staircases, centres=(0.0,) * len(network.centres))
 
 
@@ -112,7 +117,9 @@ def to_integers(
     normalization : Normalization, optional
         How raw samples are normalised; by default as the classifier says.
     level_bits : int, optional
-        Bits of a level, sign included, from 2 to 16; by default 12, or as many as keep sums below 2²⁴.
+        Bits of a level, sign included, from 2 to 16; by default 12, or as many as keep sums below 2²⁴. Before
+        orthogonal blocks the default is from 8 to 12, as many as let a C program transform numbers of 2 bytes; levels
+        that are multiples of a unit in 12 bits stay as they are.
     readout_bits : int
         Bits of a readout weight, from 2 to 16, stored as int8 or int16. Fewer are used if sums would leave 32 bits.
     input_bits : int
@@ -159,8 +166,11 @@ def to_integers(
         inputs, unit, bias = pixel_inputs(net, normalization)
     else:
         (inputs, unit), bias = rounded_inputs(net, x, normalization, coordinate), None
-    hidden = _hidden(net, inputs, unit, bias, _default_level_bits(net) if level_bits is None else levels)
-    return hidden if classifier is None else _classifier(classifier, hidden, readout)
+    most_bits = _most_level_bits(net.weights) if level_bits is None else levels
+    hidden, units = _hidden(net, inputs, unit, bias, most_bits)
+    if level_bits is None and max(hidden.rounding) > GRID_ERRORS[0]:
+        hidden, units = _hidden(net, inputs, unit, bias, default_level_bits(net.weights))
+    return hidden if classifier is None else _classifier(classifier, hidden, units, readout)
 
 
 def round_levels(levels: Float[np.ndarray, " N"], most: int) -> tuple[float, tuple[int, ...], float]:
@@ -209,9 +219,9 @@ def _rounding_errors(
 
 def _hidden(
     network: Network, inputs: Pixels | Rounded, unit: float, bias: np.ndarray | None, bits: int
-) -> IntegerNetwork:
-    """Return the hidden layers in whole numbers; ``unit`` is that of the input."""
-    steps, rounding = [], []
+) -> tuple[IntegerNetwork, list[float]]:
+    """Return the hidden layers in whole numbers, and the unit of every layer's levels; ``unit`` is the input's."""
+    steps, rounding, units = [], [], []
     for w, factor, sigma, m in network.layers():
         assert isinstance(sigma, Staircase)
         thresholds = np.ceil(np.asarray(sigma.thresholds, float) / (w.scale * factor * unit))
@@ -219,6 +229,7 @@ def _hidden(
         # sums stay below LIMIT: they never, or always, reach a threshold that is clipped
         steps.append(Steps(tuple(int(t) for t in np.clip(thresholds, -LIMIT, LIMIT)), levels))
         rounding.append(error)
+        units.append(unit)
     weights = tuple(w.unscaled for w in network.weights)
     integers = IntegerNetwork(
         inputs, weights, tuple(steps), bias, unit / sqrt(network.widths[-1]), tuple(rounding), origin=network.origin
@@ -228,16 +239,25 @@ def _hidden(
             f"sums could reach {max(integers.largest_sums):,}, above 2**24, and not be exact in float32: use fewer "
             "level_bits or input_bits."
         )
-    return integers
+    return integers, units
 
 
-def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> IntegerClassifier:
-    """Return the classifier in whole numbers, with readout weights of at most ``bits`` bits."""
+def _classifier(classifier: Classifier, hidden: IntegerNetwork, units: Sequence[float], bits: int) -> IntegerClassifier:
+    """Return the classifier in whole numbers, with readout weights of at most ``bits`` bits.
+
+    ``units`` are those of every layer's levels. Levels of all layers are shifted to the size of the largest, up to a
+    factor of 2, so that rounding the weights to multiples of one unit costs each layer as much.
+    """
     check_readout(classifier)
-    weights, offset = np.asarray(classifier.weights).T * hidden.unit, np.asarray(classifier.offset)
+    read = read_widths(hidden.widths, classifier.layers)
+    most = [max(1, steps.most) for steps in hidden.steps[-len(read) :]]
+    shifts = [(max(most) // m).bit_length() - 1 for m in most]
+    factors = [unit / sqrt(d) / 2**shift for unit, d, shift in zip(units[-len(read) :], read, shifts, strict=True)]
+    weights, offset = np.asarray(classifier.weights).T * np.repeat(factors, read), np.asarray(classifier.offset)
+    levels = np.repeat(np.left_shift(most, shifts), read)
     # the largest score must fit into 32 bits, offset and rounding included
-    largest = float((np.abs(weights).sum(axis=1) * hidden.steps[-1].most + np.abs(offset)).max())
-    room = LIMIT - weights.shape[1] * hidden.steps[-1].most - 1
+    largest = float((np.abs(weights) @ levels + np.abs(offset)).max())
+    room = LIMIT - int(levels.sum()) - 1
     unit = max(float(np.abs(weights).max()) / (2 ** (bits - 1) - 1), largest / room) or 1.0
     return IntegerClassifier(
         hidden,
@@ -246,10 +266,26 @@ def _classifier(classifier: Classifier, hidden: IntegerNetwork, bits: int) -> In
         classifier.classes,
         unit,
         statistics=classifier.statistics,
+        layers=classifier.layers,
+        shifts=tuple(shifts) if any(shifts) else (),
     )
 
 
-def _default_level_bits(network: Network) -> int:
+def default_level_bits(weights: Sequence[Weights]) -> int:
+    """Return how many bits levels are rounded to unless the caller says.
+
+    They are as many as keep all sums below 2²⁴, at most ``LEVEL_BITS``. Before orthogonal blocks they are at most as
+    many as let transforms work on numbers of 2 bytes, which after all but two of their steps are sums of h/4 levels for
+    a transform of length h; but 8 at least, since levels of fewer bits lose accuracy before they save anything else.
+    """
+    lengths = [w.length for w in weights[1:] if isinstance(w, OrthogonalMatrix)]
+    bits = _most_level_bits(weights)
+    if not lengths:
+        return bits
+    return min(bits, max(8, 1 + (SHORT // max(1, max(lengths) // 4)).bit_length()))
+
+
+def _most_level_bits(weights: Sequence[Weights]) -> int:
     """Return as many bits of a level as keep all sums below 2²⁴, at most ``LEVEL_BITS``."""
-    heaviest = max((int(w.largest_row_sum) for w in network.weights[1:]), default=1)
+    heaviest = max((int(w.largest_row_sum) for w in weights[1:]), default=1)
     return max(2, min(LEVEL_BITS, (EXACT // max(1, heaviest)).bit_length()))

@@ -18,6 +18,8 @@ from hntk.weights.orthogonal import OrthogonalMatrix
 
 # Copies of a matrix that exist while it is unpacked: one of NumPy and one of JAX.
 COPIES = 2
+# Bytes for each bit of orthogonal blocks while they are unpacked.
+BIT_BYTES = 5
 
 
 def matrices_to_arrays(
@@ -127,8 +129,8 @@ def _check_memory(packed: Sequence[PackedMatrix]) -> None:
 
 def _unpacked_bytes(packed: PackedMatrix) -> int:
     if packed.encoding == HADAMARD:
-        # A bit of the file becomes a byte, and a place four.
-        return 8 * packed.nbytes
+        # What is computed of a bit of the file takes some bytes for a while, and what is counted of an output eight.
+        return BIT_BYTES * 8 * packed.nbytes + 8 * packed.shape[0]
     return prod(packed.shape) * (4 if packed.kind == "float32" else 1)
 
 

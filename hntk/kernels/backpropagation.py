@@ -2,12 +2,13 @@ r"""Forward and backward features of a network, layer by layer and a batch of sa
 
 $A_l = h_l/\sqrt{d_l}$ is the input of layer l + 1 ($A_0 = x$), and $B_l$ the gradient of the output by layer l's
 preactivation: $B_L = \sigma_L' \circ w/\sqrt{d_L}$ and $B_{l-1} = \sigma_{l-1}' \circ B_lW_l/\sqrt{d_{l-1}}$. The
-gradient by $W_l$ is then $B_l^\top A_{l-1}$, one outer product a sample.
+gradient by $W_l$ is then $B_l^\top A_{l-1}$, one outer product a sample. A readout of all layers adds its weights
+$w_l/\sqrt{d_l}$ to what reaches each layer, and its own gradient is $(A_1, …, A_L)$ side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from math import sqrt
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from hntk._utils.arrays import brief
 from hntk.activations import Activation
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
+from hntk.networks.read_layers import ReadLayers, read_widths
 from hntk.weights.laws import Weights
 
 # samples that pass through the network at a time
@@ -30,10 +32,23 @@ BATCH = 1024
 
 
 class Output(NamedTuple):
-    """A scalar output of a network: the product of a readout and the features."""
+    """A scalar output of a network: the product of a readout and the features of the layers that it reads."""
 
     network: Network
     readout: Float[Array, " width"]
+    layers: ReadLayers = "last"
+
+    def added(self, layer: int, dtype: jnp.dtype) -> Float[Array, "1 width"] | None:
+        """Return w_l/√d_l of a layer, counted from 1; None if it is not read."""
+        widths = self.network.widths
+        if layer < len(widths) and self.layers == "last":
+            return None
+        end = sum(read_widths(widths[:layer], self.layers))
+        return self.readout[end - widths[layer - 1] : end].astype(dtype)[None, :] / sqrt(widths[layer - 1])
+
+    def read(self, features: Sequence[Array]) -> Array:
+        """Return, of A_1 … A_L, what the readout reads."""
+        return jnp.concatenate(features, axis=1) if self.layers == "all" else features[-1]
 
 
 def outputs_of(model: Network | Classifier, output: object = None) -> list[Output]:
@@ -61,7 +76,7 @@ def outputs_of(model: Network | Classifier, output: object = None) -> list[Outpu
         chosen = [k for k, known in enumerate(model.classes.tolist()) if output is None or _same(known, output)]
         if not chosen:
             raise ValueError(f"output must be one of the classes {model.classes.tolist()}, got {brief(output)}.")
-        return [Output(model.network, jnp.asarray(model.weights[:, k])) for k in chosen]
+        return [Output(model.network, jnp.asarray(model.weights[:, k]), model.layers) for k in chosen]
     if output is not None:
         raise ValueError("output= chooses a class of a classifier; this network has one output.")
     if model.readout is None:
@@ -95,6 +110,8 @@ def forward(network: Network, x: Float[Array, "n p"], depth: int) -> Float[Array
 def walk(output: Output, x: Float[Array, "n p"], visit: Callable[[int, Array, Array | None], None]) -> None:
     """Call ``visit`` with l, A_{l−1} and B_l for every layer, from the readout, whose B is None, to the first layer.
 
+    The readout's A is what it reads: A_L, or A_1 … A_L side by side.
+
     Two such arrays are in memory at a time. With few samples all are kept, which saves another pass through the network
     for every layer.
     """
@@ -104,19 +121,21 @@ def walk(output: Output, x: Float[Array, "n p"], visit: Callable[[int, Array, Ar
         for depth in reversed(range(len(layers) + 1)):
             visit(depth, forwards[depth], backwards[depth] if depth < len(layers) else None)
         return
-    visit(len(layers), forward(output.network, x, len(layers)), None)
-    b = _start(output, x.dtype)
+    read = range(len(layers) if output.layers == "last" else 1, len(layers) + 1)
+    visit(len(layers), output.read([forward(output.network, x, depth) for depth in read]), None)
+    b = output.added(len(layers), x.dtype)
+    assert b is not None
     for depth, (w, fan_in, sigma, _) in reversed(list(enumerate(layers))):
         a = forward(output.network, x, depth)
         b = _by_batches(_programs(sigma).local, x, w.shape[0], w, b, a)
         visit(depth, a, b)
         del a
         if depth:
-            b = _by_batches(partial(_down, fan_in), x, w.shape[1], w, b, None)
+            b = _by_batches(partial(_down, fan_in, output.added(depth, x.dtype)), x, w.shape[1], w, b, None)
 
 
 def batches(output: Output, x: Float[Array, "n p"]) -> Iterator[tuple[int, list[Array], list[Array]]]:
-    """Yield the first row, [A_0 … A_L] and [B_1 … B_L] of every batch."""
+    """Yield the first row, [A_0 … A_{L−1} and what the readout reads] and [B_1 … B_L] of every batch."""
     network = output.network
     layers = list(network.layers())
     for start in range(0, x.shape[0], BATCH):
@@ -125,14 +144,11 @@ def batches(output: Output, x: Float[Array, "n p"]) -> Iterator[tuple[int, list[
             following, slope = _programs(sigma).both(a[-1], w.values, w.scale, m)
             a.append(following)
             slopes.append(slope)
-        b = [_start(output, x.dtype) * slopes[-1]]
-        for (w, fan_in, _, _), slope in zip(layers[:0:-1], slopes[-2::-1], strict=True):
-            b.append(_down(fan_in, w.values, w.scale, b[-1], None) * slope)
-        yield start, a, b[::-1]
-
-
-def _start(output: Output, dtype: jnp.dtype) -> Float[Array, "1 width"]:
-    return output.readout.astype(dtype)[None, :] / sqrt(output.network.widths[-1])
+        b = [output.added(len(layers), x.dtype) * slopes[-1]]
+        for depth in range(len(layers) - 1, 0, -1):
+            w, fan_in, _, _ = layers[depth]
+            b.append(_down(fan_in, output.added(depth, x.dtype), w.values, w.scale, b[-1], None) * slopes[depth - 1])
+        yield start, [*a[:-1], output.read(a[1:])], b[::-1]
 
 
 def _by_batches(program: Callable, x: Array, width: int, w: Weights, b: Array, a: Array | None) -> Array:
@@ -174,8 +190,9 @@ def _programs(sigma: Activation) -> _Programs:
 
 
 @partial(jax.jit, static_argnums=0)
-def _down(fan_in: float, values: Array, scale: float, local: Array, _: None) -> Array:
-    return _product(local, values, scale * fan_in)
+def _down(fan_in: float, added: Array | None, values: Array, scale: float, local: Array, _: None) -> Array:
+    reached = _product(local, values, scale * fan_in)
+    return reached if added is None else reached + added
 
 
 def _product(a: Array, values: Array, scale: float) -> Array:

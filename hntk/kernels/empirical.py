@@ -43,7 +43,7 @@ def empirical_kernels(
     ----------
     network : Network or Classifier
         Network, drawn or trained, whose output is its readout at initialisation; or a classifier, whose NTK is the mean
-        over its outputs.
+        over its outputs. With a readout of all layers the conjugate kernel is K_1 + … + K_L.
     x : array_like
         (n, p) samples, normalised as the network takes them.
     x2 : array_like, optional

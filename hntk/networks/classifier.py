@@ -21,14 +21,16 @@ from hntk.networks.class_labels import labels_note, labels_to_metadata, read_lab
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.network import Network
 from hntk.networks.provenance import DataStatistics, provenance_notes, provenance_to_metadata, read_statistics
+from hntk.networks.read_layers import ReadLayers, layers_to_metadata, read_layers, read_note, read_widths
 from hntk.networks.saveable import SaveableClassifier
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary
+from hntk.networks.value_bounds import Readout
 from hntk.weights.laws import Weights
 
 OFFSET_BYTES = 8
 
 
-@array_dataclass(static=("classes", "statistics"))
+@array_dataclass(static=("classes", "statistics", "layers"))
 class Classifier(LabelPredictor, SaveableClassifier):
     """A network with a readout: scores = features · weights + offset, and the largest score wins.
 
@@ -41,13 +43,15 @@ class Classifier(LabelPredictor, SaveableClassifier):
     classes : (K,) array
         Labels in the order of the scores.
     weights : (d, K) array
-        Weights of the readout.
+        Weights of the readout; a readout of all layers has d = d_1 + … + d_L.
     offset : (K,) array
         Scores at feature 0.
     normalization : Normalization or None
         What raw samples go through first; None if it is unknown.
     statistics : DataStatistics or None
         Statistics of the data that the readout was fitted on; None if they are unknown.
+    layers : {"last", "all"}
+        Whose features the readout takes: h_L/√d_L, or (h_1/√d_1, …, h_L/√d_L) side by side.
     """
 
     network: Network
@@ -56,6 +60,7 @@ class Classifier(LabelPredictor, SaveableClassifier):
     offset: Float[np.ndarray, " K"]
     normalization: Normalization | None = field(default=None, kw_only=True)
     statistics: DataStatistics | None = field(default=None, kw_only=True)
+    layers: ReadLayers = field(default="last", kw_only=True)
     form: ClassVar[str] = "float"
     # The decorator would write another one.
     __repr__ = SaveableClassifier.__repr__
@@ -86,7 +91,7 @@ class Classifier(LabelPredictor, SaveableClassifier):
         """
         tau0 = None if self.statistics is None else self.statistics.tau0
         samples = prepare_samples(x, self.normalization, tau0, raw=raw)
-        parts = [self.scores_of(features) for features in self.network.feature_batches(samples)]
+        parts = [self.scores_of(features) for features in self.network.feature_batches(samples, layers=self.layers)]
         return jnp.concatenate(parts) if is_traced(parts) else np.concatenate(parts)
 
     def scores_of(self, features: object) -> Float[np.ndarray | Array, "n K"]:
@@ -95,7 +100,7 @@ class Classifier(LabelPredictor, SaveableClassifier):
         Parameters
         ----------
         features : (n, d) array
-            Features, as :meth:`Network.features` gives.
+            Features of the layers that are read, as :meth:`Network.features` gives.
 
         Returns
         -------
@@ -105,7 +110,7 @@ class Classifier(LabelPredictor, SaveableClassifier):
         Raises
         ------
         ValueError
-            If features are not finite, or not of the network's width.
+            If features are not finite, or not as many as the readout has weights.
         """
         if is_traced(features, self.weights, self.offset):
             array: Any = jnp.asarray(features)
@@ -125,6 +130,7 @@ class Classifier(LabelPredictor, SaveableClassifier):
         """Return the arrays and the metadata of a file."""
         arrays, metadata = self.network.hidden_to_arrays(encoding)
         metadata |= {**labels_to_metadata(self.classes), **provenance_to_metadata(None, self.statistics)}
+        metadata |= layers_to_metadata(self.layers)
         arrays["readout.weights"] = to_float32(self.weights, "the readout's weights")
         arrays["readout.offset"] = np.asarray(self.offset, np.float64)
         if self.normalization is not None:
@@ -136,22 +142,24 @@ class Classifier(LabelPredictor, SaveableClassifier):
     @staticmethod
     def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> Classifier:
         """Read the contents of a file; what is small is checked before matrices are unpacked."""
-        layers = fields.subtables("layers")
-        width, inputs = layers[-1].shape("shape")[0], layers[0].shape("shape")[1]
-        classes = read_labels(fields)
+        shapes = [layer.shape("shape") for layer in fields.subtables("layers")]
+        layers, classes, inputs = read_layers(fields), read_labels(fields), shapes[0][1]
+        width = sum(read_widths([outputs for outputs, _ in shapes], layers))
         weights = fields.array("readout.weights", np.float32, width, classes.size).astype(np.float64)
         offset = fields.array("readout.offset", np.float64, classes.size)
         normalization = _read_normalization(fields, inputs) if "scale" in fields else None
         statistics = read_statistics(fields)
-        network = Network.hidden_from_arrays(fields, packed_from, (weights, offset))
-        return Classifier(network, classes, weights, offset, normalization=normalization, statistics=statistics)
+        network = Network.hidden_from_arrays(fields, packed_from, Readout(weights, offset, layers))
+        return Classifier(
+            network, classes, weights, offset, normalization=normalization, statistics=statistics, layers=layers
+        )
 
     def summary(self, encodings: Sequence[str] | None = None) -> Summary:
         """Return bits, bytes and arithmetic of every layer; :func:`hntk.summarize` says more."""
         readout = LayerSummary.readout(
             np.asarray(self.weights).T, kind="float32", weight_bytes=FLOAT_BYTES, offset_bytes=OFFSET_BYTES
         )
-        notes = [labels_note(self.classes)]
+        notes = [labels_note(self.classes), *read_note(self.network.widths, self.layers)]
         if self.normalization is not None:
             notes.append(f"input: {self.normalization}")
         notes += provenance_notes(self.network.origin, self.statistics)

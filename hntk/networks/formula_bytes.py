@@ -17,6 +17,7 @@ from typing import NamedTuple
 from hntk._utils.arguments import as_count, as_instance
 from hntk.activations import Activation
 from hntk.networks.network import Network
+from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
 from hntk.weights.encodings import expected_bits, smallest_encoding
 from hntk.weights.laws import Kind, WeightLaw
 
@@ -42,7 +43,7 @@ class Storage:
     activations : int
         Thresholds, levels and centring constants in float32.
     readout : int
-        Float32 readout for the given number of classes, with offsets.
+        Float32 readout for the given number of classes and the layers that it reads, with offsets.
     """
 
     hidden: int
@@ -88,7 +89,7 @@ class _Matrix(NamedTuple):
         return self.size * expected_bits(encoding, self.zeros) if self.block_bits is None else self.block_bits
 
 
-def storage(network: Network, classes: int) -> Storage:
+def storage(network: Network, classes: int, layers: ReadLayers = "last") -> Storage:
     """Compute the bytes of a network with a readout, by formula.
 
     Parameters
@@ -97,6 +98,8 @@ def storage(network: Network, classes: int) -> Storage:
         The network.
     classes : int
         Number of classes of the readout.
+    layers : {"last", "all"}
+        Whose features the readout takes.
 
     Returns
     -------
@@ -106,7 +109,7 @@ def storage(network: Network, classes: int) -> Storage:
     Raises
     ------
     ValueError
-        If it is no network, or the classes are not a positive whole number.
+        If it is no network, the classes are not a positive whole number, or ``layers`` is unknown.
 
     Examples
     --------
@@ -121,11 +124,17 @@ def storage(network: Network, classes: int) -> Storage:
         _Matrix(prod(w.shape), w.kind, 1 - w.nonzero / prod(w.shape), getattr(w, "stored_bits", None))
         for w in network.weights
     ]
-    return _storage(matrices, network.activations, network.widths[-1], classes)
+    read = sum(read_widths(network.widths, as_read_layers(layers)))
+    return _storage(matrices, network.activations, read, classes)
 
 
 def storage_of(
-    activations: Sequence[Activation], widths: Sequence[int], inputs: int, law: WeightLaw, classes: int
+    activations: Sequence[Activation],
+    widths: Sequence[int],
+    inputs: int,
+    law: WeightLaw,
+    classes: int,
+    layers: ReadLayers = "last",
 ) -> Storage:
     """Compute the average bytes of networks drawn from a law, by formula, without drawing one."""
     shapes = [(int(d), int(before)) for d, before in zip(widths, (inputs, *widths[:-1]), strict=True)]
@@ -134,10 +143,10 @@ def storage_of(
         _Matrix(prod(shape), law.kind, law.zeros, each.block_bits(shape) if law.name == "orthogonal" else None)
         for shape, each in zip(shapes, laws, strict=True)
     ]
-    return _storage(matrices, activations, int(widths[-1]), classes)
+    return _storage(matrices, activations, sum(map(int, read_widths(widths, layers))), classes)
 
 
-def _storage(matrices: Sequence[_Matrix], activations: Sequence[Activation], last: int, classes: int) -> Storage:
+def _storage(matrices: Sequence[_Matrix], activations: Sequence[Activation], read: int, classes: int) -> Storage:
     ternary = all(matrix.kind == "ternary" and matrix.block_bits is None for matrix in matrices)
     numbers = sum(1 + sigma.table_size for sigma in activations)
     return Storage(
@@ -146,7 +155,7 @@ def _storage(matrices: Sequence[_Matrix], activations: Sequence[Activation], las
         hidden_entropy=_bytes(m.size * ternary_entropy(m.zeros) for m in matrices) if ternary else None,
         hidden_smallest=_bytes(matrix.bits(smallest_encoding(matrix.kind, matrix.zeros)) for matrix in matrices),
         activations=FLOAT_BYTES * numbers,
-        readout=FLOAT_BYTES * (last + 1) * classes,
+        readout=FLOAT_BYTES * (read + 1) * classes,
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import prod
 from typing import Literal
 
@@ -29,6 +29,7 @@ from scipy.sparse import csr_array
 
 from hntk._utils.pytree import is_traced
 from hntk.networks.layers import Elementwise, Layer, Pass, Step
+from hntk.networks.read_layers import ReadLayers, read_widths
 from hntk.weights.bit_planes import Code
 from hntk.weights.laws import WeightMatrix, Weights
 
@@ -55,12 +56,14 @@ class Forward:
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
 
-    def batches(self, x: Float[Array, "n p"], batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
-        """Yield h_L in float32, a batch of rows at a time."""
+    def batches(
+        self, x: Float[Array, "n p"], batch: int = BATCH, layers: ReadLayers = "last"
+    ) -> Iterator[Float[Array, "batch width"]]:
+        """Yield h_L in float32, or (h_1, …, h_L) side by side, a batch of rows at a time."""
         traced = is_traced(x, [step.weights for step in self.steps])
         way = "dense" if traced else self.way(min(batch, x.shape[0]))
         size = min(batch, ROWS) if way == "planes" else batch
-        run = self._runner(way)
+        run = self._runner(way, layers)
         for start in range(0, x.shape[0], size):
             yield run(x[start : start + size].astype(jnp.float32))
 
@@ -75,10 +78,11 @@ class Forward:
             return "sparse"
         return "planes" if coded and self._planes_per_weight < affordable_planes() else "dense"
 
-    def _runner(self, way: Literal["dense", "planes", "sparse"]) -> Callable[[Array], Array]:
+    def _runner(self, way: Literal["dense", "planes", "sparse"], layers: ReadLayers) -> Callable[[Array], Array]:
         if way == "sparse":
-            return self._sparse
-        return self._planes if way == "planes" else self._dense
+            return partial(self._sparse, layers=layers)
+        prepared = self._planes if way == "planes" else self._dense
+        return prepared.every_layer if layers == "all" else prepared
 
     @cached_property
     def _nearly_empty(self) -> bool:
@@ -86,8 +90,10 @@ class Forward:
 
     @cached_property
     def _planes_per_weight(self) -> float:
-        sizes = [prod(step.weights.shape) for step in self.steps]
-        planes = [0 if step.code is None else len(step.code.jumps) for step in self.steps]
+        # Transforms take as long either way.
+        steps = [step for step in self.steps if not step.transforms]
+        sizes = [prod(step.weights.shape) for step in steps]
+        planes = [0 if step.code is None else len(step.code.jumps) for step in steps]
         return sum(n * t for n, t in zip(sizes, planes, strict=True)) / sum(sizes)
 
     @cached_property
@@ -115,19 +121,21 @@ class Forward:
     def _functions(self) -> list[Elementwise]:
         return [Elementwise.of(step.function, jnp.float32).traced(jnp.float32) for step in self.steps]
 
-    def _sparse(self, x: Array) -> Array:
+    def _sparse(self, x: Array, layers: ReadLayers = "last") -> Array:
         """Run all layers on columns of samples, on all cores."""
         rows = np.asarray(x)
-        out = np.empty((len(rows), self.steps[-1].weights.shape[0]), np.float32)
-        layers = list(zip(self._compressed_rows, self.steps, self._functions, strict=True))
+        ends = np.cumsum(read_widths([step.weights.shape[0] for step in self.steps], layers))
+        out = np.empty((len(rows), ends[-1]), np.float32)
+        parts = list(zip(self._compressed_rows, self.steps, self._functions, strict=True))
 
         def run_columns(begin: int) -> None:
             h = rows[begin : begin + COLUMNS].T
-            for matrix, step, function in layers:
+            for number, (matrix, step, function) in enumerate(parts, len(ends) - len(parts)):
                 sums = matrix @ np.ascontiguousarray(h)
                 sums = sums if step.bias is None else sums + np.asarray(step.bias, np.float32)[:, None]
                 h = np.asarray(_applied(function, sums, step.factor))
-            out[begin : begin + COLUMNS] = h.T
+                if number >= 0:
+                    out[begin : begin + COLUMNS, ends[number] - len(h) : ends[number]] = h.T
 
         # SciPy works on one core, and releases Python's lock meanwhile.
         with ThreadPoolExecutor() as pool:

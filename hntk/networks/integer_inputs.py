@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from hntk._utils.pytree import array_dataclass, is_traced
 from hntk._utils.rows import as_samples
+from hntk.files.exact_arrays import to_integers_of
 from hntk.files.reader import FieldReader
 from hntk.networks.value_bounds import LARGEST, LARGEST_INPUT
 from hntk.weights.bit_planes import Code
 
 
-@jax.tree_util.register_static
-@dataclass(frozen=True)
+@array_dataclass(static=("fine",))
 class Pixels:
-    """Input that is whole already: bytes from 0 to 255, times ``fine``.
+    """Input that is whole already: bytes from 0 to 255, less a whole centre, times ``fine``.
 
     Attributes
     ----------
     fine : int
         A power of 2. What centring the pixels adds to the sums is rounded to 1/fine of a pixel's unit.
+    centre : (p,) array of uint8 or None
+        What is subtracted of each pixel; None if the first layer's bias does that.
     """
 
     fine: int = 1
+    centre: UInt8[np.ndarray, " p"] | None = None
 
     @property
     def least(self) -> int:
         """Smallest value of a coordinate."""
-        return 0
+        return 0 if self.centre is None else -self.most
 
     @property
     def most(self) -> int:
@@ -52,7 +53,7 @@ class Pixels:
         Raises
         ------
         ValueError
-            If they are not whole numbers from 0 to 255.
+            If they are not whole numbers from 0 to 255, or do not have p coordinates.
         """
         samples = as_samples(raw)
         whole = (samples == jnp.round(samples)) & (samples >= 0) & (samples <= 255)
@@ -61,7 +62,11 @@ class Pixels:
                 "this network takes pixels as they are, whole numbers from 0 to 255: give the raw images, not "
                 "normalised ones."
             )
-        return samples.astype(jnp.float32) * self.fine
+        whole = samples.astype(jnp.float32)
+        if self.centre is not None:
+            check_coordinates(samples, self.centre.shape[0])
+            whole = whole - jnp.asarray(self.centre, jnp.float32)
+        return whole * self.fine
 
     @property
     def note(self) -> str:
@@ -69,16 +74,26 @@ class Pixels:
         return "input: pixels, 0 to 255"
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return arrays and the table of metadata for a file."""
-        return {}, {"type": "pixels", "fine": self.fine}
+        """Return arrays and the table of metadata for a file.
+
+        Raises
+        ------
+        ValueError
+            If the centre is not whole, or leaves the 8 bits of a pixel.
+        """
+        table = {"type": "pixels", "fine": self.fine}
+        if self.centre is None:
+            return {}, table
+        return {"input.centre": to_integers_of(self.centre, np.uint8, "centre")}, table
 
     @classmethod
-    def from_fields(cls, fields: FieldReader) -> Pixels:
-        """Read the table of a file."""
+    def from_fields(cls, fields: FieldReader, size: int) -> Pixels:
+        """Read the table of a file whose samples have so many coordinates."""
         fine = fields.number("fine", positive=True)
         if fine not in (1, 2, 4, 8, 16):
             raise ValueError(f"fine must be a power of 2 of at most 16, not {fine}")
-        return cls(int(fine))
+        centre = fields.array("input.centre", np.uint8, size) if "input.centre" in fields.arrays else None
+        return cls(int(fine), centre)
 
 
 @array_dataclass(static=("factor", "most"))
@@ -162,5 +177,5 @@ def read_inputs(fields: FieldReader, size: int) -> Pixels | Rounded:
     """
     table = fields.subtable("input")
     if table.text("type", ("pixels", "rounded")) == "pixels":
-        return Pixels.from_fields(table)
+        return Pixels.from_fields(table, size)
     return Rounded.from_fields(table, size)

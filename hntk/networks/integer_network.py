@@ -28,6 +28,7 @@ from hntk.networks.forward import BATCH, Forward, Step
 from hntk.networks.integer_inputs import Pixels, Rounded, check_coordinates, read_inputs
 from hntk.networks.integer_steps import Steps
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
+from hntk.networks.read_layers import ReadLayers, as_read_layers
 from hntk.networks.saveable import VERSION, SaveableNetwork
 from hntk.networks.summary_table import LayerSummary, Summary, pack_all
 from hntk.weights.laws import Weights
@@ -94,8 +95,10 @@ class IntegerNetwork(SaveableNetwork):
         """The staircases without cells that no sum reaches."""
         return tuple(s.within(bound) for s, bound in zip(self.steps, self.largest_sums, strict=True))
 
-    def feature_batches(self, raw: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
-        """Compute the levels of the last layer, a batch of samples at a time.
+    def feature_batches(
+        self, raw: object, batch: int = BATCH, *, layers: ReadLayers = "last"
+    ) -> Iterator[Float[Array, "batch width"]]:
+        """Compute the levels of the last layer, or of all layers side by side, a batch of samples at a time.
 
         Works under ``jax.jit`` and ``jax.vmap``, where the values of samples are not checked.
 
@@ -105,20 +108,22 @@ class IntegerNetwork(SaveableNetwork):
             Raw samples.
         batch : int
             Rows computed at a time.
+        layers : {"last", "all"}
+            Whose levels: the last layer's, or all layers' from the first to the last.
 
         Returns
         -------
-        iterator of (batch, d_L) arrays of float32
+        iterator of (batch, d_L) or (batch, d_1 + … + d_L) arrays of float32
             Whole numbers; the last batch may have fewer rows.
 
         Raises
         ------
         ValueError
-            If the samples do not fit.
+            If the samples do not fit, or ``layers`` is unknown.
         """
-        whole = self.inputs(raw)
+        layers, whole = as_read_layers(layers), self.inputs(raw)
         check_coordinates(whole, self.weights[0].shape[1])
-        return self._forward.batches(whole, batch)
+        return self._forward.batches(whole, batch, layers)
 
     @cached_property
     def _forward(self) -> Forward:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from math import prod
 from typing import Any
 
 import jax
@@ -59,8 +60,9 @@ class Step:
 
     @property
     def transforms(self) -> bool:
-        """Whether sums are computed by a Walsh–Hadamard transform."""
-        return isinstance(self.weights, OrthogonalMatrix) and self.weights.size >= TRANSFORMED
+        """Whether sums are computed by a Walsh–Hadamard transform, for speed, or as explicit values would be large."""
+        w = self.weights
+        return isinstance(w, OrthogonalMatrix) and (w.size >= TRANSFORMED or prod(w.shape) > COPIED)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["table", "centre"], meta_fields=["function"])
@@ -215,6 +217,10 @@ class Pass:
         """Return the values of the last layer."""
         return _run(self.counts, self.groups, h)
 
+    def every_layer(self, h: Float[Array, "n p"]) -> Float[Array, "n widths"]:
+        """Return the values of all layers side by side, the first layer first, in float32."""
+        return _run_and_keep(self.counts, self.groups, h)
+
 
 def _form(traced: Layer) -> tuple[Any, ...]:
     """Return all that a traced layer is compiled for: layers of equal forms can share what is compiled."""
@@ -242,3 +248,21 @@ def _run(counts: tuple[int, ...], groups: tuple[Layer, ...], h: Array) -> Array:
     for count, group in zip(counts, groups, strict=True):
         h = group(h) if count == 1 else jax.lax.scan(lambda v, layer: (layer(v), None), h, group)[0]
     return h
+
+
+@partial(jax.jit, static_argnums=0)
+def _run_and_keep(counts: tuple[int, ...], groups: tuple[Layer, ...], h: Array) -> Array:
+    values, rows = [], h.shape[0]
+    for count, group in zip(counts, groups, strict=True):
+        if count == 1:
+            h = group(h)
+            values.append(h.astype(jnp.float32))
+        else:
+            h, stacked = jax.lax.scan(_value_twice, h, group)
+            values.append(jnp.moveaxis(stacked, 0, 1).reshape(rows, count * h.shape[1]))
+    return jnp.concatenate(values, axis=1)
+
+
+def _value_twice(h: Array, layer: Layer) -> tuple[Array, Array]:
+    value = layer(h)
+    return value, value

@@ -1,7 +1,8 @@
 r"""Networks with random hidden weights, kept as what has to be stored.
 
 Hidden layers are $h_l = \sigma_l(W_l h_{l-1}/\sqrt{d_{l-1}}) - m_l$ with $h_0 = x$, where the first layer sees $W_1x$.
-The output is $f(x) = w^\top h_L/\sqrt{d_L}$. Hidden weights are random and fixed; a readout is fitted on the features.
+The output is $f(x) = w^\top h_L/\sqrt{d_L}$. Hidden weights are random and fixed; a readout is fitted on the features
+of the last layer, or on those of all layers side by side.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from math import prod, sqrt
 from typing import Any, ClassVar
 
@@ -28,6 +30,7 @@ from hntk.files.reader import FieldReader
 from hntk.networks.activation_records import activation_to_record, read_activations
 from hntk.networks.forward import BATCH, Forward, Step
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
+from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
 from hntk.networks.saveable import VERSION, SaveableNetwork
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary, pack_all
 from hntk.networks.value_bounds import HiddenLayer, Readout, check_finite
@@ -79,8 +82,10 @@ class Network(SaveableNetwork):
         """Number of hidden weights."""
         return sum(prod(w.shape) for w in self.weights)
 
-    def features(self, x: object, batch: int = BATCH) -> Float[Array, "n width"]:
+    def features(self, x: object, batch: int = BATCH, *, layers: ReadLayers = "last") -> Float[Array, "n width"]:
         """Compute h_L(x)/√d_L in float32, so that ``features @ features.T`` estimates the conjugate kernel.
+
+        With ``layers="all"`` it estimates the sum of the conjugate kernels after 1, …, L layers.
 
         Works under ``jax.jit``, ``jax.vmap`` and ``jax.grad``, where the values of x are not checked.
 
@@ -90,28 +95,32 @@ class Network(SaveableNetwork):
             Samples.
         batch : int
             Rows computed at a time. Memory beyond the result is O(batch · width).
+        layers : {"last", "all"}
+            Whose features: the last layer's, or (h_1/√d_1, …, h_L/√d_L) side by side.
 
         Returns
         -------
-        (n, d_L) array of float32
+        (n, d_L) array of float32, or (n, d_1 + … + d_L)
             Features.
 
         Raises
         ------
         ValueError
-            If x is not finite or does not have p columns.
+            If x is not finite or does not have p columns, or ``layers`` is unknown.
         MemoryError
             If the features do not fit into memory; :meth:`feature_batches` gives some rows of them at a time.
         """
-        samples = self.check_inputs(x)
+        samples, width = self.check_inputs(x), sum(read_widths(self.widths, as_read_layers(layers)))
         check_room(
-            2 * FLOAT_BYTES * samples.shape[0] * self.widths[-1],
-            f"features of {samples.shape[0]:,} samples and width {self.widths[-1]:,}",
+            2 * FLOAT_BYTES * samples.shape[0] * width,
+            f"features of {samples.shape[0]:,} samples and width {width:,}",
             "network.feature_batches(x) gives some rows of them at a time.",
         )
-        return jnp.concatenate(list(self.feature_batches(samples, batch)))
+        return jnp.concatenate(list(self.feature_batches(samples, batch, layers=layers)))
 
-    def feature_batches(self, x: object, batch: int = BATCH) -> Iterator[Float[Array, "batch width"]]:
+    def feature_batches(
+        self, x: object, batch: int = BATCH, *, layers: ReadLayers = "last"
+    ) -> Iterator[Float[Array, "batch width"]]:
         """Compute the rows of :meth:`features`, a batch at a time.
 
         Parameters
@@ -120,29 +129,33 @@ class Network(SaveableNetwork):
             Samples.
         batch : int
             Rows computed at a time.
+        layers : {"last", "all"}
+            Whose features, as in :meth:`features`.
 
         Returns
         -------
-        iterator of (batch, d_L) arrays of float32
+        iterator of (batch, d_L) or (batch, d_1 + … + d_L) arrays of float32
             Features; the last batch may have fewer rows.
 
         Raises
         ------
         ValueError
-            If x is not finite or does not have p columns; raised at once.
+            If x is not finite or does not have p columns, or ``layers`` is unknown; raised at once.
         MemoryError
             If a batch does not fit into memory.
         """
         samples, rows = self.check_inputs(x), as_count(batch, "batch")
-        rows = min(rows, samples.shape[0])
+        rows, read = min(rows, samples.shape[0]), read_widths(self.widths, as_read_layers(layers))
         sides = (self.inputs, *self.widths)
+        kept = 2 * sum(read) if layers == "all" else 0
         check_room(
-            FLOAT_BYTES * rows * max(before + after for before, after in zip(sides[:-1], sides[1:], strict=True)),
+            FLOAT_BYTES * rows * (kept + max(before + after for before, after in pairwise(sides))),
             f"{rows:,} samples between layers of widths {sides}",
             "Give a smaller batch=.",
         )
-        size = jnp.float32(sqrt(self.widths[-1]))
-        return (features / size for features in self._forward.batches(samples, rows))
+        sizes = np.sqrt(np.repeat(read, read)).astype(np.float32)
+        size = sizes if layers == "all" else sizes[0]
+        return (features / size for features in self._forward.batches(samples, rows, layers))
 
     @cached_property
     def _forward(self) -> Forward:

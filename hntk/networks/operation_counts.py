@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2, prod
+from operator import mul
 from typing import NamedTuple
 
 from hntk._utils.arguments import as_count, as_instance
 from hntk.activations import Activation
 from hntk.networks.network import Network
+from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
 from hntk.weights.laws import Kind, Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
 
@@ -42,7 +44,8 @@ class Arithmetic:
     plane_operations : int
         Bit operations on bit planes, where zeros of ternary, ±1 and int8 matrices count too; of transforms as before.
     activation_bytes : int
-        Largest memory that the values on both sides of one layer take together.
+        Largest memory that the values on both sides of one layer take together. A readout of all layers adds to the
+        scores layer by layer, and keeps nothing.
     """
 
     multiply_accumulates: int
@@ -51,7 +54,7 @@ class Arithmetic:
     activation_bytes: int
 
 
-def arithmetic(network: Network, classes: int, input_bits: int = FLOAT_BITS) -> Arithmetic:
+def arithmetic(network: Network, classes: int, input_bits: int = FLOAT_BITS, layers: ReadLayers = "last") -> Arithmetic:
     """Count the operations of one prediction with a float32 readout.
 
     Parameters
@@ -63,6 +66,8 @@ def arithmetic(network: Network, classes: int, input_bits: int = FLOAT_BITS) -> 
     input_bits : int
         Bits of one coordinate of a sample: 8 for pixels of an image, whose normalisation can be moved past the first
         layer's sums.
+    layers : {"last", "all"}
+        Whose features the readout takes.
 
     Returns
     -------
@@ -72,7 +77,7 @@ def arithmetic(network: Network, classes: int, input_bits: int = FLOAT_BITS) -> 
     Raises
     ------
     ValueError
-        If it is no network, or a number is not whole and positive.
+        If it is no network, a number is not whole and positive, or ``layers`` is unknown.
 
     Examples
     --------
@@ -86,10 +91,11 @@ def arithmetic(network: Network, classes: int, input_bits: int = FLOAT_BITS) -> 
     classes, input_bits = as_count(classes, "classes"), as_count(input_bits, "input_bits")
     bits = [input_bits, *(activation_bits(a) for a in network.activations)]
     costs = [_cost(w, b) for w, b in zip(network.weights, bits, strict=False)]
-    readout = network.widths[-1] * classes * FLOAT_BITS * bits[-1]
+    read = read_widths(network.widths, as_read_layers(layers))
+    readout = classes * FLOAT_BITS * sum(map(mul, read, bits[-len(read) :]))
     layer_bits = [width * b for width, b in zip((network.inputs, *network.widths), bits, strict=True)]
     return Arithmetic(
-        sum(cost.additions for cost in costs) + network.widths[-1] * classes,
+        sum(cost.additions for cost in costs) + sum(read) * classes,
         sum(cost.bit_operations for cost in costs) + readout,
         sum(cost.plane_operations for cost in costs) + readout,
         max(ceil((before + after) / 8) for before, after in zip(layer_bits[:-1], layer_bits[1:], strict=True)),

@@ -16,6 +16,7 @@ from hntk.files.json_text import dumps, loads
 from hntk.files.reader import FieldReader
 from hntk.networks.class_labels import brief_labels
 from hntk.networks.provenance import DataStatistics, MatchRecord
+from hntk.networks.read_layers import ReadLayers
 from hntk.networks.summary_table import Summary
 from hntk.weights.laws import Weights
 
@@ -188,14 +189,18 @@ class SaveableClassifier(Saveable):
         Labels in the order of the scores.
     statistics : DataStatistics or None
         Statistics of the data that the readout was fitted on.
+    layers : {"last", "all"}
+        Whose features the readout takes.
     """
 
     network: Any
     classes: np.ndarray
     statistics: DataStatistics | None
+    layers: ReadLayers
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.network!r}, {brief_labels(self.classes)})"
+        read = "" if self.layers == "last" else ", readout of every layer"
+        return f"{type(self).__name__}({self.network!r}, {brief_labels(self.classes)}{read})"
 
     @property
     def _matrices(self) -> tuple[Weights, ...]:
@@ -207,6 +212,7 @@ class SaveableClassifier(Saveable):
             **self.network._kept_exactly,
             "data statistics": self.statistics,
             "classes": np.asarray(self.classes).tolist(),
+            "layers that are read": self.layers,
         }
 
 

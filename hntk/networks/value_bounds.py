@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.activations import Activation
+from hntk.networks.read_layers import ReadLayers, read_widths
 from hntk.weights.laws import Weights
 
 # Samples with coordinates of up to this size have finite predictions.
@@ -26,7 +27,27 @@ LARGEST_INPUT = 1000.0
 LARGEST = float(np.finfo(np.float32).max) / 2
 # Random samples of each scale on which a network of unbounded activations is evaluated.
 TRIALS = 4
-Readout = tuple[Float[np.ndarray, "d K"], Float[np.ndarray, " K"]]
+
+
+class Readout(NamedTuple):
+    """A readout of the last layer, or of all layers with their features side by side."""
+
+    weights: Float[np.ndarray, "d K"]
+    offset: Float[np.ndarray, " K"]
+    layers: ReadLayers
+
+    def largest_number(self, bounds: Sequence[float], widths: Sequence[int]) -> float:
+        """Return a bound of the scores, given one of every layer's values."""
+        read = read_widths(widths, self.layers)
+        features = np.repeat(np.asarray(bounds[-len(read) :]) / np.sqrt(read), read)
+        offset = np.abs(self.offset)
+        return max(float((features @ np.abs(self.weights) + offset).max()), float(offset.max()))
+
+    def scores(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the scores of (n, d_l) values h_l of every layer."""
+        read = values if self.layers == "all" else values[-1:]
+        features = np.concatenate([h / sqrt(h.shape[1]) for h in read], axis=1)
+        return features @ self.weights.astype(features.dtype) + self.offset
 
 
 class HiddenLayer(NamedTuple):
@@ -59,8 +80,8 @@ def check_finite(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | 
         The hidden layers.
     tau0 : float
         Data scale; 1 if it is unknown.
-    readout : tuple of arrays, optional
-        Weights (d, K) and offset (K,) of the readout.
+    readout : Readout, optional
+        The readout.
 
     Raises
     ------
@@ -81,19 +102,18 @@ def check_finite(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | 
 
 def _largest_number(layers: Sequence[HiddenLayer], readout: Readout | None) -> float:
     """Return a bound of all numbers on the way to a prediction; infinite if the bound itself overflows."""
-    bound, largest = LARGEST_INPUT, 0.0
+    bound, bounds, largest = LARGEST_INPUT, [], 0.0
     for weights, factor, sigma, centre in layers:
         sums = weights.largest_row_sum * bound
         z = sums * max(weights.scale * factor, 0.0)
         bound = inf if z > LARGEST else sigma.bound(z) + abs(centre)
+        bounds.append(bound)
         largest = max(largest, sums, z, bound)
         if not largest <= LARGEST:
             return inf
     if readout is None:
         return largest
-    weights, offset = (np.abs(part) for part in readout)
-    scores = weights.sum(axis=0) * (bound / sqrt(len(weights))) + offset
-    return max(largest, float(scores.max()), float(offset.max()))
+    return max(largest, readout.largest_number(bounds, [layer.weights.shape[0] for layer in layers]))
 
 
 def _is_small_on_random_samples(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | None) -> bool:
@@ -101,14 +121,16 @@ def _is_small_on_random_samples(layers: Sequence[HiddenLayer], tau0: float, read
     x = np.random.default_rng(0).normal(size=(TRIALS, layers[0].weights.shape[1]))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     h, largest = np.concatenate([x, max(1.0, tau0) * x]).astype(np.float32), 0.0
+    values = []
     with np.errstate(all="ignore"):
         for weights, factor, sigma, centre in layers:
             # Products of NumPy, so that nothing is compiled for a network that may be refused.
             sums = weights.product_on_host(h)
             z = sums * np.float32(weights.scale * factor)
             h = np.asarray(sigma(jnp.asarray(z)) - centre, np.float32)
+            values.append(h)
             largest = np.max([largest, *(np.abs(part).max() for part in (sums, z, h))])
-        scores = h if readout is None else h @ readout[0].astype(np.float32) / sqrt(h.shape[1]) + readout[1]
+        scores = h if readout is None else readout.scores(values)
         largest = np.max([largest, np.abs(scores).max()])
     # False for NaN, which np.max keeps.
     return bool(largest <= LARGEST / LARGEST_INPUT)

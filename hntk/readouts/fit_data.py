@@ -17,6 +17,7 @@ from hntk.data.dataset import training_part
 from hntk.data.normalization import Normalization, check_normalization
 from hntk.networks.network import Network
 from hntk.networks.provenance import DataStatistics
+from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class FitData:
         Features of the samples, where they were given.
     normalization : Normalization or None
         What raw samples go through before they are like the training samples.
+    layers : {"last", "all"}
+        Whose features are read.
     """
 
     network: Network
@@ -45,9 +48,12 @@ class FitData:
     index: Int[np.ndarray, " n"]
     features: Float[np.ndarray, "n d"] | None
     normalization: Normalization | None
+    layers: ReadLayers = "last"
 
     @staticmethod
-    def of(network: Any, x: object, labels: object, normalization: Any, features: object) -> FitData:
+    def of(
+        network: Any, x: object, labels: object, normalization: Any, features: object, layers: object = "last"
+    ) -> FitData:
         """Check what a user gives for a readout.
 
         Raises
@@ -55,20 +61,27 @@ class FitData:
         TypeError
             If ``normalization`` is no :class:`hntk.Normalization`.
         ValueError
-            If the parts do not fit together, or only one class occurs.
+            If the parts do not fit together, only one class occurs, or ``layers`` is unknown.
         """
         as_instance(network, "network", Network, "a network, such as of hntk.dense")
+        read = as_read_layers(layers)
         x, labels, normalization = training_part(x, labels, normalization)
         check_normalization(normalization, network.inputs)
         samples = network.check_inputs(x)
         classes, index = as_labels(labels, samples.shape[0])
-        given = None if features is None else _check_features(features, network, index.size)
-        return FitData(network, samples, classes, index, given, normalization)
+        shape = (index.size, sum(read_widths(network.widths, read)))
+        given = None if features is None else _check_features(features, shape, read)
+        return FitData(network, samples, classes, index, given, normalization, read)
+
+    @property
+    def width(self) -> int:
+        """Number of features of a sample."""
+        return sum(read_widths(self.network.widths, self.layers))
 
     def described(self) -> dict[str, Any]:
         """Return what a classifier keeps of its training data, as keyword arguments."""
         statistics = DataStatistics.of(np.asarray(self.samples), self.index)
-        return {"statistics": statistics, "normalization": self.normalization}
+        return {"statistics": statistics, "normalization": self.normalization, "layers": self.layers}
 
 
 def draw_validation(index: Int[np.ndarray, " n"], share: float, seed: int) -> Bool[np.ndarray, " n"]:
@@ -86,12 +99,11 @@ def draw_validation(index: Int[np.ndarray, " n"], share: float, seed: int) -> Bo
     return held
 
 
-def _check_features(features: object, network: Network, n: int) -> Float[np.ndarray, "n d"]:
+def _check_features(features: object, shape: tuple[int, int], layers: ReadLayers) -> Float[np.ndarray, "n d"]:
     given = np.asarray(real_array(features, "features"))
-    if given.shape != (n, network.widths[-1]):
-        raise ValueError(
-            f"features must have shape {(n, network.widths[-1])}, as network.features(x) gives; got {given.shape}."
-        )
+    if given.shape != shape:
+        call = "network.features(x)" if layers == "last" else 'network.features(x, layers="all")'
+        raise ValueError(f"features must have shape {shape}, as {call} gives; got {given.shape}.")
     # Sums of whole numbers would overflow in their own type.
     given = given.astype(np.result_type(given.dtype, np.float32), copy=False)
     check_rows(given, "features", given.dtype)

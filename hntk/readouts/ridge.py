@@ -3,6 +3,11 @@ r"""Readout by ridge regression on a network's features.
 With features $F$ (centred on the training data), one-hot targets $Y$ and ridge λ, the readout is $W = (F^\top F +
 \lambda I)^{-1}F^\top Y$: the predictor of kernel regression with $FF^\top + \lambda I$, whose limit is the conjugate
 kernel. A compressed network whose kernel carries an identity shift δ needs the ridge λ − δ.
+
+Features of all layers side by side, $F = (F_1, …, F_L)$, have the kernel $FF^\top = K_1 + … + K_L$, the sum of the
+conjugate kernels after 1, …, L layers. Their traces are about $n\tau_l^2$, which falls with depth for most activations:
+the first layer weighs most, unless τ_l grows. A drawn kernel strays further from its limit with every layer, so that
+the sum is nearer to its limit than K_L alone, and most so where activations have jumps.
 """
 
 from __future__ import annotations
@@ -16,10 +21,12 @@ from jaxtyping import Float, Int
 
 from hntk._utils.arguments import as_callback, as_positive, as_reals
 from hntk._utils.arrays import check_result
+from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import BATCH, Network
+from hntk.networks.read_layers import ReadLayers
 from hntk.readouts.fit_data import FitData, draw_validation
 from hntk.readouts.kernel_ridge import DenseKernel, solve_ridge
 
@@ -54,6 +61,7 @@ def fit_ridge(
     labels: object = None,
     ridge: float | None = None,
     *,
+    layers: ReadLayers = "last",
     normalization: Normalization | None = None,
     features: object = None,
     ridges: Sequence[float] = RIDGES,
@@ -73,11 +81,14 @@ def fit_ridge(
         Whole numbers, real numbers, booleans or text; by default the data set's own.
     ridge : float, optional
         Ridge λ > 0. None chooses it by accuracy on a validation part of the training data, and refits on all of it.
+    layers : {"last", "all"}
+        Whose features are read: the last layer's, h_L/√d_L, or those of all layers side by side.
     normalization : Normalization, optional
         What raw samples go through before they are like x, for the classifier to take those with ``raw=True``; by
         default the data set's own.
     features : array of shape (n, d), optional
-        Features of x, where they are at hand; by default they are computed a batch at a time and not kept.
+        Features of x as ``network.features(x, layers=layers)`` gives, where they are at hand; by default they are
+        computed a batch at a time and not kept.
     ridges : sequence of float
         Ridges to choose from, in units of the mean eigenvalue of FFᵀ.
     validation_share : float
@@ -94,10 +105,13 @@ def fit_ridge(
 
     Raises
     ------
+    MemoryError
+        If FᵀF does not fit into memory: its side is the number of features.
     TypeError
         If ``normalization`` is no :class:`hntk.Normalization`.
     ValueError
-        If x, the labels or the features do not fit, only one class occurs, or a ridge is not positive.
+        If x, the labels or the features do not fit, only one class occurs, a ridge is not positive, or ``layers`` is
+        unknown.
 
     Examples
     --------
@@ -106,8 +120,11 @@ def fit_ridge(
     >>> net = hntk.dense(["relu"], [256], data.x, key=jax.random.key(1))
     >>> hntk.fit_ridge(net, data.x, data.labels).accuracy(data.x, data.labels) > 0.9
     True
+    >>> hntk.fit_ridge(net, data.x, data.labels, layers="all").weights.shape
+    (256, 2)
     """
-    data, progress = FitData.of(network, x, labels, normalization, features), as_callback(progress)
+    data, progress = FitData.of(network, x, labels, normalization, features, layers), as_callback(progress)
+    _check_room(data.width)
     if ridge is not None:
         ridge = as_positive(ridge, "ridge", "None has it chosen")
         return _fitted(data, _normal_equations(data, np.arange(data.index.size), progress), ridge)
@@ -123,6 +140,16 @@ def fit_ridge(
     # Of equally good ridges the largest is the most stable.
     best, _ = max(tried, key=lambda pair: (pair[1], pair[0]))
     return _fitted(data, whole, best, tuple(tried))
+
+
+def _check_room(width: int) -> None:
+    """Refuse more features than the Gram matrix and its factor have room for."""
+    # FᵀF in float64, one batch's in float32 and float64, and eigenvectors or a Cholesky factor
+    check_room(
+        width**2 * 28,
+        f"the Gram matrix of {width:,} features and its decomposition",
+        "Read fewer features (layers='last', or narrower layers), or train with hntk.fit_softmax.",
+    )
 
 
 class _NormalEquations(NamedTuple):
@@ -163,7 +190,7 @@ class _NormalEquations(NamedTuple):
 def _batches(data: FitData, rows: Int[np.ndarray, " m"]) -> Iterator[Array | np.ndarray]:
     """Yield features of some samples."""
     if data.features is None:
-        yield from data.network.feature_batches(data.samples[rows])
+        yield from data.network.feature_batches(data.samples[rows], layers=data.layers)
         return
     for start in range(0, rows.size, BATCH):
         yield data.features[rows[start : start + BATCH]]

@@ -23,6 +23,7 @@ from hntk._utils.pytree import array_dataclass
 from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
+from hntk.networks.read_layers import ReadLayers
 from hntk.readouts.fit_data import FitData, draw_validation
 from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 
@@ -54,6 +55,7 @@ def fit_softmax(
     x: object,
     labels: object = None,
     *,
+    layers: ReadLayers = "last",
     normalization: Normalization | None = None,
     features: object = None,
     schedule: Schedule | None = None,
@@ -73,16 +75,18 @@ def fit_softmax(
         Training samples, or a :class:`hntk.Dataset`, whose training part is taken.
     labels : array of shape (n,), optional
         Whole numbers, real numbers, booleans or text; by default the data set's own.
+    layers : {"last", "all"}
+        Whose features are read: the last layer's, h_L/√d_L, or those of all layers side by side.
     normalization : Normalization, optional
         What raw samples go through before they are like x, for the classifier to take those with ``raw=True``; by
         default the data set's own.
     features : array of shape (n, d), optional
-        Features of x, where they are at hand.
+        Features of x as ``network.features(x, layers=layers)`` gives, where they are at hand.
     schedule : Schedule, optional
         How long to train; its learning rate is replaced by each of ``rates``.
     rates : sequence of float
         Learning rates to try; the best validation accuracy wins. They count for features of root mean square 1, and
-        are divided by the square root of the network's width.
+        are divided by the square root of the number of features.
     validation_share : float
         Share of every class that is held out, for early stopping and the choice of the rate.
     seed : int
@@ -105,7 +109,7 @@ def fit_softmax(
     TypeError
         If ``normalization`` is no :class:`hntk.Normalization`.
     ValueError
-        If x, the labels, the features or the schedule do not fit, or only one class occurs.
+        If x, the labels, the features or the schedule do not fit, only one class occurs, or ``layers`` is unknown.
 
     Examples
     --------
@@ -121,7 +125,7 @@ def fit_softmax(
     as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
     rates, seed = as_reals(rates, "rates", as_positive), as_seed(seed)
     checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
-    data = FitData.of(network, x, labels, normalization, features)
+    data = FitData.of(network, x, labels, normalization, features, layers)
     samples, centre, size = _standardised(data, draw_validation(data.index, validation_share, seed))
     best, rate = _best(samples, data.classes.size, schedule, rates, seed, checkpoint, progress)
     weights, offset = (np.asarray(part, np.float64) for part in best.parameters)
@@ -146,7 +150,7 @@ def _standardised(data: FitData, held: Bool[np.ndarray, " n"]) -> tuple[Samples,
     """Return features of mean 0 and root mean square 1 on the training part, and the two numbers they had."""
     features = data.features
     if features is None:
-        features = np.asarray(data.network.features(data.samples))
+        features = np.asarray(data.network.features(data.samples, layers=data.layers))
     # Copies, which are scaled in place: features may be most of the memory there is.
     training, validation = features[~held], features[held]
     centre = training.mean(axis=0, dtype=np.float64)

@@ -42,7 +42,7 @@ def hadamard_transform(x: Num[Array, "*rest h"]) -> Num[Array, "*rest h"]:
     """
     if jnp.issubdtype(x.dtype, jnp.integer):
         return _by_pairs(x)
-    *outer, last = _factors(x.shape[-1])
+    *outer, last = factors_of(x.shape[-1])
     y, done = jnp.matmul(x.reshape(-1, last), _matrix(last, x.dtype), precision="highest"), last
     for factor in reversed(outer):
         y = y.reshape(-1, factor, done)
@@ -70,7 +70,7 @@ def _by_pairs(x: Array) -> Array:
     return y.reshape(x.shape)
 
 
-def _factors(length: int) -> list[int]:
+def factors_of(length: int) -> list[int]:
     """Return as few powers of two as possible, of nearly equal size, whose product is the length."""
     bits = length.bit_length() - 1
     count = max(1, -(-bits // (LARGEST_FACTOR.bit_length() - 1)))

@@ -27,12 +27,14 @@ from jax import Array
 from jaxtyping import Float
 from scipy.special import ndtri
 
-from hntk._utils.arguments import as_count, as_key, as_number
+from hntk._utils.arguments import as_choice, as_count, as_key, as_number
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
-from hntk.weights.orthogonal import ORDERS, OrthogonalMatrix, draw_orthogonal, stored_bits
+from hntk.weights.orthogonal import MOST_GROUPS, ORDERS, OrthogonalMatrix
+from hntk.weights.orthogonal_drawing import draw_orthogonal
+from hntk.weights.orthogonal_layout import BlockLayout
 
 Kind = Literal["float32", "int8", "ternary", "sign"]
 # unit of int8 weights: 127 of them are four standard deviations
@@ -41,10 +43,10 @@ INT8_STEP = 4 / 127
 MOST_SQUARES = 64
 # bytes a weight that drawing needs temporarily, at most: random bits and uniforms in float64
 TRANSIENT_BYTES = 16
+# the same of a square block of orthogonal Gaussian weights: float64 and its factors
+TRANSIENT_BLOCK_BYTES = 36
 LAWS_WITH_ZEROS = ("ternary", "orthogonal", "sparse_gaussian", "pruned_gaussian")
 ORTHOGONAL_LAWS = ("orthogonal", "orthogonal_gaussian")
-# Largest number of groups of an orthogonal block; their numbers take a byte.
-MOST_GROUPS = 256
 # Weights whose absolute values are summed at a time.
 ROW_BLOCK = 2**22
 
@@ -164,8 +166,7 @@ class WeightLaw:
             raise ValueError(f"sparsity is the share of zeros and must lie in [0, 1), got {brief(self.sparsity)}.")
         if self.name == "orthogonal":
             _check_groups(sparsity)
-        if self.order not in ORDERS:
-            raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {brief(self.order)}.")
+        as_choice(self.order, "order", ORDERS)
         if self.name == "student_t" and not 4.0 < degrees < inf:
             raise ValueError(
                 f"Student's t has a finite fourth moment, which the theory needs, only above 4 degrees of freedom, and "
@@ -218,7 +219,7 @@ class WeightLaw:
 
     def block_bits(self, shape: tuple[int, int]) -> int:
         """Return the bits of orthogonal ternary blocks of a shape."""
-        return stored_bits(shape, self.groups, self.order)
+        return BlockLayout(shape, self.groups).stored_bits(self.order)
 
     def draw(self, key: Array, shape: tuple[int, int]) -> Weights:
         """Draw a matrix, the same whatever precision JAX is set to.
@@ -266,8 +267,9 @@ class WeightLaw:
         sizes = [outputs * inputs for outputs, inputs in shapes]
         if self.name == "orthogonal":
             sizes = [self.block_bits(shape) for shape in shapes]
+        transient = TRANSIENT_BLOCK_BYTES if self.name == "orthogonal_gaussian" else TRANSIENT_BYTES
         check_room(
-            bytes_each * sum(sizes) + TRANSIENT_BYTES * max(sizes, default=0),
+            bytes_each * sum(sizes) + transient * max(sizes, default=0),
             f"drawing weights of shapes {', '.join(map(str, shapes))}",
             "Make the network narrower, or the samples shorter.",
         )

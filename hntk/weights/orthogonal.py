@@ -22,17 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from typing import ClassVar, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, Int8, Num
 
 from hntk._utils.pytree import array_dataclass
-from hntk.weights.hadamard import hadamard_entries, hadamard_transform, transform_on_host
+from hntk.weights.orthogonal_layout import BlockLayout, folded_length
+from hntk.weights.orthogonal_products import block_product, block_product_on_host, explicit_values
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,11 @@ class GeneratedOrder:
         """The numbers a, b, a, b."""
         return self.factors[0], self.offsets[0], self.factors[1], self.offsets[1]
 
+    def fits(self, size: int) -> bool:
+        """Return whether all are whole numbers of a place's bits, and factors are odd, as permutations need."""
+        whole = all(type(n) is int and 0 <= n < max(size, 2) for n in self.numbers)
+        return whole and all(factor % 2 for factor in self.factors)
+
     def places(self, inputs: int, size: int) -> Int[np.ndarray, " inputs"]:
         """Return the place of each input among ``size``; s is half of a place's bits, rounded up."""
         t = np.arange(inputs, dtype=np.int64)
@@ -69,6 +73,8 @@ def generator_shift(size: int) -> int:
     return max(1, size.bit_length() // 2)
 
 
+# Largest number of groups, whose numbers take a byte.
+MOST_GROUPS = 256
 # Whether raw inputs are put at random places, at places that are computed, or stay.
 ORDERS = ("none", "random", "generated")
 
@@ -115,19 +121,24 @@ class OrthogonalMatrix:
         )
 
     @property
+    def layout(self) -> BlockLayout:
+        """Sizes of the blocks."""
+        return BlockLayout(self.shape, self.groups)
+
+    @property
     def blocks(self) -> int:
         """Number of blocks."""
-        return -(-self.shape[0] // self.size)
+        return self.layout.blocks
 
     @property
     def size(self) -> int:
         """Rows m of a full block."""
-        return block_size(self.shape[1], self.groups)
+        return self.layout.size
 
     @property
     def length(self) -> int:
         """Length m/g of a transform."""
-        return self.size // self.groups
+        return self.layout.length
 
     @property
     def unscaled(self) -> OrthogonalMatrix:
@@ -137,12 +148,12 @@ class OrthogonalMatrix:
     @property
     def last_rows(self) -> tuple[int, ...]:
         """Rows that each group of the last block gives."""
-        return rows_of_groups(self.shape[0] - (self.blocks - 1) * self.size, self.groups)
+        return self.layout.last_rows
 
     @property
     def values(self) -> Int8[Array, "outputs inputs"]:
         """The explicit values {0, ±1}, computed at each access: a byte a weight."""
-        return _values(self)
+        return explicit_values(self.layout, self.signs, self.swaps, self.places)
 
     def dense(self, dtype: jnp.dtype = jnp.float32) -> Float[Array, "outputs inputs"]:
         """Return the matrix ``scale * values``.
@@ -162,31 +173,31 @@ class OrthogonalMatrix:
     @property
     def nonzero_counts(self) -> Int[np.ndarray, " outputs"]:
         """Number of weights of each row that are not 0."""
-        groups = self._groups_of_inputs()
-        counts = np.stack([np.sum(groups == a, axis=1) for a in range(self.groups)], axis=1)
         rows = [(self.length,) * self.groups] * (self.blocks - 1) + [self.last_rows]
-        return np.concatenate([np.repeat(c, r) for c, r in zip(counts, rows, strict=True)])
+        return np.concatenate([np.repeat(c, r) for c, r in zip(self._inputs_of_groups(), rows, strict=True)])
 
     @property
     def nonzero(self) -> int:
         """Number of weights that are not 0."""
-        return int(self.nonzero_counts.sum())
+        counts = self._inputs_of_groups()
+        return int(counts[:-1].sum()) * self.length + int(counts[-1] @ np.array(self.last_rows))
 
     @property
     def largest_row_sum(self) -> float:
         """Largest Σ_j |W_ij| of the values."""
-        return float(self.nonzero_counts.max())
+        counts = self._inputs_of_groups()
+        return float(max(counts[:-1].max(initial=0), counts[-1][np.array(self.last_rows) > 0].max()))
 
     @property
     def additions(self) -> tuple[int, ...]:
         """Additions of one product in each step of its transforms, whose sums are a bit longer than the step before."""
         steps = self.length.bit_length() - 1
         total = np.full(steps, (self.blocks - 1) * self.size, np.int64)
-        kept = _folded(self.last_rows[0])
+        kept, groups = folded_length(self.last_rows[0]), np.count_nonzero(self.last_rows)
         # A step of the last block that only adds halves its length; the others keep it.
         for step in range(steps):
             halving = self.length >> (step + 1)
-            total[step] += self.groups * max(halving, kept)
+            total[step] += groups * max(halving, kept)
         return tuple(int(t) for t in total)
 
     @property
@@ -197,7 +208,7 @@ class OrthogonalMatrix:
     @property
     def stored_bits(self) -> int:
         """Bits of signs, swaps and places, or of the four numbers that generate places."""
-        return stored_bits(self.shape, self.groups, self.order)
+        return self.layout.stored_bits(self.order)
 
     def check(self) -> None:
         """Check that the parts make a matrix of this shape.
@@ -217,9 +228,11 @@ class OrthogonalMatrix:
 
     def _defects(self) -> Iterator[str]:
         """Yield what is wrong; each check relies on the ones before it."""
-        groups, numbers = self.groups, (*self.shape, self.groups)
-        if len(self.shape) != 2 or not all(type(n) is int and n > 0 for n in numbers) or groups & (groups - 1):
-            yield f"have the shape {self.shape!r:.60} in {groups!r:.20} groups, which must be a power of two"
+        shape, groups = self.shape, self.groups
+        if not isinstance(shape, tuple) or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
+            yield f"have the shape {shape!r:.60}, which must be (outputs, inputs)"
+        if type(groups) is not int or not 0 < groups <= MOST_GROUPS or groups & (groups - 1):
+            yield f"have {groups!r:.20} groups, and not a power of two up to {MOST_GROUPS}"
         signs, swaps, inputs = np.asarray(self.signs), np.asarray(self.swaps), self.shape[1]
         if signs.shape != (self.blocks, inputs) or swaps.shape != (self.blocks, self.length):
             yield f"of shape {self.shape} have signs of shape {signs.shape} and swaps of {swaps.shape}"
@@ -227,8 +240,16 @@ class OrthogonalMatrix:
             yield "have signs that are not +1 or -1 in int8"
         if swaps.dtype.kind not in "iu" or swaps.min() < 0 or swaps.max() >= groups:
             yield f"have swaps that are no whole numbers below {groups}"
+        yield from self._defects_of_places()
+
+    def _defects_of_places(self) -> Iterator[str]:
+        inputs = self.shape[1]
         if self.places is None:
+            if self.generator is not None:
+                yield "have a generator and no places"
             return
+        if self.generator is not None and not self.generator.fits(self.size):
+            yield f"have a generator of other numbers than two odd and two below {self.size}"
         places = np.asarray(self.places)
         if places.shape != (inputs,) or places.dtype.kind not in "iu" or len(np.unique(places)) != inputs:
             yield f"do not have a place of its own for each of {inputs} inputs"
@@ -250,125 +271,20 @@ class OrthogonalMatrix:
         (n, outputs) array
             The sums, of the type of h.
         """
-        return _product(self, h)
+        return block_product(self.layout, self.signs, self.swaps, self.places, h)
 
     def product_on_host(self, h: Num[np.ndarray, "n inputs"]) -> Num[np.ndarray, "n outputs"]:
         """Compute the same with NumPy, without compiling anything."""
-        signs, swaps = np.asarray(self.signs), np.asarray(self.swaps)
-        sums, placed = [], np.zeros((len(h), self.size), h.dtype)
-        for block in range(self.blocks):
-            placed[:, self._places()] = h * signs[block].astype(h.dtype)
-            taken = np.arange(self.groups)[:, None] ^ swaps[block].astype(np.int64)
-            groups = np.take_along_axis(placed.reshape(len(h), self.groups, -1), taken[None], axis=1)
-            rows = self.last_rows if block == self.blocks - 1 else (self.length,) * self.groups
-            z = transform_on_host(groups)
-            sums += [z[:, a, :count] for a, count in enumerate(rows)]
-        return np.concatenate(sums, axis=1)
+        places = None if self.places is None else np.asarray(self.places)
+        return block_product_on_host(self.layout, np.asarray(self.signs), np.asarray(self.swaps), places, h)
 
-    def _groups_of_inputs(self) -> Int[np.ndarray, "blocks inputs"]:
-        """Return the group that takes each input, in each block."""
-        place = self._places()
-        return (place // self.length) ^ np.asarray(self.swaps, np.int64)[:, place % self.length]
-
-    def _places(self) -> Int[np.ndarray, " inputs"]:
+    @property
+    def input_places(self) -> Int[np.ndarray, " inputs"]:
+        """The place of each input."""
         return np.arange(self.shape[1]) if self.places is None else np.asarray(self.places)
 
-
-def block_size(inputs: int, groups: int) -> int:
-    """Return the rows m of a full block: the power of two at or above the number of inputs, at least one a group."""
-    return max(groups, 1 << (inputs - 1).bit_length())
-
-
-def stored_bits(shape: tuple[int, int], groups: int, order: str) -> int:
-    """Return the bits of a matrix: a sign an input and block, log₂ g bits a swap, and log₂ m bits a place."""
-    outputs, inputs = shape
-    size = block_size(inputs, groups)
-    blocks, place_bits = -(-outputs // size), size.bit_length() - 1
-    swap_bits = (size // groups) * (groups.bit_length() - 1)
-    numbers = {"none": 0, "random": inputs, "generated": 4}[order]
-    return blocks * (inputs + swap_bits) + numbers * place_bits
-
-
-def rows_of_groups(rows: int, groups: int) -> tuple[int, ...]:
-    """Return how many of its first rows each group gives, so that a block gives ``rows``."""
-    return tuple((rows - a + groups - 1) // groups for a in range(groups))
-
-
-def draw_orthogonal(key: Array, shape: tuple[int, int], groups: int, order: str, scale: float) -> OrthogonalMatrix:
-    """Draw signs, swaps and an order: ``"random"``, ``"generated"`` or ``"none"``."""
-    outputs, inputs = shape
-    size = block_size(inputs, groups)
-    blocks = -(-outputs // size)
-    sign_key, swap_key, order_key = jax.random.split(key, 3)
-    signs = jax.random.rademacher(sign_key, (blocks, inputs), dtype=jnp.int8)
-    swaps = jax.random.randint(swap_key, (blocks, size // groups), 0, groups, jnp.int32)
-    places, generator = None, None
-    if order == "random":
-        places = jax.random.permutation(order_key, size)[:inputs].astype(jnp.int32)
-    if order == "generated":
-        numbers = np.asarray(jax.random.randint(order_key, (4,), 0, size, jnp.int32)).tolist()
-        generator = GeneratedOrder((numbers[0] | 1, numbers[1] | 1), (numbers[2], numbers[3]))
-        places = jnp.asarray(generator.places(inputs, size), jnp.int32)
-    return OrthogonalMatrix(signs, swaps.astype(jnp.uint8), places, (outputs, inputs), groups, scale, generator)
-
-
-@jax.jit
-def _values(matrix: OrthogonalMatrix) -> Array:
-    inputs = matrix.shape[1]
-    place = jnp.arange(inputs, dtype=jnp.int32) if matrix.places is None else matrix.places
-    in_group = place % matrix.length
-    group = (place // matrix.length) ^ matrix.swaps[:, in_group].astype(jnp.int32)
-    block, row_group, row = (jnp.asarray(part) for part in _rows(matrix))
-    entries = hadamard_entries(row[:, None], in_group) * matrix.signs[block]
-    return jnp.where(group[block] == row_group[:, None], entries, 0).astype(jnp.int8)
-
-
-def _rows(matrix: OrthogonalMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the block, the group and the row of its transform of every output."""
-    full = (matrix.length,) * matrix.groups
-    counts = full * (matrix.blocks - 1) + matrix.last_rows
-    part = np.repeat(np.arange(len(counts)), counts)
-    row = np.concatenate([np.arange(count) for count in counts])
-    return part // matrix.groups, part % matrix.groups, row.astype(np.int32)
-
-
-@jax.jit
-def _product(matrix: OrthogonalMatrix, h: Array) -> Array:
-    size, inputs = matrix.size, matrix.shape[1]
-    pad = ((0, 0), (0, max(size - inputs, 1)))
-    placed, signs = jnp.pad(h, pad), jnp.pad(matrix.signs, pad).astype(h.dtype)
-    if matrix.places is None:
-        placed, signs = placed[:, :size], signs[:, :size]
-    else:
-        # Places that no input has take the zero behind the last input.
-        taken = jnp.full(size, inputs, jnp.int32).at[matrix.places].set(jnp.arange(inputs, dtype=jnp.int32))
-        placed, signs = placed[:, taken], signs[:, taken]
-    full, last = matrix.blocks - 1, matrix.last_rows
-    if len(set(last)) == 1 and last[0] == matrix.length:
-        return _blocks(matrix, placed, signs, matrix.swaps, last)
-    parts = [_blocks(matrix, placed, signs[full:], matrix.swaps[full:], last)]
-    if full:
-        rows = (matrix.length,) * matrix.groups
-        parts.insert(0, _blocks(matrix, placed, signs[:full], matrix.swaps[:full], rows))
-    return jnp.concatenate(parts, axis=1)
-
-
-def _blocks(matrix: OrthogonalMatrix, placed: Array, signs: Array, swaps: Array, rows: tuple[int, ...]) -> Array:
-    """Return the products with some blocks, of which every group gives so many of its first rows."""
-    n, count, groups = len(placed), len(signs), matrix.groups
-    values = (placed[:, None] * signs).reshape(n, count, groups, matrix.length)
-    for bit in range(groups.bit_length() - 1):
-        pairs = values.reshape(n, count, groups >> (bit + 1), 2, 1 << bit, matrix.length)
-        moved = ((swaps >> bit) & 1).astype(bool)[None, :, None, None, None]
-        values = jnp.where(moved, pairs[:, :, :, ::-1], pairs).reshape(values.shape)
-    # The first rows of a Hadamard matrix repeat: adding the repetitions leaves a shorter transform.
-    length = _folded(rows[0])
-    sums = hadamard_transform(values.reshape(n, count, groups, -1, length).sum(axis=3, dtype=values.dtype))
-    if len(set(rows)) == 1:
-        return sums[..., : rows[0]].reshape(n, count * prod((groups, rows[0])))
-    return jnp.concatenate([sums[:, :, a, :size] for a, size in enumerate(rows)], axis=2).reshape(n, -1)
-
-
-def _folded(rows: int) -> int:
-    """Return the length of the transform that gives the first ``rows`` rows."""
-    return 1 << (rows - 1).bit_length()
+    def _inputs_of_groups(self) -> Int[np.ndarray, "blocks groups"]:
+        """Return how many inputs each group of each block takes."""
+        place = self.input_places
+        group = (place // self.length).astype(np.uint8) ^ np.asarray(self.swaps)[:, place % self.length]
+        return np.stack([np.count_nonzero(group == a, axis=1) for a in range(self.groups)], axis=1)

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from hntk.weights.orthogonal import ORDERS, GeneratedOrder, OrthogonalMatrix, block_size, stored_bits
+from hntk.weights.orthogonal import MOST_GROUPS, ORDERS, GeneratedOrder, OrthogonalMatrix
+from hntk.weights.orthogonal_layout import BlockLayout
 
 ORDER_BITS = 2
-MOST_GROUP_BITS = 8
+MOST_GROUP_BITS = MOST_GROUPS.bit_length() - 1
 
 
 def orthogonal_to_bytes(matrix: OrthogonalMatrix) -> UInt8[np.ndarray, " bytes"]:
@@ -48,14 +49,14 @@ def orthogonal_from_bytes(stored: UInt8[np.ndarray, " bytes"], shape: tuple[int,
         If the bytes do not make a matrix of this shape.
     """
     groups, order = check_orthogonal_bytes(stored, shape)
-    outputs, inputs = shape
-    size = block_size(inputs, groups)
-    blocks, place_bits, group_bits = -(-outputs // size), size.bit_length() - 1, groups.bit_length() - 1
+    (outputs, inputs), layout = shape, BlockLayout(shape, groups)
+    blocks, size = layout.blocks, layout.size
+    place_bits, group_bits = size.bit_length() - 1, groups.bit_length() - 1
     bits = np.unpackbits(stored[1:], bitorder="little")
     places, generator = None, None
     if order == "generated":
         numbers, bits = _from_bits(bits, 4, place_bits)
-        a, b, c, d = numbers.tolist()
+        a, b, c, d = numbers.tolist() if place_bits else (1, 0, 1, 0)
         generator = GeneratedOrder((a, c), (b, d))
         places = generator.places(inputs, size)
     elif order == "random":
@@ -63,7 +64,7 @@ def orthogonal_from_bytes(stored: UInt8[np.ndarray, " bytes"], shape: tuple[int,
     signs, bits = _from_bits(bits, blocks * inputs, 1)
     swaps, _ = _from_bits(bits, blocks * (size // groups), group_bits)
     matrix = OrthogonalMatrix(
-        jnp.asarray(1 - 2 * signs.reshape(blocks, inputs), jnp.int8),
+        jnp.asarray(1 - 2 * signs.reshape(blocks, inputs).astype(np.int8)),
         jnp.asarray(swaps.reshape(blocks, -1), jnp.uint8),
         None if places is None else jnp.asarray(places, jnp.int32),
         (outputs, inputs),
@@ -90,7 +91,7 @@ def check_orthogonal_bytes(stored: UInt8[np.ndarray, " bytes"], shape: tuple[int
     if order >= len(ORDERS) or group_bits > MOST_GROUP_BITS:
         raise ValueError(f"orthogonal weights begin with a byte {head}, which means nothing: the file is damaged.")
     groups = 2**group_bits
-    needed = 1 + -(-stored_bits(shape, groups, ORDERS[order]) // 8)
+    needed = 1 + -(-BlockLayout(shape, groups).stored_bits(ORDERS[order]) // 8)
     if stored.size != needed:
         raise ValueError(
             f"orthogonal weights of shape {shape} in {groups} groups take {needed} bytes, not {stored.size}: the file "
@@ -105,5 +106,7 @@ def _to_bits(numbers: np.ndarray, width: int) -> np.ndarray:
 
 def _from_bits(bits: np.ndarray, count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return numbers of a width in bits, and the bits that are left."""
-    taken = bits[: count * width].reshape(count, width).astype(np.int64)
-    return (taken << np.arange(width)).sum(axis=1), bits[count * width :]
+    numbers = np.zeros(count, np.uint8 if width <= 8 else np.int64)
+    for bit in range(width):
+        numbers |= bits[bit : count * width : width].astype(numbers.dtype) << bit
+    return numbers, bits[count * width :]

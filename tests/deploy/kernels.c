@@ -31,6 +31,14 @@ static int32_t draw_below(uint64_t n)
     return (int32_t)((draw() >> 20) % n);
 }
 
+static values values_of(form form_of, size_t count)
+{
+    values v = {BYTES, 0, 0, NULL, 0, 1, NULL, 0};
+    v.form_of = form_of;
+    v.count = v.room = count;
+    return v;
+}
+
 static void check_population_counts(void)
 {
     int i, b;
@@ -80,8 +88,10 @@ static void check_thresholds(void)
 
 static void check_storage(void)
 {
-    const values bytes = {BYTES, 8, 0, NULL, 0}, pairs = {PAIRS, 8, 0, NULL, 0}, pixels = {PIXELS, 8, 0, NULL, 16};
-    const values planes = {PLANES, 100, 16, NULL, 0};
+    const uint8_t centre[8] = {0, 255, 1, 254};
+    const int32_t jumps[16] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+    const values bytes = values_of(BYTES, 8), pairs = values_of(PAIRS, 8);
+    values pixels = values_of(PIXELS, 8), planes = values_of(PLANES, 100);
     word memory[16 * WORDS(100)];
     uint8_t input[16] = {0, 255};
     int32_t v;
@@ -97,8 +107,17 @@ static void check_storage(void)
         CHECK(get(&bytes, memory, 1) == v);
     }
     CHECK(get(&bytes, memory, 0) == 11 && get(&bytes, memory, 2) == 13);
+    pixels.factor = 16;
     CHECK(get(&pixels, input, 0) == 0 && get(&pixels, input, 1) == 16 * 255);
-    clear(&planes, memory);
+    pixels.centre = centre;
+    CHECK(get(&pixels, input, 0) == 0 && get(&pixels, input, 1) == 0);
+    CHECK(get(&pixels, input, 2) == -16 && get(&pixels, input, 3) == -16 * 254);
+    clear(&bytes, memory, 6);
+    CHECK(get(&bytes, memory, 2) == 13 && get(&bytes, memory, 6) == 0 && get(&bytes, memory, 7) == 0);
+    planes.planes = 16;
+    planes.jumps = jumps;
+    planes.least = -77;
+    clear(&planes, memory, 0);
     for (i = 0; i < 100; i++) {
         put(&planes, memory, i, (int32_t)(i * 655));
     }
@@ -108,6 +127,66 @@ static void check_storage(void)
             code |= (uint32_t)(memory[t * WORDS(100) + i / WORD_BITS] >> i % WORD_BITS & 1) << t;
         }
         CHECK(code == i * 655);
+        CHECK(get(&planes, memory, i) == (int32_t)code - 77);
+    }
+}
+
+static void check_places(void)
+{
+    const uint8_t few[3] = {2, 0, 1};
+    const uint16_t many[3] = {300, 0, 511};
+    const uint32_t most[3] = {70000, 0, 1};
+    const order none = {NULL, 0, {0, 0}, {0, 0}, 0}, one = {few, 1, {0, 0}, {0, 0}, 0};
+    const order two = {many, 2, {0, 0}, {0, 0}, 0}, four = {most, 4, {0, 0}, {0, 0}, 0};
+    const order made = {NULL, 0, {77, 501}, {3, 1000}, 5};
+    values v = values_of(BYTES, 1024);
+    size_t t;
+    uint8_t found[1024] = {0};
+    v.room = 1024;
+    CHECK(place(&none, &v, 7) == 7 && place(&one, &v, 0) == 2 && place(&two, &v, 2) == 511);
+    CHECK(place(&four, &v, 0) == 70000);
+    for (t = 0; t < 1024; t++) {
+        size_t p = (77 * t + 3) % 1024;
+        p ^= p / 32;
+        p = (501 * p + 1000) % 1024;
+        p ^= p / 32;
+        CHECK(place(&made, &v, t) == p);
+        found[p] = 1;
+    }
+    for (t = 0; t < 1024; t++) {
+        CHECK(found[t]);
+    }
+}
+
+/* Transforms of every length and width against sums of entries (-1)^(ones of i & j). */
+static void check_transforms(void)
+{
+    static number16 small[1024];
+    static number32 large[1024];
+    static int32_t given[1024];
+    size_t length, end, i, j, t;
+    for (length = 1; length <= 1024; length *= 2) {
+        for (end = 1; end <= length; end *= 2) {
+            for (i = 0; i < length; i++) {
+                given[i] = draw_below(63) - 31;
+                small[i] = (int16_t)given[i];
+                large[i] = given[i] * 1000;
+            }
+            transform16(small, length, end);
+            transform32(large, length, end);
+            for (i = 0; i < length; i++) {
+                int32_t sum = 0;
+                for (j = 0; j < end; j++) {
+                    int odd = 0;
+                    for (t = 1; t < end; t *= 2) {
+                        odd ^= (i & t) && (j & t);
+                    }
+                    sum += odd ? -given[i / end * end + j] : given[i / end * end + j];
+                }
+                CHECK(small[i] == sum);
+                CHECK(large[i] == 1000 * sum);
+            }
+        }
     }
 }
 
@@ -168,12 +247,12 @@ static void check_layers(int zeros_in_ten)
     const int32_t jumps[3] = {1, 2, 4}, thresholds[3] = {-20, 0, 15}, bias[OUTPUTS] = {3, -7, 0, 1, 2, 9, -9, 4, 5};
     const int8_t levels[4] = {-50, -3, 7, 100};
     const size_t gap_count = draw_weights(zeros_in_ten);
-    const values planes = {PLANES, INPUTS, 3, jumps, 0}, numbers = {BYTES, INPUTS, 0, NULL, 0};
-    const values out = {BYTES, OUTPUTS, 0, NULL, 0};
+    const values planes = {PLANES, INPUTS, 3, jumps, 0, 1, NULL, INPUTS}, numbers = values_of(BYTES, INPUTS);
+    const values out = values_of(BYTES, OUTPUTS);
     int32_t start[OUTPUTS], expected[OUTPUTS];
     word as_planes[3 * WORDS(INPUTS)], as_numbers[(INPUTS + 7) / 8 * 8 / sizeof(word)], found[2][2 * WORDS(64)];
     size_t i, j;
-    clear(&planes, as_planes);
+    clear(&planes, as_planes, 0);
     for (i = 0; i < OUTPUTS; i++) {
         start[i] = expected[i] = bias[i];
     }
@@ -187,10 +266,12 @@ static void check_layers(int zeros_in_ten)
         }
     }
     {
-        const layer dense = {planes, out, rows, 1, NULL, NULL, 0, {start, 4}, thresholds, 3, {levels, 1}};
-        const layer sparse = {numbers, out, NULL, 0, gaps, signs, gap_count, {bias, 4}, thresholds, 3, {levels, 1}};
-        apply(&dense, as_planes, found[0]);
-        apply(&sparse, as_numbers, found[1]);
+        const layer dense = {planes, out, rows, 1, NULL, NULL, 0, {start, 4}, thresholds, 3, {levels, 1},
+                             0, 0, 0, NULL, NULL};
+        const layer sparse = {numbers, out, NULL, 0, gaps, signs, gap_count, {bias, 4}, thresholds, 3, {levels, 1},
+                              0, 0, 0, NULL, NULL};
+        apply(&dense, as_planes, NULL, found[0]);
+        apply(&sparse, as_numbers, NULL, found[1]);
     }
     for (i = 0; i < OUTPUTS; i++) {
         const int32_t level = levels[(expected[i] >= -20) + (expected[i] >= 0) + (expected[i] >= 15)];
@@ -203,15 +284,19 @@ static void check_scores(void)
 {
     const int8_t numbers[6] = {1, 2, 3, -1, 3, -1};
     const int32_t offset[3] = {-6, 0, 0};
-    const values two = {BYTES, 2, 0, NULL, 0};
-    const linear readout = {two, {numbers, 1}, offset, 3};
+    const values two = values_of(BYTES, 2);
+    const linear readout = {two, {numbers, 1}, 3, 1}, doubled = {two, {numbers, 1}, 3, 2};
+    number32 scores[3] = {0, 3, 3};
     word memory[2];
     put(&two, memory, 0, 5);
     put(&two, memory, 1, -4);
-    CHECK(score(&readout, memory, 0) == -9);
+    CHECK(score(&readout, memory, 0) == -3);
     CHECK(score(&readout, memory, 1) == 19);
-    CHECK(score(&readout, memory, 2) == 19);
-    CHECK(best_class(&readout, memory) == 1);
+    CHECK(score(&doubled, memory, 2) == 38);
+    CHECK(best_class(&readout, offset, memory) == 1);
+    add_scores(&doubled, memory, scores);
+    CHECK(scores[0] == -6 && scores[1] == 41 && scores[2] == 41);
+    CHECK(largest(scores, 3) == 1);
 }
 
 int main(void)
@@ -221,6 +306,8 @@ int main(void)
     check_tables();
     check_thresholds();
     check_storage();
+    check_places();
+    check_transforms();
 #ifdef FLOAT_INPUT
     check_rounding();
 #endif

@@ -189,6 +189,10 @@ STEPS = Steps((0,), (-1, 1))
         ({"weights": (matrix(np.ones((9, 70_000))),)}, "2\\*\\*24"),
         ({"inputs": Pixels(3)}, "1, 2, 4"),
         ({"inputs": Pixels("1; evil")}, "1, 2, 4"),  # type: ignore[arg-type]
+        ({"inputs": Pixels(1, np.zeros(39, np.uint8))}, "pixels' centre"),
+        ({"inputs": Pixels(1, np.full(40, 256))}, "pixels' centre"),
+        ({"inputs": Pixels(1, np.full(40, -1))}, "pixels' centre"),
+        ({"inputs": Pixels(1, np.zeros(40))}, "pixels' centre"),
         ({"inputs": Rounded(np.zeros(40, np.float32), 1.0, 40_000)}, "32767"),
         ({"inputs": Rounded(np.zeros(40, np.float32), 1.0, 0)}, "32767"),
         ({"inputs": Rounded(np.zeros(40, np.float32), float("nan"), 9)}, "factor"),
@@ -256,8 +260,13 @@ def test_what_is_no_classifier_is_refused_with_a_remedy() -> None:
     ids=str,
 )
 def test_layouts_that_are_none_are_refused_with_a_remedy(layouts: object) -> None:
-    with pytest.raises(ValueError, match="layouts must be 'planes' or 'gaps'"):
+    with pytest.raises(ValueError, match="layouts must be 'planes', 'gaps' or 'transform'"):
         to_c(made_of([STEPS, STEPS]), layouts=layouts)  # type: ignore[arg-type]
+
+
+def test_weights_that_are_no_blocks_have_no_transform() -> None:
+    with pytest.raises(ValueError, match=r"layer 2.*no orthogonal blocks: use 'planes'"):
+        to_c(made_of([STEPS, STEPS]), layouts=["planes", "transform"])
 
 
 def test_folders_that_cannot_be_written_to_are_refused_with_a_remedy(
@@ -291,7 +300,7 @@ def test_folders_that_cannot_be_written_to_are_refused_with_a_remedy(
 
 def test_models_beyond_what_a_file_of_onnx_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx")
-    monkeypatch.setattr("hntk.deploy.onnx.MOST_WEIGHT_BYTES", 3000)
+    monkeypatch.setattr("hntk.deploy.onnx_weights.MOST_WEIGHT_BYTES", 3000)
     made = whole_classifier(levels=2, widths=(100,))
     to_onnx(made, "int2")
     with pytest.raises(ValueError, match="weights='int2'"):

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 
 import hntk
-from hntk.deploy.rounding import round_levels
+from hntk.deploy.c_transforms import number_bytes
+from hntk.deploy.rounding import default_level_bits, round_levels
 from hntk.networks.integer_network import EXACT
 from tests.support.architectures import INPUTS, architectures, classifier, raw_samples, whole_classifier
+from tests.support.random_blocks import random_blocks
 
 
 def direct(made: hntk.IntegerClassifier, raw: np.ndarray) -> np.ndarray:
@@ -227,3 +229,32 @@ def test_levels_are_rounded_alike_in_pieces_and_at_once(monkeypatch: pytest.Monk
     assert round_levels(levels, 2047) == whole
     # Trying all units at once would take 260 GB.
     assert max(round_levels(np.linspace(-1, 1, 10**6), 3)[1]) == 3
+
+
+@pytest.mark.parametrize(("width", "sparsity", "bits"), [(64, 0.5, 12), (512, 0.5, 10), (2048, 0.5, 8), (2048, 0.0, 8)])
+def test_levels_before_orthogonal_blocks_leave_room_for_numbers_of_two_bytes(
+    width: int, sparsity: float, bits: int
+) -> None:
+    groups = round(1 / (1 - sparsity))
+    rng = np.random.default_rng(0)
+    weights = [random_blocks(rng, (width, 40), groups, "none"), random_blocks(rng, (8, width), groups, "none")]
+    assert default_level_bits(weights) == bits
+    most = 2 ** (bits - 1) - 1
+    assert number_bytes(weights[1], most) == (4 if sparsity == 0.0 else 2)
+    # the first layer reads the input, whose bits are others
+    assert default_level_bits(weights[:1]) == 12
+
+
+def test_levels_on_a_fine_grid_keep_their_bits_before_orthogonal_blocks() -> None:
+    rng = np.random.default_rng(0)
+    weights = (random_blocks(rng, (2048, 40), 2, "none"), random_blocks(rng, (8, 2048), 2, "none"))
+    levels = (-1.0, 0.3, 1.0)
+    stairs = hntk.staircase([-0.5, 0.5], levels)
+    net = hntk.Network(weights, (stairs, stairs), (0.0, 0.0), None, None)
+    x = np.eye(40)
+    made, fine = hntk.to_integers(net, x=x), hntk.to_integers(hntk.on_grid(net, 12), x=x)
+    assert made.steps[0].most <= 127 < fine.steps[0].most
+    assert max(fine.rounding) == 0.0
+    grid = hntk.to_integers(hntk.on_grid(net), x=x)
+    assert max(grid.rounding) == 0.0
+    assert grid.steps[0].most <= 127

@@ -142,15 +142,31 @@ def fetch(ran: Ran) -> None:
 
 def mnist(ran: Ran) -> None:
     table = ran.rows("accuracy.csv")
-    # dense, ternary, σ_T, and 2 levels by theory and by data
-    assert len(table) == 5
+    # of both readouts: two dense networks, two of ternary weights, two of σ_T, and two of 2 levels by each objective
+    assert len(table) == 2 * (2 + 2 + 2 * 3)
     accuracy = [float(row["test accuracy"]) for row in table]
     assert accuracy[0] > 0.7
     assert accuracy[-1] > 0.4
-    assert float(table[1]["dense/bytes"]) > 5
+    assert float(table[3]["dense/bytes"]) > 5
+    assert float(table[2]["dense/bytes"]) > float(table[3]["dense/bytes"])
+    wide = {(row["activations"], row["readout of"]): float(row["at infinite width"]) for row in table}
+    assert len(wide) == 2 * 4
+    assert min(wide.values()) > 0.7
     assert "stands in for mnist" in ran.printed
     assert "VIOLATED" in ran.printed
-    assert "fitted to the data" in ran.printed
+
+
+def widths(ran: Ran) -> None:
+    table = ran.rows("widths.csv")
+    # at 2 widths: two dense networks, and two of 2 levels; and both at infinite width
+    assert len(table) == 2 * 4 + 2
+    drawn = [row for row in table if row["±"]]
+    error, predicted = ([float(row[name]) for row in drawn] for name in ("kernel error", "predicted error"))
+    assert all(wide < narrow for narrow, wide in zip(error[::2], error[1::2], strict=True))
+    # rows: Gaussian, orthogonal, i.i.d. ternary, orthogonal ternary, each at two widths
+    assert error[3] < error[1]
+    assert error[7] < error[5]
+    assert max(abs(e / p - 1) for e, p in zip(error, predicted, strict=True)) < 0.5
 
 
 def memory(ran: Ran) -> None:
@@ -190,6 +206,13 @@ def ship(ran: Ran) -> None:
         assert forms["C99, Cortex-M4 (flash)"]["of"] == "20"
 
 
+def bench_transform(ran: Ran) -> None:
+    (table,) = (ran.rows(path.name) for path in ran.out.glob("width_*.csv"))
+    assert [row["contender"] for row in table] == ["transform", "explicit ternary matrix"]
+    # sums of whole numbers are the same to the bit
+    assert [value for name, value in ran.metrics.items() if name.startswith("difference/")] == [0.0, 0.0]
+
+
 def bench_kernels(ran: Ran) -> None:
     assert "left out" not in ran.printed
     table = ran.rows("n_ReLU_depth_1_p_20.csv")
@@ -226,7 +249,8 @@ CHECKS: dict[str, Callable[[Ran], None]] = {
     check.__name__: check
     for check in (
         gmm, convergence, levels, spectrum_theory, spikes, learning_curve, dynamics, million, store, solver, fetch,
-        mnist, memory, frontier, ship, bench_kernels, bench_empirical, bench_solver, bench_inference,
+        mnist, widths, memory, frontier, ship, bench_kernels, bench_empirical, bench_solver, bench_transform,
+        bench_inference,
     )
 } | {"microcontroller": ship}  # fmt: skip
 

@@ -264,7 +264,7 @@ def test_no_file_costs_more_than_its_size_explains(originals: dict, tmp_path: Pa
 
 
 @pytest.mark.parametrize("shape", [[10**9, 10**9], [2**40, INPUTS], [1, 10**12], [10**18, 10**18]], ids=str)
-@pytest.mark.parametrize("encoding", ["bits2", "base3", "mask+signs", "gaps+signs", "float32"])
+@pytest.mark.parametrize("encoding", ["bits2", "base3", "mask+signs", "gaps+signs", "float32", "hadamard"])
 def test_widths_are_explained_by_bytes(originals: dict, tmp_path: Path, shape: list, encoding: str) -> None:
     arrays, metadata = originals["float"]
     kind = "float32" if encoding == "float32" else "ternary"

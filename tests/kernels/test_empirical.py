@@ -25,14 +25,15 @@ def drawn() -> hntk.Network:
     return hntk.dense(["relu", "erf", "tanh"], [20, 15, 31], X, key=jax.random.key(1))
 
 
-def jacobian(net: hntk.Network, readout: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
-    """Gradients of the output by every layer's weights, samples as rows."""
+def jacobian(net: hntk.Network, readout: np.ndarray, x: np.ndarray, every: bool = False) -> list[np.ndarray]:
+    """Gradients of the output, which may read every layer, by every layer's weights; samples as rows."""
 
     def output(parameters: list, row: jax.Array) -> jax.Array:
-        h = row
+        h, read = row, []
         for (_, fan_in, sigma, m), w in zip(net.layers(), parameters[:-1], strict=True):
             h = sigma(fan_in * w @ h) - m
-        return parameters[-1] @ h / np.sqrt(net.widths[-1])
+            read.append(h / np.sqrt(h.size))
+        return parameters[-1] @ (jnp.concatenate(read) if every else read[-1])
 
     parameters = [w.dense(jnp.float64) for w in net.weights] + [jnp.asarray(readout, jnp.float64)]
     found = jax.vmap(jax.grad(output), (None, 0))(parameters, jnp.asarray(x))
@@ -120,6 +121,19 @@ def test_of_a_classifier_each_output_and_their_mean() -> None:
         hntk.empirical_kernels(classifier, X, output=13)
     with pytest.raises(ValueError, match="one output"):
         hntk.empirical_kernels(drawn(), X, output=10)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_of_a_classifier_that_reads_every_layer() -> None:
+    classifier = hntk.fit_ridge(drawn(), X, np.arange(23) % 3, ridge=0.1, layers="all")
+    parts = [np.asarray(part) for part in jacobian(drawn(), classifier.weights[:, 1], X, every=True)]
+    ntk = sum(products(parts, parts))
+    found = hntk.empirical_kernels(classifier, X, output=1)
+    np.testing.assert_allclose(found.ck, parts[-1] @ parts[-1].T, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(found.ntk, ntk, rtol=1e-10)
+    operator = hntk.EmpiricalNTK(classifier, X, output=1)
+    np.testing.assert_allclose(operator.matvec(np.ones(23)), ntk.sum(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(operator.diagonal(), ntk.diagonal(), rtol=1e-10)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hntk
-from hntk.networks.value_bounds import LARGEST_INPUT, _largest_number, check_finite
+from hntk.networks.value_bounds import LARGEST_INPUT, Readout, _largest_number, check_finite
 
 BOUNDED = ["cos", "sin", "erf", "gaussian", "sign", "step", hntk.staircase([-1.0, 2.0], [3.0, -7.0, 0.5])]
 UNBOUNDED = ["relu", "abs", "linear", hntk.activation("polynomial", coefficients=[0.3, -1.0, 0.0, 2.0]), "quadratic"]
@@ -46,13 +46,17 @@ def test_no_number_of_a_network_exceeds_the_bound(seed: int) -> None:
     rng = np.random.default_rng(seed)
     names = [["relu", "erf", "cos", "sign"][i] for i in rng.integers(0, 4, 2)]
     net = hntk.draw_network(names, [6, 4], 5, tau0=1.0, law="ternary", key=jax.random.key(seed))
-    readout = (rng.normal(size=(4, 3)), rng.normal(size=3))
+    layers, rows = ("last", 4) if seed % 2 else ("all", 10)
+    readout = Readout(rng.normal(size=(rows, 3)), rng.normal(size=3), layers)
     bound = _largest_number(list(net.layers()), readout)
     # the worst samples are at the corners
     x = rng.choice([-LARGEST_INPUT, LARGEST_INPUT], (50, 5)).astype(np.float32)
-    features = np.asarray(net.features(x))
-    assert np.abs(features @ readout[0] + readout[1]).max() <= bound
+    features = np.asarray(net.features(x, layers=layers))
+    scores = features @ readout.weights + readout.offset
+    assert np.abs(scores).max() <= bound
     assert np.abs(features).max() * 2 <= bound
+    values = [part * part.shape[1] ** 0.5 for part in np.split(features, [6] if layers == "all" else [], axis=1)]
+    np.testing.assert_allclose(readout.scores(values), scores, rtol=1e-4, atol=1e-3)
 
 
 def test_row_sums_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import hntk
 from hntk import Schedule
+from hntk._utils import memory
 
 
 @pytest.mark.slow
@@ -32,6 +34,58 @@ def test_ridge_is_kernel_regression_on_centred_features() -> None:
     for ridge in (0.0, -1.0, np.nan):
         with pytest.raises(ValueError, match="ridge"):
             hntk.fit_ridge(net, data.x, labels, ridge=ridge)
+
+
+def test_features_of_all_layers_have_the_sum_of_their_kernels() -> None:
+    data = hntk.reference_mixture(n=60, p=30, key=jax.random.key(1))
+    net = hntk.dense(["relu"] * 2, [100, 40], data.x, key=jax.random.key(2))
+    new = hntk.reference_mixture(n=20, p=30, key=jax.random.key(3)).x
+    found = hntk.fit_ridge(net, data.x, data.labels, ridge=0.05, layers="all")
+    assert (found.layers, found.weights.shape) == ("all", (140, 2))
+    # The conjugate kernels of two networks: one of the first layer alone, and both layers.
+    first = hntk.Network(net.weights[:1], net.activations[:1], net.centres[:1], None, None)
+    both = jnp.concatenate([data.x, new])
+    kernels = [(f := np.asarray(each.features(both), np.float64)) @ f.T for each in (first, net)]
+    y = np.eye(2)[data.labels]
+
+    def scores(kernel: np.ndarray) -> np.ndarray:
+        """Kernel ridge regression with an intercept, which a constant feature without a ridge is."""
+        system = np.ones((61, 61))
+        system[:60, :60], system[60, 60] = kernel[:60, :60] + 0.05 * np.eye(60), 0
+        dual = np.linalg.solve(system, np.concatenate([y, np.zeros((1, 2))]))
+        return kernel[60:, :60] @ dual[:60] + dual[60]
+
+    np.testing.assert_allclose(found.scores(new), scores(kernels[0] + kernels[1]), atol=1e-4)
+    assert all(np.abs(found.scores(new) - scores(kernel)).max() > 0.01 for kernel in kernels)
+    given = hntk.fit_ridge(net, data.x, data.labels, layers="all", features=net.features(data.x, layers="all"))
+    np.testing.assert_allclose(given.weights, hntk.fit_ridge(net, data.x, data.labels, layers="all").weights, atol=1e-9)
+    with pytest.raises(ValueError, match=r"\(60, 140\), as network.features\(x, layers=\"all\"\)"):
+        hntk.fit_ridge(net, data.x, data.labels, layers="all", features=net.features(data.x))
+
+
+@pytest.mark.slow
+def test_the_sum_of_kernels_is_nearer_to_its_limit_than_the_last() -> None:
+    x = hntk.reference_mixture(n=60, p=60, key=jax.random.key(1)).x
+    layers = hntk.match(["relu"] * 3, 1.0, 4).activations
+    exact = [np.asarray(hntk.exact_kernels(x, layers[:depth], tau0=1.0).ck) for depth in (1, 2, 3)]
+    errors = []
+    for seed in range(3):
+        net = hntk.draw_network(layers, [200] * 3, 60, tau0=1.0, law="orthogonal", key=jax.random.key(seed))
+        last, every = (np.asarray(net.features(x, layers=read), np.float64) for read in ("last", "all"))
+        drawn, limits = (last @ last.T, every @ every.T), (exact[-1], sum(exact))
+        errors.append([np.linalg.norm(k - e) / np.linalg.norm(e) for k, e in zip(drawn, limits, strict=True)])
+    last, every = np.mean(errors, axis=0)
+    assert every < 0.85 * last
+    # and that it is the sum that is drawn: it is no limit of the last layer's
+    assert np.linalg.norm(sum(exact) - exact[-1]) > 2 * np.linalg.norm(exact[-1])
+
+
+def test_more_features_than_memory_has_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = hntk.reference_mixture(n=20, p=30, key=jax.random.key(1))
+    net = hntk.dense(["relu"] * 2, [3000, 3000], data.x, key=jax.random.key(2))
+    monkeypatch.setattr(memory, "available_memory", lambda: 3e8)
+    with pytest.raises(MemoryError, match="Gram matrix of 6,000 features.*layers='last'.*fit_softmax"):
+        hntk.fit_ridge(net, data.x, data.labels, layers="all")
 
 
 @pytest.mark.slow

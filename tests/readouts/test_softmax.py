@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -39,6 +40,25 @@ def test_the_softmax_readout_classifies_and_keeps_the_better_rate(tmp_path: Path
     kept = hntk.fit_softmax(net, data.x, labels, schedule=schedule, rates=(3e-2,), checkpoint=tmp_path / "a.npz")
     assert [p.name for p in tmp_path.iterdir()] == ["a-0.03.npz"]
     np.testing.assert_array_equal(kept.weights, found.weights)
+
+
+@pytest.mark.slow
+def test_the_softmax_readout_of_every_layer(tmp_path: Path) -> None:
+    data = hntk.reference_mixture(n=200, p=40, key=jax.random.key(0))
+    net = hntk.dense(["relu"] * 2, [64, 32], data.x, key=jax.random.key(1))
+    fit = partial(hntk.fit_softmax, net, data.x, data.labels, schedule=Schedule(epochs=5, batch=20), rates=[3e-2])
+    found, features = fit(layers="all"), net.features(data.x, layers="all")
+    assert (found.layers, found.weights.shape) == ("all", (96, 2))
+    assert found.accuracy(data.x, data.labels) > 0.9
+    # Every layer counts.
+    assert all(np.abs(part).max() > 0.01 * np.abs(found.weights).max() for part in np.split(found.weights, [64]))
+    np.testing.assert_allclose(found.scores(data.x), np.asarray(features) @ found.weights + found.offset, atol=1e-4)
+    np.testing.assert_array_equal(fit(layers="all", features=features).weights, found.weights)
+    with pytest.raises(ValueError, match=r"\(200, 96\)"):
+        fit(layers="all", features=net.features(data.x))
+    fit(checkpoint=tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="another training"):
+        fit(layers="all", checkpoint=tmp_path / "a.npz")
 
 
 @pytest.mark.slow

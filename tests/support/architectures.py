@@ -9,6 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 import hntk
+from hntk.networks.integer_inputs import Pixels
+from hntk.networks.read_layers import ReadLayers
 
 INPUTS = 45
 LABELS = np.array(["left", "right"])
@@ -28,7 +30,13 @@ def _activations(levels: int, depth: int) -> tuple[hntk.Staircase, ...]:
 
 
 def classifier(
-    *, levels: int = 4, widths: tuple[int, ...] = (50, 40), sparsity: float = 0.5, law: str = "ternary", seed: int = 1
+    *,
+    levels: int = 4,
+    widths: tuple[int, ...] = (50, 40),
+    sparsity: float = 0.5,
+    law: str = "ternary",
+    layers: ReadLayers = "last",
+    seed: int = 1,
 ) -> hntk.Classifier:
     """Return a float classifier of ternary or ±1 weights."""
     x, labels = _samples()
@@ -36,7 +44,7 @@ def classifier(
     net = hntk.draw_network(
         _activations(levels, len(widths)), widths, INPUTS, tau0=1.0, law=drawn, key=jax.random.key(seed)
     )
-    return hntk.fit_ridge(net, x, labels, ridge=0.1)
+    return hntk.fit_ridge(net, x, labels, ridge=0.1, layers=layers)
 
 
 def whole_classifier(
@@ -58,7 +66,7 @@ def whole_classifier(
 def raw_samples(made: hntk.IntegerClassifier) -> np.ndarray:
     """Return samples for the classifier: uint8, or float32 with some values out of range."""
     x, _ = _samples()
-    if made.network.bias is not None:
+    if isinstance(made.network.inputs, Pixels):
         return np.clip(np.rint(300 * x + NORMALIZATION.centre), 0, 255).astype(np.uint8)
     return (1.3 * x).astype(np.float32)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,14 +24,15 @@ INPUTS, WIDTHS = 12, (9, 5)
 Parts = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
-def _network(activations: list, law: str = "ternary", sparsity: float = 0.5) -> hntk.Network:
-    drawn = hntk.weight_law(law, sparsity=sparsity)
+def _network(activations: list, law: str = "ternary", sparsity: float = 0.5, **order: str) -> hntk.Network:
+    drawn = hntk.weight_law(law, sparsity=sparsity, **order)
     return hntk.draw_network(activations, WIDTHS, INPUTS, tau0=1.0, law=drawn, key=jax.random.key(3))
 
 
 def _classifier(network: hntk.Network, classes: list, **known: Any) -> hntk.Classifier:
     rng = np.random.default_rng(len(classes))
-    weights, offset = rng.normal(size=(WIDTHS[-1], len(classes))), rng.normal(size=len(classes))
+    width = sum(WIDTHS) if known.get("layers") == "all" else WIDTHS[-1]
+    weights, offset = rng.normal(size=(width, len(classes))), rng.normal(size=len(classes))
     return hntk.Classifier(network, np.array(classes), weights, offset, **known)
 
 
@@ -46,6 +48,7 @@ def originals() -> list[Parts]:
     raw = _classifier(_network(signs), ["a", "b"], normalization=normalization, statistics=record)
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(INPUTS, INPUTS)))[0].astype(np.float32)
     whitened = hntk.Normalization(np.zeros(INPUTS, np.float32), 2.0, turn, unit_norm=True)
+    every = _classifier(_network(signs), ["a", "b"], layers="all")
     made: list[tuple[Any, str | None]] = [
         (_classifier(compressed, ["left", "right"], statistics=record), "bits2"),
         (_classifier(_network(signs, "bernoulli"), [3, 5, 2**40]), "signs"),
@@ -56,12 +59,17 @@ def originals() -> list[Parts]:
         (_network(["relu", "abs"], "sparse_gaussian", 0.7), "mask+float32"),
         (_network(["leaky_relu", "step"], "pruned_gaussian", 0.9), "gaps+float32"),
         (raw, "mask+signs"),
+        (_classifier(_network(signs, "orthogonal"), ["a", "b"]), None),
+        (_network(["relu", "tanh"], "orthogonal", 0.75, order="generated"), None),
+        (hntk.to_integers(_network(signs, "orthogonal", 0.0), x=x), None),
         (_classifier(_network(signs), [1, 2], normalization=whitened, statistics=record), "bits2"),
         (hntk.to_integers(raw, x=x), "mask+signs"),
         (hntk.to_integers(raw, pixels=True, readout_bits=8), "bits2"),
         (hntk.to_integers(compressed, x=x), "gaps+signs"),
         (hntk.to_integers(_network(signs, "bernoulli"), x=x), "signs"),
         (hntk.to_integers(_network(signs, "int8_gaussian"), x=x), "int8"),
+        (every, "bits2"),
+        (replace(hntk.to_integers(every, x=x, level_bits=4), shifts=(1, 0)), "base3"),
     ]  # fmt: skip
     found = []
     with TemporaryDirectory() as folder:

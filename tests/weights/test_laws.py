@@ -26,6 +26,7 @@ DRAWN = {
     "sparse_gaussian": "7e83446493f86fe3",
     "pruned_gaussian": "d6c129fe65764cec",
     "student_t": "12f664d4c25c6940",
+    "orthogonal": "4e3842454f5ea725",
 }
 
 
@@ -62,7 +63,7 @@ def _optimised() -> Iterator[None]:
 @pytest.mark.parametrize("law", DRAWN)
 def test_weights_are_those_recorded(law: str) -> None:
     values = np.asarray(hntk.weight_law(law).draw(jax.random.key(3), (7, 5)).values)
-    assert values.dtype == (np.int8 if law in ("ternary", "bernoulli", "int8_gaussian") else np.float32)
+    assert values.dtype == (np.int8 if law in ("ternary", "bernoulli", "int8_gaussian", "orthogonal") else np.float32)
     # logarithms and roots may differ by their last bit from one processor to another
     if law == "student_t":
         np.testing.assert_allclose(values[0], [-2.865819, -2.3269923, -0.5407747, -2.2162285, 0.29545158], rtol=1e-6)

@@ -473,7 +473,7 @@ def test_nothing_half_written_is_left(server, run, tmp_path, monkeypatch, stop, 
             r"cifar10_features cannot.*96 pixels.*EfficientNet-Lite0.*ImageNet.*512.*VGG-19.*x_tr",
         ),
         (["data=gmm"], r"drawn anew in every run: there is nothing to fetch\. Run \+exp=gmm"),
-        (["data.name=cats"], r"no source of 'cats' is known: choose among mnist\..*\.npz with x_train"),
+        (["data.name=cats"], r"no source of 'cats' is known: choose among mnist, fashion_mnist\..*\.npz with x_train"),
     ],
 )
 def test_other_data_sets_say_why_not(server, run, words, message):

@@ -1,0 +1,174 @@
+"""Accuracy and kernel error of drawn networks against their width, beside infinite width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import hntk
+from experiments.figures.style import COLOURS, MARKS, caption_above, legend_below, listed_ticks
+from experiments.kernels.infinite_width import accuracies_at_infinite_width
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress, say, stage
+from experiments.runner.from_config import activations, dataset, matched
+from experiments.runner.record import Record
+from experiments.runner.statistics import mean_and_error
+
+COLUMNS = ["activations", "weights", "width", "test accuracy", "±", "kernel error", "± ", "predicted error"]
+NAMES = {
+    "gaussian": "dense, Gaussian", "orthogonal_gaussian": "dense, orthogonal", "ternary": "ternary, i.i.d.",
+    "orthogonal": "ternary, orthogonal",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Networks of one kind at several widths.
+
+    Attributes
+    ----------
+    name : str
+        What its activations are called.
+    activations : sequence of Activation
+        Its activations.
+    law : WeightLaw
+        The law of its hidden weights.
+    accuracy, error : (widths, seeds) array
+        Test accuracies, and relative errors of the kernel on training samples in Frobenius norm.
+    predicted : (widths,) array
+        Predicted errors of the kernel.
+    """
+
+    name: str
+    activations: Sequence[hntk.Activation]
+    law: hntk.WeightLaw
+    accuracy: np.ndarray
+    error: np.ndarray
+    predicted: np.ndarray
+
+
+def run(cfg: Config, record: Record) -> None:
+    """Draw every kind of network at every width."""
+    settings = cfg.experiment
+    with stage(f"loading {cfg.data.name}"):
+        data = dataset(cfg.data, cfg.seed)
+    curves, wide, exact = _curves(cfg, data), {}, {}
+    kinds = {curve.name: curve.activations for curve in curves}
+    with progress("exact kernels, for infinite width", len(kinds)) as advance:
+        for name, layers in kinds.items():
+            x = _compared(cfg, data)
+            exact[name] = np.asarray(hntk.exact_kernels(x, layers, tau0=data.tau0, kappa_sq=0.0).ck)
+            wide[name] = accuracies_at_infinite_width(layers, data, len(data.x_train), cfg.seed)["last"]
+            advance(1)
+    with progress("networks", len(curves) * len(settings.widths) * settings.seeds) as advance:
+        for curve in curves:
+            for index, width in enumerate(settings.widths):
+                for seed in range(settings.seeds):
+                    measured = _measure(cfg, curve, data, exact[curve.name], width, seed)
+                    curve.accuracy[index, seed], curve.error[index, seed] = measured
+                    advance(1)
+                curve.predicted[index] = _predicted(cfg, curve, data, width)
+            CONSOLE.print(f"  [green]done[/] {curve.name}, {NAMES[curve.law.name]}")
+    _report(cfg, record, curves, wide)
+    n = len(data.x_train)
+    caption = f"{data.name}, {n:,} training samples, {len(cfg.net.widths)} layers, ε = {cfg.compress.sparsity:g}"
+    record.add_figure("widths", _figure(cfg, curves, wide, caption))
+
+
+def _curves(cfg: Config, data: hntk.Dataset) -> list[Curve]:
+    """Return the dense networks, and those of every number of levels with both laws of ternary weights."""
+    layers, settings = activations(cfg.net.activations), cfg.experiment
+    names = "/".join(dict.fromkeys(a.name for a in layers))
+    kinds = [(names, layers, hntk.weight_law(law)) for law in ("gaussian", "orthogonal_gaussian")]
+    for levels in settings.levels:
+        with stage(f"matching: {levels} levels") as tell:
+            match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, levels, tell=tell)
+        for law in ("ternary", "orthogonal"):
+            weights = hntk.weight_law(law, sparsity=cfg.compress.sparsity)
+            kinds.append((f"{levels} levels", list(match.activations), weights))
+    shape = len(settings.widths), settings.seeds
+    return [Curve(*kind, np.empty(shape), np.empty(shape), np.empty(shape[0])) for kind in kinds]
+
+
+def _compared(cfg: Config, data: hntk.Dataset) -> np.ndarray:
+    """Return the training samples on which kernels are compared."""
+    return data.x_train[: cfg.experiment.kernel_samples].astype(np.float64)
+
+
+def _measure(
+    cfg: Config, curve: Curve, data: hntk.Dataset, exact: np.ndarray, width: int, seed: int
+) -> tuple[float, float]:
+    """Return test accuracy and kernel error of one drawn network."""
+    key = jax.random.fold_in(jax.random.key(cfg.seed), seed)
+    widths = [width] * len(curve.activations)
+    net = hntk.draw_network(curve.activations, widths, data.p, tau0=data.tau0, law=curve.law, key=key)
+    fitted = hntk.fit_ridge(net, data.x_train, data.y_train, seed=cfg.seed)
+    features = np.asarray(net.features(_compared(cfg, data)), np.float64)
+    error = np.linalg.norm(features @ features.T - exact) / np.linalg.norm(exact)
+    return fitted.accuracy(data.x_test, data.y_test), float(error)
+
+
+def _predicted(cfg: Config, curve: Curve, data: hntk.Dataset, width: int) -> float:
+    return hntk.asymptotics.kernel_error(
+        curve.activations, [width] * len(curve.activations), _compared(cfg, data), weights=curve.law, tau0=data.tau0
+    )
+
+
+def _report(cfg: Config, record: Record, curves: Sequence[Curve], wide: dict[str, float]) -> None:
+    rows = []
+    for curve in curves:
+        for index, width in enumerate(cfg.experiment.widths):
+            accuracy, error = (mean_and_error(values[index]) for values in (curve.accuracy, curve.error))
+            rows.append(
+                [curve.name, NAMES[curve.law.name], width, *_rounded(accuracy), *_rounded(error),
+                 round(float(curve.predicted[index]), 5)]
+            )  # fmt: skip
+    rows += [
+        [name, "infinitely many", None, round(accuracy, 5), None, 0.0, None, 0.0] for name, accuracy in wide.items()
+    ]
+    record.add_table("widths", COLUMNS, rows, f"{cfg.experiment.seeds} seeds; ±: standard error")
+    say("\n[dim]Kernel error: ‖K̂ − K‖/‖K‖ in Frobenius norm, against the exact kernel of the same activations.[/]")
+
+
+def _rounded(pair: tuple[float, float]) -> list[float | None]:
+    return [round(number, 5) if np.isfinite(number) else None for number in pair]
+
+
+def _figure(cfg: Config, curves: Sequence[Curve], wide: dict[str, float], caption: str) -> Figure:
+    """Draw accuracies (above) and kernel errors (below), one column for each number of levels."""
+    names = list(dict.fromkeys(curve.name for curve in curves))
+    original, *compressed = names
+    figure, axes = plt.subplots(
+        2, len(compressed), figsize=(2.9 * len(compressed) + 0.6, 6.2), sharex=True, sharey="row", squeeze=False
+    )
+    for column, name in enumerate(compressed):
+        shown = [curve for curve in curves if curve.name in (original, name)]
+        _draw(axes[0, column], axes[1, column], shown, cfg.experiment.widths)
+        axes[0, column].axhline(wide[original], color=COLOURS[4], lw=1, ls="--", label="infinite width, dense")
+        axes[0, column].axhline(wide[name], color=COLOURS[1], lw=1, ls="--", label="infinite width, compressed")
+        axes[0, column].set_title(name)
+        axes[1, column].set(xlabel="width of every layer", yscale="log")
+        listed_ticks(axes[1, column], cfg.experiment.widths)
+        axes[1, column].tick_params(axis="x", rotation=45)
+    axes[0, 0].set_ylabel("test accuracy")
+    axes[1, 0].set_ylabel("relative kernel error (lines: predicted)")
+    legend_below(figure, [axes[0, 0]], columns=3)
+    return caption_above(figure, caption)
+
+
+def _draw(above: Axes, below: Axes, curves: Sequence[Curve], widths: Sequence[int]) -> None:
+    for index, name in enumerate(NAMES):
+        curve = next(curve for curve in curves if curve.law.name == name)
+        style = {"color": COLOURS[(4, 0, 1, 2)[index]], "marker": MARKS[index], "ms": 4}
+        values = curve.accuracy.mean(axis=1), curve.error.mean(axis=1)
+        errors = [[mean_and_error(row)[1] for row in part] for part in (curve.accuracy, curve.error)]
+        above.errorbar(widths, values[0], np.nan_to_num(errors[0]), lw=1.3, label=NAMES[name], **style)
+        below.errorbar(widths, values[1], np.nan_to_num(errors[1]), ls="none", **style)
+        below.plot(widths, curve.predicted, lw=1.0, color=style["color"])
+    above.set_xscale("log")

@@ -1,0 +1,138 @@
+"""Products with orthogonal blocks in ONNX: a gather, signs, and small Hadamard matrices.
+
+Signs, swaps and places are stored as bits, which standard operators unpack; runtimes do so once, when they load the
+model. The Hadamard matrices are shared by all layers. Sums of whole numbers are exact in float32 where the explicit
+product's are, because no sum on the way has more terms than a row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hntk.deploy.onnx_graph import Graph
+from hntk.weights.hadamard import factors_of, transform_on_host
+from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.orthogonal_layout import folded_length
+
+
+def add_transform(graph: Graph, h: str, matrix: OrthogonalMatrix) -> str:
+    """Add the sums Σ_j W_ij h_j of the values W.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+    h : str
+        Name of (n, inputs) values in float32.
+    matrix : OrthogonalMatrix
+        The blocks.
+
+    Returns
+    -------
+    str
+        Name of the (n, outputs) sums.
+    """
+    zeros = matrix.size - matrix.shape[1]
+    if zeros:
+        # Places that no input has take zeros; of stored places all take one.
+        columns = zeros if matrix.places is None else 1
+        h = graph.node("Pad", [h, graph.shared(f"columns{columns}", np.array([0, 0, 0, columns]))])
+    full, last = matrix.blocks - 1, matrix.last_rows
+    whole, columns = (matrix.length,) * matrix.groups, _add_columns(graph, matrix)
+    if last == whole:
+        return _blocks(graph, h, matrix, columns, slice(None), whole)
+    parts = [_blocks(graph, h, matrix, columns, slice(full, None), last)]
+    if full:
+        parts.insert(0, _blocks(graph, h, matrix, columns, slice(full), whole))
+    return graph.joined(parts)
+
+
+def _blocks(
+    graph: Graph, h: str, matrix: OrthogonalMatrix, columns: str | None, blocks: slice, rows: tuple[int, ...]
+) -> str:
+    """Add the sums of some blocks, of which every group gives so many of its first rows."""
+    groups, length = matrix.groups, matrix.length
+    taken = _taken(matrix)[blocks]
+    count, places = len(taken), _add_taken(graph, matrix, columns, blocks)
+    placed = graph.node("Gather", [h, places], axis=1) if places else graph.reshaped(h, (-1, 1, groups, length))
+    signs = np.pad(np.asarray(matrix.signs)[blocks], ((0, 0), (0, max(1, matrix.size - matrix.shape[1]))))
+    moved = np.take_along_axis(signs, taken.reshape(count, -1), axis=1)
+    values = graph.node("Mul", [placed, graph.signs(moved < 0, (count, groups, length))])
+    short = folded_length(rows[0])
+    if short < length:
+        folded = graph.reshaped(values, (-1, count, groups, length // short, short))
+        values = graph.node("ReduceSum", [folded, graph.shared("folded_axis", np.array([3]))], keepdims=0)
+    return _first_rows(graph, _transformed(graph, values, short), (count, groups, short), rows)
+
+
+def _columns(matrix: OrthogonalMatrix) -> np.ndarray:
+    """Return the column at each place before the swaps; the one behind the last input where no input is put."""
+    if matrix.places is None:
+        return np.arange(matrix.size)
+    columns = np.full(matrix.size, matrix.shape[1])
+    columns[np.asarray(matrix.places)] = np.arange(matrix.shape[1])
+    return columns
+
+
+def _add_columns(graph: Graph, matrix: OrthogonalMatrix) -> str | None:
+    """Add :func:`_columns` in int32; None if each column is at its own place."""
+    columns = _columns(matrix)
+    if np.array_equal(columns, np.arange(matrix.size)):
+        return None
+    width = int(columns.max()).bit_length()
+    powers = graph.shared(f"powers{width}", (1 << np.arange(width)).astype(np.int32))
+    return graph.node("MatMul", [graph.bits(columns, width), powers])
+
+
+def _taken(matrix: OrthogonalMatrix) -> np.ndarray:
+    """Return the column that each (block, group, place) takes behind the swaps."""
+    groups = np.arange(matrix.groups)[:, None] ^ np.asarray(matrix.swaps, np.int64)[:, None]
+    return _columns(matrix)[groups * matrix.length + np.arange(matrix.length)]
+
+
+def _add_taken(graph: Graph, matrix: OrthogonalMatrix, columns: str | None, blocks: slice) -> str | None:
+    """Add :func:`_taken` of some blocks, or of all at once if they are the same; None if nothing moves."""
+    groups, length, swaps = matrix.groups, matrix.length, np.asarray(matrix.swaps)[blocks]
+    if groups == 1:
+        return None if columns is None else graph.reshaped(columns, (1, 1, length))
+    ends = [graph.shared(f"int{n}", np.int32(n)) for n in (0, matrix.size, 1)]
+    place = graph.reshaped(graph.node("Range", ends), (1, groups, length))
+    bits = np.arange(groups.bit_length() - 1)
+    # Bit k of group a ⊕ s is a_k + s_k (1 − 2 a_k), so that a product of matrices adds what a swap moves by.
+    steps = (1 - 2 * ((np.arange(groups) >> bits[:, None]) & 1)) * (length << bits[:, None])
+    moves = graph.shared(f"moves{groups}_{length}", steps.astype(np.int32))
+    moved = graph.node("MatMul", [graph.bits(swaps.ravel(), len(bits)), moves])
+    by_group = graph.node("Transpose", [graph.reshaped(moved, (len(swaps), length, groups))], perm=[0, 2, 1])
+    place = graph.node("Add", [by_group, place])
+    return place if columns is None else graph.node("Gather", [columns, place])
+
+
+def _transformed(graph: Graph, values: str, length: int) -> str:
+    """Add Walsh–Hadamard transforms of a length as products with small matrices; see ``hadamard_transform``."""
+    *outer, last = factors_of(length)
+    y = graph.node("MatMul", [graph.reshaped(values, (-1, last)), _hadamard(graph, last)])
+    done = last
+    for factor in reversed(outer):
+        y = graph.node("MatMul", [_hadamard(graph, factor), graph.reshaped(y, (-1, factor, done))])
+        done *= factor
+    return y
+
+
+def _hadamard(graph: Graph, size: int) -> str:
+    negative = transform_on_host(np.eye(size, dtype=np.int8)) < 0
+    return graph.signs(negative, (size, size), f"hadamard{size}")
+
+
+def _first_rows(graph: Graph, sums: str, shape: tuple[int, int, int], rows: tuple[int, ...]) -> str:
+    """Keep so many first rows of each group, as (n, all that is kept); the counts are equal or fall by 1 once."""
+    count, groups, length = shape
+    if rows == (length,) * groups:
+        return graph.reshaped(sums, (-1, count * groups * length))
+    sums, parts = graph.reshaped(sums, (-1, *shape)), []
+    for most in sorted(set(rows) - {0}, reverse=True):
+        first, these = rows.index(most), rows.count(most)
+        bounds = [("begin", (first, 0)), ("end", (first + these, most))]
+        kept = [graph.shared(f"{name}{a}_{b}", np.array([a, b])) for name, (a, b) in bounds]
+        part = graph.node("Slice", [sums, *kept, graph.shared("group_axes", np.array([2, 3]))])
+        parts.append(graph.reshaped(part, (-1, count * these * most)))
+    return graph.joined(parts)
