@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -11,8 +13,10 @@ import pytest
 import hntk
 from hntk._utils.float64 import float64
 from hntk.activations.step_function import StepFunction, padded_alike
+from hntk.files.reader import FieldReader
 from hntk.matching.data_objective import Sample, _error
 from hntk.matching.width_noise import DrawnWidths, quiet_share
+from hntk.networks.provenance import MatchRecord
 from hntk.weights.laws import WeightLaw
 
 ORTHOGONAL = WeightLaw("orthogonal", sparsity=0.5)
@@ -107,8 +111,9 @@ def test_narrow_networks_get_more_linear_activations_and_wide_ones_those_of_infi
     linear = {width: linear_share(match) for width, match in found.items()}
     assert linear[50] > linear[None] + 0.01
     assert np.isclose(linear[10**9], linear[None], atol=1e-3)
-    assert found[None].fit.drawn is None
-    assert found[50].fit.data > found[None].fit.data + 0.01
+    fits = {width: match.fit for width, match in found.items() if match.fit is not None}
+    assert fits[None].drawn is None
+    assert fits[50].data > fits[None].data + 0.01
     assert "at widths 50-50 with ternary (sparsity 0.5) weights" in found[50].report()
     assert "at widths" not in found[None].report()
 
@@ -125,13 +130,29 @@ def test_compress_tells_the_match_its_widths_and_weights_and_the_file_keeps_them
     lines: list[str] = []
     options = {"objective": "data", "progress": lines.append, "alpha2": False}
     net = hntk.compress(["relu"], [32], x, 3, key=jax.random.key(1), **options)
+    assert net.match.fit is not None
+    assert net.origin is not None
     assert net.match.fit.drawn == DrawnWidths((32,), ORTHOGONAL)
     assert net.origin.widths == (32,)
     assert net.origin.law == "orthogonal (sparsity 0.5)"
     assert any("following the data: step 1 of at most 80, distance 0." in line for line in lines)
     net.save(tmp_path / "net.hntk")
-    assert hntk.load(tmp_path / "net.hntk").origin == net.origin
+    loaded = hntk.load(tmp_path / "net.hntk")
+    assert isinstance(loaded, hntk.Network)
+    assert loaded.origin == net.origin
     assert "at widths 32, orthogonal (sparsity 0.5) weights" in str(net.origin)
+
+
+def test_records_with_and_without_widths_are_read_as_they_were_written() -> None:
+    record = hntk.MatchRecord(("relu", "relu"), 1.0, "joint", "data", {"alpha1": 0.1}, 0.0, 0.0)
+    assert not {"widths", "law"} & record.to_metadata().keys()
+    drawn = replace(record, widths=(64, 32), law="ternary (sparsity 0.5)")
+    for each in (record, drawn):
+        table = json.loads(json.dumps(each.to_metadata()))
+        assert MatchRecord.from_fields(FieldReader(table, {})) == each
+    table = json.loads(json.dumps(replace(drawn, widths=(64,)).to_metadata()))
+    with pytest.raises(ValueError, match="1 widths for 2 layers"):
+        MatchRecord.from_fields(FieldReader(table, {}))
 
 
 @pytest.mark.parametrize(
