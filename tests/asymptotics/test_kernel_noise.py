@@ -28,7 +28,9 @@ def mixture() -> np.ndarray:
 def activations(levels: int | None, depth: int) -> list:
     if levels is None:
         return ["relu"] * depth
-    return list(hntk.match(["relu"] * depth, float(np.sqrt(np.mean(np.sum(mixture() ** 2, axis=1)))), levels).activations)
+    return list(
+        hntk.match(["relu"] * depth, float(np.sqrt(np.mean(np.sum(mixture() ** 2, axis=1)))), levels).activations
+    )
 
 
 def measured(net: list, width: int, law: hntk.WeightLaw, x: np.ndarray, seeds: int = SEEDS) -> float:
@@ -112,7 +114,9 @@ def test_orthogonal_blocks_have_the_limit_of_independent_rows() -> None:
     assert falls_like_a_root(x, (128, 512, 2048), 4) == pytest.approx(-0.5, abs=0.05)
     exact, total = np.asarray(hntk.exact_kernels(x, ["relu"]).ck), 0.0
     for seed in range(40):
-        features = np.asarray(hntk.dense(["relu"], 2048, x, law=ORTHOGONAL, key=jax.random.key(seed)).features(x), float)
+        features = np.asarray(
+            hntk.dense(["relu"], 2048, x, law=ORTHOGONAL, key=jax.random.key(seed)).features(x), float
+        )
         total = total + features @ features.T / 40
     assert np.linalg.norm(total - exact) < 0.04 * np.linalg.norm(exact)
 
