@@ -33,7 +33,7 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk.weights.laws import WeightLaw
-from hntk.weights.orthogonal import block_size
+from hntk.weights.orthogonal_layout import block_size
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-import hntk
 from hntk._utils.float64 import float64
 from hntk.activations.step_function import StepFunction, padded_alike
 from hntk.matching.data_objective import Sample, _error
-from hntk.matching.width_noise import DrawnWidths, quiet_share
+from hntk.matching.width_noise import DrawnWidths
 from hntk.weights.laws import WeightLaw
 
 ORTHOGONAL = WeightLaw("orthogonal", sparsity=0.5)

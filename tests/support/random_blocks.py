@@ -10,7 +10,8 @@ from scipy.linalg import hadamard
 import hntk
 from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT, IntegerNetwork
-from hntk.weights.orthogonal import GeneratedOrder, OrthogonalMatrix, block_size
+from hntk.weights.orthogonal import GeneratedOrder, OrthogonalMatrix
+from hntk.weights.orthogonal_layout import block_size
 from tests.support.random_classifiers import Sample, random_steps
 
 ORDERS = ("none", "random", "generated")
