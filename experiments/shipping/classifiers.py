@@ -37,8 +37,9 @@ def compressed(cfg: Config, data: hntk.Dataset) -> Compressed:
     with stage("matching: solving for the compressed activations") as tell:
         match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, tell=tell)
     key = jax.random.fold_in(jax.random.key(cfg.seed), COMPRESSED)
+    weights: Any = cfg.compress.weights
     net = hntk.compress(
-        layers, cfg.net.widths, data.x_train, match, cfg.compress.sparsity, key=key, weights=cfg.compress.weights,
+        layers, cfg.net.widths, data.x_train, match, cfg.compress.sparsity, key=key, weights=weights,
         tau0=data.tau0,
     )  # fmt: skip
     floats = _fitted(cfg, hntk.on_grid(net, cfg.experiment.level_bits), data, "compressed network")
