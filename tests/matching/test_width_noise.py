@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+import hntk
 from hntk._utils.float64 import float64
 from hntk.activations.step_function import StepFunction, padded_alike
 from hntk.files.reader import FieldReader
