@@ -129,7 +129,7 @@ def draw_layer(
     known : ResolventForms
         Forms of the known resolvent R.
     quadratic : (q, m, m) array
-        yᵀRSRy for the part S of finite rank that the layer adds to its linear part.
+        Forms yᵀRSRy for the part S of finite rank that the layer adds to its linear part.
     samples : int
         Number n of samples.
     noise : float
