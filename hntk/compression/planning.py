@@ -1,4 +1,5 @@
 """Plans: the cheapest design for a kernel error or an accuracy, or the best design for a memory.
+
 The widths of a design are found by :mod:`hntk.compression.width_problem`.
 """
 
