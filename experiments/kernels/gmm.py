@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -120,6 +121,7 @@ def _finite_width(
         matrices = {"CK dense drawn": np.asarray(empirical.ck, np.float64)}
         if not any(a.has_jumps for a in layers):
             matrices["NTK dense drawn"] = np.asarray(empirical.ntk, np.float64)
+    weights: Any = cfg.compress.weights
     with stage("drawn ternary network of the same widths"):
         ternary = hntk.compress(
             layers,
@@ -128,7 +130,7 @@ def _finite_width(
             match,
             cfg.compress.sparsity,
             key=key["ternary"],
-            weights=cfg.compress.weights,
+            weights=weights,
             tau0=problem.tau0,
         )
         features = np.asarray(ternary.features(x), np.float64)

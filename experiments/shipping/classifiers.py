@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -37,8 +37,10 @@ def compressed(cfg: Config, data: hntk.Dataset) -> Compressed:
     with stage("matching: solving for the compressed activations") as tell:
         match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, tell=tell)
     key = jax.random.fold_in(jax.random.key(cfg.seed), COMPRESSED)
+    weights: Any = cfg.compress.weights
     net = hntk.compress(
-        layers, cfg.net.widths, data.x_train, match, cfg.compress.sparsity, key=key, tau0=data.tau0
+        layers, cfg.net.widths, data.x_train, match, cfg.compress.sparsity, key=key, weights=weights,
+        tau0=data.tau0,
     )  # fmt: skip
     floats = _fitted(cfg, hntk.on_grid(net, cfg.experiment.level_bits), data, "compressed network")
     whole = hntk.to_integers(
@@ -51,15 +53,16 @@ def compressed(cfg: Config, data: hntk.Dataset) -> Compressed:
 
 def _fitted(cfg: Config, net: hntk.Network, data: hntk.Dataset, name: str) -> hntk.Classifier:
     """Fit the configured readout."""
-    readout = cfg.experiment.readout
+    readout, layers = cfg.experiment.readout, cfg.experiment.layers
     if readout not in READOUTS:
         raise ValueError(f"experiment.readout must be one of {', '.join(READOUTS)}, got {readout!r}.")
     with progress(f"{name}: features", len(data.x_train)) as advance:
         if readout == "ridge":
-            return hntk.fit_ridge(net, data, progress=advance, seed=cfg.seed)
-        training_features = features(net, data.x_train, advance)
+            return hntk.fit_ridge(net, data, layers=layers, progress=advance, seed=cfg.seed)
+        training_features = features(net, data.x_train, advance, layers)
     schedule = hntk.Schedule(epochs=cfg.experiment.epochs, batch=min(256, len(training_features) // 2))
     with progress(f"{name}: readout, epochs", 2 * schedule.epochs) as advance:
         return hntk.fit_softmax(
-            net, data, features=training_features, schedule=schedule, progress=lambda _: advance(1), seed=cfg.seed
+            net, data, layers=layers, features=training_features, schedule=schedule, progress=lambda _: advance(1),
+            seed=cfg.seed,
         )  # fmt: skip

@@ -65,7 +65,7 @@ def run(cfg: Config, record: Record) -> None:
     forms += _onnx(whole, raw, record.folder)
     program = to_c(whole)
     forms += _compiled(program, whole, raw, record.folder)
-    forms += _microcontroller(cfg, program, whole, raw, record.folder)
+    forms += _microcontroller(cfg, record, program, whole, raw)
     _report(cfg, record, forms, data)
     _report_hidden_weights(record, whole)
 
@@ -114,7 +114,7 @@ def _compiled(program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray,
 
 
 def _microcontroller(
-    cfg: Config, program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path
+    cfg: Config, record: Record, program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray
 ) -> Iterator[Form]:
     if not list(toolchain.installed(toolchain.CROSS)):
         return
@@ -122,7 +122,7 @@ def _microcontroller(
         reason = f"the tables take more than {toolchain.MEMORY:,} bytes"
         toolchain.left_out("a microcontroller", reason, "compress.sparsity=0.99")
         return
-    sources = folder / "firmware"
+    sources = record.folder / "firmware"
     sources.mkdir(exist_ok=True)
     with stage("Cortex-M4: linking"):
         firmware = toolchain.link_firmware(program, sources, "float" if raw.dtype == np.float32 else "uint8_t")
@@ -134,15 +134,19 @@ def _microcontroller(
     labels = None
     if list(toolchain.installed(toolchain.EMULATOR)):
         with stage(f"Cortex-M4: {min(cfg.experiment.emulated, len(raw)):,} samples on the emulator"):
-            labels = whole.classes[toolchain.emulate(firmware, raw[: cfg.experiment.emulated])]
+            emulated = toolchain.emulate(firmware, raw[: cfg.experiment.emulated])
+        labels = whole.classes[emulated.indices]
+        CONSOLE.print(f"  {emulated.instructions:,} instructions an image")
+        record.add_metrics(**{"instructions/Cortex-M4": emulated.instructions})
+    record.add_metrics(**{"flash/Cortex-M4": firmware.flash, "ram/Cortex-M4": firmware.ram + toolchain.STACK})
     yield Form("C99, Cortex-M4 (flash)", firmware.flash, labels)
 
 
 def _check_memory(cfg: Config, firmware: Firmware) -> None:
     """Raise an error if the program does not fit the configured memory."""
     for name, needed, limit, remedy in (
-        ("flash", firmware.flash, cfg.experiment.flash, "raise compress.sparsity, lower net.widths, or set "
-         "experiment.readout_bits=8"),
+        ("flash", firmware.flash, cfg.experiment.flash, "lower net.widths, set experiment.readout_bits=8, or "
+         "raise compress.sparsity"),
         ("RAM", firmware.ram + toolchain.STACK, cfg.experiment.ram, "lower net.widths, or set experiment.level_bits=8"),
     ):  # fmt: skip
         if limit is not None and needed > limit:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,8 @@ FIRMWARE = Path(__file__).parent / "firmware"
 CORTEX_M4 = ("-mcpu=cortex-m4", "-mthumb", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
 LINK = ("-nostdlib", "-Wl,--gc-sections", "-lgcc")
 CROSS, EMULATOR = "arm-none-eabi-gcc", "qemu-system-arm"
+# Nanoseconds of a tick of the emulated machine's clock, of 25 MHz.
+NANOSECONDS = 40
 # Bytes of flash, and likewise of RAM, of the emulated machine.
 MEMORY = 4 * 2**20
 # Bytes of RAM for the stack.
@@ -183,8 +186,23 @@ def link_firmware(
     return Firmware(folder, text + data, data + bss)
 
 
-def emulate(firmware: Firmware, raw: np.ndarray) -> np.ndarray:
-    """Return the index of the class of each sample, from an emulated Cortex-M4.
+class Emulated(NamedTuple):
+    """What an emulated Cortex-M4 did.
+
+    Attributes
+    ----------
+    indices : (n,) array
+        Index of the class of each sample.
+    instructions : int
+        Mean number of instructions of a prediction, to 40.
+    """
+
+    indices: np.ndarray
+    instructions: int
+
+
+def emulate(firmware: Firmware, raw: np.ndarray) -> Emulated:
+    """Predict the class of each sample on an emulated Cortex-M4.
 
     Raises
     ------
@@ -193,8 +211,11 @@ def emulate(firmware: Firmware, raw: np.ndarray) -> np.ndarray:
     """
     (firmware.folder / "samples.bin").write_bytes(raw.tobytes())
     machine = ("-M", "mps2-an386", "-kernel", "elf", "-nographic", "-monitor", "none", "-serial", "none")
+    # Of the emulated time, an instruction takes a nanosecond.
+    machine = (*machine, "-icount", "shift=0")
     result = _call([EMULATOR, *machine, "-semihosting-config", "enable=on,target=native"], cwd=firmware.folder)
-    return np.array([letter - ord("a") for letter in (result.stdout or result.stderr).strip()])
+    letters, ticks = (result.stdout or result.stderr).split()
+    return Emulated(np.array([letter - ord("a") for letter in letters]), int(ticks) * NANOSECONDS)
 
 
 def _call(

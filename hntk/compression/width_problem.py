@@ -139,22 +139,28 @@ class WidthProblem:
         """Return allowed widths of a cost that no change of one or two layers lowers."""
         widths, lowest = start, cost(start)
         for _ in range(ROUNDS):
-            tried = [(cost(w), tuple(w)) for w in self._changes(widths)]
-            better = [change for change in sorted(tried) if change[0] < lowest]
-            following = next((change for change in better if allowed(np.array(change[1]))), None)
-            if following is None:
+            for changes in (self._single_changes(widths), self._exchanges(widths)):
+                tried = sorted((cost(w), tuple(w)) for w in changes)
+                better = (change for change in tried if change[0] < lowest and allowed(np.array(change[1])))
+                following = next(better, None)
+                if following is not None:
+                    lowest, widths = following[0], np.array(following[1])
+                    break
+            else:
                 break
-            lowest, widths = following[0], np.array(following[1])
         return tuple(int(d) for d in widths)
 
-    def _changes(self, widths: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield widths that differ in one or two layers, within the range of designs."""
-        steps = [self._near(widths, layer) for layer in range(self.depth)]
-        for layer, values in enumerate(steps):
-            for value in values:
+    def _single_changes(self, widths: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield widths that differ in one layer."""
+        for layer in range(self.depth):
+            for width in self._near(widths, layer):
                 changed = widths.copy()
-                changed[layer] = value
+                changed[layer] = width
                 yield changed
+
+    def _exchanges(self, widths: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield widths with one layer wider and another narrower."""
+        steps = [self._near(widths, layer) for layer in range(self.depth)]
         for up, down in permutations(range(self.depth), 2):
             for wider in steps[up][steps[up] > widths[up]]:
                 for narrower in steps[down][steps[down] < widths[down]]:

@@ -81,17 +81,20 @@ class MatchRecord:
     @classmethod
     def from_fields(cls, fields: FieldReader) -> MatchRecord:
         """Read the record from a file's table."""
-        residuals, drawn = fields.subtable("residuals"), "widths" in fields
+        residuals, original = fields.subtable("residuals"), tuple(fields.texts("original"))
+        widths = tuple(fields.counts("widths")) if "widths" in fields else ()
+        if widths and len(widths) != len(original):
+            raise ValueError(f"the match has {len(widths)} widths for {len(original)} layers")
         return cls(
-            tuple(fields.texts("original")),
+            original,
             fields.number("tau0", positive=True),
             fields.text("method"),
             fields.text("objective"),
             {name: residuals.number(name) for name in residuals.table},
             fields.number("identity_shift"),
             fields.number("relative_shift"),
-            tuple(fields.counts("widths")) if drawn else (),
-            fields.text("law") if drawn else "",
+            widths,
+            fields.text("law") if widths else "",
         )
 
 

@@ -8,6 +8,10 @@ Features of all layers side by side, $F = (F_1, …, F_L)$, have the kernel $FF^
 conjugate kernels after 1, …, L layers. Their traces are about $n\tau_l^2$, which falls with depth for most activations:
 the first layer weighs most, unless τ_l grows. A drawn kernel strays further from its limit with every layer, so that
 the sum is nearer to its limit than K_L alone, and most so where activations have jumps.
+
+Activations that are matched layer by layer (``method="layerwise"`` of :func:`hntk.match`) keep $α_1, α_2, α_3$ of every
+K_l, hence the sum up to a multiple of the identity. The joint match, which is the default, keeps those of K_L alone,
+and its first layers may be far from the original's: it suits readouts of the last layer.
 """
 
 from __future__ import annotations
@@ -82,7 +86,8 @@ def fit_ridge(
     ridge : float, optional
         Ridge λ > 0. None chooses it by accuracy on a validation part of the training data, and refits on all of it.
     layers : {"last", "all"}
-        Whose features are read: the last layer's, h_L/√d_L, or those of all layers side by side.
+        Whose features are read: the last layer's, h_L/√d_L, or those of all layers side by side. For all layers of a
+        compressed network, match its activations with ``method="layerwise"``.
     normalization : Normalization, optional
         What raw samples go through before they are like x, for the classifier to take those with ``raw=True``; by
         default the data set's own.

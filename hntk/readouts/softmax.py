@@ -76,7 +76,8 @@ def fit_softmax(
     labels : array of shape (n,), optional
         Whole numbers, real numbers, booleans or text; by default the data set's own.
     layers : {"last", "all"}
-        Whose features are read: the last layer's, h_L/√d_L, or those of all layers side by side.
+        Whose features are read: the last layer's, h_L/√d_L, or those of all layers side by side. For all layers of a
+        compressed network, match its activations with ``method="layerwise"``.
     normalization : Normalization, optional
         What raw samples go through before they are like x, for the classifier to take those with ``raw=True``; by
         default the data set's own.

@@ -252,7 +252,7 @@ CHECKS: dict[str, Callable[[Ran], None]] = {
         mnist, widths, memory, frontier, ship, bench_kernels, bench_empirical, bench_solver, bench_transform,
         bench_inference,
     )
-} | {"microcontroller": ship}  # fmt: skip
+} | {"microcontroller": ship, "small_microcontroller": ship}  # fmt: skip
 
 
 def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +62,19 @@ def test_features_of_all_layers_have_the_sum_of_their_kernels() -> None:
     np.testing.assert_allclose(given.weights, hntk.fit_ridge(net, data.x, data.labels, layers="all").weights, atol=1e-9)
     with pytest.raises(ValueError, match=r"\(60, 140\), as network.features\(x, layers=\"all\"\)"):
         hntk.fit_ridge(net, data.x, data.labels, layers="all", features=net.features(data.x))
+
+
+def test_a_layerwise_match_keeps_the_kernels_of_all_layers_and_the_joint_one_the_last() -> None:
+    def deviations(method: Literal["joint", "layerwise"]) -> list[float]:
+        """Return the largest difference of α_1, α_2, α_3 of K_1, …, K_3 from ReLU's."""
+        layers = hntk.match(["relu"] * 3, 1.0, 4, method=method).activations
+        original, compressed = (hntk.coefficients(acts, 1.0).alpha for acts in (["relu"] * 3, layers))
+        return np.abs(original - compressed)[1:, :3].max(axis=1).tolist()
+
+    assert max(deviations("layerwise")) < 1e-8
+    first, second, last = deviations("joint")
+    assert last < 1e-8
+    assert min(first, second) > 1e-3
 
 
 @pytest.mark.slow

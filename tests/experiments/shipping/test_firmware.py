@@ -31,7 +31,7 @@ def test_a_cortex_m4_predicts_the_same(tmp_path: Path, pixels: bool, layouts: st
     program = to_c(made, layouts=layouts)  # type: ignore[arg-type]
     raw = raw_samples(made)
     firmware = toolchain.link_firmware(program, tmp_path, "uint8_t" if pixels else "float", FLASH, RAM)
-    np.testing.assert_array_equal(made.classes[toolchain.emulate(firmware, raw)], made.predict(raw))
+    np.testing.assert_array_equal(made.classes[toolchain.emulate(firmware, raw).indices], made.predict(raw))
     # The stated sizes are those of the linker, but for code and the memory of one sample.
     assert program.table_bytes < firmware.flash < program.table_bytes + 4096
     assert firmware.ram == program.scratch_bytes + -(-raw[0].nbytes // 4) * 4
@@ -56,7 +56,29 @@ def test_a_wide_network_for_images_fits_256_kb_of_flash_and_64_kb_of_ram(tmp_pat
     firmware = toolchain.link_firmware(to_c(made), tmp_path, "uint8_t", FLASH, RAM)
     assert firmware.flash <= FLASH
     assert firmware.ram <= RAM
-    np.testing.assert_array_equal(made.classes[toolchain.emulate(firmware, raw[300:])], made.predict(raw[300:]))
+    np.testing.assert_array_equal(made.classes[toolchain.emulate(firmware, raw[300:]).indices], made.predict(raw[300:]))
+
+
+@pytest.mark.parametrize(("layers", "pixels"), [("last", False), ("all", True)])
+def test_orthogonal_blocks_on_a_cortex_m4_predict_the_same(tmp_path: Path, layers: str, pixels: bool) -> None:
+    made = whole_classifier(levels=4, widths=(129, 65, 33), pixels=pixels, law="orthogonal", layers=layers)
+    raw = raw_samples(made)[:40]
+    program = to_c(made)
+    assert program.layouts == ("transform",) * 3
+    firmware = toolchain.link_firmware(program, tmp_path, "uint8_t" if pixels else "float", FLASH, RAM)
+    emulated = toolchain.emulate(firmware, raw)
+    np.testing.assert_array_equal(made.classes[emulated.indices], made.predict(raw))
+    assert program.table_bytes < firmware.flash < program.table_bytes + 8192
+    # a pass takes some instructions for each of the additions, and for each weight of the readout
+    additions = sum(sum(w.additions) for w in made.network.weights)
+    assert additions < emulated.instructions < 100 * (additions + made.readout.size)
+
+
+def test_instructions_do_not_depend_on_how_many_samples_there_are(tmp_path: Path) -> None:
+    made = whole_classifier(levels=4, widths=(64,), pixels=True, law="orthogonal")
+    firmware, raw = toolchain.link_firmware(to_c(made), tmp_path, "uint8_t"), raw_samples(made)[:1]
+    once, again = (toolchain.emulate(firmware, np.repeat(raw, n, axis=0)).instructions for n in (1, 20))
+    assert abs(once - again) <= toolchain.NANOSECONDS
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

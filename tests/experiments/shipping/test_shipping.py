@@ -21,8 +21,8 @@ from tests.support.command_line import composed
 def test_what_does_not_fit_a_microcontroller_says_what_would(tmp_path: Path) -> None:
     made = whole_classifier(levels=4, widths=(129, 65, 33), pixels=True)
     cfg = composed("+exp=microcontroller", "experiment.flash=2000")
-    with pytest.raises(ValueError, match=r"bytes of flash, and there are 2,000: raise compress\.sparsity"):
-        list(ship._microcontroller(cfg, to_c(made), made, raw_samples(made), tmp_path))
+    with pytest.raises(ValueError, match=r"bytes of flash, and there are 2,000: lower net\.widths"):
+        list(ship._microcontroller(cfg, Record(tmp_path), to_c(made), made, raw_samples(made)))
 
 
 def test_a_form_that_predicts_otherwise_is_an_error(tmp_path: Path) -> None:
