@@ -22,6 +22,7 @@ from hntk.networks.integer_steps import Steps
 from hntk.weights.orthogonal import OrthogonalMatrix
 from tests.support.architectures import INPUTS, LABELS, NORMALIZATION, raw_samples, whole_classifier
 from tests.support.orthogonal import explicit_values, random_blocks
+from tests.support.random_blocks import random_block_sample
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -89,6 +90,26 @@ def test_integer_classifiers_score_the_same_in_every_form(pixels: bool, groups: 
         assert len(set(labels.tolist())) == 2
         sizes[blocks] = model.ByteSize()
     assert sizes["smaller"] <= min(sizes["transform"], sizes["explicit"])
+
+
+def check_random(seed: int) -> None:
+    sample = random_block_sample(seed)
+    model = to_onnx(sample.classifier, ("int2", "int8")[seed % 2], blocks=("transform", "smaller")[seed // 2 % 2])  # type: ignore[arg-type]
+    scores, labels = run(model, sample.raw)
+    np.testing.assert_array_equal(scores, sample.scores, err_msg=str(seed))
+    assert labels.tolist() == sample.labels.tolist()
+
+
+def test_random_classifiers_of_blocks_score_the_same() -> None:
+    """Of all groups, orders, inputs and readouts, against scores of the explicit weights."""
+    for seed in range(12):
+        check_random(seed)
+
+
+@pytest.mark.nightly
+def test_many_random_classifiers_of_blocks_score_the_same() -> None:
+    for seed in range(12, 600):
+        check_random(seed)
 
 
 def test_float_classifiers_score_the_same_in_every_form() -> None:
