@@ -124,7 +124,7 @@ def to_c(
     >>> net = hntk.compress(["relu"] * 2, [256, 128], data.x, levels=4, key=jax.random.key(1))
     >>> program = to_c(hntk.to_integers(hntk.fit_ridge(net, data.x, data.labels), x=data.x), "tiny")
     >>> program.layouts, program.scratch_bytes
-    (('planes', 'planes'), 352)
+    (('transform', 'transform'), 896)
     """
     labels = CLabels.of(check_integers(classifier))
     weights = classifier.network.weights
