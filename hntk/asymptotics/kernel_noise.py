@@ -180,7 +180,7 @@ class _LayerMaps:
 
 def kernel_error(
     activations: Sequence[str | Activation],
-    widths: Sequence[int],
+    widths: int | Sequence[int],
     x: object,
     *,
     weights: str | WeightLaw = "gaussian",

@@ -53,7 +53,7 @@ def reference_law() -> MixtureLaw:
     [
         (1, (150, 600), hntk.WeightLaw("ternary", sparsity=2 / 3)),
         (2, (300,), hntk.WeightLaw("ternary", sparsity=2 / 3)),
-        (1, (100,), hntk.WeightLaw("orthogonal", sparsity=0.5)),
+        (1, (256,), hntk.WeightLaw("orthogonal", sparsity=0.5)),
         (2, (200,), hntk.WeightLaw("orthogonal", sparsity=0.5)),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +91,7 @@ def small() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("weights", ["iid", "orthogonal"])
-def test_the_cheapest_widths_are_a_minimum(weights: str) -> None:
+def test_the_cheapest_widths_are_a_minimum(weights: Literal["iid", "orthogonal"]) -> None:
     x, y = small()
     design = plan(["relu"] * 2, x, y, error=0.5, levels=[4], sparsities=[0.5], weights=weights)
     terms = Terms.of(design.match, x)
