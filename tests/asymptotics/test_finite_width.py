@@ -9,8 +9,8 @@ from scipy.integrate import quad
 import hntk
 from hntk.asymptotics.density import density_in_the_limit
 from hntk.asymptotics.filters import LabelFilter
-from hntk.asymptotics.finite_width import RandomFeatures, _at_width
-from hntk.asymptotics.kernel_parameters import KernelCoefficients, kernel_coefficients
+from hntk.asymptotics.finite_width import RandomFeatures
+from hntk.asymptotics.kernel_parameters import kernel_coefficients
 from hntk.asymptotics.learning import ClassTargets
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.scores import FilteredLabels
@@ -23,11 +23,12 @@ WIDTH = 90.0
 @pytest.mark.parametrize("n", [50, 300])
 def test_ridges_are_integrals_over_the_spectrum(n: int) -> None:
     """λ = κ(1 − tr KR/d), with the trace by quadrature over the density and its atom."""
-    law, kappa = MixtureLaw.of(np.zeros((1, 100)), [1.0]), np.array([0.05, 0.4, 3.0])
-    kernel = SpikedKernel(law, n, KernelCoefficients(1.0, 0.0, 0.0, shift=0.25))
-    ridges = _at_width(kernel, ClassTargets.of(law, [1.0]), kappa, WIDTH)[0]
-    density = density_in_the_limit(kernel)
-    for ridge, one in zip(ridges, kappa, strict=True):
+    law = MixtureLaw.of(np.zeros((1, 100)), [1.0])
+    features = RandomFeatures(law, n, hntk.coefficients(["tanh"], law.tau0), weights="gaussian")
+    ridges, index, _ = features._through_layers(np.array([WIDTH]))
+    kappa, density = features._effective_ridges[index], density_in_the_limit(features._kernel)
+    assert len(kappa) > 10
+    for ridge, one in list(zip(ridges, kappa, strict=True))[::5]:
         ((a, b),) = density.edges
         trace = quad(lambda x, k=one: float(density.density(x)) * x / (x + k), a, b, limit=200)[0]
         trace += sum(mass * place / (place + one) for place, mass in density.atoms)
@@ -46,12 +47,13 @@ def test_slopes_of_energies_are_derivatives() -> None:
     np.testing.assert_allclose(labels(nodes).energy_slopes, slopes, rtol=1e-6, atol=1e-6 * np.abs(slopes).max())
 
 
-def test_covariances_have_the_derivatives_of_ridges() -> None:
+def test_covariances_have_the_derivatives_of_ridges(monkeypatch: pytest.MonkeyPatch) -> None:
     """∂κ/∂λ · yᵀRKRy/d · (1/g + κ∂_κg/g²), with every derivative by differences."""
-    law, kappa, step = three_class_law(60), 0.6, 1e-5
-    kernel, targets = SpikedKernel(law, 80, kernel_coefficients(NET, law.tau0)), ClassTargets.of(law)
-    near = kappa * np.array([1 - step, 1.0, 1 + step])
-    ridges, covariances = _at_width(kernel, targets, near, WIDTH)
+    law, step, net = three_class_law(60), 1e-5, NET[:1]
+    monkeypatch.setattr("hntk.asymptotics.finite_width.EFFECTIVE_RIDGES", np.array([1 - step, 1.0, 1 + step]))
+    features = RandomFeatures(law, 80, hntk.coefficients(net, law.tau0), weights="gaussian")
+    kernel, targets, near = features._kernel, features._targets, features._effective_ridges
+    ridges, _, covariances = features._through_layers(np.array([WIDTH]))
     g = kernel.resolvent(-near - kernel.coefficients.shift).class_means
     energy = FilteredLabels(kernel, LabelFilter(-near, np.ones(3), near), targets.targets).energies
     response = (near[2] - near[0]) / (ridges[2] - ridges[0])

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import hntk
+from hntk.compression.compressed_network import ternary_law
 from hntk.compression.error_budget import Terms
 from hntk.compression.planning import plan
 
 RELU = ["relu"] * 3
 SEEDS = 20
 # the account is an upper estimate: never below what is measured, and within this factor of it
-FACTOR = 2.2
+FACTOR = 2.3
 
 
 def loss(design_or_match, widths, sparsity, x: np.ndarray, seed: int) -> float:
@@ -38,7 +39,7 @@ def test_the_account_is_honest_over_seeds(n: int, p: int, levels: int, widths: t
     data = hntk.reference_mixture(n, p, key=jax.random.key(n + p))
     x = np.asarray(data.x)
     found = hntk.match(RELU, float(np.sqrt(np.mean(np.sum(x**2, axis=1)))), levels)
-    account = Terms.of(found, x).account(np.array(widths, float), sparsity)
+    account = Terms.of(found, x).account(np.array(widths, float), ternary_law(sparsity))
     measured = [loss(found, widths, sparsity, x, seed) for seed in range(SEEDS)]
     assert max(measured) <= account.total <= FACTOR * float(np.mean(measured))
     # negative control: without its width part the account is not
@@ -83,7 +84,7 @@ def test_the_cheapest_widths_are_a_minimum() -> None:
 
 def test_a_memory_is_kept_and_used() -> None:
     x, y = small()
-    tight, wide = (plan(["relu"] * 2, x, y, memory=m, levels=[4]) for m in (5_000, 50_000))
+    tight, wide = (plan(["relu"] * 2, x, y, memory=m, levels=[4], weights="iid") for m in (5_000, 50_000))
     assert 0.95 * 5_000 < tight.bytes <= 5_000
     assert 0.95 * 50_000 < wide.bytes <= 50_000
     assert wide.account.total < tight.account.total
