@@ -8,42 +8,63 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.compression.compressed_network import ternary_law
-from hntk.compression.error_budget import Terms
+from hntk.compression.error_budget import Terms, _fourth_cumulants
 from hntk.compression.planning import plan
+from hntk.compression.width_problem import WidthProblem
+from hntk.networks.formula_bytes import storage_of
 
 RELU = ["relu"] * 3
 SEEDS = 20
+
+
+def orthogonal(sparsity: float) -> hntk.WeightLaw:
+    return hntk.WeightLaw("orthogonal", sparsity=sparsity)
+
+
+def independent(sparsity: float) -> hntk.WeightLaw:
+    return hntk.WeightLaw("ternary", sparsity=sparsity)
+
+
+ORTHOGONAL = orthogonal(0.5)
 # the account is an upper estimate: never below what is measured, and within this factor of it
 FACTOR = 2.3
 
 
-def loss(design_or_match, widths, sparsity, x: np.ndarray, seed: int) -> float:
+def loss(found: hntk.Match, widths: tuple, law: hntk.WeightLaw, x: np.ndarray, seed: int) -> float:
     exact = np.asarray(hntk.exact_kernels(x, RELU).ck)
-    net = hntk.compress(RELU, widths, x, design_or_match, sparsity, key=jax.random.key(seed))
+    weights = "orthogonal" if law.orthogonal else "iid"
+    net = hntk.compress(RELU, widths, x, found, law.sparsity, key=jax.random.key(seed), weights=weights)
     features = np.asarray(net.features(x), np.float64)
     return hntk.operator_norm(features @ features.T - exact) / hntk.operator_norm(exact)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("n", "p", "levels", "widths", "sparsity"),
+    ("n", "p", "levels", "widths", "law"),
     [
-        (200, 100, 4, (1024, 1024, 1024), 0.5),
-        pytest.param(150, 150, 8, (3000, 3000, 3000), 0.0, marks=pytest.mark.nightly),
-        pytest.param(300, 60, 5, (2000, 1000, 500), 2 / 3, marks=pytest.mark.nightly),
-        pytest.param(200, 100, 3, (4000, 500, 2000), 0.9, marks=pytest.mark.nightly),
+        (200, 100, 4, (1024, 1024, 1024), ORTHOGONAL),
+        pytest.param(200, 100, 4, (1024, 1024, 1024), independent(0.5), marks=pytest.mark.nightly),
+        pytest.param(150, 150, 8, (3000, 3000, 3000), independent(0.0), marks=pytest.mark.nightly),
+        pytest.param(300, 60, 5, (2000, 1000, 500), independent(2 / 3), marks=pytest.mark.nightly),
+        pytest.param(200, 100, 3, (4000, 500, 2000), independent(0.9), marks=pytest.mark.nightly),
+        pytest.param(200, 100, 4, (2000, 1000, 500), orthogonal(0.75), marks=pytest.mark.nightly),
+        pytest.param(200, 128, 8, (300, 300, 300), orthogonal(0.0), marks=pytest.mark.nightly),
+        pytest.param(200, 100, 3, (4000, 500, 2000), orthogonal(0.875), marks=pytest.mark.nightly),
     ],
 )
-def test_the_account_is_honest_over_seeds(n: int, p: int, levels: int, widths: tuple, sparsity: float) -> None:
+def test_the_account_is_honest_over_seeds(n: int, p: int, levels: int, widths: tuple, law: hntk.WeightLaw) -> None:
     data = hntk.reference_mixture(n, p, key=jax.random.key(n + p))
     x = np.asarray(data.x)
     found = hntk.match(RELU, float(np.sqrt(np.mean(np.sum(x**2, axis=1)))), levels)
-    account = Terms.of(found, x).account(np.array(widths, float), ternary_law(sparsity))
-    measured = [loss(found, widths, sparsity, x, seed) for seed in range(SEEDS)]
+    terms = Terms.of(found, x)
+    account = terms.account(np.array(widths, float), law)
+    measured = [loss(found, widths, law, x, seed) for seed in range(SEEDS)]
     assert max(measured) <= account.total <= FACTOR * float(np.mean(measured))
     # negative control: without its width part the account is not
     assert account.total - account.finite_width < max(measured)
+    # nor is that of independent weights one of orthogonal weights
+    if law == ORTHOGONAL:
+        assert terms.account(np.array(widths, float), independent(0.5)).total > FACTOR * float(np.mean(measured))
 
 
 @pytest.mark.slow
@@ -57,7 +78,7 @@ def test_plans_meet_their_targets_in_all_cases(cases: list[int]) -> None:
         levels = [4] if case % 5 else [4, 8]
         design = plan(RELU, data.x, data.labels, error=error, levels=levels, sparsities=[0.5, 2 / 3])
         assert design.account.total <= error
-        met += loss(design.match, design.widths, design.sparsity, np.asarray(data.x), 100 + case) <= error
+        met += loss(design.match, design.widths, design.law, np.asarray(data.x), 100 + case) <= error
     assert met == len(cases)
 
 
@@ -67,26 +88,64 @@ def small() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.nightly
-def test_the_cheapest_widths_are_a_minimum() -> None:
+@pytest.mark.parametrize("weights", ["iid", "orthogonal"])
+def test_the_cheapest_widths_are_a_minimum(weights: str) -> None:
     x, y = small()
-    design = plan(["relu"] * 2, x, y, error=0.5, levels=[4], sparsities=[0.5])
+    design = plan(["relu"] * 2, x, y, error=0.5, levels=[4], sparsities=[0.5], weights=weights)
     terms = Terms.of(design.match, x)
     for change in ((1.1, 1.0), (0.9, 1.0), (1.0, 1.1), (1.0, 0.9), (1.1, 0.9), (0.9, 1.1)):
         widths = np.round(np.array(design.widths) * change)
-        account = terms.account(widths, design.sparsity)
-        size = hntk.storage(
-            hntk.compress(["relu"] * 2, widths.astype(int), x, design.match, 0.5, key=jax.random.key(0)), 2
-        ).total
+        account = terms.account(widths, design.law)
+        size = storage_of(design.match.activations, [int(d) for d in widths], x.shape[1], design.law, 2).total
         assert account.total > 0.5 or size > 0.995 * design.bytes
     drawn = design.draw(x, key=jax.random.key(0))
+    assert drawn.law == design.law
     assert hntk.storage(drawn, 2).total == design.bytes
+
+
+@pytest.mark.nightly
+def test_widths_of_orthogonal_blocks_are_nearly_the_best_of_a_grid() -> None:
+    x, y = small()
+    matched = plan(["relu"] * 2, x, y, memory=5_000, levels=[4]).match
+    grid = [int(d) for d in np.unique(np.round(8 * 2 ** (np.arange(80) / 8)))]
+    for law in (orthogonal(0.0), ORTHOGONAL):
+        problem = WidthProblem(matched, Terms.of(matched, x), law, x.shape[1], 2)
+        every = [((a, b), problem.storage((a, b)).total, problem.account((a, b)).total) for a in grid for b in grid]
+        for memory in (3_000, 12_000):
+            widths = problem.best(memory)
+            assert widths is not None
+            assert problem.account(widths).total < 1.02 * min(error for _, size, error in every if size <= memory)
+        for error in (0.5, 0.8):
+            widths = problem.cheapest(error)
+            assert widths is not None
+            assert problem.storage(widths).total < 1.03 * min(size for _, size, reached in every if reached <= error)
+
+
+def test_orthogonal_designs_are_the_default_and_take_a_fraction_of_the_bytes() -> None:
+    x, y = small()
+    designs = {w: plan(["relu"] * 2, x, y, error=0.6, levels=[4], weights=w) for w in (None, "orthogonal", "iid")}
+    assert str(designs[None]) == str(designs["orthogonal"])
+    assert designs["orthogonal"].weights == "orthogonal"
+    assert "orthogonal weights" in str(designs[None])
+    assert 10 * designs["orthogonal"].bytes < designs["iid"].bytes
+    net = designs["orthogonal"].draw(x, key=jax.random.key(0))
+    assert net.law == designs["orthogonal"].law
+    assert hntk.storage(net, 2).total == designs["orthogonal"].bytes
+    assert plan(["relu"], x, y, error=0.8, levels=[4], sparsities=[2 / 3]).weights == "iid"
+    with pytest.raises(ValueError, match="its neighbours are 0.5 and 0.75"):
+        plan(["relu"], x, y, error=0.8, levels=[4], sparsities=[2 / 3], weights="orthogonal")
 
 
 def test_a_memory_is_kept_and_used() -> None:
     x, y = small()
-    tight, wide = (plan(["relu"] * 2, x, y, memory=m, levels=[4], weights="iid") for m in (5_000, 50_000))
-    assert 0.95 * 5_000 < tight.bytes <= 5_000
-    assert 0.95 * 50_000 < wide.bytes <= 50_000
+    tight, wide = (plan(["relu"] * 2, x, y, memory=m, levels=[4]) for m in (5_000, 50_000))
+    assert tight.weights == wide.weights == "orthogonal"
+    explicit = plan(["relu"] * 2, x, y, memory=50_000, levels=[4], weights="iid")
+    # whole blocks may be better than a bit of a further one
+    assert 0.85 * 5_000 < tight.bytes <= 5_000
+    assert 0.85 * 50_000 < wide.bytes <= 50_000
+    assert 0.95 * 50_000 < explicit.bytes <= 50_000
+    assert 3 * wide.account.finite_width < explicit.account.finite_width
     assert wide.account.total < tight.account.total
     assert "bytes" in str(wide)
 
@@ -115,7 +174,7 @@ def test_the_fourth_moment_moves_the_kernel_as_predicted_and_not_at_two_thirds()
     one = np.ones(len(x)) / np.sqrt(len(x))
     found, predicted = [], []
     for sparsity in (0.0, 2 / 3, 0.9):
-        law = hntk.WeightLaw("ternary", sparsity=sparsity)
+        law = independent(sparsity)
         total = jnp.zeros_like(exact)
         for seed in range(4):
             net = hntk.draw_network(["relu"], [100_000], 160, tau0=1.0, law=law, key=jax.random.key(seed))
@@ -126,3 +185,24 @@ def test_the_fourth_moment_moves_the_kernel_as_predicted_and_not_at_two_thirds()
     # 400 000 neurons: the standard error is about .0015
     np.testing.assert_allclose(found, predicted, rtol=0.25, atol=0.006)
     assert found[0] < -0.02 < found[1] < 0.02 < found[2]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("sparsity", [0.0, 0.75])
+def test_orthogonal_blocks_move_the_kernel_as_predicted(sparsity: float) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 32)) / np.sqrt(32)
+    x[:, :8] *= 1.6
+    exact = np.asarray(hntk.exact_kernels(x, ["relu"], tau0=1.0).ck)
+    law, one, width = orthogonal(sparsity), np.ones(len(x)) / np.sqrt(len(x)), 65_536
+    forms = []
+    for seed in range(4):
+        features = hntk.draw_network(["relu"], [width], 32, tau0=1.0, law=law, key=jax.random.key(seed)).features(x)
+        total = np.asarray(features, np.float64)
+        forms.append(float(one @ (total @ total.T - exact) @ one))
+    own, common = _fourth_cumulants(law, 32)
+    e2 = hntk.activation("relu").moments(1.0).e2
+    norms = np.sum(x**2, axis=1)
+    predicted = e2**2 / 4 * float(one @ (own * (x**2) @ (x**2).T + common * np.outer(norms, norms)) @ one)
+    assert np.mean(forms) == pytest.approx(predicted, rel=0.2, abs=0.01)
+    # negative control: the fourth moment alone gives another number
+    assert abs(np.mean(forms) - e2**2 / 4 * own * float(one @ (x**2) @ (x**2).T @ one)) > 0.02
