@@ -80,7 +80,7 @@ class WidthProblem:
             return None
         start = self._least_equal(lambda w: self._error(np.ceil(w)) <= error)
         if self.law.orthogonal:
-            return self._changed(self._size, np.ceil(np.exp(start)), lambda w: self._error(w) <= error)
+            return self._best_changed(self._size, np.ceil(np.exp(start)), lambda w: self._error(w) <= error)
         widths = self._minimise(self._log_size, start, lambda u: np.log(error / self._error(np.exp(u))))
         rounded = np.ceil(widths)
         while self._error(rounded) > error:
@@ -97,7 +97,7 @@ class WidthProblem:
             return None
         start = self._least_equal(lambda w: not fits(np.floor(w)))
         if self.law.orthogonal:
-            return self._changed(self._error, np.maximum(np.floor(np.exp(start) * 0.99), NARROWEST), fits)
+            return self._best_changed(self._error, np.maximum(np.floor(np.exp(start) * 0.99), NARROWEST), fits)
         widths = self._minimise(
             lambda u: float(np.log(self._error(np.exp(u)))), start, lambda u: np.log(memory) - self._log_size(u)
         )
@@ -135,9 +135,18 @@ class WidthProblem:
         better = np.all(np.isfinite(u)) and slack(u) >= -1e-3 and cost(u) <= cost(start)
         return np.exp(u if better else start)
 
-    def _changed(self, cost: Cost, start: np.ndarray, allowed: Callable[[np.ndarray], bool]) -> tuple[int, ...]:
-        """Return allowed widths of a cost that no change of one or two layers lowers."""
-        widths, lowest = start, cost(start)
+    def _best_changed(self, cost: Cost, start: np.ndarray, allowed: Callable[[np.ndarray], bool]) -> tuple[int, ...]:
+        """Return the best of what is reached from allowed widths, and from the powers of two next to them."""
+        powers = (2.0 ** round_up(np.log2(start)) for round_up in (np.floor, np.ceil))
+        starts = [start, *(widths for widths in powers if np.all(widths >= NARROWEST) and allowed(widths))]
+        _, widths = min(self._changed(cost, widths, allowed) for widths in starts)
+        return widths
+
+    def _changed(
+        self, cost: Cost, widths: np.ndarray, allowed: Callable[[np.ndarray], bool]
+    ) -> tuple[float, tuple[int, ...]]:
+        """Return a cost that no change of one or two layers lowers, and the widths that have it."""
+        lowest = cost(widths)
         for _ in range(ROUNDS):
             for changes in (self._single_changes(widths), self._exchanges(widths)):
                 tried = sorted((cost(w), tuple(w)) for w in changes)
@@ -148,7 +157,7 @@ class WidthProblem:
                     break
             else:
                 break
-        return tuple(int(d) for d in widths)
+        return lowest, tuple(int(d) for d in widths)
 
     def _single_changes(self, widths: np.ndarray) -> Iterator[np.ndarray]:
         """Yield widths that differ in one layer."""

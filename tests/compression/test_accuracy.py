@@ -43,12 +43,27 @@ def right_original(depth: int, seed: int) -> np.ndarray:
     return np.argmax(np.asarray(cross).T @ dual, axis=1) == labels
 
 
+def reference_law() -> MixtureLaw:
+    return MixtureLaw.of(3 * np.eye(2, P), [1.0, 1 + 3 / np.sqrt(P)])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("depth", "widths"), [(1, (150, 600)), (2, (300,))])
-def test_the_prediction_at_finite_width_holds_in_simulation(depth: int, widths: tuple[int, ...]) -> None:
-    law = MixtureLaw.of(3 * np.eye(2, P), [1.0, 1 + 3 / np.sqrt(P)])
-    found = hntk.match(["relu"] * depth, law.tau0, 4)
-    features = RandomFeatures(law, N, found.coefficients)
+@pytest.mark.parametrize(
+    ("depth", "widths", "law"),
+    [
+        (1, (150, 600), hntk.WeightLaw("ternary", sparsity=2 / 3)),
+        (2, (300,), hntk.WeightLaw("ternary", sparsity=2 / 3)),
+        (1, (100,), hntk.WeightLaw("orthogonal", sparsity=0.5)),
+        (2, (200,), hntk.WeightLaw("orthogonal", sparsity=0.5)),
+    ],
+)
+def test_the_prediction_at_finite_width_holds_in_simulation(
+    depth: int, widths: tuple[int, ...], law: hntk.WeightLaw
+) -> None:
+    mixture = reference_law()
+    found = hntk.match(["relu"] * depth, mixture.tau0, 4)
+    features = RandomFeatures(mixture, N, found.coefficients, law)
+    weights = "orthogonal" if law.orthogonal else "iid"
     wide = features.best([np.inf] * depth)
     assert wide is not None
     for width in widths:
@@ -57,12 +72,18 @@ def test_the_prediction_at_finite_width_holds_in_simulation(depth: int, widths: 
         measured = []
         for seed in range(4):
             key = jax.random.key(50 + seed)
-            net = hntk.compress(["relu"] * depth, [width] * depth, sample(N, seed)[0], found, 2 / 3, key=key)
+            x = sample(N, seed)[0]
+            net = hntk.compress(["relu"] * depth, [width] * depth, x, found, law.sparsity, key=key, weights=weights)
             measured.append(np.mean(right(net, predicted.ridge, seed)))
         error = np.std(measured, ddof=1) / np.sqrt(len(measured))
         assert abs(np.mean(measured) - predicted.accuracy) < 0.01 + 2 * error
         # negative control: the infinitely wide network's is not it
         assert wide.accuracy - np.mean(measured) > 0.01 + 2 * error
+        # nor is that of independent weights one of orthogonal weights
+        if law.orthogonal:
+            independent = RandomFeatures(mixture, N, found.coefficients).best([width] * depth)
+            assert independent is not None
+            assert np.mean(measured) - independent.accuracy > 0.01 + 2 * error
 
 
 @pytest.mark.slow
@@ -85,6 +106,7 @@ def test_designs_keep_their_accuracy_on_fresh_samples(tolerance: float, depth: i
             design.match,
             design.sparsity,
             key=jax.random.key(seed),
+            weights=design.weights,
         )
         worse = dense.astype(float) - right(narrow, design.accuracy.ridge, seed)
         assert np.mean(worse) > tolerance + 2 * np.std(worse) / np.sqrt(NEW)

@@ -250,7 +250,7 @@ CASES = {
     "plan": case(
         lambda **a: hntk.plan(**a).account, activations=NET, x=SAMPLES, labels=CLASSES, error=(9.0, "real"),
         key=(KEY, "key"),
-        levels=([2], "numbers"), sparsities=([0.5], "numbers")),
+        levels=([2], "numbers"), sparsities=([0.5], "numbers"), weights=("iid", "choice")),
     "plan for a memory": case(
         lambda memory: hntk.plan(RELU, X, LABELS, memory=memory, levels=[2], sparsities=[0.5]).account,
                               memory=(10_000, "real")),
@@ -323,7 +323,9 @@ CASES = {
     "optimal_ridge": case(asymptotics.optimal_ridge, law=LIMIT["law"], n=LIMIT["n"], net=NET,
                           criterion=("squared", "choice"), rounds=(0, "count")),
     "RandomFeatures": case(asymptotics.RandomFeatures, law=(law(), "object"), n=(20, "count"),
-                           net=(hntk.coefficients(RELU, 1.0), "object")),
+                           net=(hntk.coefficients(RELU, 1.0), "object"), weights=("gaussian", "choice")),
+    "kernel_error": case(asymptotics.kernel_error, activations=NET, widths=([6], "widths"), x=SAMPLES,
+                         weights=("gaussian", "choice"), tau0=SCALE),
     "RandomFeatures.best": case(
         lambda widths: asymptotics.RandomFeatures(law(), 20, hntk.coefficients(RELU, 1.0)).best(widths),
         widths=([6], "widths")),
