@@ -295,8 +295,6 @@ CASES = {
                                quadratic=(1.0, "real"), shift=(1.0, "real"), scale=(1.0, "real")),
     "kernel_coefficients": case(asymptotics.kernel_coefficients, net=NET, tau0=SCALE, kernel=("ntk", "choice"),
                                 kappa_sq=DIAGONAL),
-    "kernel_error": case(asymptotics.kernel_error, activations=NET, widths=([6] * len(RELU), "widths"), x=SAMPLES,
-                         weights=("gaussian", "choice"), tau0=SCALE),
     "estimate_law": case(asymptotics.estimate_law, x=SAMPLES, labels=CLASSES),
     "LimitingKernel.of": case(asymptotics.LimitingKernel.of, **LIMIT),
     "LimitingKernel.ridge_regression": case(
