@@ -215,9 +215,9 @@ def _report(
     title = f"{data.name}, widths {'-'.join(map(str, cfg.net.widths))}, ε = {cfg.compress.sparsity:g}"
     record.add_table("accuracy", COLUMNS, rows, f"{title}, {cfg.experiment.draws} draw(s)")
     say("\n[dim]" + _notes(cfg, arms[0], data, bool(infinite)) + "[/]")
-    record.add_chart("test accuracy", "bar", "accuracy", "network", "test accuracy")
     draws = [[arm.title, i, d.accuracy, d.ridge, d.seconds] for arm in arms for i, d in enumerate(arm.draws)]
     record.add_table("draws", ["network", "draw", "test accuracy", "ridge", "seconds"], draws)
+    record.add_chart("test accuracy", "bar", "draws", "network", "test accuracy")
 
 
 def _notes(cfg: Config, dense: NetworkArm, data: hntk.Dataset, infinite: bool) -> str:

@@ -53,7 +53,7 @@ EXPERIMENTS = (
             "compress": {"levels": 16, "alpha2": False},
             "experiment": {"layers": "all", "readout_bits": 8, "flash": 256 * 1024, "ram": 64 * 1024, "emulated": 200},
         },
-        tiny={"experiment": {"emulated": 20}},
+        tiny={"net": {"widths": [64, 64]}, "experiment": {"emulated": 20}},
     ),
     Experiment(
         name="small_microcontroller",
@@ -68,6 +68,6 @@ EXPERIMENTS = (
             "compress": {"levels": 16, "alpha2": False},
             "experiment": {"layers": "all", "readout_bits": 8, "flash": 64 * 1024, "ram": 16 * 1024, "emulated": 200},
         },
-        tiny={"experiment": {"emulated": 20}},
+        tiny={"net": {"widths": [64, 64]}, "experiment": {"emulated": 20}},
     ),
 )  # fmt: skip

@@ -125,7 +125,7 @@ def compress(
         matched = levels
     else:
         # the theory's match is the same at all widths
-        drawn = {"widths": shape, "law": law} if objective == "data" else {}
+        drawn = {"widths": shape, "law": law} if isinstance(objective, str) and objective == "data" else {}
         matched = match(
             activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, progress=progress, **drawn
         )

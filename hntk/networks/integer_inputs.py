@@ -81,9 +81,10 @@ class Pixels:
         ValueError
             If the centre is not whole, or leaves the 8 bits of a pixel.
         """
-        table = {"type": "pixels", "fine": self.fine}
         if self.centre is None:
-            return {}, table
+            return {}, {"type": "pixels", "fine": self.fine}
+        # A type of its own, because readers that know no centre would leave it out.
+        table = {"type": "centred_pixels", "fine": self.fine}
         return {"input.centre": to_integers_of(self.centre, np.uint8, "centre")}, table
 
     @classmethod
@@ -92,7 +93,8 @@ class Pixels:
         fine = fields.number("fine", positive=True)
         if fine not in (1, 2, 4, 8, 16):
             raise ValueError(f"fine must be a power of 2 of at most 16, not {fine}")
-        centre = fields.array("input.centre", np.uint8, size) if "input.centre" in fields.arrays else None
+        centred = fields.text("type") == "centred_pixels"
+        centre = fields.array("input.centre", np.uint8, size) if centred else None
         return cls(int(fine), centre)
 
 
@@ -176,6 +178,6 @@ def read_inputs(fields: FieldReader, size: int) -> Pixels | Rounded:
         If a file describes none.
     """
     table = fields.subtable("input")
-    if table.text("type", ("pixels", "rounded")) == "pixels":
+    if table.text("type", ("pixels", "centred_pixels", "rounded")) != "rounded":
         return Pixels.from_fields(table, size)
     return Rounded.from_fields(table, size)

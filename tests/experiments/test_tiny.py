@@ -210,7 +210,9 @@ def bench_transform(ran: Ran) -> None:
     (table,) = (ran.rows(path.name) for path in ran.out.glob("width_*.csv"))
     assert [row["contender"] for row in table] == ["transform", "explicit ternary matrix"]
     # sums of whole numbers are the same to the bit
-    assert [value for name, value in ran.metrics.items() if name.startswith("difference/")] == [0.0, 0.0]
+    differences = [value for name, value in ran.metrics.items() if name.startswith("difference/")]
+    assert set(differences) <= {0.0, None}
+    assert 0.0 in differences
 
 
 def bench_kernels(ran: Ran) -> None:

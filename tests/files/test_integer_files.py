@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import hntk
 from hntk.files import container
+from hntk.networks.integer_inputs import Pixels
 from tests.support.architectures import INPUTS, architectures, raw_samples, whole_classifier
 
 
@@ -87,3 +89,37 @@ def test_an_unpacked_matrix_is_never_larger_than_its_bytes_allow(tmp_path: Path)
     rewritten(path, arrays, metadata, shape=[10**9, INPUTS])
     with pytest.raises(hntk.FileError, match="must be|do not fill"):
         hntk.load(path)
+
+
+def test_the_centre_of_pixels_comes_back_and_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    made = whole_classifier(levels=4, widths=(33, 7), pixels=True, law="orthogonal")
+    hntk.save(made, path)
+    again, raw = hntk.load(path), raw_samples(made)
+    assert isinstance(again, hntk.IntegerClassifier)
+    np.testing.assert_array_equal(again.network.inputs.centre, made.network.inputs.centre)
+    np.testing.assert_array_equal(again.scores(raw), made.scores(raw))
+    arrays, metadata = container.read(path)
+    for centre in (np.zeros(INPUTS - 1, np.uint8), np.zeros(INPUTS, np.int16), np.zeros((1, INPUTS), np.uint8)):
+        rewritten(path, arrays, metadata, input__centre=centre)
+        with pytest.raises(hntk.FileError, match="input.centre must be"):
+            hntk.load(path)
+    missing = {name: array for name, array in arrays.items() if name != "input.centre"}
+    container.write(path, missing, metadata)
+    with pytest.raises(hntk.FileError, match="input.centre"):
+        hntk.load(path)
+    # files of before: pixels as they are
+    container.write(path, missing, {**metadata, "input": {"type": "pixels", "fine": 1}})
+    before = hntk.load(path)
+    assert isinstance(before, hntk.IntegerClassifier)
+    assert before.network.inputs.centre is None
+    assert np.any(before.scores(raw) != made.scores(raw))
+
+
+@pytest.mark.parametrize("value", [256, -1, 0.5])
+def test_a_centre_that_is_no_byte_is_not_written(tmp_path: Path, value: float) -> None:
+    made = whole_classifier(levels=4, widths=(33, 7), pixels=True, law="orthogonal")
+    wrong = replace(made, network=replace(made.network, inputs=Pixels(1, np.full(INPUTS, value))))
+    with pytest.raises(ValueError, match="centre must be whole numbers from 0 to 255"):
+        hntk.save(wrong, tmp_path / "net.safetensors")
+    assert list(tmp_path.iterdir()) == []

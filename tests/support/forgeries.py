@@ -65,6 +65,7 @@ def originals() -> list[Parts]:
         (_classifier(_network(signs), [1, 2], normalization=whitened, statistics=record), "bits2"),
         (hntk.to_integers(raw, x=x), "mask+signs"),
         (hntk.to_integers(raw, pixels=True, readout_bits=8), "bits2"),
+        (hntk.to_integers(compressed, pixels=True, normalization=normalization), None),
         (hntk.to_integers(compressed, x=x), "gaps+signs"),
         (hntk.to_integers(_network(signs, "bernoulli"), x=x), "signs"),
         (hntk.to_integers(_network(signs, "int8_gaussian"), x=x), "int8"),

@@ -121,6 +121,9 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     hntk.Staircase: (lambda: hntk.staircase([0.0], [0.0, 1.0]), lambda m: m(np.linspace(-1, 1, 9))),
     hntk.WeightLaw: (lambda: hntk.weight_law("ternary"), drawn),
     hntk.WeightMatrix: (lambda: tanh_net().weights[0], lambda m: m.dense()),
+    hntk.OrthogonalMatrix: (
+        lambda: hntk.weight_law("orthogonal").draw(jax.random.key(0), (6, 5)), lambda m: m.dense(),
+    ),
     hntk.Normalization: (lambda: hntk.Normalization(np.ones(INPUTS, np.float32), 2.0), lambda m: m(data()[0])),
     hntk.Mixture: (lambda: hntk.reference_mixture(n=60, p=INPUTS, key=jax.random.key(0)), everything),
     hntk.Kernels: (lambda: hntk.exact_kernels(data()[0][:5], ["erf"]), lambda m: m.ck),
