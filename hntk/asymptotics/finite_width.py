@@ -55,7 +55,6 @@ from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.drawn_layer import ResolventForms, RidgePath, draw_layer
 from hntk.asymptotics.filters import LabelFilter
-from hntk.asymptotics.kernel_noise import rows_of_block
 from hntk.asymptotics.kernel_parameters import kernel_coefficients
 from hntk.asymptotics.learning import ClassTargets, ScoreLaw, learned_by_ridge
 from hntk.asymptotics.mixture_law import MixtureLaw
@@ -63,6 +62,7 @@ from hntk.asymptotics.scores import FilteredLabels
 from hntk.asymptotics.spiked_kernel import SpikedKernel
 from hntk.theory.coefficients import Coefficients
 from hntk.weights.laws import WeightLaw, weight_law
+from hntk.weights.quadratic_noise import rows_of_block
 
 # Effective ridges that are tried, in units of the kernel's mean eigenvalue.
 EFFECTIVE_RIDGES = np.logspace(-4, 3, 29)

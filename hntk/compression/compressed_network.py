@@ -7,7 +7,7 @@ ternary network whose kernels on the given data have the spectrum of the origina
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from jax import Array
 
@@ -125,7 +125,8 @@ def compress(
         matched = levels
     else:
         # the theory's match is the same at all widths
-        drawn = {"widths": shape, "law": law} if isinstance(objective, str) and objective == "data" else {}
+        as_choice(objective, "objective", get_args(Objective))
+        drawn = {"widths": shape, "law": law} if objective == "data" else {}
         matched = match(
             activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, progress=progress, **drawn
         )

@@ -28,11 +28,11 @@ import numpy as np
 
 from hntk._utils.float64 import float64
 from hntk._utils.rows import as_samples
-from hntk.asymptotics.kernel_noise import quadratic_noise, rows_of_block
 from hntk.kernels import exact_kernels
 from hntk.matching import Match
 from hntk.spectra.comparison import operator_norm
 from hntk.weights.laws import WeightLaw
+from hntk.weights.quadratic_noise import quadratic_noise, rows_of_block
 
 # samples on which exact kernels are computed
 MOST_ROWS = 1000
@@ -42,8 +42,8 @@ MOST_ROWS = 1000
 class LossAccount:
     """Predicted error ‖K̂ − K‖/‖K‖ of a drawn network's conjugate kernel, part by part.
 
-    It is an upper estimate: on Gaussian mixtures none of 20 drawn networks exceeded it, and it was at most 2.3 times
-    their mean error.
+    It is an upper estimate: on Gaussian mixtures none of 20 drawn networks exceeded it, and it was at most 2.2 times
+    their mean error with independent weights, and 2.3 times with orthogonal ones.
 
     Attributes
     ----------

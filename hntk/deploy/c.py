@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from hntk._utils.atomic_file import replacing
 from hntk.deploy.c_literals import CLabels, check_name
 from hntk.deploy.c_tables import Layout, NetworkTables
@@ -162,5 +160,4 @@ def _default_layout(weights: Weights) -> Layout:
     if isinstance(weights, OrthogonalMatrix):
         return "transform"
     # planes take 2 bits a weight
-    zeros = float(np.mean(np.asarray(weights.values) == 0))
-    return "gaps" if expected_bits("gaps+signs", zeros) < 2 else "planes"
+    return "gaps" if expected_bits("gaps+signs", weights.zeros) < 2 else "planes"

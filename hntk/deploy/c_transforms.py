@@ -15,6 +15,7 @@ import numpy as np
 
 from hntk.deploy.c_arrays import Struct, Table, reference, smallest_type
 from hntk.weights.orthogonal import OrthogonalMatrix, generator_shift
+from hntk.weights.orthogonal_layout import folded_length
 
 # bits of a word of signs and swaps
 WORD = 16
@@ -95,8 +96,7 @@ def _flips(matrix: OrthogonalMatrix) -> np.ndarray:
     """Return (blocks, groups, h) bits: whether what each group takes at each place of a block changes its sign."""
     negative = at_places(matrix, (np.asarray(matrix.signs) < 0).astype(np.int64))
     groups = negative.reshape(matrix.blocks, matrix.groups, matrix.length)
-    taken = np.arange(matrix.groups)[:, None] ^ np.asarray(matrix.swaps, np.int64)[:, None]
-    return np.take_along_axis(groups, taken, axis=1)
+    return np.take_along_axis(groups, matrix.taken_groups, axis=1)
 
 
 def _words(bits: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def _words(bits: np.ndarray) -> np.ndarray:
 
 def _folded(matrix: OrthogonalMatrix) -> int:
     """Return the length of the last block's transforms."""
-    return 1 << (matrix.last_rows[0] - 1).bit_length()
+    return folded_length(matrix.last_rows[0])
 
 
 def _last_parts(matrix: OrthogonalMatrix) -> int:

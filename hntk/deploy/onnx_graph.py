@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from hntk._utils.extras import import_extra
 from hntk.weights.encodings import pack
 from hntk.weights.laws import WeightMatrix, Weights
+from hntk.weights.orthogonal_bytes import to_bits
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -98,7 +99,7 @@ class Graph:
 
         All bits of a model are stored together, eight a byte.
         """
-        self._bits.append(((numbers.astype(np.int64)[:, None] >> np.arange(width)) & 1).astype(np.uint8).ravel())
+        self._bits.append(to_bits(numbers, width))
         return self.reshaped(f"bits{len(self._bits) - 1}", (-1, width))
 
     def signs(self, negative: np.ndarray, shape: Sequence[int], shared_as: str | None = None) -> str:

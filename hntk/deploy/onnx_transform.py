@@ -70,7 +70,7 @@ def _columns(matrix: OrthogonalMatrix) -> np.ndarray:
     if matrix.places is None:
         return np.arange(matrix.size)
     columns = np.full(matrix.size, matrix.shape[1])
-    columns[np.asarray(matrix.places)] = np.arange(matrix.shape[1])
+    columns[matrix.input_places] = np.arange(matrix.shape[1])
     return columns
 
 
@@ -86,8 +86,7 @@ def _add_columns(graph: Graph, matrix: OrthogonalMatrix) -> str | None:
 
 def _taken(matrix: OrthogonalMatrix) -> np.ndarray:
     """Return the column that each (block, group, place) takes behind the swaps."""
-    groups = np.arange(matrix.groups)[:, None] ^ np.asarray(matrix.swaps, np.int64)[:, None]
-    return _columns(matrix)[groups * matrix.length + np.arange(matrix.length)]
+    return _columns(matrix)[matrix.taken_groups * matrix.length + np.arange(matrix.length)]
 
 
 def _add_taken(graph: Graph, matrix: OrthogonalMatrix, columns: str | None, blocks: slice) -> str | None:

@@ -33,7 +33,7 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk.weights.laws import WeightLaw
-from hntk.weights.orthogonal_layout import block_size
+from hntk.weights.quadratic_noise import quadratic_noise
 
 
 @dataclass(frozen=True)
@@ -67,27 +67,9 @@ class DrawnWidths:
         inputs : int
             Dimension of a sample.
         """
-        sizes = zip(self.widths, (inputs, *self.widths[:-1]), strict=True)
-        return np.array([[1.0, quiet_share(self.law, outputs, before)] for outputs, before in sizes]) / np.array(
-            self.widths
-        ).reshape(-1, 1)
-
-
-def quiet_share(law: WeightLaw, outputs: int, inputs: int) -> float:
-    """Return s, the share of the noise of quadratic functions of the weights that orthogonal rows are spared.
-
-    Parameters
-    ----------
-    law : WeightLaw
-        The law of the weights.
-    outputs, inputs : int
-        Shape of the matrix.
-    """
-    if not law.orthogonal:
-        return 0.0
-    m = inputs if law.name == "orthogonal_gaussian" else block_size(inputs, law.groups)
-    rows = outputs % m
-    return 1.0 - rows * (m - rows) / (outputs * max(m - 1, 1))
+        sizes = list(zip(self.widths, (inputs, *self.widths[:-1]), strict=True))
+        spared = [1 - quadratic_noise(self.law, outputs, before) for outputs, before in sizes]
+        return np.array([[1 / outputs, share / outputs] for (outputs, _), share in zip(sizes, spared, strict=True)])
 
 
 class LayerKernels(NamedTuple):

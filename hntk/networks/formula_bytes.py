@@ -120,10 +120,7 @@ def storage(network: Network, classes: int, layers: ReadLayers = "last") -> Stor
     """
     as_instance(network, "network", Network, "a network, such as of hntk.dense")
     classes = as_count(classes, "classes")
-    matrices = [
-        _Matrix(prod(w.shape), w.kind, 1 - w.nonzero / prod(w.shape), getattr(w, "stored_bits", None))
-        for w in network.weights
-    ]
+    matrices = [_Matrix(prod(w.shape), w.kind, w.zeros, getattr(w, "stored_bits", None)) for w in network.weights]
     read = sum(read_widths(network.widths, as_read_layers(layers)))
     return _storage(matrices, network.activations, read, classes)
 

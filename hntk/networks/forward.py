@@ -173,7 +173,7 @@ def _to_float32(sums: Array) -> Array:
 
 def is_sparse(weights: Sequence[Weights]) -> bool:
     """Return whether nearly all weights of every layer are 0."""
-    return all(1 - w.nonzero / prod(w.shape) >= LEAST_ZEROS for w in weights)
+    return all(w.zeros >= LEAST_ZEROS for w in weights)
 
 
 @jax.jit

@@ -9,6 +9,8 @@ fastest. Whole numbers are added and subtracted in pairs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +43,7 @@ def hadamard_transform(x: Num[Array, "*rest h"]) -> Num[Array, "*rest h"]:
         The transforms H x, of the type of x.
     """
     if jnp.issubdtype(x.dtype, jnp.integer):
-        return _by_pairs(x)
+        return _by_pairs(x, jnp)
     *outer, last = factors_of(x.shape[-1])
     y, done = jnp.matmul(x.reshape(-1, last), _matrix(last, x.dtype), precision="highest"), last
     for factor in reversed(outer):
@@ -53,19 +55,14 @@ def hadamard_transform(x: Num[Array, "*rest h"]) -> Num[Array, "*rest h"]:
 
 def transform_on_host(x: Num[np.ndarray, "*rest h"]) -> Num[np.ndarray, "*rest h"]:
     """Compute the same with NumPy, without compiling anything."""
+    return _by_pairs(x, np)
+
+
+def _by_pairs(x: Any, xp: Any) -> Any:
     y, half = x, x.shape[-1] // 2
     while half:
         pairs = y.reshape(*x.shape[:-1], -1, 2, half)
-        y = np.stack([pairs[..., 0, :] + pairs[..., 1, :], pairs[..., 0, :] - pairs[..., 1, :]], axis=-2)
-        half //= 2
-    return y.reshape(x.shape)
-
-
-def _by_pairs(x: Array) -> Array:
-    y, half = x, x.shape[-1] // 2
-    while half:
-        pairs = y.reshape(*x.shape[:-1], -1, 2, half)
-        y = jnp.stack([pairs[..., 0, :] + pairs[..., 1, :], pairs[..., 0, :] - pairs[..., 1, :]], axis=-2)
+        y = xp.stack([pairs[..., 0, :] + pairs[..., 1, :], pairs[..., 0, :] - pairs[..., 1, :]], axis=-2)
         half //= 2
     return y.reshape(x.shape)
 

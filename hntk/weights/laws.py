@@ -15,7 +15,7 @@ moment, and is smaller where rows are orthogonal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, isfinite, log2, pi, sqrt
 from typing import Literal
@@ -35,6 +35,7 @@ from hntk._utils.pytree import array_dataclass
 from hntk.weights.orthogonal import MOST_GROUPS, ORDERS, OrthogonalMatrix
 from hntk.weights.orthogonal_drawing import draw_orthogonal
 from hntk.weights.orthogonal_layout import BlockLayout
+from hntk.weights.scaled_matrix import ScaledMatrix
 
 Kind = Literal["float32", "int8", "ternary", "sign"]
 # unit of int8 weights: 127 of them are four standard deviations
@@ -47,12 +48,12 @@ TRANSIENT_BYTES = 16
 TRANSIENT_BLOCK_BYTES = 36
 LAWS_WITH_ZEROS = ("ternary", "orthogonal", "sparse_gaussian", "pruned_gaussian")
 ORTHOGONAL_LAWS = ("orthogonal", "orthogonal_gaussian")
-# Weights whose absolute values are summed at a time.
+# Weights of the rows that are worked on at a time.
 ROW_BLOCK = 2**22
 
 
 @array_dataclass(static=("scale", "kind"))
-class WeightMatrix:
+class WeightMatrix(ScaledMatrix):
     """A weight matrix ``scale * values``, kept as the values that have to be stored.
 
     Matrices are pytrees: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take them as arguments.
@@ -74,30 +75,10 @@ class WeightMatrix:
     def __repr__(self) -> str:
         return f"WeightMatrix({self.kind}, shape {tuple(jnp.shape(self.values))}, scale {self.scale:.6g})"
 
-    def dense(self, dtype: jnp.dtype = jnp.float32) -> Float[Array, "outputs inputs"]:
-        """Return the matrix ``scale * values``, whose entries have variance 1.
-
-        Parameters
-        ----------
-        dtype : dtype
-            Type of the result.
-
-        Returns
-        -------
-        (outputs, inputs) array
-            The matrix.
-        """
-        return self.values.astype(dtype) * jnp.asarray(self.scale, dtype)
-
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape (outputs, inputs)."""
         return self.values.shape
-
-    @property
-    def unscaled(self) -> WeightMatrix:
-        """The matrix with the scale 1."""
-        return replace(self, scale=1.0)
 
     @property
     def nonzero(self) -> int:
@@ -107,17 +88,17 @@ class WeightMatrix:
     @property
     def largest_row_sum(self) -> float:
         """Largest Σ_j |W_ij| of the values, without the scale; exact for whole numbers."""
-        values = np.asarray(self.values)
-        step = max(1, ROW_BLOCK // values.shape[1])
-        blocks = (values[start : start + step] for start in range(0, len(values), step))
-        return max(float(np.abs(rows).sum(axis=1, dtype=np.float64).max()) for rows in blocks)
+        return max(float(np.abs(rows).sum(axis=1, dtype=np.float64).max()) for rows in self._row_blocks())
 
     def product_on_host(self, h: Float[np.ndarray, "n inputs"]) -> Float[np.ndarray, "n outputs"]:
         """Return the sums Σ_j W_ij h_j of the values in float32 with NumPy, without compiling anything."""
+        return np.concatenate([h @ np.asarray(rows, np.float32).T for rows in self._row_blocks()], axis=1)
+
+    def _row_blocks(self) -> Iterator[np.ndarray]:
+        """Yield the values, some rows at a time."""
         values = np.asarray(self.values)
         step = max(1, ROW_BLOCK // values.shape[1])
-        blocks = (np.asarray(values[start : start + step], np.float32) for start in range(0, len(values), step))
-        return np.concatenate([h @ rows.T for rows in blocks], axis=1)
+        return (values[start : start + step] for start in range(0, len(values), step))
 
 
 # What a network's layer can hold.

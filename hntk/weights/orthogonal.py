@@ -21,17 +21,17 @@ Multiplying by a block takes $m\log_2(m/g)$ additions. See Yu et al. 2016 (ortho
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int, Int8, Num
+from jaxtyping import Int, Int8, Num
 
 from hntk._utils.pytree import array_dataclass
 from hntk.weights.orthogonal_layout import BlockLayout, folded_length
 from hntk.weights.orthogonal_products import block_product, block_product_on_host, explicit_values
+from hntk.weights.scaled_matrix import ScaledMatrix
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ ORDERS = ("none", "random", "generated")
 
 
 @array_dataclass(static=("shape", "groups", "scale", "generator"))
-class OrthogonalMatrix:
+class OrthogonalMatrix(ScaledMatrix):
     """A ternary matrix ``scale * values`` of orthogonal blocks, kept as signs and permutations.
 
     It serves wherever a :class:`hntk.WeightMatrix` does. Matrices are pytrees: ``jax.jit``, ``jax.vmap`` and
@@ -141,11 +141,6 @@ class OrthogonalMatrix:
         return self.layout.length
 
     @property
-    def unscaled(self) -> OrthogonalMatrix:
-        """The matrix with the scale 1."""
-        return replace(self, scale=1.0)
-
-    @property
     def last_rows(self) -> tuple[int, ...]:
         """Rows that each group of the last block gives."""
         return self.layout.last_rows
@@ -154,21 +149,6 @@ class OrthogonalMatrix:
     def values(self) -> Int8[Array, "outputs inputs"]:
         """The explicit values {0, ±1}, computed at each access: a byte a weight."""
         return explicit_values(self.layout, self.signs, self.swaps, self.places)
-
-    def dense(self, dtype: jnp.dtype = jnp.float32) -> Float[Array, "outputs inputs"]:
-        """Return the matrix ``scale * values``.
-
-        Parameters
-        ----------
-        dtype : dtype
-            Type of the result.
-
-        Returns
-        -------
-        (outputs, inputs) array
-            The matrix.
-        """
-        return self.values.astype(dtype) * jnp.asarray(self.scale, dtype)
 
     @property
     def nonzero_counts(self) -> Int[np.ndarray, " outputs"]:
@@ -282,6 +262,11 @@ class OrthogonalMatrix:
     def input_places(self) -> Int[np.ndarray, " inputs"]:
         """The place of each input."""
         return np.arange(self.shape[1]) if self.places is None else np.asarray(self.places)
+
+    @property
+    def taken_groups(self) -> Int[np.ndarray, "blocks groups places"]:
+        """The group whose input each group takes at each place, in each block."""
+        return np.arange(self.groups)[:, None] ^ np.asarray(self.swaps, np.int64)[:, None]
 
     def _inputs_of_groups(self) -> Int[np.ndarray, "blocks groups"]:
         """Return how many inputs each group of each block takes."""

@@ -31,11 +31,11 @@ def orthogonal_to_bytes(matrix: OrthogonalMatrix) -> UInt8[np.ndarray, " bytes"]
     """
     matrix.check()
     group_bits, place_bits = matrix.groups.bit_length() - 1, matrix.size.bit_length() - 1
-    parts = [_to_bits(np.asarray(matrix.signs).ravel() < 0, 1), _to_bits(np.asarray(matrix.swaps).ravel(), group_bits)]
+    parts = [to_bits(np.asarray(matrix.signs).ravel() < 0, 1), to_bits(np.asarray(matrix.swaps).ravel(), group_bits)]
     if matrix.generator is not None:
-        parts.insert(0, _to_bits(np.array(matrix.generator.numbers), place_bits))
+        parts.insert(0, to_bits(np.array(matrix.generator.numbers), place_bits))
     elif matrix.places is not None:
-        parts.insert(0, _to_bits(np.asarray(matrix.places), place_bits))
+        parts.insert(0, to_bits(np.asarray(matrix.places), place_bits))
     head = ORDERS.index(matrix.order) | group_bits << ORDER_BITS
     return np.concatenate([np.array([head], np.uint8), np.packbits(np.concatenate(parts), bitorder="little")])
 
@@ -100,7 +100,8 @@ def check_orthogonal_bytes(stored: UInt8[np.ndarray, " bytes"], shape: tuple[int
     return groups, ORDERS[order]
 
 
-def _to_bits(numbers: np.ndarray, width: int) -> np.ndarray:
+def to_bits(numbers: np.ndarray, width: int) -> UInt8[np.ndarray, " bits"]:
+    """Return the bits of whole numbers of a width, one number after the other and the lowest bit first."""
     return ((numbers.astype(np.int64)[:, None] >> np.arange(width)) & 1).astype(np.uint8).ravel()
 
 

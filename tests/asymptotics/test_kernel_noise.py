@@ -11,7 +11,7 @@ import pytest
 
 import hntk
 from hntk.asymptotics import kernel_error
-from hntk.asymptotics.kernel_noise import quadratic_noise
+from hntk.weights.quadratic_noise import quadratic_noise
 
 ORTHOGONAL = hntk.WeightLaw("orthogonal", sparsity=0.5)
 INDEPENDENT = hntk.WeightLaw("ternary", sparsity=0.5)

@@ -28,8 +28,9 @@ def independent(sparsity: float) -> hntk.WeightLaw:
 
 
 ORTHOGONAL = orthogonal(0.5)
-# the account is an upper estimate: never below what is measured, and within this factor of it
-FACTOR = 2.3
+# the account is an upper estimate: never below what is measured, and within this factor of it, which is 2.23 at most of
+# orthogonal weights
+FACTOR, ORTHOGONAL_FACTOR = 2.2, 2.3
 
 
 def loss(found: hntk.Match, widths: tuple, law: hntk.WeightLaw, x: np.ndarray, seed: int) -> float:
@@ -61,12 +62,13 @@ def test_the_account_is_honest_over_seeds(n: int, p: int, levels: int, widths: t
     terms = Terms.of(found, x)
     account = terms.account(np.array(widths, float), law)
     measured = [loss(found, widths, law, x, seed) for seed in range(SEEDS)]
-    assert max(measured) <= account.total <= FACTOR * float(np.mean(measured))
+    factor = ORTHOGONAL_FACTOR if law.orthogonal else FACTOR
+    assert max(measured) <= account.total <= factor * float(np.mean(measured))
     # negative control: without its width part the account is not
     assert account.total - account.finite_width < max(measured)
     # nor is that of independent weights one of orthogonal weights
     if law == ORTHOGONAL:
-        assert terms.account(np.array(widths, float), independent(0.5)).total > FACTOR * float(np.mean(measured))
+        assert terms.account(np.array(widths, float), independent(0.5)).total > factor * float(np.mean(measured))
 
 
 @pytest.mark.slow

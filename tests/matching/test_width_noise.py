@@ -15,9 +15,10 @@ from hntk._utils.float64 import float64
 from hntk.activations.step_function import StepFunction, padded_alike
 from hntk.files.reader import FieldReader
 from hntk.matching.data_objective import Sample, _error
-from hntk.matching.width_noise import DrawnWidths, quiet_share
+from hntk.matching.width_noise import DrawnWidths
 from hntk.networks.provenance import MatchRecord
 from hntk.weights.laws import WeightLaw
+from hntk.weights.quadratic_noise import quadratic_noise
 
 ORTHOGONAL = WeightLaw("orthogonal", sparsity=0.5)
 TERNARY = WeightLaw("ternary", sparsity=0.5)
@@ -97,7 +98,7 @@ def test_wider_networks_have_less_noise_and_orthogonal_rows_less_than_independen
 def test_the_share_of_quadratic_noise_that_orthogonal_rows_are_spared(
     law: WeightLaw, shape: tuple[int, int], share: float
 ) -> None:
-    assert np.isclose(quiet_share(law, *shape), share)
+    assert np.isclose(1 - quadratic_noise(law, *shape), share)
 
 
 @pytest.mark.slow
