@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -67,11 +68,15 @@ def transformed(samples: int, width: int, sparsity: float) -> Once:
 
 
 def multiplied(samples: int, width: int, sparsity: float) -> Once:
-    """Multiply whole numbers by the explicit matrix: int8 in memory and float32 in the product, as layers do it."""
+    """Multiply whole numbers by the explicit matrix, as layers do it; it is prepared at first use."""
     matrix, h = _orthogonal(samples, width, sparsity)
-    step = Step(hntk.WeightMatrix(matrix.values, 1.0, "ternary"), 1.0, _unchanged)
-    run = Pass.of([Layer.of(step, None)])
-    return lambda: (run(h),)
+
+    @cache
+    def prepared() -> Pass:
+        step = Step(hntk.WeightMatrix(matrix.values, 1.0, "ternary"), 1.0, _unchanged)
+        return Pass.of([Layer.of(step, None)])
+
+    return lambda: (prepared()(h),)
 
 
 def _unchanged(z: jax.Array) -> jax.Array:

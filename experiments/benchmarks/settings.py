@@ -127,7 +127,7 @@ EXPERIMENTS = (
     Experiment(
         settings=BenchTransformExperiment,
         shows="time and memory of products with orthogonal ternary weights: by transform, and with the explicit matrix",
-        takes="about 3 minutes",
+        takes="about 1.5 minutes",
         leaves=("width_*.csv", "transform.png"),
         tiny={"experiment": {**_SMALL, "widths": [32], "samples": [4]}},
     ),

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, caption_above
+from experiments.kernels.drawn_networks import NetworkKind, name_of
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
@@ -26,10 +27,6 @@ COLUMNS = [
     "activations", "weights", "readout of", "test accuracy", "±", "dense minus it", "at infinite width", "τ̂²/τ²",
     "bytes, formula", "dense/bytes", "features, s",
 ]  # fmt: skip
-WEIGHTS = {
-    "gaussian": "Gaussian", "orthogonal_gaussian": "orthogonal", "ternary": "i.i.d. ternary",
-    "orthogonal": "orthogonal ternary",
-}  # fmt: skip
 
 
 @dataclass
@@ -55,33 +52,19 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class NetworkArm:
+class NetworkArm(NetworkKind):
     """One way to build the network and to read it out, and the draws.
 
     Attributes
     ----------
-    name : str
-        What its activations are called.
-    activations : sequence of Activation
-        Its activations.
-    law : WeightLaw
-        The law of its hidden weights.
     layers : {"last", "all"}
         Whose features the readout takes.
     draws : list of Draw
         The networks that were drawn.
     """
 
-    name: str
-    activations: Sequence[hntk.Activation]
-    law: hntk.WeightLaw
     layers: Literal["last", "all"]
     draws: list[Draw] = field(default_factory=list)
-
-    @property
-    def weights(self) -> str:
-        """What its weights are called."""
-        return WEIGHTS.get(self.law.name, self.law.name)
 
     @property
     def title(self) -> str:
@@ -148,11 +131,11 @@ def _check_assumptions(record: Record, data: hntk.Dataset, layers: list[hntk.Act
 
 def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> list[NetworkArm]:
     """Return the dense network with its fair rivals, and the compressed ones; each with every readout."""
-    settings, names = cfg.experiment, "/".join(dict.fromkeys(a.name for a in layers))
+    settings = cfg.experiment
     names_of_dense = [cfg.net.weights, *(["orthogonal_gaussian"] if "orthogonal" in settings.weights else [])]
     dense = [hntk.weight_law(name) for name in dict.fromkeys(names_of_dense)]
     ternary = [ternary_law(cfg.compress.sparsity, weights) for weights in settings.weights]
-    kinds = [(names, layers, [*dense, *ternary])]
+    kinds = [(name_of(layers), layers, [*dense, *ternary])]
     for levels in settings.levels:
         for objective in settings.objectives if levels != "paper" else ("theory",):
             title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, by {objective}"
@@ -185,7 +168,7 @@ def _at_infinite_width(cfg: Config, arms: list[NetworkArm], data: hntk.Dataset) 
     accuracies, kinds = {}, {arm.name: arm.activations for arm in arms}
     with progress("regression with exact kernels, for infinite width", len(kinds)) as advance:
         for name, layers in kinds.items():
-            by_readout = accuracies_at_infinite_width(layers, data, samples, cfg.seed)
+            by_readout = accuracies_at_infinite_width(layers, data, samples, cfg.seed, cfg.experiment.layers)
             accuracies |= {(name, read): accuracy for read, accuracy in by_readout.items()}
             advance(1)
     return accuracies
@@ -222,7 +205,7 @@ def _report(
 
 def _notes(cfg: Config, dense: NetworkArm, data: hntk.Dataset, infinite: bool) -> str:
     notes = [
-        f"Dense: {dense.name} with {dense.weights} weights and the same readout. ±: standard error over draws.",
+        f"Dense: {dense.name} ({dense.weights}) with the same readout. ±: standard error over draws.",
         "Bytes by formula: ternary weights at 2 bits, orthogonal blocks as signs and permutations, others at 32 bits; "
         "readout, thresholds and levels in float32.",
         "Features: seconds for the training samples, readout fit included.",

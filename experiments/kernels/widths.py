@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, MARKS, caption_above, legend_below, listed_ticks
+from experiments.kernels.drawn_networks import LAW_NAMES, NetworkKind, name_of
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
@@ -21,33 +22,20 @@ from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 
 COLUMNS = ["activations", "weights", "width", "test accuracy", "±", "kernel error", "± ", "predicted error"]
-NAMES = {
-    "gaussian": "dense, Gaussian", "orthogonal_gaussian": "dense, orthogonal", "ternary": "ternary, i.i.d.",
-    "orthogonal": "ternary, orthogonal",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(NetworkKind):
     """Networks of one kind at several widths.
 
     Attributes
     ----------
-    name : str
-        What its activations are called.
-    activations : sequence of Activation
-        Its activations.
-    law : WeightLaw
-        The law of its hidden weights.
     accuracy, error : (widths, seeds) array
         Test accuracies, and relative errors of the kernel on training samples in Frobenius norm.
     predicted : (widths,) array
         Predicted errors of the kernel.
     """
 
-    name: str
-    activations: Sequence[hntk.Activation]
-    law: hntk.WeightLaw
     accuracy: np.ndarray
     error: np.ndarray
     predicted: np.ndarray
@@ -64,7 +52,7 @@ def run(cfg: Config, record: Record) -> None:
         for name, layers in kinds.items():
             x = _compared(cfg, data)
             exact[name] = np.asarray(hntk.exact_kernels(x, layers, tau0=data.tau0, kappa_sq=0.0).ck)
-            wide[name] = accuracies_at_infinite_width(layers, data, len(data.x_train), cfg.seed)["last"]
+            wide[name] = accuracies_at_infinite_width(layers, data, len(data.x_train), cfg.seed, ["last"])["last"]
             advance(1)
     with progress("networks", len(curves) * len(settings.widths) * settings.seeds) as advance:
         for curve in curves:
@@ -74,7 +62,7 @@ def run(cfg: Config, record: Record) -> None:
                     curve.accuracy[index, seed], curve.error[index, seed] = measured
                     advance(1)
                 curve.predicted[index] = _predicted(cfg, curve, data, width)
-            CONSOLE.print(f"  [green]done[/] {curve.name}, {NAMES[curve.law.name]}")
+            CONSOLE.print(f"  [green]done[/] {curve.name}, {curve.weights}")
     _report(cfg, record, curves, wide)
     n = len(data.x_train)
     caption = f"{data.name}, {n:,} training samples, {len(cfg.net.widths)} layers, ε = {cfg.compress.sparsity:g}"
@@ -84,8 +72,7 @@ def run(cfg: Config, record: Record) -> None:
 def _curves(cfg: Config, data: hntk.Dataset) -> list[Curve]:
     """Return the dense networks, and those of every number of levels with both laws of ternary weights."""
     layers, settings = activations(cfg.net.activations), cfg.experiment
-    names = "/".join(dict.fromkeys(a.name for a in layers))
-    kinds = [(names, layers, hntk.weight_law(law)) for law in ("gaussian", "orthogonal_gaussian")]
+    kinds = [(name_of(layers), layers, hntk.weight_law(law)) for law in ("gaussian", "orthogonal_gaussian")]
     for levels in settings.levels:
         with stage(f"matching: {levels} levels") as tell:
             match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, levels, tell=tell)
@@ -126,7 +113,7 @@ def _report(cfg: Config, record: Record, curves: Sequence[Curve], wide: dict[str
         for index, width in enumerate(cfg.experiment.widths):
             accuracy, error = (mean_and_error(values[index]) for values in (curve.accuracy, curve.error))
             rows.append(
-                [curve.name, NAMES[curve.law.name], width, *_rounded(accuracy), *_rounded(error),
+                [curve.name, curve.weights, width, *_rounded(accuracy), *_rounded(error),
                  round(float(curve.predicted[index]), 5)]
             )  # fmt: skip
     rows += [
@@ -163,12 +150,12 @@ def _figure(cfg: Config, curves: Sequence[Curve], wide: dict[str, float], captio
 
 
 def _draw(above: Axes, below: Axes, curves: Sequence[Curve], widths: Sequence[int]) -> None:
-    for index, name in enumerate(NAMES):
+    for index, name in enumerate(LAW_NAMES):
         curve = next(curve for curve in curves if curve.law.name == name)
         style = {"color": COLOURS[(4, 0, 1, 2)[index]], "marker": MARKS[index], "ms": 4}
         values = curve.accuracy.mean(axis=1), curve.error.mean(axis=1)
         errors = [[mean_and_error(row)[1] for row in part] for part in (curve.accuracy, curve.error)]
-        above.errorbar(widths, values[0], np.nan_to_num(errors[0]), lw=1.3, label=NAMES[name], **style)
+        above.errorbar(widths, values[0], np.nan_to_num(errors[0]), lw=1.3, label=LAW_NAMES[name], **style)
         below.errorbar(widths, values[1], np.nan_to_num(errors[1]), ls="none", **style)
         below.plot(widths, curve.predicted, lw=1.0, color=style["color"])
     above.set_xscale("log")
