@@ -81,7 +81,7 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
         If ``experiment.width`` is not positive.
     """
     law, shape = weight_law(cfg, arm), tuple(arm.proportions or cfg.net.widths)
-    limits = _limits(cfg, arm, law, len(shape))
+    limits = _limits(cfg, arm, law, shape)
 
     def scaled(width: int) -> tuple[int, ...]:
         return tuple(max(1, min(limit, round(d * width / max(shape)))) for d, limit in zip(shape, limits, strict=True))
@@ -104,14 +104,14 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
     return scaled(widest)
 
 
-def _limits(cfg: Config, arm: ArmConfig, law: hntk.WeightLaw, depth: int) -> tuple[int, ...]:
-    """Return the largest widths that can be computed."""
+def _limits(cfg: Config, arm: ArmConfig, law: hntk.WeightLaw, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the largest widths that can be computed; only those of orthogonal arms may leave the proportions."""
     settings = cfg.experiment
-    if arm.family == "trained":
-        return (settings.max_trained_width,) * depth
     if law.name == "orthogonal":
-        return (settings.max_orthogonal_width,) * (depth - 1) + (settings.max_width,)
-    return (settings.max_sparse_width if law.zeros >= LEAST_ZEROS else settings.max_width,) * depth
+        return (settings.max_orthogonal_width,) * (len(shape) - 1) + (settings.max_width,)
+    widest = settings.max_sparse_width if law.zeros >= LEAST_ZEROS else settings.max_width
+    widest = settings.max_trained_width if arm.family == "trained" else widest
+    return tuple(-(-d * widest // max(shape)) for d in shape)
 
 
 def _placeholders(cfg: Config, arm: ArmConfig) -> Sequence[hntk.Activation]:

@@ -98,3 +98,14 @@ def test_a_result_of_other_labels_or_tests_has_another_key(tmp_path: Path, data:
     arrays[name] = arrays[name][::-1].copy()
     np.savez(tmp_path / "toy.npz", **arrays)
     assert key() != first
+
+
+@pytest.mark.parametrize(("arm", "expected"), [("ternary", (3000, 3000, 1500)), ("orthogonal4", (4096, 4096, 3000))])
+def test_widths_beyond_what_can_be_computed(arm: str, expected: tuple[int, ...]) -> None:
+    """Only orthogonal arms leave the proportions, where hidden layers cost next to nothing."""
+    cfg = composed("+exp=memory", f"arm={arm}", "experiment.budget=1e9", "compress.sparsity=0.5")
+    assert arms.widths(cfg, cfg.arm, 784, 10) == expected
+    small = composed("+exp=memory", f"arm={arm}", "experiment.budget=50e3", "compress.sparsity=0.5")
+    found = arms.widths(small, small.arm, 784, 10)
+    ratio = found[0] / found[-1]
+    assert ratio == pytest.approx(2 if arm == "ternary" else 4, rel=0.2)
