@@ -29,6 +29,28 @@ class ShipExperiment(ShippedNetwork):
     emulated: int = 100  # test samples on an emulated Cortex-M4
 
 
+def _microcontroller(
+    name: str, shows: str, takes: str, widths: tuple[int, int], *, flash: int, ram: int
+) -> Experiment:  # fmt: skip
+    """Return the experiment for a microcontroller of so many kB of flash and RAM."""
+    memory = {"flash": flash * 1024, "ram": ram * 1024}
+    return Experiment(
+        name=name,
+        settings=ShipExperiment,
+        shows=shows,
+        takes=takes,
+        leaves=("forms.csv",),
+        arguments="data=mnist data.folder=PATH",
+        data="mnist",
+        values={
+            "net": {"activations": ["relu"] * 2, "widths": list(widths)},
+            "compress": {"levels": 16, "alpha2": False},
+            "experiment": {"layers": "all", "readout_bits": 8, **memory, "emulated": 200},
+        },
+        tiny={"net": {"widths": [64, 64]}, "experiment": {"emulated": 20}},
+    )
+
+
 EXPERIMENTS = (
     Experiment(
         settings=ShipExperiment,
@@ -40,34 +62,20 @@ EXPERIMENTS = (
         values={"compress": {"alpha2": False, "objective": "data"}},
         tiny={"compress": {"objective": "theory"}, "experiment": {"emulated": 20}},
     ),
-    Experiment(
-        name="microcontroller",
-        settings=ShipExperiment,
-        shows="the same for 256 kB of flash and 64 kB of RAM: wide layers, and a readout of all of them in 8 bits",
-        takes="about 25 minutes",
-        leaves=("forms.csv",),
-        arguments="data=mnist data.folder=PATH",
-        data="mnist",
-        values={
-            "net": {"activations": ["relu"] * 2, "widths": [4096, 8192]},
-            "compress": {"levels": 16, "alpha2": False},
-            "experiment": {"layers": "all", "readout_bits": 8, "flash": 256 * 1024, "ram": 64 * 1024, "emulated": 200},
-        },
-        tiny={"net": {"widths": [64, 64]}, "experiment": {"emulated": 20}},
+    _microcontroller(
+        "microcontroller",
+        "the same for 256 kB of flash and 64 kB of RAM: wide layers, and a readout of all of them in 8 bits",
+        "about 25 minutes",
+        (4096, 8192),
+        flash=256,
+        ram=64,
     ),
-    Experiment(
-        name="small_microcontroller",
-        settings=ShipExperiment,
-        shows="the same for 64 kB of flash and 16 kB of RAM",
-        takes="about 4 minutes",
-        leaves=("forms.csv",),
-        arguments="data=mnist data.folder=PATH",
-        data="mnist",
-        values={
-            "net": {"activations": ["relu"] * 2, "widths": [2048, 3300]},
-            "compress": {"levels": 16, "alpha2": False},
-            "experiment": {"layers": "all", "readout_bits": 8, "flash": 64 * 1024, "ram": 16 * 1024, "emulated": 200},
-        },
-        tiny={"net": {"widths": [64, 64]}, "experiment": {"emulated": 20}},
+    _microcontroller(
+        "small_microcontroller",
+        "the same for 64 kB of flash and 16 kB of RAM",
+        "about 4 minutes",
+        (2048, 3300),
+        flash=64,
+        ram=16,
     ),
 )  # fmt: skip
