@@ -176,7 +176,7 @@ def _inference_figure(
             a.annotate(number, (time, row), (8, 0), textcoords="offset points", va="center", fontsize=9)
         a.set(xscale="log", xlabel="µs an image", title=f"batch {batch}")
         a.set_xlim(right=3 * max(times))
-        plain_ticks(a)
+        plain_ticks(a.xaxis)
     axes[0, 0].set_yticks(range(len(programs)), [program.name for program in programs])
     axes[0, 0].invert_yaxis()
     mark = Line2D([], [], color=COLOURS[1], marker="|", ms=13, mew=2.5, linestyle="none")

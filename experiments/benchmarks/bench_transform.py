@@ -16,7 +16,7 @@ def run(cfg: Config, record: Record) -> None:
     sweeps = [
         Sweep(
             "width",
-            f"{samples} samples, ε = {cfg.compress.sparsity:g}",
+            f"{samples} {'sample' if samples == 1 else 'samples'}, ε = {cfg.compress.sparsity:g}",
             {width: _contenders(samples, width, cfg.compress.sparsity) for width in settings.widths},
             PEER,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
@@ -68,11 +69,11 @@ def listed_ticks(axes: Axes, sizes: Sequence[float]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def plain_ticks(axes: Axes) -> None:
-    """Label a logarithmic horizontal axis with 1, 2, 5, 10, … in place of powers of ten."""
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+def plain_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis, such as ``axes.xaxis``, with 1, 2, 5, 10, … in place of powers of ten."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def engineering_axis(axes: Axes, unit: str = "") -> None:

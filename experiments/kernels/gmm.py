@@ -229,7 +229,7 @@ def _histogram(axes: Axes, spectra: Mapping[str, np.ndarray], spikes: int, title
     axes.set(xscale="log", yscale="log", xlabel="eigenvalue", ylabel="number of eigenvalues", title=title)
     # Leave room for the legend above the bulk.
     axes.set_ylim(0.7, 8 * axes.get_ylim()[1])
-    plain_ticks(axes)
+    plain_ticks(axes.xaxis)
     axes.legend(loc="upper right")
 
 

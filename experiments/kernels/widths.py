@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import COLOURS, MARKS, caption_above, legend_below, listed_ticks
+from experiments.figures.style import COLOURS, MARKS, caption_above, legend_below, listed_ticks, plain_ticks
 from experiments.kernels.drawn_networks import LAW_NAMES, NetworkKind, name_of
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
@@ -138,13 +138,14 @@ def _figure(cfg: Config, curves: Sequence[Curve], wide: dict[str, float], captio
         shown = [curve for curve in curves if curve.name in (original, name)]
         _draw(axes[0, column], axes[1, column], shown, cfg.experiment.widths)
         axes[0, column].axhline(wide[original], color=COLOURS[4], lw=1, ls="--", label="infinite width, dense")
-        axes[0, column].axhline(wide[name], color=COLOURS[1], lw=1, ls="--", label="infinite width, compressed")
+        axes[0, column].axhline(wide[name], color=COLOURS[3], lw=1, ls="--", label="infinite width, compressed")
         axes[0, column].set_title(name)
         axes[1, column].set(xlabel="width of every layer", yscale="log")
         listed_ticks(axes[1, column], cfg.experiment.widths)
         axes[1, column].tick_params(axis="x", rotation=45)
+    plain_ticks(axes[1, 0].yaxis)
     axes[0, 0].set_ylabel("test accuracy")
-    axes[1, 0].set_ylabel("relative kernel error (lines: predicted)")
+    axes[1, 0].set_ylabel("kernel error (lines: predicted)")
     legend_below(figure, [axes[0, 0]], columns=3)
     return caption_above(figure, caption)
 
