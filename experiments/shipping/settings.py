@@ -73,7 +73,7 @@ EXPERIMENTS = (
     _microcontroller(
         "small_microcontroller",
         "the same for 64 kB of flash and 16 kB of RAM",
-        "about 4 minutes",
+        "about 2 minutes",
         (2048, 3300),
         flash=64,
         ram=16,
