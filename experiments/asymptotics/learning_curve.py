@@ -106,7 +106,7 @@ def run(cfg: Config, record: Record) -> None:
 def _arms(cfg: Config, source: Source, tell: Callable[[str], None]) -> list[RidgeArm]:
     """Return the arms, the dense network first."""
     kernel, layers = cfg.experiment.kernel, activations(cfg.net.activations)
-    match, name = matched(cfg.compress, layers, source.tau0, None, tell=tell)
+    match, name = matched(cfg.compress, layers, source.tau0, None, None, tell=tell)
     original = match.original_coefficients
     diagonal = float(original.tau[-1] ** 2) if kernel == "ck" else declared_diagonal(original)
     dense, compressed = (

@@ -58,7 +58,7 @@ def _one_draw(cfg: Config, n: int, draw: int) -> tuple[dict[str, float], tuple[f
     problem = kernel_problem(cfg.data, cfg.experiment.quantities, key, n)
     layers = activations(cfg.net.activations)
     jumps = any(a.has_jumps for a in layers)
-    match, _ = matched(cfg.compress, layers, problem.tau0, problem.x)
+    match, _ = matched(cfg.compress, layers, problem.tau0, problem.x, problem.labels)
     coefficients = match.original_coefficients
     exact = hntk.exact_kernels(problem.x, layers, tau0=problem.tau0)
     compressed = hntk.exact_kernels(problem.x, match.activations, tau0=problem.tau0, kappa_sq=0.0)

@@ -72,7 +72,7 @@ def run(cfg: Config, record: Record) -> None:
     problem = kernel_problem(cfg.data, settings.quantities, key["data"])
     layers = activations(cfg.net.activations)
     with stage("matching: solving for the compressed activations") as tell:
-        match, name = matched(cfg.compress, layers, problem.tau0, problem.x, tell=tell)
+        match, name = matched(cfg.compress, layers, problem.tau0, problem.x, problem.labels, tell=tell)
     matrices = _infinite_width(problem, layers, match, settings.identity)
     if settings.finite_width:
         matrices |= _finite_width(cfg, problem, layers, match, key)

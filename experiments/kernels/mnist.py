@@ -21,6 +21,7 @@ from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import activations, dataset, matched
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
+from hntk.activations.fingerprint import fingerprint
 from hntk.compression.compressed_network import ternary_law
 
 COLUMNS = [
@@ -70,6 +71,11 @@ class NetworkArm(NetworkKind):
     def title(self) -> str:
         """The arm in one line."""
         return f"{self.name}, {self.weights}" + (", all layers" if self.layers == "all" else "")
+
+    @property
+    def prints(self) -> tuple[str, ...]:
+        """The fingerprints of its activations: arms that have the same ones have the same exact kernels."""
+        return tuple(map(fingerprint, self.activations))
 
     @property
     def accuracy(self) -> float:
@@ -139,9 +145,14 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
     for levels in settings.levels:
         for objective in settings.objectives if levels != "paper" else ("theory",):
             title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, by {objective}"
-            with stage(f"matching: {title}") as tell:
-                match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, levels, objective, tell)
-            kinds.append((title.replace("by ", ""), list(match.activations), ternary))
+            # the theory's match is the same for all weights
+            for laws in [[law] for law in ternary] if objective == "data" else [ternary]:
+                with stage(f"matching: {title}") as tell:
+                    match, _ = matched(
+                        cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=levels, objective=objective,
+                        drawn=(list(cfg.net.widths), laws[0]), tell=tell,
+                    )  # fmt: skip
+                kinds.append((title.replace("by ", ""), list(match.activations), laws))
     return [
         NetworkArm(name, chosen, law, read) for read in settings.layers for name, chosen, laws in kinds for law in laws
     ]
@@ -160,16 +171,16 @@ def _evaluate(
     return Draw(accuracy, readout.ridge, seconds, hntk.storage(net, len(data.classes), arm.layers).total)
 
 
-def _at_infinite_width(cfg: Config, arms: list[NetworkArm], data: hntk.Dataset) -> dict[tuple[str, str], float]:
+def _at_infinite_width(cfg: Config, arms: list[NetworkArm], data: hntk.Dataset) -> dict[tuple[str, ...], float]:
     """Return accuracies of exact kernel regression, by activations and readout, on as many samples as are asked for."""
     samples = cfg.experiment.infinite
     if not samples:
         return {}
-    accuracies, kinds = {}, {arm.name: arm.activations for arm in arms}
+    accuracies, kinds = {}, {arm.prints: arm.activations for arm in arms}
     with progress("regression with exact kernels, for infinite width", len(kinds)) as advance:
-        for name, layers in kinds.items():
+        for prints, layers in kinds.items():
             by_readout = accuracies_at_infinite_width(layers, data, samples, cfg.seed, cfg.experiment.layers)
-            accuracies |= {(name, read): accuracy for read, accuracy in by_readout.items()}
+            accuracies |= {(*prints, read): accuracy for read, accuracy in by_readout.items()}
             advance(1)
     return accuracies
 
@@ -179,14 +190,14 @@ def _report(
     record: Record,
     data: hntk.Dataset,
     arms: list[NetworkArm],
-    infinite: dict[tuple[str, str], float],
+    infinite: dict[tuple[str, ...], float],
     layers: list[hntk.Activation],
 ) -> None:
     original = hntk.coefficients(layers, data.tau0).tau[-1]
     rows = []
     for arm in arms:
         dense = next(other for other in arms if other.layers == arm.layers)
-        wide = infinite.get((arm.name, arm.layers))
+        wide = infinite.get((*arm.prints, arm.layers))
         own = hntk.coefficients(arm.activations, data.tau0).tau[-1]
         rows.append(
             [arm.name, arm.weights, arm.layers, round(arm.accuracy, 5), arm.error,

@@ -75,7 +75,7 @@ def _curves(cfg: Config, data: hntk.Dataset) -> list[Curve]:
     kinds = [(name_of(layers), layers, hntk.weight_law(law)) for law in ("gaussian", "orthogonal_gaussian")]
     for levels in settings.levels:
         with stage(f"matching: {levels} levels") as tell:
-            match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, levels, tell=tell)
+            match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=levels, tell=tell)
         for law in ("ternary", "orthogonal"):
             weights = hntk.weight_law(law, sparsity=cfg.compress.sparsity)
             kinds.append((f"{levels} levels", list(match.activations), weights))

@@ -40,8 +40,8 @@ def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk
     if question not in _MATCHES:
         title = f"matching: {arm.activations} levels, by {objective}; once for all jobs of this process"
         with stage(title) as tell:
-            x, levels = data.x_train, arm.activations
-            _MATCHES[question] = matched(cfg.compress, layers, data.tau0, x, levels, objective, tell)[0]
+            x, labels, options = data.x_train, data.y_train, {"levels": arm.activations, "objective": objective}
+            _MATCHES[question] = matched(cfg.compress, layers, data.tau0, x, labels, tell=tell, **options)[0]
     return _MATCHES[question].activations
 
 

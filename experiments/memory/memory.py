@@ -47,7 +47,7 @@ def identity(cfg: Config) -> dict[str, Any]:
     arm, data, plain = _arm(cfg), data_read(cfg), resolved(cfg)
     compress = ("sparsity",) if arm.sparse else ()
     if arm.activations == "paper" or not isinstance(arm.activations, str):
-        compress += ("objective", "alpha2", "kernel", "method")
+        compress += ("objective", "labels", "samples", "alpha2", "kernel", "method")
     return {
         "arm": {k: v for k, v in plain["arm"].items() if k != "label"},
         "widths": arms.widths(cfg, arm, data.p, len(data.classes)),

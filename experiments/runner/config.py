@@ -98,6 +98,8 @@ class CompressConfig:
     method: str | None = one_of(METHODS, None)  # null: joint, but layerwise for the paper's σ_T
     kernel: str = one_of(COEFFICIENTS, "alpha")  # alpha of the conjugate kernel, beta of the NTK, or both
     objective: str = one_of(OBJECTIVES, "theory")  # data: start from theory's match, then fit it to the samples
+    labels: bool = True  # the data objective predicts the labels; false: what the original's kernel can learn
+    samples: int = 1200  # most samples of the data objective
     # in orthogonal blocks, or independent; by default orthogonal where the sparsity is 1 - 1/2^k
     weights: str | None = one_of(WEIGHTS, None)
     alpha2: bool = True  # false leaves α_2 out, which is immaterial where norms concentrate

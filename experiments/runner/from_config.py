@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -157,8 +157,11 @@ def matched(
     layers: list[hntk.Activation],
     tau0: float,
     x: Any,
+    labels: Any,
+    *,
     levels: Any = None,
     objective: str | None = None,
+    drawn: tuple[Sequence[int], hntk.WeightLaw] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[hntk.Match, str]:
     """Solve for the compressed activations, and return the match with its name for tables and figures.
@@ -171,10 +174,12 @@ def matched(
         Activations of the original network.
     tau0 : float
         Data scale.
-    x : Any
-        Samples, for the data objective.
+    x, labels : Any
+        Samples and their classes, for the data objective.
     levels, objective : Any
         In place of those of the configuration.
+    drawn : tuple
+        The widths and the law of weights whose noise the data objective counts; None for infinite widths.
     tell : callable
         Called with lines on the progress of the match.
 
@@ -188,7 +193,10 @@ def matched(
     chosen: Any = compress.levels if levels is None else levels
     chosen = list(chosen) if isinstance(chosen, ListConfig) else chosen
     options: dict[str, Any] = {"kernel": compress.kernel, "alpha2": compress.alpha2, "method": compress.method}
-    options |= {"objective": objective or compress.objective, "x": x, "progress": tell}
+    options |= {"objective": objective or compress.objective, "progress": tell}
+    if options["objective"] == "data":
+        options |= {"x": x, "labels": labels if compress.labels else None, "samples": compress.samples}
+        options |= {} if drawn is None else {"widths": drawn[0], "law": drawn[1]}
     if chosen is None and compress.bits is not None:
         match = hntk.match(layers, tau0, bits=compress.bits, **options)
         return match, f"{compress.bits} bits ({'-'.join(map(str, match.level_counts))} levels)"

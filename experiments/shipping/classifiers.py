@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 
@@ -10,6 +10,7 @@ import hntk
 from experiments.runner.config import Config
 from experiments.runner.console import progress, stage
 from experiments.runner.from_config import activations, features, matched
+from hntk.compression.compressed_network import ternary_law
 
 READOUTS = ("ridge", "softmax")
 # Numbers that tell the random keys of one seed apart.
@@ -33,11 +34,12 @@ def dense(cfg: Config, data: hntk.Dataset) -> hntk.Classifier:
 
 def compressed(cfg: Config, data: hntk.Dataset) -> Compressed:
     """Return the classifier that replaces the original; its readout is fitted to the levels that are shipped."""
-    layers = activations(cfg.net.activations)
+    layers, weights = activations(cfg.net.activations), cast(Any, cfg.compress.weights)
     with stage("matching: solving for the compressed activations") as tell:
-        match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, tell=tell)
+        law = ternary_law(cfg.compress.sparsity, weights)
+        drawn = (list(cfg.net.widths), law)
+        match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, data.y_train, drawn=drawn, tell=tell)
     key = jax.random.fold_in(jax.random.key(cfg.seed), COMPRESSED)
-    weights: Any = cfg.compress.weights
     net = hntk.compress(
         layers, cfg.net.widths, data.x_train, match, cfg.compress.sparsity, key=key, weights=weights,
         tau0=data.tau0,

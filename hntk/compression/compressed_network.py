@@ -63,6 +63,7 @@ def compress(
     tau0: float | None = None,
     alpha2: bool = True,
     objective: Objective = "theory",
+    labels: object = None,
     progress: Callable[[str], None] | None = None,
 ) -> CompressedNetwork:
     """Draw a ternary network that is spectrally equivalent to a dense network on the data x.
@@ -76,7 +77,7 @@ def compress(
     widths : int or sequence of int
         Widths of the layers; one number is the width of all.
     x : (n, p) array
-        Samples, which give the dimension p and the scale τ_0. No labels are needed.
+        Samples, which give the dimension p and the scale τ_0.
     levels : int, "paper", sequence of these, or Match
         Number of levels of the staircases, for all layers or one each; ``"paper"`` for the published staircase σ_T; or
         a match made by :func:`hntk.match`.
@@ -89,9 +90,9 @@ def compress(
         same limit, and orthogonal weights stray less from it: see :mod:`hntk.weights.orthogonal`.
     tau0 : float, optional
         Data scale; by default the root mean square norm of x.
-    alpha2, objective, progress : bool, str, callable
-        See :func:`hntk.match`; the data objective is told the widths and the law of the weights. For its other options,
-        call it first and pass the match as ``levels``.
+    alpha2, objective, labels, progress : bool, str, array of shape (n,), callable
+        See :func:`hntk.match`; the data objective is told the widths and the law of the weights. Only it takes labels.
+        For its other options, call it first and pass the match as ``levels``.
 
     Returns
     -------
@@ -128,8 +129,9 @@ def compress(
         as_choice(objective, "objective", get_args(Objective))
         drawn = {"widths": shape, "law": law} if objective == "data" else {}
         matched = match(
-            activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, progress=progress, **drawn
-        )
+            activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, labels=labels,
+            progress=progress, **drawn,
+        )  # fmt: skip
     net = draw_network(matched.activations, shape, samples.shape[1], tau0=scale, law=law, key=key)
     return CompressedNetwork(
         net.weights, net.activations, net.centres, net.readout, net.law, match=matched, origin=matched.record

@@ -1,20 +1,23 @@
-r"""The data objective: the staircase network whose kernel predicts best, on the user's data, what the original's can.
+r"""The data objective: the staircase network whose kernel predicts best, on the user's data.
 
-Theory matches the part of a kernel that remains at large n and p. On real data more of it counts, and a readout of
-finite width learns no more than the kernel's leading functions. With $K$ the original's exact kernel on a sample
-(centred) and $C = \sum_{k\le m} \lambda_kv_kv_k^\top$ its leading part, a function $f \sim N(0, C)$ is seen on one half
-a of the sample and predicted on the other, b, by regression with the compressed kernel $\hat K$ and ridge λ. The error,
+Theory matches the part of a kernel that remains at large n and p. On real data more of it counts. Here functions of
+covariance C are seen on one half a of a sample and predicted on the other, b, by regression with the compressed kernel
+$\hat K$ (centred) and ridge λ. The error,
 
 $$\frac{\mathrm{tr}\,(C_{bb} - 2P^\top C_{ab} + P^\top C_{aa}P)}{\mathrm{tr}\,C_{bb}},\qquad
 P = (\hat K_{aa} + \lambda I)^{-1}\hat K_{ab},$$
 
-is the distance between the two kernels that is minimised over λ, thresholds and levels. No labels are used. It depends
-on every order of the kernels, on the spread of the norms, and on the identity shift, which acts as noise.
+is minimised over λ, thresholds and levels. It depends on every order of the kernel, on the spread of the norms, and on
+the identity shift, which acts as noise.
+
+With labels, the functions are the indicators of the classes, and $C = YY^\top$. Without labels they are what the
+original's kernel can learn: the leading part $C = \sum_{k\le m} \lambda_kv_kv_k^\top$ of its centred exact kernel.
+Labels are the better guide, because they tell which of these functions matter.
 
 A network of finite widths has a drawn kernel, which strays from the exact one. Where widths are given, the error that
-this adds on average is part of the distance (:mod:`hntk.matching.width_noise`). So the objective weighs two losses: an
-exact kernel that differs from the original's, and features that scatter about it. Wide networks follow the first,
-narrow ones prefer activations that pass more of their input on linearly. Without widths the second loss is 0.
+this adds on average is part of the objective (:mod:`hntk.matching.width_noise`). So it weighs two losses: an exact
+kernel that predicts less, and features that scatter about it. Wide networks follow the first, narrow ones prefer
+activations that pass more of their input on linearly. Without widths the second loss is 0.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import OptimizeResult, minimize
 
 from hntk._utils.float64 import float64
@@ -50,7 +53,7 @@ LEAST_GAP = 1e-3
 LOG_RIDGES = np.log(np.logspace(-3, 1, 17))
 # the error of a point where it cannot be computed
 UNUSABLE = 1e3
-# What the distance is computed from; see Sample.inputs.
+# What the error is computed from; see Sample.inputs.
 Inputs = tuple[Array, Array, Array, Array | None]
 
 
@@ -62,15 +65,16 @@ class Sample:
     ----------
     gram : array, shape (n, n)
         XXᵀ/τ_0². The first half of the rows is part a.
-    original : array, shape (n, n)
-        The original's exact conjugate kernel on them.
+    functions : array, shape (n, k)
+        The functions that are predicted: C is functions @ functions.T. They have mean 0 on part a and, all together,
+        mean variance 1.
     noise : array, shape (L, 2), or None
         The factors of every layer's noise, see :class:`hntk.matching.width_noise.DrawnWidths`; None of infinitely wide
         networks.
     """
 
     gram: Float[np.ndarray, "n n"]
-    original: Float[np.ndarray, "n n"]
+    functions: Float[np.ndarray, "n k"]
     noise: Float[np.ndarray, "L 2"] | None = None
 
     @classmethod
@@ -81,6 +85,7 @@ class Sample:
         tau0: float,
         size: int,
         drawn: DrawnWidths | None = None,
+        classes: Int[np.ndarray, " n"] | None = None,
     ) -> Sample:
         """Return a random part of the data, always the same part of the same data.
 
@@ -96,11 +101,13 @@ class Sample:
             Number of samples, as far as there are so many.
         drawn : DrawnWidths, optional
             The widths and the law of the network that is to be drawn; None for infinite widths.
+        classes : array of int, shape (n,), optional
+            The class of every sample; None to predict the leading functions of the original's kernel.
 
         Raises
         ------
         ValueError
-            If there are too few samples.
+            If there are too few samples, or all of a half are of one class.
         """
         if len(x) < FEWEST_SAMPLES:
             raise ValueError(
@@ -109,32 +116,55 @@ class Sample:
             )
         size = min(size, len(x)) // 2 * 2
         rows = np.sort(np.random.default_rng(0).choice(len(x), size, replace=False))
-        part = np.random.default_rng(1).permutation(x[rows].astype(np.float64))
-        with float64():
-            kernel = np.asarray(exact_kernels(part, layers, tau0=tau0).ck)
-        return cls(part @ part.T / tau0**2, kernel, None if drawn is None else drawn.noise(x.shape[1]))
+        rows = np.random.default_rng(1).permutation(rows)
+        part = x[rows].astype(np.float64)
+        functions = _leading(part, layers, tau0) if classes is None else _indicators(classes[rows])
+        # a regression with an intercept on part a removes that part's mean
+        functions = functions - functions[: size // 2].mean(axis=0)
+        functions *= np.sqrt(size / np.sum(functions**2))
+        return cls(part @ part.T / tau0**2, functions, None if drawn is None else drawn.noise(x.shape[1]))
 
     @cached_property
-    def leading(self) -> Float[np.ndarray, "n n"]:
-        """C: the leading n/2 functions of the centred original, scaled to mean variance 1."""
-        half = len(self.gram) // 2
-        mean = self.original.mean(axis=0)
-        values, vectors = np.linalg.eigh(self.original - mean[None] - mean[:, None] + mean.mean())
-        root = vectors[:, -half:] * np.sqrt(np.clip(values[-half:], 0.0, None))
-        # a regression with an intercept on part a removes that part's mean
-        root = root - root[:half].mean(axis=0)
-        return root @ root.T * (len(root) / np.sum(root**2))
+    def covariance(self) -> Float[np.ndarray, "n n"]:
+        """C."""
+        return self.functions @ self.functions.T
 
     @property
     def inputs(self) -> Inputs:
         """Part a's rows of the Gram matrix, its whole diagonal, C, and the factors of the noise, as JAX arrays."""
         half = len(self.gram) // 2
         noise = None if self.noise is None else jnp.asarray(self.noise)
-        return jnp.asarray(self.gram[:half]), jnp.asarray(np.diag(self.gram)), jnp.asarray(self.leading), noise
+        return jnp.asarray(self.gram[:half]), jnp.asarray(np.diag(self.gram)), jnp.asarray(self.covariance), noise
 
 
-def distance(sample: Sample, functions: Sequence[StepFunction]) -> tuple[float, float]:
-    """Return the distance of a network's kernel from the original's, and the log of the best relative ridge."""
+def _leading(x: Float[np.ndarray, "n p"], layers: Sequence[Activation], tau0: float) -> Float[np.ndarray, "n k"]:
+    """Return the leading n/2 functions of the centred exact kernel, of its eigenvalues as variances."""
+    with float64():
+        kernel = np.asarray(exact_kernels(x, layers, tau0=tau0).ck)
+    half, mean = len(x) // 2, kernel.mean(axis=0)
+    values, vectors = np.linalg.eigh(kernel - mean[None] - mean[:, None] + mean.mean())
+    return vectors[:, -half:] * np.sqrt(np.clip(values[-half:], 0.0, None))
+
+
+def _indicators(classes: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:
+    """Return the indicators of the classes that occur.
+
+    Raises
+    ------
+    ValueError
+        If a half has one class only.
+    """
+    half = len(classes) // 2
+    if min(len(np.unique(part)) for part in (classes[:half], classes[half:])) < 2:
+        raise ValueError(
+            f"a random part of {half} samples holds one class only, where objective='data' predicts the classes: give "
+            "more samples of the others, raise samples=, or leave the labels out."
+        )
+    return (classes[:, None] == np.unique(classes)).astype(np.float64)
+
+
+def held_out_error(sample: Sample, functions: Sequence[StepFunction]) -> tuple[float, float]:
+    """Return the error of regression with a network's kernel, and the log of the relative ridge where it is least."""
     with float64():
         layers = _layers(padded_alike(functions), *sample.inputs[:2])
         kernel = np.asarray(centred(layers[-1].kernel))
@@ -142,10 +172,10 @@ def distance(sample: Sample, functions: Sequence[StepFunction]) -> tuple[float, 
     values, vectors = np.linalg.eigh(kernel[:, :half])
     ab = vectors.T @ kernel[:, half:]
     # with P = D ab for a diagonal D, tr(Pᵀ C_aa P) = dᵀ (C_aa ∘ ab abᵀ) d
-    linear = np.sum(ab * (vectors.T @ sample.leading[:half, half:]), axis=1)
-    turned = vectors.T @ sample.leading[:half, :half] @ vectors
+    linear = np.sum(ab * (vectors.T @ sample.covariance[:half, half:]), axis=1)
+    turned = vectors.T @ sample.covariance[:half, :half] @ vectors
     quadratic = turned * (ab @ ab.T)
-    bb = np.trace(sample.leading[half:, half:])
+    bb = np.trace(sample.covariance[half:, half:])
     errors = []
     for log_ridge in LOG_RIDGES:
         d = 1 / (np.clip(values, 0.0, None) + np.exp(log_ridge) * values.sum() / half)
@@ -161,7 +191,7 @@ def distance(sample: Sample, functions: Sequence[StepFunction]) -> tuple[float, 
 def refine(
     sample: Sample, functions: Sequence[StepFunction], most: int, progress: ProgressCallback = no_progress
 ) -> tuple[float, list[StepFunction]]:
-    """Return a local minimum of :func:`distance` over thresholds and levels, and the functions that reach it.
+    """Return a local minimum of :func:`held_out_error` over thresholds and levels, and the functions that reach it.
 
     Parameters
     ----------
@@ -175,14 +205,15 @@ def refine(
         Called with a line on each step.
     """
     network = StepNetwork.of(functions)
-    start = np.concatenate([[distance(sample, functions)[1]], network.unknowns])
+    start = np.concatenate([[held_out_error(sample, functions)[1]], network.unknowns])
     with float64():
         inputs = sample.inputs
-        done = count(1)
+        done, usable = count(1), start
 
         def report(intermediate_result: OptimizeResult) -> None:
-            reached = float(intermediate_result.fun)
-            progress(f"following the data: step {next(done)} of at most {most}, distance {reached:.5f}")
+            nonlocal usable
+            reached, usable = float(intermediate_result.fun), np.array(intermediate_result.x)
+            progress(f"following the data: step {next(done)} of at most {most}, held-out error {reached:.5f}")
 
         best = minimize(
             lambda z: _cost(network, z, inputs),
@@ -192,11 +223,14 @@ def refine(
             callback=report,
             options={"maxiter": most, "maxcor": 20},
         )
-    return float(best.fun), network._replace(unknowns=best.x[1:]).functions()
+        # a line search may end where the error cannot be computed: the last step before it can
+        z = best.x if best.fun < UNUSABLE else usable
+        reached = float(_cost(network, z, inputs)[0])
+    return reached, network._replace(unknowns=z[1:]).functions()
 
 
 def _cost(network: StepNetwork, z: np.ndarray, inputs: Inputs) -> tuple[float, np.ndarray]:
-    """Return the distance and its derivatives by (log of the ridge, unknowns)."""
+    """Return the error and its derivatives by (log of the ridge, unknowns)."""
     if not _are_thresholds_apart(network, z[1:]):
         return UNUSABLE, np.zeros_like(z)
     value, (by_ridge, by_functions) = _error(z[0], _padded_functions(network, z[1:]), *inputs)
@@ -239,7 +273,7 @@ def _layers(functions: list[StepFunction], block: Array, norms: Array) -> list[L
 @jax.jit
 @partial(jax.value_and_grad, argnums=(0, 1))
 def _error(
-    log_ridge: Array, functions: list[StepFunction], block: Array, norms: Array, leading: Array, noise: Array | None
+    log_ridge: Array, functions: list[StepFunction], block: Array, norms: Array, covariance: Array, noise: Array | None
 ) -> Array:
     """Return the error that the module's docstring defines."""
     layers = _layers(functions, block, norms)
@@ -247,11 +281,11 @@ def _error(
     half = len(kernel)
     aa, ab = kernel[:, :half], kernel[:, half:]
     regularised = aa + jnp.exp(log_ridge) * jnp.trace(aa) / half * jnp.eye(half)
-    seen = leading[:half, :half]
+    seen = covariance[:half, :half]
     factor = jax.scipy.linalg.cho_factor(regularised)
     p = jax.scipy.linalg.cho_solve(factor, ab)
-    bb = jnp.trace(leading[half:, half:])
-    error = bb - 2 * jnp.sum(p * leading[:half, half:]) + jnp.sum(p * (seen @ p))
+    bb = jnp.trace(covariance[half:, half:])
+    error = bb - 2 * jnp.sum(p * covariance[:half, half:]) + jnp.sum(p * (seen @ p))
     if noise is not None:
         q = jax.scipy.linalg.cho_solve(factor, jax.scipy.linalg.cho_solve(factor, seen).T)
         error += missed_more(layers, noise, p, q)

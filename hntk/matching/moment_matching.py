@@ -13,7 +13,7 @@ from hntk._utils.arguments import as_count, as_nonnegative
 from hntk.activations import Activation
 from hntk.activations.step_function import StepFunction
 from hntk.matching.bounds import ratio_bound
-from hntk.matching.data_objective import FEWEST_SAMPLES, Sample, distance, refine
+from hntk.matching.data_objective import FEWEST_SAMPLES, Sample, held_out_error, refine
 from hntk.matching.joint import solve_joint
 from hntk.matching.joint_target import ZERO, JointTarget
 from hntk.matching.kernel_mismatch import correlation_map
@@ -56,6 +56,7 @@ def match(
     max_shift: float | None = None,
     objective: Objective = "theory",
     x: object = None,
+    labels: object = None,
     widths: int | Sequence[int] | None = None,
     law: str | WeightLaw = "gaussian",
     samples: int = 1200,
@@ -88,11 +89,14 @@ def match(
     max_shift : float, optional
         The largest δ/τ_L² to accept; 0 asks for a lossless match.
     objective : {"theory", "data"}
-        With ``"data"``, thresholds and levels then move from the theory's match, or one near it, to where the
-        compressed network's exact kernel predicts on ``x`` as the original's can. This is for data outside the theory's
-        regime. With 4 levels and 1200 samples it takes 10 to 20 s on 2 cores.
+        With ``"data"``, thresholds and levels then move from the theory's match, or one near it, to where regression
+        with the compressed network's exact kernel has the least error on held-out samples of ``x``. This is for data
+        outside the theory's regime. With 4 levels and 1200 samples it takes 10 to 20 s on 2 cores.
     x : array_like, shape (n, p), optional
-        Samples for the data objective, without labels.
+        Samples for the data objective.
+    labels : array_like, shape (n,), optional
+        Their classes, which the regression of the data objective then predicts. Without labels it predicts what the
+        original's kernel can learn, which says less of the task.
     widths : int or sequence of int, optional
         Widths of the network that is to be drawn, for the data objective. Its error then includes what the noise of
         drawn features adds at these widths. By default they are infinite and there is none.
@@ -137,7 +141,7 @@ def match(
     counts = levels_per_layer(levels, len(layers)) if bits is None else levels_from_bits(target, levels, bits)
     method = as_method(method, counts)
     drawn = drawn_widths(objective, widths, law, len(layers))
-    data = samples_of(objective, x, method, max_shift)
+    data = samples_of(objective, x, labels, method, max_shift)
     limits = as_count(samples, "samples", FEWEST_SAMPLES), as_count(steps, "steps", 1)
     report = no_progress if progress is None else progress
     if method == "layerwise":
@@ -145,7 +149,7 @@ def match(
     else:
         result = _match_jointly(layers, original, target, tuple(int(n) for n in counts), max_shift, report)
     _check_match(result, max_shift)
-    return result if data is None else _follow_data((data, drawn), result, target, limits, report)
+    return result if data is None else _follow_data((*data, drawn), result, target, limits, report)
 
 
 def _match_layerwise(
@@ -177,27 +181,27 @@ def _match_jointly(
 
 
 def _follow_data(
-    data: tuple[Array, DrawnWidths | None],
+    data: tuple[Array, np.ndarray | None, DrawnWidths | None],
     theory: Match,
     target: JointTarget,
     limits: tuple[int, int],
     progress: ProgressCallback,
 ) -> Match:
     """Minimise the data objective from the theory's match, or from a match of more or less curvature if nearer."""
-    (x, drawn), (samples, steps) = data, limits
-    progress("following the data: the original's kernel on a sample")
-    sample = Sample.of(np.asarray(x), theory.original, theory.tau0, samples, drawn)
+    (x, classes, drawn), (samples, steps) = data, limits
+    progress("following the data: kernels on a sample")
+    sample = Sample.of(np.asarray(x), theory.original, theory.tau0, samples, drawn, classes)
     starts = [to_units(theory.activations, theory.coefficients.tau)]
     for factor in CURVATURES:
         shares = target.shares * np.array([1.0, factor, 1.0])
         functions = solve_joint(JointTarget(shares, target.asked, hold=False), theory.level_counts)
         starts += [] if functions is None else [functions]
-    distances = []
+    errors = []
     for number, functions in enumerate(starts, 1):
         progress(f"following the data: start {number} of {len(starts)}")
-        distances.append(distance(sample, functions)[0])
-    reached, functions = refine(sample, starts[int(np.argmin(distances))], steps, progress)
-    fit = DataFit(len(sample.gram), distances[0], reached, drawn)
+        errors.append(held_out_error(sample, functions)[0])
+    reached, functions = refine(sample, starts[int(np.argmin(errors))], steps, progress)
+    fit = DataFit(len(sample.gram), errors[0], reached, drawn, classes is not None)
     staircases = tuple(at_scales(functions, target, theory.original_coefficients.tau))
     return replace(theory, activations=staircases, coefficients=coefficients(staircases, theory.tau0), fit=fit)
 

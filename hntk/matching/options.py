@@ -7,9 +7,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from jax import Array
+from jaxtyping import Int
 
 from hntk._utils.arguments import as_choice, as_widths
 from hntk._utils.arrays import brief
+from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_samples
 from hntk.matching.bit_budget import spread_bits
 from hntk.matching.joint_target import JointTarget
@@ -71,18 +73,26 @@ def levels_from_bits(target: JointTarget, levels: object, bits: int) -> tuple[in
     return spread_bits(target, int(bits), MOST_BITS)
 
 
-def samples_of(objective: Objective, x: object, method: Method, max_shift: float | None) -> Array | None:
-    """Return the samples of the data objective; None for the theory's."""
+def samples_of(
+    objective: Objective, x: object, labels: object, method: Method, max_shift: float | None
+) -> tuple[Array, Int[np.ndarray, " n"] | None] | None:
+    """Return the samples of the data objective and, where labels are given, their classes; None for the theory's."""
     if as_choice(objective, "objective", get_args(Objective)) == "theory":
+        if labels is not None:
+            raise ValueError(
+                "labels= belong to objective='data': the theory's match is the same for all labels. Leave labels= out, "
+                "or use objective='data' with x=."
+            )
         return None
     if x is None:
-        raise ValueError("objective='data' needs x=, the samples to compare kernels on (labels are not used).")
+        raise ValueError("objective='data' needs x=, the samples to compare kernels on, and labels= if there are any.")
     if method != "joint" or max_shift is not None:
         raise ValueError(
             "objective='data' starts from a joint match and does not hold coefficients: leave out method= and "
             "max_shift=."
         )
-    return as_samples(x)
+    samples = as_samples(x)
+    return samples, None if labels is None else as_labels(labels, len(samples))[1]
 
 
 def drawn_widths(objective: Objective, widths: Any, law: str | WeightLaw, depth: int) -> DrawnWidths | None:

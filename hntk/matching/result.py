@@ -32,27 +32,30 @@ ASSUMPTION_OF_NORMS = (
 
 @dataclass(frozen=True)
 class DataFit:
-    """The distances that the data objective reached.
+    """The held-out errors that the data objective reached.
 
-    Both are the share of the variance of the original's leading functions that a regression with the compressed kernel
-    does not predict. Where widths are given it is that with drawn kernels, on average.
+    Both are the share of the variance that a regression with the compressed kernel does not predict, of the labels or
+    of the leading functions of the original's kernel. Where widths are given it is that with drawn kernels, on average.
 
     Attributes
     ----------
     samples : int
         Number of samples the kernels were compared on.
     theory : float
-        Distance of the theory's match from the original's kernel on them.
+        Error of the theory's match.
     data : float
-        Distance of this match.
+        Error of this match.
     drawn : DrawnWidths or None
-        The widths and the law of the weights whose noise the distances include; None for infinite widths.
+        The widths and the law of the weights whose noise the errors include; None for infinite widths.
+    labels : bool
+        Whether labels are predicted.
     """
 
     samples: int
     theory: float
     data: float
     drawn: DrawnWidths | None = None
+    labels: bool = False
 
 
 @array_dataclass(static=("original", "activations", "tau0", "method", "asked", "fit"))
@@ -74,7 +77,7 @@ class Match(Copyable):
     original_coefficients, coefficients : Coefficients
         The theory's coefficients of the original and of the compressed network.
     fit : DataFit or None
-        The distances that the data objective reached, for which the matched coefficients were only the start; None for
+        The errors that the data objective reached, for which the matched coefficients were only the start; None for
         the theory's objective.
     """
 
@@ -151,6 +154,7 @@ class Match(Copyable):
             self.relative_shift,
             () if drawn is None else drawn.widths,
             "" if drawn is None else drawn.law_in_words,
+            self.fit is not None and self.fit.labels,
         )
 
     @property
@@ -229,10 +233,11 @@ class Match(Copyable):
         head += f" at tau0 = {self.tau0:.4g}"
         if self.fit is not None:
             drawn = "" if self.fit.drawn is None else f" at {self.fit.drawn}"
+            predicted = "their labels" if self.fit.labels else "the leading functions of the original's kernel"
             return (
-                f"{head}\nfollows {self.fit.samples} samples{drawn}: distance from the original's kernel "
-                f"{self.fit.data:.4f}, theory's match {self.fit.theory:.4f}; coefficients were its start only (largest "
-                f"residual {largest:.2g})"
+                f"{head}\nfollows {self.fit.samples} samples{drawn}: misses {self.fit.data:.4f} of {predicted} in "
+                f"regression, theory's match {self.fit.theory:.4f}; coefficients were its start only (largest residual "
+                f"{largest:.2g})"
             )
         lossless = " (lossless)" if abs(self.relative_shift) < TOLERANCE else ""
         shift = f"identity shift δ = {self.identity_shift:.4g}, {self.relative_shift:.2%} of τ_L²{lossless}"

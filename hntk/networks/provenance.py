@@ -37,6 +37,8 @@ class MatchRecord:
         Widths of the layers that the data objective was asked for; empty where it was not asked for any.
     law : str
         Law of the weights at these widths; empty like them.
+    labels : bool
+        Whether the data objective predicted labels.
     """
 
     original: tuple[str, ...]
@@ -48,6 +50,7 @@ class MatchRecord:
     relative_shift: float
     widths: tuple[int, ...] = ()
     law: str = ""
+    labels: bool = False
 
     def __str__(self) -> str:
         names, largest = ", ".join(dict.fromkeys(self.original)), max(self.residuals.values(), default=0.0)
@@ -56,8 +59,9 @@ class MatchRecord:
             f"largest residual {largest:.1e}" if self.objective == "theory" else f"coefficients within {largest:.0%}"
         )
         drawn = f" at widths {'-'.join(map(str, self.widths))}, {self.law} weights" if self.widths else ""
+        followed = f"{self.objective} and labels" if self.labels else self.objective
         return (
-            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {self.objective}{drawn}: {error}, "
+            f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {followed}{drawn}: {error}, "
             f"identity shift {self.relative_shift:.3g} of tau^2"
         )
 
@@ -76,7 +80,9 @@ class MatchRecord:
                 f"the record of the match has values that are not finite ({', '.join(map(str, wrong))}): match again, "
                 "or save dataclasses.replace(network, origin=None)."
             )
-        return {name: value for name, value in asdict(self).items() if name not in ("widths", "law") or self.widths}
+        left_out = set() if self.widths else {"widths", "law"}
+        left_out |= set() if self.labels else {"labels"}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @classmethod
     def from_fields(cls, fields: FieldReader) -> MatchRecord:
@@ -95,6 +101,7 @@ class MatchRecord:
             fields.number("relative_shift"),
             widths,
             fields.text("law") if widths else "",
+            fields.flag("labels") if "labels" in fields else False,
         )
 
 

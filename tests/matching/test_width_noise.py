@@ -43,7 +43,7 @@ def predicted(x: np.ndarray, drawn: DrawnWidths | None) -> tuple[Sample, float]:
     return sample, float(value)
 
 
-def drawn_error(x: np.ndarray, leading: np.ndarray, law: WeightLaw, seed: int) -> float:
+def drawn_error(x: np.ndarray, covariance: np.ndarray, law: WeightLaw, seed: int) -> float:
     """The error of a regression on features that are drawn, at the same ridge, by NumPy alone."""
     h, half = x, len(x) // 2
     for key, width in zip(jax.random.split(jax.random.key(seed), len(WIDTHS)), WIDTHS, strict=True):
@@ -52,9 +52,9 @@ def drawn_error(x: np.ndarray, leading: np.ndarray, law: WeightLaw, seed: int) -
     h = h - h[:half].mean(axis=0)
     aa, ba = h[:half] @ h[:half].T, h[half:] @ h[:half].T
     smoother = ba @ np.linalg.inv(aa + RELATIVE_RIDGE * np.trace(aa) / half * np.eye(half))
-    cross = smoother @ leading[:half, half:]
-    missed = leading[half:, half:] - cross - cross.T + smoother @ leading[:half, :half] @ smoother.T
-    return float(np.trace(missed) / np.trace(leading[half:, half:]))
+    cross = smoother @ covariance[:half, half:]
+    missed = covariance[half:, half:] - cross - cross.T + smoother @ covariance[:half, :half] @ smoother.T
+    return float(np.trace(missed) / np.trace(covariance[half:, half:]))
 
 
 @pytest.mark.parametrize("law", [TERNARY, ORTHOGONAL], ids=["independent", "orthogonal"])
@@ -62,7 +62,7 @@ def test_the_noise_is_that_of_drawn_networks(law: WeightLaw) -> None:
     x = part()
     exact = predicted(x, None)[1]
     sample, with_noise = predicted(x, DrawnWidths(WIDTHS, law))
-    errors = np.array([drawn_error(x, sample.leading, law, seed) for seed in range(20)])
+    errors = np.array([drawn_error(x, sample.covariance, law, seed) for seed in range(20)])
     sigma = errors.std(ddof=1) / np.sqrt(len(errors))
     # to first order in 1/d, with constant gains between layers
     assert abs(with_noise - errors.mean()) < 3 * sigma + 0.15 * (with_noise - exact)
@@ -136,7 +136,7 @@ def test_compress_tells_the_match_its_widths_and_weights_and_the_file_keeps_them
     assert net.match.fit.drawn == DrawnWidths((32,), ORTHOGONAL)
     assert net.origin.widths == (32,)
     assert net.origin.law == "orthogonal (sparsity 0.5)"
-    assert any("following the data: step 1 of at most 80, distance 0." in line for line in lines)
+    assert any("following the data: step 1 of at most 80, held-out error 0." in line for line in lines)
     net.save(tmp_path / "net.hntk")
     loaded = hntk.load(tmp_path / "net.hntk")
     assert isinstance(loaded, hntk.Network)
@@ -146,9 +146,9 @@ def test_compress_tells_the_match_its_widths_and_weights_and_the_file_keeps_them
 
 def test_records_with_and_without_widths_are_read_as_they_were_written() -> None:
     record = hntk.MatchRecord(("relu", "relu"), 1.0, "joint", "data", {"alpha1": 0.1}, 0.0, 0.0)
-    assert not {"widths", "law"} & record.to_metadata().keys()
+    assert not {"widths", "law", "labels"} & record.to_metadata().keys()
     drawn = replace(record, widths=(64, 32), law="ternary (sparsity 0.5)")
-    for each in (record, drawn):
+    for each in (record, drawn, replace(record, labels=True)):
         table = json.loads(json.dumps(each.to_metadata()))
         assert MatchRecord.from_fields(FieldReader(table, {})) == each
     table = json.loads(json.dumps(replace(drawn, widths=(64,)).to_metadata()))
