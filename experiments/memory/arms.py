@@ -28,7 +28,9 @@ HEADER = 2048
 _MATCHES: dict[str, hntk.Match] = {}
 
 
-def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk.Activation]:
+def arm_layers(
+    cfg: Config, arm: ArmConfig, data: hntk.Dataset, widths: tuple[int, ...], law: hntk.WeightLaw
+) -> Sequence[hntk.Activation]:
     """Return the arm's activations; the same match is solved for once a process."""
     layers = activations(cfg.net.activations)
     if arm.activations == "original":
@@ -36,22 +38,32 @@ def arm_layers(cfg: Config, arm: ArmConfig, data: hntk.Dataset) -> Sequence[hntk
     if isinstance(arm.activations, str) and arm.activations != "paper":
         return [hntk.activation(arm.activations)] * len(layers)
     objective = "theory" if arm.activations == "paper" else cfg.compress.objective
-    question = match_question(cfg.compress, layers, data, arm.activations, objective)
+    # the theory's match is the same at all widths
+    drawn = (widths, law) if objective == "data" else None
+    question = match_question(cfg.compress, layers, data, arm.activations, objective, drawn)
     if question not in _MATCHES:
-        title = f"matching: {arm.activations} levels, by {objective}; once for all jobs of this process"
+        title = f"matching: {arm.activations} levels, by {objective}; once for all seeds of this process"
         with stage(title) as tell:
-            x, labels, options = data.x_train, data.y_train, {"levels": arm.activations, "objective": objective}
-            _MATCHES[question] = matched(cfg.compress, layers, data.tau0, x, labels, tell=tell, **options)[0]
+            _MATCHES[question], _ = matched(
+                cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=arm.activations,
+                objective=objective, drawn=drawn, tell=tell,
+            )  # fmt: skip
     return _MATCHES[question].activations
 
 
 def match_question(
-    options: CompressConfig, layers: Sequence[hntk.Activation], data: hntk.Dataset, levels: Any, objective: str
+    options: CompressConfig,
+    layers: Sequence[hntk.Activation],
+    data: hntk.Dataset,
+    levels: Any,
+    objective: str,
+    drawn: tuple[tuple[int, ...], hntk.WeightLaw] | None = None,
 ) -> str:
     """Return all that decides a match, as a text."""
     settings = OmegaConf.to_container(options, resolve=True) if OmegaConf.is_config(options) else asdict(options)
     x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    parts = [settings, levels, objective, data_digest(data), data.tau0, list(map(fingerprint, layers)), x64]
+    law = None if drawn is None else [drawn[0], asdict(drawn[1])]
+    parts = [settings, levels, objective, law, data_digest(data), data.tau0, list(map(fingerprint, layers)), x64]
     return json.dumps(parts, sort_keys=True, default=str)
 
 

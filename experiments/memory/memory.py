@@ -83,10 +83,9 @@ def _fit_random(
 ) -> hntk.Classifier:
     """Draw the hidden layers, and fit both readouts on the same features."""
     read: Any = arm.layers
-    net = hntk.draw_network(
-        arms.arm_layers(cfg, arm, data), widths, data.p, tau0=data.tau0, law=arms.weight_law(cfg, arm),
-        key=jax.random.key(cfg.seed),
-    )  # fmt: skip
+    law = arms.weight_law(cfg, arm)
+    layers = arms.arm_layers(cfg, arm, data, widths, law)
+    net = hntk.draw_network(layers, widths, data.p, tau0=data.tau0, law=law, key=jax.random.key(cfg.seed))
     start = time.perf_counter()
     with progress("features", len(data.x_train) + len(data.x_test)) as advance:
         training, test = (features(net, x, advance, read) for x in (data.x_train, data.x_test))

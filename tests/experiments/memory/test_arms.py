@@ -31,8 +31,8 @@ def solved(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Return the list of questions that are solved; the answer to each is its number."""
     asked: list[Any] = []
 
-    def matched(*question: Any) -> tuple[Any, str]:
-        asked.append(question)
+    def matched(*question: Any, **options: Any) -> tuple[Any, str]:
+        asked.append((question, options))
         return type("Match", (), {"activations": len(asked)}), ""
 
     monkeypatch.setattr(arms, "matched", matched)
@@ -47,30 +47,51 @@ def configuration(slope: float = 0.1, **compress: Any) -> Any:
 
 
 ARM = ArmConfig(name="levels4", label="4", law="ternary", activations=4)
+LAW = hntk.WeightLaw("ternary", sparsity=0.5)
+
+
+def layers_of(cfg: Any, arm: ArmConfig, data: hntk.Dataset, width: int = 8, law: hntk.WeightLaw = LAW) -> Any:
+    return arms.arm_layers(cfg, arm, data, (width,), law)
 
 
 def test_a_match_is_solved_once_for_one_question(data: hntk.Dataset, solved: list[Any]) -> None:
-    first = arms.arm_layers(configuration(), ARM, data)
+    first = layers_of(configuration(), ARM, data)
     # Samples count by their values, whatever object holds them.
-    assert arms.arm_layers(configuration(), replace(ARM, label="b"), replace(data)) == first
+    assert layers_of(configuration(), replace(ARM, label="b"), replace(data)) == first
     assert len(solved) == 1
 
 
 @pytest.mark.parametrize(
-    "change", [{"method": "layerwise"}, {"alpha2": False}, {"kernel": "beta"}, {"bits": 9}, {"objective": "data"}]
-)
+    "change",
+    [
+        {"method": "layerwise"}, {"alpha2": False}, {"kernel": "beta"}, {"bits": 9}, {"objective": "data"},
+        {"labels": False}, {"samples": 600},
+    ],
+)  # fmt: skip
 def test_a_match_of_other_options_is_another(data: hntk.Dataset, solved: list[Any], change: dict[str, Any]) -> None:
-    first = arms.arm_layers(configuration(), ARM, data)
-    assert arms.arm_layers(configuration(**change), ARM, data) != first
+    first = layers_of(configuration(), ARM, data)
+    assert layers_of(configuration(**change), ARM, data) != first
 
 
 def test_a_match_of_other_activations_or_samples_is_another(data: hntk.Dataset, solved: list[Any]) -> None:
-    first = arms.arm_layers(configuration(), ARM, data)
+    first = layers_of(configuration(), ARM, data)
     # An activation's name has six digits only.
-    assert arms.arm_layers(configuration(0.10000001), ARM, data) != first
-    assert arms.arm_layers(configuration(), replace(ARM, activations=3), data) != first
+    assert layers_of(configuration(0.10000001), ARM, data) != first
+    assert layers_of(configuration(), replace(ARM, activations=3), data) != first
     moved = replace(data, x_train=data.x_train[::-1].copy())
-    assert arms.arm_layers(configuration(), ARM, moved) != first
+    assert layers_of(configuration(), ARM, moved) != first
+
+
+def test_a_match_that_follows_the_data_is_one_of_its_widths_and_weights(data: hntk.Dataset, solved: list[Any]) -> None:
+    cfg = configuration(objective="data")
+    first = layers_of(cfg, ARM, data)
+    assert solved[0][1]["drawn"] == ((8,), LAW)
+    assert layers_of(cfg, ARM, data, 9) != first
+    assert layers_of(cfg, ARM, data, law=hntk.WeightLaw("ternary", sparsity=0.9)) != first
+    assert layers_of(cfg, ARM, data) == first
+    # the theory's is the same for all
+    by_theory = layers_of(configuration(), ARM, data)
+    assert layers_of(configuration(), ARM, data, 9) == by_theory
 
 
 def test_kernels_are_compared_with_the_original_of_its_own_parameters(data: hntk.Dataset) -> None:
