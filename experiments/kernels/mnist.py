@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Literal
 
 import jax
@@ -141,21 +142,24 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
     names_of_dense = [cfg.net.weights, *(["orthogonal_gaussian"] if "orthogonal" in settings.weights else [])]
     dense = [hntk.weight_law(name) for name in dict.fromkeys(names_of_dense)]
     ternary = [ternary_law(cfg.compress.sparsity, weights) for weights in settings.weights]
-    kinds = [(name_of(layers), layers, [*dense, *ternary])]
-    for levels in settings.levels:
-        for objective in settings.objectives if levels != "paper" else ("theory",):
-            title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, by {objective}"
+    kinds = []
+    for read, levels in product(settings.layers, ["original", *settings.levels]):
+        if levels == "original":
+            kinds.append((name_of(layers), layers, [*dense, *ternary], read))
+            continue
+        # a readout of all layers needs every layer's kernel: joint matches and the data objective have the last one's
+        method = "layerwise" if read == "all" else None
+        for objective in settings.objectives if levels != "paper" and read == "last" else ("theory",):
+            title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, {objective}"
             # the theory's match is the same for all weights
             for laws in [[law] for law in ternary] if objective == "data" else [ternary]:
                 with stage(f"matching: {title}") as tell:
                     match, _ = matched(
                         cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=levels, objective=objective,
-                        drawn=(list(cfg.net.widths), laws[0]), tell=tell,
+                        method=method, drawn=(list(cfg.net.widths), laws[0]), tell=tell,
                     )  # fmt: skip
-                kinds.append((title.replace("by ", ""), list(match.activations), laws))
-    return [
-        NetworkArm(name, chosen, law, read) for read in settings.layers for name, chosen, laws in kinds for law in laws
-    ]
+                kinds.append((title, list(match.activations), laws, read))
+    return [NetworkArm(name, chosen, law, read) for name, chosen, laws, read in kinds for law in laws]
 
 
 def _evaluate(

@@ -171,7 +171,7 @@ EXPERIMENTS = (
     Experiment(
         settings=MnistExperiment,
         shows="does the theory apply, and test accuracies on MNIST: dense, ternary weights, few-level activations",
-        takes="about 4 minutes",
+        takes="an estimated 20 minutes",
         leaves=("assumptions.csv", "accuracy.csv", "draws.csv", "accuracy.png"),
         arguments="data.folder=PATH",
         data="mnist",

@@ -161,6 +161,7 @@ def matched(
     *,
     levels: Any = None,
     objective: str | None = None,
+    method: str | None = None,
     drawn: tuple[Sequence[int], hntk.WeightLaw] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[hntk.Match, str]:
@@ -176,7 +177,7 @@ def matched(
         Data scale.
     x, labels : Any
         Samples and their classes, for the data objective.
-    levels, objective : Any
+    levels, objective, method : Any
         In place of those of the configuration.
     drawn : tuple
         The widths and the law of weights whose noise the data objective counts; None for infinite widths.
@@ -192,7 +193,8 @@ def matched(
     """
     chosen: Any = compress.levels if levels is None else levels
     chosen = list(chosen) if isinstance(chosen, ListConfig) else chosen
-    options: dict[str, Any] = {"kernel": compress.kernel, "alpha2": compress.alpha2, "method": compress.method}
+    options: dict[str, Any] = {"kernel": compress.kernel, "alpha2": compress.alpha2}
+    options["method"] = method or compress.method
     options |= {"objective": objective or compress.objective, "progress": tell}
     if options["objective"] == "data":
         options |= {"x": x, "labels": labels if compress.labels else None, "samples": compress.samples}
