@@ -160,7 +160,7 @@ def _onnx_programs(
     paths = {name: folder / f"{name}.onnx" for name in ("dense", "dense8", "net8")}
     with stage("writing ONNX files"):
         write_onnx(original, paths["dense"])
-        write_onnx(whole, paths["net8"], "int8")
+        write_onnx(whole, paths["net8"], "int8", blocks="explicit")
         # onnxruntime advises a preprocessing pass, which a network of three products does not need.
         logging.disable(logging.WARNING)
         quantize_dynamic(paths["dense"], paths["dense8"])

@@ -37,18 +37,26 @@ def arm_layers(
         return layers
     if isinstance(arm.activations, str) and arm.activations != "paper":
         return [hntk.activation(arm.activations)] * len(layers)
-    objective = "theory" if arm.activations == "paper" else cfg.compress.objective
+    objective, method = _objective(cfg, arm)
     # the theory's match is the same at all widths
     drawn = (widths, law) if objective == "data" else None
-    question = match_question(cfg.compress, layers, data, arm.activations, objective, drawn)
+    question = match_question(cfg.compress, layers, data, arm.activations, (objective, method), drawn)
     if question not in _MATCHES:
         title = f"matching: {arm.activations} levels, by {objective}; once for all seeds of this process"
         with stage(title) as tell:
             _MATCHES[question], _ = matched(
                 cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=arm.activations,
-                objective=objective, drawn=drawn, tell=tell,
+                objective=objective, method=method, drawn=drawn, tell=tell,
             )  # fmt: skip
     return _MATCHES[question].activations
+
+
+def _objective(cfg: Config, arm: ArmConfig) -> tuple[str, str | None]:
+    """Return the objective of the arm's match, and its method where that is not the configuration's."""
+    if arm.layers == "all":
+        # such a readout needs every layer's kernel: joint matches and the data objective have the last one's
+        return "theory", "layerwise"
+    return ("theory" if arm.activations == "paper" else str(cfg.compress.objective)), None
 
 
 def match_question(
@@ -56,7 +64,7 @@ def match_question(
     layers: Sequence[hntk.Activation],
     data: hntk.Dataset,
     levels: Any,
-    objective: str,
+    objective: tuple[str, str | None],
     drawn: tuple[tuple[int, ...], hntk.WeightLaw] | None = None,
 ) -> str:
     """Return all that decides a match, as a text."""

@@ -18,10 +18,17 @@ from experiments.shipping.toolchain import Firmware
 from hntk._utils.labels import accuracy_score
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import write_onnx
+from hntk.deploy.onnx_graph import WeightType
+from hntk.deploy.onnx_weights import BlockForm
 from hntk.weights.encodings import pack
 
 COLUMNS = ["form", "bytes", "dense/bytes", "test accuracy", "same classes", "of"]
-ONNX_WEIGHTS = ("int2", "int8")
+# Type of explicit weights by ONNX form, and what orthogonal blocks become.
+ONNX_FORMS: dict[str, tuple[WeightType, BlockForm]] = {
+    "ONNX, int2 weights": ("int2", "explicit"),
+    "ONNX, int8 weights": ("int8", "explicit"),
+    "ONNX, transforms": ("int2", "transform"),
+}
 # Encoding of the weights by packed form; None chooses the smallest one for every matrix.
 ENCODINGS = {"packed, 2 bits": "bits2", "packed, base 3": "base3", "packed, the smallest": None}
 # Forms in float32, which need not predict the same as those in whole numbers.
@@ -95,13 +102,16 @@ def _onnx(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Itera
     except ImportError:
         toolchain.left_out("ONNX", "onnxruntime is not installed", "make setup")
         return
-    for weights in ONNX_WEIGHTS:
-        path = folder / f"net.{weights}.onnx"
-        with stage(f"ONNX, {weights}"):
-            size = write_onnx(whole, path, weights)
+    blocks = any(isinstance(weights, hntk.OrthogonalMatrix) for weights in whole.network.weights)
+    for name, (weights, form) in ONNX_FORMS.items():
+        if form == "transform" and not blocks:
+            continue
+        path = folder / f"net.{name.split()[1]}.onnx"
+        with stage(name):
+            size = write_onnx(whole, path, weights, blocks=form)
             session = onnxruntime.InferenceSession(str(path))
             parts = [session.run(["label"], {"input": raw[i : i + 1000]})[0] for i in range(0, len(raw), 1000)]
-            yield Form(f"ONNX, {weights} weights", size, np.concatenate([np.asarray(part) for part in parts]))
+            yield Form(name, size, np.concatenate([np.asarray(part) for part in parts]))
 
 
 def _compiled(program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Form]:

@@ -89,6 +89,11 @@ def test_a_match_that_follows_the_data_is_one_of_its_widths_and_weights(data: hn
     assert layers_of(cfg, ARM, data, 9) != first
     assert layers_of(cfg, ARM, data, law=hntk.WeightLaw("ternary", sparsity=0.9)) != first
     assert layers_of(cfg, ARM, data) == first
+    # readouts of all layers have matches layer by layer, which are the theory's
+    assert layers_of(cfg, replace(ARM, layers="all"), data) != first
+    assert {k: solved[-1][1][k] for k in ("objective", "method", "drawn")} == {
+        "objective": "theory", "method": "layerwise", "drawn": None,
+    }  # fmt: skip
     # the theory's is the same for all
     by_theory = layers_of(configuration(), ARM, data)
     assert layers_of(configuration(), ARM, data, 9) == by_theory
