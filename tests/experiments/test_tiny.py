@@ -142,8 +142,8 @@ def fetch(ran: Ran) -> None:
 
 def mnist(ran: Ran) -> None:
     table = ran.rows("accuracy.csv")
-    # of both readouts: two dense networks, two of ternary weights, two of σ_T, and two of 2 levels by theory; by the data,
-    # two of the last layer
+    # of both readouts: two dense networks, and two each of ternary weights, of σ_T and of 2 levels by theory
+    # of the last layer's alone: two of 2 levels by the data
     assert len(table) == 2 * (2 + 2 + 2 * 2) + 2
     accuracy = [float(row["test accuracy"]) for row in table]
     assert accuracy[0] > 0.7
