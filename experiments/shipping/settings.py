@@ -65,7 +65,7 @@ EXPERIMENTS = (
     _microcontroller(
         "microcontroller",
         "the same for 256 kB of flash and 64 kB of RAM: wide layers, and a readout of all of them in 8 bits",
-        "about 25 minutes",
+        "about 15 minutes",
         (4096, 8192),
         flash=256,
         ram=64,
@@ -73,7 +73,7 @@ EXPERIMENTS = (
     _microcontroller(
         "small_microcontroller",
         "the same for 64 kB of flash and 16 kB of RAM",
-        "about 2 minutes",
+        "about 3 minutes",
         (2048, 3300),
         flash=64,
         ram=16,
