@@ -27,7 +27,7 @@ EXPERIMENTS = (
     Experiment(
         settings=MemoryExperiment,
         shows="test accuracy against bytes and bit operations, for everything one would pick instead",
-        takes="100 minutes for three seeds, and can be stopped and continued",
+        takes="an estimated four hours for three seeds, and can be stopped and continued",
         leaves=(
             "jobs.csv", "groups.csv", "equal_bytes.csv", "accuracy_bytes.png", "accuracy_operations.png",
             "kernel_error.png", "report.html",
