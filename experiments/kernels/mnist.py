@@ -19,7 +19,7 @@ from experiments.kernels.drawn_networks import NetworkKind, name_of
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
-from experiments.runner.from_config import activations, dataset, matched
+from experiments.runner.from_config import activations, dataset, matched, way_of_matching
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 from hntk.activations.fingerprint import fingerprint
@@ -147,9 +147,7 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
         if levels == "original":
             kinds.append((name_of(layers), layers, [*dense, *ternary], read))
             continue
-        # a readout of all layers needs every layer's kernel: joint matches and the data objective have the last one's
-        method = "layerwise" if read == "all" else None
-        for objective in settings.objectives if levels != "paper" and read == "last" else ("theory",):
+        for objective, method in dict.fromkeys(way_of_matching(levels, asked, read) for asked in settings.objectives):
             title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, {objective}"
             # the theory's match is the same for all weights
             for laws in [[law] for law in ternary] if objective == "data" else [ternary]:
@@ -180,10 +178,12 @@ def _at_infinite_width(cfg: Config, arms: list[NetworkArm], data: hntk.Dataset) 
     samples = cfg.experiment.infinite
     if not samples:
         return {}
-    accuracies, kinds = {}, {arm.prints: arm.activations for arm in arms}
+    accuracies, kinds = {}, {}
+    for arm in arms:
+        kinds.setdefault(arm.prints, (arm.activations, set()))[1].add(arm.layers)
     with progress("regression with exact kernels, for infinite width", len(kinds)) as advance:
-        for prints, layers in kinds.items():
-            by_readout = accuracies_at_infinite_width(layers, data, samples, cfg.seed, cfg.experiment.layers)
+        for prints, (layers, reads) in kinds.items():
+            by_readout = accuracies_at_infinite_width(layers, data, samples, cfg.seed, sorted(reads))
             accuracies |= {(*prints, read): accuracy for read, accuracy in by_readout.items()}
             advance(1)
     return accuracies

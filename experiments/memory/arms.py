@@ -16,7 +16,7 @@ import hntk
 from experiments.runner.config import ArmConfig, CompressConfig, Config
 from experiments.runner.console import stage
 from experiments.runner.errors import Skip
-from experiments.runner.from_config import activations, matched
+from experiments.runner.from_config import activations, matched, way_of_matching
 from experiments.runner.keys import data_digest
 from hntk.activations.fingerprint import fingerprint
 from hntk.networks.formula_bytes import storage_of
@@ -37,7 +37,7 @@ def arm_layers(
         return layers
     if isinstance(arm.activations, str) and arm.activations != "paper":
         return [hntk.activation(arm.activations)] * len(layers)
-    objective, method = _objective(cfg, arm)
+    objective, method = way_of_matching(arm.activations, cfg.compress.objective, arm.layers)
     # the theory's match is the same at all widths
     drawn = (widths, law) if objective == "data" else None
     question = match_question(cfg.compress, layers, data, arm.activations, (objective, method), drawn)
@@ -51,27 +51,19 @@ def arm_layers(
     return _MATCHES[question].activations
 
 
-def _objective(cfg: Config, arm: ArmConfig) -> tuple[str, str | None]:
-    """Return the objective of the arm's match, and its method where that is not the configuration's."""
-    if arm.layers == "all":
-        # such a readout needs every layer's kernel: joint matches and the data objective have the last one's
-        return "theory", "layerwise"
-    return ("theory" if arm.activations == "paper" else str(cfg.compress.objective)), None
-
-
 def match_question(
     options: CompressConfig,
     layers: Sequence[hntk.Activation],
     data: hntk.Dataset,
     levels: Any,
-    objective: tuple[str, str | None],
+    way: tuple[str, str | None],
     drawn: tuple[tuple[int, ...], hntk.WeightLaw] | None = None,
 ) -> str:
     """Return all that decides a match, as a text."""
     settings = OmegaConf.to_container(options, resolve=True) if OmegaConf.is_config(options) else asdict(options)
     x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     law = None if drawn is None else [drawn[0], asdict(drawn[1])]
-    parts = [settings, levels, objective, law, data_digest(data), data.tau0, list(map(fingerprint, layers)), x64]
+    parts = [settings, levels, way, law, data_digest(data), data.tau0, list(map(fingerprint, layers)), x64]
     return json.dumps(parts, sort_keys=True, default=str)
 
 

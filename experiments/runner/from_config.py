@@ -152,6 +152,14 @@ def activations(configured: Iterable[Any]) -> list[hntk.Activation]:
     return made
 
 
+def way_of_matching(levels: Any, objective: str, layers: str) -> tuple[str, str | None]:
+    """Return the objective and the method of a match for a readout of these layers; None for the method asked for."""
+    if layers == "all":
+        # such a readout needs every layer's kernel: joint matches and the data objective have the last one's
+        return "theory", "layerwise"
+    return ("theory" if levels == "paper" else objective), None
+
+
 def matched(
     compress: CompressConfig,
     layers: list[hntk.Activation],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 
@@ -34,10 +34,10 @@ def dense(cfg: Config, data: hntk.Dataset) -> hntk.Classifier:
 
 def compressed(cfg: Config, data: hntk.Dataset) -> Compressed:
     """Return the classifier that replaces the original; its readout is fitted to the levels that are shipped."""
-    layers, weights = activations(cfg.net.activations), cast(Any, cfg.compress.weights)
+    layers = activations(cfg.net.activations)
+    weights: Any = cfg.compress.weights
+    drawn = list(cfg.net.widths), ternary_law(cfg.compress.sparsity, weights)
     with stage("matching: solving for the compressed activations") as tell:
-        law = ternary_law(cfg.compress.sparsity, weights)
-        drawn = (list(cfg.net.widths), law)
         match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, data.y_train, drawn=drawn, tell=tell)
     key = jax.random.fold_in(jax.random.key(cfg.seed), COMPRESSED)
     net = hntk.compress(

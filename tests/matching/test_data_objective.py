@@ -194,6 +194,13 @@ def test_bad_requests(arguments: dict, message: str) -> None:
         hntk.match(["relu"] * 2, 1.0, 4, **arguments)
 
 
+def test_labels_beside_a_match_that_is_made_already_are_refused() -> None:
+    x, y = correlated(60)
+    made = hntk.match(RELU, 1.0, 3)
+    with pytest.raises(ValueError, match="give them to hntk.match"):
+        hntk.compress(RELU, [8, 8], x, made, key=jax.random.key(0), labels=y)
+
+
 @pytest.mark.slow
 def test_a_match_tells_how_far_it_has_come() -> None:
     x = hntk.reference_mixture(n=80, p=20, key=jax.random.key(0)).x

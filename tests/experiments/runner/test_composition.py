@@ -43,7 +43,7 @@ def _settings() -> None:
         (["+exp=memory", "readout=ridge"], ["Key 'readout' not in 'Config'"]),
         (["+exp=memory", "experiment.readout=a,b"], ["Key 'readout' not in 'MemoryExperiment'"]),
         (["+exp=gmm", "sed=1"], ["Key 'sed' not in 'Config'", "Did you mean seed"]),
-        (["+exp=gmm", "spikes=1"], ["Did you mean experiment.spikes"]),
+        (["+exp=gmm", "spikes=1"], ["Did you mean experiment.spikes or compress.samples?"]),
         (["+exp=gmm", "+experiment.spkies=1"], ["Key 'spkies' not in 'GmmExperiment'", "experiment.spikes"]),
         (["+exp=gmm", "++net.widht=1"], ["Key 'widht' not in 'NetConfig'", "net.widths"]),
         (["+expp=gmm"], ["Key 'expp' not in 'Config'", "Did you mean +exp?"]),
