@@ -54,8 +54,9 @@ from hntk.spectra.eigenpairs import Eigenpairs, leading_eigenpairs
 from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
 from hntk.theory.low_rank_operator import StructuredKernel
-from hntk.weights.laws import WeightLaw, WeightMatrix, weight_law
+from hntk.weights.laws import WeightLaw, weight_law
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import WeightMatrix
 
 __version__ = "0.1.0"
 __all__ = [

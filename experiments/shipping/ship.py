@@ -106,7 +106,7 @@ def _onnx(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Itera
     for name, (weights, form) in ONNX_FORMS.items():
         if form == "transform" and not blocks:
             continue
-        path = folder / f"net.{name.split()[1]}.onnx"
+        path = folder / f"net.{weights if form == 'explicit' else form}.onnx"
         with stage(name):
             size = write_onnx(whole, path, weights, blocks=form)
             session = onnxruntime.InferenceSession(str(path))

@@ -104,7 +104,7 @@ def compress(
     MatchError
         If the activations cannot be matched with that many levels.
     ValueError
-        If data, widths, sparsity or the key do not fit, or labels are given that no match follows.
+        If data, widths, sparsity or the key do not fit, or options of a match are given beside a match that is made.
     MemoryError
         If the weights do not fit into memory; nothing is computed then.
 
@@ -123,8 +123,10 @@ def compress(
     shape = as_widths(widths, len(as_activations(activations)))
     law.check_room(list(zip(shape, (samples.shape[1], *shape[:-1]), strict=True)))
     if isinstance(levels, Match):
-        if labels is not None:
-            raise ValueError("labels= have no effect on a match that is made already: give them to hntk.match.")
+        options = {"labels": labels is not None, "objective": objective != "theory", "alpha2": not alpha2}
+        for name, given in options.items():
+            if given:
+                raise ValueError(f"{name}= has no effect on a match that is made already: give it to hntk.match.")
         matched = levels
     else:
         # the theory's match is the same at all widths

@@ -22,8 +22,8 @@ from hntk.deploy.c_text import CText
 from hntk.deploy.checks import check_folder, check_integers
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.weights.encodings import expected_bits
-from hntk.weights.laws import Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import Weights
 
 LAYOUTS: tuple[Layout, ...] = ("planes", "gaps", "transform")
 

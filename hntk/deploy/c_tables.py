@@ -19,8 +19,8 @@ from hntk.networks.integer_network import IntegerNetwork
 from hntk.networks.integer_steps import Steps
 from hntk.weights.bit_planes import Code, row_constants, word_planes
 from hntk.weights.encodings import pack
-from hntk.weights.laws import WeightMatrix, Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import WeightMatrix, Weights
 
 Layout = Literal["planes", "gaps", "transform"]
 Form = Literal["PLANES", "BYTES", "PAIRS", "PIXELS"]

@@ -19,8 +19,8 @@ from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotInteg
 from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
 from hntk.networks.read_layers import NAMES, as_read_layers, read_widths
-from hntk.weights.laws import Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import Weights
 
 WHOLE_VALUES = {"ternary": (-1, 0, 1), "sign": (-1, 1), "int8": tuple(range(-127, 128))}
 SMALLEST_FLOAT, LARGEST_FLOAT = (float(v) for v in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))

@@ -11,8 +11,8 @@ from hntk.deploy.checks import LARGEST_FLOAT, SMALLEST_FLOAT
 from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT, NotIntegerError
 from hntk.networks.network import Network
-from hntk.weights.laws import Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import Weights
 
 # largest number of parts that a pixel's unit is divided into, so that the bias is rounded finely
 MOST_PARTS = 16

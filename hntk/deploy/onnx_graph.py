@@ -10,8 +10,8 @@ from numpy.typing import DTypeLike
 
 from hntk._utils.extras import import_extra
 from hntk.weights.encodings import pack
-from hntk.weights.laws import WeightMatrix, Weights
 from hntk.weights.orthogonal_bytes import to_bits
+from hntk.weights.weight_matrix import WeightMatrix, Weights
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

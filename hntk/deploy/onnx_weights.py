@@ -11,8 +11,8 @@ import numpy as np
 
 from hntk.deploy.onnx_graph import Graph, WeightType
 from hntk.deploy.onnx_transform import add_transform
-from hntk.weights.laws import Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import Weights
 
 BlockForm = Literal["smaller", "transform", "explicit"]
 BLOCK_FORMS = ("smaller", "transform", "explicit")

@@ -25,8 +25,8 @@ from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotInteg
 from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
 from hntk.networks.read_layers import read_widths
-from hntk.weights.laws import Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import Weights
 
 LEVEL_BITS, READOUT_BITS, INPUT_BITS = 12, 16, 8
 # largest number of 16 bits

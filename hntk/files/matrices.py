@@ -13,8 +13,8 @@ from hntk._utils.memory import available_memory, gigabytes
 from hntk.files.limits import LAYERS
 from hntk.files.reader import FieldReader
 from hntk.weights.encodings import ENCODINGS, HADAMARD, PackedMatrix, check_bytes, pack
-from hntk.weights.laws import Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import Weights
 
 # Copies of a matrix that exist while it is unpacked: one of NumPy and one of JAX.
 COPIES = 2

@@ -25,7 +25,7 @@ from hntk.activations import Activation
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
 from hntk.networks.read_layers import ReadLayers, read_widths
-from hntk.weights.laws import Weights
+from hntk.weights.weight_matrix import Weights
 
 # samples that pass through the network at a time
 BATCH = 1024

@@ -25,7 +25,7 @@ from hntk.networks.read_layers import ReadLayers, layers_to_metadata, read_layer
 from hntk.networks.saveable import SaveableClassifier
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary
 from hntk.networks.value_bounds import Readout
-from hntk.weights.laws import Weights
+from hntk.weights.weight_matrix import Weights
 
 OFFSET_BYTES = 8
 

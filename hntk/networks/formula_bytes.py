@@ -19,7 +19,8 @@ from hntk.activations import Activation
 from hntk.networks.network import Network
 from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
 from hntk.weights.encodings import expected_bits, smallest_encoding
-from hntk.weights.laws import Kind, WeightLaw
+from hntk.weights.laws import WeightLaw
+from hntk.weights.weight_matrix import Kind
 
 FLOAT_BYTES = 4
 

@@ -31,7 +31,7 @@ from hntk._utils.pytree import is_traced
 from hntk.networks.layers import Elementwise, Layer, Pass, Step
 from hntk.networks.read_layers import ReadLayers, read_widths
 from hntk.weights.bit_planes import Code
-from hntk.weights.laws import WeightMatrix, Weights
+from hntk.weights.weight_matrix import WeightMatrix, Weights
 
 # Share of zeros above which a matrix counts as nearly empty.
 LEAST_ZEROS = 0.95

@@ -30,7 +30,7 @@ from hntk.networks.provenance import DataStatistics, provenance_notes, provenanc
 from hntk.networks.read_layers import ReadLayers, layers_to_metadata, read_layers, read_note, read_widths
 from hntk.networks.saveable import SaveableClassifier
 from hntk.networks.summary_table import LayerSummary, Summary
-from hntk.weights.laws import Weights
+from hntk.weights.weight_matrix import Weights
 
 OFFSET_BYTES = 4
 # Levels of 16 bits need no larger shifts.

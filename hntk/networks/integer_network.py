@@ -31,7 +31,7 @@ from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_t
 from hntk.networks.read_layers import ReadLayers, as_read_layers
 from hntk.networks.saveable import VERSION, SaveableNetwork
 from hntk.networks.summary_table import LayerSummary, Summary, pack_all
-from hntk.weights.laws import Weights
+from hntk.weights.weight_matrix import Weights
 
 # Sums of whole numbers up to here are exact in float32 in any order.
 EXACT = 2**24

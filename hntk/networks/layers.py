@@ -23,8 +23,8 @@ from jaxtyping import Float
 from hntk.activations.lookup import COMPARED, lookup
 from hntk.weights.bit_planes import Code
 from hntk.weights.bit_products import BitMatrix, bit_product
-from hntk.weights.laws import Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import Weights
 
 # Whole weights up to so many are kept in float32 as well, which saves converting them for every batch.
 COPIED = 2**24

@@ -34,7 +34,8 @@ from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
 from hntk.networks.saveable import VERSION, SaveableNetwork
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary, pack_all
 from hntk.networks.value_bounds import HiddenLayer, Readout, check_finite
-from hntk.weights.laws import WeightLaw, Weights
+from hntk.weights.laws import WeightLaw
+from hntk.weights.weight_matrix import Weights
 
 
 @array_dataclass(static=("activations", "centres", "law", "origin"))

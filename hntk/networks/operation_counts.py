@@ -23,8 +23,8 @@ from hntk._utils.arguments import as_count, as_instance
 from hntk.activations import Activation
 from hntk.networks.network import Network
 from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
-from hntk.weights.laws import Kind, Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import Kind, Weights
 
 WEIGHT_BITS: dict[Kind, int] = {"float32": 32, "int8": 8, "ternary": 1, "sign": 1}
 PLANES: dict[Kind, int] = {**WEIGHT_BITS, "ternary": 2}

@@ -18,7 +18,7 @@ from hntk.networks.class_labels import brief_labels
 from hntk.networks.provenance import DataStatistics, MatchRecord
 from hntk.networks.read_layers import ReadLayers
 from hntk.networks.summary_table import Summary
-from hntk.weights.laws import Weights
+from hntk.weights.weight_matrix import Weights
 
 VERSION = 1
 # Exceptions of reading a table that is not as expected.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from hntk.weights.encodings import PackedMatrix, pack
-from hntk.weights.laws import Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.weight_matrix import Weights
 
 FLOAT_BYTES = 4
 HEADINGS = ["layer", "shape", "weights", "zeros", "activation", "bits", "bytes", "float32", "ratio"]

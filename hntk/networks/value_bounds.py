@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from hntk.activations import Activation
 from hntk.networks.read_layers import ReadLayers, read_widths
-from hntk.weights.laws import Weights
+from hntk.weights.weight_matrix import Weights
 
 # Samples with coordinates of up to this size have finite predictions.
 LARGEST_INPUT = 1000.0

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt32
 
-from hntk.weights.laws import Weights
+from hntk.weights.weight_matrix import Weights
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int32, UInt32
 
 from hntk._utils.pytree import array_dataclass
 from hntk.weights.bit_planes import Code, row_constants, word_planes
-from hntk.weights.laws import Weights
+from hntk.weights.weight_matrix import Weights
 
 WORD_BITS = 32
 # up to this many samples a sum is kept for each plane, which takes fewer operations and more memory

@@ -24,27 +24,20 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hntk._utils.pytree import array_dataclass
-from hntk.weights.laws import Kind, WeightMatrix, Weights
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.orthogonal_bytes import check_orthogonal_bytes, orthogonal_from_bytes, orthogonal_to_bytes
+from hntk.weights.position_codes import ESCAPE, check_positions, decode_positions, encode_positions, stored_values
+from hntk.weights.value_codes import VALUE_BITS, decode_values, encode_values
+from hntk.weights.weight_matrix import Kind, WeightMatrix, Weights
 
-ESCAPE = 255
 HADAMARD = "hadamard"
-POWERS = 3 ** np.arange(5, dtype=np.uint8)
 ENCODINGS: dict[Kind, tuple[str, ...]] = {
     "float32": ("float32", "mask+float32", "gaps+float32"),
     "int8": ("int8",),
     "ternary": ("bits2", "base3", "mask+signs", "gaps+signs", "signs", "hadamard"),
     "sign": ("signs",),
 }
-VALUE_BITS = {"float32": 32.0, "int8": 8.0, "bits2": 2.0, "base3": 1.6, "signs": 1.0}
 RANGES = {"int8": "whole numbers from -127 to 127", "ternary": "0, +1 or -1", "sign": "+1 or -1"}
-BYTES = np.arange(256, dtype=np.uint8)
-# the four or five values that each byte stands for
-FROM_TWO_BITS = np.array([0, 1, 0, -1], np.int8)[(BYTES[:, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3]
-FROM_TRITS = ((BYTES[:, None] // POWERS) % 3).astype(np.int8) - np.int8(1)
-# number of bits that are 1 in each byte
-BIT_COUNTS = np.unpackbits(BYTES[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
 @array_dataclass(static=("encoding", "kind", "shape", "scale"))
@@ -82,6 +75,18 @@ class PackedMatrix:
         """Bytes of the values and the positions."""
         return self.values.nbytes + (0 if self.positions is None else self.positions.nbytes)
 
+    @property
+    def _count(self) -> int:
+        """Number of weights."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def _stored(self) -> int:
+        """Number of weights whose value is stored: all, or those that have a position."""
+        if self.positions is None:
+            return self._count
+        return stored_values(_parts(self.encoding)[0], self.positions, self._count)
+
     def unpack(self) -> Weights:
         """Return the matrix that was packed.
 
@@ -98,12 +103,11 @@ class PackedMatrix:
         check_bytes(self)
         if self.encoding == HADAMARD:
             return replace(orthogonal_from_bytes(self.values, self.shape), scale=self.scale)
-        count = self.shape[0] * self.shape[1]
-        position_code, value_code = _parts(self.encoding)
-        values = _decode(value_code, self.values, _stored_values(self))
+        count, (position_code, value_code) = self._count, _parts(self.encoding)
+        values = decode_values(value_code, self.values, self._stored)
         if self.positions is not None:
             flat = np.zeros(count, values.dtype)
-            flat[_places(position_code, self.positions, count)] = values
+            flat[decode_positions(position_code, self.positions, count)] = values
             values = flat
         return WeightMatrix(jnp.asarray(values.reshape(self.shape)), self.scale, self.kind)
 
@@ -178,10 +182,10 @@ def pack(matrix: Weights, encoding: str | None = None) -> PackedMatrix:
     positions = None
     if position_code:
         places = np.flatnonzero(flat)
-        positions = np.packbits(flat != 0, bitorder="little") if position_code == "mask" else _gaps(places, flat.size)
+        positions = encode_positions(position_code, places, flat.size)
         flat = flat[places]
     outputs, inputs = matrix.shape
-    values = _encode(value_code, flat)
+    values = encode_values(value_code, flat)
     return PackedMatrix(encoding, matrix.kind, (outputs, inputs), float(matrix.scale), values, positions)
 
 
@@ -199,10 +203,10 @@ def check_bytes(packed: PackedMatrix) -> None:
     if packed.encoding == HADAMARD:
         check_orthogonal_bytes(packed.values, packed.shape)
         return
-    count, (position_code, value_code) = packed.shape[0] * packed.shape[1], _parts(packed.encoding)
+    position_code, value_code = _parts(packed.encoding)
     if packed.positions is not None:
-        _check_positions(position_code, packed.positions, count)
-    stored = _stored_values(packed)
+        check_positions(position_code, packed.positions, packed._count)
+    stored = packed._stored
     # tenths of a bit are whole numbers
     needed = -(-stored * round(10 * VALUE_BITS[value_code]) // 80)
     if packed.values.size != needed:
@@ -216,28 +220,6 @@ def _parts(encoding: str) -> tuple[str, str]:
     """Return how positions and how values are stored; positions are "" if every value is stored."""
     position_code, _, value_code = encoding.rpartition("+")
     return position_code, value_code
-
-
-def _check_positions(position_code: str, positions: np.ndarray, count: int) -> None:
-    if position_code == "mask":
-        if positions.size != -(-count // 8):
-            raise ValueError(f"a mask of {count} weights takes {-(-count // 8)} bytes, not {positions.size}.")
-        return
-    end = int(positions.sum(dtype=np.int64)) + int(np.count_nonzero(positions != ESCAPE))
-    if not end <= count < end + ESCAPE:
-        raise ValueError(f"gaps end at {end:,}, and do not fill a matrix of {count:,}: the file is damaged.")
-
-
-def _stored_values(packed: PackedMatrix) -> int:
-    """Return the number of stored values: all weights, or those that have a position."""
-    count, positions = packed.shape[0] * packed.shape[1], packed.positions
-    if positions is None:
-        return count
-    if packed.encoding.startswith("gaps"):
-        return int(np.count_nonzero(positions != ESCAPE))
-    # bits beyond the last weight do not count
-    beyond = int(BIT_COUNTS[positions[-1] >> (count % 8)]) if count % 8 and positions.size else 0
-    return int(BIT_COUNTS[positions].sum(dtype=np.int64)) - beyond
 
 
 def _whole_or_finite(matrix: WeightMatrix) -> np.ndarray:
@@ -265,61 +247,3 @@ def _whole_or_finite(matrix: WeightMatrix) -> np.ndarray:
     if not exact or stored.max() > most or stored.min() < -most or (kind == "sign" and not stored.all()):
         raise ValueError(f"{kind} values must be {RANGES[kind]}: round them, or use the kind float32.")
     return stored
-
-
-def _encode(value_code: str, values: np.ndarray) -> np.ndarray:
-    if value_code == "float32":
-        return np.ascontiguousarray(values, dtype="<f4").view(np.uint8)
-    if value_code == "int8":
-        return values.astype(np.int8).view(np.uint8)
-    if value_code == "signs":
-        return np.packbits(values < 0, bitorder="little")
-    if value_code == "bits2":
-        codes = _padded((values & 3).astype(np.uint8), 4).reshape(-1, 4)
-        return np.bitwise_or.reduce(codes << np.array([0, 2, 4, 6], np.uint8), axis=1)
-    trits = _padded((values + 1).astype(np.uint8), 5).reshape(-1, 5)
-    return (trits * POWERS).sum(axis=1, dtype=np.uint8)
-
-
-def _decode(value_code: str, stored: np.ndarray, count: int) -> np.ndarray:
-    """Return ``count`` values from their bytes."""
-    if value_code == "float32":
-        values = stored.view("<f4").astype(np.float32, copy=False)
-        if not np.all(np.isfinite(values)):
-            raise ValueError("weights are not all finite: the file is damaged.")
-        return values
-    if value_code == "int8":
-        if np.any(stored == 128):
-            raise ValueError("a weight stored in 8 bits is -128, beyond -127 to 127: the file is damaged.")
-        return stored.view(np.int8)
-    if value_code == "signs":
-        return 1 - 2 * np.unpackbits(stored, count=count, bitorder="little").view(np.int8)
-    if value_code == "bits2":
-        if np.any((stored >> 1) & ~stored & 0b01_01_01_01):
-            raise ValueError("a weight stored in two bits is neither 0, +1 nor −1: the file is damaged.")
-        return np.take(FROM_TWO_BITS, stored, axis=0).ravel()[:count]
-    if stored.size and stored.max() >= 3**5:
-        raise ValueError("a byte of five trits is 243 or more: the file is damaged.")
-    return np.take(FROM_TRITS, stored, axis=0).ravel()[:count]
-
-
-def _padded(values: np.ndarray, group: int) -> np.ndarray:
-    return np.pad(values, (0, -values.size % group))
-
-
-def _gaps(places: np.ndarray, count: int) -> np.ndarray:
-    """Return the number of zeros before each place as bytes, 255 standing for 255 zeros without a weight behind."""
-    gaps = np.diff(places, prepend=-1) - 1
-    escapes, rest = np.divmod(gaps, ESCAPE)
-    out = np.full(places.size + int(escapes.sum()), ESCAPE, np.uint8)
-    out[np.cumsum(escapes + 1) - 1] = rest
-    after = count - (int(places[-1]) + 1 if places.size else 0)
-    return np.concatenate([out, np.full(after // ESCAPE, ESCAPE, np.uint8)])
-
-
-def _places(position_code: str, positions: np.ndarray, count: int) -> np.ndarray:
-    """Return an index of the stored weights: a mask, or their places."""
-    if position_code == "mask":
-        return np.unpackbits(positions, count=count, bitorder="little").view(bool)
-    ends = np.cumsum(positions.astype(np.int64) + (positions != ESCAPE))
-    return ends[positions != ESCAPE] - 1

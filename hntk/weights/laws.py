@@ -15,94 +15,28 @@ moment, and is smaller where rows are orthogonal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import exp, inf, isfinite, log2, pi, sqrt
-from typing import Literal
+from math import inf, isfinite, log2, sqrt
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jaxtyping import Float
-from scipy.special import ndtri
 
 from hntk._utils.arguments import as_choice, as_count, as_key, as_number
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
-from hntk._utils.pytree import array_dataclass
-from hntk.weights.orthogonal import MOST_GROUPS, ORDERS, OrthogonalMatrix
+from hntk.weights import draws
+from hntk.weights.orthogonal import MOST_GROUPS, ORDERS
 from hntk.weights.orthogonal_drawing import draw_orthogonal
 from hntk.weights.orthogonal_layout import BlockLayout
-from hntk.weights.scaled_matrix import ScaledMatrix
+from hntk.weights.weight_matrix import Kind, Weights
 
-Kind = Literal["float32", "int8", "ternary", "sign"]
-# unit of int8 weights: 127 of them are four standard deviations
-INT8_STEP = 4 / 127
-# largest number of degrees of freedom for which a chi-square is drawn as a sum of squares
-MOST_SQUARES = 64
 # bytes a weight that drawing needs temporarily, at most: random bits and uniforms in float64
 TRANSIENT_BYTES = 16
 # the same of a square block of orthogonal Gaussian weights: float64 and its factors
 TRANSIENT_BLOCK_BYTES = 36
 LAWS_WITH_ZEROS = ("ternary", "orthogonal", "sparse_gaussian", "pruned_gaussian")
 ORTHOGONAL_LAWS = ("orthogonal", "orthogonal_gaussian")
-# Weights of the rows that are worked on at a time.
-ROW_BLOCK = 2**22
-
-
-@array_dataclass(static=("scale", "kind"))
-class WeightMatrix(ScaledMatrix):
-    """A weight matrix ``scale * values``, kept as the values that have to be stored.
-
-    Matrices are pytrees: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take them as arguments.
-
-    Attributes
-    ----------
-    values : (outputs, inputs) array
-        float32, or int8 for whole numbers.
-    scale : float
-        The factor that makes the variance 1.
-    kind : {"float32", "int8", "ternary", "sign"}
-        Which values there can be: any, whole numbers from −127 to 127, {0, ±1} or ±1.
-    """
-
-    values: Array
-    scale: float = 1.0
-    kind: Kind = "float32"
-
-    def __repr__(self) -> str:
-        return f"WeightMatrix({self.kind}, shape {tuple(jnp.shape(self.values))}, scale {self.scale:.6g})"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape (outputs, inputs)."""
-        return self.values.shape
-
-    @property
-    def nonzero(self) -> int:
-        """Number of weights that are not 0."""
-        return int(np.count_nonzero(np.asarray(self.values)))
-
-    @property
-    def largest_row_sum(self) -> float:
-        """Largest Σ_j |W_ij| of the values, without the scale; exact for whole numbers."""
-        return max(float(np.abs(rows).sum(axis=1, dtype=np.float64).max()) for rows in self._row_blocks())
-
-    def product_on_host(self, h: Float[np.ndarray, "n inputs"]) -> Float[np.ndarray, "n outputs"]:
-        """Return the sums Σ_j W_ij h_j of the values in float32 with NumPy, without compiling anything."""
-        return np.concatenate([h @ np.asarray(rows, np.float32).T for rows in self._row_blocks()], axis=1)
-
-    def _row_blocks(self) -> Iterator[np.ndarray]:
-        """Yield the values, some rows at a time."""
-        values = np.asarray(self.values)
-        step = max(1, ROW_BLOCK // values.shape[1])
-        return (values[start : start + step] for start in range(0, len(values), step))
-
-
-# What a network's layer can hold.
-Weights = WeightMatrix | OrthogonalMatrix
 
 
 @dataclass(frozen=True)
@@ -158,7 +92,7 @@ class WeightLaw:
     def fourth_moment(self) -> float:
         """Fourth moment E[W⁴] at E[W²] = 1, which sets the error at finite width."""
         nu, kept = self.degrees, 1.0 - self.sparsity
-        second, fourth = _tail_moments(self.sparsity)
+        second, fourth = draws.tail_moments(self.sparsity)
         return {
             "gaussian": 3.0,
             "int8_gaussian": 3.0,
@@ -269,85 +203,6 @@ def as_shape(shape: object) -> tuple[int, int]:
     return as_count(shape[0], "shape[0]"), as_count(shape[1], "shape[1]")
 
 
-def _gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    return WeightMatrix(jax.random.normal(key, shape, dtype=jnp.float32))
-
-
-def _sparse_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1.0 - law.sparsity, shape)
-    return WeightMatrix(jnp.where(kept, _gaussian(law, key, shape).values, 0.0), 1 / sqrt(1 - law.sparsity))
-
-
-def _pruned_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    values = _gaussian(law, key, shape).values
-    return WeightMatrix(
-        jnp.where(jnp.abs(values) > _threshold(law.sparsity), values, 0.0), 1 / sqrt(_tail_moments(law.sparsity)[0])
-    )
-
-
-def _threshold(sparsity: float) -> float:
-    return -float(ndtri((1.0 - sparsity) / 2))
-
-
-def _tail_moments(sparsity: float) -> tuple[float, float]:
-    """Return E[w²] and E[w⁴] of a standard Gaussian whose smallest values are set to 0."""
-    t, kept = _threshold(sparsity), 1.0 - sparsity
-    density = exp(-(t**2) / 2) / sqrt(2 * pi)
-    return kept + 2 * t * density, 3 * kept + 2 * (t**3 + 3 * t) * density
-
-
-def _int8_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    rounded = jnp.clip(jnp.round(_gaussian(law, key, shape).values / INT8_STEP), -127, 127)
-    # rounding adds the variance INT8_STEP²/12
-    return WeightMatrix(rounded.astype(jnp.int8), INT8_STEP / sqrt(1 + INT8_STEP**2 / 12), "int8")
-
-
-def _student_t(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    above, below = jax.random.split(key)
-    normal = jax.random.normal(above, shape, dtype=jnp.float32)
-    ratio = _chi_square(law.degrees, below, shape) / law.degrees
-    return WeightMatrix(normal / jnp.sqrt(ratio), sqrt(1 - 2 / law.degrees))
-
-
-def _chi_square(degrees: float, key: Array, shape: tuple[int, int]) -> Array:
-    """Draw chi-squares as sums of squared normals, which is ten times faster than JAX's rejection sampling."""
-    if degrees != round(degrees) or degrees > MOST_SQUARES:
-        return jax.random.chisquare(key, degrees, shape, dtype=jnp.float32)
-
-    def added(total: Array, key: Array) -> tuple[Array, None]:
-        return total + jax.random.normal(key, shape, dtype=jnp.float32) ** 2, None
-
-    keys = jax.random.split(key, round(degrees))
-    return jax.lax.scan(added, jnp.zeros(shape, jnp.float32), keys)[0]
-
-
-def _bernoulli(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    return WeightMatrix(jax.random.rademacher(key, shape, dtype=jnp.int8), kind="sign")
-
-
-def _ternary(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    sign, mask = jax.random.split(key)
-    kept = jax.random.bernoulli(mask, 1.0 - law.sparsity, shape)
-    values = jax.random.rademacher(sign, shape, dtype=jnp.int8) * kept.astype(jnp.int8)
-    return WeightMatrix(values, 1 / sqrt(1 - law.sparsity), "ternary")
-
-
-def _orthogonal(law: WeightLaw, key: Array, shape: tuple[int, int]) -> OrthogonalMatrix:
-    return draw_orthogonal(key, shape, law.groups, law.order, sqrt(law.groups))
-
-
-def _orthogonal_gaussian(law: WeightLaw, key: Array, shape: tuple[int, int]) -> WeightMatrix:
-    outputs, inputs = shape
-    rows = []
-    for block, start in enumerate(range(0, outputs, inputs)):
-        count = min(inputs, outputs - start)
-        normal = jax.random.normal(jax.random.fold_in(key, block), (inputs, count), dtype=jnp.float64)
-        q, r = jnp.linalg.qr(normal)
-        # With the signs of R's diagonal, Q has the Haar law (Mezzadri 2007).
-        rows.append((q * jnp.sign(jnp.diagonal(r))).T.astype(jnp.float32))
-    return WeightMatrix(jnp.concatenate(rows), sqrt(inputs))
-
-
 def is_orthogonal_sparsity(sparsity: float) -> bool:
     """Return whether orthogonal ternary weights can have a share ``sparsity`` in [0, 1) of zeros."""
     groups = 1.0 / (1.0 - sparsity)
@@ -366,15 +221,15 @@ def _check_groups(sparsity: float) -> None:
 
 
 _DRAW: dict[str, Callable[[WeightLaw, Array, tuple[int, int]], Weights]] = {
-    "gaussian": _gaussian,
-    "int8_gaussian": _int8_gaussian,
-    "sparse_gaussian": _sparse_gaussian,
-    "pruned_gaussian": _pruned_gaussian,
-    "student_t": _student_t,
-    "bernoulli": _bernoulli,
-    "ternary": _ternary,
-    "orthogonal": _orthogonal,
-    "orthogonal_gaussian": _orthogonal_gaussian,
+    "gaussian": lambda law, key, shape: draws.gaussian(key, shape),
+    "int8_gaussian": lambda law, key, shape: draws.int8_gaussian(key, shape),
+    "sparse_gaussian": lambda law, key, shape: draws.sparse_gaussian(key, shape, law.sparsity),
+    "pruned_gaussian": lambda law, key, shape: draws.pruned_gaussian(key, shape, law.sparsity),
+    "student_t": lambda law, key, shape: draws.student_t(key, shape, law.degrees),
+    "bernoulli": lambda law, key, shape: draws.bernoulli(key, shape),
+    "ternary": lambda law, key, shape: draws.ternary(key, shape, law.sparsity),
+    "orthogonal": lambda law, key, shape: draw_orthogonal(key, shape, law.groups, law.order, sqrt(law.groups)),
+    "orthogonal_gaussian": lambda law, key, shape: draws.orthogonal_gaussian(key, shape),
 }
 
 

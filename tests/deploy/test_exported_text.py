@@ -17,7 +17,7 @@ from hntk.deploy.onnx import to_onnx
 from hntk.networks.integer_inputs import Pixels
 from hntk.networks.integer_network import IntegerNetwork
 from hntk.networks.integer_steps import Steps
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.weight_matrix import WeightMatrix
 from tests.support.architectures import NORMALIZATION, classifier
 from tests.support.compiled import run_all
 

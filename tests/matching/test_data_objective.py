@@ -194,11 +194,11 @@ def test_bad_requests(arguments: dict, message: str) -> None:
         hntk.match(["relu"] * 2, 1.0, 4, **arguments)
 
 
-def test_labels_beside_a_match_that_is_made_already_are_refused() -> None:
-    x, y = correlated(60)
+@pytest.mark.parametrize("options", [{"labels": correlated(60)[1]}, {"objective": "data"}, {"alpha2": False}])
+def test_options_of_a_match_beside_one_that_is_made_already_are_refused(options: dict) -> None:
     made = hntk.match(RELU, 1.0, 3)
-    with pytest.raises(ValueError, match="give them to hntk.match"):
-        hntk.compress(RELU, [8, 8], x, made, key=jax.random.key(0), labels=y)
+    with pytest.raises(ValueError, match="give it to hntk.match"):
+        hntk.compress(RELU, [8, 8], correlated(60)[0], made, key=jax.random.key(0), **options)
 
 
 @pytest.mark.slow

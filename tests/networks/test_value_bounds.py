@@ -64,7 +64,7 @@ def test_row_sums_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = int(np.abs(values.astype(int)).sum(axis=1).max())
     matrix = hntk.WeightMatrix(values, 0.5, "int8")  # type: ignore[arg-type]
     assert matrix.largest_row_sum == expected
-    monkeypatch.setattr("hntk.weights.laws.ROW_BLOCK", 40)
+    monkeypatch.setattr("hntk.weights.weight_matrix.ROW_BLOCK", 40)
     assert matrix.largest_row_sum == expected
 
 

@@ -10,7 +10,7 @@ import hntk
 from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT, IntegerNetwork
 from hntk.networks.integer_steps import Steps
-from hntk.weights.laws import WeightMatrix
+from hntk.weights.weight_matrix import WeightMatrix
 
 ALPHABET = [
     *"ab01789 ?'\"\\/*%:<>=()[]{}#^|~-!,;\n\r\t\a\x01\x1b\x7f\x80\x85\x9f\xa0",
