@@ -39,12 +39,15 @@ class Work:
         Multiply-adds of float32.
     passes : bool
         Whether weights are read anew for every image, rather than once for a batch.
+    adds : bool
+        Whether most of the work is additions, at a rate that is not measured; there is no limit then.
     """
 
     read: int | None = None
     counts: int = 0
     multiplies: int = 0
     passes: bool = False
+    adds: bool = False
 
     def limit(self, rates: Mapping[tuple[str, int], float], batch: int) -> tuple[float | None, str | None]:
         """Return the least seconds for an image, and what sets that limit; None where it is not known.
@@ -63,7 +66,7 @@ class Work:
             bounds["popcount"] = self.counts / rates["count", NEAR]
         if self.multiplies:
             bounds["multiply-add"] = self.multiplies / rates["multiply", 0]
-        if not bounds or (batch > 1 and not (self.counts or self.multiplies)):
+        if not bounds or self.adds or (batch > 1 and not (self.counts or self.multiplies)):
             return None, None
         name = max(bounds, key=lambda key: bounds[key])
         return bounds[name], name
@@ -187,9 +190,8 @@ def _c_programs(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) ->
     sample_type = "uint8_t" if raw.dtype == np.uint8 else "float"
     options = (*toolchain.FAST, f"-DSAMPLE_TYPE={sample_type}")
     for number, (name, program) in enumerate(c_programs(whole).items()):
-        # Layouts other than bit planes add numbers up, at a rate that is not measured.
-        counts = popcounts(whole) if set(program.layouts) == {"planes"} else 0
-        work = Work(program.table_bytes, counts, 0, passes=True)
+        adds = set(program.layouts) != {"planes"}
+        work = Work(program.table_bytes, 0 if adds else popcounts(whole), 0, passes=True, adds=adds)
         for compiler in toolchain.installed(*toolchain.COMPILERS):
             target = folder / f"{compiler}{number or ''}"
             target.mkdir(exist_ok=True)

@@ -70,8 +70,9 @@ def listed_ticks(axes: Axes, sizes: Sequence[float]) -> None:
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Label a logarithmic axis, such as ``axes.xaxis``, with 1, 2, 5, 10, … in place of powers of ten."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    """Label a logarithmic axis, such as ``axes.xaxis``, with 1, 2, 5, 10, …, or with 1, 10, … where it is long."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=_subs(low, high)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -80,6 +81,11 @@ def engineering_axis(axes: Axes, unit: str = "") -> None:
     """Make the horizontal axis logarithmic, with numbers such as 50 k or 2 M; lines must be drawn already."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    axes.xaxis.set_major_locator(LogLocator(subs=_subs(low, high)))
     axes.xaxis.set_major_formatter(EngFormatter(unit))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _subs(low: float, high: float) -> tuple[int, ...]:
+    """Return which multiples of powers of ten to label between two numbers."""
+    return (1, 2, 5) if high < 300 * low else (1,)

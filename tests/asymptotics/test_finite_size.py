@@ -176,7 +176,12 @@ def test_coefficients_alone_know_no_size() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kernel", "ratio"),
-    [("relu", "ck", 0.5), ("relu", "ntk", 0.5), ("relu", "ntk", 2.0), ("erf and tanh", "ck", 2.0)],
+    [
+        ("relu", "ck", 0.5),
+        ("relu", "ntk", 0.5),
+        ("relu", "ntk", 2.0),
+        pytest.param("erf and tanh", "ck", 2.0, marks=pytest.mark.nightly),
+    ],
 )
 def test_spectra_of_exact_kernels(name: str, kernel: str, ratio: float) -> None:
     p, distances = 200, []

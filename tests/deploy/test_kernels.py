@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from importlib.resources import as_file, files
+from itertools import product
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 import hntk.deploy
 from experiments.shipping import toolchain
@@ -18,11 +21,19 @@ WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Wshadow", "-Wcas
 CHECKS = Path(__file__).with_name("kernels.c")
 
 
-@pytest.mark.parametrize("options", [(), ("-DFLOAT_INPUT",), ("-DFLOAT_INPUT", "-O2", "-mpopcnt")], ids=" ".join)
-@pytest.mark.parametrize("word_bits", [32, 64])
-@pytest.mark.parametrize(
-    "language", [("gcc", "-std=c99"), ("clang", "-std=c99"), ("g++", "-xc++", "-std=c++11")], ids=" ".join
-)
+LANGUAGES = (("gcc", "-std=c99"), ("clang", "-std=c99"), ("g++", "-xc++", "-std=c++11"))
+OPTIONS = ((), ("-DFLOAT_INPUT",), ("-DFLOAT_INPUT", "-O2", "-mpopcnt"))
+
+
+def _builds() -> Iterator[ParameterSet]:
+    """Yield all builds; a third of them, where words of both sizes meet all languages and options, is not nightly's."""
+    for (i, language), (j, word_bits), (k, options) in product(*map(enumerate, (LANGUAGES, (32, 64), OPTIONS))):
+        name = " ".join((*language, str(word_bits), *options))
+        marks = [pytest.mark.nightly] if (i + j + k) % 3 else []
+        yield pytest.param(language, word_bits, options, marks=marks, id=name)
+
+
+@pytest.mark.parametrize(("language", "word_bits", "options"), list(_builds()))
 def test_kernels_compute_what_is_computed_directly(
     tmp_path: Path, language: tuple[str, ...], word_bits: int, options: tuple[str, ...]
 ) -> None:
