@@ -58,7 +58,7 @@ def match(
     x: object = None,
     labels: object = None,
     widths: int | Sequence[int] | None = None,
-    law: str | WeightLaw = "gaussian",
+    law: str | WeightLaw | None = None,
     samples: int = 1200,
     steps: int = 80,
     progress: Callable[[str], None] | None = None,
@@ -100,8 +100,9 @@ def match(
     widths : int or sequence of int, optional
         Widths of the network that is to be drawn, for the data objective. Its error then includes what the noise of
         drawn features adds at these widths. By default they are infinite and there is none.
-    law : str or WeightLaw
-        Law of the weights that are to be drawn, which matters with ``widths``: orthogonal rows have less noise.
+    law : str or WeightLaw, optional
+        Law of the weights that are to be drawn with these ``widths``, by default Gaussian: orthogonal rows have less
+        noise.
     samples : int
         Most samples of ``x`` that the data objective uses; time grows with the cube.
     steps : int

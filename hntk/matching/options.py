@@ -95,10 +95,12 @@ def samples_of(
     return samples, None if labels is None else as_labels(labels, len(samples))[1]
 
 
-def drawn_widths(objective: Objective, widths: Any, law: str | WeightLaw, depth: int) -> DrawnWidths | None:
+def drawn_widths(objective: Objective, widths: Any, law: str | WeightLaw | None, depth: int) -> DrawnWidths | None:
     """Return the widths and the law of the network that is to be drawn; None for infinite widths."""
-    checked = weight_law(law)
+    checked = weight_law("gaussian" if law is None else law)
     if widths is None:
+        if law is not None:
+            raise ValueError("law= matters at the widths that are drawn alone: give widths= too, or leave law= out.")
         return None
     if objective == "theory":
         raise ValueError(

@@ -107,8 +107,8 @@ def test_narrow_networks_get_more_linear_activations_and_wide_ones_those_of_infi
     x = part(200) * rng.lognormal(0, 0.2, (200, 1))
     tau0 = float(np.sqrt(np.mean(np.sum(x**2, axis=1))))
     options = {"alpha2": False, "objective": "data", "x": x, "samples": 120, "steps": 15}
-    widths = (50, 10**9, None)
-    found = {width: hntk.match(["relu"] * 2, tau0, 3, widths=width, law=TERNARY, **options) for width in widths}
+    drawn = {width: {"widths": width, "law": TERNARY} for width in (50, 10**9)} | {None: {}}
+    found = {width: hntk.match(["relu"] * 2, tau0, 3, **of, **options) for width, of in drawn.items()}
     linear = {width: linear_share(match) for width, match in found.items()}
     assert linear[50] > linear[None] + 0.01
     assert np.isclose(linear[10**9], linear[None], atol=1e-3)
