@@ -122,7 +122,8 @@ class RandomFeatures(Copyable):
         object.__setattr__(self, "weights", weight_law(self.weights))
 
     def __repr__(self) -> str:
-        return f"RandomFeatures({len(self.net.moments)} layers, {self.weights!r}, n={self.n}, {self.law!r})"
+        weights = weight_law(self.weights).name
+        return f"RandomFeatures({len(self.net.moments)} layers, weights {weights}, n={self.n}, {self.law!r})"
 
     def best(self, widths: Sequence[float] | np.ndarray) -> FiniteWidth | None:
         """Return the prediction at the ridge of least classification error.

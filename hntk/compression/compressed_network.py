@@ -104,7 +104,7 @@ def compress(
     MatchError
         If the activations cannot be matched with that many levels.
     ValueError
-        If data, widths, sparsity or the key do not fit, or options of a match are given beside a match that is made.
+        If data, widths, sparsity or the key do not fit, or a match is given beside labels, an objective or alpha2.
     MemoryError
         If the weights do not fit into memory; nothing is computed then.
 

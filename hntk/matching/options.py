@@ -100,7 +100,7 @@ def drawn_widths(objective: Objective, widths: Any, law: str | WeightLaw | None,
     checked = weight_law("gaussian" if law is None else law)
     if widths is None:
         if law is not None:
-            raise ValueError("law= matters at the widths that are drawn alone: give widths= too, or leave law= out.")
+            raise ValueError("law= has an effect together with widths= alone: give widths= too, or leave law= out.")
         return None
     if objective == "theory":
         raise ValueError(

@@ -71,7 +71,7 @@ class Pixels:
     @property
     def note(self) -> str:
         """A line of a summary."""
-        return "input: pixels, 0 to 255" + ("" if self.centre is None else ", less a centre rounded to whole ones")
+        return "input: pixels, 0 to 255" + ("" if self.centre is None else ", less a centre rounded to whole numbers")
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return arrays and the table of metadata for a file.

@@ -181,9 +181,9 @@ def pack(matrix: Weights, encoding: str | None = None) -> PackedMatrix:
     position_code, value_code = _parts(encoding)
     positions = None
     if position_code:
-        places = np.flatnonzero(flat)
-        positions = encode_positions(position_code, places, flat.size)
-        flat = flat[places]
+        used = flat != 0
+        positions = encode_positions(position_code, used)
+        flat = flat[used]
     outputs, inputs = matrix.shape
     values = encode_values(value_code, flat)
     return PackedMatrix(encoding, matrix.kind, (outputs, inputs), float(matrix.scale), values, positions)

@@ -10,12 +10,10 @@ ESCAPE = 255
 BIT_COUNTS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
-def encode_positions(position_code: str, places: np.ndarray, count: int) -> np.ndarray:
-    """Return the bytes that say at which of ``count`` places the weights are that are not 0."""
+def encode_positions(position_code: str, used: np.ndarray) -> np.ndarray:
+    """Return the bytes that say where the weights are that are not 0, given as a vector of booleans."""
     if position_code == "gaps":
-        return _gaps(places, count)
-    used = np.zeros(count, bool)
-    used[places] = True
+        return _gaps(np.flatnonzero(used), used.size)
     return np.packbits(used, bitorder="little")
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from importlib.resources import as_file, files
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 import hntk.deploy
 from experiments.shipping import toolchain
@@ -25,7 +25,7 @@ LANGUAGES = (("gcc", "-std=c99"), ("clang", "-std=c99"), ("g++", "-xc++", "-std=
 OPTIONS = ((), ("-DFLOAT_INPUT",), ("-DFLOAT_INPUT", "-O2", "-mpopcnt"))
 
 
-def _builds() -> Iterator[ParameterSet]:
+def _builds() -> Iterator[Any]:
     """Yield all builds; a third of them, where words of both sizes meet all languages and options, is not nightly's."""
     for (i, language), (j, word_bits), (k, options) in product(*map(enumerate, (LANGUAGES, (32, 64), OPTIONS))):
         name = " ".join((*language, str(word_bits), *options))

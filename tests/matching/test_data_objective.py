@@ -183,7 +183,7 @@ def went_astray(cost: Callable, start: np.ndarray) -> OptimizeResult:
         ({"objective": "data", "x": np.full((60, 3), np.nan)}, "NaN"),
         ({"objective": "data", "x": np.eye(60), "max_shift": 0.0}, "max_shift"),
         ({"objective": "data", "x": np.eye(60), "method": "layerwise"}, "method="),
-        ({"objective": "data", "x": np.eye(60), "law": "orthogonal"}, "law= matters at the widths"),
+        ({"objective": "data", "x": np.eye(60), "law": "orthogonal"}, "law= has an effect together with widths="),
         ({"labels": np.arange(60) % 2}, "labels= belong to objective='data'"),
         ({"objective": "data", "x": np.eye(60), "labels": np.arange(59) % 2}, r"shape \(60,\)"),
         ({"objective": "data", "x": np.eye(60), "labels": np.zeros(60)}, "only one class"),
