@@ -103,4 +103,9 @@ def test_reprs_are_brief(classes: int) -> None:
         assert len(repr(one)) < 500
         assert repr(one).count("\n") < 8
     assert f"{classes} classes" in repr(law)
+    assert "weights gaussian" in repr(features)
+    # a law given as an object is named, not printed
+    blocks = asymptotics.RandomFeatures(law, 300, hntk.coefficients(NET, law.tau0), hntk.weight_law("orthogonal"))
+    assert "weights orthogonal" in repr(blocks)
+    assert "WeightLaw" not in repr(blocks)
     assert "p = 120" in repr(kernel)

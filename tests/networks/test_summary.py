@@ -39,6 +39,9 @@ def test_notes_tell_labels_input_and_origin() -> None:
     assert "classes: left, right\ninput: (raw - centre) / 2\nreadout: fitted on 120 samples" in shown
     whole = whole_classifier(widths=(20, 9), pixels=True)
     assert whole.summary().notes[0] == "input: pixels, 0 to 255"
+    # a transform needs whole numbers, so its samples are centred before it
+    blocks = whole_classifier(widths=(20, 9), pixels=True, law="orthogonal")
+    assert blocks.summary().notes[0] == "input: pixels, 0 to 255, less a centre rounded to whole numbers"
     assert whole.summary().layers[0].bytes == whole.network.summary().layers[0].bytes
     record = hntk.MatchRecord(("relu", "relu"), 1.0, "joint", "theory", {"e1": 0.1}, 0.0, 0.02)
     noted = dataclasses.replace(made.network, origin=record).summary().notes
