@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
@@ -113,6 +114,12 @@ class _Constant:
 def is_traced(*values: Any) -> bool:
     """Return whether JAX is tracing one of the values or a part of it: its numbers are not known then."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
+
+
+def known_numbers() -> AbstractContextManager:
+    """Return a block that computes known numbers at once, even inside a function that JAX is tracing."""
+    # outside one the block would run compiled programs operation by operation
+    return jax.ensure_compile_time_eval() if is_traced(jnp.zeros(())) else nullcontext()
 
 
 def _short_repr(instance: Any) -> str:

@@ -159,7 +159,14 @@ def as_samples(x: object, name: str = "x", dtype: Any = None) -> Float[Array, "n
     computed = np.dtype(jnp.result_type(own, jnp.float32) if dtype is None else dtype)
     # NumPy checks: on a CPU it gets a view, and nothing is compiled for every shape.
     check_rows(np.asarray(given), name, computed)
-    return jnp.asarray(given if isinstance(given, jax.Array) else np.asarray(given, dtype=own))
+    # jnp.asarray would compile a copy for every shape
+    return given if isinstance(given, jax.Array) else jax.device_put(np.array(given, dtype=own))
+
+
+@jax.jit
+def take_rows(x: Float[Array, "n p"], index: Int[Array | np.ndarray, " m"]) -> Float[Array, "m p"]:
+    """Return some samples, by one compiled program."""
+    return x[index]
 
 
 def rms_norm(x: Float[Array | np.ndarray, "n p"]) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from hntk._utils.arguments import as_count, as_finite, as_key
@@ -181,11 +183,13 @@ def _check_out(out: Any, n: int, p: int) -> None:
         raise ValueError("out cannot be written to: open the memory map with mode 'r+' or 'w+'.")
 
 
-def _draw(key: Array, size: int, mean: np.ndarray, root: np.ndarray, dtype: np.dtype | type) -> Array:
-    z = jax.random.normal(key, (size, len(mean)), dtype=dtype)
+@partial(jax.jit, static_argnums=(1, 4))
+def _draw(key: Array, size: int, mean: ArrayLike, root: ArrayLike, dtype: np.dtype | type) -> Array:
+    p = jnp.size(mean)
+    z = jax.random.normal(key, (size, p), dtype=dtype)
     factor = jnp.asarray(root, z.dtype)
     coloured = z @ factor if factor.ndim == 2 else z * factor
-    return (jnp.asarray(mean, z.dtype) + coloured) / math.sqrt(len(mean))
+    return (jnp.asarray(mean, z.dtype) + coloured) / math.sqrt(p)
 
 
 def _draw_into(samples: np.ndarray, key: Array, mean: np.ndarray, root: np.ndarray) -> None:

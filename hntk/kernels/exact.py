@@ -11,9 +11,10 @@ from jax import Array
 
 from hntk._utils.arguments import as_callback, as_count
 from hntk._utils.float64 import warn_if_float32
+from hntk._utils.pytree import known_numbers
 from hntk.activations import Activation
 from hntk.kernels.kernel_memory import check_memory
-from hntk.kernels.problem import KernelProblem, Kernels, known_numbers
+from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.tiling import TILE, Target
 
 # bytes at whose multiples an array must begin for JAX to use it without a copy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from jaxtyping import Float
 
 from hntk._utils.arguments import as_diagonal, as_scale
 from hntk._utils.arrays import check_result
-from hntk._utils.pytree import is_traced
+from hntk._utils.pytree import is_traced, known_numbers
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.kernels.recursion import Recursion, SampleSet, centring_constants
@@ -164,12 +163,6 @@ class KernelProblem:
         check_result(first.ck, "the conjugate kernel's diagonal")
         check_result(second.ck, "the conjugate kernel's diagonal")
         fill(self.recursion, first, second, target, bands, done)
-
-
-def known_numbers() -> AbstractContextManager:
-    """Return a block that computes known numbers at once, even inside a function that JAX is tracing."""
-    # outside one the block would run compiled programs operation by operation
-    return jax.ensure_compile_time_eval() if is_traced(jnp.zeros(())) else nullcontext()
 
 
 def _check_precision(tau0: float, dtype: np.dtype) -> None:

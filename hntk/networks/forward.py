@@ -27,7 +27,7 @@ from jax import Array
 from jaxtyping import Float
 from scipy.sparse import csr_array
 
-from hntk._utils.pytree import is_traced
+from hntk._utils.pytree import is_traced, known_numbers
 from hntk.networks.layers import Elementwise, Layer, Pass, Step
 from hntk.networks.read_layers import ReadLayers, read_widths
 from hntk.weights.bit_planes import Code
@@ -110,7 +110,7 @@ class Forward:
         if is_traced([step.weights for step in self.steps]):
             return Pass(tuple(Layer.of(step, code) for step, code in pairs), (1,) * len(pairs))
         # The pass is kept, and must hold no tracer of a transformation that may be running.
-        with jax.ensure_compile_time_eval():
+        with known_numbers():
             return Pass.of([Layer.of(step, code) for step, code in pairs])
 
     @cached_property

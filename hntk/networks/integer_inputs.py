@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -15,6 +16,11 @@ from hntk.files.exact_arrays import to_integers_of
 from hntk.files.reader import FieldReader
 from hntk.networks.value_bounds import LARGEST, LARGEST_INPUT
 from hntk.weights.bit_planes import Code
+
+
+@jax.jit
+def _are_pixels(samples: Float[Array, "n p"]) -> Array:
+    return jnp.all((samples == jnp.round(samples)) & (samples >= 0) & (samples <= 255))
 
 
 @array_dataclass(static=("fine",))
@@ -56,8 +62,7 @@ class Pixels:
             If they are not whole numbers from 0 to 255, or do not have p coordinates.
         """
         samples = as_samples(raw)
-        whole = (samples == jnp.round(samples)) & (samples >= 0) & (samples <= 255)
-        if not is_traced(whole) and not bool(jnp.all(whole)):
+        if not is_traced(samples) and not _are_pixels(samples):
             raise ValueError(
                 "this network takes pixels as they are, whole numbers from 0 to 255: give the raw images, not "
                 "normalised ones."

@@ -102,7 +102,8 @@ class Elementwise:
         if table is None:
             return Elementwise(sigma, None, centre)
         thresholds, levels = table(dtype)
-        return Elementwise(None, (jnp.asarray(thresholds), jnp.asarray(levels)), centre)
+        # with a type, arrays are not copied by a program that is compiled for every shape
+        return Elementwise(None, (jnp.asarray(thresholds, thresholds.dtype), jnp.asarray(levels, levels.dtype)), centre)
 
     def __call__(self, z: Array) -> Array:
         """Apply it to every element."""

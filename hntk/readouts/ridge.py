@@ -27,6 +27,7 @@ from hntk._utils.arguments import as_callback, as_positive, as_reals
 from hntk._utils.arrays import check_result
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
+from hntk._utils.rows import take_rows
 from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import BATCH, Network
@@ -195,7 +196,7 @@ class _NormalEquations(NamedTuple):
 def _batches(data: FitData, rows: Int[np.ndarray, " m"]) -> Iterator[Array | np.ndarray]:
     """Yield features of some samples."""
     if data.features is None:
-        yield from data.network.feature_batches(data.samples[rows], layers=data.layers)
+        yield from data.network.feature_batches(take_rows(data.samples, rows), layers=data.layers)
         return
     for start in range(0, rows.size, BATCH):
         yield data.features[rows[start : start + BATCH]]

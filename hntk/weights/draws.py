@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import exp, pi, sqrt
 
 import jax
@@ -81,10 +82,14 @@ def bernoulli(key: Array, shape: tuple[int, int]) -> WeightMatrix:
 
 def ternary(key: Array, shape: tuple[int, int], sparsity: float) -> WeightMatrix:
     """Draw independent ternary weights."""
+    return WeightMatrix(_ternary_values(key, shape, 1.0 - sparsity), 1 / sqrt(1 - sparsity), "ternary")
+
+
+@partial(jax.jit, static_argnums=1)
+def _ternary_values(key: Array, shape: tuple[int, int], share: float) -> Array:
     sign, mask = jax.random.split(key)
-    kept = jax.random.bernoulli(mask, 1.0 - sparsity, shape)
-    values = jax.random.rademacher(sign, shape, dtype=jnp.int8) * kept.astype(jnp.int8)
-    return WeightMatrix(values, 1 / sqrt(1 - sparsity), "ternary")
+    kept = jax.random.bernoulli(mask, share, shape)
+    return jax.random.rademacher(sign, shape, dtype=jnp.int8) * kept.astype(jnp.int8)
 
 
 def orthogonal_gaussian(key: Array, shape: tuple[int, int]) -> WeightMatrix:
