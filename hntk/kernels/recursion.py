@@ -101,7 +101,8 @@ class Recursion:
 
     def pairs(self, first: SampleSet, second: SampleSet, i: np.ndarray, j: np.ndarray) -> Tile:
         """Return single pairs by the exact form of every activation's maps."""
-        return _programs(self.kinds).pairs(self.network, first, second, i, j)
+        # gathered by another program, so that the long one is not compiled for every number of samples
+        return _programs(self.kinds).pairs(self.network, _rows(first, i), _rows(second, j))
 
     def matrix(self, first: SampleSet, second: SampleSet | None) -> Tile:
         """Return the kernels of all pairs by exact forms, finite in every derivative; None stands for ``first``."""
@@ -113,6 +114,9 @@ class _Programs(NamedTuple):
     tile: Any
     pairs: Any
     matrix: Any
+
+
+_rows = jax.jit(SampleSet.rows)
 
 
 @functools.lru_cache(maxsize=32)
@@ -127,9 +131,7 @@ def _programs(kinds: Kinds) -> _Programs:
     def tile(network: Any, first: SampleSet, second: SampleSet, i: int, j: int, shape: tuple[int, int]) -> Tile:
         return tile_of(kinds, network, first.part(i, shape[0]), second.part(j, shape[1]))
 
-    @jax.jit
-    def pairs(network: Any, first: SampleSet, second: SampleSet, i: Array, j: Array) -> Tile:
-        return pairs_of(kinds, network, first.rows(i), second.rows(j))
+    pairs = jax.jit(partial(pairs_of, kinds))
 
     @jax.jit
     def matrix(network: Any, first: SampleSet, second: SampleSet | None) -> Tile:

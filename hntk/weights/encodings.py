@@ -109,7 +109,8 @@ class PackedMatrix:
             flat = np.zeros(count, values.dtype)
             flat[decode_positions(position_code, self.positions, count)] = values
             values = flat
-        return WeightMatrix(jnp.asarray(values.reshape(self.shape)), self.scale, self.kind)
+        # with a type, nothing is compiled
+        return WeightMatrix(jnp.asarray(values.reshape(self.shape), values.dtype), self.scale, self.kind)
 
 
 def expected_bits(encoding: str, zeros: float) -> float:

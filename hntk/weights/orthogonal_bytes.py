@@ -64,9 +64,10 @@ def orthogonal_from_bytes(stored: UInt8[np.ndarray, " bytes"], shape: tuple[int,
     signs, bits = _from_bits(bits, blocks * inputs, 1)
     swaps, _ = _from_bits(bits, blocks * (size // groups), group_bits)
     matrix = OrthogonalMatrix(
-        jnp.asarray(1 - 2 * signs.reshape(blocks, inputs).astype(np.int8)),
-        jnp.asarray(swaps.reshape(blocks, -1), jnp.uint8),
-        None if places is None else jnp.asarray(places, jnp.int32),
+        # converted by NumPy, which compiles nothing
+        jnp.asarray(1 - 2 * signs.reshape(blocks, inputs).astype(np.int8), jnp.int8),
+        jnp.asarray(swaps.reshape(blocks, -1).astype(np.uint8), jnp.uint8),
+        None if places is None else jnp.asarray(places.astype(np.int32), jnp.int32),
         (outputs, inputs),
         groups,
         sqrt(groups),

@@ -36,7 +36,7 @@ def jacobian(net: hntk.Network, readout: np.ndarray, x: np.ndarray, every: bool 
         return parameters[-1] @ (jnp.concatenate(read) if every else read[-1])
 
     parameters = [w.dense(jnp.float64) for w in net.weights] + [jnp.asarray(readout, jnp.float64)]
-    found = jax.vmap(jax.grad(output), (None, 0))(parameters, jnp.asarray(x))
+    found = jax.jit(jax.vmap(jax.grad(output), (None, 0)))(parameters, jnp.asarray(x))
     return [np.asarray(part).reshape(len(x), -1) for part in found]
 
 
@@ -164,7 +164,7 @@ def test_neural_tangents_gives_the_same_in_float32() -> None:
         return (h @ parameters[-1] / np.float32(8))[:, None]
 
     kernel_fn = nt.empirical_ntk_fn(apply_fn, implementation=nt.NtkImplementation.NTK_VECTOR_PRODUCTS, vmap_axes=0)
-    theirs = np.asarray(kernel_fn(x, None, parameters))
+    theirs = np.asarray(jax.jit(lambda x: kernel_fn(x, None, parameters))(x))
     mine = np.asarray(hntk.empirical_kernels(net, x).ntk)
     assert mine.dtype == np.float32
     assert np.max(np.abs(mine - theirs)) < 1e-5 * np.max(np.abs(theirs))

@@ -50,7 +50,7 @@ def test_kernels_agree_with_closed_forms(name: str, batch_size: int | None) -> N
     _, _, kernel_fn = one_hidden_layer(getattr(nt.stax, name)())
     if batch_size is not None:
         kernel_fn = nt.batch(kernel_fn, batch_size=batch_size)
-    kernels = kernel_fn(x, y, ("nngp", "ntk"))
+    kernels = jax.jit(lambda x, y: kernel_fn(x, y, ("nngp", "ntk")))(x, y)
     for kernel, expected in zip(kernels, CLOSED_FORMS[name](x, y), strict=True):
         np.testing.assert_allclose(kernel, expected, rtol=RTOL)
 
@@ -87,7 +87,7 @@ def test_empirical_kernel_of_a_linear_net(implementation: str) -> None:
 def test_training_to_the_end_is_kernel_regression() -> None:
     x, y, labels = points(6), points(4, seed=1), points(6, 1, seed=2)
     _, _, kernel_fn = one_hidden_layer(nt.stax.Erf())
-    train, test = kernel_fn(x, None, "ntk"), kernel_fn(y, x, "ntk")
+    train, test = jax.jit(lambda x, y: (kernel_fn(x, None, "ntk"), kernel_fn(y, x, "ntk")))(x, y)
     predict = nt.predict.gradient_descent_mse(train, labels)
     at_start = np.zeros((6, 1)), np.zeros((4, 1))
     _, in_between = predict(3.0, *at_start, test)
