@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, partial
-from itertools import count
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +50,9 @@ FEWEST_SAMPLES = 40
 LEAST_GAP = 1e-3
 # logarithms of the ridges that are compared, relative to the kernel's mean eigenvalue
 LOG_RIDGES = np.log(np.logspace(-3, 1, 17))
+# The search ends when so many steps have lowered the error by less than this share of it. From one sample to another it
+# differs far more.
+PATIENCE, LEAST_GAIN = 10, 1e-4
 # the error of a point where it cannot be computed
 UNUSABLE = 1e3
 # What the error is computed from; see Sample.inputs.
@@ -208,12 +210,15 @@ def refine(
     start = np.concatenate([[held_out_error(sample, functions)[1]], network.unknowns])
     with float64():
         inputs = sample.inputs
-        done, usable = count(1), start
+        errors, usable = [], start
 
         def report(intermediate_result: OptimizeResult) -> None:
             nonlocal usable
-            reached, usable = float(intermediate_result.fun), np.array(intermediate_result.x)
-            progress(f"following the data: step {next(done)} of at most {most}, held-out error {reached:.5f}")
+            errors.append(float(intermediate_result.fun))
+            usable = np.array(intermediate_result.x)
+            progress(f"following the data: step {len(errors)} of at most {most}, held-out error {errors[-1]:.5f}")
+            if len(errors) > PATIENCE and errors[-1] > (1 - LEAST_GAIN) * errors[-1 - PATIENCE]:
+                raise StopIteration
 
         best = minimize(
             lambda z: _cost(network, z, inputs),

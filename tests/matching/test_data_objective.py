@@ -110,6 +110,20 @@ def test_refining_lowers_the_error_and_keeps_the_levels() -> None:
 
 
 @pytest.mark.slow
+def test_a_search_ends_when_steps_gain_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample, functions = sample_and_match()
+    ended: dict[float, float] = {}
+    lines: dict[float, list[str]] = {}
+    for least in (0.1, 1e-4):
+        monkeypatch.setattr(data_objective, "LEAST_GAIN", least)
+        lines[least] = []
+        ended[least] = refine(sample, functions, 200, lines[least].append)[0]
+    assert data_objective.PATIENCE < len(lines[0.1]) < len(lines[1e-4]) < 200
+    assert "at most 200" in lines[1e-4][-1]
+    assert 0 < ended[0.1] - ended[1e-4] < 0.1 * ended[0.1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "original", ["relu", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("tanh", "abs"))]
 )
