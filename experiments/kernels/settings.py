@@ -171,7 +171,7 @@ EXPERIMENTS = (
     Experiment(
         settings=MnistExperiment,
         shows="does the theory apply, and test accuracies on MNIST: dense, ternary weights, few-level activations",
-        takes="an estimated 20 minutes",
+        takes="about 17 minutes",
         leaves=("assumptions.csv", "accuracy.csv", "draws.csv", "accuracy.png"),
         arguments="data.folder=PATH",
         data="mnist",
