@@ -176,6 +176,6 @@ EXPERIMENTS = (
         arguments="data.folder=PATH",
         data="mnist",
         values={"compress": {"alpha2": False}},
-        tiny={"experiment": {"levels": ["paper", 2], "objectives": ["theory"]}},
+        tiny={"compress": {"samples": 100}, "experiment": {"levels": ["paper", 2], "objectives": ["theory", "data"]}},
     ),
 )

@@ -124,7 +124,6 @@ def test_two_nodes_of_ray_share_a_sweep_and_outlive_a_worker(tmp_path: Path, mon
     assert same(shared, tmp_path / "one")
 
 
-@pytest.mark.nightly
 def test_the_job_of_a_killed_worker_is_run_again(tmp_path: Path, digits: Path) -> None:
     words = (*LONG, "arm=trained,dense")
     done(*kept(tmp_path / "one", *words), data=digits)
