@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -24,6 +25,13 @@ GROUPS = {
 }
 
 
+class _Shared(dict[str, Any]):
+    """What is registered with Hydra, which reads it alone, and would copy all of it for every configuration."""
+
+    def __deepcopy__(self, _: dict) -> _Shared:
+        return self
+
+
 def find(name: str) -> Experiment:
     """Return an experiment by its name.
 
@@ -41,6 +49,7 @@ def find(name: str) -> Experiment:
 def register() -> None:
     """Make settings and experiments known to Hydra: ``+exp=NAME``, ``+tiny=NAME`` and the types of all settings."""
     store = ConfigStore.instance()
+    store.repo = _Shared(store.repo)
     store.store(name="schema", node=config.Config)
     for group, settings in GROUPS.items():
         store.store(group=group, name="schema", node=settings)

@@ -72,7 +72,7 @@ def _with_data(words: list[str]) -> tuple[list[str], str]:
     if any("," in w for w in chosen) or os.environ.get(DATA_FOLDER):
         return words, ""
     try:
-        cfg = composition.check(words, multirun=True)
+        cfg = composition.first(words)
     except SettingError:
         return words, ""  # the check that follows reports it
     if cfg.data.kind != "dataset" or cfg.data.folder is not None or cfg.data.name == STAND_IN:

@@ -88,6 +88,33 @@ def check(words: Sequence[str], *, multirun: bool = False, config_name: str = "c
         return _checked(list(settings.values()), config_name)
 
 
+def first(words: Sequence[str]) -> DictConfig:
+    """Return the configuration of the first job of a command line, by the files of config groups that it chooses.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Settings, as they are given to Hydra.
+
+    Returns
+    -------
+    DictConfig
+        The configuration, Hydra's own included.
+
+    Raises
+    ------
+    SettingError
+        For unknown names, and for values of a wrong type.
+    """
+    with hydra():
+        settings = list({s.key: s for s in map(_setting, words)}.values())
+        cfg = _composed([s.words[0] for s in settings if s.group], "config")
+        for setting in settings:
+            if not setting.group:
+                _try_one(cfg, setting.words[0], "")
+        return cfg
+
+
 def _checked(settings: Sequence[Setting], config_name: str) -> DictConfig:
     """Try all single settings in every combination of config groups."""
     groups = [s for s in settings if s.group]
