@@ -21,7 +21,8 @@ from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.kernels.recursion import Recursion, SampleSet, centring_constants
 from hntk.kernels.tiling import Target, fill
-from hntk.theory.coefficients import as_activations, coefficients
+from hntk.theory.architecture import as_activations
+from hntk.theory.coefficients import coefficients
 
 
 class Kernels(NamedTuple):

@@ -14,7 +14,8 @@ from jax import Array
 
 from hntk.activations import Activation
 from hntk.kernels._neural_tangents import load
-from hntk.theory.coefficients import as_activations, coefficients
+from hntk.theory.architecture import as_activations
+from hntk.theory.coefficients import coefficients
 
 
 def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Callable[..., Any]:
