@@ -30,14 +30,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from hntk._utils.arguments import as_scale
 from hntk._utils.arrays import check_result
 from hntk._utils.pytree import array_dataclass
 from hntk.activations import Activation, Moments
 from hntk.theory.architecture import as_activations
-
-# scales from here to its reciprocal have powers that float64 holds
-LEAST = 1e-60
+from hntk.theory.expansion import as_data_scale
 
 
 @array_dataclass(static=("moments", "centres"))
@@ -117,11 +114,7 @@ def coefficients(
     np.float64(0.015625)
     """
     layers = as_activations(activations)
-    scale = as_scale(tau0)
-    if not LEAST <= scale <= 1 / LEAST:
-        raise ValueError(
-            f"tau0 = {scale:.3g} is out of scale: powers of it leave float64. Rescale the data to norms about 1."
-        )
+    scale = as_data_scale(tau0)
     if centres is not None and len(centres) != len(layers):
         raise ValueError(f"{len(layers)} layers need as many centres, got {len(centres)}.")
     tau, alpha, beta, kappa_sq = [scale], [(1.0, 0.0, 0.0, 1.0)], [(1.0, 0.0, 0.0)], [scale**2]
