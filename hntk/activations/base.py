@@ -208,13 +208,17 @@ class Activation(ABC):
                 f"covariance must be at least 0 and smaller than the variance {q:.6g}, got {c:.6g}: give different "
                 "samples, and a network that does not map all of them to one point."
             )
+        overflow = (
+            f"derivatives of the kernel map of {self.name} overflow at the variance {q:.3g}: rescale the data to "
+        )
+        overflow += "norms about 1."
         with np.errstate(all="ignore"):
-            found = pair_derivatives(self.derivative_means(q, c, centre), self._diagonal(q, centre))
+            try:
+                found = pair_derivatives(self.derivative_means(q, c, centre), self._diagonal(q, centre))
+            except (OverflowError, ZeroDivisionError) as error:
+                raise ValueError(overflow) from error
         if not all(map(math.isfinite, found[:-1])):
-            raise ValueError(
-                f"derivatives of the kernel map of {self.name} overflow at the variance {q:.3g}: rescale the data to "
-                "norms about 1."
-            )
+            raise ValueError(overflow)
         return found
 
     def derivative_means(self, variance: float, covariance: float, centre: float) -> Float[np.ndarray, "6 6"]:

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hntk._utils.arguments import as_finite, as_scale
+from hntk._utils.arguments import as_finite, as_reals, as_scale
 from hntk._utils.arrays import check_result
 from hntk.activations import Activation, Moments
 from hntk.activations.smoothing import PairDerivatives
@@ -140,13 +140,16 @@ def expansions(
     [0.64, 0.64, 0.64, 0.64]
     """
     net, scale = as_architecture(network), as_data_scale(tau0)
-    used = centres_of(net, scale) if centres is None else tuple(as_finite(m, "every centre") for m in centres)
+    used = centres_of(net, scale) if centres is None else as_reals(centres, "centres", as_finite)
     if len(used) != net.depth:
         raise ValueError(f"{net.depth} layers need as many centres, got {len(used)}.")
     data = Expansion(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, scale**2, 1.0, 0.0)
     states = [_Kernels(data, data._replace(r=math.nan, s=math.nan), 0.0)]
     for depth, centre in enumerate(used, start=1):
-        states.append(_next(net, depth, centre, states[-1]))
+        try:
+            states.append(_next(net, depth, centre, states[-1]))
+        except OverflowError:
+            check_result(np.array(math.inf), f"a coefficient of layer {depth}")
     finite = [*(state.ck for state in states), *(state.ntk[:-3] for state in states)]
     check_result(np.concatenate(finite), "a coefficient of a layer")
     return Expansions(tuple(state.ck for state in states), tuple(state.ntk for state in states), used)

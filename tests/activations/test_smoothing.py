@@ -189,6 +189,7 @@ def test_a_kink_in_the_wrong_place_is_not_smoothed_exactly() -> None:
         (1.0, np.nan, 0.0, "covariance must be a finite"),
         (1.0, 0.5, np.inf, "centre must be a finite"),
         (1e200, 0.5, 0.0, "rescale the data"),
+        (1e-300, 0.0, 0.0, "rescale the data"),
     ],
 )
 def test_numbers_out_of_range_are_refused(q: float, c: float, centre: float, message: str) -> None:

@@ -174,6 +174,7 @@ def test_centres_are_means_at_the_scale_of_each_layer() -> None:
         (HE, 0.0, "tau0 must be a positive"),
         (HE, 1e-80, "Rescale the data to norms about 1"),
         (Architecture(["relu"] * 2, weight_std=[1, 1e200]), 1.0, r"layer 2 \(relu\).*nearer to 1"),
+        (Architecture(["relu"], weight_std=1e80), 1e-60, "layer 1 overflowed.*far from 1"),
         (Architecture(["relu"] * 2, residual=[0, 1e200]), 1.0, "look for a setting that is far from 1"),
         (["relu", hntk.staircase([90.0], [0.0, 1.0])], 1.0, r"layer 2 \(staircase\).*is constant"),
         (Architecture(["sign"] * 2, bias_std=1e9, centred=False), 1.0, r"layer 1 \(sign\).*different samples"),
@@ -185,5 +186,6 @@ def test_networks_out_of_scale_are_refused(network: Architecture | list, tau0: f
 
 
 def test_centres_of_another_number_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 layers need as many centres, got 1"):
-        expansions(HE, 1.0, centres=[0.0])
+    for wrong, message in [([0.0], "3 layers need as many centres, got 1"), (0.0, "centres must be a list")]:
+        with pytest.raises(ValueError, match=message):
+            expansions(HE, 1.0, centres=wrong)  # type: ignore[arg-type]
