@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,10 @@ from jax import Array
 from hntk._utils.arguments import as_callback, as_count
 from hntk._utils.float64 import warn_if_float32
 from hntk._utils.pytree import known_numbers
-from hntk.activations import Activation
 from hntk.kernels.kernel_memory import check_memory
 from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.tiling import TILE, Target
+from hntk.theory.architecture import ArchitectureLike
 
 # bytes at whose multiples an array must begin for JAX to use it without a copy
 ALIGNMENT = 64
@@ -23,7 +23,7 @@ ALIGNMENT = 64
 
 def exact_kernels(
     x: object,
-    activations: Sequence[str | Activation],
+    activations: ArchitectureLike,
     *,
     x2: object | None = None,
     tau0: float | None = None,
@@ -47,8 +47,9 @@ def exact_kernels(
     ----------
     x : array_like
         (n, p) samples, one a row.
-    activations : sequence of str or Activation
-        One activation per layer, first layer first.
+    activations : Architecture or sequence of str or Activation
+        The network; a list of one activation per layer, first layer first, is centred, with unit weights and without
+        biases.
     x2 : array_like, optional
         (m, p) further samples, for kernels between ``x`` and ``x2``. By default ``x`` itself.
     tau0 : float, optional

@@ -14,19 +14,22 @@ from jax import Array
 
 from hntk.activations import Activation
 from hntk.kernels._neural_tangents import load
-from hntk.theory.architecture import as_activations
+from hntk.theory.architecture import Architecture, ArchitectureLike, LayerScales, as_architecture
 from hntk.theory.coefficients import coefficients
+from hntk.theory.expansion import centres_of
 
 
-def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Callable[..., Any]:
-    """Return neural-tangents' ``kernel_fn`` of a network with these activations.
+def stax_kernel_fn(activations: ArchitectureLike, tau0: float) -> Callable[..., Any]:
+    """Return neural-tangents' ``kernel_fn`` of a network.
 
-    The network is Dense, σ_1, Dense, …, σ_L, Dense(1), with unit weight variance and no bias.
+    A list of activations stands for Dense, σ_1, Dense, …, σ_L, Dense(1), with unit weight variance and no bias. An
+    architecture adds ``W_std``, ``b_std`` and residual branches.
 
     Parameters
     ----------
-    activations : sequence of str or Activation
-        One activation per layer, first layer first.
+    activations : Architecture or sequence of str or Activation
+        The network; a list of one activation per layer, first layer first, is centred, with unit weights and without
+        biases.
     tau0 : float
         Scale at which the activations are centred.
 
@@ -40,7 +43,7 @@ def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Call
     ImportError
         If neural-tangents is not installed, or cannot be imported on the installed JAX.
     ValueError
-        If an activation or ``tau0`` does not fit.
+        If an activation or ``tau0`` does not fit, or the network is normalised.
 
     Examples
     --------
@@ -49,13 +52,39 @@ def stax_kernel_fn(activations: Sequence[str | Activation], tau0: float) -> Call
     >>> hntk.stax_kernel_fn(["relu", "erf"], tau0=1.0)(50**0.5 * x, None, "ntk").shape
     (6, 6)
     """
-    layers = as_activations(activations)
-    centres = coefficients(layers, tau0).centres
+    net = as_architecture(activations)
+    centres = coefficients(net.layers, tau0).centres if net.is_plain else centres_of(net, tau0)
+    return stax_network(net, centres)
+
+
+def stax_network(net: Architecture, centres: Sequence[float]) -> Callable[..., Any]:
+    """Return neural-tangents' ``kernel_fn`` of a network with known centring constants.
+
+    Raises
+    ------
+    ImportError
+        If neural-tangents is not installed, or cannot be imported on the installed JAX.
+    ValueError
+        If the network is normalised.
+    """
+    if net.normalize:
+        raise ValueError(
+            f"neural-tangents has no normalize={net.normalize!r}: its LayerNorm stands behind the weights and takes in "
+            "the biases. hntk.exact_kernels has it with its own engine."
+        )
     stax: Any = load().stax
-    stack: list[Any] = []
-    for layer, centre in zip(layers, centres, strict=True):
-        stack += [stax.Dense(1, W_std=1.0, b_std=None), _elementwise(stax, layer, centre)]
-    return stax.serial(*stack, stax.Dense(1, W_std=1.0, b_std=None))[2]
+    layers = zip(net.layers, net.scales, centres, strict=True)
+    return stax.serial(*(_layer(stax, *each) for each in layers), stax.Dense(1, W_std=1.0, b_std=None))[2]
+
+
+def _layer(stax: Any, activation: Activation, scales: LayerScales, centre: float) -> Any:
+    """Return one layer, with the state beside it where it has a residual branch."""
+    dense = stax.Dense(1, W_std=scales.weight_std, b_std=scales.bias_std or None)
+    layer = stax.serial(dense, _elementwise(stax, activation, centre))
+    if not scales.residual:
+        return layer
+    branch = stax.serial(layer, stax.Dense(1, W_std=scales.residual, b_std=None))
+    return stax.serial(stax.FanOut(2), stax.parallel(stax.Identity(), branch), stax.FanInSum())
 
 
 def _elementwise(stax: Any, layer: Activation, centre: float) -> Any:

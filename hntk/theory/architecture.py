@@ -138,6 +138,10 @@ class Architecture:
         return self == Architecture(self.activations)
 
 
+# what functions take as a network: its description, or one activation per layer
+ArchitectureLike = Architecture | Sequence[str | Activation]
+
+
 def as_architecture(network: Any) -> Architecture:
     """Return a network's description.
 
