@@ -105,7 +105,7 @@ class KernelProblem:
             scale = None if tau0 is None else as_scale(tau0)
             if scale is None and not is_traced(first):
                 scale = rms_norm(first)
-            centres = None if scale is None else _centres(network, scale)
+            centres = None if scale is None else centres_at(network, scale)
         dtype = jnp.result_type(float)
         first, second = first.astype(dtype), None if second is None else second.astype(dtype)
         if scale is None or centres is None:
@@ -192,8 +192,8 @@ class KernelProblem:
         fill(self.recursion, first, second, target, bands, done)
 
 
-def _centres(network: Architecture, tau0: float) -> tuple[float, ...]:
-    """Return what is subtracted from each activation; stores know plain networks by those of the theorems."""
+def centres_at(network: Architecture, tau0: float) -> tuple[float, ...]:
+    """Return what is subtracted from each activation: for plain networks the theorems' numbers, which stores keep."""
     return coefficients(network.layers, tau0).centres if network.is_plain else centres_of(network, tau0)
 
 
