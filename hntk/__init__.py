@@ -51,6 +51,7 @@ from hntk.readouts.training import Schedule, TrainingError
 from hntk.spectra.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
 from hntk.spectra.density import SpectralDensity, spectral_density
 from hntk.spectra.eigenpairs import Eigenpairs, leading_eigenpairs
+from hntk.theory.architecture import Architecture
 from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
 from hntk.theory.low_rank_operator import StructuredKernel
@@ -62,6 +63,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Activation",
     "Applicability",
+    "Architecture",
     "Arithmetic",
     "Certificate",
     "Classifier",

@@ -50,7 +50,7 @@ def as_number(value: Any) -> float:
     """Return a real number as a float; NaN for everything else, so that every comparison fails."""
     if isinstance(value, str | bytes | list | tuple | dict) or value is np.ma.masked:
         return math.nan
-    if _is_bool(value) or np.ndim(value):
+    if _is_bool(value) or np.ndim(value) or np.iscomplexobj(value):
         return math.nan
     try:
         return float(value)

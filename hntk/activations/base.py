@@ -22,7 +22,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from hntk._utils.arguments import as_positive
+from hntk._utils.arguments import as_finite, as_positive
+from hntk.activations.smoothing import (
+    PairDerivatives,
+    common_rule,
+    fourth_of_square,
+    pair_derivatives,
+    smoothed_function,
+)
 
 ArrayLike = Array | float
 # a pytree that an activation computes once per sample for use in all its pairs; samples are the last axis
@@ -171,6 +178,69 @@ class Activation(ABC):
     @abstractmethod
     def _moments(self, tau: float) -> Moments:
         """Return the moments at a scale that has been checked."""
+
+    def pair_derivatives(self, variance: float, covariance: float, centre: float = 0.0) -> PairDerivatives:
+        """Return the derivatives of the kernel map of σ − centre where both variances are equal.
+
+        Parameters
+        ----------
+        variance : float
+            Q, the variance of both inputs, positive.
+        covariance : float
+            C, their covariance: at least 0, and smaller than Q.
+        centre : float
+            Constant that is subtracted from the activation.
+
+        Returns
+        -------
+        PairDerivatives
+            The kernel map and its derivatives at (Q, Q, C), in float64.
+
+        Raises
+        ------
+        ValueError
+            If a number is out of range, or a derivative overflows.
+        """
+        q, centre = as_positive(variance, "variance"), as_finite(centre, "centre")
+        c = as_finite(covariance, "covariance")
+        if not 0 <= c < q:
+            raise ValueError(
+                f"covariance must be at least 0 and smaller than the variance {q:.6g}, got {c:.6g}: give different "
+                "samples, and a network that does not map all of them to one point."
+            )
+        overflow = (
+            f"derivatives of the kernel map of {self.name} overflow at the variance {q:.3g}: rescale the data to "
+        )
+        overflow += "norms about 1."
+        with np.errstate(all="ignore"):
+            try:
+                found = pair_derivatives(self.derivative_means(q, c, centre), self._diagonal(q, centre))
+            except (OverflowError, ZeroDivisionError) as error:
+                raise ValueError(overflow) from error
+        if not all(map(math.isfinite, found[:-1])):
+            raise ValueError(overflow)
+        return found
+
+    def derivative_means(self, variance: float, covariance: float, centre: float) -> Float[np.ndarray, "6 6"]:
+        """Return E[σ^(i)(u) σ^(j)(v)] of σ − centre and its first five derivatives."""
+        spread = variance - covariance
+        z, weight = common_rule(covariance, spread, self.breakpoints)
+        values = self.smoothed(z, spread, centre)
+        return values * weight @ values.T
+
+    def smoothed(self, z: Float[np.ndarray, " n"], spread: float, centre: float) -> Float[np.ndarray, "6 n"]:
+        """Return E[σ(z + √spread ξ)] − centre and its first five derivatives by z."""
+        return smoothed_function(self, self.breakpoints, z, spread, centre)
+
+    def fourth_of_square(self, variance: float, centre: float) -> float:
+        """Return the mean of the fourth derivative of (σ − centre)² at a variance."""
+        return fourth_of_square(self, self.breakpoints, variance, centre)
+
+    def _diagonal(self, variance: float, centre: float) -> tuple[float, float, float, float]:
+        """Return g(q) = E[(σ − centre)²], g', g'' and E[σ'²] at a variance."""
+        m = self.moments(math.sqrt(variance))
+        gap = m.mean - centre
+        return m.variance + gap**2, m.s2 / 2 + gap * m.e2, self.fourth_of_square(variance, centre) / 4, m.d
 
     @abstractmethod
     def mean_map(self, var: ArrayLike) -> Array:

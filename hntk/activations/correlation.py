@@ -28,15 +28,30 @@ def correlation(cov: Array | float, scale: Array | float) -> Float[Array, "*shap
         Product of the standard deviations; where it is 0, the correlation is 0.
     """
     scale = jnp.asarray(scale)
-    rho = jnp.where(scale > 0, cov / jnp.where(scale > 0, scale, 1.0), 0.0)
+    rho = jnp.where(scale > 0, _ratio(jnp.asarray(cov), jnp.where(scale > 0, scale, 1.0)), 0.0)
     snap = 1.0 - SNAPPED_ROUNDINGS * jnp.finfo(rho.dtype).eps
     return jnp.where(jnp.abs(rho) >= snap, jnp.sign(rho), rho)
+
+
+@jax.custom_jvp
+def _ratio(cov: Array, scale: Array) -> Array:
+    return cov / scale
+
+
+@_ratio.defjvp
+def _ratio_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # without the square of a scale, which may underflow
+    ratio = _ratio(*primals)
+    return ratio, (tangents[0] - ratio * tangents[1]) / primals[1]
 
 
 def matched_pairs(cov: Array | float, var1: Array | float, var2: Array | float) -> tuple[Array, Array]:
     """Return correlations of full shape, and where both variables are the same one (ρ = 1, equal variances)."""
     shape = jnp.broadcast_shapes(jnp.shape(cov), jnp.shape(var1), jnp.shape(var2))
-    rho = jnp.broadcast_to(correlation(cov, jnp.sqrt(jnp.asarray(var1) * var2)), shape)
+    product = jnp.asarray(var1) * var2
+    # the root of a product that underflows to 0 has no derivative
+    scale = jnp.sqrt(jnp.maximum(product, jnp.finfo(product.dtype).tiny))
+    rho = jnp.broadcast_to(correlation(cov, scale), shape)
     allowed = SNAPPED_ROUNDINGS * jnp.finfo(rho.dtype).eps * jnp.abs(jnp.asarray(var1))
     return rho, (rho == 1) & (jnp.abs(jnp.asarray(var1) - var2) <= allowed)
 

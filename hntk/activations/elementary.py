@@ -12,10 +12,13 @@ from math import asin, exp, expm1, log1p, pi, sqrt
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from hntk.activations.base import ArrayLike, ClosedForm, Moments
 from hntk.activations.correlation import arcsin
+from hntk.activations.smoothing import ORDER
 
 
 class _UpToOne(ClosedForm):
@@ -25,11 +28,36 @@ class _UpToOne(ClosedForm):
         return 1.0
 
 
+class _Wave(_UpToOne):
+    """The function cos(t + phase π/2): where the scale is large it oscillates too often for a quadrature rule."""
+
+    _phase: int
+
+    @staticmethod
+    def _cosines(quarters: np.ndarray) -> np.ndarray:
+        """Return the cosine of multiples of π/2."""
+        return np.array([1.0, 0.0, -1.0, 0.0])[quarters % 4]
+
+    def derivative_means(self, variance: float, covariance: float, centre: float) -> Float[np.ndarray, "6 6"]:
+        i = self._phase + np.arange(ORDER + 1)
+        means = exp(-variance / 2) * self._cosines(i)
+        means[0] -= centre
+        # e^-q (cosh c − 1) for two even functions and e^-q sinh c for two odd ones
+        size, gap = exp(covariance - variance) / 2, expm1(-covariance)
+        both = np.where((i % 2 == 0), size * gap**2, -size * expm1(-2 * covariance))
+        return self._cosines(np.subtract.outer(i, i)) * both + np.outer(means, means)
+
+    def fourth_of_square(self, variance: float, centre: float) -> float:
+        double, single = self._cosines(np.array([2 * self._phase, self._phase]))
+        return float(8 * exp(-2 * variance) * double - 2 * centre * exp(-variance / 2) * single)
+
+
 @dataclass(frozen=True)
-class Cosine(_UpToOne):
+class Cosine(_Wave):
     """The function σ(t) = cos t, an even function: e1 = 0."""
 
     name: str = "cos"
+    _phase = 0
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.cos(t)
@@ -52,10 +80,11 @@ class Cosine(_UpToOne):
 
 
 @dataclass(frozen=True)
-class Sine(_UpToOne):
+class Sine(_Wave):
     """The function σ(t) = sin t, an odd function: m = e2 = 0."""
 
     name: str = "sin"
+    _phase = -1
 
     def __call__(self, t: ArrayLike) -> Array:
         return jnp.sin(t)

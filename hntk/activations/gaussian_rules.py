@@ -20,8 +20,6 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk.activations.base import ArrayLike
-
 # standard deviations that the one-dimensional rule covers
 REACH = 12.0
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -37,19 +35,23 @@ TAIL = 6
 ROWS = 16
 
 
-def gaussian_rule(tau: ArrayLike, points: tuple[float, ...], xp) -> tuple:
+def gaussian_rule(tau: Array | float, points: tuple[float, ...], xp) -> tuple:
     """Return nodes and weights of E over ξ ~ N(0, 1) for a function of τξ, as arrays of ``xp`` (NumPy or JAX)."""
     fixed = xp.asarray(np.linspace(-REACH, REACH, int(2 * REACH) + 1))
     moving = xp.asarray(np.concatenate([GRADED, points])) / xp.maximum(tau, 1e-30)
     edges = xp.sort(xp.concatenate([fixed, xp.clip(moving, -REACH, REACH)]))
-    return _panels(edges, xp)
+    return gaussian_panels(edges, xp)
 
 
-def _panels(edges: Array, xp) -> tuple:
-    """Return Gauss-Legendre nodes and weights on every panel, weighted by the Gaussian density."""
-    half, middle = xp.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
-    xi = (middle[:, None] + half[:, None] * xp.asarray(NODES)).reshape(-1)
-    weight = (half[:, None] * xp.asarray(WEIGHTS)).reshape(-1)
+def gaussian_panels(edges, xp) -> tuple:
+    """Return Gauss-Legendre nodes and weights on every panel, weighted by the Gaussian density.
+
+    Edges ascend along the last axis; the other axes are batches.
+    """
+    half, middle = xp.diff(edges) / 2, (edges[..., 1:] + edges[..., :-1]) / 2
+    flat = (*edges.shape[:-1], -1)
+    xi = (middle[..., None] + half[..., None] * xp.asarray(NODES)).reshape(flat)
+    weight = (half[..., None] * xp.asarray(WEIGHTS)).reshape(flat)
     return xi, weight * xp.exp(-(xi**2) / 2) / math.sqrt(2 * math.pi)
 
 
@@ -61,11 +63,11 @@ def pair_expectations(function: Callable, points: tuple[float, ...], rho: Array,
     a, b = jnp.sqrt((1 + size) / 2), jnp.sqrt(jnp.maximum((1 - size) / 2, jnp.finfo(rho.dtype).tiny))
     first, second = jnp.asarray(points, rho.dtype) / tau1, mirror * jnp.asarray(points, rho.dtype) / tau2
     meets = ((first[:, None] - second[None, :]) / (2 * b)).reshape(-1)
-    y, weight_y = _panels(_pair_edges(meets), jnp)
+    y, weight_y = gaussian_panels(_pair_edges(meets), jnp)
 
     def inner(y: Array) -> tuple[Array, Array]:
         crossings = jnp.concatenate([(first - b * y) / a, (second + b * y) / a])
-        x, weight_x = _panels(_pair_edges(crossings), jnp)
+        x, weight_x = gaussian_panels(_pair_edges(crossings), jnp)
         product = function(tau1 * (a * x + b * y)) * function(mirror * tau2 * (a * x - b * y)) * weight_x
         by_size = (x**2 - 1) / (1 + size) - (y**2 - 1) / (1 - size)
         return jnp.sum(product), mirror * jnp.sum(product * by_size) / 2
@@ -82,7 +84,7 @@ def linear_slope(function: Callable, points: tuple[float, ...], tau1: Array, tau
     graded = jnp.asarray(GRADED, dtype) / jnp.maximum(jnp.abs(tau1), jnp.abs(tau2))
     kinks = (jnp.asarray(points, dtype) / tau for tau in (tau1, tau2))
     edges = jnp.concatenate([fixed, *(jnp.clip(moving, -REACH, REACH) for moving in (graded, *kinks))])
-    xi, weight = _panels(jnp.sort(edges), jnp)
+    xi, weight = gaussian_panels(jnp.sort(edges), jnp)
     return weight @ (slope(tau1 * xi) * slope(tau2 * xi))
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from hntk._utils.arrays import brief, real_array
 from hntk.activations.base import ArrayLike, ClosedForm, Moments, PairMaps, Side
 from hntk.activations.lookup import lookup
+from hntk.activations.smoothing import fourth_of_step_square, smoothed_steps
 from hntk.activations.step_function import StepFunction
 
 # a repr shows so many thresholds in full
@@ -110,6 +111,12 @@ class Staircase(ClosedForm):
 
     def mean_map(self, var: ArrayLike) -> Array:
         return self.step_function.mean_map(var)
+
+    def smoothed(self, z: Float[np.ndarray, " n"], spread: float, centre: float) -> Float[np.ndarray, "6 n"]:
+        return smoothed_steps(*self.table(np.float64), centre, z, spread)
+
+    def fourth_of_square(self, variance: float, centre: float) -> float:
+        return fourth_of_step_square(*self.table(np.float64), centre, variance)
 
     def side(self, var: Float[Array, " n"]) -> Side:
         return self.step_function.side(var)

@@ -47,7 +47,8 @@ from hntk._utils.float64 import float64
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.activations.gaussian_rules import gaussian_rule
-from hntk.theory.coefficients import as_activations, coefficients
+from hntk.theory.architecture import as_activations
+from hntk.theory.coefficients import coefficients
 from hntk.weights.laws import WeightLaw, weight_law
 from hntk.weights.quadratic_noise import quadratic_noise
 

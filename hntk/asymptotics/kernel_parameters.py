@@ -20,7 +20,8 @@ from hntk._utils.arguments import as_choice, as_diagonal, as_finite, as_positive
 from hntk._utils.float64 import float64
 from hntk.activations import Activation
 from hntk.kernels.exact import exact_kernels
-from hntk.theory.coefficients import Coefficients, as_activations, coefficients, kernel_weights
+from hntk.theory.architecture import as_activations
+from hntk.theory.coefficients import Coefficients, coefficients, kernel_weights
 
 KernelName = Literal["ck", "ntk"]
 # Correlations of samples are clipped to this: at 1 the NTK of a network with jumps is infinite.

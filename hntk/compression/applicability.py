@@ -22,7 +22,7 @@ from hntk.activations import Activation
 from hntk.data.population import estimate_population
 from hntk.kernels import exact_kernels
 from hntk.spectra.comparison import operator_norm
-from hntk.theory.coefficients import as_activations
+from hntk.theory.architecture import as_activations
 from hntk.theory.equivalents import equivalent_kernels
 
 # limit of quantities in which the kernels are expanded, and of ratios of n, p and class sizes

@@ -18,7 +18,7 @@ from hntk.activations import Activation
 from hntk.matching import Levels, Match, Objective, match
 from hntk.networks.drawing import draw_network
 from hntk.networks.network import Network
-from hntk.theory.coefficients import as_activations
+from hntk.theory.architecture import as_activations
 from hntk.weights.laws import WeightLaw, is_orthogonal_sparsity
 
 

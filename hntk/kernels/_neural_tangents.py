@@ -35,6 +35,8 @@ from hntk._utils.extras import import_extra
 OLDEST_JAX, NEWEST_JAX = "0.5.3", "0.12.0.1"
 
 _EXPERIMENTAL = "neural_tangents.experimental"
+# what asks for the extra, for the message where it is missing
+_PURPOSE = "stax_kernel_fn, like engine='neural_tangents',"
 
 
 @functools.cache
@@ -61,7 +63,7 @@ def load() -> types.ModuleType:
             # JAX warns that names which neural-tangents imports will be removed
             warnings.filterwarnings("ignore", r"jax\.\w+\.|safe_(map|zip) was|jax\.util", DeprecationWarning)
             with _missing_names_added():
-                module = import_extra("neural_tangents", "neural-tangents", "stax_kernel_fn")
+                module = import_extra("neural_tangents", "neural-tangents", _PURPOSE)
     except (ImportError, AttributeError, TypeError) as error:
         sys.modules.pop(_EXPERIMENTAL, None)
         if isinstance(error.__cause__, ModuleNotFoundError):

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hntk._utils.arguments import as_callback, as_count
+from hntk._utils.arguments import as_callback, as_choice, as_count
 from hntk._utils.float64 import warn_if_float32
 from hntk._utils.pytree import known_numbers
-from hntk.activations import Activation
-from hntk.kernels.kernel_memory import check_memory
+from hntk.kernels.kernel_memory import check_memory, kernel_bytes
 from hntk.kernels.problem import KernelProblem, Kernels
+from hntk.kernels.stax import neural_tangents_kernels
 from hntk.kernels.tiling import TILE, Target
+from hntk.theory.architecture import ArchitectureLike
 
 # bytes at whose multiples an array must begin for JAX to use it without a copy
 ALIGNMENT = 64
 
+Engine = Literal["native", "neural_tangents"]
+
 
 def exact_kernels(
     x: object,
-    activations: Sequence[str | Activation],
+    activations: ArchitectureLike,
     *,
     x2: object | None = None,
     tau0: float | None = None,
     kappa_sq: float | None = None,
     tile: int = TILE,
     progress: Callable[[int], None] | None = None,
+    engine: Engine = "native",
 ) -> Kernels:
     r"""Return the conjugate kernel and the NTK of a fully-connected network of infinite width.
 
@@ -47,8 +52,9 @@ def exact_kernels(
     ----------
     x : array_like
         (n, p) samples, one a row.
-    activations : sequence of str or Activation
-        One activation per layer, first layer first.
+    activations : Architecture or sequence of str or Activation
+        The network; a list of one activation per layer, first layer first, is centred, with unit weights and without
+        biases.
     x2 : array_like, optional
         (m, p) further samples, for kernels between ``x`` and ``x2``. By default ``x`` itself.
     tau0 : float, optional
@@ -59,6 +65,10 @@ def exact_kernels(
         Number of samples on the side of a tile. Kernels do not depend on it beyond rounding.
     progress : callable, optional
         Function that is called with the number of entries that have been computed since the last call.
+    engine : {"native", "neural_tangents"}
+        What computes the kernels. ``"neural_tangents"`` is neural-tangents on whole matrices, with activations as
+        :func:`stax_kernel_fn` gives them: slower, for comparison. It has no normalisation and takes no traced samples,
+        and ``tile`` has no effect.
 
     Returns
     -------
@@ -69,7 +79,9 @@ def exact_kernels(
     Raises
     ------
     ValueError
-        If samples or settings do not fit.
+        If samples or settings do not fit, or the engine does not have what is asked for.
+    ImportError
+        If neural-tangents is asked for and not installed. The message names the extra.
     MemoryError
         If the kernels do not fit into memory. It is raised before anything is computed; :func:`store_kernels` writes
         to files instead.
@@ -87,6 +99,8 @@ def exact_kernels(
     warn_if_float32("the exact kernel")
     problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq)
     tile, progress = as_count(tile, "tile"), as_callback(progress)
+    if as_choice(engine, "engine", get_args(Engine)) == "neural_tangents":
+        return _by_neural_tangents(problem, progress)
     if problem.traced:
         return problem.matrices()
     check_memory(problem.shape, problem.dtype, sides=problem.side_bytes)
@@ -95,6 +109,15 @@ def exact_kernels(
     with known_numbers():
         problem.fill(target, target.bands, None if progress is None else lambda band: progress(target.pairs(band)))
     return Kernels(*map(_as_jax, arrays))
+
+
+def _by_neural_tangents(problem: KernelProblem, progress: Callable[[int], None] | None) -> Kernels:
+    # its layers hold the kernels before them beside their own
+    check_memory(problem.shape, problem.dtype, sides=kernel_bytes(problem.shape, problem.dtype))
+    kernels = neural_tangents_kernels(problem)
+    if progress is not None:
+        progress(problem.shape[0] * problem.shape[1])
+    return kernels
 
 
 def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:

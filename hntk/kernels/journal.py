@@ -108,7 +108,8 @@ def _check_bands(path: Path, done: list, bands: Sequence[int]) -> None:
 
 
 def _check_identity(folder: Path, known: dict[str, Any], identity: dict[str, Any], older_code: bool) -> None:
-    other = [key for key in identity if key != PROGRAM and known.get(key) != identity[key]]
+    keys = [*identity, *(key for key in known if key not in identity)]
+    other = [key for key in keys if key != PROGRAM and known.get(key) != identity.get(key)]
     if other:
         raise ValueError(
             f"{folder} holds kernels of something else (other {', '.join(other)}): choose another folder, or "

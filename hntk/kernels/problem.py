@@ -18,10 +18,11 @@ from hntk._utils.arguments import as_diagonal, as_scale
 from hntk._utils.arrays import check_result
 from hntk._utils.pytree import is_traced, known_numbers
 from hntk._utils.rows import as_samples, rms_norm
-from hntk.activations import Activation
 from hntk.kernels.recursion import Recursion, SampleSet, centring_constants
 from hntk.kernels.tiling import Target, fill
-from hntk.theory.coefficients import as_activations, coefficients
+from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
+from hntk.theory.coefficients import coefficients
+from hntk.theory.expansion import centres_of
 
 
 class Kernels(NamedTuple):
@@ -52,8 +53,8 @@ class KernelProblem:
         (n, p) samples in JAX's precision.
     x2 : Array or None
         (m, p) further samples; None stands for ``x`` itself.
-    layers : tuple of Activation
-        The network's activations, first layer first.
+    network : Architecture
+        The network.
     centres : tuple of float or Array
         What is subtracted from each activation.
     kappa_sq : float or None
@@ -62,7 +63,7 @@ class KernelProblem:
 
     x: Float[Array, "n p"]
     x2: Float[Array, "m p"] | None
-    layers: tuple[Activation, ...]
+    network: Architecture
     centres: tuple[float, ...] | Float[Array, " depth"]
     kappa_sq: float | None
 
@@ -70,7 +71,7 @@ class KernelProblem:
     def of(
         cls,
         x: object,
-        activations: Sequence[str | Activation],
+        activations: ArchitectureLike,
         x2: object | None,
         tau0: float | None,
         kappa_sq: float | None,
@@ -100,18 +101,18 @@ class KernelProblem:
             )
         # activations are integrated over by numbers that are known, inside a traced function too
         with known_numbers():
-            layers, diagonal = as_activations(activations), as_diagonal(kappa_sq)
+            network, diagonal = as_architecture(activations), as_diagonal(kappa_sq)
             scale = None if tau0 is None else as_scale(tau0)
             if scale is None and not is_traced(first):
                 scale = rms_norm(first)
-            centres = None if scale is None else coefficients(layers, scale).centres
+            centres = None if scale is None else centres_at(network, scale)
         dtype = jnp.result_type(float)
         first, second = first.astype(dtype), None if second is None else second.astype(dtype)
         if scale is None or centres is None:
-            centres = centring_constants(layers, jnp.mean(jnp.sum(first * first, axis=1)))
+            centres = centring_constants(network, jnp.mean(jnp.sum(first * first, axis=1)))
         else:
             _check_precision(scale, dtype)
-        return cls(first, second, layers, centres, diagonal)
+        return cls(first, second, network, centres, diagonal)
 
     @property
     def traced(self) -> bool:
@@ -143,12 +144,40 @@ class KernelProblem:
     @cached_property
     def recursion(self) -> Recursion:
         """The network's recursion."""
-        return Recursion(self.layers, self.centres)
+        return Recursion(self.network, self.centres)
 
     def samples(self, x: Array) -> SampleSet:
         """Return what the recursion needs to know of samples, with the NTK's diagonal that is declared."""
         known = self.recursion.samples(x)
         return known if self.kappa_sq is None else known._replace(ntk=jnp.full_like(known.ntk, self.kappa_sq))
+
+    def checked_samples(self, x: Array) -> SampleSet:
+        """Return what the recursion needs to know of samples, in memory or on several devices.
+
+        Parameters
+        ----------
+        x : Array
+            (n, p) samples.
+
+        Returns
+        -------
+        SampleSet
+            What it needs to know.
+
+        Raises
+        ------
+        ValueError
+            If a layer's variances are beyond the precision.
+        """
+        known = self.samples(x)
+        check_result(known.ck, "the conjugate kernel's diagonal")
+        for depth, variance in enumerate([*known.variances, known.ck], start=1):
+            if not self.network.is_plain and not jnp.max(variance) > jnp.finfo(self.dtype).tiny:
+                raise ValueError(
+                    f"the input of layer {depth} vanishes in {self.dtype.name}: bring weight_std nearer to 1, or x to "
+                    "norms about 1."
+                )
+        return known
 
     def matrices(self) -> Kernels:
         """Return the kernels as a function of the samples that JAX can transform."""
@@ -158,11 +187,14 @@ class KernelProblem:
 
     def fill(self, target: Target, bands: Sequence[int], done: Callable[[int], None] | None) -> None:
         """Compute some rows of tiles; ``done`` is called with the first row of each that is complete."""
-        first = self.samples(self.x)
-        second = first if self.x2 is None else self.samples(self.x2)
-        check_result(first.ck, "the conjugate kernel's diagonal")
-        check_result(second.ck, "the conjugate kernel's diagonal")
+        first = self.checked_samples(self.x)
+        second = first if self.x2 is None else self.checked_samples(self.x2)
         fill(self.recursion, first, second, target, bands, done)
+
+
+def centres_at(network: Architecture, tau0: float) -> tuple[float, ...]:
+    """Return what is subtracted from each activation: for plain networks the theorems' numbers, which stores keep."""
+    return coefficients(network.layers, tau0).centres if network.is_plain else centres_of(network, tau0)
 
 
 def _check_precision(tau0: float, dtype: np.dtype) -> None:

@@ -5,8 +5,11 @@ With $K_0 = \Theta_0 = XX^\top$ (samples are rows) and $(u, v) \sim N(0, K_{l-1}
 $$K_l = E[(\sigma_l(u) - m_l)(\sigma_l(v) - m_l)],\qquad
 \Theta_l = K_l + \Theta_{l-1} \circ E[\sigma_l'(u)\sigma_l'(v)]$$
 
-(Jacot et al., 2018). A pair depends on its two samples alone. What depends on one sample, such as its variance at every
-layer, is computed once for each sample; a tile of pairs then passes through all layers before it is written.
+(Jacot et al., 2018). Weight and bias scales, normalisation and residual branches change what goes into a layer and what
+comes out of it (:mod:`hntk.kernels.layer_scales`).
+
+A pair depends on its two samples alone. What depends on one sample, such as its variance at every layer, is computed
+once for each sample; a tile of pairs then passes through all layers before it is written.
 """
 
 from __future__ import annotations
@@ -26,10 +29,43 @@ from hntk.activations import Activation, Staircase
 from hntk.activations.base import PairMaps, Side
 from hntk.activations.correlation import matched_pairs
 from hntk.activations.step_function import StepFunction, padded_alike
+from hntk.kernels.layer_scales import Norm, Squares, add_product, affine, behind, inputs, norm_of, squares_of
+from hntk.theory.architecture import Architecture, Normalize
 
 Layer = Activation | StepFunction
-# a network's activations, with None where a staircase stands: what a compiled program depends on
-Kinds = tuple[Activation | None, ...]
+
+
+class Form(NamedTuple):
+    """What the compiled programs of a network depend on, beside shapes and which scales there are.
+
+    Attributes
+    ----------
+    kinds : tuple
+        Activations, with None in the place of staircases.
+    normalize : {"rms", "layer"} or None
+        Normalisation of what the weights multiply.
+    """
+
+    kinds: tuple[Activation | None, ...]
+    normalize: Normalize | None
+
+
+class Numbers(NamedTuple):
+    """What distinguishes networks that share compiled programs: their arguments.
+
+    Attributes
+    ----------
+    steps : list of StepFunction or None
+        Staircases as arrays, with None in the place of other activations.
+    centres : Array
+        (L,) constants that are subtracted from the activations.
+    squares : list of Squares
+        Squared scales of each layer.
+    """
+
+    steps: list[StepFunction | None]
+    centres: Float[Array, " depth"]
+    squares: list[Squares]
 
 
 class SampleSet(NamedTuple):
@@ -45,6 +81,8 @@ class SampleSet(NamedTuple):
         What each activation's :meth:`~hntk.activations.Activation.pairs` needs to know at these variances.
     deviations : list of Array
         Differences E[σ_l(u)] − m_l between a sample's mean and the centring constant, L arrays of shape (n,).
+    norms : list of Norm or None
+        Normalisation of each layer's input.
     ck, ntk : Array
         (n,) diagonals of K_L and Θ_L.
     """
@@ -53,6 +91,7 @@ class SampleSet(NamedTuple):
     variances: list[Float[Array, " n"]]
     sides: list[Side]
     deviations: list[Float[Array, " n"]]
+    norms: list[Norm | None]
     ck: Float[Array, " n"]
     ntk: Float[Array, " n"]
 
@@ -75,38 +114,43 @@ class Tile(NamedTuple):
 
 
 class Recursion:
-    """A network's recursion; networks that differ in staircases and centring constants alone share compiled programs.
+    """A network's recursion; networks that differ in numbers and staircases alone share compiled programs.
 
     Attributes
     ----------
-    kinds : tuple
-        Activations, with None in the place of staircases.
-    network : tuple
-        Staircases as arrays, and centring constants: the arguments of the compiled programs.
+    form : Form
+        What the compiled programs depend on.
+    numbers : Numbers
+        Their arguments.
     """
 
-    def __init__(self, layers: Sequence[Activation], centres: Sequence[float] | Array) -> None:
+    def __init__(self, net: Architecture, centres: Sequence[float] | Array) -> None:
         dtype = jnp.result_type(float)
-        steps = iter(padded_alike([layer.step_function for layer in layers if isinstance(layer, Staircase)]))
-        self.kinds: Kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in layers)
-        self.network = [next(steps) if kind is None else None for kind in self.kinds], jnp.asarray(centres, dtype)
+        steps = iter(padded_alike([layer.step_function for layer in net.layers if isinstance(layer, Staircase)]))
+        kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in net.layers)
+        self.form = Form(kinds, net.normalize)
+        self.numbers = Numbers(
+            [next(steps) if kind is None else None for kind in kinds],
+            jnp.asarray(centres, dtype),
+            squares_of(net.scales, dtype),
+        )
 
     def samples(self, x: Float[Array, "n p"]) -> SampleSet:
         """Return what the recursion needs to know of each sample."""
-        return _programs(self.kinds).samples(self.network, x)
+        return _programs(self.form).samples(self.numbers, x)
 
     def tile(self, first: SampleSet, second: SampleSet, corner: tuple[int, int], shape: tuple[int, int]) -> Tile:
         """Return consecutive rows and columns of the kernels."""
-        return _programs(self.kinds).tile(self.network, first, second, *corner, shape)
+        return _programs(self.form).tile(self.numbers, first, second, *corner, shape)
 
     def pairs(self, first: SampleSet, second: SampleSet, i: np.ndarray, j: np.ndarray) -> Tile:
         """Return single pairs by the exact form of every activation's maps."""
         # gathered by another program, so that the long one is not compiled for every number of samples
-        return _programs(self.kinds).pairs(self.network, _rows(first, i), _rows(second, j))
+        return _programs(self.form).pairs(self.numbers, _rows(first, i), _rows(second, j))
 
     def matrix(self, first: SampleSet, second: SampleSet | None) -> Tile:
         """Return the kernels of all pairs by exact forms, finite in every derivative; None stands for ``first``."""
-        return _programs(self.kinds).matrix(self.network, first, second)
+        return _programs(self.form).matrix(self.numbers, first, second)
 
 
 class _Programs(NamedTuple):
@@ -120,80 +164,85 @@ _rows = jax.jit(SampleSet.rows)
 
 
 @functools.lru_cache(maxsize=32)
-def _programs(kinds: Kinds) -> _Programs:
+def _programs(form: Form) -> _Programs:
     """Return the functions of a recursion; JAX compiles each for every shape that it meets."""
-
-    @jax.jit
-    def samples(network: Any, x: Array) -> SampleSet:
-        return _samples(_layers(kinds, network), network[1], x)
+    samples = jax.jit(partial(_samples, form))
 
     @partial(jax.jit, static_argnums=5)
-    def tile(network: Any, first: SampleSet, second: SampleSet, i: int, j: int, shape: tuple[int, int]) -> Tile:
-        return tile_of(kinds, network, first.part(i, shape[0]), second.part(j, shape[1]))
+    def tile(numbers: Numbers, first: SampleSet, second: SampleSet, i: int, j: int, shape: tuple[int, int]) -> Tile:
+        return tile_of(form, numbers, first.part(i, shape[0]), second.part(j, shape[1]))
 
-    pairs = jax.jit(partial(pairs_of, kinds))
-
-    @jax.jit
-    def matrix(network: Any, first: SampleSet, second: SampleSet | None) -> Tile:
-        return _matrix(_layers(kinds, network), first, second)
-
+    pairs = jax.jit(partial(pairs_of, form))
+    matrix = jax.jit(partial(_matrix, form))
     return _Programs(samples, tile, pairs, matrix)
 
 
-def _layers(kinds: Kinds, network: Any) -> list[Layer]:
-    steps: list[StepFunction | None] = network[0]
-    return [step if kind is None else kind for kind, step in zip(kinds, steps, strict=True)]  # type: ignore[misc]
+def _layers(form: Form, numbers: Numbers) -> list[Layer]:
+    return [step if kind is None else kind for kind, step in zip(form.kinds, numbers.steps, strict=True)]  # type: ignore[misc]
 
 
-def centring_constants(layers: Sequence[Activation], square: Float[Array, ""]) -> Float[Array, " depth"]:
+def centring_constants(net: Architecture, square: Float[Array, ""]) -> Float[Array, " depth"]:
     """Return m_l at the scale τ_{l−1}, from τ_0² = ``square``, as a function that JAX can differentiate."""
-    centres, variance = [], square
-    for layer in layers:
+    if not net.centred:
+        return jnp.zeros(net.depth, square.dtype)
+    centres, state = [], square
+    for layer, squares in zip(net.layers, squares_of(net.scales, square.dtype), strict=True):
+        variance = affine(squares, jnp.ones_like(state) if net.normalize else state)
         centres.append(layer.mean_map(variance))
-        variance = layer.variance_map(variance)
+        value = layer.variance_map(variance)
+        state = value if squares.branch is None else state + squares.branch * value
     return jnp.stack(centres)
 
 
-def _samples(layers: Sequence[Layer], centres: Array, x: Array) -> SampleSet:
+def _samples(form: Form, numbers: Numbers, x: Array) -> SampleSet:
+    ck = ntk = _square_norms(x)
+    mean, known = None, []
+    for layer, centre, squares in zip(_layers(form, numbers), numbers.centres, numbers.squares, strict=True):
+        norm = norm_of(form.normalize, squares, ck, mean)
+        variance, trained = inputs(squares, norm, norm, ck, ntk)
+        if norm is not None:  # one number for all samples, without roundings
+            variance = affine(squares, jnp.ones_like(ck))
+        deviation = layer.mean_map(variance) - centre
+        known.append((variance, layer.side(variance), deviation, norm))
+        value = layer.variance_map(variance) + deviation**2
+        ck, ntk = behind(squares, (ck, ntk), value, add_product(value, trained, layer.slope_map(variance)))
+        # the outer weights of a branch have no mean
+        mean = deviation if squares.branch is None else mean
+    variances, sides, deviations, norms = map(list, zip(*known, strict=True))
+    return SampleSet(x, variances, sides, deviations, norms, ck, ntk)
+
+
+def _square_norms(x: Float[Array, "n p"]) -> Float[Array, " n"]:
     # the root of a norm² of 0 has no derivative: such a sample counts as one of negligible norm, which does not vary
-    least = jnp.sqrt(jnp.finfo(x.dtype).tiny)
-    variance = ntk = jnp.maximum(jnp.sum(x * x, axis=1), least)
-    variances, sides, deviations = [], [], []
-    for layer, centre in zip(layers, centres, strict=True):
-        variances.append(variance)
-        sides.append(layer.side(variance))
-        deviations.append(layer.mean_map(variance) - centre)
-        following = layer.variance_map(variance) + deviations[-1] ** 2
-        ntk = _next_ntk(following, ntk, layer.slope_map(variance))
-        variance = following
-    return SampleSet(x, variances, sides, deviations, variance, ntk)
+    return jnp.maximum(jnp.sum(x * x, axis=1), jnp.sqrt(jnp.finfo(x.dtype).tiny))
 
 
-def tile_of(kinds: Kinds, network: Any, left: SampleSet, right: SampleSet) -> Tile:
+def tile_of(form: Form, numbers: Numbers, left: SampleSet, right: SampleSet) -> Tile:
     """Return all pairs of two sets of samples by the fastest form of every activation's maps."""
-    layers = _layers(kinds, network)
     sides = zip(left.sides, right.sides, strict=True)
-    maps = [partial(layer.pairs, *_crossed(*both)) for layer, both in zip(layers, sides, strict=True)]
-    return _recursion(_gram(left.x, right.x), maps, _deviations(left, right))
+    maps = [partial(one.pairs, *_crossed(*both)) for one, both in zip(_layers(form, numbers), sides, strict=True)]
+    return _recursion(_gram(left.x, right.x), maps, _deviations(left, right), numbers.squares, _norms(left, right))
 
 
-def pairs_of(kinds: Kinds, network: Any, left: SampleSet, right: SampleSet) -> Tile:
+def pairs_of(form: Form, numbers: Numbers, left: SampleSet, right: SampleSet) -> Tile:
     """Return the pairs of samples with equal indices by the exact form of every activation's maps."""
-    layers = _layers(kinds, network)
+    layers = _layers(form, numbers)
     maps = [partial(_exact_maps, *given) for given in zip(layers, left.variances, right.variances, strict=True)]
     deviations = [a * b for a, b in zip(left.deviations, right.deviations, strict=True)]
-    return _recursion(jnp.sum(left.x * right.x, axis=1), maps, deviations)
+    norms = zip(left.norms, right.norms, strict=True)
+    return _recursion(jnp.sum(left.x * right.x, axis=1), maps, deviations, numbers.squares, norms)
 
 
-def _matrix(layers: Sequence[Layer], first: SampleSet, second: SampleSet | None) -> Tile:
+def _matrix(form: Form, numbers: Numbers, first: SampleSet, second: SampleSet | None) -> Tile:
     left, right = first, first if second is None else second
-    variances = [_crossed(*both) for both in zip(left.variances, right.variances, strict=True)]
+    layers = _layers(form, numbers)
     gram = _gram(left.x, right.x)
-    same = matched_pairs(gram, *variances[0])[1]
+    same = matched_pairs(gram, *_crossed(_square_norms(left.x), _square_norms(right.x)))[1]
     if second is None:
         same = same | jnp.eye(len(gram), dtype=bool)
+    variances = [_crossed(*both) for both in zip(left.variances, right.variances, strict=True)]
     maps = [partial(_smooth_maps, layer, *both, same) for layer, both in zip(layers, variances, strict=True)]
-    whole = _recursion(gram, maps, _deviations(left, right))
+    whole = _recursion(gram, maps, _deviations(left, right), numbers.squares, _norms(left, right))
     if second is not None:
         return whole
     k = jnp.arange(len(gram))
@@ -204,6 +253,8 @@ def _recursion(
     gram: Float[Array, "*pairs"],
     maps: Iterable[Callable[[Array], PairMaps]],
     deviations: Iterable[Float[Array, "*pairs"]],
+    squares: Iterable[Squares],
+    norms: Iterable[tuple[Norm | None, Norm | None]],
 ) -> Tile:
     """Return K_L and Θ_L of pairs from K_0: the one place where the recursion stands.
 
@@ -212,9 +263,13 @@ def _recursion(
     gram : Array
         Inner products of the samples, K_0.
     maps : iterable of callable
-        Each layer's maps E[σσ] − E[σ]E[σ] and E[σ'σ'] as a function of K_{l−1}.
+        Each layer's maps E[σσ] − E[σ]E[σ] and E[σ'σ'] as a function of Σ_l, which is K_{l−1} in a plain network.
     deviations : iterable of Array
         (E[σ_l(u)] − m_l)(E[σ_l(v)] − m_l) of each layer.
+    squares : iterable of Squares
+        Squared scales of each layer.
+    norms : iterable of tuple
+        Normalisations of both samples at each layer's input.
 
     Returns
     -------
@@ -223,10 +278,11 @@ def _recursion(
     """
     ck = ntk = gram
     certain = None
-    for maps_of, deviation in zip(maps, deviations, strict=True):
-        layer = maps_of(ck)
-        ck = layer.covariance + deviation
-        ntk = _next_ntk(ck, ntk, layer.derivative)
+    for maps_of, deviation, scale, both in zip(maps, deviations, squares, norms, strict=True):
+        covariance, trained = inputs(scale, *both, ck, ntk)
+        layer = maps_of(covariance)
+        value = layer.covariance + deviation
+        ck, ntk = behind(scale, (ck, ntk), value, add_product(value, trained, layer.derivative))
         if layer.certain is not None:
             certain = layer.certain if certain is None else certain & layer.certain
     return Tile(ck, ntk, certain)
@@ -246,6 +302,10 @@ def _deviations(left: SampleSet, right: SampleSet) -> list[Float[Array, "a b"]]:
     return [a[:, None] * b[None, :] for a, b in zip(left.deviations, right.deviations, strict=True)]
 
 
+def _norms(left: SampleSet, right: SampleSet) -> list[tuple[Norm | None, Norm | None]]:
+    return [_crossed(*both) for both in zip(left.norms, right.norms, strict=True)]
+
+
 def _exact_maps(layer: Layer, var1: Array, var2: Array, cov: Array) -> PairMaps:
     return PairMaps(layer.covariance_map(cov, var1, var2), layer.derivative_map(cov, var1, var2))
 
@@ -262,18 +322,3 @@ def _smooth_maps(layer: Layer, var1: Array, var2: Array, same: Bool[Array, "a b"
     variance = (layer.variance_map(var1) + layer.variance_map(var2)) / 2
     slope = (layer.slope_map(var1) + layer.slope_map(var2)) / 2
     return PairMaps(jnp.where(same, variance, apart.covariance), jnp.where(same, slope, apart.derivative))
-
-
-@jax.custom_jvp
-def _next_ntk(ck: Array, ntk: Array, slope: Array) -> Array:
-    """Return Θ_l = K_l + Θ_{l−1} E[σ'σ'], whose derivative is 0 where it is infinite, as on a jump's diagonal."""
-    return ck + ntk * slope
-
-
-@_next_ntk.defjvp
-def _next_ntk_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-    following = _next_ntk(*primals)
-    finite = jnp.isfinite(following)
-    _, ntk, slope = (jnp.where(finite, value, 0.0) for value in primals)
-    by_ck, by_ntk, by_slope = (jnp.where(finite, tangent, 0.0) for tangent in tangents)
-    return following, by_ck + by_ntk * slope + ntk * by_slope

@@ -21,10 +21,10 @@ from jaxtyping import Float
 from hntk._utils.arguments import as_count
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import warn_if_float32
-from hntk.activations import Activation
 from hntk.kernels.kernel_memory import check_memory
 from hntk.kernels.problem import KernelProblem, Kernels
-from hntk.kernels.recursion import Kinds, SampleSet, pairs_of, tile_of
+from hntk.kernels.recursion import Form, Numbers, SampleSet, pairs_of, tile_of
+from hntk.theory.architecture import ArchitectureLike
 
 # samples on the side of a tile
 TILE = 1024
@@ -35,7 +35,7 @@ AXIS = "rows"
 
 def sharded_kernels(
     x: object,
-    activations: Sequence[str | Activation],
+    activations: ArchitectureLike,
     devices: Sequence[Any] | None = None,
     *,
     tau0: float | None = None,
@@ -50,8 +50,9 @@ def sharded_kernels(
     ----------
     x : array_like
         (n, p) samples, one a row.
-    activations : sequence of str or Activation
-        One activation per layer, first layer first.
+    activations : Architecture or sequence of str or Activation
+        The network; a list of one activation per layer, first layer first, is centred, with unit weights and without
+        biases.
     devices : sequence of jax.Device, optional
         Devices that share the rows. Each holds its rows of both kernels, a block of them in transit, and all samples.
         By default all devices of JAX's default backend.
@@ -94,8 +95,8 @@ def sharded_kernels(
     # the last share is filled up with the first samples again, which are dropped at the end
     padded = problem.x[np.arange(share * len(chosen)) % n]
     mesh = Mesh(np.array(chosen), (AXIS,))
-    samples = problem.samples(jax.device_put(padded, NamedSharding(mesh, PartitionSpec())))
-    ck, ntk = _on_devices(problem.recursion.kinds, mesh, share, side)(problem.recursion.network, samples)
+    samples = problem.checked_samples(jax.device_put(padded, NamedSharding(mesh, PartitionSpec())))
+    ck, ntk = _on_devices(problem.recursion.form, mesh, share, side)(problem.recursion.numbers, samples)
     return Kernels(ck, ntk) if padded.shape[0] == n else Kernels(ck[:n, :n], ntk[:n, :n])
 
 
@@ -111,17 +112,17 @@ def _as_devices(devices: Any) -> list[Any]:
 
 
 @lru_cache(maxsize=32)
-def _on_devices(kinds: Kinds, mesh: Mesh, share: int, side: int) -> Any:
+def _on_devices(form: Form, mesh: Mesh, share: int, side: int) -> Any:
     """Return the compiled program that every device runs."""
     here, count = PartitionSpec(AXIS, None), mesh.devices.size
 
-    def rows(network: Any, samples: SampleSet) -> tuple[Array, Array]:
+    def rows(numbers: Numbers, samples: SampleSet) -> tuple[Array, Array]:
         me = jax.lax.axis_index(AXIS).astype(int)
         zero = jnp.zeros_like(me)
         mine = jnp.zeros((2, share, count * share), samples.x.dtype)
         for step in range(count // 2 + 1):
             other = (me + step) % count
-            block = _block(kinds, network, samples, (me * share, other * share), share, side, upper=step == 0)
+            block = _block(form, numbers, samples, (me * share, other * share), share, side, upper=step == 0)
             mine = jax.lax.dynamic_update_slice(mine, block, (zero, zero, other * share))
             if step and 2 * step != count:
                 ring = [(d, (d + step) % count) for d in range(count)]
@@ -145,7 +146,7 @@ def _shard_map(function: Any, **options: Any) -> Any:
 
 
 def _block(
-    kinds: Kinds, network: Any, samples: SampleSet, corner: tuple[Array, Array], share: int, side: int, upper: bool
+    form: Form, numbers: Numbers, samples: SampleSet, corner: tuple[Array, Array], share: int, side: int, upper: bool
 ) -> Float[Array, "2 share share"]:
     """Return a block of both kernels, tile by tile; ``upper`` computes upper tiles and mirrors them."""
     starts = range(0, share, side)
@@ -153,7 +154,7 @@ def _block(
 
     def step(k: int, block: Array) -> Array:
         zero, i, j = jnp.zeros((), int), *corners[k]
-        tile = _tile(kinds, network, samples, (corner[0] + i, corner[1] + j), side)
+        tile = _tile(form, numbers, samples, (corner[0] + i, corner[1] + j), side)
         block = jax.lax.dynamic_update_slice(block, tile, (zero, i, j))
         return jax.lax.dynamic_update_slice(block, tile.swapaxes(1, 2), (zero, j, i)) if upper else block
 
@@ -161,10 +162,10 @@ def _block(
 
 
 def _tile(
-    kinds: Kinds, network: Any, samples: SampleSet, corner: tuple[Array, Array], side: int
+    form: Form, numbers: Numbers, samples: SampleSet, corner: tuple[Array, Array], side: int
 ) -> Float[Array, "2 side side"]:
     left, right = (samples.part(begin, side) for begin in corner)
-    tile = tile_of(kinds, network, left, right)
+    tile = tile_of(form, numbers, left, right)
     kernels = jnp.stack([tile.ck, tile.ntk])
     if tile.certain is None:
         return kernels
@@ -175,7 +176,7 @@ def _tile(
         kernels, certain = state
         place = jnp.nonzero(~certain.reshape(-1), size=size, fill_value=0)[0]
         i, j = place // side, place % side
-        exact = pairs_of(kinds, network, left.rows(i), right.rows(j))
+        exact = pairs_of(form, numbers, left.rows(i), right.rows(j))
         kernels = kernels.at[:, i, j].set(jnp.stack([exact.ck, exact.ntk]))
         return kernels, certain.at[i, j].set(True)
 

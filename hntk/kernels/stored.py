@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ from hntk._utils.arrays import brief
 from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import warn_if_float32
 from hntk._utils.memory import check_disk, gigabytes
-from hntk.activations import Activation
 from hntk.activations.fingerprint import fingerprint
 from hntk.kernels.journal import FILES, Journal, remedy
 from hntk.kernels.kernel_memory import kernel_bytes
 from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.tiling import Target
+from hntk.theory.architecture import ArchitectureLike
 
 # samples on the side of a tile; larger than in memory, because disks are fast at long runs of bytes
 TILE = 1024
@@ -41,7 +41,9 @@ PACKAGE = Path(__file__).parents[1]
 CODE = (
     PACKAGE / "kernels",
     PACKAGE / "activations",
+    PACKAGE / "theory" / "architecture.py",
     PACKAGE / "theory" / "coefficients.py",
+    PACKAGE / "theory" / "expansion.py",
     PACKAGE / "_utils" / "float64.py",
 )
 
@@ -49,7 +51,7 @@ CODE = (
 def store_kernels(
     folder: str | Path,
     x: object,
-    activations: Sequence[str | Activation],
+    activations: ArchitectureLike,
     *,
     x2: object | None = None,
     tau0: float | None = None,
@@ -70,8 +72,9 @@ def store_kernels(
         Folder of the files. It is made if it does not exist.
     x : array_like
         (n, p) samples, one a row.
-    activations : sequence of str or Activation
-        One activation per layer, first layer first.
+    activations : Architecture or sequence of str or Activation
+        The network; a list of one activation per layer, first layer first, is centred, with unit weights and without
+        biases.
     x2 : array_like, optional
         (m, p) further samples, for kernels between ``x`` and ``x2``. By default ``x`` itself.
     tau0 : float, optional
@@ -243,10 +246,13 @@ def _as_kept(dtype: object) -> np.dtype:
 
 def _identity(problem: KernelProblem, tile: int) -> dict[str, Any]:
     """Return what decides the numbers: samples, network, settings and code."""
-    return {
+    net = problem.network
+    # stores of plain networks do not name what these do not have
+    described = {"scales": [list(row) for row in net.scales], "centred": net.centred, "normalize": net.normalize}
+    return ({} if net.is_plain else described) | {
         "x": array_digest(problem.x),
         "x2": array_digest(problem.x2),
-        "activations": [fingerprint(layer) for layer in problem.layers],
+        "activations": [fingerprint(layer) for layer in net.layers],
         "centres": list(problem.centres),
         "kappa_sq": problem.kappa_sq,
         "precision": problem.dtype.name,

@@ -35,7 +35,8 @@ from hntk.matching.targets import TOLERANCE, MatchError
 from hntk.matching.units import at_scales, to_units
 from hntk.matching.variance_shares import NAMES, layer_shares
 from hntk.matching.width_noise import DrawnWidths
-from hntk.theory.coefficients import Coefficients, as_activations, coefficients
+from hntk.theory.architecture import as_activations
+from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.weights.laws import WeightLaw
 
 # starts of the data objective: matches of networks with the original's quadratic shares times these

@@ -12,7 +12,8 @@ from hntk._utils.arguments import as_count, as_key, as_scale, as_widths
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.activations import Activation
 from hntk.networks.network import Network
-from hntk.theory.coefficients import as_activations, coefficients
+from hntk.theory.architecture import as_activations
+from hntk.theory.coefficients import coefficients
 from hntk.weights.laws import WeightLaw, weight_law
 
 

@@ -38,7 +38,8 @@ from hntk.data.normalization import Normalization, prepare_samples
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.readouts.kernel_ridge import RIDGES, ClassTargets, Trial, lowest_error, try_ridges
 from hntk.readouts.quadratic_forms import QuadraticForms
-from hntk.theory.coefficients import as_activations, coefficients, kernel_weights
+from hntk.theory.architecture import as_activations
+from hntk.theory.coefficients import coefficients, kernel_weights
 from hntk.theory.low_rank_operator import StructuredKernel
 
 

@@ -24,19 +24,17 @@ What each symbol is:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 
-from hntk._utils.arguments import as_scale
-from hntk._utils.arrays import brief, check_result
+from hntk._utils.arrays import check_result
 from hntk._utils.pytree import array_dataclass
-from hntk.activations import Activation, Moments, activation
-
-# scales from here to its reciprocal have powers that float64 holds
-LEAST = 1e-60
+from hntk.activations import Activation, Moments
+from hntk.theory.architecture import as_activations
+from hntk.theory.expansion import as_data_scale
 
 
 @array_dataclass(static=("moments", "centres"))
@@ -83,26 +81,6 @@ def kernel_weights(net: Coefficients, kernel: str, declared: float | None) -> tu
     return (c1, c2, c3), float(net.kappa_sq[-1]) if declared is None else declared
 
 
-def as_activations(activations: str | Activation | Iterable) -> tuple[Activation, ...]:
-    """Return a network's activations, first layer first; names are looked up.
-
-    Raises
-    ------
-    ValueError
-        If there are none, or one is unknown or no activation.
-    """
-    if isinstance(activations, str | Activation):
-        raise ValueError(
-            f"give one activation per layer as a list, for example [{getattr(activations, 'name', activations)!r}] * 3."
-        )
-    if isinstance(activations, bytes | dict) or not isinstance(activations, Iterable):
-        raise ValueError(f"activations must be a list, one name or activation per layer; got {brief(activations)}.")
-    layers = tuple(activation(a) for a in activations)
-    if not layers:
-        raise ValueError("a network needs at least one layer: activations is empty.")
-    return layers
-
-
 def coefficients(
     activations: Sequence[str | Activation], tau0: float, *, centres: Sequence[float] | None = None
 ) -> Coefficients:
@@ -136,11 +114,7 @@ def coefficients(
     np.float64(0.015625)
     """
     layers = as_activations(activations)
-    scale = as_scale(tau0)
-    if not LEAST <= scale <= 1 / LEAST:
-        raise ValueError(
-            f"tau0 = {scale:.3g} is out of scale: powers of it leave float64. Rescale the data to norms about 1."
-        )
+    scale = as_data_scale(tau0)
     if centres is not None and len(centres) != len(layers):
         raise ValueError(f"{len(layers)} layers need as many centres, got {len(centres)}.")
     tau, alpha, beta, kappa_sq = [scale], [(1.0, 0.0, 0.0, 1.0)], [(1.0, 0.0, 0.0)], [scale**2]

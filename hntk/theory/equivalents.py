@@ -25,7 +25,8 @@ from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_rows, rms_norm, row_blocks
 from hntk.activations import Activation
 from hntk.data.population import Population, estimate_population
-from hntk.theory.coefficients import as_activations, coefficients, kernel_weights
+from hntk.theory.architecture import as_activations
+from hntk.theory.coefficients import coefficients, kernel_weights
 from hntk.theory.low_rank_operator import StructuredKernel
 
 Identity = Literal["default", "paper"]

@@ -151,6 +151,21 @@ def test_a_series_is_used_where_it_is_certified_and_no_further() -> None:
 
 
 @pytest.mark.slow
+def test_a_smooth_function_needs_no_exact_forms_at_high_correlations() -> None:
+    """As those of networks that are not centred: what rounding leaves of the variance is no tail of the series."""
+    sigmoid = hntk.activation("sigmoid")
+    var = jnp.asarray(np.random.default_rng(0).uniform(0.5, 0.6, 200))
+    left, right = (jax.tree.map(lambda a, axis=axis: jnp.expand_dims(a, axis), sigmoid.side(var)) for axis in (-1, -2))
+    rho = 0.998 * jnp.sqrt(var[:, None] * var[None, :])
+    maps = sigmoid.pairs(left, right, rho)
+    assert np.all(np.asarray(maps.certain))
+    few = slice(0, 3)  # that the exact form divides by 1 − ρ costs it digits
+    for mine, exact in zip(maps, (sigmoid.covariance_map, sigmoid.derivative_map), strict=False):
+        expected = exact(rho[few, few], var[few, None], var[None, few])
+        np.testing.assert_allclose(mine[few, few], expected, rtol=1e-11)
+
+
+@pytest.mark.slow
 def test_interpolated_expansions_are_the_direct_ones() -> None:
     tanh = hntk.activation("tanh")
     var = jnp.asarray(np.random.default_rng(0).uniform(0.2, 2.0, 300))

@@ -19,8 +19,9 @@ assert len(jax.devices()) == 4
 stairs = hntk.staircase([-0.4, 0.2, 1.1], [0.0, 0.4, 1.0, 2.2])
 x = np.array(hntk.reference_mixture(n=64, p=30, key=jax.random.key(0)).x)
 x[3], x[40] = x[17], -x[5]  # pairs that no series is certified for
-relu = ["relu"] * 3
-for layers, n, count in ((relu, 64, 4), (relu, 61, 3), (relu, 61, 1), (relu, 5, 4), ([stairs] * 2, 61, 4)):
+relu, full = ["relu"] * 3, hntk.Architecture(["relu", stairs], 1.3, 0.3, False, [0, 0.7], "layer")
+cases = (relu, 64, 4), (relu, 61, 3), (relu, 61, 1), (relu, 5, 4), ([stairs] * 2, 61, 4), (full, 61, 4)
+for layers, n, count in cases:
     expected = hntk.exact_kernels(x[:n], layers)
     found = hntk.sharded_kernels(x[:n], layers, jax.devices()[:count], tile=7)
     for mine, theirs in zip(found, expected):

@@ -137,6 +137,10 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     hntk.Arithmetic: (lambda: hntk.arithmetic(tanh_net(), 2), everything),
     hntk.Summary: (lambda: tanh_net().summary(), everything),
     hntk.Schedule: (lambda: hntk.Schedule(epochs=1), everything),
+    hntk.Architecture: (
+        lambda: hntk.Architecture(["tanh"], 2.0, 0.1, False, 0.5, "rms"),
+        lambda net: hntk.exact_kernels(data()[0], net).ck,
+    ),
     hntk.TaskAccuracy: (lambda: hntk.TaskAccuracy(0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 3), everything),
     asymptotics.LimitingKernel: (
         lambda: asymptotics.LimitingKernel.of(law(), 60, ["relu"]), lambda m: leaves(m.ridge_regression(0.1))

@@ -170,6 +170,12 @@ CASES = {
     "activation of a function": case(lambda **a: hntk.activation(**a).moments(1.0), which=(np.tanh, "function"),
                                      breakpoints=([0.1, 0.2], "numbers")),
     "activation_names": case(hntk.activation_names),
+    "Architecture": case(
+        lambda **a: hntk.exact_kernels(X, hntk.Architecture(**a)), activations=NET, weight_std=SCALE,
+        bias_std=(0.1, "real"), centred=(True, "choice"), residual=(0.5, "real"), normalize=("rms", "choice")),
+    "Architecture, layer by layer": case(
+        lambda **a: hntk.exact_kernels(X, hntk.Architecture(RELU * 2, **a), tau0=1.0),
+        weight_std=([1.0, 2.0], "numbers"), bias_std=([0.0, 1.0], "numbers"), residual=([0.0, 1.0], "numbers")),
     "check": case(hntk.check, x=SAMPLES, labels=CLASSES, activations=NET),
     "coefficients": case(hntk.coefficients, activations=NET, tau0=SCALE),
     "compare_kernels": case(hntk.compare_kernels, reference=(KERNEL, "kernel"), other=(2 * KERNEL, "kernel"),
@@ -198,7 +204,9 @@ CASES = {
         lambda **a: hntk.equivalent_kernels(**a).ntk.to_dense(), x=SAMPLES, labels=CLASSES, activations=NET, tau0=SCALE,
         population=(POPULATION, "object"), kappa_sq=DIAGONAL, identity=("default", "choice")),
     "estimate_population": case(hntk.estimate_population, x=SAMPLES, index=CLASSES),
-    "exact_kernels": case(hntk.exact_kernels, **EXACT, x2=SAMPLES, progress=CALLBACK),
+    "exact_kernels": case(hntk.exact_kernels, **EXACT, x2=SAMPLES, progress=CALLBACK, engine=("native", "choice")),
+    "exact_kernels by neural-tangents": case(
+        lambda **a: hntk.exact_kernels(**a, engine="neural_tangents"), **EXACT, x2=SAMPLES, progress=CALLBACK),
     "fit_equivalent": case(
         lambda **a: hntk.fit_equivalent(**a).linear, x=SAMPLES, labels=CLASSES, activations=NET,
         kernel=("ntk", "choice"), ridge=(0.1, "real"), tau0=SCALE, kappa_sq=DIAGONAL, normalization=(None, "object"),

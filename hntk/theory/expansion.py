@@ -1,0 +1,312 @@
+r"""Expansions of the kernels of any network about two samples of typical norm: the coefficients of its equivalents.
+
+With $G = XX^\top$ and $\delta_i = \|x_i\|^2 - \tau_0^2$, a kernel is, up to a vanishing operator norm,
+
+$$K_{ij} = c + aG_{ij} + b(\delta_i + \delta_j) + dG_{ij}^2 + e\delta_i\delta_j + f(\delta_i^2 + \delta_j^2),\qquad
+K_{ii} = q + r\delta_i + s\delta_i^2.$$
+
+Data has a = r = 1 and $q = \tau_0^2$. A layer composes the kernel map k with $\Sigma = \sigma_w^2 K + \sigma_b^2$, at
+whose (Q, Q, C) all derivatives are (capitals are coefficients of Σ):
+
+$$c' = k,\quad a' = k_cA,\quad b' = k_cB + k_1R,\quad d' = k_cD + \tfrac12k_{cc}A^2,$$
+$$e' = k_cE + k_{cc}B^2 + 2k_{1c}RB + k_{12}R^2,\quad
+f' = k_cF + \tfrac12k_{cc}B^2 + k_{1c}RB + \tfrac12k_{11}R^2 + k_1S,$$
+$$q' = g(Q),\quad r' = g'(Q)R,\quad s' = g'(Q)S + \tfrac12g''(Q)R^2.$$
+
+The NTK, where weights and biases are trained, is $\Theta_0 = K_0$ and
+$\Theta' = K' + (\sigma_w^2\Theta + \sigma_b^2) \circ \dot K$ with $\dot K = E[\sigma'\sigma']$, whose expansion is
+that of a layer with $k_c$ in the place of k. A residual branch gives $K + \rho^2K'$ and
+$\Theta + \rho^2(K' + \Theta')$: its outer weights are trained as well. A normalisation multiplies $K - \mu^2$ and
+$\Theta - \mu^2$ by $1/\sqrt{(q_i - \mu^2)(q_j - \mu^2)}$ before the weights (:mod:`hntk.theory.architecture`). That
+its factor turns with the state adds nothing to the NTK at infinite width.
+
+A regression with an intercept sees $PKP$, $P = I - 11^\top/n$. There c, b and f vanish. What is left has the form of
+Theorems 1 and 2, with (a, e, d, q − c) for $(\alpha_1, \alpha_2, \alpha_3, \tau_L^2)$.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hntk._utils.arguments import as_finite, as_reals, as_scale
+from hntk._utils.arrays import check_result
+from hntk.activations import Activation, Moments
+from hntk.activations.smoothing import PairDerivatives
+from hntk.theory.architecture import Architecture, LayerScales, as_architecture
+
+# scales from here to its reciprocal have powers that float64 holds
+LEAST = 1e-60
+
+
+class Expansion(NamedTuple):
+    """Coefficients of one kernel, off the diagonal and on it.
+
+    Attributes
+    ----------
+    c : float
+        What all pairs of samples have in common.
+    a : float
+        Coefficient of the Gram matrix.
+    b : float
+        Coefficient of δ_i + δ_j.
+    d : float
+        Coefficient of the squared entries of the Gram matrix.
+    e : float
+        Coefficient of δ_i δ_j.
+    f : float
+        Coefficient of δ_i² + δ_j².
+    q : float
+        The diagonal; for the NTK of a network with jumps it is infinite.
+    r, s : float
+        Coefficients of δ_i and δ_i² on the diagonal; NaN for the NTK, whose diagonal counts as constant.
+    """
+
+    c: float
+    a: float
+    b: float
+    d: float
+    e: float
+    f: float
+    q: float
+    r: float = math.nan
+    s: float = math.nan
+
+    @property
+    def centred(self) -> tuple[float, float, float, float]:
+        """(a, e, d, q − c), which stand for α₁, α₂, α₃ and τ_L² (or β₁, β₂, β₃ and κ_L²) behind an intercept."""
+        return self.a, self.e, self.d, self.q - self.c
+
+
+class Expansions(NamedTuple):
+    """Coefficients of both kernels, data first and then layer by layer.
+
+    Attributes
+    ----------
+    ck : tuple of Expansion
+        L + 1 expansions of the conjugate kernel.
+    ntk : tuple of Expansion
+        L + 1 expansions of the NTK.
+    centres : tuple of float
+        Constants that are subtracted from the L activations.
+    """
+
+    ck: tuple[Expansion, ...]
+    ntk: tuple[Expansion, ...]
+    centres: tuple[float, ...]
+
+
+class _Kernels(NamedTuple):
+    """Both kernels of a state, and its mean over the width."""
+
+    ck: Expansion
+    ntk: Expansion
+    mean: float
+
+
+def expansions(
+    network: Architecture | Sequence[str | Activation], tau0: float, *, centres: Sequence[float] | None = None
+) -> Expansions:
+    """Return the coefficients of a network's conjugate kernel and NTK, for all layers.
+
+    Parameters
+    ----------
+    network : Architecture or sequence of str or Activation
+        The network; a list of activations is centred, with unit weights and without biases.
+    tau0 : float
+        Root mean square norm of a sample.
+    centres : sequence of float, optional
+        Constant that is subtracted from each activation. By default those of :func:`centres_of`.
+
+    Returns
+    -------
+    Expansions
+        Coefficients of both kernels, in float64.
+
+    Raises
+    ------
+    ValueError
+        If ``tau0`` is not positive and finite, or a layer's output is constant or beyond float64 at its scale.
+
+    Examples
+    --------
+    >>> from hntk.theory.architecture import Architecture
+    >>> from hntk.theory.expansion import expansions
+    >>> he = Architecture(["relu"] * 3, weight_std=2**0.5, centred=False)
+    >>> [round(state.q, 6) for state in expansions(he, tau0=0.8).ck]
+    [0.64, 0.64, 0.64, 0.64]
+    """
+    net, scale = as_architecture(network), as_data_scale(tau0)
+    used = centres_of(net, scale) if centres is None else as_reals(centres, "centres", as_finite)
+    if len(used) != net.depth:
+        raise ValueError(f"{net.depth} layers need as many centres, got {len(used)}.")
+    data = Expansion(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, scale**2, 1.0, 0.0)
+    states = [_Kernels(data, data._replace(r=math.nan, s=math.nan), 0.0)]
+    for depth, centre in enumerate(used, start=1):
+        try:
+            states.append(_next(net, depth, centre, states[-1]))
+        except OverflowError:
+            check_result(np.array(math.inf), f"a coefficient of layer {depth}")
+    finite = [*(state.ck for state in states), *(state.ntk[:-3] for state in states)]
+    check_result(np.concatenate(finite), "a coefficient of a layer")
+    return Expansions(tuple(state.ck for state in states), tuple(state.ntk for state in states), used)
+
+
+def centres_of(network: Architecture | Sequence[str | Activation], tau0: float) -> tuple[float, ...]:
+    """Return the constants that are subtracted from the activations.
+
+    Parameters
+    ----------
+    network : Architecture or sequence of str or Activation
+        The network.
+    tau0 : float
+        Root mean square norm of a sample.
+
+    Returns
+    -------
+    tuple of float
+        Each activation's mean at the scale of its layer's input; zeros for a network that is not centred.
+
+    Raises
+    ------
+    ValueError
+        As :func:`expansions`.
+    """
+    net, q, centres = as_architecture(network), as_data_scale(tau0) ** 2, []
+    for depth, (layer, scale) in enumerate(zip(net.layers, net.scales, strict=True), start=1):
+        m = _moments(layer, _scaled(1.0 if net.normalize else q, scale), depth)
+        centres.append(m.mean if net.centred else 0.0)
+        value = m.variance + (m.mean - centres[-1]) ** 2
+        q = q + scale.residual * scale.residual * value if scale.residual else value
+    return tuple(centres)
+
+
+def as_data_scale(tau0: object) -> float:
+    """Return τ_0, whose powers float64 must hold.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive and finite, or its powers leave float64.
+    """
+    scale = as_scale(tau0)
+    if not LEAST <= scale <= 1 / LEAST:
+        raise ValueError(
+            f"tau0 = {scale:.3g} is out of scale: powers of it leave float64. Rescale the data to norms about 1."
+        )
+    return scale
+
+
+def _next(net: Architecture, depth: int, centre: float, state: _Kernels) -> _Kernels:
+    """Return the kernels behind a layer."""
+    layer, scale = net.layers[depth - 1], net.scales[depth - 1]
+    sigma, trained = _inputs(net, scale, state)
+    mean = _moments(layer, sigma.q, depth).mean
+    try:
+        # below zero by rounding alone
+        k = layer.pair_derivatives(sigma.q, max(sigma.c, 0.0), centre)
+    except ValueError as error:
+        raise ValueError(f"layer {depth} ({layer.name}): {error}") from error
+    ck = _composed(k, sigma)
+    ntk = _sum(ck, _product(trained, _slope(k, sigma)))
+    if not scale.residual:
+        return _Kernels(ck, ntk, mean - centre)
+    branch = scale.residual * scale.residual
+    return _Kernels(_sum(state.ck, ck, branch), _sum(state.ntk, _sum(ck, ntk), branch), state.mean)
+
+
+def _inputs(net: Architecture, scale: LayerScales, state: _Kernels) -> tuple[Expansion, Expansion]:
+    """Return σ_w² K + σ_b² for both kernels, after the normalisation."""
+    ck, ntk = state.ck, state.ntk
+    if net.normalize:
+        common = state.mean**2 if net.normalize == "layer" else 0.0
+        root = _inverse_root(ck._replace(q=ck.q - common))
+        ck, ntk = (_product(k._replace(c=k.c - common, q=k.q - common), root) for k in (ck, ntk))
+        ck = ck._replace(q=1.0, r=0.0, s=0.0)
+    return _with_biases(ck, scale), _with_biases(ntk, scale)
+
+
+def _with_biases(x: Expansion, scale: LayerScales) -> Expansion:
+    """Return σ_w² x + σ_b²."""
+    multiples = Expansion(*(scale.weight_std * scale.weight_std * value for value in x))
+    return multiples._replace(c=_scaled(x.c, scale), q=_scaled(x.q, scale))
+
+
+def _scaled(value: float, scale: LayerScales) -> float:
+    """Return σ_w² value + σ_b²; products, unlike powers, may overflow to infinity."""
+    return scale.weight_std * scale.weight_std * value + scale.bias_std * scale.bias_std
+
+
+def _inverse_root(x: Expansion) -> Expansion:
+    """Return the expansion of 1/√(K_ii K_jj)."""
+    first, second = -x.r / (2 * x.q), -x.s / (2 * x.q) + 3 * x.r**2 / (8 * x.q**2)
+    return Expansion(1 / x.q, 0.0, first / x.q, 0.0, first**2 / x.q, second / x.q, 1 / x.q)
+
+
+def _composed(k: PairDerivatives, x: Expansion) -> Expansion:
+    """Return the expansion of the kernel map at Σ."""
+    return Expansion(
+        c=k.k,
+        a=k.k_c * x.a,
+        b=k.k_c * x.b + k.k_1 * x.r,
+        d=k.k_c * x.d + k.k_cc * x.a**2 / 2,
+        e=k.k_c * x.e + k.k_cc * x.b**2 + 2 * k.k_1c * x.r * x.b + k.k_12 * x.r**2,
+        f=k.k_c * x.f + k.k_cc * x.b**2 / 2 + k.k_1c * x.r * x.b + k.k_11 * x.r**2 / 2 + k.k_1 * x.s,
+        q=k.g,
+        r=k.dg * x.r,
+        s=k.dg * x.s + k.ddg * x.r**2 / 2,
+    )
+
+
+def _slope(k: PairDerivatives, x: Expansion) -> Expansion:
+    """Return the expansion of E[σ'σ'] at Σ."""
+    return Expansion(
+        c=k.k_c,
+        a=k.k_cc * x.a,
+        b=k.k_cc * x.b + k.k_1c * x.r,
+        d=k.k_cc * x.d + k.k_ccc * x.a**2 / 2,
+        e=k.k_cc * x.e + k.k_ccc * x.b**2 + 2 * k.k_1cc * x.r * x.b + k.k_12c * x.r**2,
+        f=k.k_cc * x.f + k.k_ccc * x.b**2 / 2 + k.k_1cc * x.r * x.b + k.k_11c * x.r**2 / 2 + k.k_1c * x.s,
+        q=k.h,
+    )
+
+
+def _product(x: Expansion, y: Expansion) -> Expansion:
+    """Return the expansion of the entrywise product."""
+    return Expansion(
+        c=x.c * y.c,
+        a=x.a * y.c + x.c * y.a,
+        b=x.b * y.c + x.c * y.b,
+        d=x.d * y.c + x.c * y.d + x.a * y.a,
+        e=x.e * y.c + x.c * y.e + 2 * x.b * y.b,
+        f=x.f * y.c + x.c * y.f + x.b * y.b,
+        q=x.q * y.q,
+    )
+
+
+def _sum(x: Expansion, y: Expansion, factor: float = 1.0) -> Expansion:
+    """Return the expansion of x + factor y."""
+    return Expansion(*(first + factor * second for first, second in zip(x, y, strict=True)))
+
+
+def _moments(layer: Activation, variance: float, depth: int) -> Moments:
+    """Return an activation's moments at the variance of its input."""
+    if not 0 < variance < math.inf:
+        raise ValueError(
+            f"layer {depth} ({layer.name}): its input has the variance {variance:.3g}, beyond float64; bring tau0 and "
+            "the scales of weights, biases and branches nearer to 1."
+        )
+    try:
+        m = layer.moments(math.sqrt(variance))
+    except ValueError as error:
+        raise ValueError(f"layer {depth} ({layer.name}): {error}") from error
+    if not 0 < m.variance < math.inf:
+        raise ValueError(
+            f"layer {depth} ({layer.name}) has output variance {m.variance} at the input scale {m.tau:.3g}: its output "
+            "is constant or overflows there. Rescale the data (its root mean square norm is tau0), or change the "
+            "activation."
+        )
+    return m
