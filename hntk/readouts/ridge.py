@@ -33,7 +33,8 @@ from hntk.networks.classifier import Classifier
 from hntk.networks.network import BATCH, Network
 from hntk.networks.read_layers import ReadLayers
 from hntk.readouts.fit_data import FitData, draw_validation
-from hntk.readouts.kernel_ridge import DenseKernel, solve_ridge
+from hntk.readouts.kernel_ridge import solve_ridge
+from hntk.readouts.ridge_path import ridge_path
 
 # Ridges to choose from, in units of the mean eigenvalue of FFᵀ.
 RIDGES = tuple(np.logspace(-6, 2, 33).tolist())
@@ -221,13 +222,12 @@ def _normal_equations(
 def _validate(
     equations: _NormalEquations, ridges: Sequence[float], features: np.ndarray, index: Int[np.ndarray, " m"]
 ) -> list[tuple[float, float]]:
-    """Return (λ, accuracy) for every ridge, from one eigendecomposition."""
+    """Return (λ, accuracy) for every ridge."""
     gram, cross = equations.centred()
-    kernel = DenseKernel.of(gram)
-    unit = max(float(kernel.values.sum()) / equations.samples, np.finfo(float).tiny)
+    unit = max(float(np.trace(gram)) / equations.samples, np.finfo(float).tiny)
+    scaled = np.multiply(ridges, unit).tolist()
     tried = []
-    for ridge in np.multiply(ridges, unit).tolist():
-        weights = kernel.solve(cross, ridge)
+    for ridge, weights in zip(scaled, ridge_path(gram, cross, scaled), strict=True):
         scores = features @ weights.astype(np.float32) + equations.offset(weights)
         tried.append((ridge, float(np.mean(np.argmax(scores, axis=1) == index))))
     return tried
