@@ -6,6 +6,7 @@ checkpoint.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -51,8 +52,17 @@ def stop(number: int, _frame: FrameType | None = None) -> NoReturn:
     first, _Received.number = _Received.number is None, number
     if first and number != signal.SIGINT:
         with suppress(OSError):  # the terminal may be gone
-            say(f"\n[bold red]stopped[/] by {signal.Signals(number).name}; the same command goes on from here.")
+            _say_stopped(signal.Signals(number).name)
     raise _exit(number)
+
+
+def _say_stopped(name: str) -> None:
+    """Say how to continue, even if the signal came while another line was being written."""
+    by = f"by {name}; the same command goes on from here."
+    try:
+        say(f"\n[bold red]stopped[/] {by}")
+    except RuntimeError:  # Python's buffers refuse a write within a write
+        os.write(sys.stdout.fileno(), f"\nstopped {by}\n".encode())
 
 
 def check() -> None:

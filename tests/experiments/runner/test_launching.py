@@ -86,6 +86,31 @@ finally:
     print("cleaned up")
 """
 
+# the signal comes within a write to the standard output, whose buffer then refuses another
+WITHIN = """
+import io, os, signal, sys
+from experiments.runner import stopping
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+stopping.listen()
+
+class Signalling(io.FileIO):
+    written = False
+    def write(self, data):
+        if not self.written:
+            self.written = True
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().write(data)
+
+sys.stdout = io.TextIOWrapper(io.BufferedWriter(Signalling(1, "w")))
+print("ready", flush=True)
+"""
+
+
+def test_a_signal_within_a_write_ends_a_sweep_too() -> None:
+    ended = subprocess.run([sys.executable, "-c", WITHIN], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 143, ended.stderr
+    assert "the same command goes on from here" in ended.stdout
+
 
 @pytest.mark.parametrize("kind", ["plain", "dropped"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, -2)])
@@ -96,7 +121,7 @@ def test_a_signal_ends_a_sweep_by_way_of_its_clean_up(kind: str, number: int, st
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, number)
-        out, _ = process.communicate(timeout=15)
+        out, _ = process.communicate(timeout=60)
     # after KeyboardInterrupt, Python ends by the signal itself
     assert process.returncode == status
     assert "cleaned up" in out
