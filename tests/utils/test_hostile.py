@@ -207,6 +207,8 @@ CASES = {
     "exact_kernels": case(hntk.exact_kernels, **EXACT, x2=SAMPLES, progress=CALLBACK, engine=("native", "choice")),
     "exact_kernels by neural-tangents": case(
         lambda **a: hntk.exact_kernels(**a, engine="neural_tangents"), **EXACT, x2=SAMPLES, progress=CALLBACK),
+    "expansions": case(
+        lambda **a: hntk.expansions(**a).ck, network=NET, tau0=SCALE, centres=([0.1], "numbers")),
     "fit_equivalent": case(
         lambda **a: hntk.fit_equivalent(**a).linear, x=SAMPLES, labels=CLASSES, activations=NET,
         kernel=("ntk", "choice"), ridge=(0.1, "real"), tau0=SCALE, kappa_sq=DIAGONAL, normalization=(None, "object"),
