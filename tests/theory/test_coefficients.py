@@ -33,8 +33,12 @@ def test_coefficients_against_finite_differences_of_kernels(names: list) -> None
 def test_architectures_that_are_not_plain_have_expansions_instead() -> None:
     plain = hntk.coefficients(hntk.Architecture(["relu"] * 2), 0.9)
     np.testing.assert_array_equal(plain.alpha, hntk.coefficients(["relu"] * 2, 0.9).alpha)
-    for changes in ({"centred": False}, {"bias_std": 0.1}, {"residual": 1.0}, {"normalize": "rms"}):
-        net = hntk.Architecture(["relu"] * 2, **changes)
+    for net in (
+        hntk.Architecture(["relu"] * 2, centred=False),
+        hntk.Architecture(["relu"] * 2, bias_std=0.1),
+        hntk.Architecture(["relu"] * 2, residual=1.0),
+        hntk.Architecture(["relu"] * 2, normalize="rms"),
+    ):
         with pytest.raises(ValueError, match=r"is not plain.*hntk\.expansions\(network, tau0\) gives"):
             hntk.coefficients(net, 0.9)
         assert len(hntk.expansions(net, 0.9).ck) == 3

@@ -202,7 +202,8 @@ CASES = {
                          v=(COLUMN, "columns")),
     "equivalent_kernels": case(
         lambda **a: hntk.equivalent_kernels(**a).ntk.to_dense(), x=SAMPLES, labels=CLASSES, activations=NET, tau0=SCALE,
-        population=(POPULATION, "object"), kappa_sq=DIAGONAL, identity=("default", "choice")),
+        population=(POPULATION, "object"), kappa_sq=DIAGONAL, identity=("default", "choice"),
+        centre=(True, "choice")),
     "estimate_population": case(hntk.estimate_population, x=SAMPLES, index=CLASSES),
     "exact_kernels": case(hntk.exact_kernels, **EXACT, x2=SAMPLES, progress=CALLBACK, engine=("native", "choice")),
     "exact_kernels by neural-tangents": case(
