@@ -148,8 +148,6 @@ def errors(net: hntk.Architecture, p: int, *, centre: bool, without: str = "") -
     made = []
     for kernel, matrix in zip(kernels, exact, strict=True):
         core = kernel.core.copy()
-        if "d" in without:
-            core[:2, :2] = 0.0
         if "e" in without:
             core[2, 2] = 0.0
         if "f" in without:
@@ -179,11 +177,20 @@ def test_errors_fall_and_need_every_term() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NETS if name != "he"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        pytest.param("large biases", marks=pytest.mark.nightly),
+        pytest.param("gelu", marks=pytest.mark.nightly),
+        "steps",
+        "residual",
+        "layer",
+    ],
+)
 def test_errors_of_other_networks_fall(name: str) -> None:
-    sizes = [75, 150, 300]
     for centre in (False, True):
-        found = slopes(NETS[name], sizes, centre=centre)
+        found = slopes(NETS[name], [75, 300], centre=centre)
         assert np.all(found < -0.35), found
 
 
