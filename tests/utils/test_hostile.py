@@ -343,7 +343,8 @@ CASES = {
 RETURNED = {
     "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients", "CompressedNetwork",
     "DataFit", "DataStatistics", "Dataset", "Design", "Eigenpairs", "EquivalentKernels", "EquivalentRegression",
-    "FileError", "Finding", "IntegerClassifier", "IntegerNetwork", "KernelComparison", "Kernels", "LossAccount",
+    "Expansion", "Expansions", "FileError", "Finding", "IntegerClassifier", "IntegerNetwork", "KernelComparison",
+    "Kernels", "LossAccount",
     "Match", "MatchError", "MatchRecord", "Mixture", "Moments", "Network", "NotIntegerError", "OrthogonalMatrix",
     "RidgeClassifier",
     "SoftmaxClassifier", "SpectralDensity", "Spectrum", "Storage", "Summary", "TaskAccuracy",
