@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import caption_above, legend_below, line_style, listed_ticks
+from experiments.figures.style import COLOURS, caption_above, legend_below, line_style, listed_ticks
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress
 from experiments.runner.from_config import KernelProblem, kernel_problem
@@ -126,7 +127,7 @@ def _figure(sizes: Sequence[int], names: Sequence[str], errors: dict, caption: s
     for row, curve in zip(axes, CURVES[2:], strict=True):
         for a, kernel in zip(row, KERNELS, strict=True):
             for i, name in enumerate(names):
-                a.plot(sizes, errors[name, kernel, curve].mean(axis=1), marker="o", ms=4, label=name, **line_style(i))
+                a.plot(sizes, errors[name, kernel, curve].mean(axis=1), ms=4, label=name, **_style(i))
             a.set(xscale="log", yscale="log", title=f"{kernel}, {curve}")
             listed_ticks(a, sizes)
     for a in axes[1]:
@@ -135,3 +136,8 @@ def _figure(sizes: Sequence[int], names: Sequence[str], errors: dict, caption: s
         a.set_ylabel("relative operator-norm error")
     legend_below(figure, [axes[0, 0]], 4)
     return caption_above(figure, caption)
+
+
+def _style(index: int) -> dict[str, Any]:
+    """Return the style of a network's line, black where the colours are used up."""
+    return line_style(index, marker="o") | ({} if index < len(COLOURS) else {"color": "black"})
