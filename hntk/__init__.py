@@ -54,6 +54,7 @@ from hntk.spectra.eigenpairs import Eigenpairs, leading_eigenpairs
 from hntk.theory.architecture import Architecture
 from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
+from hntk.theory.expansion import Expansion, Expansions, expansions
 from hntk.theory.low_rank_operator import StructuredKernel
 from hntk.weights.laws import WeightLaw, weight_law
 from hntk.weights.orthogonal import OrthogonalMatrix
@@ -77,6 +78,8 @@ __all__ = [
     "EmpiricalNTK",
     "EquivalentKernels",
     "EquivalentRegression",
+    "Expansion",
+    "Expansions",
     "FileError",
     "Finding",
     "KernelComparison",
@@ -123,6 +126,7 @@ __all__ = [
     "equivalent_kernels",
     "estimate_population",
     "exact_kernels",
+    "expansions",
     "fit_equivalent",
     "fit_ridge",
     "fit_softmax",

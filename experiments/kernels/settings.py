@@ -18,6 +18,10 @@ from experiments.runner.config import (
 )
 from experiments.runner.experiment import Experiment
 
+ARCHITECTURES = (
+    "relu_he", "relu_unit", "relu_large_biases", "erf", "gelu_he", "levels4_he", "relu_residual", "relu_layer_norm",
+)  # fmt: skip
+
 
 @dataclass
 class GmmExperiment:
@@ -38,6 +42,17 @@ class ConvergenceExperiment:
     quantities: str = one_of(QUANTITIES, "population")
     halvings: int = 3  # number of sample sizes: data.n, data.n / 2, ...
     draws: int = 3  # draws of the data at each n
+
+
+@dataclass
+class ArchitecturesExperiment:
+    """Errors of the equivalents of un-centred networks against p at fixed n/p."""
+
+    name: str = "architectures"
+    networks: list[str] = one_of(ARCHITECTURES, list(ARCHITECTURES))
+    quantities: str = one_of(QUANTITIES, "population")
+    halvings: int = 4  # number of sizes: data.p, data.p / 2, ...
+    draws: int = 2  # draws of the data at each size
 
 
 @dataclass
@@ -123,6 +138,14 @@ EXPERIMENTS = (
         leaves=("errors.csv", "draws.csv", "means.csv", "floors.csv", "convergence.png"),
         values={"compress": {"kernel": "both"}},
         tiny={"experiment": {"halvings": 1, "draws": 2}},
+    ),
+    Experiment(
+        settings=ArchitecturesExperiment,
+        shows="errors of the equivalents of un-centred networks with biases, branches or normalisation, falling with p",
+        takes="about 6 minutes",
+        leaves=("errors.csv", "draws.csv", "architectures.png"),
+        values={"data": {"n": 3200, "p": 1600}},
+        tiny={"data": {"n": 192, "p": 96}, "experiment": {"networks": ["relu_he"], "halvings": 1, "draws": 1}},
     ),
     Experiment(
         settings=LevelsExperiment,

@@ -170,6 +170,24 @@ def as_architecture(network: Any) -> Architecture:
     return network if isinstance(network, Architecture) else Architecture(network)
 
 
+def plain_activations(network: Any, remedy: str) -> tuple[Activation, ...]:
+    """Return the activations of a plain network, the only kind that Theorems 1 and 2 are about.
+
+    Raises
+    ------
+    ValueError
+        If it is another architecture, with the remedy; or as :func:`as_activations`.
+    """
+    if not isinstance(network, Architecture):
+        return as_activations(network)
+    if not network.is_plain:
+        raise ValueError(
+            f"{network!r} is not plain: centred, with unit weights and without biases, branches and normalisation. "
+            f"{remedy}"
+        )
+    return network.layers
+
+
 def as_activations(activations: str | Activation | Iterable) -> tuple[Activation, ...]:
     """Return a network's activations, first layer first; names are looked up.
 

@@ -33,7 +33,7 @@ from jaxtyping import Float
 from hntk._utils.arrays import check_result
 from hntk._utils.pytree import array_dataclass
 from hntk.activations import Activation, Moments
-from hntk.theory.architecture import as_activations
+from hntk.theory.architecture import ArchitectureLike, plain_activations
 from hntk.theory.expansion import as_data_scale
 
 
@@ -81,15 +81,15 @@ def kernel_weights(net: Coefficients, kernel: str, declared: float | None) -> tu
     return (c1, c2, c3), float(net.kappa_sq[-1]) if declared is None else declared
 
 
-def coefficients(
-    activations: Sequence[str | Activation], tau0: float, *, centres: Sequence[float] | None = None
-) -> Coefficients:
+def coefficients(activations: ArchitectureLike, tau0: float, *, centres: Sequence[float] | None = None) -> Coefficients:
     """Return the coefficients τ, α, β and κ² of every layer, by the recursion of Theorems 1 and 2 of Gu et al. (2022).
 
     Parameters
     ----------
-    activations : sequence of str or Activation
-        One activation per layer, first layer first.
+    activations : sequence of str or Activation, or Architecture
+        One activation per layer, first layer first. An architecture must be the plain one of such a list: those with
+        biases, other weights, branches or normalisation, or not centred, have the coefficients of
+        :func:`hntk.expansions`.
     tau0 : float
         Root mean square norm of a sample, τ_0 = √(tr C°/p).
     centres : sequence of float, optional
@@ -105,7 +105,8 @@ def coefficients(
     Raises
     ------
     ValueError
-        If ``tau0`` is not positive and finite, or a layer's output is constant or beyond float64 at its scale.
+        If ``tau0`` is not positive and finite, a layer's output is constant or beyond float64 at its scale, or the
+        architecture is not plain.
 
     Examples
     --------
@@ -113,7 +114,7 @@ def coefficients(
     >>> hntk.coefficients(["relu"] * 3, tau0=1.0).alpha[-1, 0]
     np.float64(0.015625)
     """
-    layers = as_activations(activations)
+    layers = plain_activations(activations, "hntk.expansions(network, tau0) gives the coefficients of any network.")
     scale = as_data_scale(tau0)
     if centres is not None and len(centres) != len(layers):
         raise ValueError(f"{len(layers)} layers need as many centres, got {len(centres)}.")

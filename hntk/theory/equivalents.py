@@ -9,11 +9,13 @@ $V = [J/\sqrt p, \psi]$, $\psi_i = \|x_i - \mu_a/\sqrt p\|^2 - \mathrm{tr} C_a/p
 $A(c_2, c_3) = [[c_2 tt^\top + c_3 T, c_2 t], [c_2 t^\top, c_2]]$. Errors in operator norm vanish as n, p → ∞ (Gu et
 al., 2022, Theorems 1 and 2). ``identity="paper"`` is the identity coefficient of the authors' code, which is smaller
 by $\tau_0^4$ times $\alpha_3$ (or $\beta_3$). Its error does not vanish.
+
+Other architectures have the equivalents of :mod:`hntk.theory.expanded_kernel`, and so has any network with
+``centre=True``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -23,10 +25,11 @@ from hntk._utils.arguments import as_choice, as_diagonal, as_instance, as_scale
 from hntk._utils.arrays import check_result
 from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_rows, rms_norm, row_blocks
-from hntk.activations import Activation
 from hntk.data.population import Population, estimate_population
-from hntk.theory.architecture import as_activations
-from hntk.theory.coefficients import coefficients, kernel_weights
+from hntk.theory.architecture import ArchitectureLike, as_architecture
+from hntk.theory.coefficients import Coefficients, coefficients, kernel_weights
+from hntk.theory.expanded_kernel import expanded_kernel, sample_directions
+from hntk.theory.expansion import expansions
 from hntk.theory.low_rank_operator import StructuredKernel
 
 Identity = Literal["default", "paper"]
@@ -50,16 +53,19 @@ class EquivalentKernels(NamedTuple):
 def equivalent_kernels(
     x: object,
     labels: object,
-    activations: Sequence[str | Activation],
+    activations: ArchitectureLike,
     *,
     tau0: float | None = None,
     population: Population | None = None,
     kappa_sq: float | None = None,
     identity: Identity = "default",
+    centre: bool = False,
 ) -> EquivalentKernels:
     """Return the deterministic equivalents of a network's conjugate kernel and NTK on labelled data.
 
-    They are those of Theorems 1 and 2 of Gu et al. (2022); see docs/theory.md, "From a network to its kernels".
+    For a list of activations they are those of Theorems 1 and 2 of Gu et al. (2022); for other architectures they have
+    the coefficients of :func:`hntk.expansions`. See docs/theory.md, "From a network to its kernels" and "Networks as
+    people have them".
 
     Parameters
     ----------
@@ -67,8 +73,8 @@ def equivalent_kernels(
         (n, p) samples with ‖x_i‖² ≈ τ_0². A memory map is never copied.
     labels : array_like
         (n,) class of each sample.
-    activations : sequence of str or Activation
-        One activation per layer, first layer first.
+    activations : sequence of str or Activation, or Architecture
+        One activation per layer, first layer first, or the description of any network.
     tau0 : float, optional
         Root mean square norm of a sample. By default that of the rows of ``x``.
     population : Population, optional
@@ -76,7 +82,11 @@ def equivalent_kernels(
     kappa_sq : float, optional
         The NTK's diagonal κ_L², to be declared when an activation jumps. By default it is computed.
     identity : {"default", "paper"}
-        Which coefficient the identity has. ``"paper"`` is that of the authors' code, whose error does not vanish.
+        Which coefficient the identity has. ``"paper"`` is that of the authors' code, whose error does not vanish. It is
+        for the networks of the paper only.
+    centre : bool
+        Whether to return P K̃ P, P = I − 11ᵀ/n, which a regression with an intercept sees. What all samples have in
+        common drops out: c, b and f. P acts on the identity too, so that the vector 1 has the eigenvalue 0.
 
     Returns
     -------
@@ -97,19 +107,51 @@ def equivalent_kernels(
     (60, 60)
     """
     as_choice(identity, "identity", get_args(Identity))
+    as_instance(centre, "centre", (bool, np.bool_), "True or False")
     declared = as_diagonal(kappa_sq)
     x = as_rows(x)
     _, index = as_labels(labels, x.shape[0])
     scale = rms_norm(x) if tau0 is None else as_scale(tau0)
-    net = coefficients(as_activations(activations), scale)
-    population = _as_population(population, x, index)
+    net = as_architecture(activations)
+    if identity == "paper" and not net.is_plain:
+        raise ValueError(
+            f"identity='paper' is for centred networks with unit weights and nothing else, not for {net!r}: leave "
+            "identity out."
+        )
+    lowered = scale**4 if identity == "paper" else 0.0
+    if net.is_plain and not centre:
+        known = coefficients(net.layers, scale)
+        return _of_theorems(x, index, _as_population(population, x, index), known, declared, lowered)
+    both = expansions(net, scale)
+    ck, ntk = both.ck[-1], both.ntk[-1]
+    if declared is not None:
+        ntk = ntk._replace(q=declared)
+    overlaps = _as_population(population, x, index).overlaps
+    directions = sample_directions(x, index, scale, centre=bool(centre))
+    return EquivalentKernels(
+        *(
+            expanded_kernel(x, k._replace(q=k.q - lowered * k.d), directions, overlaps, scale, centre=bool(centre))
+            for k in (ck, ntk)
+        )
+    )
+
+
+def _of_theorems(
+    x: np.ndarray,
+    index: np.ndarray,
+    population: Population,
+    net: Coefficients,
+    declared: float | None,
+    lowered: float,
+) -> EquivalentKernels:
+    """Return the equivalents of Theorems 1 and 2, with identities lowered by a multiple of c_3."""
+    tau0 = float(net.tau[0])
     v = _class_factor(x, index, population)
     check_result(v, "a sample's deviation from the norm of its class")
 
     def equivalent(kernel: str) -> StructuredKernel:
         (c1, c2, c3), level = kernel_weights(net, kernel, declared)
-        shift = level - scale**2 * c1 - (scale**4 * c3 if identity == "paper" else 0.0)
-        return StructuredKernel(x, c1, v, _core(population, c2, c3), shift)
+        return StructuredKernel(x, c1, v, _core(population, c2, c3), level - tau0**2 * c1 - lowered * c3)
 
     return EquivalentKernels(equivalent("ck"), equivalent("ntk"))
 

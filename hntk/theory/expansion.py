@@ -36,7 +36,7 @@ from hntk._utils.arguments import as_finite, as_reals, as_scale
 from hntk._utils.arrays import check_result
 from hntk.activations import Activation, Moments
 from hntk.activations.smoothing import PairDerivatives
-from hntk.theory.architecture import Architecture, LayerScales, as_architecture
+from hntk.theory.architecture import Architecture, ArchitectureLike, LayerScales, as_architecture
 
 # scales from here to its reciprocal have powers that float64 holds
 LEAST = 1e-60
@@ -107,9 +107,7 @@ class _Kernels(NamedTuple):
     mean: float
 
 
-def expansions(
-    network: Architecture | Sequence[str | Activation], tau0: float, *, centres: Sequence[float] | None = None
-) -> Expansions:
+def expansions(network: ArchitectureLike, tau0: float, *, centres: Sequence[float] | None = None) -> Expansions:
     """Return the coefficients of a network's conjugate kernel and NTK, for all layers.
 
     Parameters
@@ -133,10 +131,9 @@ def expansions(
 
     Examples
     --------
-    >>> from hntk.theory.architecture import Architecture
-    >>> from hntk.theory.expansion import expansions
-    >>> he = Architecture(["relu"] * 3, weight_std=2**0.5, centred=False)
-    >>> [round(state.q, 6) for state in expansions(he, tau0=0.8).ck]
+    >>> import hntk
+    >>> he = hntk.Architecture(["relu"] * 3, weight_std=2**0.5, centred=False)
+    >>> [round(state.q, 6) for state in hntk.expansions(he, tau0=0.8).ck]
     [0.64, 0.64, 0.64, 0.64]
     """
     net, scale = as_architecture(network), as_data_scale(tau0)
@@ -155,7 +152,7 @@ def expansions(
     return Expansions(tuple(state.ck for state in states), tuple(state.ntk for state in states), used)
 
 
-def centres_of(network: Architecture | Sequence[str | Activation], tau0: float) -> tuple[float, ...]:
+def centres_of(network: ArchitectureLike, tau0: float) -> tuple[float, ...]:
     """Return the constants that are subtracted from the activations.
 
     Parameters

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmarks.bench_inference import REFERENCE
+from experiments.kernels.architectures import NETS
+from experiments.kernels.settings import ARCHITECTURES
 from experiments.runner import catalog
 from experiments.shipping import toolchain
 from tests.support.command_line import ROOT, done, rows
@@ -53,6 +55,15 @@ def gmm(ran: Ran) -> None:
 def convergence(ran: Ran) -> None:
     assert ran.metrics["rate/CK default"] < -0.2
     assert ran.metrics["error/CK default"] < ran.metrics["error/CK paper"]
+
+
+def architectures(ran: Ran) -> None:
+    for kernel in ("CK", "NTK"):
+        assert ran.metrics[f"rate/relu_he/{kernel}/PK̃P"] < -0.2
+    error, control = (ran.metrics[f"error/relu_he/CK/PK̃P{without}"] for without in ("", " without d, e"))
+    assert error < 0.5 * control
+    assert len(ran.rows("errors.csv")) == 2 * 4
+    assert set(NETS) == set(ARCHITECTURES)
 
 
 def levels(ran: Ran) -> None:
@@ -251,9 +262,9 @@ def bench_inference(ran: Ran) -> None:
 CHECKS: dict[str, Callable[[Ran], None]] = {
     check.__name__: check
     for check in (
-        gmm, convergence, levels, spectrum_theory, spikes, learning_curve, dynamics, million, store, solver, fetch,
-        mnist, widths, memory, frontier, ship, bench_kernels, bench_empirical, bench_solver, bench_transform,
-        bench_inference,
+        gmm, convergence, architectures, levels, spectrum_theory, spikes, learning_curve, dynamics, million, store,
+        solver, fetch, mnist, widths, memory, frontier, ship, bench_kernels, bench_empirical, bench_solver,
+        bench_transform, bench_inference,
     )
 } | {"microcontroller": ship, "small_microcontroller": ship}  # fmt: skip
 

@@ -28,3 +28,17 @@ def test_coefficients_against_finite_differences_of_kernels(names: list) -> None
 
         cross = (mixed(1, 1) - mixed(1, -1) - mixed(-1, 1) + mixed(-1, -1)) / (4 * h**2)
         np.testing.assert_allclose(cross, c[1], rtol=1e-3, atol=1e-6)
+
+
+def test_architectures_that_are_not_plain_have_expansions_instead() -> None:
+    plain = hntk.coefficients(hntk.Architecture(["relu"] * 2), 0.9)
+    np.testing.assert_array_equal(plain.alpha, hntk.coefficients(["relu"] * 2, 0.9).alpha)
+    for net in (
+        hntk.Architecture(["relu"] * 2, centred=False),
+        hntk.Architecture(["relu"] * 2, bias_std=0.1),
+        hntk.Architecture(["relu"] * 2, residual=1.0),
+        hntk.Architecture(["relu"] * 2, normalize="rms"),
+    ):
+        with pytest.raises(ValueError, match=r"is not plain.*hntk\.expansions\(network, tau0\) gives"):
+            hntk.coefficients(net, 0.9)
+        assert len(hntk.expansions(net, 0.9).ck) == 3

@@ -202,11 +202,14 @@ CASES = {
                          v=(COLUMN, "columns")),
     "equivalent_kernels": case(
         lambda **a: hntk.equivalent_kernels(**a).ntk.to_dense(), x=SAMPLES, labels=CLASSES, activations=NET, tau0=SCALE,
-        population=(POPULATION, "object"), kappa_sq=DIAGONAL, identity=("default", "choice")),
+        population=(POPULATION, "object"), kappa_sq=DIAGONAL, identity=("default", "choice"),
+        centre=(True, "choice")),
     "estimate_population": case(hntk.estimate_population, x=SAMPLES, index=CLASSES),
     "exact_kernels": case(hntk.exact_kernels, **EXACT, x2=SAMPLES, progress=CALLBACK, engine=("native", "choice")),
     "exact_kernels by neural-tangents": case(
         lambda **a: hntk.exact_kernels(**a, engine="neural_tangents"), **EXACT, x2=SAMPLES, progress=CALLBACK),
+    "expansions": case(
+        lambda **a: hntk.expansions(**a).ck, network=NET, tau0=SCALE, centres=([0.1], "numbers")),
     "fit_equivalent": case(
         lambda **a: hntk.fit_equivalent(**a).linear, x=SAMPLES, labels=CLASSES, activations=NET,
         kernel=("ntk", "choice"), ridge=(0.1, "real"), tau0=SCALE, kappa_sq=DIAGONAL, normalization=(None, "object"),
@@ -340,7 +343,8 @@ CASES = {
 RETURNED = {
     "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients", "CompressedNetwork",
     "DataFit", "DataStatistics", "Dataset", "Design", "Eigenpairs", "EquivalentKernels", "EquivalentRegression",
-    "FileError", "Finding", "IntegerClassifier", "IntegerNetwork", "KernelComparison", "Kernels", "LossAccount",
+    "Expansion", "Expansions", "FileError", "Finding", "IntegerClassifier", "IntegerNetwork", "KernelComparison",
+    "Kernels", "LossAccount",
     "Match", "MatchError", "MatchRecord", "Mixture", "Moments", "Network", "NotIntegerError", "OrthogonalMatrix",
     "RidgeClassifier",
     "SoftmaxClassifier", "SpectralDensity", "Spectrum", "Storage", "Summary", "TaskAccuracy",

@@ -1,0 +1,143 @@
+"""Errors of the equivalents of networks as people have them: un-centred, with biases, branches or normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+import hntk
+from experiments.figures.style import COLOURS, caption_above, legend_below, line_style, listed_ticks
+from experiments.runner.config import Config
+from experiments.runner.console import CONSOLE, progress
+from experiments.runner.from_config import KernelProblem, kernel_problem
+from experiments.runner.record import Record
+from experiments.runner.statistics import growth_exponent
+
+# Fewest samples for which errors are measured.
+SMALLEST = 40
+ROOT2 = 2**0.5
+LEVELS4 = hntk.staircase([0.19, 0.99, 1.82], [0.0, 0.56, 1.32, 2.57])
+# The names are those of settings.ARCHITECTURES.
+NETS = {
+    "relu_he": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False),
+    "relu_unit": hntk.Architecture(["relu"] * 3, centred=False),
+    "relu_large_biases": hntk.Architecture(["relu"] * 3, ROOT2, 1.0, centred=False),
+    "erf": hntk.Architecture(["erf"] * 3, 1.0, 0.3, centred=False),
+    "gelu_he": hntk.Architecture(["gelu"] * 3, ROOT2, 0.3, centred=False),
+    "levels4_he": hntk.Architecture([LEVELS4] * 3, ROOT2, 0.3, centred=False),
+    "relu_residual": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False, residual=0.7),
+    "relu_layer_norm": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False, normalize="layer"),
+}
+KERNELS = ("CK", "NTK")
+CURVES = ("K̃", "K̃ without d, e", "PK̃P", "PK̃P without d, e")
+COLUMNS = ("network", "kernel", "curve")
+
+
+def run(cfg: Config, record: Record) -> None:
+    """Measure every curve of every network at every size and draw, and fit the rates."""
+    settings = cfg.experiment
+    sizes = [n for n in (round(cfg.data.n / 2**k) for k in range(settings.halvings, -1, -1)) if n >= SMALLEST]
+    if len(sizes) < 2:
+        raise ValueError(f"a rate needs two sizes of at least {SMALLEST}: increase data.n or experiment.halvings.")
+    nets = {name: NETS[name] for name in settings.networks}
+    errors = {
+        (name, kernel, curve): np.empty((len(sizes), settings.draws))
+        for name in nets
+        for kernel in KERNELS
+        for curve in CURVES
+    }
+    dimensions = [0] * len(sizes)
+    with progress("kernels, small n first", len(sizes) * settings.draws * len(nets)) as advance:
+        for i, n in enumerate(sizes):
+            for draw in range(settings.draws):
+                key = jax.random.fold_in(jax.random.key(cfg.seed), draw)
+                problem = kernel_problem(cfg.data, settings.quantities, key, n)
+                dimensions[i] = problem.x.shape[1]
+                for name, net in nets.items():
+                    for (kernel, curve), error in _errors(net, problem).items():
+                        errors[name, kernel, curve][i, draw] = error
+                    advance()
+            CONSOLE.print(f"  [green]done[/] n = {n}")
+    rates = {which: growth_exponent(dimensions, e.mean(axis=1)) for which, e in errors.items()}
+    _report(record, dimensions, errors, rates)
+    caption = f"Errors relative to the centred kernel, n/p = {cfg.data.n / cfg.data.p:g}"
+    record.add_figure("architectures", _figure(dimensions, list(nets), errors, caption))
+
+
+def _errors(net: hntk.Architecture, problem: KernelProblem) -> dict[tuple[str, str], float]:
+    """Return errors in operator norm, in units of that of the exact kernel behind an intercept."""
+    # what the theory gives no diagonal has the same declared one in both kernels
+    declared = 1.0 if any(layer.has_jumps for layer in net.layers) else None
+    exact = hntk.exact_kernels(problem.x, net, tau0=problem.tau0, kappa_sq=declared)
+    known = problem.population or hntk.estimate_population(np.asarray(problem.x), problem.labels)
+    measured = {}
+    for centre in (False, True):
+        for without in (False, True):
+            # without overlaps there is no d
+            overlaps = 0.0 * known.overlaps if without else known.overlaps
+            kernels = hntk.equivalent_kernels(
+                problem.x, problem.labels, net, tau0=problem.tau0, population=replace(known, overlaps=overlaps),
+                kappa_sq=declared, centre=centre,
+            )  # fmt: skip
+            curve = CURVES[2 * centre + without]
+            for name, matrix, kernel in zip(KERNELS, exact, kernels, strict=True):
+                whole, inside = np.asarray(matrix), _centred(np.asarray(matrix))
+                gap = (inside if centre else whole) - (_without_e(kernel) if without else kernel).to_dense()
+                measured[name, curve] = hntk.operator_norm(gap) / hntk.operator_norm(inside)
+    return measured
+
+
+def _without_e(kernel: hntk.StructuredKernel) -> hntk.StructuredKernel:
+    """Return a kernel of two classes without its multiple of δδᵀ: δ is the third of its vectors."""
+    core = kernel.core.copy()
+    core[2, 2] = 0.0
+    return replace(kernel, core=core)
+
+
+def _centred(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Return P K P."""
+    return matrix - matrix.mean(axis=0) - matrix.mean(axis=1)[:, None] + matrix.mean()
+
+
+def _report(record: Record, sizes: Sequence[int], errors: dict, rates: dict) -> None:
+    draws = [
+        [*which, p, draw, float(error)]
+        for which, e in errors.items()
+        for p, row in zip(sizes, e, strict=True)
+        for draw, error in enumerate(row)
+    ]
+    record.add_table("draws", [*COLUMNS, "p", "draw", "error"], draws)
+    means = [[*which, *(float(value) for value in e.mean(axis=1)), rates[which]] for which, e in errors.items()]
+    title = "Errors of the equivalents relative to the centred kernel, mean over draws, and their rates"
+    record.add_table("errors", [*COLUMNS, *(f"p = {p}" for p in sizes), "rate: p to the"], means, title)
+    record.add_metrics(**{f"rate/{'/'.join(which)}": rate for which, rate in rates.items()})
+    record.add_metrics(**{f"error/{'/'.join(which)}": float(e[-1].mean()) for which, e in errors.items()})
+
+
+def _figure(sizes: Sequence[int], names: Sequence[str], errors: dict, caption: str) -> Figure:
+    """Draw errors behind an intercept against p, with all terms and without d and e."""
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, sharey="col", squeeze=False)
+    for row, curve in zip(axes, CURVES[2:], strict=True):
+        for a, kernel in zip(row, KERNELS, strict=True):
+            for i, name in enumerate(names):
+                a.plot(sizes, errors[name, kernel, curve].mean(axis=1), ms=4, label=name, **_style(i))
+            a.set(xscale="log", yscale="log", title=f"{kernel}, {curve}")
+            listed_ticks(a, sizes)
+    for a in axes[1]:
+        a.set_xlabel("dimension p")
+    for a in axes[:, 0]:
+        a.set_ylabel("relative operator-norm error")
+    legend_below(figure, [axes[0, 0]], 4)
+    return caption_above(figure, caption)
+
+
+def _style(index: int) -> dict[str, Any]:
+    """Return the style of a network's line, black where the colours are used up."""
+    return line_style(index, marker="o") | ({} if index < len(COLOURS) else {"color": "black"})
