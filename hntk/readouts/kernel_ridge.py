@@ -253,5 +253,12 @@ def solve_ridge(
     except LinAlgError:
         np.fill_diagonal(shifted, diagonal)
         values, vectors = np.linalg.eigh(matrix)
-        real = values > np.finfo(np.float32).eps * values[-1]
-        return vectors[:, real] @ (vectors[:, real].T @ y / (values[real, None] + ridge))
+        return solve_truncated(values, vectors, y, ridge)
+
+
+def solve_truncated(
+    values: Float[np.ndarray, " n"], vectors: Float[np.ndarray, "n n"], y: Float[np.ndarray, "n K"], ridge: float
+) -> Float[np.ndarray, "n K"]:
+    """Return (A + λI)⁻¹ y from A's eigenvalues, ascending, and eigenvectors, less those of rounding errors alone."""
+    real = values > np.finfo(np.float32).eps * values[-1]
+    return vectors[:, real] @ (vectors[:, real].T @ y / (values[real, None] + ridge))

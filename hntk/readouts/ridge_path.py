@@ -6,11 +6,14 @@ reduction takes $\frac43 n^3$ operations, less than half of what eigenvectors ta
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import LinAlgError, eigh_tridiagonal, get_lapack_funcs, solveh_banded
+
+from hntk.readouts.kernel_ridge import solve_truncated
 
 
 def ridge_path(
@@ -39,8 +42,14 @@ def ridge_path(
     reduced, diagonal, beside, factors, _ = reduce(matrix.T, lower=1, lwork=int(room(n, lower=1)[0]), overwrite_a=1)
     reflectors = np.asfortranarray(reduced[1:, : n - 1])
     turned = _turned(reflectors, factors, y, "T")
+    spectrum = functools.cache(lambda: eigh_tridiagonal(diagonal, beside))
     for ridge in ridges:
-        yield _turned(reflectors, factors, _solved(diagonal, beside, turned, ridge), "N")
+        try:
+            solved = _solved(diagonal, beside, turned, ridge)
+        except LinAlgError:
+            values, vectors = spectrum()
+            solved = solve_truncated(values, vectors, turned, ridge)
+        yield _turned(reflectors, factors, solved, "N")
 
 
 def _turned(reflectors: np.ndarray, factors: np.ndarray, y: np.ndarray, transpose: str) -> np.ndarray:
@@ -54,12 +63,7 @@ def _turned(reflectors: np.ndarray, factors: np.ndarray, y: np.ndarray, transpos
 
 
 def _solved(diagonal: np.ndarray, beside: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
-    """Return (T + λI)⁻¹ y."""
+    """Return (T + λI)⁻¹ y by a Cholesky factor."""
     if not beside.size:
         return y / (diagonal + ridge)
-    try:
-        return solveh_banded(np.stack([np.append(0.0, beside), diagonal + ridge]), y)
-    except LinAlgError:
-        values, vectors = eigh_tridiagonal(diagonal, beside)
-        real = values > np.finfo(np.float32).eps * values[-1]
-        return vectors[:, real] @ (vectors[:, real].T @ y / (values[real, None] + ridge))
+    return solveh_banded(np.stack([np.append(0.0, beside), diagonal + ridge]), y)
