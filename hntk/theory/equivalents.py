@@ -129,10 +129,7 @@ def equivalent_kernels(
     overlaps = _as_population(population, x, index).overlaps
     directions = sample_directions(x, index, scale, centre=bool(centre))
     return EquivalentKernels(
-        *(
-            expanded_kernel(x, k._replace(q=k.q - lowered * k.d), directions, overlaps, scale, centre=bool(centre))
-            for k in (ck, ntk)
-        )
+        *(expanded_kernel(x, k._replace(q=k.q - lowered * k.d), directions, overlaps, scale) for k in (ck, ntk))
     )
 
 

@@ -42,13 +42,13 @@ class Directions(NamedTuple):
         J/√p, δ and δ² as columns of norm 1; for a centred kernel PJ/√p, Pδ, P X x̄ and the vector 1.
     norms : ndarray of shape (k,)
         Norms that these columns had.
-    mean : ndarray of shape (p,)
-        The mean sample x̄ for a centred kernel, 0 for others.
+    mean : ndarray of shape (p,) or None
+        The mean sample x̄ for a centred kernel, P K̃ P; None for others.
     """
 
     columns: Float[np.ndarray, "n k"]
     norms: Float[np.ndarray, " k"]
-    mean: Float[np.ndarray, " p"]
+    mean: Float[np.ndarray, " p"] | None
 
 
 def sample_directions(
@@ -82,7 +82,7 @@ def sample_directions(
         norms = np.linalg.norm(columns, axis=0)
     check_result(norms, "the square of a sample's norm")
     columns /= np.where(norms > 0, norms, 1.0)
-    return Directions(columns, norms, mean)
+    return Directions(columns, norms, mean if centre else None)
 
 
 def _columns(
@@ -111,10 +111,8 @@ def expanded_kernel(
     directions: Directions,
     overlaps: Float[np.ndarray, "K K"],
     tau0: float,
-    *,
-    centre: bool,
 ) -> StructuredKernel:
-    """Return K̃, or P K̃ P, whose eigenvalue of the vector 1 is 0.
+    """Return K̃, or for directions that are centred P K̃ P, whose eigenvalue of the vector 1 is 0.
 
     Parameters
     ----------
@@ -123,13 +121,11 @@ def expanded_kernel(
     expansion : Expansion
         Coefficients of the kernel.
     directions : Directions
-        What :func:`sample_directions` gives, with the same ``centre``.
+        What :func:`sample_directions` gives.
     overlaps : ndarray of shape (K, K)
         Overlaps T of the class covariances.
     tau0 : float
         Root mean square norm of a sample.
-    centre : bool
-        Whether the kernel is P K̃ P.
 
     Returns
     -------
@@ -142,7 +138,7 @@ def expanded_kernel(
     core = np.zeros((directions.norms.size,) * 2)
     core[:classes, :classes] = d * overlaps
     core[classes, classes] = e
-    if centre:
+    if directions.mean is not None:
         core[-1, -2] = core[-2, -1] = -a
         # without a diagonal nothing of the kernel can be asked for
         core[-1, -1] = -a * float(directions.mean @ directions.mean) - (shift / n if np.isfinite(shift) else 0.0)

@@ -245,29 +245,27 @@ def _inverse_root(x: Expansion) -> Expansion:
 
 def _composed(k: PairDerivatives, x: Expansion) -> Expansion:
     """Return the expansion of the kernel map at Σ."""
-    return Expansion(
-        c=k.k,
-        a=k.k_c * x.a,
-        b=k.k_c * x.b + k.k_1 * x.r,
-        d=k.k_c * x.d + k.k_cc * x.a**2 / 2,
-        e=k.k_c * x.e + k.k_cc * x.b**2 + 2 * k.k_1c * x.r * x.b + k.k_12 * x.r**2,
-        f=k.k_c * x.f + k.k_cc * x.b**2 / 2 + k.k_1c * x.r * x.b + k.k_11 * x.r**2 / 2 + k.k_1 * x.s,
-        q=k.g,
-        r=k.dg * x.r,
-        s=k.dg * x.s + k.ddg * x.r**2 / 2,
-    )
+    off_diagonal = _taylor(k.k, k.k_c, k.k_1, k.k_cc, k.k_1c, k.k_11, k.k_12, x)
+    return off_diagonal._replace(q=k.g, r=k.dg * x.r, s=k.dg * x.s + k.ddg * x.r**2 / 2)
 
 
 def _slope(k: PairDerivatives, x: Expansion) -> Expansion:
     """Return the expansion of E[σ'σ'] at Σ."""
+    return _taylor(k.k_c, k.k_cc, k.k_1c, k.k_ccc, k.k_1cc, k.k_11c, k.k_12c, x)._replace(q=k.h)
+
+
+def _taylor(
+    k: float, k_c: float, k_1: float, k_cc: float, k_1c: float, k_11: float, k_12: float, x: Expansion
+) -> Expansion:
+    """Return the expansion, off the diagonal, of a function of (q₁, q₂, c) with these derivatives."""
     return Expansion(
-        c=k.k_c,
-        a=k.k_cc * x.a,
-        b=k.k_cc * x.b + k.k_1c * x.r,
-        d=k.k_cc * x.d + k.k_ccc * x.a**2 / 2,
-        e=k.k_cc * x.e + k.k_ccc * x.b**2 + 2 * k.k_1cc * x.r * x.b + k.k_12c * x.r**2,
-        f=k.k_cc * x.f + k.k_ccc * x.b**2 / 2 + k.k_1cc * x.r * x.b + k.k_11c * x.r**2 / 2 + k.k_1c * x.s,
-        q=k.h,
+        c=k,
+        a=k_c * x.a,
+        b=k_c * x.b + k_1 * x.r,
+        d=k_c * x.d + k_cc * x.a**2 / 2,
+        e=k_c * x.e + k_cc * x.b**2 + 2 * k_1c * x.r * x.b + k_12 * x.r**2,
+        f=k_c * x.f + k_cc * x.b**2 / 2 + k_1c * x.r * x.b + k_11 * x.r**2 / 2 + k_1 * x.s,
+        q=math.nan,
     )
 
 
