@@ -25,16 +25,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arrays import check_result
 from hntk._utils.pytree import array_dataclass
-from hntk.activations import Activation, Moments
+from hntk.activations import Moments
 from hntk.theory.architecture import ArchitectureLike, plain_activations
-from hntk.theory.expansion import as_data_scale
+from hntk.theory.expansion import as_data_scale, layer_moments
 
 
 @array_dataclass(static=("moments", "centres"))
@@ -121,7 +120,7 @@ def coefficients(activations: ArchitectureLike, tau0: float, *, centres: Sequenc
     tau, alpha, beta, kappa_sq = [scale], [(1.0, 0.0, 0.0, 1.0)], [(1.0, 0.0, 0.0)], [scale**2]
     moments = []
     for depth, layer in enumerate(layers, start=1):
-        m = _moments(layer, tau[-1], depth, None if centres is None else float(centres[depth - 1]))
+        m = layer_moments(layer, tau[-1], depth, None if centres is None else float(centres[depth - 1]))
         alpha.append(_next_alpha(m, alpha[-1]))
         beta.append(_next_beta(m, alpha[-1], alpha[-2], beta[-1]))
         tau.append(math.sqrt(m.variance))
@@ -130,24 +129,6 @@ def coefficients(activations: ArchitectureLike, tau0: float, *, centres: Sequenc
     check_result(np.concatenate([np.square(tau), np.ravel(alpha), np.ravel(beta)]), "a coefficient of a layer")
     used = (m.mean for m in moments) if centres is None else map(float, centres)
     return Coefficients(np.array(tau), np.array(alpha), np.array(beta), np.array(kappa_sq), tuple(moments), tuple(used))
-
-
-def _moments(layer: Activation, tau: float, depth: int, centre: float | None) -> Moments:
-    """Return an activation's moments, those of second order about the centre."""
-    try:
-        m = layer.moments(tau)
-    except ValueError as error:
-        raise ValueError(f"layer {depth} ({layer.name}): {error}") from error
-    if centre is not None:
-        gap = m.mean - centre
-        m = replace(m, variance=m.variance + gap**2, s2=m.s2 + 2 * gap * m.e2)
-    if not (math.isfinite(m.variance) and m.variance > 0):
-        raise ValueError(
-            f"layer {depth} ({layer.name}) has output variance {m.variance} at the input scale {m.tau:.3g}: its output "
-            "is constant or overflows there. Rescale the data (its root mean square norm is tau0), or change the "
-            "activation."
-        )
-    return m
 
 
 def _next_alpha(m: Moments, a: tuple[float, ...]) -> tuple[float, float, float, float]:

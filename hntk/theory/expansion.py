@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -294,11 +295,19 @@ def _moments(layer: Activation, variance: float, depth: int) -> Moments:
             f"layer {depth} ({layer.name}): its input has the variance {variance:.3g}, beyond float64; bring tau0 and "
             "the scales of weights, biases and branches nearer to 1."
         )
+    return layer_moments(layer, math.sqrt(variance), depth)
+
+
+def layer_moments(layer: Activation, tau: float, depth: int, centre: float | None = None) -> Moments:
+    """Return an activation's moments, those of second order about the centre, by default the mean."""
     try:
-        m = layer.moments(math.sqrt(variance))
+        m = layer.moments(tau)
     except ValueError as error:
         raise ValueError(f"layer {depth} ({layer.name}): {error}") from error
-    if not 0 < m.variance < math.inf:
+    if centre is not None:
+        gap = m.mean - centre
+        m = replace(m, variance=m.variance + gap**2, s2=m.s2 + 2 * gap * m.e2)
+    if not (math.isfinite(m.variance) and m.variance > 0):
         raise ValueError(
             f"layer {depth} ({layer.name}) has output variance {m.variance} at the input scale {m.tau:.3g}: its output "
             "is constant or overflows there. Rescale the data (its root mean square norm is tau0), or change the "
