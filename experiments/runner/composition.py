@@ -6,7 +6,7 @@ check of a thousand jobs takes as long as that of a few. A refusal names the set
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import product
@@ -79,12 +79,12 @@ def check(words: Sequence[str], *, multirun: bool = False, config_name: str = "c
     """
     with hydra():
         settings = {s.key: s for s in map(_setting, words)}
-        first = _composed([s.words[0] for s in settings.values() if s.group], config_name)
-        if multirun or _mode(words, first) == RunMode.MULTIRUN.name:
-            plan = first.hydra.sweeper.get("params") or {}
+        chosen = _chosen(settings, config_name)
+        if multirun or _mode(words, chosen) == RunMode.MULTIRUN.name:
+            plan = chosen.hydra.sweeper.get("params") or {}
             settings = {s.key: s for s in (_setting(f"{key}={value}") for key, value in plan.items())} | settings
         else:
-            _refuse_several_values(settings.values(), first)
+            _refuse_several_values(settings.values(), chosen)
         return _checked(list(settings.values()), config_name)
 
 
@@ -107,12 +107,17 @@ def first(words: Sequence[str]) -> DictConfig:
         For unknown names, and for values of a wrong type.
     """
     with hydra():
-        settings = list({s.key: s for s in map(_setting, words)}.values())
-        cfg = _composed([s.words[0] for s in settings if s.group], "config")
-        for setting in settings:
+        settings = {s.key: s for s in map(_setting, words)}
+        cfg = _chosen(settings, "config")
+        for setting in settings.values():
             if not setting.group:
                 _try_one(cfg, setting.words[0], "")
         return cfg
+
+
+def _chosen(settings: Mapping[str, Setting], config_name: str) -> DictConfig:
+    """Compose the first of the files of config groups that are chosen."""
+    return _composed([s.words[0] for s in settings.values() if s.group], config_name)
 
 
 def _checked(settings: Sequence[Setting], config_name: str) -> DictConfig:
