@@ -8,7 +8,8 @@ where n is the identity, or a normalisation (:mod:`hntk.theory.architecture`):
 $n(K)_{ij} = (K_{ij} - \mu_i\mu_j) / \sqrt{(K_{ii} - \mu_i^2)(K_{jj} - \mu_j^2)}$, and Θ with these means and factors.
 What the activation makes of them, $K'$ and $\Theta' = K' + \Pi \circ \dot K$, are the kernels of the next state. A
 residual branch adds to the state before it: $K + \rho^2K'$ and $\Theta + \rho^2(K' + \Theta')$, as its outer weights
-are trained as well.
+are trained as well. An implicit layer meets its own output and the data, $\Sigma = \sigma_w^2K + \sigma_x^2XX^\top +
+\sigma_b^2$ (:mod:`hntk.kernels.implicit`).
 
 What a layer does not have is None here. It is then no part of the compiled program, and networks that differ in numbers
 alone share one.
@@ -16,7 +17,6 @@ alone share one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from hntk.theory.architecture import LayerScales, Normalize
+from hntk.theory.architecture import Architecture, Normalize
 
 # both kernels of some pairs of samples
 Pair = tuple[Array, Array]
@@ -37,11 +37,14 @@ class Squares(NamedTuple):
     ----------
     weights, biases, branch : Array or None
         σ_w², σ_b² and ρ².
+    data : Array or None
+        σ_x² of an implicit layer; None for unit weights on the data, and for other layers.
     """
 
     weights: Float[Array, ""] | None
     biases: Float[Array, ""] | None
     branch: Float[Array, ""] | None
+    data: Float[Array, ""] | None = None
 
 
 class Norm(NamedTuple):
@@ -59,13 +62,16 @@ class Norm(NamedTuple):
     mean: Float[Array, "*samples"] | None
 
 
-def squares_of(scales: Sequence[LayerScales], dtype: Any) -> list[Squares]:
+def squares_of(net: Architecture, dtype: Any) -> list[Squares]:
     """Return the squared scales of all layers as arrays."""
 
     def square(number: float, absent: float) -> Array | None:
         return None if number == absent else jnp.asarray(number * number, dtype)
 
-    return [Squares(square(s.weight_std, 1.0), square(s.bias_std, 0.0), square(s.residual, 0.0)) for s in scales]
+    data = square(net.input_std, 1.0)
+    return [
+        Squares(square(s.weight_std, 1.0), square(s.bias_std, 0.0), square(s.residual, 0.0), data) for s in net.scales
+    ]
 
 
 def norm_of(
@@ -81,7 +87,18 @@ def norm_of(
 
 def affine(squares: Squares, kernel: Array) -> Array:
     """Return σ_w² kernel + σ_b²."""
-    scaled = kernel if squares.weights is None else squares.weights * kernel
+    scaled = weighted(squares, kernel)
+    return scaled if squares.biases is None else scaled + squares.biases
+
+
+def weighted(squares: Squares, kernel: Array) -> Array:
+    """Return σ_w² kernel."""
+    return kernel if squares.weights is None else squares.weights * kernel
+
+
+def injected(squares: Squares, gram: Array) -> Array:
+    """Return σ_x² gram + σ_b², which an implicit layer meets at every iteration."""
+    scaled = gram if squares.data is None else squares.data * gram
     return scaled if squares.biases is None else scaled + squares.biases
 
 

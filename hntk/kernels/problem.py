@@ -167,9 +167,11 @@ class KernelProblem:
         Raises
         ------
         ValueError
-            If a layer's variances are beyond the precision.
+            If a layer's variances are beyond the precision, or an implicit network does not settle.
         """
         known = self.samples(x)
+        if self.network.implicit:
+            _check_settled(self.network, known)
         check_result(known.ck, "the conjugate kernel's diagonal")
         for depth, variance in enumerate([*known.variances, known.ck], start=1):
             if not self.network.is_plain and not jnp.max(variance) > jnp.finfo(self.dtype).tiny:
@@ -195,6 +197,18 @@ class KernelProblem:
 def centres_at(network: Architecture, tau0: float) -> tuple[float, ...]:
     """Return what is subtracted from each activation: for plain networks the theorems' numbers, which stores keep."""
     return coefficients(network.layers, tau0).centres if network.is_plain else centres_of(network, tau0)
+
+
+def _check_settled(network: Architecture, known: SampleSet) -> None:
+    """Refuse samples at which the iteration of an implicit network does not contract."""
+    (layer,), (scale,) = network.layers, network.scales
+    remaining = scale.weight_std**2 * np.asarray(layer.slope_map(known.variances[0]))
+    if not np.all(remaining < 1):
+        worst = int(np.argmin(remaining < 1))
+        raise ValueError(
+            f"{network!r} does not settle at the norm {float(jnp.linalg.norm(known.x[worst])):.6g} of sample {worst}, "
+            "as its iteration does not contract there: give a smaller weight_std, or leave such samples out."
+        )
 
 
 def _check_precision(tau0: float, dtype: np.dtype) -> None:

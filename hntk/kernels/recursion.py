@@ -6,7 +6,8 @@ $$K_l = E[(\sigma_l(u) - m_l)(\sigma_l(v) - m_l)],\qquad
 \Theta_l = K_l + \Theta_{l-1} \circ E[\sigma_l'(u)\sigma_l'(v)]$$
 
 (Jacot et al., 2018). Weight and bias scales, normalisation and residual branches change what goes into a layer and what
-comes out of it (:mod:`hntk.kernels.layer_scales`).
+comes out of it (:mod:`hntk.kernels.layer_scales`). Implicit networks are a fixed point of one layer
+(:mod:`hntk.kernels.implicit`).
 
 A pair depends on its two samples alone. What depends on one sample, such as its variance at every layer, is computed
 once for each sample; a tile of pairs then passes through all layers before it is written.
@@ -29,6 +30,7 @@ from hntk.activations import Activation, Staircase
 from hntk.activations.base import PairMaps, Side
 from hntk.activations.correlation import matched_pairs
 from hntk.activations.step_function import StepFunction, padded_alike
+from hntk.kernels.implicit import fixed_pairs, fixed_samples
 from hntk.kernels.layer_scales import Norm, Squares, add_product, affine, behind, inputs, norm_of, squares_of
 from hntk.theory.architecture import Architecture, Normalize
 
@@ -44,10 +46,13 @@ class Form(NamedTuple):
         Activations, with None in the place of staircases.
     normalize : {"rms", "layer"} or None
         Normalisation of what the weights multiply.
+    implicit : bool
+        Whether the one layer is repeated.
     """
 
     kinds: tuple[Activation | None, ...]
     normalize: Normalize | None
+    implicit: bool
 
 
 class Numbers(NamedTuple):
@@ -128,11 +133,11 @@ class Recursion:
         dtype = jnp.result_type(float)
         steps = iter(padded_alike([layer.step_function for layer in net.layers if isinstance(layer, Staircase)]))
         kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in net.layers)
-        self.form = Form(kinds, net.normalize)
+        self.form = Form(kinds, net.normalize, net.implicit)
         self.numbers = Numbers(
             [next(steps) if kind is None else None for kind in kinds],
             jnp.asarray(centres, dtype),
-            squares_of(net.scales, dtype),
+            squares_of(net, dtype),
         )
 
     def samples(self, x: Float[Array, "n p"]) -> SampleSet:
@@ -185,8 +190,11 @@ def centring_constants(net: Architecture, square: Float[Array, ""]) -> Float[Arr
     """Return m_l at the scale τ_{l−1}, from τ_0² = ``square``, as a function that JAX can differentiate."""
     if not net.centred:
         return jnp.zeros(net.depth, square.dtype)
+    if net.implicit:
+        fixed = fixed_samples(net.layers[0], squares_of(net, square.dtype)[0], square[None], None)
+        return net.layers[0].mean_map(fixed.variance)
     centres, state = [], square
-    for layer, squares in zip(net.layers, squares_of(net.scales, square.dtype), strict=True):
+    for layer, squares in zip(net.layers, squares_of(net, square.dtype), strict=True):
         variance = affine(squares, jnp.ones_like(state) if net.normalize else state)
         centres.append(layer.mean_map(variance))
         value = layer.variance_map(variance)
@@ -196,6 +204,8 @@ def centring_constants(net: Architecture, square: Float[Array, ""]) -> Float[Arr
 
 def _samples(form: Form, numbers: Numbers, x: Array) -> SampleSet:
     ck = ntk = _square_norms(x)
+    if form.implicit:
+        return _fixed_samples(form, numbers, x)
     mean, known = None, []
     for layer, centre, squares in zip(_layers(form, numbers), numbers.centres, numbers.squares, strict=True):
         norm = norm_of(form.normalize, squares, ck, mean)
@@ -212,6 +222,13 @@ def _samples(form: Form, numbers: Numbers, x: Array) -> SampleSet:
     return SampleSet(x, variances, sides, deviations, norms, ck, ntk)
 
 
+def _fixed_samples(form: Form, numbers: Numbers, x: Array) -> SampleSet:
+    (layer,), (centre,) = _layers(form, numbers), numbers.centres
+    fixed = fixed_samples(layer, numbers.squares[0], _square_norms(x), centre)  # type: ignore[arg-type]
+    deviation = layer.mean_map(fixed.variance) - centre
+    return SampleSet(x, [fixed.variance], [layer.side(fixed.variance)], [deviation], [None], fixed.ck, fixed.ntk)
+
+
 def _square_norms(x: Float[Array, "n p"]) -> Float[Array, " n"]:
     # the root of a norm² of 0 has no derivative: such a sample counts as one of negligible norm, which does not vary
     return jnp.maximum(jnp.sum(x * x, axis=1), jnp.sqrt(jnp.finfo(x.dtype).tiny))
@@ -221,7 +238,10 @@ def tile_of(form: Form, numbers: Numbers, left: SampleSet, right: SampleSet) -> 
     """Return all pairs of two sets of samples by the fastest form of every activation's maps."""
     sides = zip(left.sides, right.sides, strict=True)
     maps = [partial(one.pairs, *_crossed(*both)) for one, both in zip(_layers(form, numbers), sides, strict=True)]
-    return _recursion(_gram(left.x, right.x), maps, _deviations(left, right), numbers.squares, _norms(left, right))
+    gram = _gram(left.x, right.x)
+    if form.implicit:
+        return _fixed_pairs(gram, maps, _deviations(left, right), numbers.squares, _crossed(_ends(left), _ends(right)))
+    return _recursion(gram, maps, _deviations(left, right), numbers.squares, _norms(left, right))
 
 
 def pairs_of(form: Form, numbers: Numbers, left: SampleSet, right: SampleSet) -> Tile:
@@ -229,24 +249,55 @@ def pairs_of(form: Form, numbers: Numbers, left: SampleSet, right: SampleSet) ->
     layers = _layers(form, numbers)
     maps = [partial(_exact_maps, *given) for given in zip(layers, left.variances, right.variances, strict=True)]
     deviations = [a * b for a, b in zip(left.deviations, right.deviations, strict=True)]
-    norms = zip(left.norms, right.norms, strict=True)
-    return _recursion(jnp.sum(left.x * right.x, axis=1), maps, deviations, numbers.squares, norms)
+    norms, gram = zip(left.norms, right.norms, strict=True), jnp.sum(left.x * right.x, axis=1)
+    if form.implicit:
+        return _fixed_pairs(gram, maps, deviations, numbers.squares, (_ends(left), _ends(right)))
+    return _recursion(gram, maps, deviations, numbers.squares, norms)
 
 
 def _matrix(form: Form, numbers: Numbers, first: SampleSet, second: SampleSet | None) -> Tile:
     left, right = first, first if second is None else second
     layers = _layers(form, numbers)
-    gram = _gram(left.x, right.x)
-    same = matched_pairs(gram, *_crossed(_square_norms(left.x), _square_norms(right.x)))[1]
-    if second is None:
-        same = same | jnp.eye(len(gram), dtype=bool)
+    gram, ends = _gram(left.x, right.x), _crossed(_ends(left), _ends(right))
     variances = [_crossed(*both) for both in zip(left.variances, right.variances, strict=True)]
-    maps = [partial(_smooth_maps, layer, *both, same) for layer, both in zip(layers, variances, strict=True)]
-    whole = _recursion(gram, maps, _deviations(left, right), numbers.squares, _norms(left, right))
+    if form.implicit:
+        maps = [partial(_exact_maps, layers[0], *variances[0])]
+        whole = _fixed_pairs(gram, maps, _deviations(left, right), numbers.squares, ends)
+    else:
+        same = matched_pairs(gram, ends[0][0], ends[1][0])[1]
+        if second is None:
+            same = same | jnp.eye(len(gram), dtype=bool)
+        maps = [partial(_smooth_maps, layer, *both, same) for layer, both in zip(layers, variances, strict=True)]
+        whole = _recursion(gram, maps, _deviations(left, right), numbers.squares, _norms(left, right))
     if second is not None:
         return whole
     k = jnp.arange(len(gram))
     return Tile(whole.ck.at[k, k].set(first.ck), whole.ntk.at[k, k].set(first.ntk))
+
+
+def _ends(samples: SampleSet) -> tuple[Array, Array, Array]:
+    """Return the diagonals of K_0, K_L and Θ_L."""
+    return _square_norms(samples.x), samples.ck, samples.ntk
+
+
+def _fixed_pairs(
+    gram: Float[Array, "*pairs"],
+    maps: Sequence[Callable[[Array], PairMaps]],
+    deviations: Sequence[Float[Array, "*pairs"]],
+    squares: Sequence[Squares],
+    ends: tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]],
+) -> Tile:
+    """Return K and Θ of pairs of an implicit network; ``ends`` are what :func:`_ends` gives of both samples.
+
+    Pairs of equal samples get the diagonal's entries, half of which is due to either. The maps of functions that are
+    integrated lose digits close to them.
+    """
+    (norm1, ck1, ntk1), (norm2, ck2, ntk2) = ends
+    same = matched_pairs(gram, norm1, norm2)[1]
+    apart = jnp.where(same, 0.0, gram)
+    found = fixed_pairs(maps[0], deviations[0], squares[0], apart, jnp.sqrt(ck1) * jnp.sqrt(ck2))
+    certain = None if found.certain is None else found.certain | same
+    return Tile(jnp.where(same, (ck1 + ck2) / 2, found.ck), jnp.where(same, (ntk1 + ntk2) / 2, found.ntk), certain)
 
 
 def _recursion(

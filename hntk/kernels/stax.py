@@ -18,7 +18,7 @@ from hntk._utils.arrays import check_result
 from hntk.activations import Activation
 from hntk.kernels._neural_tangents import load
 from hntk.kernels.problem import KernelProblem, Kernels, centres_at
-from hntk.theory.architecture import Architecture, ArchitectureLike, LayerScales, as_architecture
+from hntk.theory.architecture import Architecture, ArchitectureLike, LayerScales, as_architecture, refuse_implicit
 
 
 def stax_kernel_fn(activations: ArchitectureLike, tau0: float) -> Callable[..., Any]:
@@ -45,7 +45,7 @@ def stax_kernel_fn(activations: ArchitectureLike, tau0: float) -> Callable[..., 
     ImportError
         If neural-tangents is not installed, or cannot be imported on the installed JAX.
     ValueError
-        If an activation or ``tau0`` does not fit, or the network is normalised.
+        If an activation or ``tau0`` does not fit, or the network is normalised or implicit.
 
     Examples
     --------
@@ -66,8 +66,9 @@ def stax_network(net: Architecture, centres: Sequence[float] | Array) -> Callabl
     ImportError
         If neural-tangents is not installed, or cannot be imported on the installed JAX.
     ValueError
-        If the network is normalised.
+        If the network is normalised or implicit.
     """
+    refuse_implicit(net, "neural-tangents has", "hntk.exact_kernels has them with its own engine.")
     if net.normalize:
         raise ValueError(
             f"neural-tangents has no normalize={net.normalize!r}: its LayerNorm stands behind the weights and takes in "
@@ -86,7 +87,7 @@ def neural_tangents_kernels(problem: KernelProblem) -> Kernels:
     ImportError
         If neural-tangents is not installed, or cannot be imported on the installed JAX.
     ValueError
-        If the network is normalised, samples are traced, or the result is not finite.
+        If the network is normalised or implicit, samples are traced, or the result is not finite.
     """
     if problem.traced:
         raise ValueError(

@@ -44,6 +44,7 @@ CODE = (
     PACKAGE / "theory" / "architecture.py",
     PACKAGE / "theory" / "coefficients.py",
     PACKAGE / "theory" / "expansion.py",
+    PACKAGE / "theory" / "implicit.py",
     PACKAGE / "_utils" / "float64.py",
 )
 
@@ -249,13 +250,18 @@ def _identity(problem: KernelProblem, tile: int) -> dict[str, Any]:
     net = problem.network
     # stores of plain networks do not name what these do not have
     described = {"scales": [list(row) for row in net.scales], "centred": net.centred, "normalize": net.normalize}
-    return ({} if net.is_plain else described) | {
-        "x": array_digest(problem.x),
-        "x2": array_digest(problem.x2),
-        "activations": [fingerprint(layer) for layer in net.layers],
-        "centres": list(problem.centres),
-        "kappa_sq": problem.kappa_sq,
-        "precision": problem.dtype.name,
-        "tile": tile,
-        "code": source_digest(*CODE),
-    }
+    repeated = {"implicit": True, "input_std": net.input_std} if net.implicit else {}
+    return (
+        ({} if net.is_plain else described)
+        | repeated
+        | {
+            "x": array_digest(problem.x),
+            "x2": array_digest(problem.x2),
+            "activations": [fingerprint(layer) for layer in net.layers],
+            "centres": list(problem.centres),
+            "kappa_sq": problem.kappa_sq,
+            "precision": problem.dtype.name,
+            "tile": tile,
+            "code": source_digest(*CODE),
+        }
+    )

@@ -1,4 +1,4 @@
-r"""Descriptions of networks: activations, scales of weights and biases, centring, residual branches, normalisation.
+r"""Descriptions of networks: activations, scales, centring, residual branches, normalisation, repeated layers.
 
 Layer l takes $h_{l-1}$ of width d to $h_l$, with $h_0 = \sqrt{p}\,x$ and entries of W and b of mean 0 and variance 1:
 
@@ -16,6 +16,13 @@ normalised. With K the kernel of the state,
 
 All pre-activations of a normalised network have the variance $\sigma_w^2 + \sigma_b^2$, whatever the sample's norm. In
 a centred one μ is 0, so that both normalisations are the same.
+
+An implicit network, or deep equilibrium model (Bai et al., 2019), has one layer that takes in its own output and the
+data. Its output is the state that does not change any more,
+
+$$z = \sigma(u) - m,\qquad u = \sigma_w A z/\sqrt{d} + \sigma_x B h_0/\sqrt{p} + \sigma_b b,$$
+
+with entries of A, B and b of mean 0 and variance 1.
 """
 
 from __future__ import annotations
@@ -73,11 +80,19 @@ class Architecture:
     normalize : {"rms", "layer"}, optional
         Normalisation of what each layer's weights multiply, the data included. ``"rms"`` divides by the root mean
         square over the width, ``"layer"`` subtracts the mean over the width before that. By default there is none.
+    implicit : bool
+        Whether the network is a deep equilibrium model: one layer, which is repeated with the same weights until its
+        output z does not change, z = σ(σ_w A z/√d + σ_x B x + σ_b b). It has one activation without jumps, and no
+        residual branch and no normalisation. The iteration must contract: σ_w² E[σ'(u)²] < 1, which functions check
+        that know the scale of the data.
+    input_std : float
+        Standard deviation σ_x of the weights B that an implicit network gives to the data, positive.
 
     Raises
     ------
     ValueError
-        If there is no layer, a number is out of range, or there are not as many of them as layers.
+        If there is no layer, a number is out of range, there are not as many of them as layers, or an implicit network
+        has what it cannot have.
 
     Examples
     --------
@@ -89,6 +104,11 @@ class Architecture:
     (3, False)
     >>> net.scales[0].bias_std
     0.1
+
+    A deep equilibrium model:
+
+    >>> Architecture(["tanh"], weight_std=0.8, implicit=True, input_std=1.2).depth
+    1
     """
 
     activations: Sequence[str | Activation]
@@ -97,6 +117,8 @@ class Architecture:
     centred: bool = True
     residual: float | Sequence[float] = 0.0
     normalize: Normalize | None = None
+    implicit: bool = False
+    input_std: float = 1.0
 
     def __post_init__(self) -> None:
         layers = as_activations(self.activations)
@@ -105,8 +127,12 @@ class Architecture:
         as_instance(self.centred, "centred", (bool, np.bool_), "True or False")
         if self.normalize is not None:
             as_choice(self.normalize, "normalize", get_args(Normalize))
-        for name, value in {"activations": layers, "centred": bool(self.centred), **numbers}.items():
+        as_instance(self.implicit, "implicit", (bool, np.bool_), "True or False")
+        flags = {"centred": bool(self.centred), "implicit": bool(self.implicit)}
+        data = {"input_std": as_positive(self.input_std, "input_std")}
+        for name, value in {"activations": layers, **flags, **numbers, **data}.items():
             object.__setattr__(self, name, value)
+        _check_implicit(self)
 
     def __repr__(self) -> str:
         parts = [str([layer.name for layer in self.layers])]
@@ -182,10 +208,31 @@ def plain_activations(network: Any, remedy: str) -> tuple[Activation, ...]:
         return as_activations(network)
     if not network.is_plain:
         raise ValueError(
-            f"{network!r} is not plain: centred, with unit weights and without biases, branches and normalisation. "
-            f"{remedy}"
+            f"{network!r} is not plain: centred, with unit weights and without biases, branches and normalisation, and "
+            f"not implicit. {remedy}"
         )
     return network.layers
+
+
+def refuse_implicit(network: Architecture, what: str, remedy: str) -> None:
+    """Refuse an implicit network where layers that follow each other are needed.
+
+    Parameters
+    ----------
+    network : Architecture
+        The network.
+    what : str
+        Subject and verb of what cannot be done, such as "neural-tangents has".
+    remedy : str
+        What to do, as a sentence.
+
+    Raises
+    ------
+    ValueError
+        If the network is implicit.
+    """
+    if network.implicit:
+        raise ValueError(f"{what} no implicit networks, such as {network!r}: their layer is repeated. {remedy}")
 
 
 def as_activations(activations: str | Activation | Iterable) -> tuple[Activation, ...]:
@@ -206,6 +253,32 @@ def as_activations(activations: str | Activation | Iterable) -> tuple[Activation
     if not layers:
         raise ValueError("a network needs at least one layer: activations is empty.")
     return layers
+
+
+def _check_implicit(net: Architecture) -> None:
+    """Refuse settings that do not go with a repeated layer, or go with it alone."""
+    if not net.implicit:
+        if net.input_std != 1:
+            raise ValueError(
+                f"input_std = {net.input_std:.6g} is for implicit=True; the first number of weight_std is the scale of "
+                "the weights on the data in other networks."
+            )
+        return
+    if net.depth != 1:
+        raise ValueError(
+            f"an implicit network repeats one layer, got {net.depth} activations: give one, or implicit=False for "
+            "layers that follow each other."
+        )
+    if net.normalize or net.scales[0].residual:
+        raise ValueError(
+            "an implicit network has no residual branch and no normalisation, as its layer takes in its own output: "
+            "leave residual and normalize out, or give implicit=False."
+        )
+    if net.layers[0].has_jumps:
+        raise ValueError(
+            f"an implicit network with {net.layers[0].name} does not settle: at a jump any change of its state grows. "
+            "Give an activation without jumps, such as 'relu' or 'tanh'; networks of few levels are explicit."
+        )
 
 
 def _per_layer(given: Any, name: str, depth: int, check: Callable[[object, str], float]) -> tuple[float, ...]:

@@ -20,6 +20,10 @@ $\Theta + \rho^2(K' + \Theta')$: its outer weights are trained as well. A normal
 $\Theta - \mu^2$ by $1/\sqrt{(q_i - \mu^2)(q_j - \mu^2)}$ before the weights (:mod:`hntk.theory.architecture`). That
 its factor turns with the state adds nothing to the NTK at infinite width.
 
+An implicit network is the fixed point of a layer with $\Sigma = \sigma_w^2K + \sigma_x^2XX^\top + \sigma_b^2$, and
+$\Theta = K + (\sigma_w^2\Theta + \sigma_x^2XX^\top + \sigma_b^2) \circ \dot K$. Its q and c are roots; all other numbers
+then solve these equations, which are linear in them (:mod:`hntk.theory.implicit`).
+
 A regression with an intercept sees $PKP$, $P = I - 11^\top/n$. There c, b and f vanish. What is left has the form of
 Theorems 1 and 2, with (a, e, d, q − c) for $(\alpha_1, \alpha_2, \alpha_3, \tau_L^2)$.
 """
@@ -29,6 +33,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +43,7 @@ from hntk._utils.arrays import check_result
 from hntk.activations import Activation, Moments
 from hntk.activations.smoothing import PairDerivatives
 from hntk.theory.architecture import Architecture, ArchitectureLike, LayerScales, as_architecture
+from hntk.theory.implicit import equilibrium, fixed_covariance, solve_affine
 
 # scales from here to its reciprocal have powers that float64 holds
 LEAST = 1e-60
@@ -85,6 +91,8 @@ class Expansion(NamedTuple):
 class Expansions(NamedTuple):
     """Coefficients of both kernels, data first and then layer by layer.
 
+    An implicit network counts as one layer, whose output is the fixed point.
+
     Attributes
     ----------
     ck : tuple of Expansion
@@ -128,7 +136,8 @@ def expansions(network: ArchitectureLike, tau0: float, *, centres: Sequence[floa
     Raises
     ------
     ValueError
-        If ``tau0`` is not positive and finite, or a layer's output is constant or beyond float64 at its scale.
+        If ``tau0`` is not positive and finite, a layer's output is constant or beyond float64 at its scale, or an
+        implicit network does not contract there.
 
     Examples
     --------
@@ -143,9 +152,10 @@ def expansions(network: ArchitectureLike, tau0: float, *, centres: Sequence[floa
         raise ValueError(f"{net.depth} layers need as many centres, got {len(used)}.")
     data = Expansion(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, scale**2, 1.0, 0.0)
     states = [_Kernels(data, data._replace(r=math.nan, s=math.nan), 0.0)]
+    following = _repeated if net.implicit else _next
     for depth, centre in enumerate(used, start=1):
         try:
-            states.append(_next(net, depth, centre, states[-1]))
+            states.append(following(net, depth, centre, states[-1]))
         except OverflowError:
             check_result(np.array(math.inf), f"a coefficient of layer {depth}")
     finite = [*(state.ck for state in states), *(state.ntk[:-3] for state in states)]
@@ -174,6 +184,8 @@ def centres_of(network: ArchitectureLike, tau0: float) -> tuple[float, ...]:
         As :func:`expansions`.
     """
     net, q, centres = as_architecture(network), as_data_scale(tau0) ** 2, []
+    if net.implicit:
+        return (equilibrium(net, q, partial(_moments, net.layers[0], depth=1)).centre,)
     for depth, (layer, scale) in enumerate(zip(net.layers, net.scales, strict=True), start=1):
         m = _moments(layer, _scaled(1.0 if net.normalize else q, scale), depth)
         centres.append(m.mean if net.centred else 0.0)
@@ -203,17 +215,44 @@ def _next(net: Architecture, depth: int, centre: float, state: _Kernels) -> _Ker
     layer, scale = net.layers[depth - 1], net.scales[depth - 1]
     sigma, trained = _inputs(net, scale, state)
     mean = _moments(layer, sigma.q, depth).mean
-    try:
-        # below zero by rounding alone
-        k = layer.pair_derivatives(sigma.q, max(sigma.c, 0.0), centre)
-    except ValueError as error:
-        raise ValueError(f"layer {depth} ({layer.name}): {error}") from error
+    # below zero by rounding alone
+    k = _derivatives(layer, depth, sigma.q, max(sigma.c, 0.0), centre)
     ck = _composed(k, sigma)
     ntk = _sum(ck, _product(trained, _slope(k, sigma)))
     if not scale.residual:
         return _Kernels(ck, ntk, mean - centre)
     branch = scale.residual * scale.residual
     return _Kernels(_sum(state.ck, ck, branch), _sum(state.ntk, _sum(ck, ntk), branch), state.mean)
+
+
+def _repeated(net: Architecture, depth: int, centre: float, data: _Kernels) -> _Kernels:
+    """Return the kernels of an implicit network, at its fixed point."""
+    layer, scale, inputs = net.layers[0], net.scales[0], net.input_std * net.input_std
+    variance = equilibrium(net, data.ck.q, partial(_moments, layer, depth=depth), centre).variance
+    weights = scale.weight_std * scale.weight_std
+
+    def derivatives(c: float) -> PairDerivatives:
+        return _derivatives(layer, depth, variance, weights * c + scale.bias_std * scale.bias_std, centre)
+
+    def sigma(state: Expansion, injected: Expansion) -> Expansion:
+        return _sum(_with_biases(state, scale), injected, inputs)
+
+    k = derivatives(fixed_covariance(derivatives, weights))
+    off, on = weights * k.k_c, weights * k.dg
+    rates = Expansion(0.0, off, off, off, off, off, 0.0, on, on)
+    ck = solve_affine(lambda x: _composed(k, sigma(x, data.ck)), data.ck._replace(c=k.k, q=k.g), rates)
+    slope = _slope(k, sigma(ck, data.ck))
+    rates = Expansion(off, off, off, off, off, off, weights * k.h)
+    ntk = solve_affine(lambda x: _sum(ck, _product(sigma(x, data.ntk), slope)), ck, rates)
+    return _Kernels(ck, ntk, 0.0)
+
+
+def _derivatives(layer: Activation, depth: int, variance: float, covariance: float, centre: float) -> PairDerivatives:
+    """Return the derivatives of a layer's kernel map."""
+    try:
+        return layer.pair_derivatives(variance, covariance, centre)
+    except ValueError as error:
+        raise ValueError(f"layer {depth} ({layer.name}): {error}") from error
 
 
 def _inputs(net: Architecture, scale: LayerScales, state: _Kernels) -> tuple[Expansion, Expansion]:

@@ -15,9 +15,33 @@ from hntk.theory.architecture import Architecture
 from hntk.theory.expansion import Expansion, centres_of, expansions
 
 
+# layers after which a network that takes in the data in each has settled
+LAYERS = 400
+
+
 def exact_kernels(net: Architecture, gram: np.ndarray, tau0: float) -> tuple[Array, Array]:
     """Return K_L and Θ_L from K_0; the mean over the width is each sample's own."""
-    return _recursion(net, centres_of(net, tau0), jnp.asarray(gram))
+    of_net = _unrolled if net.implicit else _recursion
+    return of_net(net, centres_of(net, tau0), jnp.asarray(gram))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _unrolled(net: Architecture, centres: tuple[float, ...], gram: Array) -> tuple[Array, Array]:
+    """Return both kernels of an explicit network of many layers, each of which takes in the data again."""
+    (layer,), (scale,), (centre,) = net.layers, net.scales, centres
+    i = np.diag_indices(len(gram))
+
+    def follow(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        sigma, trained = (
+            scale.weight_std**2 * kernel + net.input_std**2 * gram + scale.bias_std**2 for kernel in state
+        )
+        var, off = jnp.diag(sigma), sigma.at[i].set(0.0)
+        own = layer.variance_map(var) + (layer.mean_map(var) - centre) ** 2
+        value = layer.kernel_map(off, var[:, None], var[None, :], centre).at[i].set(own)
+        slope = layer.derivative_map(off, var[:, None], var[None, :]).at[i].set(layer.slope_map(var))
+        return value, value + trained * slope
+
+    return jax.lax.fori_loop(0, LAYERS, follow, (0.0 * gram, 0.0 * gram))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
