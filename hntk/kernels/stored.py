@@ -250,18 +250,15 @@ def _identity(problem: KernelProblem, tile: int) -> dict[str, Any]:
     net = problem.network
     # stores of plain networks do not name what these do not have
     described = {"scales": [list(row) for row in net.scales], "centred": net.centred, "normalize": net.normalize}
-    repeated = {"implicit": True, "input_std": net.input_std} if net.implicit else {}
-    return (
-        ({} if net.is_plain else described)
-        | repeated
-        | {
-            "x": array_digest(problem.x),
-            "x2": array_digest(problem.x2),
-            "activations": [fingerprint(layer) for layer in net.layers],
-            "centres": list(problem.centres),
-            "kappa_sq": problem.kappa_sq,
-            "precision": problem.dtype.name,
-            "tile": tile,
-            "code": source_digest(*CODE),
-        }
-    )
+    if net.implicit:
+        described |= {"implicit": True, "input_std": net.input_std}
+    return ({} if net.is_plain else described) | {
+        "x": array_digest(problem.x),
+        "x2": array_digest(problem.x2),
+        "activations": [fingerprint(layer) for layer in net.layers],
+        "centres": list(problem.centres),
+        "kappa_sq": problem.kappa_sq,
+        "precision": problem.dtype.name,
+        "tile": tile,
+        "code": source_digest(*CODE),
+    }

@@ -20,9 +20,9 @@ $\Theta + \rho^2(K' + \Theta')$: its outer weights are trained as well. A normal
 $\Theta - \mu^2$ by $1/\sqrt{(q_i - \mu^2)(q_j - \mu^2)}$ before the weights (:mod:`hntk.theory.architecture`). That
 its factor turns with the state adds nothing to the NTK at infinite width.
 
-An implicit network is the fixed point of a layer with $\Sigma = \sigma_w^2K + \sigma_x^2XX^\top + \sigma_b^2$, and
-$\Theta = K + (\sigma_w^2\Theta + \sigma_x^2XX^\top + \sigma_b^2) \circ \dot K$. Its q and c are roots; all other numbers
-then solve these equations, which are linear in them (:mod:`hntk.theory.implicit`).
+An implicit network is the fixed point of a layer with $\Sigma = \sigma_w^2K + \sigma_x^2G + \sigma_b^2$, and
+$\Theta = K + (\sigma_w^2\Theta + \sigma_x^2G + \sigma_b^2) \circ \dot K$. Its q and c are roots. All other numbers then
+solve these equations, which are linear in them (:mod:`hntk.theory.implicit`).
 
 A regression with an intercept sees $PKP$, $P = I - 11^\top/n$. There c, b and f vanish. What is left has the form of
 Theorems 1 and 2, with (a, e, d, q − c) for $(\alpha_1, \alpha_2, \alpha_3, \tau_L^2)$.

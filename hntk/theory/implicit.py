@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy.optimize import brentq
@@ -70,7 +70,7 @@ def equilibrium(
     net : Architecture
         An implicit network.
     square : float
-        τ_0², the squared norm of a sample.
+        Squared norm τ_0² of a sample.
     moments : callable
         The activation's checked moments as a function of its input's variance.
     centre : float, optional
@@ -125,7 +125,8 @@ def _bracket(at: Callable[[float], _Point], fixed: float, wanted: float) -> tupl
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
     """Return the root of an increasing function between two points."""
-    return low if function(low) >= 0 else float(brentq(function, low, high, xtol=EPSILON * low, rtol=4 * EPSILON))
+    found: Any = brentq(function, low, high, xtol=EPSILON * low, rtol=np.float64(4 * EPSILON))
+    return float(found)
 
 
 def fixed_covariance(derivatives: Callable[[float], PairDerivatives], weights: float) -> float:
@@ -137,7 +138,7 @@ def fixed_covariance(derivatives: Callable[[float], PairDerivatives], weights: f
         The kernel map and its derivatives where the states have the covariance c. As a function of c ≥ 0 the map is
         convex and its slope stays below 1, so that Newton's iteration rises from 0 to the only root.
     weights : float
-        σ_w², the slope of the covariance of the pre-activations in c.
+        Square σ_w² of their scale, the slope of the pre-activations' covariance in c.
 
     Returns
     -------

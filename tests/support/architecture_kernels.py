@@ -14,7 +14,6 @@ from scipy.sparse.linalg import eigsh
 from hntk.theory.architecture import Architecture
 from hntk.theory.expansion import Expansion, centres_of, expansions
 
-
 # layers after which a network that takes in the data in each has settled
 LAYERS = 400
 
