@@ -62,9 +62,10 @@ def _check_layers(original: OriginalNetwork, kernel: Kernel) -> None:
             f"network's NTK then has another β_1/α_1. Leave kernel= out. {joint}"
         )
     if original.layer_shares is None:
+        why = "is repeated" if original.architecture.implicit else "does not see norms, as its input is normalised"
         raise ValueError(
-            f"layer 1 of {original.architecture!r} does not see norms, as its input is normalised: no centred layer "
-            f"has its α_2 = 0 and its α_3. Use alpha2=False, which assumes that norms concentrate. {joint}"
+            f"layer 1 of {original.architecture!r} {why}: no centred layer has its α_2 and its α_3. Use alpha2=False, "
+            f"which assumes that norms concentrate. {joint}"
         )
 
 
