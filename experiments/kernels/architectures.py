@@ -1,4 +1,4 @@
-"""Errors of the equivalents of networks as people have them: un-centred, with biases, branches or normalisation."""
+"""Errors of the equivalents of networks as people have them: un-centred, with biases, branches or implicit."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ NETS = {
     "levels4_he": hntk.Architecture([LEVELS4] * 3, ROOT2, 0.3, centred=False),
     "relu_residual": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False, residual=0.7),
     "relu_layer_norm": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False, normalize="layer"),
+    "relu_implicit": hntk.Architecture(["relu"], 1.0, 0.3, centred=False, implicit=True),
+    "erf_implicit": hntk.Architecture(["erf"], 0.9, 0.3, centred=False, implicit=True),
 }
 KERNELS = ("CK", "NTK")
 CURVES = ("K̃", "K̃ without d, e", "PK̃P", "PK̃P without d, e")

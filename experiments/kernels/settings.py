@@ -20,6 +20,7 @@ from experiments.runner.experiment import Experiment
 
 ARCHITECTURES = (
     "relu_he", "relu_unit", "relu_large_biases", "erf", "gelu_he", "levels4_he", "relu_residual", "relu_layer_norm",
+    "relu_implicit", "erf_implicit",
 )  # fmt: skip
 
 

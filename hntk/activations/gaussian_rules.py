@@ -111,10 +111,30 @@ def over_variances(one: Callable[[Array], Array], var: Float[Array, " n"]) -> Fl
 
     def interpolated() -> Array:
         place = jnp.where(high > low, (2 * jnp.log(var) - low - high) / jnp.where(high > low, high - low, 1.0), 0.0)
-        degrees = jnp.arange(CHEBYSHEV, dtype=var.dtype)
-        basis = jnp.cos(degrees * jnp.arccos(jnp.clip(place, -1.0, 1.0))[:, None])
-        return jnp.matmul(basis, series, precision=jax.lax.Precision.HIGHEST)
+        return jnp.matmul(_chebyshev(place), series, precision=jax.lax.Precision.HIGHEST)
 
     # an error that is not a number, as at a variance of 0, fails this comparison
     accurate = error <= 16 * jnp.finfo(var.dtype).eps * jnp.max(jnp.abs(values))
     return jax.lax.cond(accurate, interpolated, lambda: jax.lax.map(one, var, batch_size=ROWS))
+
+
+@jax.custom_jvp
+def _chebyshev(place: Float[Array, " n"]) -> Float[Array, "n degrees"]:
+    """Return the Chebyshev polynomials T_0, T_1, … at points of [−1, 1]."""
+    degrees = jnp.arange(CHEBYSHEV, dtype=place.dtype)
+    return jnp.cos(degrees * jnp.arccos(jnp.clip(place, -1.0, 1.0))[:, None])
+
+
+@_chebyshev.defjvp
+def _chebyshev_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # the arccosine has no slope at ±1, where T_k' = k U_{k−1} has one, by U_k = 2x U_{k−1} − U_{k−2}
+    (place,), (change,) = primals, tangents
+
+    def following(pair: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        before, now = pair
+        return (now, 2 * place * now - before), before
+
+    start = jnp.zeros_like(place), jnp.ones_like(place)
+    second = jax.lax.scan(following, start, None, CHEBYSHEV)[1]
+    degrees = jnp.arange(CHEBYSHEV, dtype=place.dtype)
+    return _chebyshev(place), (degrees[:, None] * second * change).T

@@ -150,10 +150,11 @@ def fixed_pairs(
         # the map falls behind the diagonal, so that the sign of the gap tells on which side the root is
         low, high = jnp.where(gap > 0, ck, low), jnp.where(gap > 0, high, ck)
         inside = (low <= after) & (after <= high)
+        # where roundings decide on which side the root is, the bounds mean nothing any more
         settled = jnp.abs(gap) <= _enough(bound) * bound
         if layer.certain is not None:
             settled |= ~layer.certain
-        return jnp.where(inside, after, (low + high) / 2), settled, count + 1, low, high
+        return jnp.where(inside | settled, after, (low + high) / 2), settled, count + 1, low, high
 
     start = jnp.zeros_like(gram), jnp.zeros(gram.shape, bool), jnp.zeros((), int), -bound, bound
     ck = jax.lax.stop_gradient(_until_all(proceed, jax.lax.stop_gradient(start)))[0]

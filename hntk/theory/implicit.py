@@ -148,9 +148,11 @@ def fixed_covariance(derivatives: Callable[[float], PairDerivatives], weights: f
     c = 0.0
     for _ in range(STEPS):
         k = derivatives(c)
-        change = (k.k - c) / (1 - weights * k.k_c)
+        rest = 1 - weights * k.k_c
+        change = (k.k - c) / rest
         c = max(c + change, 0.0)
-        if abs(change) <= 2 * EPSILON * k.g:
+        # what is left of the gap by rounding
+        if change * rest <= 4 * EPSILON * k.g:
             break
     return c
 

@@ -111,6 +111,12 @@ def test_the_diagonal_is_the_variance(act: hntk.Activation) -> None:
 
 
 @pytest.mark.slow
+def test_variances_of_many_samples_have_derivatives_at_the_largest_and_the_least_too() -> None:
+    act, var = hntk.activation("tanh"), jnp.linspace(0.5, 2.0, 200)
+    _, slope = jax.jvp(act.variance_map, (var,), (jnp.ones_like(var),))
+    np.testing.assert_allclose(slope, [act.moments(float(v) ** 0.5).s2 / 2 for v in var], rtol=1e-11)
+
+
 @pytest.mark.parametrize("rho", [-0.9999, -0.6, 0.0, 0.3, 0.97, 0.99999])
 def test_steps_against_scipys_bivariate_normal(rho: float) -> None:
     s, t, v1, v2 = 0.4, -0.2, 1.7, 0.8

@@ -15,7 +15,7 @@ from hntk.theory.architecture import Architecture
 from hntk.theory.expansion import Expansion, centres_of, expansions
 
 # layers after which a network that takes in the data in each has settled
-LAYERS = 400
+LAYERS = 160
 
 
 def exact_kernels(net: Architecture, gram: np.ndarray, tau0: float) -> tuple[Array, Array]:

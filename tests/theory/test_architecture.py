@@ -44,6 +44,8 @@ def test_a_repr_shows_what_is_not_plain() -> None:
     net = Architecture(["relu"] * 2, weight_std=2**0.5, bias_std=[0, 0.1], centred=False, residual=1, normalize="rms")
     shown = "weight_std=1.41421, bias_std=[0, 0.1], centred=False, residual=1, normalize='rms'"
     assert repr(net) == f"Architecture(['relu', 'relu'], {shown})"
+    deep = Architecture(["relu"], implicit=np.True_, input_std=0.5)  # type: ignore[arg-type]
+    assert repr(deep) == "Architecture(['relu'], implicit=True, input_std=0.5)"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,13 @@ def test_a_repr_shows_what_is_not_plain() -> None:
         ({"centred": 1}, "centred must be True or False"),
         ({"normalize": "batch"}, "normalize must be 'rms' or 'layer'"),
         ({"normalize": True}, "normalize must be 'rms' or 'layer'"),
+        ({"implicit": "yes"}, "implicit must be True or False"),
+        ({"implicit": True}, "repeats one layer, got 2 activations: give one, or implicit=False"),
+        ({"activations": ["relu"], "implicit": True, "residual": 0.5}, "no residual branch.*leave residual"),
+        ({"activations": ["relu"], "implicit": True, "normalize": "rms"}, "no residual branch and no normalisation"),
+        ({"activations": ["sign"], "implicit": True}, "sign does not settle.*without jumps, such as 'relu'"),
+        ({"input_std": 0.5}, "input_std = 0.5 is for implicit=True; the first number of weight_std"),
+        ({"activations": ["relu"], "implicit": True, "input_std": 0.0}, "input_std must be a positive finite number"),
     ],
 )
 def test_wrong_descriptions_are_refused(wrong: dict, message: str) -> None:

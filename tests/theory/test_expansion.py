@@ -30,6 +30,9 @@ NETS = {
     "residual, centred": Architecture(["relu"] * 3, residual=[0, 1, 1]),
     "rms": Architecture(["relu", "erf", "relu"], bias_std=0.3, centred=False, normalize="rms"),
     "layer": Architecture(["relu"] * 3, weight_std=2**0.5, centred=False, normalize="layer"),
+    "implicit": Architecture(["relu"], 1.2, 0.3, centred=False, implicit=True, input_std=0.8),
+    "implicit, centred": Architecture(["gaussian"], 0.9, 0.3, implicit=True),
+    "implicit, erf": Architecture(["erf"], 1.1, 0.3, centred=False, implicit=True),
     "layer, residual": Architecture(["relu"] * 3, centred=False, residual=[0, 0.7, 0.7], normalize="layer"),
 }
 
