@@ -24,8 +24,8 @@ def _float64() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("name", "weight_std"), [("relu", 1.2), ("erf", 0.9), ("cos", 0.8), ("quadratic", 0.2)])
-def test_centred_networks_have_the_published_coefficients(name: str, weight_std: float) -> None:
-    """Theorem 1 of Ling et al. (2024), with Gaussian moments at the scale of the pre-activations."""
+def test_centred_networks_have_the_fixed_point_of_the_theorems(name: str, weight_std: float) -> None:
+    """Theorem 1's recursion of α with the data in every layer, from Gaussian moments at the pre-activations' scale."""
     net = Architecture([name], weight_std, implicit=True, input_std=0.8)
     own = expansions(net, 0.9)
     state, weights, data = own.ck[1], weight_std**2, 0.8**2
