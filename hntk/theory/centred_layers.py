@@ -10,8 +10,8 @@ $$e_1^2 = \frac{a_l}{a_{l-1}},\quad e_2^2 = \frac{2(d_l - e_1^2d_{l-1})}{a_{l-1}
 gives a centred network without biases and with unit weights, whose conjugate kernel has these coefficients in every
 layer. No difference is negative, because kernels are positive semidefinite. Without a linear part $a_{l-1}$, $e_1^2$ is
 $d_l/d_{l-1}$, and $\alpha_{l-1,4}$ is r of the expansion. Only a first layer that does not see norms, behind a
-normalisation, has no such network, as $\alpha_{0,4} = 1$ there. Nor has an implicit network as one layer: the moments give
-its α_1 and α_3, and not its α_2.
+normalisation, has no such network, as $\alpha_{0,4} = 1$ there. Nor has an implicit network as one layer: the moments
+give its α_1 and α_3, and not its α_2.
 """
 
 from __future__ import annotations
