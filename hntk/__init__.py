@@ -5,10 +5,12 @@ from hntk.activations import (
     Activation,
     Moments,
     Staircase,
+    Surrogate,
     activation,
     activation_names,
     register_activation,
     staircase,
+    surrogate,
 )
 from hntk.compression.applicability import Applicability, Finding, check
 from hntk.compression.compressed_network import CompressedNetwork, compress
@@ -107,6 +109,7 @@ __all__ = [
     "Storage",
     "StructuredKernel",
     "Summary",
+    "Surrogate",
     "TaskAccuracy",
     "TrainingError",
     "WeightLaw",
@@ -150,6 +153,7 @@ __all__ = [
     "storage",
     "store_kernels",
     "summarize",
+    "surrogate",
     "to_integers",
     "weight_law",
 ]

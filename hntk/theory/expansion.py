@@ -173,13 +173,45 @@ def centres_of(network: ArchitectureLike, tau0: float) -> tuple[float, ...]:
     ValueError
         As :func:`expansions`.
     """
-    net, q, centres = as_architecture(network), as_data_scale(tau0) ** 2, []
+    return tuple(centre for _, centre in _inputs_and_centres(as_architecture(network), as_data_scale(tau0)))
+
+
+def input_scales(network: ArchitectureLike, tau0: float) -> tuple[float, ...]:
+    """Return the root mean square of every layer's input, at which its activation has its moments.
+
+    Parameters
+    ----------
+    network : Architecture or sequence of str or Activation
+        The network.
+    tau0 : float
+        Root mean square norm of a sample.
+
+    Returns
+    -------
+    tuple of float
+        The scales of the L layers; in a plain network they are τ_0 … τ_{L−1}.
+
+    Raises
+    ------
+    ValueError
+        As :func:`expansions`.
+    """
+    return tuple(
+        math.sqrt(variance) for variance, _ in _inputs_and_centres(as_architecture(network), as_data_scale(tau0))
+    )
+
+
+def _inputs_and_centres(net: Architecture, tau0: float) -> list[tuple[float, float]]:
+    """Return the variance of every layer's input, and what is subtracted from its activation."""
+    q, known = tau0**2, []
     for depth, (layer, scale) in enumerate(zip(net.layers, net.scales, strict=True), start=1):
-        m = _moments(layer, _scaled(1.0 if net.normalize else q, scale), depth)
-        centres.append(m.mean if net.centred else 0.0)
-        value = m.variance + (m.mean - centres[-1]) ** 2
+        variance = _scaled(1.0 if net.normalize else q, scale)
+        m = _moments(layer, variance, depth)
+        centre = m.mean if net.centred else 0.0
+        known.append((variance, centre))
+        value = m.variance + (m.mean - centre) ** 2
         q = q + scale.residual * scale.residual * value if scale.residual else value
-    return tuple(centres)
+    return known
 
 
 def as_data_scale(tau0: object) -> float:
