@@ -1,32 +1,37 @@
 r"""Step functions that are differentiated by a surrogate: the kernel maps of straight-through training.
 
-A small step of training with a surrogate φ of σ' (:mod:`hntk.activations.surrogates`) changes what the network gives for
-a sample i by true derivatives, of which the mean over neurons is finite, and what its backward pass found for a sample
-j by surrogates. With jumps $c_k$ at $s_k$, the map that has the place of $E[\sigma'\sigma']$ is
+Training with a surrogate φ of σ' (:mod:`hntk.activations.surrogates`) takes a small step on a sample j. What the step
+is follows from φ, by the backward pass. How it changes the output of a sample i follows from σ itself: its derivative
+is a sum of delta functions, whose mean over neurons is finite. With jumps $c_k$ at $s_k$, the map that stands in the
+place of $E[\sigma'\sigma']$ is
 
 $$E[\sigma'(u)\varphi(v)] = \sum_k c_k N(s_k; 0, q_1)\,E[\varphi(v) \mid u = s_k],\qquad
 v \mid u = s_k \sim N\Big(\frac{c\,s_k}{q_1}, q_2 - \frac{c^2}{q_1}\Big),$$
 
-finite for u = v too, where it is $\sum_k c_k N(s_k; 0, q)\varphi(s_k)$. It is not symmetric: the first sample is the one
-whose output changes.
+It is finite for u = v too, where it is $\sum_k c_k N(s_k; 0, q)\varphi(s_k)$. It is not symmetric: u belongs to the
+sample whose output changes, v to the one that the step is taken on.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.stats import norm
 from jaxtyping import Float
 
+from hntk._utils.arrays import check_result
 from hntk._utils.float64 import float64
 from hntk._utils.pytree import array_dataclass, known_numbers
 from hntk.activations.base import Activation, ArrayLike, PairMaps
 from hntk.activations.correlation import matched_pairs
 from hntk.activations.mehler import HermiteSide, mehler_maps
 from hntk.activations.quadrature import SERIES_ORDER, QuadratureActivation
+from hntk.activations.smoothing import common_rule
 from hntk.activations.staircases import Staircase
 from hntk.activations.step_function import StepFunction
 from hntk.activations.surrogates import Surrogate
@@ -130,8 +135,10 @@ class StraightThroughStep:
             return maps._replace(derivative=self.derivative_map(cov, left.var, right.var))
         cost = MEAN_COST * jnp.sum(self.step.jumps != 0)
         cross = mehler_maps(left.slope, right.backward, cov, cost)
-        assert maps.certain is not None and cross.certain is not None
-        return PairMaps(maps.covariance, self.height * self.width * cross.derivative, maps.certain & cross.certain)
+        certain = [each for each in (maps.certain, cross.certain) if each is not None]
+        return PairMaps(
+            maps.covariance, self.height * self.width * cross.derivative, functools.reduce(jnp.logical_and, certain)
+        )
 
     def _densities(self, var: ArrayLike) -> tuple[Array, Array]:
         """Return the thresholds in units of the scale, and c_k N(s_k; 0, var)."""
@@ -146,8 +153,28 @@ class StraightThroughStep:
         return self.height * self.shape.smoothed_slope(mean / self.width, spread / self.width**2)
 
 
-def own_slope(layer: Staircase, surrogate: Surrogate, tau: float) -> float:
-    """Return E[σ'(τξ) φ(τξ)] in float64, for a surrogate whose width is not relative."""
+def own_slope(layer: Activation, surrogate: Surrogate, tau: float) -> float:
+    """Return E[σ'(τξ) φ(τξ)] of a staircase in float64, for a surrogate whose width is not relative."""
+    assert isinstance(layer, Staircase)
     with known_numbers(), float64():
         step = StraightThroughStep.of(layer.step_function, surrogate)
         return float(step.slope_map(jnp.asarray(tau * tau, jnp.float64)))
+
+
+def cross_means(
+    layer: Activation, surrogate: Surrogate, variance: float, covariance: float
+) -> Float[np.ndarray, "6 6"]:
+    """Return E[σ^(i)(u) σ̃^(j)(v)], i and j up to 5, where φ = σ̃' and both variances are equal.
+
+    Raises
+    ------
+    ValueError
+        If a mean overflows.
+    """
+    spread = variance - covariance
+    points = sorted({*layer.breakpoints, *(surrogate.width * point for point in surrogate.shape.breakpoints)})
+    with np.errstate(all="ignore"):
+        z, weight = common_rule(covariance, spread, tuple(points))
+        means = layer.smoothed(z, spread, 0.0) * weight @ surrogate.smoothed(z, spread).T
+    check_result(means, "a Gaussian mean")
+    return means

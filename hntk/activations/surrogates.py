@@ -56,7 +56,7 @@ class Surrogate:
         as_instance(self.shape, "shape", Activation, "a hntk.Activation; hntk.surrogate takes names")
         if self.shape.has_jumps:
             raise ValueError(
-                f"the surrogate {self.shape.name!r} jumps, and its derivative is 0 almost everywhere: give a continuous "
+                f"the surrogate {self.shape.name!r} jumps, and its derivative has delta functions: give a continuous "
                 "function, such as 'straight_through' or 'clipped'."
             )
         as_instance(self.relative, "relative", (bool, np.bool_), "True or False")

@@ -12,8 +12,8 @@ $$\beta_{l,1} = \alpha_{l,1} + e_1^2\beta_{l-1,1},\quad \beta_{l,2} = \alpha_{l,
 (Gu et al., 2022, Theorems 1 and 2, with $\kappa_0^2 = \tau_0^2$ and d at $\tau_{l-1}$).
 
 With a surrogate φ for the derivatives of the backward pass (:mod:`hntk.activations.straight_through`), β and κ² are
-those of the kernel that a small step of training follows: $e_1E[\varphi]$, $e_2E[\varphi']$ and $E[\sigma'\varphi]$ stand in
-the recursion of β and κ² for $e_1^2$, $e_2^2$ and d. That kernel is symmetric up to a vanishing operator norm: entry
+those of the kernel that a small step of training follows: $e_1E[\varphi]$, $e_2E[\varphi']$ and $E[\sigma'\varphi]$
+stand in their recursion for $e_1^2$, $e_2^2$ and d. That kernel is symmetric up to a vanishing operator norm: entry
 (i, j) differs from entry (j, i) by $\beta_1x_i^\top x_j$ times a multiple of $\|x_i\|^2 - \|x_j\|^2$.
 
 What each symbol is:
@@ -37,7 +37,7 @@ from jaxtyping import Float
 
 from hntk._utils.arrays import check_result
 from hntk._utils.pytree import array_dataclass
-from hntk.activations import Activation, Moments, Staircase, Surrogate, SurrogateLike
+from hntk.activations import Activation, Moments, Surrogate, SurrogateLike
 from hntk.activations.straight_through import own_slope
 from hntk.activations.surrogates import as_surrogates
 from hntk.theory.architecture import ArchitectureLike, plain_activations
@@ -179,7 +179,6 @@ def _slopes(layer: Activation, m: Moments, surrogate: Surrogate | None, depth: i
     """Return E[σ'] E[φ], E[σ''] E[φ'] and E[σ' φ], where φ is the surrogate, or else σ' itself."""
     if surrogate is None:
         return _Slopes(m.e1**2, m.e2**2, m.d)
-    assert isinstance(layer, Staircase)
     backward = surrogate.at(m.tau)
     try:
         e1, e2 = backward.means(m.tau)
