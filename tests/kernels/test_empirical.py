@@ -12,7 +12,7 @@ import pytest
 
 import hntk
 from hntk.kernels import backpropagation as layers
-from hntk.kernels import empirical
+from hntk.kernels import gradient_products
 from hntk.kernels._neural_tangents import load
 from tests.support.samples import two_classes
 
@@ -30,7 +30,7 @@ def jacobian(net: hntk.Network, readout: np.ndarray, x: np.ndarray, every: bool 
 
     def output(parameters: list, row: jax.Array) -> jax.Array:
         h, read = row, []
-        for (_, fan_in, sigma, m), w in zip(net.layers(), parameters[:-1], strict=True):
+        for (_, fan_in, sigma, m, *_), w in zip(net.layers(), parameters[:-1], strict=True):
             h = sigma(fan_in * w @ h) - m
             read.append(h / np.sqrt(h.size))
         return parameters[-1] @ (jnp.concatenate(read) if every else read[-1])
@@ -48,8 +48,7 @@ def products(first: list[np.ndarray], second: list[np.ndarray]) -> list[np.ndarr
 def small_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole, or in batches and tiles that do not divide anything."""
     monkeypatch.setattr(layers, "BATCH", request.param)
-    monkeypatch.setattr(empirical, "BATCH", request.param)
-    monkeypatch.setattr(empirical, "TILE", request.param - 1)
+    monkeypatch.setattr(gradient_products, "TILE", request.param - 1)
 
 
 @pytest.mark.slow
@@ -159,7 +158,7 @@ def test_neural_tangents_gives_the_same_in_float32() -> None:
 
     def apply_fn(parameters: list, x: jax.Array) -> jax.Array:
         h = x
-        for (_, fan_in, sigma, m), w in zip(net.layers(), parameters[:-1], strict=True):
+        for (_, fan_in, sigma, m, *_), w in zip(net.layers(), parameters[:-1], strict=True):
             h = (sigma(h @ w.T * fan_in) - m).astype(jnp.float32)
         return (h @ parameters[-1] / np.float32(8))[:, None]
 
