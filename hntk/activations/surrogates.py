@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk._utils.arguments import as_instance, as_positive
+from hntk._utils.arguments import as_finite, as_instance, as_positive
 from hntk._utils.arrays import brief
 from hntk.activations.base import Activation, ArrayLike
 from hntk.activations.elementary import Erf
@@ -60,8 +60,8 @@ class Surrogate:
                 "function, such as 'straight_through' or 'clipped'."
             )
         as_instance(self.relative, "relative", (bool, np.bool_), "True or False")
-        for name in ("width", "height"):
-            object.__setattr__(self, name, as_positive(getattr(self, name), name))
+        object.__setattr__(self, "width", as_positive(self.width, "width"))
+        object.__setattr__(self, "height", as_finite(self.height, "height"))
 
     def __call__(self, t: ArrayLike) -> Array:
         """Return φ(t) elementwise, for a width that is not relative."""
@@ -134,7 +134,7 @@ def surrogate(
     width : float
         Factor w that stretches the function: φ(t) becomes φ(t/w).
     height : float
-        Factor h that multiplies it.
+        Factor h that multiplies it; negative for a staircase that falls.
     relative : bool
         Whether the width is in units of τ, the root mean square of the layer's input, instead of absolute.
 
@@ -146,7 +146,7 @@ def surrogate(
     Raises
     ------
     ValueError
-        If the name is unknown, the activation jumps, or a number is not positive and finite.
+        If the name is unknown, the activation jumps, or a number is not finite, or a width not positive.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def surrogate(
     >>> float(hntk.surrogate("tanh")(0.0))
     1.0
     """
-    width, height = as_positive(width, "width"), as_positive(height, "height")
+    width, height = as_positive(width, "width"), as_finite(height, "height")
     if isinstance(which, Surrogate):
         return Surrogate(which.shape, which.width * width, which.height * height, which.relative or relative)
     if isinstance(which, str) and which in _SHAPES:

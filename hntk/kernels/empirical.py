@@ -9,6 +9,7 @@ gradients R. No Jacobian is formed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import get_args
 
@@ -19,13 +20,15 @@ from jaxtyping import Float
 
 from hntk._utils.arguments import as_choice
 from hntk._utils.memory import check_room
-from hntk.kernels.backpropagation import walk
+from hntk.activations import SurrogateLike
+from hntk.kernels.backpropagation import forward, walk
 from hntk.kernels.exact import Engine
 from hntk.kernels.gradient_products import Gradient, add_products
 from hntk.kernels.kernel_memory import check_memory
 from hntk.kernels.network_function import neural_tangents_of_outputs
-from hntk.kernels.network_outputs import Parameterization, outputs_of, samples_of
+from hntk.kernels.network_outputs import Output, Parameterization, outputs_of, samples_of
 from hntk.kernels.problem import Kernels
+from hntk.kernels.surrogate_gradients import surrogate_gradients_kernel
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
 
@@ -38,6 +41,8 @@ def empirical_kernels(
     output: object = None,
     parameterization: Parameterization = "ntk",
     engine: Engine = "native",
+    surrogate: SurrogateLike | Sequence[SurrogateLike | None] | None = None,
+    bandwidth: float | None = None,
 ) -> Kernels:
     """Return the conjugate kernel and the NTK of one network with its weights, readout included.
 
@@ -68,6 +73,17 @@ def empirical_kernels(
     engine : {"native", "neural_tangents"}
         What computes the kernels. ``"neural_tangents"`` differentiates the network as a function of its parameters,
         and contracts Jacobians of a few samples at a time: slower, for comparison.
+    surrogate : str, Activation, Surrogate or sequence of them, optional
+        What the backward pass has in the place of derivatives of staircases, see :func:`hntk.surrogate`. The NTK is
+        then an estimate of that of training with this straight-through estimator: entry (i, j) says how the output of
+        sample i changes by a small step on sample j. Of a step, a staircase's true derivative is a sum of delta
+        functions; of their mean over neurons only an estimate can be had, with Gaussians in their place. At infinite
+        width it is the NTK of :func:`exact_kernels` with this surrogate. All forward and backward features are in
+        memory at a time.
+    bandwidth : float, optional
+        Width of these Gaussians, in units of the root mean square of a layer's pre-activations. The estimate is off by
+        the order of its square, and scatters with a variance inverse to it and to the width d. By default 1.06 d^−0.2,
+        the rule for estimates of densities.
 
     Returns
     -------
@@ -97,7 +113,16 @@ def empirical_kernels(
     samples, split = _samples(outputs[0].network, x, x2)
     shape = _shape(samples, split)
     check_memory(shape, np.dtype(samples.dtype))
-    if as_choice(engine, "engine", get_args(Engine)) == "neural_tangents":
+    by_neural_tangents = as_choice(engine, "engine", get_args(Engine)) == "neural_tangents"
+    if surrogate is not None:
+        if by_neural_tangents:
+            raise ValueError("engine='neural_tangents' has no surrogates: leave engine out where surrogate= is given.")
+        rows, columns = (samples, samples) if split is None else (samples[:split], samples[split:])
+        ntk = surrogate_gradients_kernel(outputs, rows, columns, surrogate, bandwidth)
+        return Kernels(_readout_kernel(outputs[0], samples, split), ntk)
+    if bandwidth is not None:
+        raise ValueError("bandwidth= is for kernels of surrogates: give surrogate= too, or leave it out.")
+    if by_neural_tangents:
         return neural_tangents_of_outputs(outputs, samples, split)
     depth = len(outputs[0].network.weights)
     kernels = {"ck": jnp.zeros(shape, samples.dtype)}
@@ -116,6 +141,15 @@ def empirical_kernels(
     for number, one in enumerate(outputs):
         walk(one, samples, partial(visit, number == 0))
     return Kernels(**kernels)
+
+
+def _readout_kernel(output: Output, samples: Array, split: int | None) -> Array:
+    """Return the conjugate kernel of what the readout reads."""
+    last = len(output.network.weights)
+    kernel = jnp.zeros(_shape(samples, split), samples.dtype)
+    for depth in range(1 if output.layers == "all" else last, last + 1):
+        kernel = add_products(kernel, Gradient(forward(output.network, samples, depth)), split)
+    return kernel
 
 
 def empirical_parts(
