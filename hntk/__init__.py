@@ -5,10 +5,12 @@ from hntk.activations import (
     Activation,
     Moments,
     Staircase,
+    Surrogate,
     activation,
     activation_names,
     register_activation,
     staircase,
+    surrogate,
 )
 from hntk.compression.applicability import Applicability, Finding, check
 from hntk.compression.compressed_network import CompressedNetwork, compress
@@ -52,6 +54,7 @@ from hntk.spectra.comparison import KernelComparison, Spectrum, compare_kernels,
 from hntk.spectra.density import SpectralDensity, spectral_density
 from hntk.spectra.eigenpairs import Eigenpairs, leading_eigenpairs
 from hntk.theory.architecture import Architecture
+from hntk.theory.calibrated_surrogates import calibrated_surrogates
 from hntk.theory.centred_layers import centred_coefficients
 from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
@@ -108,6 +111,7 @@ __all__ = [
     "Storage",
     "StructuredKernel",
     "Summary",
+    "Surrogate",
     "TaskAccuracy",
     "TrainingError",
     "WeightLaw",
@@ -116,6 +120,7 @@ __all__ = [
     "activation_names",
     "arithmetic",
     "asymptotics",
+    "calibrated_surrogates",
     "centred_coefficients",
     "check",
     "coefficients",
@@ -152,6 +157,7 @@ __all__ = [
     "storage",
     "store_kernels",
     "summarize",
+    "surrogate",
     "to_integers",
     "weight_law",
 ]

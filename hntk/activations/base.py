@@ -23,6 +23,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from hntk._utils.arguments import as_finite, as_positive
+from hntk.activations.gaussian_rules import smoothed_slope
 from hntk.activations.smoothing import (
     PairDerivatives,
     common_rule,
@@ -231,6 +232,10 @@ class Activation(ABC):
     def smoothed(self, z: Float[np.ndarray, " n"], spread: float, centre: float) -> Float[np.ndarray, "6 n"]:
         """Return E[σ(z + √spread ξ)] − centre and its first five derivatives by z."""
         return smoothed_function(self, self.breakpoints, z, spread, centre)
+
+    def smoothed_slope(self, mean: ArrayLike, spread: ArrayLike) -> Array:
+        """Return E[σ'(mean + √spread ξ)] elementwise, for a function that does not jump; σ' itself for no spread."""
+        return smoothed_slope(self, self.breakpoints, jnp.asarray(mean), jnp.asarray(spread))
 
     def fourth_of_square(self, variance: float, centre: float) -> float:
         """Return the mean of the fourth derivative of (σ − centre)² at a variance."""

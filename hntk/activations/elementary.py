@@ -143,6 +143,10 @@ class Erf(_UpToOne):
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         return 4 / pi / jnp.sqrt((1 + 2 * var1) * (1 + 2 * var2) - 4 * cov**2)
 
+    def smoothed_slope(self, mean: ArrayLike, spread: ArrayLike) -> Array:
+        square = 1 + 2 * jnp.asarray(spread)
+        return 2 / sqrt(pi) * jnp.exp(-(jnp.asarray(mean) ** 2) / square) / jnp.sqrt(square)
+
 
 @dataclass(frozen=True)
 class GaussianBump(_UpToOne):

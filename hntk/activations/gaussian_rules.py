@@ -25,6 +25,11 @@ REACH = 12.0
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 # panel edges in the variable t = τξ: a function that varies on the scale 1 is resolved from 1/32 up to any τ
 GRADED = np.concatenate([-(2.0 ** np.arange(-5, 25)), [0.0], 2.0 ** np.arange(-5, 25)])
+# panel edges of the rule about many means, in standard deviations and in the variable of the function
+MEAN_EDGES = np.linspace(-9.0, 9.0, 19)
+NEAR_EDGES = np.concatenate([-(2.0 ** np.arange(-2, 5)), [0.0], 2.0 ** np.arange(-2, 5)])
+# means computed at a time, which bounds the memory
+MEANS = 1024
 # standard deviations and panel edges of the two-dimensional rule
 PAIR_REACH = 9.0
 PAIR_EDGES = np.linspace(-PAIR_REACH, PAIR_REACH, 7)
@@ -86,6 +91,25 @@ def linear_slope(function: Callable, points: tuple[float, ...], tau1: Array, tau
     edges = jnp.concatenate([fixed, *(jnp.clip(moving, -REACH, REACH) for moving in (graded, *kinks))])
     xi, weight = gaussian_panels(jnp.sort(edges), jnp)
     return weight @ (slope(tau1 * xi) * slope(tau2 * xi))
+
+
+def smoothed_slope(
+    function: Callable, points: tuple[float, ...], mean: Float[Array, "*n"], spread: Float[Array, "*n"]
+) -> Float[Array, "*n"]:
+    """Return E[σ'(mean + √spread ξ)] elementwise, split where σ' may jump."""
+    slope = jax.vmap(jax.grad(function))
+    mean, spread = jnp.broadcast_arrays(mean, spread)
+    moving = jnp.asarray(np.concatenate([NEAR_EDGES, points]), mean.dtype)
+    fixed = jnp.asarray(MEAN_EDGES, mean.dtype)
+
+    def one(given: tuple[Array, Array]) -> Array:
+        m, root = given[0], jnp.sqrt(jnp.maximum(given[1], jnp.finfo(mean.dtype).tiny))
+        edges = jnp.concatenate([fixed, jnp.clip((moving - m) / root, MEAN_EDGES[0], MEAN_EDGES[-1])])
+        xi, weight = gaussian_panels(jnp.sort(edges), jnp)
+        return weight @ slope(m + root * xi)
+
+    flat = mean.reshape(-1), spread.reshape(-1)
+    return jax.lax.map(one, flat, batch_size=MEANS).reshape(mean.shape)
 
 
 def _pair_edges(moving: Array) -> Array:

@@ -67,6 +67,11 @@ class Rectifier(ClosedForm):
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
         return self.pairs(jnp.sqrt(var1), jnp.sqrt(var2), cov).derivative
 
+    def smoothed_slope(self, mean: ArrayLike, spread: ArrayLike) -> Array:
+        mean = jnp.asarray(mean)
+        root = jnp.sqrt(2 * jnp.maximum(spread, jnp.finfo(mean.dtype).tiny))
+        return self.odd + self.even * jax.lax.erf(mean / root)
+
     def side(self, var: Float[Array, " n"]) -> Float[Array, " n"]:
         return jnp.sqrt(var)
 

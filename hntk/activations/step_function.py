@@ -147,12 +147,12 @@ class StepFunction:
         """Return Var σ(u)."""
         var, mean = jnp.asarray(var), self._mean_less_offset(var)
         squares = (jnp.asarray(self.levels).reshape((-1,) + (1,) * var.ndim) - mean) ** 2
-        return squares[0] + jnp.sum((squares[1:] - squares[:-1]) * norm.sf(self._scaled(var)), axis=0)
+        return squares[0] + jnp.sum((squares[1:] - squares[:-1]) * norm.sf(self.scaled(var)), axis=0)
 
     def hermite(self, var: ArrayLike, order: int = SERIES_ORDER) -> HermiteSide:
         """Return the Hermite coefficients, c_k = Σ_j c_j φ(u_j) h_{k−1}(u_j) / √k by Stein's identity."""
         var = jnp.asarray(var)
-        u = self._scaled(var)
+        u = self.scaled(var)
         weights = self.jumps.reshape((-1,) + (1,) * var.ndim) * norm.pdf(u)
         coefficients = hermite_sums(u, weights, order - 1)
         k = jnp.arange(1, order + 1).reshape((-1,) + (1,) * var.ndim)
@@ -160,9 +160,9 @@ class StepFunction:
         return HermiteSide(jnp.sqrt(var), jnp.concatenate([mean, coefficients / jnp.sqrt(k)]), self.variance_map(var))
 
     def _mean_less_offset(self, var: ArrayLike) -> Array:
-        return self.levels[0] + jnp.tensordot(self.jumps, norm.sf(self._scaled(var)), axes=1)
+        return self.levels[0] + jnp.tensordot(self.jumps, norm.sf(self.scaled(var)), axes=1)
 
-    def _scaled(self, var: ArrayLike) -> Float[Array, "jumps ..."]:
+    def scaled(self, var: ArrayLike) -> Float[Array, "jumps ..."]:
         """Return the thresholds in units of the standard deviation."""
         var = jnp.asarray(var)
         # at variance 0 every threshold is far
@@ -171,7 +171,7 @@ class StepFunction:
 
     def _over_jumps(self, pair: Callable, var1: ArrayLike, var2: ArrayLike, rho: Array) -> Array:
         """Sum c_k c_l pair(u_k, w_l, ρ) in a loop, so that compilation does not grow with the levels."""
-        us, ws, jumps = self._scaled(var1), self._scaled(var2), self.jumps
+        us, ws, jumps = self.scaled(var1), self.scaled(var2), self.jumps
         count = jumps.shape[0]
 
         def add_term(i: int, total: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import jax
@@ -13,6 +13,7 @@ from jax import Array
 from hntk._utils.arguments import as_callback, as_choice, as_count
 from hntk._utils.float64 import warn_if_float32
 from hntk._utils.pytree import known_numbers
+from hntk.activations import SurrogateLike
 from hntk.kernels.kernel_memory import check_memory, kernel_bytes
 from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.stax import neural_tangents_kernels
@@ -32,6 +33,7 @@ def exact_kernels(
     x2: object | None = None,
     tau0: float | None = None,
     kappa_sq: float | None = None,
+    surrogate: SurrogateLike | Sequence[SurrogateLike | None] | None = None,
     tile: int = TILE,
     progress: Callable[[int], None] | None = None,
     engine: Engine = "native",
@@ -61,14 +63,19 @@ def exact_kernels(
         Scale at which the activations are centred. By default the root mean square norm of the rows of ``x``.
     kappa_sq : float, optional
         Number to put on the NTK's diagonal, which is infinite for a network with jumps. By default it is computed.
+    surrogate : str, Activation, Surrogate or sequence of them, optional
+        What the backward pass has in the place of derivatives of staircases, see :func:`hntk.surrogate`: one for all
+        staircases, or one per layer with None for layers that keep their own derivative. The NTK is then that of
+        training with this straight-through estimator: entry (i, j) says how the output of sample i changes by a small
+        step on sample j. It is not symmetric, and finite on its diagonal.
     tile : int
         Number of samples on the side of a tile. Kernels do not depend on it beyond rounding.
     progress : callable, optional
         Function that is called with the number of entries that have been computed since the last call.
     engine : {"native", "neural_tangents"}
         What computes the kernels. ``"neural_tangents"`` is neural-tangents on whole matrices, with activations as
-        :func:`stax_kernel_fn` gives them: slower, for comparison. It has no normalisation and takes no traced samples,
-        and ``tile`` has no effect.
+        :func:`stax_kernel_fn` gives them: slower, for comparison. It has no normalisation and no surrogates, takes no
+        traced samples, and ``tile`` has no effect.
 
     Returns
     -------
@@ -97,7 +104,7 @@ def exact_kernels(
     (6, 50)
     """
     warn_if_float32("the exact kernel")
-    problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq)
+    problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq, surrogate)
     tile, progress = as_count(tile, "tile"), as_callback(progress)
     if as_choice(engine, "engine", get_args(Engine)) == "neural_tangents":
         return _by_neural_tangents(problem, progress)
@@ -105,7 +112,7 @@ def exact_kernels(
         return problem.matrices()
     check_memory(problem.shape, problem.dtype, sides=problem.side_bytes)
     arrays = [_aligned(problem.shape, problem.dtype) for _ in range(2)]
-    target = Target(*arrays, symmetric=problem.symmetric, tile=tile)
+    target = Target(*arrays, symmetric=problem.symmetric, tile=tile, same=problem.same)
     with known_numbers():
         problem.fill(target, target.bands, None if progress is None else lambda band: progress(target.pairs(band)))
     return Kernels(*map(_as_jax, arrays))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.core
@@ -18,10 +18,12 @@ from hntk._utils.arguments import as_diagonal, as_scale
 from hntk._utils.arrays import check_result
 from hntk._utils.pytree import is_traced, known_numbers
 from hntk._utils.rows import as_samples, rms_norm
+from hntk.activations.surrogates import Surrogate, as_surrogates
 from hntk.kernels.recursion import Recursion, SampleSet, centring_constants
 from hntk.kernels.tiling import Target, fill
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 from hntk.theory.coefficients import centres_at
+from hntk.theory.expansion import input_scales
 
 
 class Kernels(NamedTuple):
@@ -58,6 +60,9 @@ class KernelProblem:
         What is subtracted from each activation.
     kappa_sq : float or None
         The NTK's diagonal where it is declared.
+    surrogates : tuple of Surrogate or None
+        What stands for the derivatives of staircases in the NTK, with None for layers that keep their own. Widths are
+        absolute.
     """
 
     x: Float[Array, "n p"]
@@ -65,6 +70,7 @@ class KernelProblem:
     network: Architecture
     centres: tuple[float, ...] | Float[Array, " depth"]
     kappa_sq: float | None
+    surrogates: tuple[Surrogate | None, ...]
 
     @classmethod
     def of(
@@ -74,12 +80,13 @@ class KernelProblem:
         x2: object | None,
         tau0: float | None,
         kappa_sq: float | None,
+        surrogate: Any = None,
     ) -> KernelProblem:
         """Check samples and settings.
 
         Parameters
         ----------
-        x, activations, x2, tau0, kappa_sq : object
+        x, activations, x2, tau0, kappa_sq, surrogate : object
             Arguments of :func:`hntk.exact_kernels`.
 
         Returns
@@ -105,13 +112,14 @@ class KernelProblem:
             if scale is None and not is_traced(first):
                 scale = rms_norm(first)
             centres = None if scale is None else centres_at(network, scale)
+            surrogates = _absolute(as_surrogates(surrogate, network.layers), network, scale)
         dtype = jnp.result_type(float)
         first, second = first.astype(dtype), None if second is None else second.astype(dtype)
         if scale is None or centres is None:
             centres = centring_constants(network, jnp.mean(jnp.sum(first * first, axis=1)))
         else:
             _check_precision(scale, dtype)
-        return cls(first, second, network, centres, diagonal)
+        return cls(first, second, network, centres, diagonal, surrogates)
 
     @property
     def traced(self) -> bool:
@@ -119,9 +127,14 @@ class KernelProblem:
         return is_traced(self.x, self.x2)
 
     @property
-    def symmetric(self) -> bool:
+    def same(self) -> bool:
         """Whether both sides are the same samples."""
         return self.x2 is None
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the kernels are symmetric: both sides are the same samples, and nothing has a surrogate."""
+        return self.same and not any(self.surrogates)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -143,7 +156,7 @@ class KernelProblem:
     @cached_property
     def recursion(self) -> Recursion:
         """The network's recursion."""
-        return Recursion(self.network, self.centres)
+        return Recursion(self.network, self.centres, self.surrogates)
 
     def samples(self, x: Array) -> SampleSet:
         """Return what the recursion needs to know of samples, with the NTK's diagonal that is declared."""
@@ -203,6 +216,20 @@ def _check_settled(network: Architecture, known: SampleSet) -> None:
             f"{network!r} does not settle at the norm {float(jnp.linalg.norm(known.x[worst])):.6g} of sample {worst}, "
             "as its iteration does not contract there: give a smaller weight_std, or leave such samples out."
         )
+
+
+def _absolute(
+    surrogates: tuple[Surrogate | None, ...], network: Architecture, tau0: float | None
+) -> tuple[Surrogate | None, ...]:
+    """Return the surrogates with widths that are not relative to the layers' scales."""
+    if not any(each is not None and each.relative for each in surrogates):
+        return surrogates
+    if tau0 is None:
+        raise ValueError(
+            "the width of a surrogate is relative to the data's scale: give tau0= where samples are traced."
+        )
+    scales = input_scales(network, tau0)
+    return tuple(None if each is None else each.at(tau) for each, tau in zip(surrogates, scales, strict=True))
 
 
 def _check_precision(tau0: float, dtype: np.dtype) -> None:

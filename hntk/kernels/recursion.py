@@ -6,8 +6,9 @@ $$K_l = E[(\sigma_l(u) - m_l)(\sigma_l(v) - m_l)],\qquad
 \Theta_l = K_l + \Theta_{l-1} \circ E[\sigma_l'(u)\sigma_l'(v)]$$
 
 (Jacot et al., 2018). Weight and bias scales, normalisation and residual branches change what goes into a layer and what
-comes out of it (:mod:`hntk.kernels.layer_scales`). Implicit networks are a fixed point of one layer
-(:mod:`hntk.kernels.implicit`).
+comes out of it (:mod:`hntk.kernels.layer_scales`). A staircase with a surrogate φ has $E[\sigma'(u)\varphi(v)]$ in the
+place of $E[\sigma'(u)\sigma'(v)]$ (:mod:`hntk.activations.straight_through`). Its Θ is not symmetric.
+Implicit networks are a fixed point of one layer (:mod:`hntk.kernels.implicit`).
 
 A pair depends on its two samples alone. What depends on one sample, such as its variance at every layer, is computed
 once for each sample; a tile of pairs then passes through all layers before it is written.
@@ -30,11 +31,13 @@ from hntk.activations import Activation, Staircase
 from hntk.activations.base import PairMaps, Side
 from hntk.activations.correlation import matched_pairs
 from hntk.activations.step_function import StepFunction, padded_alike
+from hntk.activations.straight_through import StraightThroughStep
+from hntk.activations.surrogates import Surrogate
 from hntk.kernels.implicit import fixed_pairs, fixed_samples
 from hntk.kernels.layer_scales import Norm, Squares, add_product, affine, behind, inputs, norm_of, squares_of
 from hntk.theory.architecture import Architecture, Normalize
 
-Layer = Activation | StepFunction
+Layer = Activation | StepFunction | StraightThroughStep
 
 
 class Form(NamedTuple):
@@ -46,12 +49,15 @@ class Form(NamedTuple):
         Activations, with None in the place of staircases.
     normalize : {"rms", "layer"} or None
         Normalisation of what the weights multiply.
+    surrogates : tuple
+        Shapes of the surrogates of staircases, with None in the place of layers that have none.
     implicit : bool
         Whether the one layer is repeated.
     """
 
     kinds: tuple[Activation | None, ...]
     normalize: Normalize | None
+    surrogates: tuple[Activation | None, ...]
     implicit: bool
 
 
@@ -66,11 +72,14 @@ class Numbers(NamedTuple):
         (L,) constants that are subtracted from the activations.
     squares : list of Squares
         Squared scales of each layer.
+    stretches : list of tuple or None
+        Width and height of the surrogates of staircases.
     """
 
     steps: list[StepFunction | None]
     centres: Float[Array, " depth"]
     squares: list[Squares]
+    stretches: list[tuple[Float[Array, ""], Float[Array, ""]] | None]
 
 
 class SampleSet(NamedTuple):
@@ -127,17 +136,34 @@ class Recursion:
         What the compiled programs depend on.
     numbers : Numbers
         Their arguments.
+
+    Parameters
+    ----------
+    net : Architecture
+        The network.
+    centres : sequence of float or Array
+        (L,) constants that are subtracted from the activations.
+    surrogates : sequence of Surrogate or None, optional
+        What stands for the derivatives of staircases, with None for layers that keep their own. Widths are absolute.
     """
 
-    def __init__(self, net: Architecture, centres: Sequence[float] | Array) -> None:
+    def __init__(
+        self,
+        net: Architecture,
+        centres: Sequence[float] | Array,
+        surrogates: Sequence[Surrogate | None] | None = None,
+    ) -> None:
+        backward = (None,) * net.depth if surrogates is None else surrogates
         dtype = jnp.result_type(float)
         steps = iter(padded_alike([layer.step_function for layer in net.layers if isinstance(layer, Staircase)]))
         kinds = tuple(None if isinstance(layer, Staircase) else layer for layer in net.layers)
-        self.form = Form(kinds, net.normalize, net.implicit)
+        shapes = tuple(None if each is None else each.shape for each in backward)
+        self.form = Form(kinds, net.normalize, shapes, net.implicit)
         self.numbers = Numbers(
             [next(steps) if kind is None else None for kind in kinds],
             jnp.asarray(centres, dtype),
             squares_of(net, dtype),
+            [None if s is None else (jnp.asarray(s.width, dtype), jnp.asarray(s.height, dtype)) for s in backward],
         )
 
     def samples(self, x: Float[Array, "n p"]) -> SampleSet:
@@ -183,7 +209,14 @@ def _programs(form: Form) -> _Programs:
 
 
 def _layers(form: Form, numbers: Numbers) -> list[Layer]:
-    return [step if kind is None else kind for kind, step in zip(form.kinds, numbers.steps, strict=True)]  # type: ignore[misc]
+    layers: list[Layer] = []
+    for kind, shape, step, stretch in zip(form.kinds, form.surrogates, numbers.steps, numbers.stretches, strict=True):
+        if kind is not None:
+            layers.append(kind)
+            continue
+        assert step is not None
+        layers.append(step if shape is None or stretch is None else StraightThroughStep(step, shape, *stretch))
+    return layers
 
 
 def centring_constants(net: Architecture, square: Float[Array, ""]) -> Float[Array, " depth"]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from hntk._utils.arrays import brief
 from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import warn_if_float32
 from hntk._utils.memory import check_disk, gigabytes
+from hntk.activations import SurrogateLike
 from hntk.activations.fingerprint import fingerprint
 from hntk.kernels.journal import FILES, Journal, remedy
 from hntk.kernels.kernel_memory import kernel_bytes
@@ -57,6 +58,7 @@ def store_kernels(
     x2: object | None = None,
     tau0: float | None = None,
     kappa_sq: float | None = None,
+    surrogate: SurrogateLike | Sequence[SurrogateLike | None] | None = None,
     tile: int = TILE,
     dtype: str | np.dtype | None = None,
     older_code: bool = False,
@@ -82,6 +84,8 @@ def store_kernels(
         Scale at which the activations are centred. By default the root mean square norm of the rows of ``x``.
     kappa_sq : float, optional
         Number to put on the NTK's diagonal, which is infinite for a network with jumps.
+    surrogate : str, Activation, Surrogate or sequence of them, optional
+        What the backward pass has in the place of derivatives of staircases. The NTK is then not symmetric.
     tile : int
         Number of samples on the side of a tile. An interruption loses at most one row of tiles.
     dtype : {"float32", "float64"}, optional
@@ -116,7 +120,7 @@ def store_kernels(
     """
     warn_if_float32("the exact kernel")
     place, progress, tile = as_path(folder, "folder"), as_callback(progress), as_count(tile, "tile")
-    problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq)
+    problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq, surrogate)
     kept = _as_kept(problem.dtype if dtype is None else dtype)
     identity = _identity(problem, tile) | {"kept": kept.name}
     store = _Store(place, problem, kept, tile)
@@ -151,7 +155,7 @@ class _Store:
     def fill(self, journal: Journal, progress: Callable[[int], None] | None) -> None:
         """Compute the bands that the journal does not have."""
         arrays = self._arrays(journal)
-        target = Target(*arrays, symmetric=self.problem.symmetric, tile=self.tile)
+        target = Target(*arrays, symmetric=self.problem.symmetric, tile=self.tile, same=self.problem.same)
 
         def done(band: int) -> None:
             # numbers are on the disk before the journal says so
@@ -252,13 +256,18 @@ def _identity(problem: KernelProblem, tile: int) -> dict[str, Any]:
     described = {"scales": [list(row) for row in net.scales], "centred": net.centred, "normalize": net.normalize}
     if net.implicit:
         described |= {"implicit": True, "input_std": net.input_std}
-    return ({} if net.is_plain else described) | {
-        "x": array_digest(problem.x),
-        "x2": array_digest(problem.x2),
-        "activations": [fingerprint(layer) for layer in net.layers],
-        "centres": list(problem.centres),
-        "kappa_sq": problem.kappa_sq,
-        "precision": problem.dtype.name,
-        "tile": tile,
-        "code": source_digest(*CODE),
-    }
+    backward = [s and [fingerprint(s.shape), s.width, s.height] for s in problem.surrogates]
+    return (
+        ({} if net.is_plain else described)
+        | ({"surrogates": backward} if any(backward) else {})
+        | {
+            "x": array_digest(problem.x),
+            "x2": array_digest(problem.x2),
+            "activations": [fingerprint(layer) for layer in net.layers],
+            "centres": list(problem.centres),
+            "kappa_sq": problem.kappa_sq,
+            "precision": problem.dtype.name,
+            "tile": tile,
+            "code": source_digest(*CODE),
+        }
+    )

@@ -34,15 +34,19 @@ class Target:
     ck, ntk : ndarray
         (n, m) writable arrays, on disk or in memory.
     symmetric : bool
-        Whether both sides are the same samples.
+        Whether the kernels are symmetric: of two tiles that mirror each other one is computed.
     tile : int
         Number of samples on the side of a tile.
+    same : bool
+        Whether both sides are the same samples, also where the kernels are not symmetric. The diagonal is then each
+        sample's own.
     """
 
     ck: Float[np.ndarray, "n m"]
     ntk: Float[np.ndarray, "n m"]
     symmetric: bool
     tile: int = TILE
+    same: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -129,6 +133,9 @@ def _write(
             whole[rows, columns] = upper + upper.T + np.diag(diagonal[rows])
             continue
         whole[rows, columns] = kernel
+        if target.same and i == j:
+            k = np.arange(rows.start, rows.stop)
+            whole[k, k] = diagonal[rows]
         if target.symmetric:
             whole[columns, rows] = kernel.T
 

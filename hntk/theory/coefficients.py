@@ -11,6 +11,11 @@ $$\beta_{l,1} = \alpha_{l,1} + e_1^2\beta_{l-1,1},\quad \beta_{l,2} = \alpha_{l,
 
 (Gu et al., 2022, Theorems 1 and 2, with $\kappa_0^2 = \tau_0^2$ and d at $\tau_{l-1}$).
 
+With a surrogate φ for the derivatives of the backward pass (:mod:`hntk.activations.straight_through`), β and κ² are
+those of the kernel that a small step of training follows: $e_1E[\varphi]$, $e_2E[\varphi']$ and $E[\sigma'\varphi]$
+stand in their recursion for $e_1^2$, $e_2^2$ and d. That kernel is symmetric up to a vanishing operator norm: entry
+(i, j) differs from entry (j, i) by $\beta_1x_i^\top x_j$ times a multiple of $\|x_i\|^2 - \|x_j\|^2$.
+
 What each symbol is:
 
 * α₁ and β₁ multiply the Gram matrix of the samples; α₂ and β₂ multiply the class traces t and the norms ψ, where
@@ -25,13 +30,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arrays import check_result
 from hntk._utils.pytree import array_dataclass
-from hntk.activations import Moments
+from hntk.activations import Activation, Moments, Surrogate, SurrogateLike
+from hntk.activations.straight_through import own_slope
+from hntk.activations.surrogates import as_surrogates
 from hntk.theory.architecture import Architecture, ArchitectureLike, plain_activations
 from hntk.theory.expansion import as_data_scale, centres_of, layer_moments
 
@@ -49,7 +57,8 @@ class Coefficients:
     beta : ndarray
         (L + 1, 3) coefficients β_{l,1} … β_{l,3} of the NTK.
     kappa_sq : ndarray
-        (L + 1,) diagonal κ_l² of the NTK. It is infinite from the first layer whose activation jumps.
+        (L + 1,) diagonal κ_l² of the NTK. It is infinite from the first layer on whose activation jumps and has no
+        surrogate.
     moments : tuple of Moments
         Gaussian moments of the L activations, layer l's at τ_{l-1}.
     centres : tuple of float
@@ -80,7 +89,13 @@ def kernel_weights(net: Coefficients, kernel: str, declared: float | None) -> tu
     return (c1, c2, c3), float(net.kappa_sq[-1]) if declared is None else declared
 
 
-def coefficients(activations: ArchitectureLike, tau0: float, *, centres: Sequence[float] | None = None) -> Coefficients:
+def coefficients(
+    activations: ArchitectureLike,
+    tau0: float,
+    *,
+    centres: Sequence[float] | None = None,
+    surrogate: SurrogateLike | Sequence[SurrogateLike | None] | None = None,
+) -> Coefficients:
     """Return the coefficients τ, α, β and κ² of every layer, by the recursion of Theorems 1 and 2 of Gu et al. (2022).
 
     Parameters
@@ -95,6 +110,10 @@ def coefficients(activations: ArchitectureLike, tau0: float, *, centres: Sequenc
         Constant that is subtracted from each activation. By default its mean at τ_{l-1}, which Theorem 1 assumes. With
         other constants, such as those of another data scale, diagonals are exact, and the part that all entries of a
         layer's kernel then have in common is neglected.
+    surrogate : str, Activation, Surrogate or sequence of them, optional
+        What the backward pass has in the place of derivatives of staircases, see :func:`hntk.surrogate`: one for all
+        staircases, or one per layer with None for layers that keep their own derivative. β and κ² are then those of
+        training with this straight-through estimator.
 
     Returns
     -------
@@ -104,14 +123,19 @@ def coefficients(activations: ArchitectureLike, tau0: float, *, centres: Sequenc
     Raises
     ------
     ValueError
-        If ``tau0`` is not positive and finite, a layer's output is constant or beyond float64 at its scale, or the
-        architecture is not plain.
+        If ``tau0`` is not positive and finite, a layer's output is constant or beyond float64 at its scale, the
+        architecture is not plain, or a surrogate does not fit its layer.
 
     Examples
     --------
     >>> import hntk
     >>> hntk.coefficients(["relu"] * 3, tau0=1.0).alpha[-1, 0]
     np.float64(0.015625)
+    >>> steps = hntk.staircase([0.2, 1.0, 1.8], [0.0, 0.6, 1.3, 2.6])
+    >>> float(hntk.coefficients([steps], tau0=1.0).kappa_sq[-1])
+    inf
+    >>> round(float(hntk.coefficients([steps], tau0=1.0, surrogate="straight_through").kappa_sq[-1]), 4)
+    0.8932
     """
     layers = plain_activations(activations, "hntk.expansions(network, tau0) gives the coefficients of any network.")
     scale = as_data_scale(tau0)
@@ -119,12 +143,13 @@ def coefficients(activations: ArchitectureLike, tau0: float, *, centres: Sequenc
         raise ValueError(f"{len(layers)} layers need as many centres, got {len(centres)}.")
     tau, alpha, beta, kappa_sq = [scale], [(1.0, 0.0, 0.0, 1.0)], [(1.0, 0.0, 0.0)], [scale**2]
     moments = []
-    for depth, layer in enumerate(layers, start=1):
+    for depth, (layer, backward) in enumerate(zip(layers, as_surrogates(surrogate, layers), strict=True), start=1):
         m = layer_moments(layer, tau[-1], depth, None if centres is None else float(centres[depth - 1]))
         alpha.append(_next_alpha(m, alpha[-1]))
-        beta.append(_next_beta(m, alpha[-1], alpha[-2], beta[-1]))
+        slopes = _slopes(layer, m, backward, depth)
+        beta.append(_next_beta(slopes, alpha[-1], alpha[-2], beta[-1]))
         tau.append(math.sqrt(m.variance))
-        kappa_sq.append(m.variance + kappa_sq[-1] * m.d)
+        kappa_sq.append(m.variance + kappa_sq[-1] * slopes.d)
         moments.append(m)
     check_result(np.concatenate([np.square(tau), np.ravel(alpha), np.ravel(beta)]), "a coefficient of a layer")
     used = (m.mean for m in moments) if centres is None else map(float, centres)
@@ -142,9 +167,29 @@ def _next_alpha(m: Moments, a: tuple[float, ...]) -> tuple[float, float, float, 
     )
 
 
-def _next_beta(m: Moments, a: tuple[float, ...], before: tuple[float, ...], b: tuple[float, ...]) -> tuple:
+class _Slopes(NamedTuple):
+    """What the slopes of a layer's forward and backward passes give: e1², e2² and d, or with a surrogate their like."""
+
+    e1_sq: float
+    e2_sq: float
+    d: float
+
+
+def _slopes(layer: Activation, m: Moments, surrogate: Surrogate | None, depth: int) -> _Slopes:
+    """Return E[σ'] E[φ], E[σ''] E[φ'] and E[σ' φ], where φ is the surrogate, or else σ' itself."""
+    if surrogate is None:
+        return _Slopes(m.e1**2, m.e2**2, m.d)
+    backward = surrogate.at(m.tau)
+    try:
+        e1, e2 = backward.means(m.tau)
+    except ValueError as error:
+        raise ValueError(f"the surrogate of layer {depth}: {error}") from error
+    return _Slopes(m.e1 * e1, m.e2 * e2, own_slope(layer, backward, m.tau))
+
+
+def _next_beta(slopes: _Slopes, a: tuple[float, ...], before: tuple[float, ...], b: tuple[float, ...]) -> tuple:
     """Return β_l from α_l, α_{l−1} and β_{l−1}."""
-    e1_sq, e2_sq = m.e1**2, m.e2**2
+    e1_sq, e2_sq, _ = slopes
     return a[0] + e1_sq * b[0], a[1] + e1_sq * b[1], a[2] + e1_sq * b[2] + e2_sq * before[0] * b[0]
 
 

@@ -16,6 +16,7 @@ Other architectures have the equivalents of :mod:`hntk.theory.expanded_kernel`, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -25,11 +26,12 @@ from hntk._utils.arguments import as_choice, as_diagonal, as_instance, as_scale
 from hntk._utils.arrays import check_result
 from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_rows, rms_norm, row_blocks
+from hntk.activations import SurrogateLike
 from hntk.data.population import Population, estimate_population
-from hntk.theory.architecture import ArchitectureLike, as_architecture
+from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 from hntk.theory.coefficients import Coefficients, coefficients, kernel_weights
 from hntk.theory.expanded_kernel import expanded_kernel, sample_directions
-from hntk.theory.expansion import expansions
+from hntk.theory.expansion import Expansions, expansions
 from hntk.theory.low_rank_operator import StructuredKernel
 
 Identity = Literal["default", "paper"]
@@ -60,6 +62,7 @@ def equivalent_kernels(
     kappa_sq: float | None = None,
     identity: Identity = "default",
     centre: bool = False,
+    surrogate: SurrogateLike | Sequence[SurrogateLike | None] | None = None,
 ) -> EquivalentKernels:
     """Return the deterministic equivalents of a network's conjugate kernel and NTK on labelled data.
 
@@ -80,13 +83,18 @@ def equivalent_kernels(
     population : Population, optional
         Class means, traces and overlaps. By default they are estimated from the data.
     kappa_sq : float, optional
-        The NTK's diagonal κ_L², to be declared when an activation jumps. By default it is computed.
+        The NTK's diagonal κ_L², to be declared when an activation jumps and has no surrogate. By default it is
+        computed.
     identity : {"default", "paper"}
         Which coefficient the identity has. ``"paper"`` is that of the authors' code, whose error does not vanish. It is
         for the networks of the paper only.
     centre : bool
         Whether to return P K̃ P, P = I − 11ᵀ/n, which a regression with an intercept sees. What all samples have in
         common drops out: c, b and f. P acts on the identity too, so that the vector 1 has the eigenvalue 0.
+    surrogate : str, Activation, Surrogate or sequence of them, optional
+        What the backward pass has in the place of derivatives of staircases, see :func:`hntk.surrogate`. The NTK is
+        then that of training with this straight-through estimator, whose diagonal is finite. For networks that are not
+        plain it is symmetric with ``centre=True`` only.
 
     Returns
     -------
@@ -120,9 +128,11 @@ def equivalent_kernels(
         )
     lowered = scale**4 if identity == "paper" else 0.0
     if net.is_plain and not centre:
-        known = coefficients(net.layers, scale)
+        known = coefficients(net.layers, scale, surrogate=surrogate)
         return _of_theorems(x, index, _as_population(population, x, index), known, declared, lowered)
-    both = expansions(net, scale)
+    both = expansions(net, scale, surrogate=surrogate)
+    if not centre:
+        _check_symmetric(both, net)
     ck, ntk = both.ck[-1], both.ntk[-1]
     if declared is not None:
         ntk = ntk._replace(q=declared)
@@ -131,6 +141,16 @@ def equivalent_kernels(
     return EquivalentKernels(
         *(expanded_kernel(x, k._replace(q=k.q - lowered * k.d), directions, overlaps, scale) for k in (ck, ntk))
     )
+
+
+def _check_symmetric(known: Expansions, net: Architecture) -> None:
+    """Refuse an NTK whose rows and columns have different coefficients, which no structured operator has."""
+    rows, columns = known.ntk[-1], known.transposed[-1]
+    if not np.allclose([rows.b, rows.f], [columns.b, columns.f], rtol=1e-10, atol=1e-12):
+        raise ValueError(
+            f"with a surrogate the NTK of {net!r} is not symmetric: centre=True gives the symmetric one that a "
+            "regression with an intercept sees, hntk.expansions the coefficients, hntk.exact_kernels the kernel."
+        )
 
 
 def _of_theorems(

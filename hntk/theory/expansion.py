@@ -26,6 +26,10 @@ solve these equations, which are linear in them (:mod:`hntk.theory.implicit`).
 
 A regression with an intercept sees $PKP$, $P = I - 11^\top/n$. There c, b and f vanish. What is left has the form of
 Theorems 1 and 2, with (a, e, d, q − c) for $(\alpha_1, \alpha_2, \alpha_3, \tau_L^2)$.
+
+With a surrogate φ of σ' in the backward pass (:mod:`hntk.activations.straight_through`), $\dot K =
+E[\sigma'(u)\varphi(v)]$ is not symmetric: rows have coefficients $b_r, f_r$ of their own, and columns $b_c, f_c$. An
+entrywise product then has $e = e_1c_2 + c_1e_2 + b_{1r}b_{2c} + b_{1c}b_{2r}$.
 """
 
 from __future__ import annotations
@@ -40,8 +44,10 @@ import numpy as np
 
 from hntk._utils.arguments import as_finite, as_reals, as_scale
 from hntk._utils.arrays import check_result
-from hntk.activations import Activation, Moments
-from hntk.activations.smoothing import PairDerivatives
+from hntk.activations import Activation, Moments, Surrogate, SurrogateLike
+from hntk.activations.smoothing import PairDerivatives, pair_derivatives
+from hntk.activations.straight_through import cross_means, own_slope
+from hntk.activations.surrogates import as_surrogates
 from hntk.theory.architecture import Architecture, ArchitectureLike, LayerScales, as_architecture
 from hntk.theory.implicit import equilibrium, fixed_covariance, solve_affine
 
@@ -101,22 +107,33 @@ class Expansions(NamedTuple):
         L + 1 expansions of the NTK.
     centres : tuple of float
         Constants that are subtracted from the L activations.
+    transposed : tuple of Expansion
+        L + 1 expansions of the transposed NTK. They differ from ``ntk`` behind layers with a surrogate, in b and f,
+        which belong to the samples of the rows.
     """
 
     ck: tuple[Expansion, ...]
     ntk: tuple[Expansion, ...]
     centres: tuple[float, ...]
+    transposed: tuple[Expansion, ...]
 
 
 class _Kernels(NamedTuple):
-    """Both kernels of a state, and its mean over the width."""
+    """Both kernels of a state, and its mean over the width; the transposed NTK where it is another one."""
 
     ck: Expansion
     ntk: Expansion
     mean: float
+    transposed: Expansion | None = None
 
 
-def expansions(network: ArchitectureLike, tau0: float, *, centres: Sequence[float] | None = None) -> Expansions:
+def expansions(
+    network: ArchitectureLike,
+    tau0: float,
+    *,
+    centres: Sequence[float] | None = None,
+    surrogate: SurrogateLike | Sequence[SurrogateLike | None] | None = None,
+) -> Expansions:
     """Return the coefficients of a network's conjugate kernel and NTK, for all layers.
 
     Parameters
@@ -127,6 +144,9 @@ def expansions(network: ArchitectureLike, tau0: float, *, centres: Sequence[floa
         Root mean square norm of a sample.
     centres : sequence of float, optional
         Constant that is subtracted from each activation. By default those of :func:`centres_of`.
+    surrogate : str, Activation, Surrogate or sequence of them, optional
+        What the backward pass has in the place of derivatives of staircases, see :func:`hntk.surrogate`: one for all
+        staircases, or one per layer with None for layers that keep their own derivative.
 
     Returns
     -------
@@ -136,8 +156,8 @@ def expansions(network: ArchitectureLike, tau0: float, *, centres: Sequence[floa
     Raises
     ------
     ValueError
-        If ``tau0`` is not positive and finite, a layer's output is constant or beyond float64 at its scale, or an
-        implicit network does not contract there.
+        If ``tau0`` is not positive and finite, a layer's output is constant or beyond float64 at its scale, a surrogate
+        does not fit its layer, or an implicit network does not contract there.
 
     Examples
     --------
@@ -152,15 +172,21 @@ def expansions(network: ArchitectureLike, tau0: float, *, centres: Sequence[floa
         raise ValueError(f"{net.depth} layers need as many centres, got {len(used)}.")
     data = Expansion(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, scale**2, 1.0, 0.0)
     states = [_Kernels(data, data._replace(r=math.nan, s=math.nan), 0.0)]
-    following = _repeated if net.implicit else _next
-    for depth, centre in enumerate(used, start=1):
+    surrogates = as_surrogates(surrogate, net.layers)
+    for depth, (centre, backward) in enumerate(zip(used, surrogates, strict=True), start=1):
         try:
-            states.append(following(net, depth, centre, states[-1]))
+            behind = (
+                _repeated(net, depth, centre, states[-1])
+                if net.implicit
+                else _next(net, depth, centre, states[-1], backward)
+            )
+            states.append(behind)
         except OverflowError:
             check_result(np.array(math.inf), f"a coefficient of layer {depth}")
     finite = [*(state.ck for state in states), *(state.ntk[:-3] for state in states)]
     check_result(np.concatenate(finite), "a coefficient of a layer")
-    return Expansions(tuple(state.ck for state in states), tuple(state.ntk for state in states), used)
+    ck, ntk = tuple(state.ck for state in states), tuple(state.ntk for state in states)
+    return Expansions(ck, ntk, used, tuple(state.transposed or state.ntk for state in states))
 
 
 def centres_of(network: ArchitectureLike, tau0: float) -> tuple[float, ...]:
@@ -183,15 +209,47 @@ def centres_of(network: ArchitectureLike, tau0: float) -> tuple[float, ...]:
     ValueError
         As :func:`expansions`.
     """
-    net, q, centres = as_architecture(network), as_data_scale(tau0) ** 2, []
+    return tuple(centre for _, centre in _inputs_and_centres(as_architecture(network), as_data_scale(tau0)))
+
+
+def input_scales(network: ArchitectureLike, tau0: float) -> tuple[float, ...]:
+    """Return the root mean square of every layer's input, at which its activation has its moments.
+
+    Parameters
+    ----------
+    network : Architecture or sequence of str or Activation
+        The network.
+    tau0 : float
+        Root mean square norm of a sample.
+
+    Returns
+    -------
+    tuple of float
+        The scales of the L layers; in a plain network they are τ_0 … τ_{L−1}.
+
+    Raises
+    ------
+    ValueError
+        As :func:`expansions`.
+    """
+    return tuple(
+        math.sqrt(variance) for variance, _ in _inputs_and_centres(as_architecture(network), as_data_scale(tau0))
+    )
+
+
+def _inputs_and_centres(net: Architecture, tau0: float) -> list[tuple[float, float]]:
+    """Return the variance of every layer's input, and what is subtracted from its activation."""
+    q, known = tau0**2, []
     if net.implicit:
-        return (equilibrium(net, q, partial(_moments, net.layers[0], depth=1)).centre,)
+        return [tuple(equilibrium(net, q, partial(_moments, net.layers[0], depth=1)))]
     for depth, (layer, scale) in enumerate(zip(net.layers, net.scales, strict=True), start=1):
-        m = _moments(layer, _scaled(1.0 if net.normalize else q, scale), depth)
-        centres.append(m.mean if net.centred else 0.0)
-        value = m.variance + (m.mean - centres[-1]) ** 2
+        variance = _scaled(1.0 if net.normalize else q, scale)
+        m = _moments(layer, variance, depth)
+        centre = m.mean if net.centred else 0.0
+        known.append((variance, centre))
+        value = m.variance + (m.mean - centre) ** 2
         q = q + scale.residual * scale.residual * value if scale.residual else value
-    return tuple(centres)
+    return known
 
 
 def as_data_scale(tau0: object) -> float:
@@ -210,7 +268,9 @@ def as_data_scale(tau0: object) -> float:
     return scale
 
 
-def _next(net: Architecture, depth: int, centre: float, state: _Kernels) -> _Kernels:
+def _next(
+    net: Architecture, depth: int, centre: float, state: _Kernels, surrogate: Surrogate | None = None
+) -> _Kernels:
     """Return the kernels behind a layer."""
     layer, scale = net.layers[depth - 1], net.scales[depth - 1]
     sigma, trained = _inputs(net, scale, state)
@@ -218,11 +278,50 @@ def _next(net: Architecture, depth: int, centre: float, state: _Kernels) -> _Ker
     # below zero by rounding alone
     k = _derivatives(layer, depth, sigma.q, max(sigma.c, 0.0), centre)
     ck = _composed(k, sigma)
-    ntk = _sum(ck, _product(trained, _slope(k, sigma)))
+    slope, transposed = _slope(k, sigma), None
+    if surrogate is None and state.transposed is None:
+        ntk = _sum(ck, _product(trained, slope))
+    else:
+        slopes = (slope, slope) if surrogate is None else _backward_slopes(layer, surrogate, sigma, depth)
+        ntk, transposed = (_sum(ck, part) for part in _products(_both_inputs(net, scale, state), slopes))
     if not scale.residual:
-        return _Kernels(ck, ntk, mean - centre)
+        return _Kernels(ck, ntk, mean - centre, transposed)
     branch = scale.residual * scale.residual
-    return _Kernels(_sum(state.ck, ck, branch), _sum(state.ntk, _sum(ck, ntk), branch), state.mean)
+    if transposed is not None:
+        transposed = _sum(state.transposed or state.ntk, _sum(ck, transposed), branch)
+    return _Kernels(_sum(state.ck, ck, branch), _sum(state.ntk, _sum(ck, ntk), branch), state.mean, transposed)
+
+
+def _both_inputs(net: Architecture, scale: LayerScales, state: _Kernels) -> tuple[Expansion, Expansion]:
+    """Return what a layer's weights make of the NTK and of its transpose."""
+    sides = (state.ntk, state.transposed or state.ntk)
+    return _one_e(*(_inputs(net, scale, state._replace(ntk=side))[1] for side in sides))
+
+
+def _backward_slopes(
+    layer: Activation, surrogate: Surrogate, sigma: Expansion, depth: int
+) -> tuple[Expansion, Expansion]:
+    """Return the expansions of E[σ'(u)φ(v)] and of its transpose."""
+    backward = surrogate.at(math.sqrt(sigma.q))
+    try:
+        means = cross_means(layer, backward, sigma.q, max(sigma.c, 0.0))
+    except ValueError as error:
+        raise ValueError(f"the surrogate of layer {depth}: {error}") from error
+    known = (math.nan, math.nan, math.nan, own_slope(layer, backward, math.sqrt(sigma.q)))
+    return _one_e(*(_slope(pair_derivatives(each, known), sigma) for each in (means, means.T)))
+
+
+def _one_e(rows: Expansion, columns: Expansion, less: float = 0.0) -> tuple[Expansion, Expansion]:
+    """Return both with the mean of their e, which a kernel and its transpose share, less a number."""
+    e = (rows.e + columns.e) / 2 - less
+    return rows._replace(e=e), columns._replace(e=e)
+
+
+def _products(x: tuple[Expansion, Expansion], y: tuple[Expansion, Expansion]) -> tuple[Expansion, Expansion]:
+    """Return the expansions of the entrywise product of two kernels, and of its transpose."""
+    # b_xr b_yc + b_xc b_yr, where the mean of both products has b_xr b_yr + b_xc b_yc
+    crossed = (x[0].b - x[1].b) * (y[0].b - y[1].b)
+    return _one_e(*(_product(*side) for side in zip(x, y, strict=True)), less=crossed)
 
 
 def _repeated(net: Architecture, depth: int, centre: float, data: _Kernels) -> _Kernels:
