@@ -88,7 +88,8 @@ def neural_tangents_kernels(problem: KernelProblem) -> Kernels:
     ImportError
         If neural-tangents is not installed, or cannot be imported on the installed JAX.
     ValueError
-        If the network is normalised or implicit, a layer has a surrogate, samples are traced, or the result is not finite.
+        If the network is normalised or implicit, a layer has a surrogate, samples are traced, or the result is not
+        finite.
     """
     if any(problem.surrogates):
         raise ValueError("engine='neural_tangents' has no surrogates: leave engine out where surrogate= is given.")

@@ -175,12 +175,8 @@ def expansions(
     surrogates = as_surrogates(surrogate, net.layers)
     for depth, (centre, backward) in enumerate(zip(used, surrogates, strict=True), start=1):
         try:
-            behind = (
-                _repeated(net, depth, centre, states[-1])
-                if net.implicit
-                else _next(net, depth, centre, states[-1], backward)
-            )
-            states.append(behind)
+            following = _repeated if net.implicit else partial(_next, surrogate=backward)
+            states.append(following(net, depth, centre, states[-1]))
         except OverflowError:
             check_result(np.array(math.inf), f"a coefficient of layer {depth}")
     finite = [*(state.ck for state in states), *(state.ntk[:-3] for state in states)]
@@ -241,7 +237,7 @@ def _inputs_and_centres(net: Architecture, tau0: float) -> list[tuple[float, flo
     """Return the variance of every layer's input, and what is subtracted from its activation."""
     q, known = tau0**2, []
     if net.implicit:
-        return [tuple(equilibrium(net, q, partial(_moments, net.layers[0], depth=1)))]
+        return [equilibrium(net, q, partial(_moments, net.layers[0], depth=1))]
     for depth, (layer, scale) in enumerate(zip(net.layers, net.scales, strict=True), start=1):
         variance = _scaled(1.0 if net.normalize else q, scale)
         m = _moments(layer, variance, depth)
