@@ -46,7 +46,8 @@ def native(name: str) -> hntk.Kernels:
     return hntk.exact_kernels(X, NETS[name], tau0=1.0, tile=5)
 
 
-@pytest.mark.parametrize("name", CASES)
+# pairs of gelu, integrated in 160 layers, would take minutes
+@pytest.mark.parametrize("name", [case for case in CASES if case.values != ("gelu",)])
 def test_deep_networks_that_take_in_the_data_in_each_layer_have_these_kernels(name: str) -> None:
     found = native(name)
     traced = jax.jit(lambda x: hntk.exact_kernels(x, NETS[name], tau0=1.0))(X)
