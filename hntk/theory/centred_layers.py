@@ -9,8 +9,8 @@ $$e_1^2 = \frac{a_l}{a_{l-1}},\quad e_2^2 = \frac{2(d_l - e_1^2d_{l-1})}{a_{l-1}
 
 gives a centred network without biases and with unit weights, whose conjugate kernel has these coefficients in every
 layer. No difference is negative, because kernels are positive semidefinite. Without a linear part $a_{l-1}$, $e_1^2$ is
-$d_l/d_{l-1}$, and $\alpha_{l-1,4}$ is r of the expansion. Only inputs that are normalised have no such network, as their
-layers do not see norms: its $e_l$ are then not the original's, but all else is.
+$d_l/d_{l-1}$, and $\alpha_{l-1,4}$ is r of the expansion. Only where inputs are normalised, so that layers do not see
+norms, are $e_l$ not the original's; all else is.
 """
 
 from __future__ import annotations
