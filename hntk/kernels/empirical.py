@@ -114,14 +114,8 @@ def empirical_kernels(
     shape = _shape(samples, split)
     check_memory(shape, np.dtype(samples.dtype))
     by_neural_tangents = as_choice(engine, "engine", get_args(Engine)) == "neural_tangents"
-    if surrogate is not None:
-        if by_neural_tangents:
-            raise ValueError("engine='neural_tangents' has no surrogates: leave engine out where surrogate= is given.")
-        rows, columns = (samples, samples) if split is None else (samples[:split], samples[split:])
-        ntk = surrogate_gradients_kernel(outputs, rows, columns, surrogate, bandwidth)
-        return Kernels(_readout_kernel(outputs[0], samples, split), ntk)
-    if bandwidth is not None:
-        raise ValueError("bandwidth= is for kernels of surrogates: give surrogate= too, or leave it out.")
+    if surrogate is not None or bandwidth is not None:
+        return _with_surrogate(outputs, samples, split, surrogate, bandwidth, by_neural_tangents)
     if by_neural_tangents:
         return neural_tangents_of_outputs(outputs, samples, split)
     depth = len(outputs[0].network.weights)
@@ -141,6 +135,24 @@ def empirical_kernels(
     for number, one in enumerate(outputs):
         walk(one, samples, partial(visit, number == 0))
     return Kernels(**kernels)
+
+
+def _with_surrogate(
+    outputs: list[Output],
+    samples: Array,
+    split: int | None,
+    surrogate: object,
+    bandwidth: float | None,
+    by_neural_tangents: bool,
+) -> Kernels:
+    """Return the conjugate kernel, and the NTK of training with surrogates."""
+    if surrogate is None:
+        raise ValueError("bandwidth= is for kernels of surrogates: give surrogate= too, or leave it out.")
+    if by_neural_tangents:
+        raise ValueError("engine='neural_tangents' has no surrogates: leave engine out where surrogate= is given.")
+    rows, columns = (samples, samples) if split is None else (samples[:split], samples[split:])
+    ntk = surrogate_gradients_kernel(outputs, rows, columns, surrogate, bandwidth)
+    return Kernels(_readout_kernel(outputs[0], samples, split), ntk)
 
 
 def _readout_kernel(output: Output, samples: Array, split: int | None) -> Array:

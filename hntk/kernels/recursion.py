@@ -130,13 +130,6 @@ class Tile(NamedTuple):
 class Recursion:
     """A network's recursion; networks that differ in numbers and staircases alone share compiled programs.
 
-    Attributes
-    ----------
-    form : Form
-        What the compiled programs depend on.
-    numbers : Numbers
-        Their arguments.
-
     Parameters
     ----------
     net : Architecture
@@ -145,6 +138,13 @@ class Recursion:
         (L,) constants that are subtracted from the activations.
     surrogates : sequence of Surrogate or None, optional
         What stands for the derivatives of staircases, with None for layers that keep their own. Widths are absolute.
+
+    Attributes
+    ----------
+    form : Form
+        What the compiled programs depend on.
+    numbers : Numbers
+        Their arguments.
     """
 
     def __init__(

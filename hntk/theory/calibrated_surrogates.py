@@ -26,8 +26,8 @@ def calibrated_surrogates(
 ) -> tuple[Surrogate | None, ...]:
     """Return surrogates of staircases with which training has the β that a match of the NTK is about.
 
-    A network whose staircases match another one's β (``match(..., kernel="beta")`` or ``"both"``) then trains like it by
-    small steps, as far as the equivalents tell. Its κ² is computed: ``coefficients(staircases, tau0,
+    A network whose staircases match another one's β (``match(..., kernel="beta")`` or ``"both"``) then trains like it
+    by small steps, as far as the equivalents tell. Its κ² is known too: ``coefficients(staircases, tau0,
     surrogate=calibrated_surrogates(staircases, tau0)).kappa_sq``. Where it is larger than the other's, the difference
     acts as a ridge of the NTK.
 
@@ -61,7 +61,7 @@ def calibrated_surrogates(
     >>> surrogates = hntk.calibrated_surrogates(steps, tau0=1.0)
     >>> both = [hntk.coefficients(steps, 1.0, surrogate=s) for s in (None, surrogates)]
     >>> [round(float(known.beta[-1, 2]), 6) for known in both]
-    [0.225868, 0.225868]
+    [0.13487, 0.13487]
     """
     net = as_architecture(network)
     scales = input_scales(net, tau0)

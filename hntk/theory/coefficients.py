@@ -135,7 +135,7 @@ def coefficients(
     >>> float(hntk.coefficients([steps], tau0=1.0).kappa_sq[-1])
     inf
     >>> round(float(hntk.coefficients([steps], tau0=1.0, surrogate="straight_through").kappa_sq[-1]), 4)
-    0.8932
+    0.883
     """
     layers = plain_activations(activations, "hntk.expansions(network, tau0) gives the coefficients of any network.")
     scale = as_data_scale(tau0)

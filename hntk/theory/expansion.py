@@ -291,7 +291,8 @@ def _next(
 def _both_inputs(net: Architecture, scale: LayerScales, state: _Kernels) -> tuple[Expansion, Expansion]:
     """Return what a layer's weights make of the NTK and of its transpose."""
     sides = (state.ntk, state.transposed or state.ntk)
-    return _one_e(*(_inputs(net, scale, state._replace(ntk=side))[1] for side in sides))
+    rows, columns = (_inputs(net, scale, state._replace(ntk=side))[1] for side in sides)
+    return _one_e(rows, columns)
 
 
 def _backward_slopes(
@@ -304,7 +305,8 @@ def _backward_slopes(
     except ValueError as error:
         raise ValueError(f"the surrogate of layer {depth}: {error}") from error
     known = (math.nan, math.nan, math.nan, own_slope(layer, backward, math.sqrt(sigma.q)))
-    return _one_e(*(_slope(pair_derivatives(each, known), sigma) for each in (means, means.T)))
+    rows, columns = (_slope(pair_derivatives(each, known), sigma) for each in (means, means.T))
+    return _one_e(rows, columns)
 
 
 def _one_e(rows: Expansion, columns: Expansion, less: float = 0.0) -> tuple[Expansion, Expansion]:
@@ -317,7 +319,7 @@ def _products(x: tuple[Expansion, Expansion], y: tuple[Expansion, Expansion]) ->
     """Return the expansions of the entrywise product of two kernels, and of its transpose."""
     # b_xr b_yc + b_xc b_yr, where the mean of both products has b_xr b_yr + b_xc b_yc
     crossed = (x[0].b - x[1].b) * (y[0].b - y[1].b)
-    return _one_e(*(_product(*side) for side in zip(x, y, strict=True)), less=crossed)
+    return _one_e(_product(x[0], y[0]), _product(x[1], y[1]), less=crossed)
 
 
 def _repeated(net: Architecture, depth: int, centre: float, data: _Kernels) -> _Kernels:
