@@ -18,7 +18,8 @@ from experiments.asymptotics.mixtures import CAPTIONS, MixtureModel, named_model
 from experiments.asymptotics.spectrum_figures import density_figure, distance_figure
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, show_table
-from experiments.runner.from_config import declared_diagonal
+from experiments.runner.from_config import Engine, engine_of
+from experiments.runner.networks import declared_diagonal
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent, mean_and_error, plus_minus
 from hntk.asymptotics.density import LimitingDensity
@@ -71,10 +72,10 @@ class Case:
             )
         return Case(name, mixture, [NETS[net]] * depth, ratio)
 
-    def level(self, coefficients: hntk.Coefficients) -> float | None:
+    def level(self, tau0: float) -> float | None:
         """Return the NTK's declared diagonal, for activations with jumps, and None for others."""
         jumps = any(isinstance(a, hntk.Staircase) for a in self.layers)
-        return declared_diagonal(coefficients) if jumps else None
+        return declared_diagonal(self.layers, tau0) if jumps else None
 
     def means(self, kind: str, comparison: str, sizes: list[int]) -> list[tuple[float, float]]:
         """Return mean distance and standard error for every p."""
@@ -105,14 +106,13 @@ def _simulated(
 ) -> Iterator[dict[tuple[str, str], float]]:
     """Yield the distances of one draw after the other, by kernel and comparison."""
     n, law = model.size(case.ratio), model.law
-    coefficients = hntk.coefficients(case.layers, law.tau0)
-    level = case.level(coefficients)
+    level = case.level(law.tau0)
     limits = {kind: limiting_density(law, n, case.layers, kernel=kind, kappa_sq=level) for kind in KERNELS}
     sized = {kind: finite_size_density(law, n, case.layers, kernel=kind, kappa_sq=level) for kind in KERNELS}
     for draw in range(draws):
         sample = model.draw(n, jax.random.fold_in(key, draw))
         distances = {}
-        for kind, (equivalent, exact) in _spectra(case, sample, coefficients).items():
+        for kind, (equivalent, exact) in _spectra(case, sample, law.tau0, engine_of(cfg)).items():
             distances[kind, EQUIVALENT] = kolmogorov_distance(limits[kind], equivalent)
             distances[kind, EXACT] = kolmogorov_distance(sized[kind], exact)
             if n < p:
@@ -122,12 +122,10 @@ def _simulated(
         yield distances
 
 
-def _spectra(
-    case: Case, sample: hntk.Mixture, coefficients: hntk.Coefficients
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _spectra(case: Case, sample: hntk.Mixture, tau0: float, engine: Engine) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the eigenvalues of the equivalent and of the exact kernel, for both kernels."""
-    tau0, population, level = float(coefficients.tau[0]), sample.population, case.level(coefficients)
-    matrices = hntk.exact_kernels(sample.x, case.layers, tau0=tau0, kappa_sq=level)
+    population, level = sample.population, case.level(tau0)
+    matrices = hntk.exact_kernels(sample.x, case.layers, tau0=tau0, kappa_sq=level, engine=engine)
     equivalent = hntk.equivalent_kernels(
         sample.x, sample.labels, case.layers, tau0=tau0, population=population, kappa_sq=level
     )

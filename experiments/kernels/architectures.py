@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, caption_above, legend_below, line_style, listed_ticks
+from experiments.kernels.intercept import behind_intercept
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress
-from experiments.runner.from_config import KernelProblem, kernel_problem
+from experiments.runner.from_config import Engine, KernelProblem, engine_of, kernel_problem
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent
 
@@ -29,7 +29,8 @@ NETS = {
     "relu_he": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False),
     "relu_unit": hntk.Architecture(["relu"] * 3, centred=False),
     "relu_large_biases": hntk.Architecture(["relu"] * 3, ROOT2, 1.0, centred=False),
-    "erf": hntk.Architecture(["erf"] * 3, 1.0, 0.3, centred=False),
+    # an odd function whose biases are small has next to no d and e
+    "erf": hntk.Architecture(["erf"] * 3, 1.0, 1.0, centred=False),
     "gelu_he": hntk.Architecture(["gelu"] * 3, ROOT2, 0.3, centred=False),
     "levels4_he": hntk.Architecture([LEVELS4] * 3, ROOT2, 0.3, centred=False),
     "relu_residual": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False, residual=0.7),
@@ -58,10 +59,10 @@ def run(cfg: Config, record: Record) -> None:
         for i, n in enumerate(sizes):
             for draw in range(settings.draws):
                 key = jax.random.fold_in(jax.random.key(cfg.seed), draw)
-                problem = kernel_problem(cfg.data, settings.quantities, key, n)
+                problem = kernel_problem(cfg.data, settings.quantities, key, n, contrast=settings.contrast)
                 dimensions[i] = problem.x.shape[1]
                 for name, net in nets.items():
-                    for (kernel, curve), error in _errors(net, problem).items():
+                    for (kernel, curve), error in _errors(net, problem, engine_of(cfg)).items():
                         errors[name, kernel, curve][i, draw] = error
                     advance()
             CONSOLE.print(f"  [green]done[/] n = {n}")
@@ -71,11 +72,11 @@ def run(cfg: Config, record: Record) -> None:
     record.add_figure("architectures", _figure(dimensions, list(nets), errors, caption))
 
 
-def _errors(net: hntk.Architecture, problem: KernelProblem) -> dict[tuple[str, str], float]:
+def _errors(net: hntk.Architecture, problem: KernelProblem, engine: Engine) -> dict[tuple[str, str], float]:
     """Return errors in operator norm, in units of that of the exact kernel behind an intercept."""
     # what the theory gives no diagonal has the same declared one in both kernels
     declared = 1.0 if any(layer.has_jumps for layer in net.layers) else None
-    exact = hntk.exact_kernels(problem.x, net, tau0=problem.tau0, kappa_sq=declared)
+    exact = hntk.exact_kernels(problem.x, net, tau0=problem.tau0, kappa_sq=declared, engine=engine)
     known = problem.population or hntk.estimate_population(np.asarray(problem.x), problem.labels)
     measured = {}
     for centre in (False, True):
@@ -88,7 +89,7 @@ def _errors(net: hntk.Architecture, problem: KernelProblem) -> dict[tuple[str, s
             )  # fmt: skip
             curve = CURVES[2 * centre + without]
             for name, matrix, kernel in zip(KERNELS, exact, kernels, strict=True):
-                whole, inside = np.asarray(matrix), _centred(np.asarray(matrix))
+                whole, inside = np.asarray(matrix), behind_intercept(np.asarray(matrix))
                 gap = (inside if centre else whole) - (_without_e(kernel) if without else kernel).to_dense()
                 measured[name, curve] = hntk.operator_norm(gap) / hntk.operator_norm(inside)
     return measured
@@ -99,11 +100,6 @@ def _without_e(kernel: hntk.StructuredKernel) -> hntk.StructuredKernel:
     core = kernel.core.copy()
     core[2, 2] = 0.0
     return replace(kernel, core=core)
-
-
-def _centred(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """Return P K P."""
-    return matrix - matrix.mean(axis=0) - matrix.mean(axis=1)[:, None] + matrix.mean()
 
 
 def _report(record: Record, sizes: Sequence[int], errors: dict, rates: dict) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import hntk
+from experiments.runner.networks import Network
 
 # What laws of weights are called in tables and figures.
 LAW_NAMES = {
@@ -21,23 +21,18 @@ class NetworkKind:
     Attributes
     ----------
     name : str
-        What its activations are called.
-    activations : sequence of Activation
-        Its activations.
+        What it is called, its weights aside.
+    net : Architecture or list of Activation
+        The network.
     law : WeightLaw
         The law of its hidden weights.
     """
 
     name: str
-    activations: Sequence[hntk.Activation]
+    net: Network
     law: hntk.WeightLaw
 
     @property
     def weights(self) -> str:
         """What its weights are called."""
         return LAW_NAMES.get(self.law.name, self.law.name)
-
-
-def name_of(layers: Sequence[hntk.Activation]) -> str:
-    """Return the names of activations, each once."""
-    return "/".join(dict.fromkeys(sigma.name for sigma in layers))

@@ -17,7 +17,8 @@ from experiments.figures.style import COLOURS, STYLES, caption_above, engineerin
 from experiments.kernels.large_samples import LargeDataset, LargeMixture
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, stage
-from experiments.runner.from_config import LabelledSamples, activations
+from experiments.runner.from_config import Engine, LabelledSamples, check_engine, engine_of
+from experiments.runner.networks import activations
 from experiments.runner.process_memory import restart_peak, status_bytes
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent
@@ -77,6 +78,7 @@ def run(cfg: Config, record: Record) -> None:
     source = LargeMixture(cfg, record.folder) if cfg.data.kind == "mixture" else LargeDataset(cfg)
     layers = activations(cfg.net.activations)
     equivalent, exact = [], []
+    check_engine(cfg, settings.exact_sizes, "experiment.exact_sizes is empty")
     sizes = source.sizes([*settings.exact_sizes, *settings.sizes])
     for n in sizes:
         with source.samples(n) as samples:
@@ -84,7 +86,7 @@ def run(cfg: Config, record: Record) -> None:
             equivalent.append(regression)
             if n in settings.exact_sizes:
                 ridges = [ridge for ridge, *_ in fitted.tried]
-                exact.append(_exact(samples, layers, settings.kernel, fitted.forms.tau0, ridges))
+                exact.append(_exact(samples, layers, settings.kernel, fitted.forms.tau0, ridges, engine_of(cfg)))
             if n == sizes[-1]:
                 _report_operator(record, fitted.kernel)
             # Free its samples before the next ones are drawn.
@@ -112,19 +114,24 @@ def _equivalent(
 
 
 def _exact(
-    samples: LabelledSamples, layers: list[hntk.Activation], kernel: str, tau0: float, ridges: list[float]
+    samples: LabelledSamples,
+    layers: list[hntk.Activation],
+    kernel: str,
+    tau0: float,
+    ridges: list[float],
+    engine: Engine,
 ) -> Regression:
     """Fit the same regression with the (n, n) matrix: the ridge by leave-one-out errors from its eigenvectors."""
     classes, index = np.unique(samples.labels, return_inverse=True)
     restart_peak()
     start = time.perf_counter()
     with stage(f"exact {kernel.upper()}, {len(samples.x):,} samples"):
-        matrix = getattr(hntk.exact_kernels(samples.x, layers, tau0=tau0), kernel)
+        matrix = getattr(hntk.exact_kernels(samples.x, layers, tau0=tau0, engine=engine), kernel)
         decomposed = DenseKernel.of(np.asarray(matrix, np.float64))
         del matrix
         fitted = fit_kernel_ridge(decomposed, index, ridges)
         middle = time.perf_counter()
-        across = getattr(hntk.exact_kernels(samples.x_test, layers, x2=samples.x, tau0=tau0), kernel)
+        across = getattr(hntk.exact_kernels(samples.x_test, layers, x2=samples.x, tau0=tau0, engine=engine), kernel)
         predicted = classes[np.argmax(fitted.scores(np.asarray(across)), axis=1)]
     times = (start, middle, time.perf_counter())
     return _regression("exact", samples, predicted, fitted.trial.accuracy, fitted.trial.ridge, times)

@@ -15,15 +15,17 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, caption_above
-from experiments.kernels.drawn_networks import NetworkKind, name_of
+from experiments.kernels.drawn_networks import NetworkKind
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
-from experiments.runner.from_config import activations, dataset, matched, way_of_matching
+from experiments.runner.from_config import check_engine, dataset, engine_of, matched, way_of_matching
+from experiments.runner.networks import Network, name_of, network, output_variance
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 from hntk.activations.fingerprint import fingerprint
 from hntk.compression.compressed_network import ternary_law
+from hntk.theory.architecture import as_architecture
 
 COLUMNS = [
     "activations", "weights", "readout of", "test accuracy", "±", "dense minus it", "at infinite width", "τ̂²/τ²",
@@ -75,8 +77,9 @@ class NetworkArm(NetworkKind):
 
     @property
     def prints(self) -> tuple[str, ...]:
-        """The fingerprints of its activations: arms that have the same ones have the same exact kernels."""
-        return tuple(map(fingerprint, self.activations))
+        """What tells its network from others: arms that have it in common have the same exact kernels."""
+        net = as_architecture(self.net)
+        return (*map(fingerprint, net.layers), str((net.scales, net.centred, net.normalize)))
 
     @property
     def accuracy(self) -> float:
@@ -97,10 +100,10 @@ class NetworkArm(NetworkKind):
 
 def run(cfg: Config, record: Record) -> None:
     """Draw, fit and test every arm."""
-    data = _load(cfg)
-    layers = activations(cfg.net.activations)
-    _check_assumptions(record, data, layers)
-    arms = _arms(cfg, layers, data)
+    check_engine(cfg, cfg.experiment.infinite, "experiment.infinite is 0")
+    data, net = _load(cfg), network(cfg.net)
+    _check_assumptions(record, data, net)
+    arms = _arms(cfg, net, data)
     total = len(arms) * cfg.experiment.draws * (len(data.x_train) + len(data.x_test))
     with progress("features of training and test samples", total) as advance:
         for draw in range(cfg.experiment.draws):
@@ -110,7 +113,7 @@ def run(cfg: Config, record: Record) -> None:
                 arm.draws.append(made)
                 CONSOLE.print(f"  [green]done[/] {arm.title}: {made.accuracy:.4f} [dim]({made.seconds:.1f} s)[/]")
     infinite = _at_infinite_width(cfg, arms, data)
-    _report(cfg, record, data, arms, infinite, layers)
+    _report(cfg, record, data, arms, infinite)
     widths = "-".join(map(str, cfg.net.widths))
     caption = (
         f"{data.name}: random {widths} networks, readout by ridge regression, {len(data.x_train):,} training samples"
@@ -128,15 +131,15 @@ def _load(cfg: Config) -> hntk.Dataset:
     return data
 
 
-def _check_assumptions(record: Record, data: hntk.Dataset, layers: list[hntk.Activation]) -> None:
+def _check_assumptions(record: Record, data: hntk.Dataset, net: Network) -> None:
     with stage("does the theory apply?"):
-        report = hntk.check(data.x_train, data.y_train, layers)
+        report = hntk.check(data.x_train, data.y_train, net)
     say(str(report))
     rows = [[f.name, f.value, f.low, f.limit, f.holds] for f in report.findings]
     record.add_table("assumptions", ["assumption", "value", "from", "to", "holds"], rows)
 
 
-def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> list[NetworkArm]:
+def _arms(cfg: Config, net: Network, data: hntk.Dataset) -> list[NetworkArm]:
     """Return the dense network with its fair rivals, and the compressed ones; each with every readout."""
     settings = cfg.experiment
     names_of_dense = [cfg.net.weights, *(["orthogonal_gaussian"] if "orthogonal" in settings.weights else [])]
@@ -145,7 +148,7 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
     kinds = []
     for read, levels in product(settings.layers, ["original", *settings.levels]):
         if levels == "original":
-            kinds.append((name_of(layers), layers, [*dense, *ternary], read))
+            kinds.append((name_of(net), net, [*dense, *ternary], read))
             continue
         for objective, method in dict.fromkeys(way_of_matching(levels, asked, read) for asked in settings.objectives):
             title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, {objective}"
@@ -153,7 +156,7 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
             for laws in [[law] for law in ternary] if objective == "data" else [ternary]:
                 with stage(f"matching: {title}") as tell:
                     match, _ = matched(
-                        cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=levels, objective=objective,
+                        cfg.compress, net, data.tau0, data.x_train, data.y_train, levels=levels, objective=objective,
                         method=method, drawn=(list(cfg.net.widths), laws[0]), tell=tell,
                     )  # fmt: skip
                 kinds.append((title, list(match.activations), laws, read))
@@ -164,7 +167,7 @@ def _evaluate(
     arm: NetworkArm, data: hntk.Dataset, widths: list[int], key: jax.Array, advance: Callable[[int], None]
 ) -> Draw:
     p, tau0 = data.x_train.shape[1], data.tau0
-    net = hntk.draw_network(arm.activations, widths, p, tau0=tau0, law=arm.law, key=key)
+    net = hntk.draw_network(arm.net, widths, p, tau0=tau0, law=arm.law, key=key)
     start = time.perf_counter()
     readout = hntk.fit_ridge(net, data.x_train, data.y_train, layers=arm.layers, progress=advance)
     seconds = time.perf_counter() - start
@@ -180,10 +183,10 @@ def _at_infinite_width(cfg: Config, arms: list[NetworkArm], data: hntk.Dataset) 
         return {}
     accuracies, kinds = {}, {}
     for arm in arms:
-        kinds.setdefault(arm.prints, (arm.activations, set()))[1].add(arm.layers)
+        kinds.setdefault(arm.prints, (arm.net, set()))[1].add(arm.layers)
     with progress("regression with exact kernels, for infinite width", len(kinds)) as advance:
-        for prints, (layers, reads) in kinds.items():
-            by_readout = accuracies_at_infinite_width(layers, data, samples, cfg.seed, sorted(reads))
+        for prints, (net, reads) in kinds.items():
+            by_readout = accuracies_at_infinite_width(net, data, samples, cfg.seed, sorted(reads), engine_of(cfg))
             accuracies |= {(*prints, read): accuracy for read, accuracy in by_readout.items()}
             advance(1)
     return accuracies
@@ -195,18 +198,15 @@ def _report(
     data: hntk.Dataset,
     arms: list[NetworkArm],
     infinite: dict[tuple[str, ...], float],
-    layers: list[hntk.Activation],
 ) -> None:
-    original = hntk.coefficients(layers, data.tau0).tau[-1]
-    rows = []
+    original, rows = output_variance(arms[0].net, data.tau0), []
     for arm in arms:
         dense = next(other for other in arms if other.layers == arm.layers)
         wide = infinite.get((*arm.prints, arm.layers))
-        own = hntk.coefficients(arm.activations, data.tau0).tau[-1]
         rows.append(
             [arm.name, arm.weights, arm.layers, round(arm.accuracy, 5), arm.error,
              round(dense.accuracy - arm.accuracy, 5), None if wide is None else round(wide, 5),
-             round(float(own / original) ** 2, 3), arm.size, round(dense.size / arm.size, 2),
+             round(output_variance(arm.net, data.tau0) / original, 3), arm.size, round(dense.size / arm.size, 2),
              round(float(np.median([draw.seconds for draw in arm.draws])), 1)]
         )  # fmt: skip
         record.add_metrics(**{f"accuracy/{arm.title}": arm.accuracy, f"bytes/{arm.title}": arm.size})

@@ -49,7 +49,7 @@ def _settings() -> None:
         (["+expp=gmm"], ["Key 'expp' not in 'Config'", "Did you mean +exp?"]),
         (["+exp=gmm", "hydra.swep.dir=x"], ["hydra.sweep"]),
         (["+exp=gmn"], ["exp=gmn", "Did you mean gmm?", "microcontroller"]),
-        (["+exp=gmm", "net=relu4"], ["Did you mean relu3?", "erf3, relu3"]),
+        (["+exp=gmm", "net=relu4"], ["Did you mean relu3?", "erf3, he, relu3"]),
         (["+exp=gmm", "hydra/launcher=core"], ["Did you mean cores?", "cluster"]),
         (["+exp=memory", "arm=dense,levels"], ["arm=levels", "levels2"]),
         (["+exp=gmm", "compress.sparsity=many"], ["compress.sparsity=many: it must be a number"]),

@@ -1,0 +1,115 @@
+"""The original network that a configuration describes, and what it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+import hntk
+from experiments.runner.config import PLAIN_NET, NetConfig
+
+# what functions of the library take as the original network
+Network = hntk.Architecture | list[hntk.Activation]
+# what names of networks call the scales, and a plain network's values
+SYMBOLS = {"weight_std": ("σ_w", 1.0), "bias_std": ("σ_b", 0.0), "residual": ("branches ×", 0.0)}
+
+
+def activations(configured: Iterable[Any]) -> list[hntk.Activation]:
+    """Return activations from names, or from mappings with a name and parameters."""
+    made = []
+    for item in configured:
+        plain: Any = OmegaConf.to_container(item) if OmegaConf.is_config(item) else item
+        if isinstance(plain, dict):
+            parameters = {str(k): v for k, v in plain.items() if k != "name"}
+            made.append(hntk.activation(str(plain.get("name")), **parameters))
+        else:
+            made.append(hntk.activation(plain))
+    return made
+
+
+def network(net: NetConfig, configured: Iterable[Any] | None = None) -> Network:
+    """Return the original network: a list of activations where it is plain, its description otherwise.
+
+    Parameters
+    ----------
+    net : NetConfig
+        Its activations and scales.
+    configured : iterable, optional
+        Activations in place of its own.
+
+    Returns
+    -------
+    list of hntk.Activation or hntk.Architecture
+        The network.
+
+    Raises
+    ------
+    ValueError
+        If a scale is out of range, or there are not as many of them as layers.
+    """
+    layers = activations(net.activations if configured is None else configured)
+    plain: Any = OmegaConf.to_container(net) if OmegaConf.is_config(net) else asdict(net)
+    scales = {name: plain[name] for name in PLAIN_NET}
+    described = hntk.Architecture(layers, **scales)
+    return layers if described.is_plain else described
+
+
+def layers_of(net: Network) -> list[hntk.Activation]:
+    """Return a network's activations."""
+    return list(net.layers) if isinstance(net, hntk.Architecture) else net
+
+
+def first_layers(net: Network, count: int) -> Network:
+    """Return the network of the first layers."""
+    if not isinstance(net, hntk.Architecture):
+        return net[:count]
+    cut: dict[str, Any] = {name: getattr(net, name)[:count] for name in ("weight_std", "bias_std", "residual")}
+    return replace(net, activations=net.layers[:count], **cut)
+
+
+def name_of(net: Network) -> str:
+    """Return what tables and figures call a network: its activations, each once, and what makes it other than plain.
+
+    Examples
+    --------
+    >>> import hntk
+    >>> from experiments.runner.networks import name_of
+    >>> name_of(hntk.Architecture(["relu"] * 3, weight_std=2**0.5, bias_std=0.1, centred=False))
+    'relu, σ_w = 1.41, σ_b = 0.1, not centred'
+    """
+    name = "/".join(dict.fromkeys(sigma.name for sigma in layers_of(net)))
+    if not isinstance(net, hntk.Architecture):
+        return name
+    parts = [
+        f"{symbol} = {_numbers(getattr(net, scale))}"
+        for scale, (symbol, plain) in SYMBOLS.items()
+        if set(getattr(net, scale)) != {plain}
+    ]
+    parts += [] if net.centred else ["not centred"]
+    return ", ".join([name, *parts, *([f"{net.normalize} norm"] if net.normalize else [])])
+
+
+def _numbers(values: Sequence[float]) -> str:
+    """Return one number per layer, or the one of all."""
+    texts = [f"{value:.3g}" for value in values]
+    return texts[0] if len(set(values)) == 1 else f"[{', '.join(texts)}]"
+
+
+def output_variance(net: Network, tau0: float) -> float:
+    """Return τ_L² or, of a network that is not centred, what is left of it behind an intercept, q − c."""
+    last = hntk.expansions(net, tau0).ck[-1]
+    return last.q - last.c
+
+
+def declared_diagonal(net: Network | Sequence[str | hntk.Activation], tau0: float) -> float:
+    """Return κ_L² of the NTK; where it is infinite, the value that makes the equivalent's identity part τ_L².
+
+    For a network that is not centred they are q − c of the NTK, and of the conjugate kernel.
+    """
+    known = hntk.expansions(net, tau0)
+    ck, ntk = known.ck[-1], known.ntk[-1]
+    return ntk.q - ntk.c if np.isfinite(ntk.q) else ck.q - ck.c + tau0**2 * ntk.a
