@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+import hntk
 from experiments.asymptotics.comparison import (
     MEAN_COLUMNS,
     VISIBLE,
@@ -37,7 +38,7 @@ def run(cfg: Config, record: Record) -> None:
     """Simulate and predict every time at every n, and report the errors."""
     source = configured_source(cfg)
     layers = activations(cfg.net.activations)
-    diagonal = declared_diagonal(layers, source.tau0)
+    diagonal = declared_diagonal(hntk.coefficients(layers, source.tau0))
     network = TrainedNetwork(layers, "ntk", source.tau0, diagonal, engine_of(cfg))
     points = _simulated(cfg, source, network)
     _report(cfg, record, source, points)

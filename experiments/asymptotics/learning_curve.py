@@ -109,7 +109,7 @@ def _arms(cfg: Config, source: Source, tell: Callable[[str], None]) -> list[Ridg
     kernel, layers = cfg.experiment.kernel, activations(cfg.net.activations)
     match, name = matched(cfg.compress, layers, source.tau0, None, None, tell=tell)
     original = match.original_coefficients
-    diagonal = float(original.tau[-1] ** 2) if kernel == "ck" else declared_diagonal(layers, source.tau0)
+    diagonal = float(original.tau[-1] ** 2) if kernel == "ck" else declared_diagonal(original)
     dense, compressed = (
         TrainedNetwork(list(chosen), kernel, source.tau0, diagonal, engine_of(cfg))
         for chosen in (layers, match.activations)

@@ -72,10 +72,10 @@ class Case:
             )
         return Case(name, mixture, [NETS[net]] * depth, ratio)
 
-    def level(self, tau0: float) -> float | None:
+    def level(self, coefficients: hntk.Coefficients) -> float | None:
         """Return the NTK's declared diagonal, for activations with jumps, and None for others."""
         jumps = any(isinstance(a, hntk.Staircase) for a in self.layers)
-        return declared_diagonal(self.layers, tau0) if jumps else None
+        return declared_diagonal(coefficients) if jumps else None
 
     def means(self, kind: str, comparison: str, sizes: list[int]) -> list[tuple[float, float]]:
         """Return mean distance and standard error for every p."""
@@ -106,13 +106,14 @@ def _simulated(
 ) -> Iterator[dict[tuple[str, str], float]]:
     """Yield the distances of one draw after the other, by kernel and comparison."""
     n, law = model.size(case.ratio), model.law
-    level = case.level(law.tau0)
+    coefficients = hntk.coefficients(case.layers, law.tau0)
+    level = case.level(coefficients)
     limits = {kind: limiting_density(law, n, case.layers, kernel=kind, kappa_sq=level) for kind in KERNELS}
     sized = {kind: finite_size_density(law, n, case.layers, kernel=kind, kappa_sq=level) for kind in KERNELS}
     for draw in range(draws):
         sample = model.draw(n, jax.random.fold_in(key, draw))
         distances = {}
-        for kind, (equivalent, exact) in _spectra(case, sample, law.tau0, engine_of(cfg)).items():
+        for kind, (equivalent, exact) in _spectra(case, sample, coefficients, engine_of(cfg)).items():
             distances[kind, EQUIVALENT] = kolmogorov_distance(limits[kind], equivalent)
             distances[kind, EXACT] = kolmogorov_distance(sized[kind], exact)
             if n < p:
@@ -122,9 +123,11 @@ def _simulated(
         yield distances
 
 
-def _spectra(case: Case, sample: hntk.Mixture, tau0: float, engine: Engine) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _spectra(
+    case: Case, sample: hntk.Mixture, coefficients: hntk.Coefficients, engine: Engine
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the eigenvalues of the equivalent and of the exact kernel, for both kernels."""
-    population, level = sample.population, case.level(tau0)
+    tau0, population, level = float(coefficients.tau[0]), sample.population, case.level(coefficients)
     matrices = hntk.exact_kernels(sample.x, case.layers, tau0=tau0, kappa_sq=level, engine=engine)
     equivalent = hntk.equivalent_kernels(
         sample.x, sample.labels, case.layers, tau0=tau0, population=population, kappa_sq=level

@@ -13,7 +13,7 @@ from experiments.kernels.spectra_figures import eigenvector_figure, spectra_figu
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, say, show_table, stage
 from experiments.runner.from_config import KernelProblem, engine_of, kernel_problem, keys, matched
-from experiments.runner.networks import Network, declared_diagonal, layers_of, name_of, network, output_variance
+from experiments.runner.networks import Network, declared_diagonal, layers_of, name_of, network
 from experiments.runner.record import Record
 from hntk.spectra.comparison import Spectrum, compare_with_spectra
 from hntk.theory.equivalents import Identity
@@ -82,7 +82,7 @@ def run(cfg: Config, record: Record) -> None:
     centre = isinstance(net, hntk.Architecture)
     with stage("eigendecompositions"):
         kernels = {name: Kernel.of(matrix, settings.spikes, centre=centre) for name, matrix in matrices.items()}
-    _report_match(record, match, net, problem.tau0)
+    _report_match(record, match)
     _report_errors(record, kernels, centre=centre)
     _report_shift(record)
     if centre:
@@ -94,7 +94,7 @@ def _infinite_width(cfg: Config, problem: KernelProblem, net: Network, match: hn
     """Return exact kernels and equivalents; the NTK of a network with jumps gets the original's diagonal κ²."""
     x, tau0, engine = problem.x, problem.tau0, engine_of(cfg)
     identity: Identity = cfg.experiment.identity
-    kappa_sq = declared_diagonal(net, tau0)
+    kappa_sq = declared_diagonal(match.original_coefficients)
     jumps = any(a.has_jumps for a in layers_of(net))
     # what all samples share is on the diagonal, too
     original_kappa_sq = kappa_sq + hntk.expansions(net, tau0).ntk[-1].c if jumps else None
@@ -145,7 +145,7 @@ def _finite_width(
     return matrices
 
 
-def _report_match(record: Record, match: hntk.Match, net: Network, tau0: float) -> None:
+def _report_match(record: Record, match: hntk.Match) -> None:
     rows = [
         [f"layer {i} {original.name}", matched.level_count, len(matched.thresholds), round(float(scale), 3)]
         for i, (original, matched, scale) in enumerate(
@@ -164,7 +164,7 @@ def _report_match(record: Record, match: hntk.Match, net: Network, tau0: float) 
     record.add_metrics(
         identity_shift=match.identity_shift,
         relative_shift=match.relative_shift,
-        tau_L_sq=output_variance(net, tau0),
+        tau_L_sq=float(match.original_coefficients.tau[-1] ** 2),
         match_residual=max(match.residuals.values()),
     )
 

@@ -20,7 +20,7 @@ from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import check_engine, dataset, engine_of, matched, way_of_matching
-from experiments.runner.networks import Network, name_of, network, output_variance
+from experiments.runner.networks import Network, name_of, network
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 from hntk.activations.fingerprint import fingerprint
@@ -199,14 +199,15 @@ def _report(
     arms: list[NetworkArm],
     infinite: dict[tuple[str, ...], float],
 ) -> None:
-    original, rows = output_variance(arms[0].net, data.tau0), []
+    original, rows = hntk.centred_coefficients(arms[0].net, data.tau0).tau[-1], []
     for arm in arms:
         dense = next(other for other in arms if other.layers == arm.layers)
         wide = infinite.get((*arm.prints, arm.layers))
+        own = hntk.centred_coefficients(arm.net, data.tau0).tau[-1]
         rows.append(
             [arm.name, arm.weights, arm.layers, round(arm.accuracy, 5), arm.error,
              round(dense.accuracy - arm.accuracy, 5), None if wide is None else round(wide, 5),
-             round(output_variance(arm.net, data.tau0) / original, 3), arm.size, round(dense.size / arm.size, 2),
+             round(float(own / original) ** 2, 3), arm.size, round(dense.size / arm.size, 2),
              round(float(np.median([draw.seconds for draw in arm.draws])), 1)]
         )  # fmt: skip
         record.add_metrics(**{f"accuracy/{arm.title}": arm.accuracy, f"bytes/{arm.title}": arm.size})

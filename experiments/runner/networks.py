@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,8 +14,6 @@ from experiments.runner.config import PLAIN_NET, NetConfig
 
 # what functions of the library take as the original network
 Network = hntk.Architecture | list[hntk.Activation]
-# what names of networks call the scales, and a plain network's values
-SYMBOLS = {"weight_std": ("σ_w", 1.0), "bias_std": ("σ_b", 0.0), "residual": ("branches ×", 0.0)}
 
 
 def activations(configured: Iterable[Any]) -> list[hntk.Activation]:
@@ -79,37 +77,15 @@ def name_of(net: Network) -> str:
     >>> import hntk
     >>> from experiments.runner.networks import name_of
     >>> name_of(hntk.Architecture(["relu"] * 3, weight_std=2**0.5, bias_std=0.1, centred=False))
-    'relu, σ_w = 1.41, σ_b = 0.1, not centred'
+    'relu, weight_std=1.41421, bias_std=0.1, un-centred'
     """
-    name = "/".join(dict.fromkeys(sigma.name for sigma in layers_of(net)))
-    if not isinstance(net, hntk.Architecture):
-        return name
-    parts = [
-        f"{symbol} = {_numbers(getattr(net, scale))}"
-        for scale, (symbol, plain) in SYMBOLS.items()
-        if set(getattr(net, scale)) != {plain}
-    ]
-    parts += [] if net.centred else ["not centred"]
-    return ", ".join([name, *parts, *([f"{net.normalize} norm"] if net.normalize else [])])
+    names = "/".join(dict.fromkeys(sigma.name for sigma in layers_of(net)))
+    return f"{names}, {net.settings}" if isinstance(net, hntk.Architecture) else names
 
 
-def _numbers(values: Sequence[float]) -> str:
-    """Return one number per layer, or the one of all."""
-    texts = [f"{value:.3g}" for value in values]
-    return texts[0] if len(set(values)) == 1 else f"[{', '.join(texts)}]"
-
-
-def output_variance(net: Network, tau0: float) -> float:
-    """Return τ_L² or, of a network that is not centred, what is left of it behind an intercept, q − c."""
-    last = hntk.expansions(net, tau0).ck[-1]
-    return last.q - last.c
-
-
-def declared_diagonal(net: Network | Sequence[str | hntk.Activation], tau0: float) -> float:
-    """Return κ_L² of the NTK; where it is infinite, the value that makes the equivalent's identity part τ_L².
-
-    For a network that is not centred they are q − c of the NTK, and of the conjugate kernel.
-    """
-    known = hntk.expansions(net, tau0)
-    ck, ntk = known.ck[-1], known.ntk[-1]
-    return ntk.q - ntk.c if np.isfinite(ntk.q) else ck.q - ck.c + tau0**2 * ntk.a
+def declared_diagonal(coefficients: hntk.Coefficients) -> float:
+    """Return κ_L² of the NTK; where it is infinite, the value that makes the equivalent's identity part τ_L²."""
+    kappa_sq = float(coefficients.kappa_sq[-1])
+    if np.isfinite(kappa_sq):
+        return kappa_sq
+    return float(coefficients.tau[-1] ** 2 + coefficients.tau[0] ** 2 * coefficients.beta[-1, 0])
