@@ -145,8 +145,9 @@ def _draw(
         for kind, title in (("CK ", "Conjugate kernel"), ("NTK ", "Neural tangent kernel"))
     }
     # as a regression with an intercept sees the kernels
-    of = f" of P K P, original {name_of(net)}," if isinstance(net, hntk.Architecture) else ""
-    caption = f"Errors{of} against n at fixed p/n, and their fitted rates; dots are draws"
+    centre = isinstance(net, hntk.Architecture)
+    caption = f"Errors{' of P K P' if centre else ''} against n at fixed p/n, and their fitted rates; dots are draws"
+    caption += f"\noriginal: {name_of(net)}; P takes out what all samples share" if centre else ""
     record.add_figure("convergence", _convergence_figure(sizes, panels, floors, caption))
 
 

@@ -231,9 +231,11 @@ def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str
     net, spikes = network(cfg.net), cfg.experiment.spikes
     where = "on a Gaussian mixture, n = {}, p = {}".format(*problem.x.shape)
     # as a regression with an intercept sees them
-    of = f" of P K P, original {name_of(net)}," if isinstance(net, hntk.Architecture) else ""
-    caption = f"Eigenvalues{of} {where}; triangles mark the {spikes} largest"
+    centre = isinstance(net, hntk.Architecture)
+    original = f"\noriginal: {name_of(net)}; P takes out what all samples share" if centre else ""
+    caption = f"Eigenvalues{' of P K P' if centre else ''} {where}; triangles mark the {spikes} largest{original}"
     record.add_figure("spectra", spectra_figure(panels, spikes, caption))
     vectors = {label: kernels[f"CK {name}"].spectrum.leading for name, label in names.items()}
-    caption = f"Leading eigenvectors of the conjugate kernel {where}; thick: class means"
+    of = "P K P, K the conjugate kernel," if centre else "the conjugate kernel"
+    caption = f"Leading eigenvectors of {of} {where}; thick: class means{original}"
     record.add_figure("eigenvectors", eigenvector_figure(vectors, problem.labels, caption))

@@ -20,7 +20,7 @@ from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import check_engine, dataset, engine_of, matched, way_of_matching
-from experiments.runner.networks import Network, name_of, network
+from experiments.runner.networks import Network, activation_names, layers_of, name_of, network
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 from hntk.activations.fingerprint import fingerprint
@@ -102,6 +102,7 @@ def run(cfg: Config, record: Record) -> None:
     """Draw, fit and test every arm."""
     check_engine(cfg, cfg.experiment.infinite, "experiment.infinite is 0")
     data, net = _load(cfg), network(cfg.net)
+    say(f"  original: {len(layers_of(net))} layers, {name_of(net)}")
     _check_assumptions(record, data, net)
     arms = _arms(cfg, net, data)
     total = len(arms) * cfg.experiment.draws * (len(data.x_train) + len(data.x_test))
@@ -118,6 +119,7 @@ def run(cfg: Config, record: Record) -> None:
     caption = (
         f"{data.name}: random {widths} networks, readout by ridge regression, {len(data.x_train):,} training samples"
     )
+    caption += "" if isinstance(net, list) else f"\noriginal: {name_of(net)}"
     record.add_figure("accuracy", _accuracy_figure(arms, caption))
 
 
@@ -148,7 +150,7 @@ def _arms(cfg: Config, net: Network, data: hntk.Dataset) -> list[NetworkArm]:
     kinds = []
     for read, levels in product(settings.layers, ["original", *settings.levels]):
         if levels == "original":
-            kinds.append((name_of(net), net, [*dense, *ternary], read))
+            kinds.append((activation_names(net), net, [*dense, *ternary], read))
             continue
         for objective, method in dict.fromkeys(way_of_matching(levels, asked, read) for asked in settings.objectives):
             title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, {objective}"
@@ -226,6 +228,12 @@ def _notes(cfg: Config, dense: NetworkArm, data: hntk.Dataset, infinite: bool) -
         "readout, thresholds and levels in float32.",
         "Features: seconds for the training samples, readout fit included.",
     ]
+    if isinstance(dense.net, hntk.Architecture):
+        notes.append(
+            f"The original is {name_of(dense.net)}, and ternary weights take its biases and scales, too. Networks of "
+            "levels are centred, without biases: the readout has an intercept, which takes out what all samples share. "
+            "τ² is that of what is left."
+        )
     if infinite:
         samples = min(cfg.experiment.infinite, len(data.x_train))
         notes.append(f"At infinite width: exact kernel regression on {samples:,} training samples.")

@@ -70,7 +70,7 @@ def first_layers(net: Network, count: int) -> Network:
 
 
 def name_of(net: Network) -> str:
-    """Return what tables and figures call a network: its activations, each once, and what makes it other than plain.
+    """Return what captions call a network: its activations, each once, and what makes it other than plain.
 
     Examples
     --------
@@ -79,8 +79,13 @@ def name_of(net: Network) -> str:
     >>> name_of(hntk.Architecture(["relu"] * 3, weight_std=2**0.5, bias_std=0.1, centred=False))
     'relu, weight_std=1.41421, bias_std=0.1, un-centred'
     """
-    names = "/".join(dict.fromkeys(sigma.name for sigma in layers_of(net)))
+    names = activation_names(net)
     return f"{names}, {net.settings}" if isinstance(net, hntk.Architecture) else names
+
+
+def activation_names(net: Network) -> str:
+    """Return the names of a network's activations, each once."""
+    return "/".join(dict.fromkeys(sigma.name for sigma in layers_of(net)))
 
 
 def declared_diagonal(coefficients: hntk.Coefficients) -> float:
