@@ -177,14 +177,13 @@ def ratio_bound(target: JointTarget, levels: Sequence[int]) -> float:
         return 0.0
     if even.size == 1:
         return _even_bound(target, int(even[0]), levels)
-    bounds = [float(target.reference / np.prod([share_bound(n) for n in levels]))]
+    bounds = [float(final["alpha1"] / np.prod([share_bound(n) for n in levels]))]
     depth = len(levels)
     for name, weights in (("alpha3", np.ones(depth)), ("beta3", depth + 1 + np.arange(1, depth + 1.0))):
         if name in target.asked and final[name] > ZERO:
             largest = _largest_product(levels, weights, final[name] / final["alpha1"])
             bounds.append(final["alpha1"] / largest)
-    scale = target.reference / final[target.nonzero[0]]
-    return float(max(bounds) * scale)
+    return float(max(bounds))
 
 
 def _even_bound(target: JointTarget, layer: int, levels: Sequence[int]) -> float:

@@ -65,7 +65,7 @@ def centred_coefficients(network: ArchitectureLike, tau0: float) -> Coefficients
     alpha = np.array([(x.a, x.e, x.d, fourth) for x, fourth in zip(both.ck, _fourths(both), strict=True)])
     beta = np.array([(x.a, x.e, x.d) for x in both.ntk])
     kappa_sq = np.array([x.q - x.c for x in both.ntk])
-    moments = tuple(_moments(*alpha[i : i + 2], tau[i : i + 2], kappa_sq[i : i + 2]) for i in range(net.depth))
+    moments = tuple(_moments(alpha[i], alpha[i + 1], tau[i : i + 2], kappa_sq[i : i + 2]) for i in range(net.depth))
     return Coefficients(tau, alpha, beta, kappa_sq, moments, both.centres)
 
 
