@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import product
-from typing import Literal
 
 import jax
 import matplotlib.pyplot as plt
@@ -15,87 +13,19 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, caption_above
-from experiments.kernels.drawn_networks import NetworkKind
+from experiments.kernels.drawn_networks import Draw, NetworkArm
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import check_engine, dataset, engine_of, matched, way_of_matching
 from experiments.runner.networks import Network, activation_names, layers_of, name_of, network
 from experiments.runner.record import Record
-from experiments.runner.statistics import mean_and_error
-from hntk.activations.fingerprint import fingerprint
 from hntk.compression.compressed_network import ternary_law
-from hntk.theory.architecture import as_architecture
 
 COLUMNS = [
     "activations", "weights", "readout of", "test accuracy", "±", "dense minus it", "at infinite width", "τ̂²/τ²",
     "bytes, formula", "dense/bytes", "features, s",
 ]  # fmt: skip
-
-
-@dataclass
-class Draw:
-    """One network drawn from an arm, with its readout.
-
-    Attributes
-    ----------
-    accuracy : float
-        Share of test samples that are classified correctly.
-    ridge : float
-        Ridge of the readout.
-    seconds : float
-        Time to compute the training features and fit the readout.
-    size : int
-        Bytes by formula.
-    """
-
-    accuracy: float
-    ridge: float
-    seconds: float
-    size: int
-
-
-@dataclass(frozen=True)
-class NetworkArm(NetworkKind):
-    """One way to build the network and to read it out, and the draws.
-
-    Attributes
-    ----------
-    layers : {"last", "all"}
-        Whose features the readout takes.
-    draws : list of Draw
-        The networks that were drawn.
-    """
-
-    layers: Literal["last", "all"]
-    draws: list[Draw] = field(default_factory=list)
-
-    @property
-    def title(self) -> str:
-        """The arm in one line."""
-        return f"{self.name}, {self.weights}" + (", all layers" if self.layers == "all" else "")
-
-    @property
-    def prints(self) -> tuple[str, ...]:
-        """What tells its network from others: arms that have it in common have the same exact kernels."""
-        net = as_architecture(self.net)
-        return (*map(fingerprint, net.layers), str((net.scales, net.centred, net.normalize)))
-
-    @property
-    def accuracy(self) -> float:
-        """Mean test accuracy over draws."""
-        return float(np.mean([draw.accuracy for draw in self.draws]))
-
-    @property
-    def error(self) -> float | None:
-        """Standard error of that mean; None for one draw."""
-        error = mean_and_error(np.array([draw.accuracy for draw in self.draws]))[1]
-        return round(error, 5) if np.isfinite(error) else None
-
-    @property
-    def size(self) -> int:
-        """Bytes by formula, which are the same for every draw."""
-        return self.draws[0].size
 
 
 def run(cfg: Config, record: Record) -> None:

@@ -155,7 +155,7 @@ class Config:
 
     data: DataConfig = MISSING
     net: NetConfig = MISSING
-    kernels: KernelsConfig = MISSING
+    kernels: KernelsConfig = field(default_factory=KernelsConfig)
     compress: CompressConfig = MISSING
     arm: ArmConfig | None = None
     wandb: WandbConfig = MISSING
