@@ -128,11 +128,8 @@ def compress(
     shape = as_widths(widths, _depth(activations, levels, depth))
     law.check_room(list(zip(shape, (samples.shape[1], *shape[:-1]), strict=True)))
     if isinstance(levels, Match):
-        options = {"labels": labels is not None, "objective": objective != "theory", "alpha2": not alpha2}
-        options["depth"] = depth is not None
-        for name, given in options.items():
-            if given:
-                raise ValueError(f"{name}= has no effect on a match that is made already: give it to hntk.match.")
+        options = {"labels": labels, "objective": objective != "theory", "alpha2": not alpha2, "depth": depth}
+        _refuse([name for name, given in options.items() if given is not None and given is not False])
         matched = levels
     else:
         # the theory's match is the same at all widths
@@ -154,3 +151,9 @@ def _depth(activations: ArchitectureLike, levels: object, depth: int | None) -> 
     if isinstance(levels, Match):
         return len(levels.activations)
     return original if depth is None else as_count(depth, "depth")
+
+
+def _refuse(options: Sequence[str]) -> None:
+    """Refuse options of a match beside one that is made already."""
+    if options:
+        raise ValueError(f"{options[0]}= has no effect on a match that is made already: give it to hntk.match.")

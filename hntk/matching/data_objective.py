@@ -40,6 +40,7 @@ from hntk.kernels import exact_kernels
 from hntk.matching.cell_pattern import CellPattern, StepNetwork
 from hntk.matching.progress import ProgressCallback, no_progress
 from hntk.matching.width_noise import DrawnWidths, LayerKernels, centred, missed_more
+from hntk.spectra.comparison import centred_kernel
 from hntk.theory.architecture import ArchitectureLike
 
 # Hermite orders above 32 count on the diagonal only; at correlation .9 that drops .9³² ≈ .03 of them
@@ -143,8 +144,8 @@ def _leading(x: Float[np.ndarray, "n p"], network: ArchitectureLike, tau0: float
     """Return the leading n/2 functions of the centred exact kernel, of its eigenvalues as variances."""
     with float64():
         kernel = np.asarray(exact_kernels(x, network, tau0=tau0).ck)
-    half, mean = len(x) // 2, kernel.mean(axis=0)
-    values, vectors = np.linalg.eigh(kernel - mean[None] - mean[:, None] + mean.mean())
+    half = len(x) // 2
+    values, vectors = np.linalg.eigh(centred_kernel(kernel))
     return vectors[:, -half:] * np.sqrt(np.clip(values[-half:], 0.0, None))
 
 
