@@ -1,6 +1,7 @@
 """Exact kernels of networks: of infinite width, and of one network with its weights."""
 
-from hntk.kernels.empirical import EmpiricalNTK, empirical_kernels, empirical_parts
+from hntk.kernels.empirical import empirical_kernels, empirical_parts
+from hntk.kernels.empirical_operator import EmpiricalNTK
 from hntk.kernels.exact import exact_kernels
 from hntk.kernels.problem import Kernels
 from hntk.kernels.sharded import sharded_kernels

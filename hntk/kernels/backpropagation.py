@@ -1,203 +1,183 @@
-r"""Forward and backward features of a network, layer by layer and a batch of samples at a time.
+r"""Gradients of an output by every layer's parameters, layer by layer and a batch of samples at a time.
 
 $A_l = h_l/\sqrt{d_l}$ is the input of layer l + 1 ($A_0 = x$), and $B_l$ the gradient of the output by layer l's
-preactivation: $B_L = \sigma_L' \circ w/\sqrt{d_L}$ and $B_{l-1} = \sigma_{l-1}' \circ B_lW_l/\sqrt{d_{l-1}}$. The
-gradient by $W_l$ is then $B_l^\top A_{l-1}$, one outer product a sample. A readout of all layers adds its weights
-$w_l/\sqrt{d_l}$ to what reaches each layer, and its own gradient is $(A_1, …, A_L)$ side by side.
+preactivation: $B_L = \sigma_L' \circ w/\sqrt{d_L}$ and $B_{l-1} = \sigma_{l-1}' \circ B_lW_l/\sqrt{d_{l-1}}$ in a plain
+network. The gradient by $W_l$ is then $B_l^\top A_{l-1}$, one outer product a sample. A readout of all layers adds its
+weights $w_l/\sqrt{d_l}$ to what reaches each layer, and its own gradient is $(A_1, …, A_L)$ side by side. What scales,
+biases, branches and normalisation change in a layer stands in :mod:`hntk.kernels.layer_passes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
-from math import sqrt
-from typing import NamedTuple
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from hntk._utils.arguments import as_instance
-from hntk._utils.arrays import brief
-from hntk.activations import Activation
-from hntk.networks.classifier import Classifier
+from hntk.kernels.gradient_products import Gradient
+from hntk.kernels.layer_passes import Forwards, HiddenPass, down, hidden_passes, into_branch, row_sizes, units
+from hntk.kernels.network_outputs import Output, read_features
 from hntk.networks.network import Network
-from hntk.networks.read_layers import ReadLayers, read_widths
-from hntk.weights.weight_matrix import Weights
 
 # samples that pass through the network at a time
 BATCH = 1024
-
-
-class Output(NamedTuple):
-    """A scalar output of a network: the product of a readout and the features of the layers that it reads."""
-
-    network: Network
-    readout: Float[Array, " width"]
-    layers: ReadLayers = "last"
-
-    def added(self, layer: int, dtype: jnp.dtype) -> Float[Array, "1 width"] | None:
-        """Return w_l/√d_l of a layer, counted from 1; None if it is not read."""
-        widths = self.network.widths
-        if layer < len(widths) and self.layers == "last":
-            return None
-        end = sum(read_widths(widths[:layer], self.layers))
-        return self.readout[end - widths[layer - 1] : end].astype(dtype)[None, :] / sqrt(widths[layer - 1])
-
-    def read(self, features: Sequence[Array]) -> Array:
-        """Return, of A_1 … A_L, what the readout reads."""
-        return jnp.concatenate(features, axis=1) if self.layers == "all" else features[-1]
-
-
-def outputs_of(model: Network | Classifier, output: object = None) -> list[Output]:
-    """Return the outputs of a model whose kernels are wanted.
-
-    Parameters
-    ----------
-    model : Network or Classifier
-        Network, whose output is its readout at initialisation; or a classifier, which has one output per class.
-    output : object
-        The class of a classifier, or None for all of them.
-
-    Returns
-    -------
-    list of Output
-        The outputs.
-
-    Raises
-    ------
-    ValueError
-        If there is no such output.
-    """
-    as_instance(model, "network", (Network, Classifier), "a network, such as hntk.dense gives, or a classifier")
-    if isinstance(model, Classifier):
-        chosen = [k for k, known in enumerate(model.classes.tolist()) if output is None or _same(known, output)]
-        if not chosen:
-            raise ValueError(f"output must be one of the classes {model.classes.tolist()}, got {brief(output)}.")
-        return [Output(model.network, jnp.asarray(model.weights[:, k]), model.layers) for k in chosen]
-    if output is not None:
-        raise ValueError("output= chooses a class of a classifier; this network has one output.")
-    if model.readout is None:
-        raise ValueError(
-            "the NTK needs the readout at initialisation, which this network does not carry: use the network as drawn, "
-            "dataclasses.replace(network, readout=...) with d_L standard Gaussian numbers, or a classifier."
-        )
-    return [Output(model, model.readout)]
-
-
-def _same(known: object, output: object) -> bool:
-    plain = isinstance(output, bool | int | float | str | np.generic)
-    return plain and isinstance(output, bool | np.bool_) == isinstance(known, bool) and known == output
 
 
 def forward(network: Network, x: Float[Array, "n p"], depth: int) -> Float[Array, "n width"]:
     """Return A_l at l = ``depth``; of other layers one batch is in memory at a time."""
     if depth == 0:
         return x
-    layers = list(network.layers())[:depth]
-    features = jnp.empty((x.shape[0], layers[-1][0].shape[0]), x.dtype)
+    layers = hidden_passes(network)[:depth]
+    features = jnp.empty((x.shape[0], layers[-1].weights.shape[0]), x.dtype)
     for start in range(0, x.shape[0], BATCH):
-        h = x[start : start + BATCH]
-        for w, _, sigma, m, *_ in layers:
-            h = _programs(sigma).forward(h, w.values, w.scale, m)
+        a = x[start : start + BATCH]
+        for layer in layers:
+            a = layer.programs.forward(layer.arrays, a)
         # work that is queued but not done holds memory
-        features = _put(features, h, start).block_until_ready()
+        features = _put(features, a, start).block_until_ready()
     return features
 
 
-def walk(output: Output, x: Float[Array, "n p"], visit: Callable[[int, Array, Array | None], None]) -> None:
-    """Call ``visit`` with l, A_{l−1} and B_l for every layer, from the readout, whose B is None, to the first layer.
+def walk(output: Output, x: Float[Array, "n p"], visit: Callable[[int, Gradient], None]) -> None:
+    """Call ``visit`` with the gradients by all parameters of the output, from the readout's to the first layer's.
 
-    The readout's A is what it reads: A_L, or A_1 … A_L side by side.
+    Parameters
+    ----------
+    output : Output
+        The output.
+    x : (n, p) array
+        Samples.
+    visit : callable
+        Function of the number of layers below the parameters, L for the readout, and a :class:`Gradient`. A residual
+        layer has two: the outer weights' and the inner ones'.
 
-    Two such arrays are in memory at a time. With few samples all are kept, which saves another pass through the network
-    for every layer.
+    Notes
+    -----
+    Two arrays of n rows are in memory at a time, with a normalisation or a residual branch three. With few samples all
+    are kept, which saves another pass through the network for every layer.
     """
-    layers = list(output.network.layers())
+    layers = hidden_passes(output.network)
     if x.shape[0] <= BATCH:
-        _, forwards, backwards = next(batches(output, x))
-        for depth in reversed(range(len(layers) + 1)):
-            visit(depth, forwards[depth], backwards[depth] if depth < len(layers) else None)
+        _, gradients = next(batches(output, x))
+        for depth, gradient in reversed(gradients):
+            visit(depth, gradient)
         return
     read = range(len(layers) if output.layers == "last" else 1, len(layers) + 1)
-    visit(len(layers), output.read([forward(output.network, x, depth) for depth in read]), None)
-    b = output.added(len(layers), x.dtype)
-    assert b is not None
-    for depth, (w, fan_in, sigma, *_) in reversed(list(enumerate(layers))):
-        a = forward(output.network, x, depth)
-        b = _by_batches(_programs(sigma).local, x, w.shape[0], w, b, a)
-        visit(depth, a, b)
-        del a
-        if depth:
-            b = _by_batches(partial(_down, fan_in, output.added(depth, x.dtype)), x, w.shape[1], w, b, None)
+    for gradient in _readout(output, [forward(output.network, x, depth) for depth in read]):
+        visit(len(layers), gradient)
+        del gradient
+    reached = output.added(len(layers), x.dtype)
+    for depth in reversed(range(len(layers))):
+        assert reached is not None
+        reached = _walk_layer(output, x, layers[depth], depth, reached, partial(visit, depth))
 
 
-def batches(output: Output, x: Float[Array, "n p"]) -> Iterator[tuple[int, list[Array], list[Array]]]:
-    """Yield the first row, [A_0 … A_{L−1} and what the readout reads] and [B_1 … B_L] of every batch."""
-    network = output.network
-    layers = list(network.layers())
+def _walk_layer(
+    output: Output, x: Array, layer: HiddenPass, depth: int, reached: Array, visit: Callable[[Gradient], None]
+) -> Array | None:
+    """Visit one layer's gradients, and return R of the layer below, in the memory of this layer's; None below all."""
+    width, before = layer.weights.shape
+    a, size, skipped = forward(output.network, x, depth), None, None
+    if layer.normalize is not None:
+        size = row_sizes(a, layer.normalize)
+        # the samples' own memory is not to be written to
+        a = _by_batches(partial(units, kind=layer.normalize), [a], before, 0 if depth else None)
+    if layer.branch is not None:
+        skipped = reached = jnp.broadcast_to(reached, (x.shape[0], width))
+        inner = _by_batches(partial(layer.programs.inner, layer.arrays), [a], width)
+        visit(_by_branch(output, layer, inner, reached))
+        del inner
+    over = 0 if skipped is None else None
+    b = _by_batches(partial(layer.programs.local, layer.arrays), [reached, a], width, over)
+    del reached
+    visit(_by_weights(output, layer, depth, a, b))
+    if depth == 0:
+        return None
+    a = None if size is None else a
+    program = partial(down, layer.normalize, layer.arrays, output.added(depth, x.dtype))
+    return _by_batches(program, [b, skipped, a, size], before, 0)
+
+
+def batches(output: Output, x: Float[Array, "n p"]) -> Iterator[tuple[int, list[tuple[int, Gradient]]]]:
+    """Yield the first row, and what :func:`walk` visits from the first layer to the readout, of every batch."""
+    layers = hidden_passes(output.network)
     for start in range(0, x.shape[0], BATCH):
-        a, slopes = [x[start : start + BATCH]], []
-        for w, _, sigma, m, *_ in layers:
-            following, slope = _programs(sigma).both(a[-1], w.values, w.scale, m)
-            a.append(following)
-            slopes.append(slope)
-        b = [output.added(len(layers), x.dtype) * slopes[-1]]
-        for depth in range(len(layers) - 1, 0, -1):
-            w, fan_in, *_ = layers[depth]
-            b.append(_down(fan_in, output.added(depth, x.dtype), w.values, w.scale, b[-1], None) * slopes[depth - 1])
-        yield start, [*a[:-1], output.read(a[1:])], b[::-1]
+        a, passed = [x[start : start + BATCH]], []
+        for layer in layers:
+            passed.append(layer.programs.both(layer.arrays, a[-1]))
+            a.append(passed[-1].state)
+        yield start, [*_hidden(output, layers, a, passed), *((len(layers), g) for g in _readout(output, a[1:]))]
 
 
-def _by_batches(program: Callable, x: Array, width: int, w: Weights, b: Array, a: Array | None) -> Array:
-    """Apply a program of (weights, B, A) to batches of rows, in B's memory where it fits; a B of one row serves all."""
-    n, in_place = x.shape[0], b.shape == (x.shape[0], width)
-    result = b if in_place else jnp.empty((n, width), x.dtype)
-    for start in range(0, n, BATCH):
-        rows, source = slice(start, start + BATCH), result if in_place else b
-        part = program(w.values, w.scale, source if len(source) == 1 else source[rows], None if a is None else a[rows])
-        result = _put(result, part, start).block_until_ready()
+def _hidden(
+    output: Output, layers: Sequence[HiddenPass], states: Sequence[Array], passed: Sequence[Forwards]
+) -> list[tuple[int, Gradient]]:
+    """Return the gradients of a batch by the parameters of hidden layers, first layer first."""
+    dtype, gradients = states[0].dtype, []
+    reached = output.added(len(layers), dtype)
+    for depth in reversed(range(len(layers))):
+        layer, done = layers[depth], passed[depth]
+        assert reached is not None
+        b = (reached if done.inner is None else into_branch(layer.arrays, reached)) * done.slope
+        if done.inner is not None:
+            reached = jnp.broadcast_to(reached, b.shape)
+            gradients.append((depth, _by_branch(output, layer, done.inner, reached)))
+        a = states[depth] if done.unit is None else done.unit
+        gradients.append((depth, _by_weights(output, layer, depth, a, b)))
+        if depth:
+            skipped = None if done.inner is None else reached
+            added = output.added(depth, dtype)
+            reached = down(layer.normalize, layer.arrays, added, b, skipped, done.unit, done.size)
+    return gradients[::-1]
+
+
+def _by_weights(output: Output, layer: HiddenPass, depth: int, a: Array, b: Array) -> Gradient:
+    """Return the gradients by a layer's weights and biases."""
+    biased = layer.bias is not None
+    if output.standard:
+        # where it is not normalised the first layer multiplies x = h_0/√p
+        fan_in = layer.weights.shape[1] if depth or layer.normalize else 1
+        return Gradient(a, b, float(fan_in), 1.0 if biased else None)
+    weight_std, bias_std, _ = layer.scales
+    return Gradient(a, b, None if weight_std == 1 else weight_std**2, bias_std**2 if biased else None)
+
+
+def _by_branch(output: Output, layer: HiddenPass, inner: Array, reached: Array) -> Gradient:
+    """Return the gradients by the outer weights of a residual branch."""
+    return Gradient(inner, reached, float(inner.shape[1]) if output.standard else layer.scales.residual**2)
+
+
+def _readout(output: Output, features: Sequence[Array]) -> list[Gradient]:
+    """Return the gradients by the readout, of the A_l that it reads or all."""
+    if not output.standard:
+        return [Gradient(read_features(features, output.layers))]
+    read = features if output.layers == "all" else features[-1:]
+    offsets = [None] * (len(read) - 1) + [1.0 if output.has_offset else None]
+    return [Gradient(a, None, float(a.shape[1]), offset) for a, offset in zip(read, offsets, strict=True)]
+
+
+def _by_batches(
+    program: Callable[..., Array], arrays: Sequence[Array | None], width: int, over: int | None = None
+) -> Array:
+    """Apply a program to batches of rows of arrays; those of one row serve all.
+
+    The result takes the memory of the array of index ``over``, where it has that shape.
+    """
+    given = list(arrays)
+    first = next(a for a in given if a is not None and len(a) > 1)
+    shape = (len(first), width)
+    taken = given[over] if over is not None else None
+    in_place = taken is not None and taken.shape == shape
+    result = taken if in_place and taken is not None else jnp.empty(shape, first.dtype)
+    for start in range(0, len(first), BATCH):
+        if in_place and over is not None:
+            given[over] = result
+        parts = (a if a is None or len(a) == 1 else a[start : start + BATCH] for a in given)
+        result = _put(result, program(*parts), start).block_until_ready()
     return result
-
-
-class _Programs(NamedTuple):
-    forward: Callable[..., Array]
-    both: Callable[..., tuple[Array, Array]]
-    local: Callable[..., Array]
-
-
-@lru_cache(maxsize=64)
-def _programs(sigma: Activation) -> _Programs:
-    @jax.jit
-    def forward(h: Array, values: Array, scale: float, m: float) -> Array:
-        z = _product(h, values.T, scale)
-        return (sigma(z) - m).astype(h.dtype) / sqrt(values.shape[0])
-
-    @jax.jit
-    def both(h: Array, values: Array, scale: float, m: float) -> tuple[Array, Array]:
-        z = _product(h, values.T, scale)
-        value, slope = jax.jvp(sigma, (z,), (jnp.ones_like(z),))
-        return (value - m).astype(h.dtype) / sqrt(values.shape[0]), slope.astype(h.dtype)
-
-    @jax.jit
-    def local(values: Array, scale: float, backward: Array, a: Array) -> Array:
-        z = _product(a, values.T, scale)
-        return backward * jax.jvp(sigma, (z,), (jnp.ones_like(z),))[1].astype(a.dtype)
-
-    return _Programs(forward, both, local)
-
-
-@partial(jax.jit, static_argnums=0)
-def _down(fan_in: float, added: Array | None, values: Array, scale: float, local: Array, _: None) -> Array:
-    reached = _product(local, values, scale * fan_in)
-    return reached if added is None else reached + added
-
-
-def _product(a: Array, values: Array, scale: float) -> Array:
-    # GPUs round the factors of a product to 10 bits unless told otherwise
-    return jnp.matmul(a, values.astype(a.dtype), precision=jax.lax.Precision.HIGHEST) * jnp.asarray(scale, a.dtype)
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -12,7 +12,7 @@ import pytest
 
 import hntk
 from hntk.kernels import backpropagation as layers
-from hntk.kernels import empirical
+from hntk.kernels import gradient_products
 from hntk.kernels._neural_tangents import load
 from tests.support.samples import two_classes
 
@@ -48,8 +48,7 @@ def products(first: list[np.ndarray], second: list[np.ndarray]) -> list[np.ndarr
 def small_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole, or in batches and tiles that do not divide anything."""
     monkeypatch.setattr(layers, "BATCH", request.param)
-    monkeypatch.setattr(empirical, "BATCH", request.param)
-    monkeypatch.setattr(empirical, "TILE", request.param - 1)
+    monkeypatch.setattr(gradient_products, "TILE", request.param - 1)
 
 
 @pytest.mark.slow
