@@ -12,13 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import COLOURS, caption_above, legend_below, line_style, listed_ticks
-from experiments.kernels.intercept import behind_intercept
+from experiments.figures.style import COLOURS, caption_above, legend_below, line_style, listed_ticks, plain_ticks
 from experiments.runner.config import Config
-from experiments.runner.console import CONSOLE, progress
+from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import Engine, KernelProblem, engine_of, kernel_problem
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent
+from hntk.spectra.comparison import centred_kernel
 
 # Fewest samples for which errors are measured.
 SMALLEST = 40
@@ -36,7 +36,24 @@ NETS = {
     "relu_residual": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False, residual=0.7),
     "relu_layer_norm": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False, normalize="layer"),
 }
+# What tables and figures call them: activation, σ_w, σ_b and what else there is.
+LABELS = {
+    "relu_he": "ReLU, √2, .3",
+    "relu_unit": "ReLU, 1, 0",
+    "relu_large_biases": "ReLU, √2, 1",
+    "erf": "erf, 1, 1",
+    "gelu_he": "GELU, √2, .3",
+    "levels4_he": "4 levels, √2, .3",
+    "relu_residual": "ReLU, √2, .3, branches × .7",
+    "relu_layer_norm": "ReLU, √2, .3, layer norm",
+}
 KERNELS = ("CK", "NTK")
+NOTES = (
+    "Networks: three layers, not centred, by activation, σ_w and σ_b. CK: conjugate kernel, NTK: neural tangent "
+    "kernel. P = I − 11ᵀ/n takes out what all samples share, as an intercept does. Norms are operator norms; n/p is "
+    "the same everywhere. Control: the error at the largest p of equivalents without their quadratic coefficients d, "
+    "e, which must not fall."
+)
 CURVES = ("K̃", "K̃ without d, e", "PK̃P", "PK̃P without d, e")
 COLUMNS = ("network", "kernel", "curve")
 
@@ -68,7 +85,10 @@ def run(cfg: Config, record: Record) -> None:
             CONSOLE.print(f"  [green]done[/] n = {n}")
     rates = {which: growth_exponent(dimensions, e.mean(axis=1)) for which, e in errors.items()}
     _report(record, dimensions, errors, rates)
-    caption = f"Errors relative to the centred kernel, n/p = {cfg.data.n / cfg.data.p:g}"
+    caption = (
+        "Errors of the equivalents of networks that are not centred, behind an intercept\n"
+        f"n = {cfg.data.n / cfg.data.p:g} p, mean over {settings.draws} draw(s); networks: activation, σ_w, σ_b"
+    )
     record.add_figure("architectures", _figure(dimensions, list(nets), errors, caption))
 
 
@@ -89,7 +109,7 @@ def _errors(net: hntk.Architecture, problem: KernelProblem, engine: Engine) -> d
             )  # fmt: skip
             curve = CURVES[2 * centre + without]
             for name, matrix, kernel in zip(KERNELS, exact, kernels, strict=True):
-                whole, inside = np.asarray(matrix), behind_intercept(np.asarray(matrix))
+                whole, inside = np.asarray(matrix), centred_kernel(np.asarray(matrix))
                 gap = (inside if centre else whole) - (_without_e(kernel) if without else kernel).to_dense()
                 measured[name, curve] = hntk.operator_norm(gap) / hntk.operator_norm(inside)
     return measured
@@ -111,26 +131,52 @@ def _report(record: Record, sizes: Sequence[int], errors: dict, rates: dict) -> 
     ]
     record.add_table("draws", [*COLUMNS, "p", "draw", "error"], draws)
     means = [[*which, *(float(value) for value in e.mean(axis=1)), rates[which]] for which, e in errors.items()]
-    title = "Errors of the equivalents relative to the centred kernel, mean over draws, and their rates"
-    record.add_table("errors", [*COLUMNS, *(f"p = {p}" for p in sizes), "rate: p to the"], means, title)
+    record.add_table("errors", [*COLUMNS, *(f"p = {p}" for p in sizes), "rate: p to the"], means)
+    _show(list(dict.fromkeys(name for name, *_ in errors)), sizes, errors, rates)
     record.add_metrics(**{f"rate/{'/'.join(which)}": rate for which, rate in rates.items()})
     record.add_metrics(**{f"error/{'/'.join(which)}": float(e[-1].mean()) for which, e in errors.items()})
 
 
+def _show(names: Sequence[str], sizes: Sequence[int], errors: dict, rates: dict) -> None:
+    """Print the errors behind an intercept, their rates and those of the controls, and the worst of both."""
+    own, control = CURVES[2:]
+    rows = [
+        [LABELS[name], kernel, *map(float, errors[name, kernel, own].mean(axis=1)), rates[name, kernel, own],
+         float(errors[name, kernel, control][-1].mean()), rates[name, kernel, control]]
+        for name in names
+        for kernel in KERNELS
+    ]  # fmt: skip
+    columns = ["network", "", *(f"p = {p}" for p in sizes), "rate: p to the", "control", "its rate"]
+    show_table("Errors of the equivalents behind an intercept, ‖P (K − K̃) P‖/‖P K P‖, mean over draws", columns, rows)
+    say(f"\n[dim]{NOTES}[/]")
+    which = [(name, kernel) for name in names for kernel in KERNELS]
+    slowest = max(which, key=lambda w: rates[(*w, own)])
+    steepest = max(which, key=lambda w: abs(rates[(*w, control)]))
+    for title, (name, kernel), curve in (("Slowest", slowest, own), ("Steepest control", steepest, control)):
+        say(f"{title}: p to the [bold]{rates[name, kernel, curve]:.2f}[/] ({LABELS[name]}, {kernel}).")
+
+
 def _figure(sizes: Sequence[int], names: Sequence[str], errors: dict, caption: str) -> Figure:
     """Draw errors behind an intercept against p, with all terms and without d and e."""
-    figure, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True, sharey="col", squeeze=False)
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7.4), sharex=True, sharey=True, squeeze=False)
+    titles = {"CK": "Conjugate kernel", "NTK": "Neural tangent kernel"}
     for row, curve in zip(axes, CURVES[2:], strict=True):
         for a, kernel in zip(row, KERNELS, strict=True):
             for i, name in enumerate(names):
-                a.plot(sizes, errors[name, kernel, curve].mean(axis=1), ms=4, label=name, **_style(i))
-            a.set(xscale="log", yscale="log", title=f"{kernel}, {curve}")
+                a.plot(sizes, errors[name, kernel, curve].mean(axis=1), ms=4, label=LABELS[name], **_style(i))
+            a.set(xscale="log", yscale="log")
+            a.set_title(titles[kernel] + (", control: without d and e" if curve == CURVES[3] else ""), fontsize=11)
             listed_ticks(a, sizes)
+    largest = max(float(e.mean(axis=1)[0]) for which, e in errors.items() if which[2] == CURVES[2])
+    for a in axes[0]:
+        slope = 1.3 * largest * np.sqrt(sizes[0] / np.array(sizes))
+        a.plot(sizes, slope, color="black", lw=0.8, linestyle=(0, (6, 3)), label="$p^{-1/2}$")
+    plain_ticks(axes[0, 0].yaxis)
     for a in axes[1]:
         a.set_xlabel("dimension p")
     for a in axes[:, 0]:
-        a.set_ylabel("relative operator-norm error")
-    legend_below(figure, [axes[0, 0]], 4)
+        a.set_ylabel("relative error, operator norm")
+    legend_below(figure, [axes[0, 0]], 3)
     return caption_above(figure, caption)
 
 

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, caption_above, line_style
-from experiments.kernels.intercept import behind_intercept, off_diagonal_behind_intercept
+from experiments.kernels.intercept import off_diagonal_behind_intercept
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.from_config import engine_of, kernel_problem, matched
 from experiments.runner.networks import Network, layers_of, name_of, network
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent
-from hntk.spectra.comparison import off_diagonal
+from hntk.spectra.comparison import centred_kernel, off_diagonal
 
 # Fewest samples for which errors are measured.
 SMALLEST = 40
@@ -96,7 +96,7 @@ def _one_draw(cfg: Config, net: Network, n: int, draw: int) -> dict[str, float]:
 def _views(net: Network) -> tuple[View, View]:
     """Return what is compared of a kernel, and of it what lies off the diagonal."""
     if isinstance(net, hntk.Architecture):
-        return behind_intercept, off_diagonal_behind_intercept
+        return centred_kernel, off_diagonal_behind_intercept
     return np.asarray, off_diagonal
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 import hntk
-from experiments.kernels.intercept import behind_intercept, constant_eigenvalue, off_diagonal_behind_intercept
+from experiments.kernels.intercept import constant_eigenvalue, off_diagonal_behind_intercept
 from experiments.kernels.spectra_figures import eigenvector_figure, spectra_figure
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, say, show_table, stage
 from experiments.runner.from_config import KernelProblem, engine_of, kernel_problem, keys, matched
 from experiments.runner.networks import Network, declared_diagonal, layers_of, name_of, network
 from experiments.runner.record import Record
-from hntk.spectra.comparison import Spectrum, compare_with_spectra
+from hntk.spectra.comparison import Spectrum, centred_kernel, compare_with_spectra
 from hntk.theory.equivalents import Identity
 
 COLUMNS = {
@@ -62,7 +62,7 @@ class Kernel:
     def of(matrix: np.ndarray, spikes: int, *, centre: bool) -> Kernel:
         """Return the symmetric part of a matrix, or P times it times P, with as many leading eigenvectors as asked."""
         symmetric = (matrix + matrix.T) / 2
-        symmetric = behind_intercept(symmetric) if centre else symmetric
+        symmetric = centred_kernel(symmetric) if centre else symmetric
         return Kernel(symmetric, hntk.spectrum(symmetric, spikes))
 
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from hntk.spectra.comparison import off_diagonal
-
-
-def behind_intercept(kernel: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """Return P K P of a symmetric kernel."""
-    means = kernel.mean(axis=0)
-    return kernel - means - means[:, None] + means.mean()
+from hntk.spectra.comparison import centred_kernel, off_diagonal
 
 
 def off_diagonal_behind_intercept(difference: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
@@ -20,7 +14,7 @@ def off_diagonal_behind_intercept(difference: Float[np.ndarray, "n n"]) -> Float
     It is P (D − diag D) P, not D − diag D: kernels that a shift δP tells apart differ by −δ/n in every entry off the
     diagonal, and these entries have the eigenvalue −δ.
     """
-    return behind_intercept(off_diagonal(difference))
+    return centred_kernel(off_diagonal(difference))
 
 
 def constant_eigenvalue(kernel: Float[np.ndarray, "n n"]) -> float:

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, caption_above, legend_below, line_style
-from experiments.kernels.intercept import behind_intercept
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress
 from experiments.runner.from_config import engine_of, kernel_problem, keys
 from experiments.runner.networks import Network, layers_of, name_of, network
 from experiments.runner.record import Record
+from hntk.spectra.comparison import centred_kernel
 
 METHODS = {"layer by layer": {"method": "layerwise"}, "joint": {}, "joint, without α_2": {"alpha2": False}}
 COLUMNS = ["original", "levels", "method", "δ/τ²", "bound on δ/τ²", "CK error", "largest residual"]
@@ -78,7 +78,7 @@ def _measure(
 def _compared(kernel: Any, net: Network) -> np.ndarray:
     """Return a kernel, or what a regression with an intercept sees of it where the original is not plain."""
     matrix = np.asarray(kernel)
-    return behind_intercept(matrix) if isinstance(net, hntk.Architecture) else matrix
+    return centred_kernel(matrix) if isinstance(net, hntk.Architecture) else matrix
 
 
 def _levels_figure(rows: Sequence[Sequence], caption: str) -> Figure:

@@ -26,8 +26,9 @@ def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
     assert not any("drawn" in name for name in metrics)
 
 
+@pytest.mark.slow
 def test_gmm_of_a_network_as_people_have_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("+exp=gmm", "+debug=tiny", "net=he", "compress.kernel=alpha", "compress.alpha2=false")
+    words = ("+exp=gmm", "+debug=tiny", "net=he", "compress.kernel=alpha", "net.widths=[1024,1024,1024]")
     metrics = run_here(tmp_path, *words).metrics
     printed = capsys.readouterr().out
     assert "relu, weight_std=1.41421, bias_std=0.1, un-centred" in printed
@@ -38,13 +39,12 @@ def test_gmm_of_a_network_as_people_have_them(tmp_path: Path, capsys: pytest.Cap
         assert theory == pytest.approx(shared, rel=0.03)
         assert shared > 8 * largest
     assert metrics["ck_original_theory/operator"] < 0.1
-    assert metrics["ck_original_compressed/operator_off"] < 0.15
-    assert metrics["ck_original_compressed/alignment"] > 0.99
-    # a shift by δ is no difference off the diagonal
-    assert metrics["ck_original_compressed/operator"] > metrics["ck_original_compressed/operator_off"]
-    # narrow networks, but of the same kernels
-    assert metrics["ck_original_dense_drawn/alignment"] > 0.8
-    assert metrics["ntk_original_dense_drawn/alignment"] > 0.8
+    assert metrics["ck_original_compressed/operator_off"] < 0.2
+    assert metrics["ck_original_compressed/alignment"] > 0.98
+    # drawn networks have the same kernels, noise of their width aside
+    assert metrics["ck_original_dense_drawn/operator"] < 0.5
+    assert metrics["ntk_original_dense_drawn/operator"] < 0.3
+    assert metrics["ck_compressed_ternary_drawn/operator"] < 0.3
     assert len(rows(tmp_path / "errors.csv")) == 10
 
 
