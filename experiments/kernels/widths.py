@@ -18,7 +18,7 @@ from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import dataset, engine_of, matched
-from experiments.runner.networks import activations, name_of
+from experiments.runner.networks import activations, layers_of, name_of
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 
@@ -105,7 +105,11 @@ def _measure(
 
 def _predicted(cfg: Config, curve: Curve, data: hntk.Dataset, width: int) -> float:
     return hntk.asymptotics.kernel_error(
-        curve.net, [width] * len(cfg.net.widths), _compared(cfg, data), weights=curve.law, tau0=data.tau0
+        layers_of(curve.net),
+        [width] * len(cfg.net.widths),
+        _compared(cfg, data),
+        weights=curve.law,
+        tau0=data.tau0,
     )
 
 
