@@ -72,7 +72,7 @@ def run(cfg: Config, record: Record) -> None:
     key = keys(cfg.seed, "data", "dense", "ternary")
     problem = kernel_problem(cfg.data, settings.quantities, key["data"])
     net = network(cfg.net)
-    say(f"  original: {len(layers_of(net))} layers, {name_of(net)}")
+    say(f"  original: {name_of(net)}")
     with stage("matching: solving for the compressed activations") as tell:
         match, name = matched(cfg.compress, net, problem.tau0, problem.x, problem.labels, tell=tell)
     matrices = _infinite_width(cfg, problem, net, match)

@@ -15,7 +15,7 @@ from experiments.figures.style import COLOURS, caption_above, legend_below, line
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress
 from experiments.runner.from_config import engine_of, kernel_problem, keys
-from experiments.runner.networks import Network, layers_of, name_of, network
+from experiments.runner.networks import Network, layers_of, network
 from experiments.runner.record import Record
 from hntk.spectra.comparison import centred_kernel
 
@@ -43,7 +43,7 @@ def run(cfg: Config, record: Record) -> None:
                     measured = _measure(np.asarray(problem.x), net, exact, levels, ways, options)
                     rows.append([layers_of(net)[0].name, levels, method, *measured])
                     advance()
-            CONSOLE.print(f"  [green]done[/] {name_of(net)}")
+            CONSOLE.print(f"  [green]done[/] {layers_of(net)[0].name}")
     record.add_table(
         "levels", COLUMNS, rows, f"{settings.depth} equal layers, τ_0 = {problem.tau0:.3g}; – where no match exists"
     )
@@ -52,7 +52,7 @@ def run(cfg: Config, record: Record) -> None:
         record.add_metrics(**{f"{key}/shift": shift, f"{key}/bound": bound, f"{key}/ck_error": error})
     n, p = problem.x.shape
     net = network(cfg.net, [settings.originals[0]] * settings.depth)
-    scales = "" if isinstance(net, list) else f" ({name_of(net).partition(', ')[2]}, errors of P K P)"
+    scales = "" if isinstance(net, list) else f" ({net.settings}; errors of P K P)"
     caption = (
         f"{settings.depth} equal layers{scales}; kernel errors on a Gaussian mixture, n = {n}, p = {p}, δ compensated"
     )

@@ -18,7 +18,7 @@ from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import check_engine, dataset, engine_of, matched, way_of_matching
-from experiments.runner.networks import Network, activation_names, layers_of, name_of, network
+from experiments.runner.networks import Network, activation_names, name_of, network
 from experiments.runner.record import Record
 from hntk.compression.compressed_network import ternary_law
 
@@ -32,7 +32,7 @@ def run(cfg: Config, record: Record) -> None:
     """Draw, fit and test every arm."""
     check_engine(cfg, cfg.experiment.infinite, "experiment.infinite is 0")
     data, net = _load(cfg), network(cfg.net)
-    say(f"  original: {len(layers_of(net))} layers, {name_of(net)}")
+    say(f"  original: {name_of(net)}")
     _check_assumptions(record, data, net)
     arms = _arms(cfg, net, data)
     total = len(arms) * cfg.experiment.draws * (len(data.x_train) + len(data.x_test))

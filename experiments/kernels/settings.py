@@ -153,7 +153,7 @@ EXPERIMENTS = (
         native_only="",
         plain_only="its networks are those of experiment.networks",
         leaves=("errors.csv", "draws.csv", "architectures.png"),
-        values={"data": {"n": 3200, "p": 1600, "separation": 1.0, "spread": 2.0}},
+        values={"data": {"n": 3200, "p": 1600, "separation": 2.0, "spread": 2.0}},
         tiny={"data": {"n": 192, "p": 96}, "experiment": {"networks": ["relu_he"], "halvings": 1, "draws": 1}},
     ),
     Experiment(

@@ -18,7 +18,7 @@ from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import dataset, engine_of, matched
-from experiments.runner.networks import activations, layers_of, name_of
+from experiments.runner.networks import activation_names, activations, layers_of
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 
@@ -74,7 +74,7 @@ def run(cfg: Config, record: Record) -> None:
 def _curves(cfg: Config, data: hntk.Dataset) -> list[Curve]:
     """Return the dense networks, and those of every number of levels with both laws of ternary weights."""
     layers, settings = activations(cfg.net.activations), cfg.experiment
-    kinds = [(name_of(layers), layers, hntk.weight_law(law)) for law in ("gaussian", "orthogonal_gaussian")]
+    kinds = [(activation_names(layers), layers, hntk.weight_law(law)) for law in ("gaussian", "orthogonal_gaussian")]
     for levels in settings.levels:
         with stage(f"matching: {levels} levels") as tell:
             match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=levels, tell=tell)

@@ -70,17 +70,18 @@ def first_layers(net: Network, count: int) -> Network:
 
 
 def name_of(net: Network) -> str:
-    """Return what captions call a network: its activations, each once, and what makes it other than plain.
+    """Return what captions call a network: its layers, and what makes it other than plain.
 
     Examples
     --------
     >>> import hntk
     >>> from experiments.runner.networks import name_of
     >>> name_of(hntk.Architecture(["relu"] * 3, weight_std=2**0.5, bias_std=0.1, centred=False))
-    'relu, weight_std=1.41421, bias_std=0.1, un-centred'
+    'relu × 3, weight_std=1.41421, bias_std=0.1, un-centred'
     """
-    names = activation_names(net)
-    return f"{names}, {net.settings}" if isinstance(net, hntk.Architecture) else names
+    names = [sigma.name for sigma in layers_of(net)]
+    chain = f"{names[0]} × {len(names)}" if len(set(names)) == 1 else "-".join(names)
+    return f"{chain}, {net.settings}" if isinstance(net, hntk.Architecture) else chain
 
 
 def activation_names(net: Network) -> str:

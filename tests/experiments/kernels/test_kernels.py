@@ -31,7 +31,7 @@ def test_gmm_of_a_network_as_people_have_them(tmp_path: Path, capsys: pytest.Cap
     words = ("+exp=gmm", "+debug=tiny", "net=he", "compress.kernel=alpha", "net.widths=[1024,1024,1024]")
     metrics = run_here(tmp_path, *words).metrics
     printed = capsys.readouterr().out
-    assert "relu, weight_std=1.41421, bias_std=0.1, un-centred" in printed
+    assert "relu × 3, weight_std=1.41421, bias_std=0.1, un-centred" in printed
     assert "P K P" in printed
     # what all samples share is most of the kernel, theory knows it, and P takes it out
     for row in rows(tmp_path / "constants.csv"):
@@ -58,7 +58,7 @@ def test_neural_tangents_gives_an_experiment_the_same_numbers(tmp_path: Path) ->
         assert theirs[name] == pytest.approx(value, rel=1e-4 if "drawn" in name else 1e-8), name
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_errors_of_a_network_that_is_not_centred_fall_behind_an_intercept(tmp_path: Path) -> None:
     words = ("+exp=convergence", "+debug=tiny", "net=he", "compress.kernel=alpha", "data.n=256", "data.p=128")
     metrics = run_here(tmp_path, *words).metrics
