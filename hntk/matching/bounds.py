@@ -199,7 +199,10 @@ def _even_bound(target: JointTarget, layer: int, levels: Sequence[int]) -> float
 
 def _largest_product(levels: Sequence[int], weights: np.ndarray, wanted: float) -> float:
     """Return an upper bound on Π p_l subject to Σ w_l x_l P_{l−1} ≥ wanted, rounding to the safe side."""
-    needs = np.linspace(0.0, 1.0, CURVATURES) * wanted
+    # what is left to reach grows where a later layer's curvature counts for more; beyond the grid it is rounded down
+    growing = np.any(np.diff(weights) > 0)
+    reach = float(1 / np.prod([share_bound(n) for n in levels[:-1]])) if growing else 1.0
+    needs = np.linspace(0.0, reach, CURVATURES) * wanted
     # the largest product of the layers that follow, by what they still need to reach: after the last, nothing may be
     value = np.where(needs <= 0, 1.0, 0.0)
     for count, weight in zip(levels[::-1], weights[::-1], strict=True):
@@ -211,7 +214,7 @@ def _largest_product(levels: Sequence[int], weights: np.ndarray, wanted: float) 
         rest = np.maximum(needs[:, None] - weight * upper[None, :], 0.0) / np.maximum(p, 1e-300)
         index = np.searchsorted(needs, rest, side="right") - 1
         value = np.max(p * value[index], axis=1)
-    return float(value[-1])
+    return float(value[np.searchsorted(needs, wanted, side="right") - 1])
 
 
 def layer_bounds(functions: Sequence[StepFunction]) -> tuple[LayerBound, ...]:

@@ -73,12 +73,12 @@ class OriginalNetwork:
         MatchError
             If no centred network of this depth has the coefficients asked for.
         """
-        shares = self.layer_shares
-        if shares is None:
-            shares = shares_reaching(self.final, self.asked, self.depth)
+        if self.layer_shares is not None:
+            return JointTarget(self.layer_shares, self.asked, self.correlation_map)
+        shares = shares_reaching(self.final, self.asked, self.depth)
         if shares is None:
             raise MatchError(self._impossible())
-        return JointTarget(shares, self.asked, self.correlation_map)
+        return JointTarget(shares, self.asked, self.correlation_map, allocated=True)
 
     @cached_property
     def layer_shares(self) -> Float[np.ndarray, "L 3"] | None:

@@ -16,13 +16,15 @@ normalisation, has no such network, as $\alpha_{0,4} = 1$ there.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from hntk.activations import Moments
 from hntk.theory.architecture import ArchitectureLike, as_architecture
 from hntk.theory.coefficients import Coefficients, coefficients
-from hntk.theory.expansion import Expansion, Expansions, expansions
+from hntk.theory.expansion import Expansion, expansions
 
 # a difference of two coefficients below this share of them is rounding
 ROUNDING = 1e-13
@@ -61,23 +63,29 @@ def centred_coefficients(network: ArchitectureLike, tau0: float) -> Coefficients
     if net.is_plain:
         return coefficients(net, tau0)
     both = expansions(net, tau0)
+    known = [state if _is_linear(state, tau0) else state._replace(a=0.0) for state in both.ck]
     tau = np.sqrt([state.q - state.c for state in both.ck])
-    alpha = np.array([(x.a, x.e, x.d, fourth) for x, fourth in zip(both.ck, _fourths(both), strict=True)])
+    alpha = np.array([(x.a, x.e, x.d, fourth) for x, fourth in zip(known, _fourths(known), strict=True)])
     beta = np.array([(x.a, x.e, x.d) for x in both.ntk])
     kappa_sq = np.array([x.q - x.c for x in both.ntk])
     moments = tuple(_moments(alpha[i], alpha[i + 1], tau[i : i + 2], kappa_sq[i : i + 2]) for i in range(net.depth))
     return Coefficients(tau, alpha, beta, kappa_sq, moments, both.centres)
 
 
-def _fourths(both: Expansions) -> list[float]:
+def _is_linear(state: Expansion, tau0: float) -> bool:
+    """Return whether a kernel's coefficient of the Gram matrix is more than rounding."""
+    return state.a * tau0**2 > ROUNDING**2 * (state.q - state.c)
+
+
+def _fourths(states: Sequence[Expansion]) -> list[float]:
     """Return α_{l,4} of every layer, with the sign of r; that of the last layer, which nothing depends on, is r."""
     fourths = [1.0]
-    for before, after, last in zip(both.ck[1:], both.ck[2:], both.ck[1:], strict=False):
+    for before, after in pairwise(states[1:]):
         e1_sq, e2_sq = _squares(before, after)
         more = _difference(after.e, e1_sq * before.e)
-        size = 2 * math.sqrt(more / e2_sq) if before.a > 0 and e2_sq > 0 else abs(last.r)
-        fourths.append(math.copysign(size, last.r))
-    return [*fourths, both.ck[-1].r]
+        size = 2 * math.sqrt(more / e2_sq) if before.a > 0 and e2_sq > 0 else abs(before.r)
+        fourths.append(math.copysign(size, before.r))
+    return [*fourths, states[-1].r]
 
 
 def _squares(before: Expansion, after: Expansion) -> tuple[float, float]:
