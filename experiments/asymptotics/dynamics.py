@@ -20,7 +20,8 @@ from experiments.asymptotics.kernel_machines import TrainedNetwork
 from experiments.asymptotics.training_sets import Source, caption_of, configured_source
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, show_table
-from experiments.runner.from_config import activations, declared_diagonal
+from experiments.runner.from_config import engine_of
+from experiments.runner.networks import activations, declared_diagonal
 from experiments.runner.record import Record
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.predictions import gradient_flow
@@ -38,7 +39,7 @@ def run(cfg: Config, record: Record) -> None:
     source = configured_source(cfg)
     layers = activations(cfg.net.activations)
     diagonal = declared_diagonal(hntk.coefficients(layers, source.tau0))
-    network = TrainedNetwork(layers, "ntk", source.tau0, diagonal)
+    network = TrainedNetwork(layers, "ntk", source.tau0, diagonal, engine_of(cfg))
     points = _simulated(cfg, source, network)
     _report(cfg, record, source, points)
     _draw(cfg, record, source, network, points)

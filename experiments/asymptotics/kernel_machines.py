@@ -10,6 +10,7 @@ import numpy as np
 import hntk
 from experiments.asymptotics.comparison import Errors
 from experiments.asymptotics.training_sets import TrainingSet
+from experiments.runner.from_config import Engine
 from hntk.asymptotics.kernel_parameters import KernelCoefficients
 
 
@@ -36,12 +37,17 @@ class KernelMachine:
 
     @staticmethod
     def of(
-        samples: TrainingSet, layers: list[hntk.Activation], kernel: str, tau0: float, kappa_sq: float | None
+        samples: TrainingSet,
+        layers: list[hntk.Activation],
+        kernel: str,
+        tau0: float,
+        kappa_sq: float | None,
+        engine: Engine,
     ) -> KernelMachine:
         """Return the machine of an infinitely wide network; ``kappa_sq`` declares an infinite NTK's diagonal."""
-        own = hntk.exact_kernels(samples.x, layers, tau0=tau0, kappa_sq=kappa_sq)
+        own = hntk.exact_kernels(samples.x, layers, tau0=tau0, kappa_sq=kappa_sq, engine=engine)
         values, vectors = np.linalg.eigh(np.asarray(getattr(own, kernel)))
-        across = hntk.exact_kernels(samples.x_test, layers, x2=samples.x, tau0=tau0)
+        across = hntk.exact_kernels(samples.x_test, layers, x2=samples.x, tau0=tau0, engine=engine)
         return KernelMachine(samples, values, vectors, np.asarray(getattr(across, kernel)) @ vectors)
 
     def ridge(self, ridge: float) -> Errors:
@@ -96,12 +102,15 @@ class TrainedNetwork:
         Scale of the data.
     diagonal : float
         The kernel's diagonal in the limit, which is declared for the NTK of activations with jumps.
+    engine : {"native", "neural_tangents"}
+        What computes its exact kernels.
     """
 
     layers: list[hntk.Activation]
     kernel: str
     tau0: float
     diagonal: float
+    engine: Engine
 
     @property
     def declared(self) -> float | None:
@@ -117,4 +126,4 @@ class TrainedNetwork:
 
     def machine(self, samples: TrainingSet) -> KernelMachine:
         """Return the exact kernel of one draw."""
-        return KernelMachine.of(samples, self.layers, self.kernel, self.tau0, self.declared)
+        return KernelMachine.of(samples, self.layers, self.kernel, self.tau0, self.declared, self.engine)

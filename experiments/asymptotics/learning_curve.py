@@ -22,7 +22,8 @@ from experiments.asymptotics.kernel_machines import KernelMachine, TrainedNetwor
 from experiments.asymptotics.training_sets import Source, caption_of, configured_source
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, show_table, stage
-from experiments.runner.from_config import activations, declared_diagonal, matched
+from experiments.runner.from_config import engine_of, matched
+from experiments.runner.networks import activations, declared_diagonal
 from experiments.runner.record import Record
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.predictions import optimal_ridge, ridge_regression
@@ -110,7 +111,8 @@ def _arms(cfg: Config, source: Source, tell: Callable[[str], None]) -> list[Ridg
     original = match.original_coefficients
     diagonal = float(original.tau[-1] ** 2) if kernel == "ck" else declared_diagonal(original)
     dense, compressed = (
-        TrainedNetwork(list(chosen), kernel, source.tau0, diagonal) for chosen in (layers, match.activations)
+        TrainedNetwork(list(chosen), kernel, source.tau0, diagonal, engine_of(cfg))
+        for chosen in (layers, match.activations)
     )
     arms = [RidgeArm(DENSE, dense, lambda ridge: ridge), RidgeArm(SAME, compressed, lambda ridge: ridge)]
     if kernel == "ck":

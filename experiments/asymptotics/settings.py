@@ -88,6 +88,8 @@ EXPERIMENTS = (
         settings=SpectrumTheoryExperiment,
         shows="limiting eigenvalue densities over simulated spectra, and their distance against p",
         takes="about 4 minutes",
+        native_only="",
+        plain_only="its networks are those of experiment.cases",
         leaves=("distances.csv", "spectra_*.png", "distances.png"),
         tiny={
             "data": {"p": 160},
@@ -101,6 +103,8 @@ EXPERIMENTS = (
         settings=SpikesExperiment,
         shows="isolated eigenvalues and what their eigenvectors know of the classes, across the phase transition",
         takes="about 3 minutes",
+        native_only="",
+        plain_only="its theory is compared for plain networks",
         leaves=("pairs.csv", "spikes.png", "errors.png"),
         tiny={
             "data": {"p": 100},
@@ -114,6 +118,8 @@ EXPERIMENTS = (
         settings=LearningCurveExperiment,
         shows="predicted and simulated errors of ridge regression against n/p and the ridge, dense and compressed",
         takes="about 6 minutes",
+        native_only="",
+        plain_only="its theory is compared for plain networks",
         leaves=("errors.csv", "best_ridges.csv", "learning_curve.png"),
         tiny={
             "data": {"p": 100},
@@ -127,6 +133,8 @@ EXPERIMENTS = (
         settings=DynamicsExperiment,
         shows="predicted and simulated errors of gradient flow on the NTK against time",
         takes="about 2 minutes",
+        native_only="",
+        plain_only="its theory is compared for plain networks",
         leaves=("errors.csv", "dynamics.png"),
         tiny={
             "data": {"p": 100},

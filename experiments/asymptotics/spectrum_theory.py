@@ -18,7 +18,8 @@ from experiments.asymptotics.mixtures import CAPTIONS, MixtureModel, named_model
 from experiments.asymptotics.spectrum_figures import density_figure, distance_figure
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, show_table
-from experiments.runner.from_config import declared_diagonal
+from experiments.runner.from_config import Engine, engine_of
+from experiments.runner.networks import declared_diagonal
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent, mean_and_error, plus_minus
 from hntk.asymptotics.density import LimitingDensity
@@ -112,7 +113,7 @@ def _simulated(
     for draw in range(draws):
         sample = model.draw(n, jax.random.fold_in(key, draw))
         distances = {}
-        for kind, (equivalent, exact) in _spectra(case, sample, coefficients).items():
+        for kind, (equivalent, exact) in _spectra(case, sample, coefficients, engine_of(cfg)).items():
             distances[kind, EQUIVALENT] = kolmogorov_distance(limits[kind], equivalent)
             distances[kind, EXACT] = kolmogorov_distance(sized[kind], exact)
             if n < p:
@@ -123,11 +124,11 @@ def _simulated(
 
 
 def _spectra(
-    case: Case, sample: hntk.Mixture, coefficients: hntk.Coefficients
+    case: Case, sample: hntk.Mixture, coefficients: hntk.Coefficients, engine: Engine
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the eigenvalues of the equivalent and of the exact kernel, for both kernels."""
     tau0, population, level = float(coefficients.tau[0]), sample.population, case.level(coefficients)
-    matrices = hntk.exact_kernels(sample.x, case.layers, tau0=tau0, kappa_sq=level)
+    matrices = hntk.exact_kernels(sample.x, case.layers, tau0=tau0, kappa_sq=level, engine=engine)
     equivalent = hntk.equivalent_kernels(
         sample.x, sample.labels, case.layers, tau0=tau0, population=population, kappa_sq=level
     )

@@ -10,7 +10,8 @@ from experiments.asymptotics.mixtures import MixtureModel, opposite_means
 from experiments.asymptotics.spike_points import EigenPair, SpikePoint, spike_error_figure, spike_figure
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, show_table
-from experiments.runner.from_config import activations
+from experiments.runner.from_config import engine_of
+from experiments.runner.networks import activations
 from experiments.runner.record import Record
 from experiments.runner.statistics import plus_minus
 from hntk.asymptotics.limiting_kernel import LimitingKernel
@@ -78,7 +79,7 @@ def _simulate(cfg: Config, point: SpikePoint, model: MixtureModel, key: jax.Arra
     """Add the leading eigenpairs of both kernels of one draw."""
     sample, layers = model.draw(point.n, key), activations(cfg.net.activations)
     scale, population = model.law.tau0, sample.population
-    exact = hntk.exact_kernels(sample.x, layers, tau0=scale)
+    exact = hntk.exact_kernels(sample.x, layers, tau0=scale, engine=engine_of(cfg))
     equivalent = hntk.equivalent_kernels(sample.x, sample.labels, layers, tau0=scale, population=population)
     matrices = {
         "exact": np.asarray(getattr(exact, cfg.experiment.kernel)),

@@ -89,11 +89,13 @@ class BenchInferenceExperiment(ShippedNetwork):
 
 # the machine's own limits, measured on less
 _SMALL = {"rounds": 2, "starting": 2, "copied": 2**22, "multiplied": 256}
+BOTH_ENGINES = "it times both engines beside each other"
 EXPERIMENTS = (
     Experiment(
         settings=BenchKernelsExperiment,
         shows="time, memory and growth of exact kernels and regressions: hntk, neural-tangents, scikit-learn",
         takes="about 20 minutes",
+        native_only=BOTH_ENGINES,
         leaves=(
             "n_ReLU_*.csv", "p_ReLU_*.csv", "depth_ReLU_*.csv", "n_erf_*.csv", "levels_*.csv", "n_regression_*.csv",
             "kernels.png", "regressions.png",
@@ -109,6 +111,7 @@ EXPERIMENTS = (
         settings=BenchEmpiricalExperiment,
         shows="time, memory and growth of drawn networks' NTKs: hntk and neural-tangents",
         takes="about 10 minutes",
+        native_only=BOTH_ENGINES,
         leaves=("n_width_*.csv", "width_n_*.csv", "depth_n_*.csv", "empirical.png"),
         tiny={
             "experiment": {

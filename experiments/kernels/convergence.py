@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import matplotlib.pyplot as plt
@@ -11,24 +11,30 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, caption_above, line_style
+from experiments.kernels.intercept import off_diagonal_behind_intercept
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
-from experiments.runner.from_config import activations, kernel_problem, matched
+from experiments.runner.from_config import engine_of, kernel_problem, matched
+from experiments.runner.networks import Network, layers_of, name_of, network
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent
-from hntk.spectra.comparison import off_diagonal
+from hntk.spectra.comparison import centred_kernel, off_diagonal
 
 # Fewest samples for which errors are measured.
 SMALLEST = 40
+KINDS = ("CK", "NTK")
 CURVES = {
     f"{kind} {curve}": label
-    for kind in ("CK", "NTK")
+    for kind in KINDS
     for curve, label in (
         ("default", "equivalent, identity as here"),
         ("paper", "equivalent, authors' identity"),
         ("compressed", "compressed against original, off-diagonal"),
     )
 }
+
+# From a kernel to what is compared of it.
+View = Callable[[np.ndarray], np.ndarray]
 
 
 def run(cfg: Config, record: Record) -> None:
@@ -37,52 +43,76 @@ def run(cfg: Config, record: Record) -> None:
     sizes = [n for n in (round(cfg.data.n / 2**k) for k in range(settings.halvings, -1, -1)) if n >= SMALLEST]
     if len(sizes) < 2:
         raise ValueError(f"a rate needs two sizes of at least {SMALLEST}: increase data.n or experiment.halvings.")
-    errors: dict[str, np.ndarray] = {name: np.empty((len(sizes), settings.draws)) for name in CURVES}
-    floors = np.empty((len(sizes), 2))
+    net = network(cfg.net)
+    # the authors' identity term is that of the paper's networks
+    curves = [name for name in CURVES if not isinstance(net, hntk.Architecture) or not name.endswith("paper")]
+    errors: dict[str, np.ndarray] = {name: np.empty((len(sizes), settings.draws)) for name in curves}
+    floors = None if isinstance(net, hntk.Architecture) else np.empty((len(sizes), 2))
     with progress("kernels, small n first", len(sizes) * settings.draws) as advance:
         for i, n in enumerate(sizes):
             for draw in range(settings.draws):
-                measured, floors[i] = _one_draw(cfg, n, draw)
-                for name, value in measured.items():
-                    errors[name][i, draw] = value
+                measured = _one_draw(cfg, net, n, draw)
+                for name in curves:
+                    errors[name][i, draw] = measured[name]
+                if floors is not None:
+                    floors[i] = measured["CK floor"], measured["NTK floor"]
                 advance()
             CONSOLE.print(f"  [green]done[/] n = {n}")
     rates = {name: growth_exponent(sizes, e.mean(axis=1)) for name, e in errors.items()}
     _report(record, sizes, errors, rates, floors)
-    _draw(record, sizes, errors, rates, floors)
+    _draw(record, net, sizes, errors, rates, floors)
 
 
-def _one_draw(cfg: Config, n: int, draw: int) -> tuple[dict[str, float], tuple[float, float]]:
-    """Return relative errors of every curve, and the authors' floors α_3 τ_0⁴ and β_3 τ_0⁴ relative to the kernels."""
+def _one_draw(cfg: Config, net: Network, n: int, draw: int) -> dict[str, float]:
+    """Return relative errors of every curve and, of a plain network, the authors' floors relative to the kernels."""
     key = jax.random.fold_in(jax.random.key(cfg.seed), draw)
     problem = kernel_problem(cfg.data, cfg.experiment.quantities, key, n)
-    layers = activations(cfg.net.activations)
-    jumps = any(a.has_jumps for a in layers)
-    match, _ = matched(cfg.compress, layers, problem.tau0, problem.x, problem.labels)
-    coefficients = match.original_coefficients
-    exact = hntk.exact_kernels(problem.x, layers, tau0=problem.tau0)
-    compressed = hntk.exact_kernels(problem.x, match.activations, tau0=problem.tau0, kappa_sq=0.0)
-    reference = {"CK": np.asarray(exact.ck), "NTK": off_diagonal(exact.ntk) if jumps else np.asarray(exact.ntk)}
+    match, _ = matched(cfg.compress, net, problem.tau0, problem.x, problem.labels)
+    view, off = _views(net)
+    jumps = any(a.has_jumps for a in layers_of(net))
+    declared, engine = 0.0 if jumps else None, engine_of(cfg)
+    exact = hntk.exact_kernels(problem.x, net, tau0=problem.tau0, kappa_sq=declared, engine=engine)
+    compressed = hntk.exact_kernels(problem.x, match.activations, tau0=problem.tau0, kappa_sq=0.0, engine=engine)
+    reference = {kind: view(np.asarray(matrix)) for kind, matrix in zip(KINDS, exact, strict=True)}
+    # a network with jumps has no diagonal of its NTK
+    reference["NTK"] = off(reference["NTK"]) if jumps else reference["NTK"]
     size = {kind: hntk.operator_norm(matrix) for kind, matrix in reference.items()}
-    errors = {}
-    for identity in ("default", "paper"):
+    measured = {}
+    for identity in ("default",) if isinstance(net, hntk.Architecture) else ("default", "paper"):
         equivalent = hntk.equivalent_kernels(
-            problem.x, problem.labels, layers, tau0=problem.tau0, population=problem.population, identity=identity,
-            kappa_sq=0.0 if jumps else None,
+            problem.x, problem.labels, net, tau0=problem.tau0, population=problem.population, identity=identity,
+            kappa_sq=declared,
         )  # fmt: skip
-        for kind, operator in (("CK", equivalent.ck), ("NTK", equivalent.ntk)):
-            gap = reference[kind] - np.asarray(operator.to_dense())
-            gap = off_diagonal(gap) if jumps and kind == "NTK" else gap
-            errors[f"{kind} {identity}"] = hntk.operator_norm(gap) / size[kind]
-    for kind, matrix in (("CK", compressed.ck), ("NTK", compressed.ntk)):
-        errors[f"{kind} compressed"] = hntk.operator_norm(off_diagonal(matrix - reference[kind])) / size[kind]
-    quartic = problem.tau0**4
-    floors = (coefficients.alpha[-1, 2] * quartic / size["CK"], coefficients.beta[-1, 2] * quartic / size["NTK"])
-    return errors, floors
+        for kind, operator in zip(KINDS, equivalent, strict=True):
+            gap = reference[kind] - view(operator.to_dense())
+            gap = off(gap) if jumps and kind == "NTK" else gap
+            measured[f"{kind} {identity}"] = hntk.operator_norm(gap) / size[kind]
+    for kind, matrix in zip(KINDS, compressed, strict=True):
+        gap = off(view(np.asarray(matrix)) - reference[kind])
+        measured[f"{kind} compressed"] = hntk.operator_norm(gap) / size[kind]
+    return measured | ({} if isinstance(net, hntk.Architecture) else _floors(net, problem.tau0, size))
+
+
+def _views(net: Network) -> tuple[View, View]:
+    """Return what is compared of a kernel, and of it what lies off the diagonal."""
+    if isinstance(net, hntk.Architecture):
+        return centred_kernel, off_diagonal_behind_intercept
+    return np.asarray, off_diagonal
+
+
+def _floors(layers: list[hntk.Activation], tau0: float, size: Mapping[str, float]) -> dict[str, float]:
+    """Return α_3 τ_0⁴ and β_3 τ_0⁴ relative to the kernels."""
+    known = hntk.coefficients(layers, tau0)
+    weights = {"CK": known.alpha[-1, 2], "NTK": known.beta[-1, 2]}
+    return {f"{kind} floor": float(weights[kind]) * tau0**4 / size[kind] for kind in KINDS}
 
 
 def _report(
-    record: Record, sizes: list[int], errors: dict[str, np.ndarray], rates: dict[str, float | None], floors: np.ndarray
+    record: Record,
+    sizes: list[int],
+    errors: dict[str, np.ndarray],
+    rates: dict[str, float | None],
+    floors: np.ndarray | None,
 ) -> None:
     columns = ["n", *errors]
     rows = [[n, *(float(e[i].mean()) for e in errors.values())] for i, n in enumerate(sizes)]
@@ -94,34 +124,45 @@ def _report(
     means = [[n, name, float(row.mean())] for n, name, row in by_size]
     record.add_table("means", ["n", "curve", "error"], means)
     record.add_chart("errors against n", "lines", "means", "n", "error", by="curve", log=["n", "error"])
-    floor_rows = [[n, float(c), float(k)] for n, (c, k) in zip(sizes, floors, strict=True)]
-    show_table("What the authors' identity term is off by, relative", ["n", "CK: α₃τ₀⁴", "NTK: β₃τ₀⁴"], floor_rows)
-    record.add_table("floors", ["n", "CK", "NTK"], floor_rows)
+    if floors is not None:
+        rows = [[n, float(c), float(k)] for n, (c, k) in zip(sizes, floors, strict=True)]
+        show_table("What the authors' identity term is off by, relative", ["n", "CK: α₃τ₀⁴", "NTK: β₃τ₀⁴"], rows)
+        record.add_table("floors", ["n", *KINDS], rows)
     record.add_metrics(**{f"rate/{name}": rate for name, rate in rates.items()})
     record.add_metrics(**{f"error/{name}": float(e[-1].mean()) for name, e in errors.items()})
 
 
 def _draw(
-    record: Record, sizes: list[int], errors: dict[str, np.ndarray], rates: dict[str, float | None], floors: np.ndarray
+    record: Record,
+    net: Network,
+    sizes: list[int],
+    errors: dict[str, np.ndarray],
+    rates: dict[str, float | None],
+    floors: np.ndarray | None,
 ) -> None:
     panels = {
         title: {f"{CURVES[name]}: $n^{{{rates[name]:.2f}}}$": errors[name] for name in errors if name.startswith(kind)}
         for kind, title in (("CK ", "Conjugate kernel"), ("NTK ", "Neural tangent kernel"))
     }
-    caption = "Errors against n at fixed p/n, and their fitted rates; dots are draws"
+    # as a regression with an intercept sees the kernels
+    centre = isinstance(net, hntk.Architecture)
+    caption = f"Errors{' of P K P' if centre else ''} against n at fixed p/n, and their fitted rates; dots are draws"
+    caption += f"\noriginal: {name_of(net)}; P takes out what all samples share" if centre else ""
     record.add_figure("convergence", _convergence_figure(sizes, panels, floors, caption))
 
 
 def _convergence_figure(
-    sizes: list[int], panels: Mapping[str, Mapping[str, np.ndarray]], floors: np.ndarray, caption: str
+    sizes: list[int], panels: Mapping[str, Mapping[str, np.ndarray]], floors: np.ndarray | None, caption: str
 ) -> Figure:
     """Draw errors, of shape (sizes, draws), against n on logarithmic axes; one panel a kernel, one floor a panel."""
+    lines = [None] * len(panels) if floors is None else floors.T
     figure, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 5.2), squeeze=False)
-    for a, (title, curves), floor in zip(axes[0], panels.items(), floors.T, strict=True):
+    for a, (title, curves), floor in zip(axes[0], panels.items(), lines, strict=True):
         for i, (label, errors) in enumerate(curves.items()):
             a.plot(sizes, errors.mean(axis=1), marker="o", label=label, **line_style(i))
             a.plot(sizes, errors, color=COLOURS[i], linestyle="none", marker=".", ms=4, alpha=0.5)
-        a.plot(sizes, floor, color=COLOURS[4], lw=1, label="floor of the authors' identity term")
+        if floor is not None:
+            a.plot(sizes, floor, color=COLOURS[4], lw=1, label="floor of the authors' identity term")
         a.set(xscale="log", yscale="log", xlabel="number of samples n", ylabel="relative operator-norm error")
         a.set_title(title)
         a.set_xticks(sizes, [str(v) for v in sizes])

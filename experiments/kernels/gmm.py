@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import COLOURS, STYLES, caption_above, line_style, plain_ticks
+from experiments.kernels.intercept import constant_eigenvalue, off_diagonal_behind_intercept
+from experiments.kernels.spectra_figures import eigenvector_figure, spectra_figure
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, say, show_table, stage
-from experiments.runner.from_config import KernelProblem, activations, declared_diagonal, kernel_problem, keys, matched
+from experiments.runner.from_config import KernelProblem, engine_of, kernel_problem, keys, matched
+from experiments.runner.networks import Network, declared_diagonal, layers_of, name_of, network
 from experiments.runner.record import Record
-from hntk.spectra.comparison import Spectrum, compare_with_spectra
+from hntk.spectra.comparison import Spectrum, centred_kernel, compare_with_spectra
 from hntk.theory.equivalents import Identity
 
 COLUMNS = {
@@ -40,14 +38,16 @@ PAIRS = (
     ("compressed", "ternary drawn"),
     ("dense drawn", "ternary drawn"),
 )
-# Bins of histograms, and the share of the largest eigenvalue below which others are left out of them.
-BINS, SMALLEST_SHARE = 70, 1e-6
 NOTES = (
     "CK: conjugate kernel, NTK: neural tangent kernel. Off-diag.: of the parts off the diagonal, by the "
     "norm of the whole. Eigenvalues: largest difference in order, by the largest one; spikes: the same of the "
     "leading ones, each by itself. Abs.: not divided by anything.",
     "The NTK diagonal of a network with jumps is infinite; the original's κ² is declared there, so "
     "NTK errors of the compressed network are about the off-diagonal part.",
+)
+BEHIND_INTERCEPT = (
+    "The original is not one of the paper's networks. Its kernels are compared as a regression with an intercept sees "
+    "them: P K P, P = I − 11ᵀ/n. What all samples share, which is most of a kernel that is not centred, is taken out."
 )
 
 
@@ -59,9 +59,10 @@ class Kernel:
     spectrum: Spectrum
 
     @staticmethod
-    def of(matrix: np.ndarray, spikes: int) -> Kernel:
-        """Return the symmetric part of a matrix with its spectrum and leading eigenvectors, as many as ``spikes``."""
+    def of(matrix: np.ndarray, spikes: int, *, centre: bool) -> Kernel:
+        """Return the symmetric part of a matrix, or P times it times P, with as many leading eigenvectors as asked."""
         symmetric = (matrix + matrix.T) / 2
+        symmetric = centred_kernel(symmetric) if centre else symmetric
         return Kernel(symmetric, hntk.spectrum(symmetric, spikes))
 
 
@@ -70,37 +71,43 @@ def run(cfg: Config, record: Record) -> None:
     settings = cfg.experiment
     key = keys(cfg.seed, "data", "dense", "ternary")
     problem = kernel_problem(cfg.data, settings.quantities, key["data"])
-    layers = activations(cfg.net.activations)
+    net = network(cfg.net)
+    say(f"  original: {name_of(net)}")
     with stage("matching: solving for the compressed activations") as tell:
-        match, name = matched(cfg.compress, layers, problem.tau0, problem.x, problem.labels, tell=tell)
-    matrices = _infinite_width(problem, layers, match, settings.identity)
+        match, name = matched(cfg.compress, net, problem.tau0, problem.x, problem.labels, tell=tell)
+    matrices = _infinite_width(cfg, problem, net, match)
     if settings.finite_width:
-        matrices |= _finite_width(cfg, problem, layers, match, key)
+        matrices |= _finite_width(cfg, problem, net, match, key)
+    # only what a regression with an intercept sees is matched then
+    centre = isinstance(net, hntk.Architecture)
     with stage("eigendecompositions"):
-        kernels = {name: Kernel.of(matrix, settings.spikes) for name, matrix in matrices.items()}
+        kernels = {name: Kernel.of(matrix, settings.spikes, centre=centre) for name, matrix in matrices.items()}
     _report_match(record, match)
-    _report_errors(record, kernels)
+    _report_errors(record, kernels, centre=centre)
     _report_shift(record)
+    if centre:
+        _report_constants(record, matrices, kernels)
     _draw(cfg, record, problem, kernels, name)
 
 
-def _infinite_width(
-    problem: KernelProblem, layers: list[hntk.Activation], match: hntk.Match, identity: Identity
-) -> dict[str, np.ndarray]:
+def _infinite_width(cfg: Config, problem: KernelProblem, net: Network, match: hntk.Match) -> dict[str, np.ndarray]:
     """Return exact kernels and equivalents; the NTK of a network with jumps gets the original's diagonal κ²."""
-    x, tau0 = problem.x, problem.tau0
+    x, tau0, engine = problem.x, problem.tau0, engine_of(cfg)
+    identity: Identity = cfg.experiment.identity
     kappa_sq = declared_diagonal(match.original_coefficients)
-    original_kappa_sq = kappa_sq if any(a.has_jumps for a in layers) else None
+    jumps = any(a.has_jumps for a in layers_of(net))
+    # what all samples share is on the diagonal, too
+    original_kappa_sq = kappa_sq + hntk.expansions(net, tau0).ntk[-1].c if jumps else None
     with stage("exact kernels of the original, infinite width"):
-        original = hntk.exact_kernels(x, layers, tau0=tau0, kappa_sq=original_kappa_sq)
+        original = hntk.exact_kernels(x, net, tau0=tau0, kappa_sq=original_kappa_sq, engine=engine)
     with stage("deterministic equivalents"):
         equivalent = hntk.equivalent_kernels(
-            x, problem.labels, layers, tau0=tau0, population=problem.population,
+            x, problem.labels, net, tau0=tau0, population=problem.population,
             identity=identity, kappa_sq=original_kappa_sq,
         )  # fmt: skip
         theory = [operator.to_dense() for operator in equivalent]
     with stage("exact kernels of the compressed network"):
-        compressed = hntk.exact_kernels(x, match.activations, tau0=tau0, kappa_sq=kappa_sq)
+        compressed = hntk.exact_kernels(x, match.activations, tau0=tau0, kappa_sq=kappa_sq, engine=engine)
     pairs = {"original": original, "theory": theory, "compressed": compressed}
     return {
         f"{kind} {name}": np.asarray(matrix)
@@ -110,21 +117,21 @@ def _infinite_width(
 
 
 def _finite_width(
-    cfg: Config, problem: KernelProblem, layers: list[hntk.Activation], match: hntk.Match, key: dict
+    cfg: Config, problem: KernelProblem, net: Network, match: hntk.Match, key: dict
 ) -> dict[str, np.ndarray]:
     """Return kernels of one draw each; for activations with jumps the CK alone, as their NTK is not defined."""
     x = problem.x.astype("float32")
     widths = list(cfg.net.widths)
     with stage(f"drawn dense network, widths {'-'.join(map(str, widths))}"):
-        net = hntk.dense(layers, widths, x, key=key["dense"], law=cfg.net.weights, tau0=problem.tau0)
-        empirical = hntk.empirical_kernels(net, x)
+        drawn = hntk.dense(net, widths, x, key=key["dense"], law=cfg.net.weights, tau0=problem.tau0)
+        empirical = hntk.empirical_kernels(drawn, x, engine=engine_of(cfg))
         matrices = {"CK dense drawn": np.asarray(empirical.ck, np.float64)}
-        if not any(a.has_jumps for a in layers):
+        if not any(a.has_jumps for a in layers_of(net)):
             matrices["NTK dense drawn"] = np.asarray(empirical.ntk, np.float64)
     weights: Any = cfg.compress.weights
     with stage("drawn ternary network of the same widths"):
         ternary = hntk.compress(
-            layers,
+            net,
             widths,
             x,
             match,
@@ -162,7 +169,7 @@ def _report_match(record: Record, match: hntk.Match) -> None:
     )
 
 
-def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
+def _report_errors(record: Record, kernels: dict[str, Kernel], *, centre: bool) -> None:
     rows = []
     for kind in KINDS:
         for a, b in PAIRS:
@@ -170,12 +177,24 @@ def _report_errors(record: Record, kernels: dict[str, Kernel]) -> None:
                 continue
             first, second = kernels[f"{kind} {a}"], kernels[f"{kind} {b}"]
             errors = asdict(compare_with_spectra(first.matrix, second.matrix, first.spectrum, second.spectrum))
+            errors |= _off_diagonal_errors(first, second) if centre else {}
             rows.append([f"{kind} {a} → {b}", *(errors[name] for name in COLUMNS)])
             label = f"{kind}_{a}_{b}".replace(" ", "_").lower()
             record.add_metrics(**{f"{label}/{name}": value for name, value in errors.items()})
     record.add_table("errors", ["kernels", *COLUMNS], rows)
-    title = "Errors, relative to the first kernel of each pair (alignment: 1 = same leading eigenspace)"
+    of = "Errors of P K P" if centre else "Errors"
+    title = f"{of}, relative to the first kernel of each pair (alignment: 1 = same leading eigenspace)"
     show_table(title, ["kernels", *COLUMNS.values()], rows)
+
+
+def _off_diagonal_errors(first: Kernel, second: Kernel) -> dict[str, float]:
+    """Return the errors off the diagonal of two kernels behind an intercept."""
+    gap = off_diagonal_behind_intercept(first.matrix - second.matrix)
+    size, size_frobenius = np.max(np.abs(first.spectrum.values)), np.linalg.norm(first.matrix)
+    return {
+        "operator_off": hntk.operator_norm(gap) / float(size),
+        "frobenius_off": float(np.linalg.norm(gap) / size_frobenius),
+    }
 
 
 def _report_shift(record: Record) -> None:
@@ -184,6 +203,18 @@ def _report_shift(record: Record) -> None:
     show_table(title, ["δ = τ̂² − τ²", "τ²", "δ/τ²"], [shift])
     say(f"\n[dim]{NOTES[0]}[/]")
     say(f"[dim]{NOTES[1]}[/]")
+
+
+def _report_constants(record: Record, matrices: dict[str, np.ndarray], kernels: dict[str, Kernel]) -> None:
+    """Report how large the original's kernels are in the direction that the intercept takes out."""
+    rows = []
+    for kind in KINDS:
+        own, theory = (constant_eigenvalue(matrices[f"{kind} {name}"]) for name in ("original", "theory"))
+        rows.append([kind, own, theory, float(kernels[f"{kind} original"].spectrum.values[0])])
+        record.add_metrics(**{f"{kind.lower()}_constant": own, f"{kind.lower()}_constant_theory": theory})
+    columns = ["kernel", "1ᵀK1/n", "theory", "largest eigenvalue of P K P"]
+    record.add_table("constants", columns, rows, "The constant direction of the original's kernels")
+    say(f"\n[dim]{BEHIND_INTERCEPT}[/]")
 
 
 def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str, Kernel], compressed: str) -> None:
@@ -197,57 +228,14 @@ def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str
             "original, dense": kernels["CK dense drawn"].spectrum.values,
             f"ternary, {compressed}, ε = {cfg.compress.sparsity:g}": kernels["CK ternary drawn"].spectrum.values,
         }
-    n, p = problem.x.shape
-    spikes = cfg.experiment.spikes
-    caption = f"Eigenvalues on a Gaussian mixture, n = {n}, p = {p}; triangles mark the {spikes} largest"
+    net, spikes = network(cfg.net), cfg.experiment.spikes
+    where = "on a Gaussian mixture, n = {}, p = {}".format(*problem.x.shape)
+    # as a regression with an intercept sees them
+    centre = isinstance(net, hntk.Architecture)
+    original = f"\noriginal: {name_of(net)}; P takes out what all samples share" if centre else ""
+    caption = f"Eigenvalues{' of P K P' if centre else ''} {where}; triangles mark the {spikes} largest{original}"
     record.add_figure("spectra", spectra_figure(panels, spikes, caption))
     vectors = {label: kernels[f"CK {name}"].spectrum.leading for name, label in names.items()}
-    caption = f"Leading eigenvectors of the conjugate kernel, n = {n}, p = {p}; thick: class means"
+    of = "P K P, K the conjugate kernel," if centre else "the conjugate kernel"
+    caption = f"Leading eigenvectors of {of} {where}; thick: class means{original}"
     record.add_figure("eigenvectors", eigenvector_figure(vectors, problem.labels, caption))
-
-
-def spectra_figure(panels: Mapping[str, Mapping[str, np.ndarray]], spikes: int, caption: str) -> Figure:
-    """Draw histograms of eigenvalues, one panel a kernel; triangles mark the leading ones."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.9 * len(panels), 4.4), squeeze=False)
-    for a, (title, spectra) in zip(axes[0], panels.items(), strict=True):
-        _histogram(a, spectra, spikes, title)
-    return caption_above(figure, caption)
-
-
-def _histogram(axes: Axes, spectra: Mapping[str, np.ndarray], spikes: int, title: str) -> None:
-    """Draw numbers of eigenvalues on logarithmic bins, the first spectrum filled."""
-    positive = np.concatenate([v[v > SMALLEST_SHARE * v.max()] for v in spectra.values()])
-    bins = np.geomspace(positive.min() * 0.95, positive.max() * 1.05, BINS)
-    for i, (name, values) in enumerate(spectra.items()):
-        if i == 0:
-            axes.hist(values, bins=bins, color=COLOURS[0], alpha=0.3, label=name)
-        else:
-            axes.hist(values, bins=bins, histtype="step", lw=1.6, label=name, **line_style(i))
-    for i, values in enumerate(spectra.values()):
-        heights = np.full(spikes, 1.35 * 1.45**i)
-        axes.plot(values[:spikes], heights, linestyle="none", marker="v", ms=6, color=COLOURS[i], mec="white", mew=0.5)
-    axes.set(xscale="log", yscale="log", xlabel="eigenvalue", ylabel="number of eigenvalues", title=title)
-    # Leave room for the legend above the bulk.
-    axes.set_ylim(0.7, 8 * axes.get_ylim()[1])
-    plain_ticks(axes.xaxis)
-    axes.legend(loc="upper right")
-
-
-def eigenvector_figure(vectors: Mapping[str, np.ndarray], labels: np.ndarray, caption: str) -> Figure:
-    """Draw the leading eigenvectors (rows) of each kernel against the samples, ordered by class, with class means."""
-    reference = next(iter(vectors.values()))
-    count = reference.shape[1]
-    figure, axes = plt.subplots(count, 1, figsize=(9, 1.9 * count + 0.6), sharex=True, squeeze=False)
-    boundaries = np.flatnonzero(np.diff(labels)) + 1
-    for k, a in enumerate(axes[:, 0]):
-        for i, (name, v) in enumerate(vectors.items()):
-            sign = np.sign(v[:, k] @ reference[:, k]) or 1.0
-            a.plot(sign * v[:, k], color=COLOURS[i], lw=0.5, alpha=0.45 if i == 0 else 0.35)
-            means = np.array([(sign * v[labels == c, k]).mean() for c in range(int(labels.max()) + 1)])
-            a.plot(means[labels], color=COLOURS[i], linestyle=STYLES[i], lw=2.2, label=name)
-        for b in boundaries:
-            a.axvline(b, color="black", lw=0.8)
-        a.set_ylabel(f"eigenvector {k + 1}")
-    axes[-1, 0].set_xlabel("sample, class after class (line: class boundary)")
-    axes[0, 0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=len(vectors))
-    return caption_above(figure, caption)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 import hntk
+from experiments.runner.from_config import Engine
+from experiments.runner.networks import Network, first_layers, layers_of
 from hntk.readouts.kernel_ridge import RIDGES, DenseKernel, fit_kernel_ridge, highest_accuracy
 
 # Test samples that are predicted at most.
@@ -14,7 +17,7 @@ MOST_TEST = 10_000
 
 
 def accuracies_at_infinite_width(
-    layers: Sequence[hntk.Activation], data: hntk.Dataset, samples: int, seed: int, reads: Sequence[str]
+    net: Network, data: hntk.Dataset, samples: int, seed: int, reads: Sequence[str], engine: Engine = "native"
 ) -> dict[str, float]:
     """Return test accuracies of kernel ridge regression with exact conjugate kernels.
 
@@ -24,8 +27,8 @@ def accuracies_at_infinite_width(
 
     Parameters
     ----------
-    layers : sequence of Activation
-        Activations of the network.
+    net : Architecture or list of Activation
+        The network.
     data : Dataset
         The data set.
     samples : int
@@ -34,6 +37,8 @@ def accuracies_at_infinite_width(
         Seed of the choice of these samples.
     reads : sequence of {"last", "all"}
         The readouts that are asked for.
+    engine : {"native", "neural_tangents"}
+        What computes the kernels.
 
     Returns
     -------
@@ -43,10 +48,10 @@ def accuracies_at_infinite_width(
     rows = np.random.default_rng(seed).permutation(len(data.x_train))[:samples]
     train, test = data.x_train[rows].astype(np.float64), data.x_test[:MOST_TEST].astype(np.float64)
     index, labels = (np.searchsorted(data.classes, y) for y in (data.y_train[rows], data.y_test[: len(test)]))
-    last = _kernels(train, test, layers, data.tau0)
+    last = _kernels(train, test, net, data.tau0, engine)
     accuracies = {"last": _accuracy(*last, index, labels)} if "last" in reads else {}
     if "all" in reads:
-        before = [_kernels(train, test, layers[:depth], data.tau0) for depth in range(1, len(layers))]
+        before = [_kernels(train, test, first_layers(net, k), data.tau0, engine) for k in range(1, len(layers_of(net)))]
         own, across = (np.asarray(sum(kernels)) for kernels in zip(*before, last, strict=True))
         accuracies["all"] = _accuracy(own, across, index, labels)
     return accuracies
@@ -61,8 +66,9 @@ def _accuracy(own: np.ndarray, across: np.ndarray, index: np.ndarray, labels: np
 
 
 def _kernels(
-    train: np.ndarray, test: np.ndarray, layers: Sequence[hntk.Activation], tau0: float
+    train: np.ndarray, test: np.ndarray, net: Network, tau0: float, engine: Engine
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the conjugate kernels of training samples, and between test and training samples."""
-    own = hntk.exact_kernels(train, layers, tau0=tau0, kappa_sq=0.0).ck
-    return np.asarray(own), np.asarray(hntk.exact_kernels(test, layers, x2=train, tau0=tau0, kappa_sq=0.0).ck)
+    options: dict[str, Any] = {"tau0": tau0, "kappa_sq": 0.0, "engine": engine}
+    own, across = (hntk.exact_kernels(x, net, x2=x2, **options).ck for x, x2 in ((train, None), (test, train)))
+    return np.asarray(own), np.asarray(across)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,8 +14,10 @@ import hntk
 from experiments.figures.style import COLOURS, caption_above, legend_below, line_style
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress
-from experiments.runner.from_config import KernelProblem, activations, kernel_problem, keys
+from experiments.runner.from_config import engine_of, kernel_problem, keys
+from experiments.runner.networks import Network, layers_of, network
 from experiments.runner.record import Record
+from hntk.spectra.comparison import centred_kernel
 
 METHODS = {"layer by layer": {"method": "layerwise"}, "joint": {}, "joint, without α_2": {"alpha2": False}}
 COLUMNS = ["original", "levels", "method", "δ/τ²", "bound on δ/τ²", "CK error", "largest residual"]
@@ -30,16 +32,18 @@ def run(cfg: Config, record: Record) -> None:
     settings = cfg.experiment
     problem = kernel_problem(cfg.data, settings.quantities, keys(cfg.seed, "data")["data"])
     rows = []
+    options = {"tau0": problem.tau0, "kappa_sq": 0.0, "engine": engine_of(cfg)}
     total = len(settings.originals) * len(settings.levels) * len(METHODS)
     with progress("matches and their kernels", total) as advance:
         for name in settings.originals:
-            layers = activations([name] * settings.depth)
-            exact = np.asarray(hntk.exact_kernels(problem.x, layers, tau0=problem.tau0, kappa_sq=0.0).ck)
+            net = network(cfg.net, [name] * settings.depth)
+            exact = _compared(hntk.exact_kernels(problem.x, net, **options).ck, net)
             for levels in settings.levels:
-                for method, options in METHODS.items():
-                    rows.append([layers[0].name, levels, method, *_measure(problem, layers, exact, levels, options)])
+                for method, ways in METHODS.items():
+                    measured = _measure(np.asarray(problem.x), net, exact, levels, ways, options)
+                    rows.append([layers_of(net)[0].name, levels, method, *measured])
                     advance()
-            CONSOLE.print(f"  [green]done[/] {layers[0].name}")
+            CONSOLE.print(f"  [green]done[/] {layers_of(net)[0].name}")
     record.add_table(
         "levels", COLUMNS, rows, f"{settings.depth} equal layers, τ_0 = {problem.tau0:.3g}; – where no match exists"
     )
@@ -47,24 +51,34 @@ def run(cfg: Config, record: Record) -> None:
         key = f"{name}/{levels}/{method}"
         record.add_metrics(**{f"{key}/shift": shift, f"{key}/bound": bound, f"{key}/ck_error": error})
     n, p = problem.x.shape
-    caption = f"{settings.depth} equal layers; kernel errors on a Gaussian mixture, n = {n}, p = {p}, δ compensated"
+    net = network(cfg.net, [settings.originals[0]] * settings.depth)
+    scales = "" if isinstance(net, list) else f" ({net.settings}; errors of P K P)"
+    caption = (
+        f"{settings.depth} equal layers{scales}; kernel errors on a Gaussian mixture, n = {n}, p = {p}, δ compensated"
+    )
     record.add_figure("levels", _levels_figure(rows, caption))
 
 
 def _measure(
-    problem: KernelProblem, layers: list[hntk.Activation], exact: np.ndarray, levels: int, options: dict
+    x: np.ndarray, net: Network, exact: np.ndarray, levels: int, ways: dict[str, Any], options: dict[str, Any]
 ) -> list[float | None]:
     """Return δ/τ², its lower bound, the relative operator-norm error of K̂ − δI, and the largest residual."""
     try:
-        match = hntk.match(layers, problem.tau0, levels, **options)
+        match = hntk.match(net, options["tau0"], levels, **ways)
     except hntk.MatchError:
         return [None, None, None, None]
     bound = max(0.0, match.certificate.bound - 1)
-    kernel = np.asarray(hntk.exact_kernels(problem.x, match.activations, tau0=problem.tau0, kappa_sq=0.0).ck)
-    compensated = kernel - match.identity_shift * jnp.eye(len(kernel))
-    error = hntk.operator_norm(np.asarray(compensated) - exact) / hntk.operator_norm(exact)
+    kernel = np.asarray(hntk.exact_kernels(x, match.activations, **options).ck)
+    compensated = _compared(kernel - match.identity_shift * np.eye(len(kernel)), net)
+    error = hntk.operator_norm(compensated - exact) / hntk.operator_norm(exact)
     shift = match.relative_shift
     return [0.0 if abs(shift) < ROUNDING else shift, bound, error, max(match.residuals.values())]
+
+
+def _compared(kernel: Any, net: Network) -> np.ndarray:
+    """Return a kernel, or what a regression with an intercept sees of it where the original is not plain."""
+    matrix = np.asarray(kernel)
+    return centred_kernel(matrix) if isinstance(net, hntk.Architecture) else matrix
 
 
 def _levels_figure(rows: Sequence[Sequence], caption: str) -> Figure:

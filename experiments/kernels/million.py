@@ -17,7 +17,8 @@ from experiments.figures.style import COLOURS, STYLES, caption_above, engineerin
 from experiments.kernels.large_samples import LargeDataset, LargeMixture
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, stage
-from experiments.runner.from_config import LabelledSamples, activations
+from experiments.runner.from_config import Engine, LabelledSamples, check_engine, engine_of
+from experiments.runner.networks import Network, name_of, network
 from experiments.runner.process_memory import restart_peak, status_bytes
 from experiments.runner.record import Record
 from experiments.runner.statistics import growth_exponent
@@ -75,16 +76,17 @@ def run(cfg: Config, record: Record) -> None:
     """Fit at every size, and compare with the exact kernel at those sizes where that is possible."""
     settings = cfg.experiment
     source = LargeMixture(cfg, record.folder) if cfg.data.kind == "mixture" else LargeDataset(cfg)
-    layers = activations(cfg.net.activations)
+    net = network(cfg.net)
     equivalent, exact = [], []
+    check_engine(cfg, settings.exact_sizes, "experiment.exact_sizes is empty")
     sizes = source.sizes([*settings.exact_sizes, *settings.sizes])
     for n in sizes:
         with source.samples(n) as samples:
-            regression, fitted = _equivalent(samples, layers, settings.kernel)
+            regression, fitted = _equivalent(samples, net, settings.kernel)
             equivalent.append(regression)
             if n in settings.exact_sizes:
                 ridges = [ridge for ridge, *_ in fitted.tried]
-                exact.append(_exact(samples, layers, settings.kernel, fitted.forms.tau0, ridges))
+                exact.append(_exact(samples, net, settings.kernel, fitted.forms.tau0, ridges, engine_of(cfg)))
             if n == sizes[-1]:
                 _report_operator(record, fitted.kernel)
             # Free its samples before the next ones are drawn.
@@ -92,18 +94,16 @@ def run(cfg: Config, record: Record) -> None:
     _report(record, equivalent, exact)
     _report_agreement(record, equivalent, exact)
     _report_growth(record, equivalent, exact)
-    name = f"{cfg.data.name}, p = {source.p}, {'-'.join(a.name for a in layers)}, {settings.kernel.upper()}"
+    name = f"{cfg.data.name}, p = {source.p}, {name_of(net)}, {settings.kernel.upper()}"
     record.add_figure("million", _million_figure({"equivalent": equivalent, "exact": exact}, name))
 
 
-def _equivalent(
-    samples: LabelledSamples, layers: list[hntk.Activation], kernel: str
-) -> tuple[Regression, hntk.EquivalentRegression]:
+def _equivalent(samples: LabelledSamples, net: Network, kernel: str) -> tuple[Regression, hntk.EquivalentRegression]:
     n = len(samples.x)
     restart_peak()
     start = time.perf_counter()
     with stage(f"equivalent {kernel.upper()}, {n:,} samples"), progress("trying ridges", n) as advance:
-        fitted = hntk.fit_equivalent(samples.x, samples.labels, layers, kernel=kernel, progress=advance)  # type: ignore[arg-type]
+        fitted = hntk.fit_equivalent(samples.x, samples.labels, net, kernel=kernel, progress=advance)  # type: ignore[arg-type]
         middle = time.perf_counter()
         predicted = fitted.predict(samples.x_test)
     end = time.perf_counter()
@@ -112,19 +112,27 @@ def _equivalent(
 
 
 def _exact(
-    samples: LabelledSamples, layers: list[hntk.Activation], kernel: str, tau0: float, ridges: list[float]
+    samples: LabelledSamples,
+    net: Network,
+    kernel: str,
+    tau0: float,
+    ridges: list[float],
+    engine: Engine,
 ) -> Regression:
-    """Fit the same regression with the (n, n) matrix: the ridge by leave-one-out errors from its eigenvectors."""
+    """Fit the same regression with the (n, n) matrix: the ridge by leave-one-out errors from its eigenvectors.
+
+    As with the equivalent kernel, a network that is not plain gets an intercept.
+    """
     classes, index = np.unique(samples.labels, return_inverse=True)
     restart_peak()
     start = time.perf_counter()
     with stage(f"exact {kernel.upper()}, {len(samples.x):,} samples"):
-        matrix = getattr(hntk.exact_kernels(samples.x, layers, tau0=tau0), kernel)
-        decomposed = DenseKernel.of(np.asarray(matrix, np.float64))
+        matrix = getattr(hntk.exact_kernels(samples.x, net, tau0=tau0, engine=engine), kernel)
+        decomposed = DenseKernel.of(np.asarray(matrix, np.float64), centred=isinstance(net, hntk.Architecture))
         del matrix
         fitted = fit_kernel_ridge(decomposed, index, ridges)
         middle = time.perf_counter()
-        across = getattr(hntk.exact_kernels(samples.x_test, layers, x2=samples.x, tau0=tau0), kernel)
+        across = getattr(hntk.exact_kernels(samples.x_test, net, x2=samples.x, tau0=tau0, engine=engine), kernel)
         predicted = classes[np.argmax(fitted.scores(np.asarray(across)), axis=1)]
     times = (start, middle, time.perf_counter())
     return _regression("exact", samples, predicted, fitted.trial.accuracy, fitted.trial.ridge, times)

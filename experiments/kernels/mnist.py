@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import product
-from typing import Literal
 
 import jax
 import matplotlib.pyplot as plt
@@ -15,14 +13,13 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, caption_above
-from experiments.kernels.drawn_networks import NetworkKind, name_of
+from experiments.kernels.drawn_networks import Draw, NetworkArm
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
-from experiments.runner.from_config import activations, dataset, matched, way_of_matching
+from experiments.runner.from_config import check_engine, dataset, engine_of, matched, way_of_matching
+from experiments.runner.networks import Network, activation_names, name_of, network
 from experiments.runner.record import Record
-from experiments.runner.statistics import mean_and_error
-from hntk.activations.fingerprint import fingerprint
 from hntk.compression.compressed_network import ternary_law
 
 COLUMNS = [
@@ -31,76 +28,13 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-@dataclass
-class Draw:
-    """One network drawn from an arm, with its readout.
-
-    Attributes
-    ----------
-    accuracy : float
-        Share of test samples that are classified correctly.
-    ridge : float
-        Ridge of the readout.
-    seconds : float
-        Time to compute the training features and fit the readout.
-    size : int
-        Bytes by formula.
-    """
-
-    accuracy: float
-    ridge: float
-    seconds: float
-    size: int
-
-
-@dataclass(frozen=True)
-class NetworkArm(NetworkKind):
-    """One way to build the network and to read it out, and the draws.
-
-    Attributes
-    ----------
-    layers : {"last", "all"}
-        Whose features the readout takes.
-    draws : list of Draw
-        The networks that were drawn.
-    """
-
-    layers: Literal["last", "all"]
-    draws: list[Draw] = field(default_factory=list)
-
-    @property
-    def title(self) -> str:
-        """The arm in one line."""
-        return f"{self.name}, {self.weights}" + (", all layers" if self.layers == "all" else "")
-
-    @property
-    def prints(self) -> tuple[str, ...]:
-        """The fingerprints of its activations: arms that have the same ones have the same exact kernels."""
-        return tuple(map(fingerprint, self.activations))
-
-    @property
-    def accuracy(self) -> float:
-        """Mean test accuracy over draws."""
-        return float(np.mean([draw.accuracy for draw in self.draws]))
-
-    @property
-    def error(self) -> float | None:
-        """Standard error of that mean; None for one draw."""
-        error = mean_and_error(np.array([draw.accuracy for draw in self.draws]))[1]
-        return round(error, 5) if np.isfinite(error) else None
-
-    @property
-    def size(self) -> int:
-        """Bytes by formula, which are the same for every draw."""
-        return self.draws[0].size
-
-
 def run(cfg: Config, record: Record) -> None:
     """Draw, fit and test every arm."""
-    data = _load(cfg)
-    layers = activations(cfg.net.activations)
-    _check_assumptions(record, data, layers)
-    arms = _arms(cfg, layers, data)
+    check_engine(cfg, cfg.experiment.infinite, "experiment.infinite is 0")
+    data, net = _load(cfg), network(cfg.net)
+    say(f"  original: {name_of(net)}")
+    _check_assumptions(record, data, net)
+    arms = _arms(cfg, net, data)
     total = len(arms) * cfg.experiment.draws * (len(data.x_train) + len(data.x_test))
     with progress("features of training and test samples", total) as advance:
         for draw in range(cfg.experiment.draws):
@@ -110,11 +44,12 @@ def run(cfg: Config, record: Record) -> None:
                 arm.draws.append(made)
                 CONSOLE.print(f"  [green]done[/] {arm.title}: {made.accuracy:.4f} [dim]({made.seconds:.1f} s)[/]")
     infinite = _at_infinite_width(cfg, arms, data)
-    _report(cfg, record, data, arms, infinite, layers)
+    _report(cfg, record, data, arms, infinite)
     widths = "-".join(map(str, cfg.net.widths))
     caption = (
         f"{data.name}: random {widths} networks, readout by ridge regression, {len(data.x_train):,} training samples"
     )
+    caption += "" if isinstance(net, list) else f"\noriginal: {name_of(net)}"
     record.add_figure("accuracy", _accuracy_figure(arms, caption))
 
 
@@ -128,15 +63,15 @@ def _load(cfg: Config) -> hntk.Dataset:
     return data
 
 
-def _check_assumptions(record: Record, data: hntk.Dataset, layers: list[hntk.Activation]) -> None:
+def _check_assumptions(record: Record, data: hntk.Dataset, net: Network) -> None:
     with stage("does the theory apply?"):
-        report = hntk.check(data.x_train, data.y_train, layers)
+        report = hntk.check(data.x_train, data.y_train, net)
     say(str(report))
     rows = [[f.name, f.value, f.low, f.limit, f.holds] for f in report.findings]
     record.add_table("assumptions", ["assumption", "value", "from", "to", "holds"], rows)
 
 
-def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> list[NetworkArm]:
+def _arms(cfg: Config, net: Network, data: hntk.Dataset) -> list[NetworkArm]:
     """Return the dense network with its fair rivals, and the compressed ones; each with every readout."""
     settings = cfg.experiment
     names_of_dense = [cfg.net.weights, *(["orthogonal_gaussian"] if "orthogonal" in settings.weights else [])]
@@ -145,7 +80,7 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
     kinds = []
     for read, levels in product(settings.layers, ["original", *settings.levels]):
         if levels == "original":
-            kinds.append((name_of(layers), layers, [*dense, *ternary], read))
+            kinds.append((activation_names(net), net, [*dense, *ternary], read))
             continue
         for objective, method in dict.fromkeys(way_of_matching(levels, asked, read) for asked in settings.objectives):
             title = "the paper's σ_T" if levels == "paper" else f"{levels} levels, {objective}"
@@ -153,7 +88,7 @@ def _arms(cfg: Config, layers: list[hntk.Activation], data: hntk.Dataset) -> lis
             for laws in [[law] for law in ternary] if objective == "data" else [ternary]:
                 with stage(f"matching: {title}") as tell:
                     match, _ = matched(
-                        cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=levels, objective=objective,
+                        cfg.compress, net, data.tau0, data.x_train, data.y_train, levels=levels, objective=objective,
                         method=method, drawn=(list(cfg.net.widths), laws[0]), tell=tell,
                     )  # fmt: skip
                 kinds.append((title, list(match.activations), laws, read))
@@ -164,7 +99,7 @@ def _evaluate(
     arm: NetworkArm, data: hntk.Dataset, widths: list[int], key: jax.Array, advance: Callable[[int], None]
 ) -> Draw:
     p, tau0 = data.x_train.shape[1], data.tau0
-    net = hntk.draw_network(arm.activations, widths, p, tau0=tau0, law=arm.law, key=key)
+    net = hntk.draw_network(arm.net, widths, p, tau0=tau0, law=arm.law, key=key)
     start = time.perf_counter()
     readout = hntk.fit_ridge(net, data.x_train, data.y_train, layers=arm.layers, progress=advance)
     seconds = time.perf_counter() - start
@@ -180,10 +115,10 @@ def _at_infinite_width(cfg: Config, arms: list[NetworkArm], data: hntk.Dataset) 
         return {}
     accuracies, kinds = {}, {}
     for arm in arms:
-        kinds.setdefault(arm.prints, (arm.activations, set()))[1].add(arm.layers)
+        kinds.setdefault(arm.prints, (arm.net, set()))[1].add(arm.layers)
     with progress("regression with exact kernels, for infinite width", len(kinds)) as advance:
-        for prints, (layers, reads) in kinds.items():
-            by_readout = accuracies_at_infinite_width(layers, data, samples, cfg.seed, sorted(reads))
+        for prints, (net, reads) in kinds.items():
+            by_readout = accuracies_at_infinite_width(net, data, samples, cfg.seed, sorted(reads), engine_of(cfg))
             accuracies |= {(*prints, read): accuracy for read, accuracy in by_readout.items()}
             advance(1)
     return accuracies
@@ -195,14 +130,12 @@ def _report(
     data: hntk.Dataset,
     arms: list[NetworkArm],
     infinite: dict[tuple[str, ...], float],
-    layers: list[hntk.Activation],
 ) -> None:
-    original = hntk.coefficients(layers, data.tau0).tau[-1]
-    rows = []
+    original, rows = hntk.centred_coefficients(arms[0].net, data.tau0).tau[-1], []
     for arm in arms:
         dense = next(other for other in arms if other.layers == arm.layers)
         wide = infinite.get((*arm.prints, arm.layers))
-        own = hntk.coefficients(arm.activations, data.tau0).tau[-1]
+        own = hntk.centred_coefficients(arm.net, data.tau0).tau[-1]
         rows.append(
             [arm.name, arm.weights, arm.layers, round(arm.accuracy, 5), arm.error,
              round(dense.accuracy - arm.accuracy, 5), None if wide is None else round(wide, 5),
@@ -225,6 +158,12 @@ def _notes(cfg: Config, dense: NetworkArm, data: hntk.Dataset, infinite: bool) -
         "readout, thresholds and levels in float32.",
         "Features: seconds for the training samples, readout fit included.",
     ]
+    if isinstance(dense.net, hntk.Architecture):
+        notes.append(
+            f"The original is {name_of(dense.net)}, and ternary weights take its biases and scales, too. Networks of "
+            "levels are centred, without biases: the readout has an intercept, which takes out what all samples share. "
+            "τ² is that of what is left."
+        )
     if infinite:
         samples = min(cfg.experiment.infinite, len(data.x_train))
         notes.append(f"At infinite width: exact kernel regression on {samples:,} training samples.")

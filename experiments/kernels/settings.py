@@ -54,6 +54,9 @@ class ArchitecturesExperiment:
     quantities: str = one_of(QUANTITIES, "population")
     halvings: int = 4  # number of sizes: data.p, data.p / 2, ...
     draws: int = 2  # draws of the data at each size
+    # from 0 to 1: the variances of one class are 1 + contrast on one half of the coordinates and 1 - contrast on the
+    # other, those of the other class the other way round; with 0 the classes differ as data.spread says, and no more
+    contrast: float = 1.0
 
 
 @dataclass
@@ -128,6 +131,8 @@ EXPERIMENTS = (
         settings=GmmExperiment,
         shows="kernel spectra on a Gaussian mixture: a dense network, the theory, the ternary network solved for",
         takes="about half a minute",
+        native_only="",
+        plain_only="",
         leaves=("match.csv", "activations.csv", "errors.csv", "spectra.png", "spectra.pdf", "eigenvectors.png"),
         values={"net": {"widths": [4096, 4096, 4096]}, "compress": {"kernel": "both"}},
         tiny={"experiment": {"spikes": 1}},
@@ -136,6 +141,8 @@ EXPERIMENTS = (
         settings=ConvergenceExperiment,
         shows="errors of the equivalents falling with n, and the floor of the authors' identity term",
         takes="about 1.5 minutes",
+        native_only="",
+        plain_only="",
         leaves=("errors.csv", "draws.csv", "means.csv", "floors.csv", "convergence.png"),
         values={"compress": {"kernel": "both"}},
         tiny={"experiment": {"halvings": 1, "draws": 2}},
@@ -144,14 +151,18 @@ EXPERIMENTS = (
         settings=ArchitecturesExperiment,
         shows="errors of the equivalents of un-centred networks with biases, branches or normalisation, falling with p",
         takes="about 6 minutes",
+        native_only="",
+        plain_only="its networks are those of experiment.networks",
         leaves=("errors.csv", "draws.csv", "architectures.png"),
-        values={"data": {"n": 3200, "p": 1600}},
+        values={"data": {"n": 3200, "p": 1600, "separation": 2.0, "spread": 2.0}},
         tiny={"data": {"n": 192, "p": 96}, "experiment": {"networks": ["relu_he"], "halvings": 1, "draws": 1}},
     ),
     Experiment(
         settings=LevelsExperiment,
         shows="identity shift and kernel error against the number of levels, for several activations, and the bound",
         takes="about 2.5 minutes",
+        native_only="",
+        plain_only="",
         leaves=("levels.csv", "levels.png"),
         values={"data": {"n": 400, "p": 200}},
         tiny={
@@ -163,6 +174,8 @@ EXPERIMENTS = (
         settings=MillionExperiment,
         shows="accuracy, time and memory of regressions on up to a million samples: the equivalent NTK, the exact NTK",
         takes="about 7 minutes",
+        native_only="",
+        plain_only="",
         leaves=("regressions.csv", "agreement.csv", "operator.csv", "million.png"),
         values={"data": {"p": 800, "separation": 2.0, "spread": 2.0}},
         tiny={"experiment": {"sizes": [400, 2000], "exact_sizes": [200, 400], "n_test": 200}},
@@ -171,6 +184,8 @@ EXPERIMENTS = (
         settings=StoreExperiment,
         shows="exact kernels of a data set in files, beyond what memory holds; an interrupted run is continued",
         takes="29 GB and about 2 minutes for MNIST",
+        native_only="files are written tile by tile",
+        plain_only="",
         leaves=("eigenvalues.csv",),
         arguments="data=mnist data.folder=PATH experiment.folder=KERNELS",
         tiny={"experiment": {"tile": 128, "eigenvalues": 3}},
@@ -179,6 +194,7 @@ EXPERIMENTS = (
         settings=SolverExperiment,
         shows="random matching problems: success and time, beside restarted least squares",
         takes="about half an hour",
+        plain_only="its networks are drawn at random",
         leaves=("solver.csv", "problems.csv", "solver.png"),
         tiny={"experiment": {"problems": 5, "baseline_problems": 1, "restarts": [1, 2]}},
     ),
@@ -186,6 +202,8 @@ EXPERIMENTS = (
         settings=WidthsExperiment,
         shows="accuracy and kernel error against width: independent and orthogonal weights, and infinite width",
         takes="about 15 minutes",
+        native_only="",
+        plain_only="the noise of finite widths is predicted for plain networks",
         leaves=("widths.csv", "widths.png"),
         arguments="data.folder=PATH",
         data="mnist",
@@ -196,6 +214,8 @@ EXPERIMENTS = (
         settings=MnistExperiment,
         shows="does the theory apply, and test accuracies on MNIST: dense, ternary weights, few-level activations",
         takes="about 17 minutes",
+        native_only="",
+        plain_only="",
         leaves=("assumptions.csv", "accuracy.csv", "draws.csv", "accuracy.png"),
         arguments="data.folder=PATH",
         data="mnist",

@@ -9,7 +9,8 @@ import numpy as np
 import hntk
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
-from experiments.runner.from_config import activations, dataset, kernel_problem, keys
+from experiments.runner.from_config import dataset, kernel_problem, keys
+from experiments.runner.networks import network
 from experiments.runner.record import Record
 from hntk._utils.memory import available_memory, gigabytes
 from hntk.kernels.kernel_memory import kernel_bytes
@@ -17,7 +18,7 @@ from hntk.kernels.kernel_memory import kernel_bytes
 
 def run(cfg: Config, record: Record) -> None:
     """Compute the tiles that are still missing, then the kernels' leading eigenvalues."""
-    settings, layers = cfg.experiment, activations(cfg.net.activations)
+    settings, net = cfg.experiment, network(cfg.net)
     x, tau0 = _samples(cfg)
     folder = Path(settings.folder) if settings.folder else record.folder / "kernels"
     size, free = kernel_bytes((len(x), len(x)), np.dtype(str(settings.precision))), available_memory()
@@ -27,7 +28,7 @@ def run(cfg: Config, record: Record) -> None:
     )
     with stage("exact kernels"), progress("entries", len(x) ** 2) as advance:
         kernels = hntk.store_kernels(
-            folder, x, layers, tau0=tau0, tile=settings.tile, dtype=settings.precision, progress=advance
+            folder, x, net, tau0=tau0, tile=settings.tile, dtype=settings.precision, progress=advance
         )
     record.add_metrics(samples=len(x), bytes=size, folder=str(folder))
     if settings.eigenvalues:

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 
 import hntk
 from experiments.figures.style import COLOURS, MARKS, caption_above, legend_below, listed_ticks, plain_ticks
-from experiments.kernels.drawn_networks import LAW_NAMES, NetworkKind, name_of
+from experiments.kernels.drawn_networks import LAW_NAMES, NetworkKind
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
-from experiments.runner.from_config import activations, dataset, matched
+from experiments.runner.from_config import dataset, engine_of, matched
+from experiments.runner.networks import activation_names, activations, layers_of
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 
@@ -46,13 +47,14 @@ def run(cfg: Config, record: Record) -> None:
     settings = cfg.experiment
     with stage(f"loading {cfg.data.name}"):
         data = dataset(cfg.data, cfg.seed)
-    curves, wide, exact = _curves(cfg, data), {}, {}
-    kinds = {curve.name: curve.activations for curve in curves}
+    curves, wide, exact, engine = _curves(cfg, data), {}, {}, engine_of(cfg)
+    kinds = {curve.name: curve.net for curve in curves}
     with progress("exact kernels, for infinite width", len(kinds)) as advance:
-        for name, layers in kinds.items():
+        for name, net in kinds.items():
             x = _compared(cfg, data)
-            exact[name] = np.asarray(hntk.exact_kernels(x, layers, tau0=data.tau0, kappa_sq=0.0).ck)
-            wide[name] = accuracies_at_infinite_width(layers, data, len(data.x_train), cfg.seed, ["last"])["last"]
+            exact[name] = np.asarray(hntk.exact_kernels(x, net, tau0=data.tau0, kappa_sq=0.0, engine=engine).ck)
+            accuracies = accuracies_at_infinite_width(net, data, len(data.x_train), cfg.seed, ["last"], engine)
+            wide[name] = accuracies["last"]
             advance(1)
     with progress("networks", len(curves) * len(settings.widths) * settings.seeds) as advance:
         for curve in curves:
@@ -72,7 +74,7 @@ def run(cfg: Config, record: Record) -> None:
 def _curves(cfg: Config, data: hntk.Dataset) -> list[Curve]:
     """Return the dense networks, and those of every number of levels with both laws of ternary weights."""
     layers, settings = activations(cfg.net.activations), cfg.experiment
-    kinds = [(name_of(layers), layers, hntk.weight_law(law)) for law in ("gaussian", "orthogonal_gaussian")]
+    kinds = [(activation_names(layers), layers, hntk.weight_law(law)) for law in ("gaussian", "orthogonal_gaussian")]
     for levels in settings.levels:
         with stage(f"matching: {levels} levels") as tell:
             match, _ = matched(cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=levels, tell=tell)
@@ -93,8 +95,8 @@ def _measure(
 ) -> tuple[float, float]:
     """Return test accuracy and kernel error of one drawn network."""
     key = jax.random.fold_in(jax.random.key(cfg.seed), seed)
-    widths = [width] * len(curve.activations)
-    net = hntk.draw_network(curve.activations, widths, data.p, tau0=data.tau0, law=curve.law, key=key)
+    widths = [width] * len(cfg.net.widths)
+    net = hntk.draw_network(curve.net, widths, data.p, tau0=data.tau0, law=curve.law, key=key)
     fitted = hntk.fit_ridge(net, data.x_train, data.y_train, seed=cfg.seed)
     features = np.asarray(net.features(_compared(cfg, data)), np.float64)
     error = np.linalg.norm(features @ features.T - exact) / np.linalg.norm(exact)
@@ -103,7 +105,11 @@ def _measure(
 
 def _predicted(cfg: Config, curve: Curve, data: hntk.Dataset, width: int) -> float:
     return hntk.asymptotics.kernel_error(
-        curve.activations, [width] * len(curve.activations), _compared(cfg, data), weights=curve.law, tau0=data.tau0
+        layers_of(curve.net),
+        [width] * len(cfg.net.widths),
+        _compared(cfg, data),
+        weights=curve.law,
+        tau0=data.tau0,
     )
 
 

@@ -16,8 +16,9 @@ import hntk
 from experiments.runner.config import ArmConfig, CompressConfig, Config
 from experiments.runner.console import stage
 from experiments.runner.errors import Skip
-from experiments.runner.from_config import activations, matched, way_of_matching
+from experiments.runner.from_config import matched, way_of_matching
 from experiments.runner.keys import data_digest
+from experiments.runner.networks import activations
 from hntk.activations.fingerprint import fingerprint
 from hntk.networks.formula_bytes import storage_of
 from hntk.networks.forward import LEAST_ZEROS

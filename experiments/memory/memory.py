@@ -18,8 +18,9 @@ from experiments.memory import report as memory_report
 from experiments.runner import metrics
 from experiments.runner.config import ArmConfig, Config
 from experiments.runner.console import progress
-from experiments.runner.from_config import activations, features, raw_dataset
+from experiments.runner.from_config import Engine, engine_of, features, raw_dataset
 from experiments.runner.keys import data_digest, resolved
+from experiments.runner.networks import activations
 from experiments.runner.record import Record
 from hntk._utils.labels import accuracy_score
 from hntk.activations.fingerprint import fingerprint
@@ -48,7 +49,9 @@ def identity(cfg: Config) -> dict[str, Any]:
     compress = ("sparsity",) if arm.sparse else ()
     if arm.activations == "paper" or not isinstance(arm.activations, str):
         compress += ("objective", "labels", "samples", "alpha2", "kernel", "method")
-    return {
+    # a result of the native engine keeps the key that it has always had
+    engine = {} if cfg.kernels.engine == "native" else {"kernels": plain["kernels"]}
+    return engine | {
         "arm": {k: v for k, v in plain["arm"].items() if k != "label"},
         "widths": arms.widths(cfg, arm, data.p, len(data.classes)),
         "original": plain["net"]["activations"],
@@ -181,7 +184,7 @@ def kernel_error(cfg: Config, test_features: np.ndarray, data: hntk.Dataset) -> 
     Diagonals are left out, and the drawn kernel is scaled to be nearest: the ridge absorbs both.
     """
     rows = _rows(len(test_features), cfg.experiment.kernel_samples)
-    exact = _exact_kernel(data, activations(cfg.net.activations), rows.size)
+    exact = _exact_kernel(data, activations(cfg.net.activations), rows.size, engine_of(cfg))
     drawn = test_features[rows].astype(np.float64) @ test_features[rows].T.astype(np.float64)
     np.fill_diagonal(drawn, 0.0)
     factor = np.sum(exact * drawn) / np.sum(drawn**2)
@@ -193,14 +196,14 @@ def _rows(available: int, wanted: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(available, min(available, wanted), replace=False))
 
 
-def _exact_kernel(data: hntk.Dataset, layers: list[hntk.Activation], size: int) -> np.ndarray:
+def _exact_kernel(data: hntk.Dataset, layers: list[hntk.Activation], size: int, engine: Engine) -> np.ndarray:
     """Return the exact kernel of test samples without its diagonal; it is kept for the next job that needs it."""
     x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    question = (data_digest(data), tuple(map(fingerprint, layers)), size, x64)
+    question = (data_digest(data), tuple(map(fingerprint, layers)), size, x64, engine)
     if question not in _KERNELS:
         _KERNELS.clear()
         x = data.x_test[_rows(len(data.x_test), size)].astype(np.float64)
-        kernel = np.array(hntk.exact_kernels(x, layers, tau0=data.tau0).ck)
+        kernel = np.array(hntk.exact_kernels(x, layers, tau0=data.tau0, engine=engine).ck)
         np.fill_diagonal(kernel, 0.0)
         _KERNELS[question] = kernel
     return _KERNELS[question]

@@ -28,6 +28,8 @@ EXPERIMENTS = (
         settings=MemoryExperiment,
         shows="test accuracy against bytes and bit operations, for everything one would pick instead",
         takes="an estimated four hours for three seeds, and can be stopped and continued",
+        native_only="",
+        plain_only="its arms are plain networks",
         leaves=(
             "jobs.csv", "groups.csv", "equal_bytes.csv", "accuracy_bytes.png", "accuracy_operations.png",
             "kernel_error.png", "report.html",
@@ -59,6 +61,8 @@ EXPERIMENTS = (
         settings=MemoryExperiment,
         shows="networks that are accurate and small, which Optuna looks for (needs make setup-sweeps)",
         takes="an estimated 20 minutes for its 100 networks, by the time of memory's; can be stopped and continued",
+        native_only="",
+        plain_only="its arms are plain networks",
         leaves=("jobs.csv", "front.csv"),
         arguments="data=mnist data.folder=PATH",
         data="mnist",

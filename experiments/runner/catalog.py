@@ -19,6 +19,7 @@ EXPERIMENTS: tuple[Experiment, ...] = tuple(
 GROUPS = {
     "data": config.DataConfig,
     "net": config.NetConfig,
+    "kernels": config.KernelsConfig,
     "compress": config.CompressConfig,
     "arm": config.ArmConfig,
     "wandb": config.WandbConfig,

@@ -21,10 +21,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from experiments.runner.config import CHOICES
+from experiments.runner import catalog
+from experiments.runner.config import CHOICES, NUMBERS
 from experiments.runner.refusals import (
     SettingError,
     UnknownKeyError,
+    check_use,
     did_you_mean,
     missing_option,
     options,
@@ -207,8 +209,8 @@ def _try_settings(cfg: DictConfig, settings: Sequence[Setting], where: str) -> N
         for word in reversed(setting.words):
             _try_one(cfg, word, where)
             if len(setting.words) > 1:
-                _check_choices(cfg, where)
-    _check_choices(cfg, where)
+                _check_values(cfg, where)
+    _check_values(cfg, where)
 
 
 def _try_one(cfg: DictConfig, word: str, where: str) -> None:
@@ -244,28 +246,39 @@ def _refuse_new(cfg: DictConfig, key: str, word: str, where: str) -> None:
         node = node[part]
 
 
-def _check_choices(cfg: DictConfig, where: str) -> None:
-    """Refuse values outside a closed set."""
-    for path, value, choices in _closed_settings(cfg, ""):
-        for text in _texts(value):
+def _check_values(cfg: DictConfig, where: str) -> None:
+    """Refuse values outside a closed set, texts where numbers belong, and settings that the experiment would ignore."""
+    for path, value, declared in _declared_settings(cfg, ""):
+        choices: tuple[str, ...] = declared.get(CHOICES, ())
+        for text in _texts(value) if choices else ():
             if text not in choices:
                 near = did_you_mean(text, choices)
                 raise SettingError(f"{path}={text}: it must be one of {', '.join(choices)}{where}.{near}")
+        if NUMBERS in declared and not _are_numbers(value):
+            raise SettingError(f"{path}={value}: it must be a number, or a list of numbers such as [1.4,1]{where}.")
+    name = OmegaConf.select(cfg, "experiment.name")
+    if name is not None:
+        check_use(cfg, catalog.find(name), where)
 
 
-def _closed_settings(node: DictConfig, path: str) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    """Yield the settings with a closed set of values: (full name, value, set)."""
+def _are_numbers(value: Any) -> bool:
+    values = value if OmegaConf.is_list(value) else [value]
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def _declared_settings(node: DictConfig, path: str) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Yield the settings whose declaration says what their values may be: (full name, value, metadata)."""
     kind = OmegaConf.get_type(node)
     declared = {f.name: f for f in fields(kind)} if kind is not None and is_dataclass(kind) else {}
     for name in map(str, node):
         if name == "hydra" or OmegaConf.is_missing(node, name):
             continue
         value, full = node[name], f"{path}{name}"
-        choices = declared[name].metadata.get(CHOICES) if name in declared else None
-        if choices is not None:
-            yield full, value, choices
+        metadata = declared[name].metadata if name in declared else {}
+        if metadata:
+            yield full, value, metadata
         elif isinstance(value, DictConfig):
-            yield from _closed_settings(value, f"{full}.")
+            yield from _declared_settings(value, f"{full}.")
 
 
 def _texts(value: Any) -> list[str]:

@@ -11,14 +11,16 @@ from typing import Any
 
 from omegaconf import MISSING
 
-# the key, in a field's metadata, of the closed set of its values
-CHOICES = "choices"
+# keys in a field's metadata: the closed set of its values; that its values are numbers
+CHOICES, NUMBERS = "choices", "numbers"
 # Closed sets. The library's own are repeated here, as a wrong setting is refused before the library is imported; a test
 # compares both.
 KERNELS = ("ck", "ntk")
 COEFFICIENTS = ("alpha", "beta", "both")
 METHODS = ("joint", "layerwise")
 OBJECTIVES = ("theory", "data")
+ENGINES = ("native", "neural_tangents")
+NORMALIZATIONS = ("rms", "layer")
 QUANTITIES = ("population", "estimated")
 IDENTITIES = ("default", "paper")
 SCALINGS = ("scale", "unit_norm", "whiten")
@@ -44,6 +46,11 @@ def one_of(choices: Sequence[str], default: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
+def numbers(default: float) -> Any:
+    """Declare a setting that is a number, or a list of numbers."""
+    return field(default=default, metadata={NUMBERS: True})
+
+
 @dataclass
 class DataConfig:
     """Either a Gaussian mixture (kind ``mixture``) or a data set on disk (kind ``dataset``)."""
@@ -63,12 +70,29 @@ class DataConfig:
 
 @dataclass
 class NetConfig:
-    """The original network."""
+    """The original network; where a scale may be a list, it has one number per layer."""
 
     # names, or mappings with a name and parameters: {name: leaky_relu, slope: 0.1}
     activations: list[Any] = one_of(ACTIVATIONS, MISSING)
     widths: list[int] = MISSING
     weights: str = one_of(LAWS, "gaussian")
+    # what makes a network other than plain: PLAIN_NET has the values of a plain one
+    weight_std: Any = numbers(1.0)  # σ_w: a number or a list
+    bias_std: Any = numbers(0.0)  # σ_b: a number or a list; 0 for no biases
+    centred: bool = True  # whether activations have their Gaussian means subtracted
+    residual: Any = numbers(0.0)  # factor of the residual branches: a number or a list
+    normalize: str | None = one_of(NORMALIZATIONS, None)
+
+
+# the networks of the paper, which every experiment takes
+PLAIN_NET = {"weight_std": 1.0, "bias_std": 0.0, "centred": True, "residual": 0.0, "normalize": None}
+
+
+@dataclass
+class KernelsConfig:
+    """How exact and empirical kernels are computed."""
+
+    engine: str = one_of(ENGINES, "native")
 
 
 @dataclass
@@ -131,6 +155,7 @@ class Config:
 
     data: DataConfig = MISSING
     net: NetConfig = MISSING
+    kernels: KernelsConfig = field(default_factory=KernelsConfig)
     compress: CompressConfig = MISSING
     arm: ArmConfig | None = None
     wandb: WandbConfig = MISSING

@@ -4,7 +4,8 @@ To add an experiment to a study, for instance to ``kernels``, touch two files:
 
 1. write ``experiments/kernels/NAME.py`` with a function ``run(cfg, record)``;
 2. in ``experiments/kernels/settings.py`` declare its settings as a dataclass and append an `Experiment` to
-   ``EXPERIMENTS``.
+   ``EXPERIMENTS``. Where it passes ``kernels.engine`` on, or takes any network, say so there. Otherwise such settings
+   are refused.
 
 ``python -m experiments.run`` then lists it, ``+exp=NAME`` runs it, and ``+debug=tiny`` shortens it. The tests run it
 with its tiny settings, and ask for a check in ``tests/experiments/test_tiny.py``. An experiment that is a sweep by
@@ -18,6 +19,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+# why most experiments have no use for an engine, or for the scales of a network
+NO_KERNELS = "it computes no kernels"
+NO_NETWORK = "it does not read the network's scales"
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,10 @@ class Experiment:
         Values that differ from those of ``conf``, nested by config group.
     tiny : mapping
         Values that ``+debug=tiny`` sets, so that a run takes seconds.
+    native_only : str
+        Why ``kernels.engine`` must be native; empty where the experiment passes the engine on.
+    plain_only : str
+        Why ``net`` must describe a plain network, one of ``runner.config.PLAIN_NET``; empty where any network does.
     """
 
     settings: Any
@@ -58,6 +67,8 @@ class Experiment:
     groups: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)
+    native_only: str = NO_KERNELS
+    plain_only: str = NO_NETWORK
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.settings.name)

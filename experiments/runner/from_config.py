@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -11,12 +11,16 @@ import jax
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
-from omegaconf import ListConfig, OmegaConf
+from omegaconf import ListConfig
 
 import hntk
 from experiments.runner import stand_in
 from experiments.runner.command_line import STAND_IN
 from experiments.runner.config import CompressConfig, Config, DataConfig
+from experiments.runner.networks import Network
+
+# the engines of `hntk.exact_kernels`
+Engine = Literal["native", "neural_tangents"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,29 @@ class KernelProblem:
     population: hntk.Population | None
 
 
-def kernel_problem(data: DataConfig, quantities: str, key: Array, n: int | None = None) -> KernelProblem:
+def kernel_problem(
+    data: DataConfig, quantities: str, key: Array, n: int | None = None, *, contrast: float = 0.0
+) -> KernelProblem:
     """Draw the mixture; for another n, p keeps its ratio to n.
+
+    Parameters
+    ----------
+    data : DataConfig
+        The mixture.
+    quantities : {"population", "estimated"}
+        Whether theory gets the mixture's own quantities.
+    key : jax.Array
+        Random key.
+    n : int, optional
+        Samples, by default ``data.n``.
+    contrast : float
+        From 0 to 1. The two covariances are multiplied by 1 + contrast on one half of the coordinates and by
+        1 − contrast on the other, the halves of one class being those of the other exchanged.
+
+    Returns
+    -------
+    KernelProblem
+        The samples.
 
     Raises
     ------
@@ -77,7 +102,12 @@ def kernel_problem(data: DataConfig, quantities: str, key: Array, n: int | None 
         raise ValueError(f"experiment.quantities must be 'population' or 'estimated', got {quantities!r}.")
     size = data.n if n is None else n
     p = max(2, round(data.p * size / data.n))
-    drawn = hntk.reference_mixture(size, p, key=key, separation=data.separation, spread=data.spread)
+    if contrast:
+        halves = contrast * np.where(np.arange(p) < p // 2, 1.0, -1.0)
+        covariances = [1 + halves, (1 + data.spread / np.sqrt(p)) * (1 - halves)]
+        drawn = hntk.gaussian_mixture(data.separation * np.eye(2, p), covariances, size, key=key)
+    else:
+        drawn = hntk.reference_mixture(size, p, key=key, separation=data.separation, spread=data.spread)
     if quantities == "population":
         return KernelProblem(drawn.x, drawn.labels, drawn.population.tau0, drawn.population)
     tau0 = float(np.sqrt(np.mean(np.sum(np.asarray(drawn.x) ** 2, axis=1))))
@@ -139,17 +169,21 @@ def features(
     return out
 
 
-def activations(configured: Iterable[Any]) -> list[hntk.Activation]:
-    """Return activations from names, or from mappings with a name and parameters."""
-    made = []
-    for item in configured:
-        plain: Any = OmegaConf.to_container(item) if OmegaConf.is_config(item) else item
-        if isinstance(plain, dict):
-            parameters = {str(k): v for k, v in plain.items() if k != "name"}
-            made.append(hntk.activation(str(plain.get("name")), **parameters))
-        else:
-            made.append(hntk.activation(plain))
-    return made
+def engine_of(cfg: Config) -> Engine:
+    """Return what computes exact and empirical kernels."""
+    return cfg.kernels.engine  # type: ignore[return-value]
+
+
+def check_engine(cfg: Config, computes: object, why_not: str) -> None:
+    """Refuse another engine than the native one where other settings leave it nothing to compute.
+
+    Raises
+    ------
+    ValueError
+        If ``computes`` is empty or 0; the message has the reason.
+    """
+    if not computes and cfg.kernels.engine != "native":
+        raise ValueError(f"kernels.engine={cfg.kernels.engine} would compute nothing, as {why_not}.")
 
 
 def way_of_matching(levels: Any, objective: str, layers: str) -> tuple[str, str | None]:
@@ -162,7 +196,7 @@ def way_of_matching(levels: Any, objective: str, layers: str) -> tuple[str, str 
 
 def matched(
     compress: CompressConfig,
-    layers: list[hntk.Activation],
+    net: Network,
     tau0: float,
     x: Any,
     labels: Any,
@@ -179,8 +213,8 @@ def matched(
     ----------
     compress : CompressConfig
         The configuration.
-    layers : list of hntk.Activation
-        Activations of the original network.
+    net : hntk.Architecture or list of hntk.Activation
+        The original network.
     tau0 : float
         Data scale.
     x, labels : Any
@@ -208,22 +242,14 @@ def matched(
         options |= {"x": x, "labels": labels if compress.labels else None, "samples": compress.samples}
         options |= {} if drawn is None else {"widths": drawn[0], "law": drawn[1]}
     if chosen is None and compress.bits is not None:
-        match = hntk.match(layers, tau0, bits=compress.bits, **options)
+        match = hntk.match(net, tau0, bits=compress.bits, **options)
         return match, f"{compress.bits} bits ({'-'.join(map(str, match.level_counts))} levels)"
-    match = hntk.match(layers, tau0, chosen, **options)
+    match = hntk.match(net, tau0, chosen, **options)
     if chosen == "paper":
         return match, "the paper's σ_T"
     counts = [4 if chosen is None else chosen] if not isinstance(chosen, list) else chosen
     name = f"{'-'.join(map(str, counts))} levels"
     return match, name + ("" if compress.alpha2 else " (without α_2)") + (", fitted to the data" if match.fit else "")
-
-
-def declared_diagonal(coefficients: hntk.Coefficients) -> float:
-    """Return κ_L² of the NTK; where it is infinite, the value that makes the equivalent's identity part τ_L²."""
-    kappa_sq = float(coefficients.kappa_sq[-1])
-    if np.isfinite(kappa_sq):
-        return kappa_sq
-    return float(coefficients.tau[-1] ** 2 + coefficients.tau[0] ** 2 * coefficients.beta[-1, 0])
 
 
 def keys(seed: int, *names: str) -> dict[str, Array]:

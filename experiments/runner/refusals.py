@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from experiments.runner.config import PLAIN_NET
+from experiments.runner.experiment import Experiment
 
 # what a value must be, by OmegaConf's name of the type
 TYPES = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
@@ -92,6 +96,51 @@ def _leaves(cfg: DictConfig) -> list[str]:
     """Return the full names of all settings within groups."""
     groups = [str(group) for group in cfg if group != "hydra" and isinstance(cfg.get(group), DictConfig)]
     return [f"{group}.{name}" for group in groups for name in cfg[group]]
+
+
+def check_use(cfg: Any, experiment: Experiment, where: str = "") -> None:
+    """Refuse an engine or a network that the experiment would ignore.
+
+    Parameters
+    ----------
+    cfg : Config
+        The configuration.
+    experiment : Experiment
+        The experiment that it is for.
+    where : str
+        Which of a sweep's jobs it concerns, if not all.
+
+    Raises
+    ------
+    SettingError
+        If there is one; the message says why.
+    """
+    if experiment.native_only and cfg.kernels.engine != "native":
+        raise SettingError(
+            f"kernels.engine={cfg.kernels.engine}: +exp={experiment.name} takes the native engine alone, as "
+            f"{experiment.native_only}{where}."
+        )
+    scales = [
+        f"net.{name}={_text(cfg.net[name])}" for name, plain in PLAIN_NET.items() if not _is(cfg.net[name], plain)
+    ]
+    if experiment.plain_only and scales:
+        raise SettingError(
+            f"{', '.join(scales)}: +exp={experiment.name} takes plain networks alone (centred, with unit weights and "
+            f"nothing else), as {experiment.plain_only}{where}. net=relu3 is one."
+        )
+
+
+def _is(value: Any, plain: Any) -> bool:
+    """Return whether a scale, or each of a list, has the value of a plain network."""
+    return all(v == plain for v in value) if OmegaConf.is_list(value) else value == plain
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if OmegaConf.is_list(value):
+        return f"[{','.join(map(_text, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def did_you_mean(name: str, known: Sequence[str], before: str = "") -> str:

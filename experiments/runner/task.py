@@ -14,6 +14,7 @@ from experiments.runner.console import CONSOLE, say, shown
 from experiments.runner.errors import expected, print_error
 from experiments.runner.experiment import Experiment
 from experiments.runner.record import Record
+from experiments.runner.refusals import check_use
 
 
 def run(cfg: Config) -> tuple[float, ...] | None:
@@ -38,6 +39,8 @@ def run(cfg: Config) -> tuple[float, ...] | None:
     hydra = HydraConfig.get()
     experiment = catalog.find(cfg.experiment.name)
     try:
+        # for configurations that no command line was checked for
+        check_use(cfg, experiment)
         if hydra.mode == RunMode.MULTIRUN:
             # a worker may have started elsewhere; relative paths refer to where the sweep was started
             os.chdir(hydra.runtime.cwd)

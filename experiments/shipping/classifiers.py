@@ -9,7 +9,8 @@ import jax
 import hntk
 from experiments.runner.config import Config
 from experiments.runner.console import progress, stage
-from experiments.runner.from_config import activations, features, matched
+from experiments.runner.from_config import features, matched
+from experiments.runner.networks import activations
 from hntk.compression.compressed_network import ternary_law
 
 READOUTS = ("ridge", "softmax")

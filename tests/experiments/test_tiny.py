@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmarks.bench_inference import REFERENCE
-from experiments.kernels.architectures import NETS
+from experiments.kernels.architectures import LABELS, NETS
 from experiments.kernels.settings import ARCHITECTURES
 from experiments.runner import catalog
 from experiments.shipping import toolchain
@@ -63,7 +63,7 @@ def architectures(ran: Ran) -> None:
     error, control = (ran.metrics[f"error/relu_he/CK/PK̃P{without}"] for without in ("", " without d, e"))
     assert error < 0.5 * control
     assert len(ran.rows("errors.csv")) == 2 * 4
-    assert set(NETS) == set(ARCHITECTURES)
+    assert set(NETS) == set(LABELS) == set(ARCHITECTURES)
 
 
 def levels(ran: Ran) -> None:

@@ -11,6 +11,7 @@ import pytest
 import hntk
 from experiments.kernels.least_squares import restarted
 from experiments.kernels.matching_problems import MatchingProblem, random_problems, timed
+from experiments.runner import config
 from tests.support.command_line import rows, run, run_here
 
 
@@ -23,6 +24,71 @@ def test_gmm_estimates_what_it_is_not_told(tmp_path: Path) -> None:
     # σ_T adds a large ridge
     assert metrics["relative_shift"] > 5
     assert not any("drawn" in name for name in metrics)
+
+
+@pytest.mark.slow
+def test_gmm_of_a_network_as_people_have_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("+exp=gmm", "+debug=tiny", "net=he", "compress.kernel=alpha", "net.widths=[1024,1024,1024]")
+    metrics = run_here(tmp_path, *words).metrics
+    printed = capsys.readouterr().out
+    assert "relu × 3, weight_std=1.41421, bias_std=0.1, un-centred" in printed
+    assert "P K P" in printed
+    # what all samples share is most of the kernel, theory knows it, and P takes it out
+    for row in rows(tmp_path / "constants.csv"):
+        shared, theory, largest = (float(row[name]) for name in list(row)[1:])
+        assert theory == pytest.approx(shared, rel=0.03)
+        assert shared > 8 * largest
+    assert metrics["ck_original_theory/operator"] < 0.1
+    assert metrics["ck_original_compressed/operator_off"] < 0.2
+    assert metrics["ck_original_compressed/alignment"] > 0.98
+    # drawn networks have the same kernels, noise of their width aside
+    assert metrics["ck_original_dense_drawn/operator"] < 0.5
+    assert metrics["ntk_original_dense_drawn/operator"] < 0.3
+    assert metrics["ck_compressed_ternary_drawn/operator"] < 0.3
+    assert len(rows(tmp_path / "errors.csv")) == 10
+
+
+@pytest.mark.slow
+def test_neural_tangents_gives_an_experiment_the_same_numbers(tmp_path: Path) -> None:
+    words = ("+exp=gmm", "+debug=tiny", "net=he", "data.n=48", "data.p=24")
+    own, theirs = (run_here(tmp_path / engine, *words, f"kernels.engine={engine}").metrics for engine in config.ENGINES)
+    assert own.keys() == theirs.keys()
+    for name, value in own.items():
+        # drawn networks are computed in float32
+        assert theirs[name] == pytest.approx(value, rel=1e-4 if "drawn" in name else 1e-8), name
+
+
+@pytest.mark.nightly
+def test_errors_of_a_network_that_is_not_centred_fall_behind_an_intercept(tmp_path: Path) -> None:
+    words = ("+exp=convergence", "+debug=tiny", "net=he", "compress.kernel=alpha", "data.n=256", "data.p=128")
+    metrics = run_here(tmp_path, *words).metrics
+    assert metrics["rate/CK default"] < -0.2
+    assert metrics["rate/CK compressed"] < 0
+    assert not any("paper" in name for name in metrics)
+
+
+@pytest.mark.slow
+def test_mnist_of_a_network_as_people_have_them(tmp_path: Path, digits: Path) -> None:
+    words = ("+exp=mnist", "+debug=tiny", "net=he", f"data.folder={digits}", "experiment.levels=[4]")
+    run_here(tmp_path, *words, "experiment.objectives=[theory]", "experiment.weights=[orthogonal]")
+    table = rows(tmp_path / "accuracy.csv")
+    # two dense ones, ternary weights and 4 levels, of both readouts
+    assert len(table) == 2 * 4
+    assert min(float(row["test accuracy"]) for row in table) > 0.8
+    wide = {(row["activations"], row["readout of"]): float(row["at infinite width"]) for row in table}
+    assert len(wide) == 4
+    assert min(wide.values()) > 0.9
+    assert {row["τ̂²/τ²"] for row in table if row["activations"] == "relu"} == {"1.0"}
+
+
+def test_an_engine_that_nothing_is_left_for_is_refused(tmp_path: Path) -> None:
+    words = ("+debug=tiny", "data=stand_in", "kernels.engine=neural_tangents")
+    for more, why in (
+        (("+exp=mnist", "experiment.infinite=0"), "experiment.infinite is 0"),
+        (("+exp=million", "experiment.exact_sizes=[]"), "experiment.exact_sizes is empty"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            run_here(tmp_path, *more, *words)
 
 
 def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -22,7 +23,9 @@ from experiments.runner.composition import CONF, check
 from experiments.runner.refusals import SettingError
 from hntk.asymptotics.kernel_parameters import KernelName
 from hntk.data.dataset import Scaling
+from hntk.kernels.exact import Engine
 from hntk.matching import match
+from hntk.theory.architecture import Normalize
 from hntk.theory.equivalents import Identity
 from tests.support.command_line import ROOT, composed, run
 
@@ -49,7 +52,7 @@ def _settings() -> None:
         (["+expp=gmm"], ["Key 'expp' not in 'Config'", "Did you mean +exp?"]),
         (["+exp=gmm", "hydra.swep.dir=x"], ["hydra.sweep"]),
         (["+exp=gmn"], ["exp=gmn", "Did you mean gmm?", "microcontroller"]),
-        (["+exp=gmm", "net=relu4"], ["Did you mean relu3?", "erf3, relu3"]),
+        (["+exp=gmm", "net=relu4"], ["Did you mean relu3?", "erf3, he, relu3"]),
         (["+exp=gmm", "hydra/launcher=core"], ["Did you mean cores?", "cluster"]),
         (["+exp=memory", "arm=dense,levels"], ["arm=levels", "levels2"]),
         (["+exp=gmm", "compress.sparsity=many"], ["compress.sparsity=many: it must be a number"]),
@@ -68,6 +71,14 @@ def _settings() -> None:
         (["+exp=memory", "seed=0,1,two"], ["seed=two"]),
         (["+exp=memory", "compress.objective=theory,dat"], ["compress.objective=dat"]),
         (["+exp=frontier", "arm=choice(levels2,levels9)"], ["arm=levels9"]),
+        (["+exp=gmm", "kernels.engine=nativ"], ["native, neural_tangents", "Did you mean native?"]),
+        (["+exp=gmm", "net.weight_std=[1,two,1]"], ["net.weight_std=[1, 'two', 1]", "a number, or a list of numbers"]),
+        (["+exp=gmm", "net.normalize=batch"], ["net.normalize=batch", "rms, layer"]),
+        (["+exp=store", "kernels=neural_tangents"], ["kernels.engine=neural_tangents", "written tile by tile"]),
+        (["+exp=fetch", "kernels.engine=neural_tangents"], ["+exp=fetch", "it computes no kernels"]),
+        (["+exp=solver", "net=he"],
+         ["net.weight_std=1.41421, net.bias_std=0.1, net.centred=false", "drawn at random", "net=relu3"]),
+        (["+exp=memory", "net.residual=[0,0.5,0.5]"], ["net.residual=[0,0.5,0.5]", "its arms are plain"]),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_refused_with_the_known_ones(words: list[str], told: list[str]) -> None:
@@ -86,11 +97,25 @@ def test_a_wrong_setting_is_refused_with_the_known_ones(words: list[str], told: 
     [
         ["net.activations=[{name:leaky_relu,slope:0.1}]"], ["+hydra.job.env_set.A=1"], ["compress.levels=paper"],
         ["compress.levels=[2,3,4]"], ["compress.levels=5", "compress.method=null"], ["wandb=online"],
-        ["~compress.bits"],
+        ["~compress.bits"], ["net=he", "net.weight_std=[1.4,1,1]"], ["kernels=neural_tangents"],
     ],
 )  # fmt: skip
 def test_right_settings_pass(words: list[str]) -> None:
     assert check(["+exp=gmm", *words]).experiment.name == "gmm"
+
+
+def test_a_network_that_an_experiment_cannot_take_is_refused_for_that_experiment_alone() -> None:
+    check(["+exp=gmm,solver", "net=relu3"], multirun=True)
+    with pytest.raises(SettingError, match=r"\+exp=solver takes plain networks alone .*\(with \+exp=solver, net=he\)"):
+        check(["+exp=gmm,solver", "net=relu3,he"], multirun=True)
+
+
+def test_experiments_use_what_they_do_not_refuse() -> None:
+    """An engine or a network that is neither refused nor read would be ignored silently."""
+    for experiment in catalog.EXPERIMENTS:
+        source = (ROOT / f"{experiment.module.replace('.', '/')}.py").read_text()
+        assert bool(experiment.native_only) != ("engine_of(cfg)" in source), experiment.name
+        assert bool(experiment.plain_only) != ("network(cfg.net" in source), experiment.name
 
 
 def test_a_sweep_over_experiments_says_which_lacks_a_setting() -> None:
@@ -127,6 +152,10 @@ def test_closed_sets_are_those_of_the_library() -> None:
     assert list(config.ACTIVATIONS) == hntk.activation_names()
     assert get_args(KernelName) == config.KERNELS
     assert get_args(Scaling) == config.SCALINGS
+    assert get_args(Engine) == config.ENGINES
+    assert get_args(Normalize) == config.NORMALIZATIONS
+    plain = {f.name: f.default for f in dataclasses.fields(hntk.Architecture) if f.name != "activations"}
+    assert plain == config.PLAIN_NET
     assert get_args(Identity) == config.IDENTITIES
     for mine, theirs in (
         (config.METHODS, "Method"),
@@ -154,7 +183,13 @@ def test_tiny_wins_over_the_experiment_and_the_user_over_tiny(monkeypatch: pytes
 
 def test_tiny_sets_nothing_that_files_of_a_group_are_chosen_for() -> None:
     """Tiny settings come after compress=paper, net=erf3 or data=mnist, and would undo the user's choice."""
-    chosen = {"compress": {"levels"}, "net": {"activations"}, "data": {"name", "kind"}, "wandb": {"mode"}}
+    chosen = {
+        "compress": {"levels"},
+        "net": {"activations", *config.PLAIN_NET},
+        "kernels": {"engine"},
+        "data": {"name", "kind"},
+        "wandb": {"mode"},
+    }
     shared = yaml.safe_load((ROOT / "conf" / "debug" / "tiny.yaml").read_text())
     for tiny in (shared, *(experiment.tiny for experiment in catalog.EXPERIMENTS)):
         for group, names in chosen.items():
