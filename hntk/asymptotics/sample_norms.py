@@ -5,7 +5,8 @@ only $c_2\varepsilon_i\varepsilon_j$, one direction. An exact kernel at finite s
 
 * Between orthogonal samples it is a product $\varphi(\|x_i\|^2)\varphi(\|x_j\|^2)$ up to terms of fourth order; the
   limit keeps $\varphi = \sqrt{c_2}\,\varepsilon$.
-* Its diagonal is $k(\|x_i\|^2)$; the limit has $k(\tau_0^2) + c_1\varepsilon_i$.
+* Its diagonal is $k(\|x_i\|^2)$; the limit has $k(\tau_0^2) + c_1\varepsilon_i$. For a network that is not plain, k and
+  $\varphi^2$ are those of the kernel less $h_i + h_j$ (:mod:`hntk.asymptotics.kernel_parameters`).
 * The coefficient of $x_i^\top x_j$ is $c_1$ at the samples' norms, and $z_i$ itself is longer or shorter.
 
 So $z_i = \sqrt{G_i}z_i^\circ$, where $z_i^\circ$ has a fixed length. $G_i = \|z_i\|^2/\mathrm{tr}\,C_a$ has mean 1 and
@@ -63,6 +64,8 @@ class NormEffects:
         The factors of √c1 μ_a: √ℓ times u_a.
     noise : Noise or None
         The parts of the kernel that act like noise.
+    common : array, shape (K, q), or None
+        The numbers h, where the kernel has 1hᵀ + h1ᵀ; else None.
     """
 
     diagonal: DiagonalLaw
@@ -70,6 +73,7 @@ class NormEffects:
     deviations: Float[np.ndarray, "K q"]
     mean_factors: Float[np.ndarray, "K q"]
     noise: Noise | None = None
+    common: Float[np.ndarray, "K q"] | None = None
 
     @staticmethod
     def limit(law: MixtureLaw, kernel: KernelCoefficients) -> NormEffects:
@@ -77,7 +81,12 @@ class NormEffects:
         spread = np.sqrt(law.v)[:, None] * np.array([-1.0, 1.0])
         ones = np.ones_like(spread)
         diagonal = DiagonalLaw(ones / 2, ones, np.zeros_like(ones))
-        return NormEffects(diagonal, kernel.norms, law.t[:, None] + spread, ones)
+        deviations, common = law.t[:, None] + spread, None
+        if kernel.has_common_part:
+            # beside the vector 1, the norms of the means count as well
+            epsilon = deviations / np.sqrt(law.dimension) + np.diag(law.gram)[:, None] / law.dimension
+            common = kernel.constant / 2 + kernel.norm_slope * epsilon + kernel.norm_curvature * epsilon**2
+        return NormEffects(diagonal, kernel.norms, deviations, ones, common=common)
 
     @staticmethod
     def finite(
@@ -88,10 +97,11 @@ class NormEffects:
         points, shares, squares = _norm_points(law, quadrature)
 
         def at_norm(square: float) -> np.ndarray:
-            return np.array([*dependence.at(square), dependence.orthogonal(square, kernel.scale)])
+            others = dependence.orthogonal(square, kernel.scale), dependence.common(square, kernel.scale)
+            return np.array([*dependence.at(square), *others])
 
         by_class = np.array([interpolated_over_norms(row, at_norm) for row in squares])
-        level, slope, phi = np.moveaxis(by_class, 1, 0)
+        level, slope, phi, common = np.moveaxis(by_class, 1, 0)
         relative_slope = slope / kernel.gram if kernel.gram > 0 else np.ones_like(slope)
         factors_squared = products.factors[:, None] ** 2
         weights = points * relative_slope * factors_squared
@@ -100,11 +110,13 @@ class NormEffects:
         noise = products.noise(law, n, kernel, squares)
         if noise is not None:
             other_parts += noise.diagonal
-        remainder = level - other_parts
+        remainder = level - 2 * common - other_parts
         if dependence.declared_diagonal is None:
             remainder = np.maximum(remainder, 0.0)
         diagonal = DiagonalLaw(shares, weights, remainder - kernel.shift)
-        return NormEffects(diagonal, 1.0, np.sqrt(p) * phi, np.sqrt(relative_slope * factors_squared), noise)
+        mean_factors = np.sqrt(relative_slope * factors_squared)
+        own = common if kernel.has_common_part else None
+        return NormEffects(diagonal, 1.0, np.sqrt(p) * phi, mean_factors, noise, own)
 
 
 def _norm_points(

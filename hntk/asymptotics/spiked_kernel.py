@@ -17,6 +17,13 @@ In a finite sample's exact kernel, rows of J and the Gram part carry the weights
 :mod:`hntk.asymptotics.bulk`, the entries of D are $\rho_a\mathrm E_a[\ell r]$,
 $\sqrt p\,\rho_a\mathrm E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. Targets do not have
 these weights. So U also contains J without them, for which B has zeros.
+
+**Constant direction.** The kernel of a network that is not plain has $1h^\top + h1^\top$ in addition. As
+$1 = \sqrt p\,Uw$, where w sums the columns of J, this is one more column $h/\sqrt p$ of U, and the entries p of B
+between it and the columns of J. For a kernel $PKP$, $P = I - 11^\top/n$, no h is needed: on the complement of the vector
+1 its resolvent is the limit of that of $\tilde K + s11^\top$ for $s \to \infty$. B has then the further term
+$sp\,ww^\top$, an eigenvalue that is infinite, for which $B^{-1}$ has 0 (docs/theory.md, "Networks with a constant
+direction").
 """
 
 from __future__ import annotations
@@ -45,7 +52,7 @@ class SpikedKernel(Copyable):
     """The kernel of n samples of a law as a bulk plus U B Uᵀ, in the limit or at finite size.
 
     The columns of U, of which there are m = 3K + 1, are in this order: K weighted class indicators √ℓ J/√p, K means
-    Zᵀ M/√p, the deviations of the norms, and K class indicators J/√p.
+    Zᵀ M/√p, the deviations of the norms, and K class indicators J/√p. With a part 1hᵀ + h1ᵀ there is h/√p after them.
 
     Attributes
     ----------
@@ -89,20 +96,39 @@ class SpikedKernel(Copyable):
 
     @cached_property
     def core(self) -> Float[np.ndarray, "m m"]:
-        """The matrix B."""
+        """The matrix B, without its infinite eigenvalue if the kernel is centred."""
         k = self.law.classes
-        core = np.zeros((3 * k + 1, 3 * k + 1))
+        size = 3 * k + 1 + (self.norms.common is not None)
+        core = np.zeros((size, size))
         core[:k, :k] = self.products.means / np.outer(self.products.factors, self.products.factors)
         core[:k, k : 2 * k] = core[k : 2 * k, :k] = np.eye(k)
         core[2 * k, 2 * k] = self.norms.weight
+        if self.norms.common is not None:
+            core[self.labels, -1] = core[-1, self.labels] = self.law.dimension
         return core
 
     @cached_property
+    def constant_direction(self) -> Float[np.ndarray, " m"] | None:
+        """The direction w of the vector 1 = √p U w if the kernel is centred, else None."""
+        if not self.coefficients.centred:
+            return None
+        direction = np.zeros(len(self.core))
+        direction[self.labels] = 1.0
+        return direction
+
+    @cached_property
     def active(self) -> tuple[Float[np.ndarray, "m r"], Float[np.ndarray, " r"]]:
-        """An orthonormal basis of the directions on which B is not zero, and B's eigenvalues there."""
+        """An orthonormal basis of the directions on which B is not zero, and B's eigenvalues there.
+
+        The last one is infinite if the kernel is centred.
+        """
         values, vectors = np.linalg.eigh(self.core)
         nonzero = np.abs(values) > NULL * np.max(np.abs(values))
-        return vectors[:, nonzero], values[nonzero]
+        basis, values = vectors[:, nonzero], values[nonzero]
+        if self.constant_direction is None:
+            return basis, values
+        direction = self.constant_direction / np.linalg.norm(self.constant_direction)
+        return np.column_stack([basis, direction]), np.append(values, np.inf)
 
     @property
     def means(self) -> slice:
@@ -118,7 +144,7 @@ class SpikedKernel(Copyable):
     def without_means(self) -> list[int]:
         """All columns of U but those of the means."""
         k = self.law.classes
-        return [*range(k), *range(2 * k, 3 * k + 1)]
+        return [*range(k), *range(2 * k, len(self.core))]
 
     @property
     def reach(self) -> float:
@@ -146,19 +172,24 @@ class SpikedKernel(Copyable):
         return self._assembled(slope, algebra.forms(algebra.sandwich(at.element, changes, at.element)))
 
     def weighted_products(self, responses: Numbers) -> Numbers:
-        """Return Σ_i r_i U_i U_iᵀ over the samples, of shape (..., 2K + 1, 2K + 1), where U is without the means.
+        """Return Σ_i r_i U_i U_iᵀ over the samples, of shape (..., m − K, m − K), where U is without the means.
 
         The numbers r (..., K, q) are given by class and point of the norms' law.
         """
         k, norms = self.law.classes, self.norms
         rows = np.stack([norms.mean_factors, norms.deviations, np.ones_like(norms.mean_factors)])
+        places = [range(k), [k] * k, range(k + 1, 2 * k + 1)]
+        if norms.common is not None:
+            rows, places = np.concatenate([rows, norms.common[None]]), [*places, [2 * k + 1] * k]
         moments = np.einsum("xkq,ykq,kq,...kq->...xyk", rows, rows, norms.diagonal.shares, responses)
-        places = (range(k), [k] * k, range(k + 1, 2 * k + 1))
-        sums = np.zeros((*responses.shape[:-2], 2 * k + 1, 2 * k + 1), responses.dtype)
+        sums = np.zeros((*responses.shape[:-2], *[len(self.core) - k] * 2), responses.dtype)
         for x, first in enumerate(places):
             for y, second in enumerate(places):
                 sums[..., first, second] = self.ratios * moments[..., x, y, :]
-        sums[..., k, k] = moments[..., 1, 1, :] @ self.ratios
+        # columns that all classes share, by their places among rows and among columns of U
+        for x, first in [(1, k), (3, 2 * k + 1)][: len(places) - 2]:
+            for y, second in [(1, k), (3, 2 * k + 1)][: len(places) - 2]:
+                sums[..., first, second] = moments[..., x, y, :] @ self.ratios
         return sums
 
     def _assembled(self, responses: Numbers, means_block: Numbers) -> Numbers:

@@ -1,6 +1,7 @@
 r"""The support of a bulk's limiting spectrum: a few intervals, and the eigenvalue 0.
 
-This is for bulks ZᵀZ/p, with W = I, H = 0 and no noise. Inside the support, Δ(x) is complex. Outside, it is real and
+This is for bulks ZᵀZ/p, with W = I, H = 0 and no noise; of other bulks, such as those of finite sizes, only the right
+end of the support is looked for. Inside the support, Δ(x) is complex. Outside, it is real and
 ends, as x comes to an edge, where $\det(I - J) = 0$, J the Jacobian of the fixed point: two real solutions meet there.
 An edge is therefore bracketed by whether Δ is real, and then polished to rounding as the solution (Δ, x) of
 $\Delta = \mathrm{tr}C\bar E/p$, $\det(I - J) = 0$ (docs/theory.md, "Density").
@@ -34,12 +35,12 @@ class Edge:
     ----------
     location : float
         Where it is, without γ.
-    self_energy : array, shape (1, K), or None
-        The real Δ there; None at 0, where there is none.
+    self_energy : array, shape (c, K), or None
+        The real self-energies there; None at 0, where there are none.
     """
 
     location: float
-    self_energy: Float[np.ndarray, "1 K"] | None
+    self_energy: Float[np.ndarray, "c K"] | None
 
 
 @array_dataclass()
@@ -98,6 +99,17 @@ def support_intervals(
     return tuple(Interval(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
+def right_edge(bulk: Bulk) -> Edge:
+    """Return the right end of the support of any bulk, whose law of norms has few points."""
+    low, count = float(np.min(bulk.diagonal.shifts)), SCAN_POINTS // 2
+    points = low + (1.0137 * bulk.scale - low) * np.geomspace(SMALLEST_EDGE, 1, count)
+    inside = np.flatnonzero(_inside(bulk, points))
+    if inside.size == 0:
+        return Edge(float(np.max(bulk.diagonal.shifts)), None)
+    last = inside[-1:]
+    return _edges_between(bulk, points[np.minimum(last + 1, count - 1)], points[last])[0]
+
+
 def _inside(bulk: Bulk, x: Float[np.ndarray, " j"]) -> Bool[np.ndarray, " j"]:
     """Return which points lie inside the support."""
     return np.any(np.imag(Resolvent.at(bulk, x).self_energy) < 0, axis=(1, 2))
@@ -113,13 +125,13 @@ def _edges_between(bulk: Bulk, outer: Float[np.ndarray, " e"], inner: Float[np.n
     return [_polished(bulk, a, b, start) for a, b, start in zip(outer, inner, starts, strict=True)]
 
 
-def _polished(bulk: Bulk, outer: float, inner: float, start: Float[np.ndarray, "1 K"]) -> Edge:
+def _polished(bulk: Bulk, outer: float, inner: float, start: Float[np.ndarray, "c K"]) -> Edge:
     """Return the edge to rounding, or the outer point of its bracket if the equations are not solved near it."""
     scale = np.append(np.maximum(np.abs(start), 1e-12), outer)
     solution = root(_edge_equations(bulk, scale), np.append(start, outer) / scale, tol=1e-13)
     *self_energy, location = solution.x * scale
     if abs(location - outer) <= 2 * abs(inner - outer) and np.max(np.abs(solution.fun)) < 1e-8:
-        return Edge(float(location), np.array([self_energy]))
+        return Edge(float(location), np.reshape(self_energy, bulk.shape))
     return Edge(float(outer), start)
 
 
@@ -127,9 +139,9 @@ def _edge_equations(bulk: Bulk, scale: Float[np.ndarray, " u"]) -> Callable[[np.
     """Return the equations Δ − map(Δ) = 0 and det(I − J) = 0, as a function of (Δ, x) in these units."""
 
     def equations(scaled: np.ndarray) -> np.ndarray:
-        self_energy, x = (scaled * scale)[None, :-1], (scaled * scale)[-1]
+        self_energy, x = (scaled * scale)[:-1].reshape(bulk.shape), (scaled * scale)[-1]
         image, jacobian = bulk.map_and_jacobian(self_energy, x)
-        residual = (self_energy - image)[0] / scale[:-1]
+        residual = (self_energy - image).ravel() / scale[:-1]
         return np.append(residual, np.linalg.det(np.eye(residual.size) - jacobian))
 
     return equations
