@@ -41,6 +41,8 @@ from hntk.asymptotics.mixture_law import MixtureLaw
 
 # Gauss points less likely than this change no sum; they are moved to the nearest likelier point.
 NEGLIGIBLE_PROBABILITY = 1e-15
+# Steps of differences of φ, in units of τ_0².
+NORM_STEP = 1e-3
 # The probability that dense points leave out on either side.
 TAIL_PROBABILITY = 1e-8
 
@@ -66,6 +68,9 @@ class NormEffects:
         The parts of the kernel that act like noise.
     common : array, shape (K, q), or None
         The numbers h, where the kernel has 1hᵀ + h1ᵀ; else None.
+    tilts : array, shape (K, q), or None
+        What the part 2 zᵀμ_a/p of a sample's norm² adds to φ, in units of its entry of the columns of means; None in
+        the limit, where it vanishes.
     """
 
     diagonal: DiagonalLaw
@@ -74,6 +79,7 @@ class NormEffects:
     mean_factors: Float[np.ndarray, "K q"]
     noise: Noise | None = None
     common: Float[np.ndarray, "K q"] | None = None
+    tilts: Float[np.ndarray, "K q"] | None = None
 
     @staticmethod
     def limit(law: MixtureLaw, kernel: KernelCoefficients) -> NormEffects:
@@ -98,14 +104,16 @@ class NormEffects:
 
         def at_norm(square: float) -> np.ndarray:
             others = dependence.orthogonal(square, kernel.scale), dependence.common(square, kernel.scale)
-            return np.array([*dependence.at(square), *others])
+            step = NORM_STEP * kernel.scale
+            ahead, behind = (dependence.orthogonal(square + side * step, kernel.scale) for side in (1, -1))
+            return np.array([*dependence.at(square), *others, (ahead - behind) / (2 * step)])
 
         by_class = np.array([interpolated_over_norms(row, at_norm) for row in squares])
-        level, slope, phi, common = np.moveaxis(by_class, 1, 0)
+        level, slope, phi, common, phi_slope = np.moveaxis(by_class, 1, 0)
         relative_slope = slope / kernel.gram if kernel.gram > 0 else np.ones_like(slope)
         factors_squared = products.factors[:, None] ** 2
         weights = points * relative_slope * factors_squared
-        other_parts = kernel.gram * weights * law.traces[:, None] + phi**2
+        other_parts = kernel.gram * weights * (products.own_slopes * law.traces)[:, None] + phi**2
         other_parts += relative_slope * (np.diag(products.means) / p)[:, None]
         noise = products.noise(law, n, kernel, squares)
         if noise is not None:
@@ -116,7 +124,8 @@ class NormEffects:
         diagonal = DiagonalLaw(shares, weights, remainder - kernel.shift)
         mean_factors = np.sqrt(relative_slope * factors_squared)
         own = common if kernel.has_common_part else None
-        return NormEffects(diagonal, 1.0, np.sqrt(p) * phi, mean_factors, noise, own)
+        tilts = 2 * phi_slope / (np.sqrt(p) * kernel.gram) if kernel.gram > 0 else None
+        return NormEffects(diagonal, 1.0, np.sqrt(p) * phi, mean_factors, noise, own, tilts)
 
 
 def _norm_points(

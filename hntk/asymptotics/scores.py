@@ -168,17 +168,24 @@ class FilteredLabels(Copyable):
             means = means + norms.common[..., None] * bd[:, :, -1]
         if self.intercepts is not None:
             means = means + np.real(np.einsum("bsq,qm->bsm", weights, self.intercepts))
-        return means, norms.diagonal.weights[..., None, None] * self._variances_given_norm(weights, d[:, :, :k])
+        tilts = np.zeros_like(norms.deviations) if norms.tilts is None else norms.tilts
+        shifts = (tilts / np.sqrt(norms.diagonal.weights))[..., None] * bd[:, :, 2 * k]
+        given_norm = self._variances_given_norm(weights, d[:, :, :k], shifts)
+        return means, norms.diagonal.weights[..., None, None] * given_norm
 
-    def _variances_given_norm(self, weights: Numbers, d: Float[np.ndarray, "K s K m"]) -> Float[np.ndarray, "K s m m"]:
-        """Return sᵀC_b s, with what the coordinates Y add."""
+    def _variances_given_norm(
+        self, weights: Numbers, d: Float[np.ndarray, "K s K m"], shifts: Float[np.ndarray, "K s m"]
+    ) -> Float[np.ndarray, "K s m m"]:
+        """Return the form of C_b with s and a multiple of μ_b, with what the coordinates Y add."""
         algebra = self.kernel.bulk.law.algebra
         plain, filtered = algebra.covariance_forms(algebra.identity), algebra.covariance_forms(self._at.element)
         along = np.einsum("qbij,qjm->qbim", plain - filtered, self._sources[:, self.kernel.means])
         cross = np.einsum("bsim,bsq,qbin->bsmn", d, weights, along, optimize=True)
         outer = np.einsum("bsim,bij,bsjn->bsmn", d, plain, d, optimize=True)
         pairs = np.einsum("bsk,bsl,klbmn->bsmn", weights, weights, self._pair_forms(plain, filtered), optimize=True)
-        return outer + np.real(cross + np.swapaxes(cross, -1, -2) + pairs)
+        own = np.einsum("bbj,bsjm->bsm", plain, d) + np.real(np.einsum("bsq,qbbm->bsm", weights, along))
+        tilted = np.einsum("bsm,bsn->bsmn", shifts, own)
+        return outer + tilted + np.swapaxes(tilted, -1, -2) + np.real(cross + np.swapaxes(cross, -1, -2) + pairs)
 
     def _pair_forms(self, plain: Numbers, filtered: Numbers) -> Numbers:
         """Return a_kᵀ Φ_b(z_k, z_l) a_l, of shape (q, q, K, m, m)."""

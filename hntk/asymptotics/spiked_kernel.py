@@ -28,6 +28,7 @@ direction").
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -36,10 +37,11 @@ from jaxtyping import Float
 from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import Bulk
-from hntk.asymptotics.covariances import Numbers
+from hntk.asymptotics.covariances import CommutingCovariances, Element, Numbers
 from hntk.asymptotics.inner_products import ProductExpansion
 from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.asymptotics.pairwise_covariances import PairwiseCovariances
 from hntk.asymptotics.resolvent import Resolvent
 from hntk.asymptotics.sample_norms import NormEffects, Quadrature
 
@@ -87,7 +89,10 @@ class SpikedKernel(Copyable):
     @cached_property
     def bulk(self) -> Bulk:
         """The part of full rank, without γI."""
-        return Bulk(self.law.scaled(self.coefficients.gram), self.ratios, self.norms.diagonal, self.norms.noise)
+        law = self.law.scaled(self.coefficients.gram)
+        if self.products.pairwise is not None and isinstance(law.algebra, CommutingCovariances):
+            law = replace(law, algebra=PairwiseCovariances(law.algebra, self.products.pairwise))
+        return Bulk(law, self.ratios, self.norms.diagonal, self.norms.noise)
 
     @property
     def ratios(self) -> Float[np.ndarray, " K"]:
@@ -163,13 +168,16 @@ class SpikedKernel(Copyable):
 
     def overlap(self, at: Resolvent) -> Numbers:
         """Return D, the limit of UᵀQ̃U, of shape (..., m, m)."""
-        return self._assembled(at.responses, self.bulk.law.gram - self.bulk.law.algebra.forms(at.element))
+        matrix = self._assembled(at.responses, self.bulk.law.gram - self.bulk.law.algebra.forms(at.element))
+        return self._with_tilts(matrix, self._tilt_forms(at.responses, at.element))
 
     def overlap_slope(self, at: Resolvent) -> Numbers:
         """Return D', the limit of UᵀQ̃²U, of shape (..., m, m)."""
         algebra, diagonal, slope = self.bulk.law.algebra, self.bulk.diagonal, at.response_slope
         changes = algebra.combination(self.ratios * np.sum(diagonal.shares * diagonal.weights * slope, axis=-1))
-        return self._assembled(slope, algebra.forms(algebra.sandwich(at.element, changes, at.element)))
+        fall = algebra.sandwich(at.element, changes, at.element)
+        tilts = self._tilt_forms(slope, at.element) - self._tilt_forms(at.responses, fall)
+        return self._with_tilts(self._assembled(slope, algebra.forms(fall)), tilts)
 
     def weighted_products(self, responses: Numbers) -> Numbers:
         """Return Σ_i r_i U_i U_iᵀ over the samples, of shape (..., m − K, m − K), where U is without the means.
@@ -191,6 +199,19 @@ class SpikedKernel(Copyable):
             for y, second in [(1, k), (3, 2 * k + 1)][: len(places) - 2]:
                 sums[..., first, second] = moments[..., x, y, :] @ self.ratios
         return sums
+
+    def _tilt_forms(self, responses: Numbers, element: Element) -> Numbers:
+        """Return the part of D between means and norms, of shape (..., K)."""
+        if self.norms.tilts is None:
+            return np.zeros(())
+        diagonal = self.bulk.diagonal
+        sums = self.ratios * np.sum(diagonal.shares * diagonal.weights * self.norms.tilts * responses, axis=-1)
+        return np.einsum("...a,...aac->...c", sums, self.bulk.law.algebra.covariance_forms(element))
+
+    def _with_tilts(self, matrix: Numbers, tilts: Numbers) -> Numbers:
+        """Return D with its part between means and norms."""
+        matrix[..., self.means, 2 * self.law.classes] = matrix[..., 2 * self.law.classes, self.means] = tilts
+        return matrix
 
     def _assembled(self, responses: Numbers, means_block: Numbers) -> Numbers:
         """Return the matrix with weighted products of U's columns, and the given block for the means."""
