@@ -81,18 +81,21 @@ class ProductExpansion:
         return ProductExpansion(means, np.ones(law.classes), np.zeros((1 + len(NOISE_DEGREES), *means.shape)))
 
     @staticmethod
-    def finite(law: MixtureLaw, kernel: KernelCoefficients) -> ProductExpansion:
-        """Return the expansion of the exact kernel at norm τ_0, by Gauss quadrature over r."""
+    def finite(law: MixtureLaw, kernel: KernelCoefficients, *, pairwise: bool = False) -> ProductExpansion:
+        """Return the expansion of the exact kernel at norm τ_0, by Gauss quadrature over r.
+
+        Slopes are pairwise if that is asked for and covariances commute.
+        """
         mean, deviation = _product_moments(law)
         constant, *parts = _hermite_parts(kernel, mean, deviation, kernel.scale, (0, 1, *NOISE_DEGREES))
-        factors, pairwise = np.ones(law.classes), None
+        factors, vectors = np.ones(law.classes), None
         if kernel.gram > 0:
             slopes = parts[0] / deviation / kernel.gram
-            if isinstance(law.algebra, CommutingCovariances):
-                pairwise = _root(slopes, law.proportions)
-            if pairwise is None:
+            if pairwise and isinstance(law.algebra, CommutingCovariances):
+                vectors = _root(slopes, law.proportions)
+            if vectors is None:
                 factors = _nearest_product(slopes, law.proportions)
-        return ProductExpansion(law.dimension * constant, factors, np.array(parts), pairwise)
+        return ProductExpansion(law.dimension * constant, factors, np.array(parts), vectors)
 
     @property
     def own_slopes(self) -> Float[np.ndarray, " K"]:

@@ -172,7 +172,9 @@ class LimitingKernel(Copyable):
         ArithmeticError
             If the total mass is not near 1.
         """
-        return density_at_finite_size(SpikedKernel(self.law, self.n, self.coefficients, dense_points))
+        kernel = SpikedKernel(self.law, self.n, self.coefficients, dense_points)
+        # many points: slopes by pairs of classes would take too long
+        return density_at_finite_size(kernel.with_slope_products())
 
     def spikes(self, *, finite_size: bool = False) -> tuple[Spike, ...]:
         """Return a kernel's isolated eigenvalues, with the alignment of their eigenvectors.

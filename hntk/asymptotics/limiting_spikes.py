@@ -86,7 +86,8 @@ def find_spikes(kernel: SpikedKernel) -> tuple[Spike, ...]:
         support = support_intervals(kernel.bulk)
         gaps, right = tuple(_gaps(support)), support[-1].right if support else Edge(0.0, None)
     else:
-        right = right_edge(kernel.bulk)
+        similar = None if kernel.products.pairwise is None else kernel.with_slope_products().bulk
+        right = right_edge(kernel.bulk, similar)
         gaps = ((right, None),)
     eigenvalues = [spike for gap in gaps for spike in _spikes_in_gap(kernel, *gap)]
     eigenvalues.sort(key=lambda spike: -spike.value)

@@ -49,7 +49,7 @@ from hntk.asymptotics.sample_norms import NormEffects, Quadrature
 NULL = 1e-12
 
 
-@array_dataclass(static=("n", "coefficients", "quadrature"))
+@array_dataclass(static=("n", "coefficients", "quadrature", "pairwise"))
 class SpikedKernel(Copyable):
     """The kernel of n samples of a law as a bulk plus U B Uᵀ, in the limit or at finite size.
 
@@ -66,12 +66,19 @@ class SpikedKernel(Copyable):
         The kernel's parameters.
     quadrature : callable or None
         The rule for the norms of a finite sample, for its exact kernel; None for the limit of the equivalent kernel.
+    pairwise : bool
+        Whether every pair of classes has a slope of its own at finite size, where covariances commute.
     """
 
     law: MixtureLaw
     n: int
     coefficients: KernelCoefficients
     quadrature: Quadrature | None = None
+    pairwise: bool = True
+
+    def with_slope_products(self) -> SpikedKernel:
+        """Return the kernel whose slopes are the nearest products u_a u_b: cheaper, and nearly the same bulk."""
+        return replace(self, pairwise=False)
 
     @cached_property
     def norms(self) -> NormEffects:
@@ -83,8 +90,9 @@ class SpikedKernel(Copyable):
     @cached_property
     def products(self) -> ProductExpansion:
         """The kernel's expansion in the inner product of two samples."""
-        expand = ProductExpansion.limit if self.quadrature is None else ProductExpansion.finite
-        return expand(self.law, self.coefficients)
+        if self.quadrature is None:
+            return ProductExpansion.limit(self.law, self.coefficients)
+        return ProductExpansion.finite(self.law, self.coefficients, pairwise=self.pairwise)
 
     @cached_property
     def bulk(self) -> Bulk:

@@ -25,6 +25,8 @@ SMALLEST_EDGE = 1e-9
 BISECTIONS = 14
 # Points of the first scan: where resolvents are cheap, and where each inverts a matrix.
 SCAN_POINTS, MATRIX_SCAN_POINTS = 600, 80
+# Where the end of a bulk is looked for, in units of the distance of the end of a similar one from the least eigenvalue.
+NEAR_AN_EDGE = np.geomspace(0.7, 1.5, 24)
 
 
 @array_dataclass()
@@ -36,7 +38,7 @@ class Edge:
     location : float
         Where it is, without γ.
     self_energy : array, shape (c, K), or None
-        The real self-energies there; None at 0, where there are none.
+        The real self-energies there; None where they are not known, as at 0.
     """
 
     location: float
@@ -99,15 +101,33 @@ def support_intervals(
     return tuple(Interval(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
-def right_edge(bulk: Bulk) -> Edge:
-    """Return the right end of the support of any bulk, whose law of norms has few points."""
-    low, count = float(np.min(bulk.diagonal.shifts)), SCAN_POINTS // 2
-    points = low + (1.0137 * bulk.scale - low) * np.geomspace(SMALLEST_EDGE, 1, count)
+def right_edge(bulk: Bulk, similar: Bulk | None = None) -> Edge:
+    """Return the right end of the support of any bulk, whose law of norms has few points, from outside.
+
+    Parameters
+    ----------
+    bulk : Bulk
+        The bulk.
+    similar : Bulk, optional
+        A bulk that ends near to it and whose resolvents are cheap: it is scanned first.
+
+    Returns
+    -------
+    Edge
+        The end.
+    """
+    low = float(np.min(bulk.diagonal.shifts))
+    if similar is None:
+        steps = (1.0137 * bulk.scale - low) * np.geomspace(SMALLEST_EDGE, 1, SCAN_POINTS // 2)
+    else:
+        steps = (right_edge(similar).location - low) * NEAR_AN_EDGE
+    points = low + steps
     inside = np.flatnonzero(_inside(bulk, points))
     if inside.size == 0:
         return Edge(float(np.max(bulk.diagonal.shifts)), None)
     last = inside[-1:]
-    return _edges_between(bulk, points[np.minimum(last + 1, count - 1)], points[last])[0]
+    outer, _ = _bracketed(bulk, points[np.minimum(last + 1, len(points) - 1)], points[last])
+    return Edge(float(outer[0]), np.real(Resolvent.at(bulk, outer).self_energy)[0])
 
 
 def _inside(bulk: Bulk, x: Float[np.ndarray, " j"]) -> Bool[np.ndarray, " j"]:
@@ -116,22 +136,30 @@ def _inside(bulk: Bulk, x: Float[np.ndarray, " j"]) -> Bool[np.ndarray, " j"]:
 
 
 def _edges_between(bulk: Bulk, outer: Float[np.ndarray, " e"], inner: Float[np.ndarray, " e"]) -> list[Edge]:
-    """Return the edges between points outside and inside the support, bisecting all of them at once."""
-    for _ in range(BISECTIONS):
-        middle = (outer + inner) / 2
-        inside = _inside(bulk, middle)
-        outer, inner = np.where(inside, outer, middle), np.where(inside, middle, inner)
+    """Return the edges between points outside and inside the support."""
+    outer, inner = _bracketed(bulk, outer, inner)
     starts = np.real(Resolvent.at(bulk, outer).self_energy)
     return [_polished(bulk, a, b, start) for a, b, start in zip(outer, inner, starts, strict=True)]
 
 
-def _polished(bulk: Bulk, outer: float, inner: float, start: Float[np.ndarray, "c K"]) -> Edge:
+def _bracketed(
+    bulk: Bulk, outer: Float[np.ndarray, " e"], inner: Float[np.ndarray, " e"]
+) -> tuple[Float[np.ndarray, " e"], Float[np.ndarray, " e"]]:
+    """Return points nearer to the edges between points outside and inside the support, by bisecting all at once."""
+    for _ in range(BISECTIONS):
+        middle = (outer + inner) / 2
+        inside = _inside(bulk, middle)
+        outer, inner = np.where(inside, outer, middle), np.where(inside, middle, inner)
+    return outer, inner
+
+
+def _polished(bulk: Bulk, outer: float, inner: float, start: Float[np.ndarray, "1 K"]) -> Edge:
     """Return the edge to rounding, or the outer point of its bracket if the equations are not solved near it."""
     scale = np.append(np.maximum(np.abs(start), 1e-12), outer)
     solution = root(_edge_equations(bulk, scale), np.append(start, outer) / scale, tol=1e-13)
     *self_energy, location = solution.x * scale
     if abs(location - outer) <= 2 * abs(inner - outer) and np.max(np.abs(solution.fun)) < 1e-8:
-        return Edge(float(location), np.reshape(self_energy, bulk.shape))
+        return Edge(float(location), np.array([self_energy]))
     return Edge(float(outer), start)
 
 
@@ -139,9 +167,9 @@ def _edge_equations(bulk: Bulk, scale: Float[np.ndarray, " u"]) -> Callable[[np.
     """Return the equations Δ − map(Δ) = 0 and det(I − J) = 0, as a function of (Δ, x) in these units."""
 
     def equations(scaled: np.ndarray) -> np.ndarray:
-        self_energy, x = (scaled * scale)[:-1].reshape(bulk.shape), (scaled * scale)[-1]
+        self_energy, x = (scaled * scale)[None, :-1], (scaled * scale)[-1]
         image, jacobian = bulk.map_and_jacobian(self_energy, x)
-        residual = (self_energy - image).ravel() / scale[:-1]
+        residual = (self_energy - image)[0] / scale[:-1]
         return np.append(residual, np.linalg.det(np.eye(residual.size) - jacobian))
 
     return equations
