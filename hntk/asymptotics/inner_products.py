@@ -6,9 +6,9 @@ class a and j in class b, r is nearly Gaussian with mean $\mu_a^\top\mu_b/p$ and
 $(T_{ab} + (\mu_a^\top C_b\mu_a + \mu_b^\top C_a\mu_b)/p)/p$. In Hermite polynomials of this law, f has
 
 * a mean, written $P_{ab}/p$, which replaces $c_1M^\top M + c_3T$ of the limit;
-* a slope $\mathrm Ef'$, by Stein's identity, which is larger for samples of one class, whose means agree. Where
-  covariances commute, it is $c_1q_a^\top q_b$ of :mod:`hntk.asymptotics.pairwise_covariances`. Else it is approximated by
-  the nearest product $c_1u_au_b$, so that the factors u can become weights of the samples;
+* a slope $\mathrm Ef'$, by Stein's identity, which is larger within a class, where means agree. For covariances that
+  commute it is kept as $c_1q_a^\top q_b$ (:mod:`hntk.asymptotics.pairwise_covariances`). Else it is approximated by the
+  nearest product $c_1u_au_b$, so that the factors u can become weights of the samples;
 * parts of degrees 2 and 3.
 
 The part of degree k is $q_k(r - \mathrm Er)^k$ up to lower degrees: a Gram matrix of all monomials of degree k of the
@@ -34,8 +34,9 @@ from scipy.special import factorial
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import Noise
 from hntk.asymptotics.covariances import CommutingCovariances
-from hntk.asymptotics.kernel_parameters import KernelCoefficients, interpolated_over_norms
+from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.asymptotics.norm_dependence import interpolated_over_norms
 
 # Degrees of the Hermite parts that act like noise.
 NOISE_DEGREES = (2, 3)

@@ -74,7 +74,7 @@ class LimitingKernel(Copyable):
     >>> [round(spike.value, 2) for spike in centred.spikes() if spike.above]
     [2.85]
     >>> [round(spike.value, 2) for spike in LimitingKernel.of(law, 800, he, centre=False).spikes() if spike.above]
-    [880.0, 2.85]
+    [592.41, 2.85]
     """
 
     law: MixtureLaw
@@ -128,7 +128,9 @@ class LimitingKernel(Copyable):
         as_instance(law, "law", MixtureLaw, "a MixtureLaw, such as of MixtureLaw.of or estimate_law")
         coefficients = kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq, centre=centre)
         if coefficients.centred and n == 1:
-            raise ValueError("of one sample nothing is left behind an intercept: give n of at least 2, or centre=False.")
+            raise ValueError(
+                "of one sample nothing is left behind an intercept: give n of at least 2, or centre=False."
+            )
         return LimitingKernel(law, n, coefficients)
 
     def support(self) -> Float[np.ndarray, "i 2"]:
@@ -163,7 +165,7 @@ class LimitingKernel(Copyable):
         Returns
         -------
         FiniteSizeDensity
-            The distribution, with the spikes; for a centred kernel, of the n − 1 eigenvalues beside that of the vector 1.
+            The distribution, with the spikes; that of a centred kernel leaves out the eigenvalue 0 of the vector 1.
 
         Raises
         ------

@@ -8,8 +8,8 @@ indicator $j_a$ of class a.
 
 Above the bulk, $E = -D$ is positive definite and falls in λ, and so do the eigenvalues of $E^{1/2}BE^{1/2}$. Each of
 them that exceeds 1 at the edge makes a spike. One between 0 and 1 is the strength of a direction below its phase
-transition. A centred kernel has E on the complement of the vector 1. Sources: Benaych-Georges and Nadakuditi (2011) for the method, Benaych-Georges and Couillet (2016) for
-mixtures; docs/theory.md, "Spikes".
+transition. A centred kernel has E on the complement of the vector 1. Sources: Benaych-Georges and Nadakuditi (2011)
+for the method, Benaych-Georges and Couillet (2016) for mixtures; docs/theory.md, "Spikes".
 
 At finite size the bulk and D are those of :mod:`hntk.asymptotics.sample_norms`, with the norms on a few points, so that
 the bulk ends somewhere. There only spikes above the bulk are looked for.
@@ -175,6 +175,8 @@ def _strengths(kernel: SpikedKernel, edge: Edge) -> Float[np.ndarray, " r"]:
         image = overlap @ constant
         overlap = overlap - np.outer(image, image) / (constant @ image)
     values, vectors = np.linalg.eigh(-overlap)
+    if constant is not None:
+        values[values < NULL * values[-1]] = 0.0
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     strengths = np.linalg.eigvalsh(root.T @ kernel.core @ root)[::-1]
     return strengths[strengths > NULL * np.max(np.abs(strengths), initial=0.0)]

@@ -18,7 +18,7 @@ from hntk.asymptotics.covariances import CommutingCovariances, Element, Numbers
 
 @array_dataclass()
 class PairwiseCovariances:
-    """Covariances $q_aq_a^\\top \\otimes C_a$ with commuting C_a; elements are arrays (..., G, r, r).
+    """Covariances q_a q_aᵀ ⊗ C_a with commuting C_a; elements are arrays (..., G, r, r).
 
     Traces are divided by p, as those of the C_a are.
 

@@ -116,9 +116,11 @@ def spikes(
     >>> print(spikes(law, 800, ["relu"])[0])
     spike at 3.275 (strength 3.803): alignment 0.816 with the classes (0.408, 0.408)
     >>> print(spikes(law, 800, ["relu"], finite_size=True)[0])
-    spike at 3.275 (strength 3.803): alignment 0.816 with the classes (0.408, 0.408)
+    spike at 3.323 (strength 3.810): alignment 0.816 with the classes (0.408, 0.408)
     """
-    return LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre).spikes(finite_size=finite_size)
+    return LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre).spikes(
+        finite_size=finite_size
+    )
 
 
 def ridge_regression(

@@ -27,6 +27,7 @@ have".
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -36,8 +37,9 @@ from scipy.special import gammainccinv, gammaincinv
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import DiagonalLaw, Noise
 from hntk.asymptotics.inner_products import ProductExpansion
-from hntk.asymptotics.kernel_parameters import KernelCoefficients, interpolated_over_norms
+from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.asymptotics.norm_dependence import interpolated_over_norms
 
 # Gauss points less likely than this change no sum; they are moved to the nearest likelier point.
 NEGLIGIBLE_PROBABILITY = 1e-15
@@ -67,7 +69,9 @@ class NormEffects:
     noise : Noise or None
         The parts of the kernel that act like noise.
     common : array, shape (K, q), or None
-        The numbers h, where the kernel has 1hᵀ + h1ᵀ; else None.
+        The numbers h, where the kernel has 1hᵀ + h1ᵀ, in units of the largest; else None.
+    common_unit : float
+        That unit.
     tilts : array, shape (K, q), or None
         What the part 2 zᵀμ_a/p of a sample's norm² adds to φ, in units of its entry of the columns of means; None in
         the limit, where it vanishes.
@@ -79,6 +83,7 @@ class NormEffects:
     mean_factors: Float[np.ndarray, "K q"]
     noise: Noise | None = None
     common: Float[np.ndarray, "K q"] | None = None
+    common_unit: float = 1.0
     tilts: Float[np.ndarray, "K q"] | None = None
 
     @staticmethod
@@ -87,12 +92,14 @@ class NormEffects:
         spread = np.sqrt(law.v)[:, None] * np.array([-1.0, 1.0])
         ones = np.ones_like(spread)
         diagonal = DiagonalLaw(ones / 2, ones, np.zeros_like(ones))
-        deviations, common = law.t[:, None] + spread, None
+        deviations = law.t[:, None] + spread
+        effects = NormEffects(diagonal, kernel.norms, deviations, ones)
         if kernel.has_common_part:
             # beside the vector 1, the norms of the means count as well
             epsilon = deviations / np.sqrt(law.dimension) + np.diag(law.gram)[:, None] / law.dimension
             common = kernel.constant / 2 + kernel.norm_slope * epsilon + kernel.norm_curvature * epsilon**2
-        return NormEffects(diagonal, kernel.norms, deviations, ones, common=common)
+            return effects.with_common(common)
+        return effects
 
     @staticmethod
     def finite(
@@ -123,9 +130,14 @@ class NormEffects:
             remainder = np.maximum(remainder, 0.0)
         diagonal = DiagonalLaw(shares, weights, remainder - kernel.shift)
         mean_factors = np.sqrt(relative_slope * factors_squared)
-        own = common if kernel.has_common_part else None
         tilts = 2 * phi_slope / (np.sqrt(p) * kernel.gram) if kernel.gram > 0 else None
-        return NormEffects(diagonal, 1.0, np.sqrt(p) * phi, mean_factors, noise, own, tilts)
+        effects = NormEffects(diagonal, 1.0, np.sqrt(p) * phi, mean_factors, noise, tilts=tilts)
+        return effects.with_common(common) if kernel.has_common_part else effects
+
+    def with_common(self, common: Float[np.ndarray, "K q"]) -> NormEffects:
+        """Return the effects with 1hᵀ + h1ᵀ for these h."""
+        unit = float(np.max(np.abs(common)))
+        return replace(self, common=common / unit, common_unit=unit)
 
 
 def _norm_points(

@@ -16,14 +16,15 @@ In a finite sample's exact kernel, rows of J and the Gram part carry the weights
 :mod:`hntk.asymptotics.sample_norms`: $\sqrt{\ell_i}J_i$ with $\ell = c_1(\|x_i\|^2)/c_1$. With the responses r of
 :mod:`hntk.asymptotics.bulk`, the entries of D are $\rho_a\mathrm E_a[\ell r]$,
 $\sqrt p\,\rho_a\mathrm E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. Targets do not have
-these weights. So U also contains J without them, for which B has zeros.
+these weights. So U also contains J without them, for which B has zeros. The part $2z_i^\top\mu_a/p$ of a sample's norm
+is small, but long means make it count: it adds to the column of norms a multiple of the columns of means.
 
 **Constant direction.** The kernel of a network that is not plain has $1h^\top + h1^\top$ in addition. As
-$1 = \sqrt p\,Uw$, where w sums the columns of J, this is one more column $h/\sqrt p$ of U, and the entries p of B
-between it and the columns of J. For a kernel $PKP$, $P = I - 11^\top/n$, no h is needed: on the complement of the vector
-1 its resolvent is the limit of that of $\tilde K + s11^\top$ for $s \to \infty$. B has then the further term
-$sp\,ww^\top$, an eigenvalue that is infinite, for which $B^{-1}$ has 0 (docs/theory.md, "Networks with a constant
-direction").
+$1 = \sqrt p\,Uw$, where w sums the columns of J, this is one more column $h/\sqrt p$ of U, in units of the largest h,
+and B has p times this unit between it and the columns of J. For a kernel $PKP$, $P = I - 11^\top/n$, no h is needed: on
+the complement of the vector 1 its resolvent is the limit of that of $\tilde K + s11^\top$ for $s \to \infty$. B has
+then the further term $sp\,ww^\top$, an eigenvalue that is infinite, for which $B^{-1}$ has 0 (docs/theory.md, "Networks
+with a constant direction").
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class SpikedKernel(Copyable):
         core[:k, k : 2 * k] = core[k : 2 * k, :k] = np.eye(k)
         core[2 * k, 2 * k] = self.norms.weight
         if self.norms.common is not None:
-            core[self.labels, -1] = core[-1, self.labels] = self.law.dimension
+            core[self.labels, -1] = core[-1, self.labels] = self.law.dimension * self.norms.common_unit
         return core
 
     @cached_property
