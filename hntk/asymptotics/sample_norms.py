@@ -72,9 +72,9 @@ class NormEffects:
         The numbers h, where the kernel has 1hᵀ + h1ᵀ, in units of the largest; else None.
     common_unit : float
         That unit.
-    tilts : array, shape (K, q), or None
-        What the part 2 zᵀμ_a/p of a sample's norm² adds to φ, in units of its entry of the columns of means; None in
-        the limit, where it vanishes.
+    tilts : array, shape (1 or 2, K, q), or None
+        What the part 2 zᵀμ_a/p of a sample's norm² adds to √p φ, and to h if there is one, in units of √c1 zᵀ times
+        √c1 μ_a; None in the limit, where it vanishes.
     """
 
     diagonal: DiagonalLaw
@@ -84,7 +84,7 @@ class NormEffects:
     noise: Noise | None = None
     common: Float[np.ndarray, "K q"] | None = None
     common_unit: float = 1.0
-    tilts: Float[np.ndarray, "K q"] | None = None
+    tilts: Float[np.ndarray, "T K q"] | None = None
 
     @staticmethod
     def limit(law: MixtureLaw, kernel: KernelCoefficients) -> NormEffects:
@@ -110,13 +110,13 @@ class NormEffects:
         points, shares, squares = _norm_points(law, quadrature)
 
         def at_norm(square: float) -> np.ndarray:
-            others = dependence.orthogonal(square, kernel.scale), dependence.common(square, kernel.scale)
             step = NORM_STEP * kernel.scale
-            ahead, behind = (dependence.orthogonal(square + side * step, kernel.scale) for side in (1, -1))
-            return np.array([*dependence.at(square), *others, (ahead - behind) / (2 * step)])
+            near = [(dependence.orthogonal(s, kernel.scale), dependence.common(s, kernel.scale))
+                    for s in (square, square - step, square + step)]  # fmt: skip
+            return np.array([*dependence.at(square), *near[0], *np.subtract(near[2], near[1]) / (2 * step)])
 
         by_class = np.array([interpolated_over_norms(row, at_norm) for row in squares])
-        level, slope, phi, common, phi_slope = np.moveaxis(by_class, 1, 0)
+        level, slope, phi, common, phi_slope, common_slope = np.moveaxis(by_class, 1, 0)
         relative_slope = slope / kernel.gram if kernel.gram > 0 else np.ones_like(slope)
         factors_squared = products.factors[:, None] ** 2
         weights = points * relative_slope * factors_squared
@@ -130,9 +130,12 @@ class NormEffects:
             remainder = np.maximum(remainder, 0.0)
         diagonal = DiagonalLaw(shares, weights, remainder - kernel.shift)
         mean_factors = np.sqrt(relative_slope * factors_squared)
-        tilts = 2 * phi_slope / (np.sqrt(p) * kernel.gram) if kernel.gram > 0 else None
-        effects = NormEffects(diagonal, 1.0, np.sqrt(p) * phi, mean_factors, noise, tilts=tilts)
-        return effects.with_common(common) if kernel.has_common_part else effects
+        effects = NormEffects(diagonal, 1.0, np.sqrt(p) * phi, mean_factors, noise)
+        slopes = [np.sqrt(p) * phi_slope]
+        if kernel.has_common_part:
+            effects = effects.with_common(common)
+            slopes.append(common_slope / effects.common_unit)
+        return replace(effects, tilts=2 / (p * kernel.gram) * np.array(slopes)) if kernel.gram > 0 else effects
 
     def with_common(self, common: Float[np.ndarray, "K q"]) -> NormEffects:
         """Return the effects with 1hᵀ + h1ᵀ for these h."""

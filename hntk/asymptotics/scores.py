@@ -168,8 +168,10 @@ class FilteredLabels(Copyable):
             means = means + norms.common[..., None] * bd[:, :, -1]
         if self.intercepts is not None:
             means = means + np.real(np.einsum("bsq,qm->bsm", weights, self.intercepts))
-        tilts = np.zeros_like(norms.deviations) if norms.tilts is None else norms.tilts
-        shifts = (tilts / np.sqrt(norms.diagonal.weights))[..., None] * bd[:, :, 2 * k]
+        shifts = np.zeros_like(means)
+        if norms.tilts is not None:
+            along_mean = norms.tilts / np.sqrt(norms.diagonal.weights)
+            shifts = np.einsum("tbs,bstm->bsm", along_mean, bd[:, :, self.kernel.norm_columns])
         given_norm = self._variances_given_norm(weights, d[:, :, :k], shifts)
         return means, norms.diagonal.weights[..., None, None] * given_norm
 

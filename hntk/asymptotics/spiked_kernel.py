@@ -155,6 +155,11 @@ class SpikedKernel(Copyable):
         return slice(2 * self.law.classes + 1, 3 * self.law.classes + 1)
 
     @property
+    def norm_columns(self) -> list[int]:
+        """The columns of U that depend on norms alone: their deviations, and h if there is one."""
+        return [2 * self.law.classes] + [len(self.core) - 1] * (self.norms.common is not None)
+
+    @property
     def without_means(self) -> list[int]:
         """All columns of U but those of the means."""
         k = self.law.classes
@@ -210,16 +215,19 @@ class SpikedKernel(Copyable):
         return sums
 
     def _tilt_forms(self, responses: Numbers, element: Element) -> Numbers:
-        """Return the part of D between means and norms, of shape (..., K)."""
+        """Return the part of D between norms and means, of shape (..., 1 or 2, K)."""
         if self.norms.tilts is None:
             return np.zeros(())
-        diagonal = self.bulk.diagonal
-        sums = self.ratios * np.sum(diagonal.shares * diagonal.weights * self.norms.tilts * responses, axis=-1)
-        return np.einsum("...a,...aac->...c", sums, self.bulk.law.algebra.covariance_forms(element))
+        weights = self.bulk.diagonal.shares * self.bulk.diagonal.weights * self.norms.tilts
+        sums = self.ratios * np.einsum("taq,...aq->...ta", weights, responses)
+        return np.einsum("...ta,...aac->...tc", sums, self.bulk.law.algebra.covariance_forms(element))
 
     def _with_tilts(self, matrix: Numbers, tilts: Numbers) -> Numbers:
-        """Return D with its part between means and norms."""
-        matrix[..., self.means, 2 * self.law.classes] = matrix[..., 2 * self.law.classes, self.means] = tilts
+        """Return D with its part between norms and means."""
+        if self.norms.tilts is not None:
+            norms, means = np.array(self.norm_columns), np.arange(len(self.core))[self.means]
+            matrix[..., norms[:, None], means] = tilts
+            matrix[..., means[:, None], norms] = np.swapaxes(tilts, -1, -2)
         return matrix
 
     def _assembled(self, responses: Numbers, means_block: Numbers) -> Numbers:
