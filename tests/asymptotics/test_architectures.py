@@ -154,7 +154,7 @@ def test_exact_kernels_behind_an_intercept(name: str, kernel: str) -> None:
         if draw == 0:
             plain = LimitingKernel.of(law, n, list(net.layers), kernel=kernel)
             assert kolmogorov_distance(plain.density(), values) > 10 * distances[0]
-    assert distances[0] < 0.03
+    assert distances[0] < 0.04
     error = np.std(errors, ddof=1) / np.sqrt(draws)
     assert theory.ridge_regression(ridge, finite_size=True).test.squared_error == pytest.approx(
         np.mean(errors), abs=3 * error
