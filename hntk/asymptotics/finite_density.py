@@ -14,6 +14,9 @@ $$\xi(x) = \#\{\text{eigenvalues of B below 0}\} - \frac1\pi\sum_j\arg\lambda_j(
 
 more eigenvalues than the bulk has (Krein's spectral shift; docs/theory.md, "Spectra"). $\mathrm{Im}\,N \succeq 0$, so
 all arguments lie between 0 and π.
+
+A centred kernel P K P has n − 1 eigenvalues beside the 0 of the vector 1, which is left out. In N its infinite
+eigenvalue of B counts as one that lies below no x.
 """
 
 from __future__ import annotations
@@ -92,7 +95,10 @@ def density_at_finite_size(kernel: SpikedKernel) -> FiniteSizeDensity:
     mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(x))])
     if abs(mass[-1] - 1) > MASS_TOLERANCE:
         raise ArithmeticError(f"the density of a finite size has mass {mass[-1]:.4g}, not 1: it is not resolved.")
-    shares = np.clip(np.maximum.accumulate(mass / mass[-1] + moved / kernel.n), 0.0, 1.0)
+    shares = np.maximum.accumulate(mass / mass[-1] + moved / kernel.n)
+    if kernel.constant_direction is not None:
+        shares = shares * kernel.n / (kernel.n - 1)
+    shares = np.clip(shares, 0.0, 1.0)
     shares[0], shares[-1] = 0.0, 1.0
     return FiniteSizeDensity(x + kernel.coefficients.shift, density / mass[-1], shares)
 

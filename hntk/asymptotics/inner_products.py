@@ -6,8 +6,9 @@ class a and j in class b, r is nearly Gaussian with mean $\mu_a^\top\mu_b/p$ and
 $(T_{ab} + (\mu_a^\top C_b\mu_a + \mu_b^\top C_a\mu_b)/p)/p$. In Hermite polynomials of this law, f has
 
 * a mean, written $P_{ab}/p$, which replaces $c_1M^\top M + c_3T$ of the limit;
-* a slope $\mathrm Ef'$, by Stein's identity. It is approximated by the nearest product $c_1u_au_b$, so that the factors
-  u can become weights of the samples;
+* a slope $\mathrm Ef'$, by Stein's identity, which is larger within a class, where means agree. For covariances that
+  commute it is kept as $c_1q_a^\top q_b$ (:mod:`hntk.asymptotics.pairwise_covariances`). Else it is approximated by the
+  nearest product $c_1u_au_b$, so that the factors u can become weights of the samples;
 * parts of degrees 2 and 3.
 
 The part of degree k is $q_k(r - \mathrm Er)^k$ up to lower degrees: a Gram matrix of all monomials of degree k of the
@@ -32,8 +33,10 @@ from scipy.special import factorial
 
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import Noise
-from hntk.asymptotics.kernel_parameters import KernelCoefficients, interpolated_over_norms
+from hntk.asymptotics.covariances import CommutingCovariances
+from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.asymptotics.norm_dependence import interpolated_over_norms
 
 # Degrees of the Hermite parts that act like noise.
 NOISE_DEGREES = (2, 3)
@@ -41,6 +44,8 @@ NOISE_DEGREES = (2, 3)
 HERMITE_NODES = 12
 # Parts smaller than this, relative to the slope, do not change with the norm.
 NEGLIGIBLE = 1e-6
+# Eigenvalues of the matrix of slopes that count, relative to the largest.
+SMALL_SLOPE = 1e-3
 # The least deviation of inner products, in units of τ_0²/√p: a slope needs some.
 LEAST_DEVIATION = 0.1
 # Eigenvalues and monomials are grouped by order of magnitude, down to this part of the largest.
@@ -61,11 +66,14 @@ class ProductExpansion:
         The factors u: the slopes are c1 u_a u_b.
     parts : array, shape (3, K, K)
         Coefficients of the Hermite polynomials of unit variance, of degrees 1, 2 and 3.
+    pairwise : array, shape (K, r), or None
+        Vectors q_a, where slopes are c1 q_aᵀq_b instead; ``factors`` are then 1.
     """
 
     means: Float[np.ndarray, "K K"]
     factors: Float[np.ndarray, " K"]
     parts: Float[np.ndarray, "B K K"]
+    pairwise: Float[np.ndarray, "K r"] | None = None
 
     @staticmethod
     def limit(law: MixtureLaw, kernel: KernelCoefficients) -> ProductExpansion:
@@ -74,14 +82,26 @@ class ProductExpansion:
         return ProductExpansion(means, np.ones(law.classes), np.zeros((1 + len(NOISE_DEGREES), *means.shape)))
 
     @staticmethod
-    def finite(law: MixtureLaw, kernel: KernelCoefficients) -> ProductExpansion:
-        """Return the expansion of the exact kernel at norm τ_0, by Gauss quadrature over r."""
+    def finite(law: MixtureLaw, kernel: KernelCoefficients, *, pairwise: bool = False) -> ProductExpansion:
+        """Return the expansion of the exact kernel at norm τ_0, by Gauss quadrature over r.
+
+        Slopes are pairwise if that is asked for and covariances commute.
+        """
         mean, deviation = _product_moments(law)
         constant, *parts = _hermite_parts(kernel, mean, deviation, kernel.scale, (0, 1, *NOISE_DEGREES))
-        factors = np.ones(law.classes)
+        factors, vectors = np.ones(law.classes), None
         if kernel.gram > 0:
-            factors = _nearest_product(parts[0] / deviation / kernel.gram, law.proportions)
-        return ProductExpansion(law.dimension * constant, factors, np.array(parts))
+            slopes = parts[0] / deviation / kernel.gram
+            if pairwise and isinstance(law.algebra, CommutingCovariances):
+                vectors = _root(slopes, law.proportions)
+            if vectors is None:
+                factors = _nearest_product(slopes, law.proportions)
+        return ProductExpansion(law.dimension * constant, factors, np.array(parts), vectors)
+
+    @property
+    def own_slopes(self) -> Float[np.ndarray, " K"]:
+        """The slopes within each class, in units of c1 and without what weights of the samples add."""
+        return np.ones_like(self.factors) if self.pairwise is None else np.sum(self.pairwise**2, axis=1)
 
     def noise(
         self, law: MixtureLaw, n: int, kernel: KernelCoefficients, squares: Float[np.ndarray, "K q"]
@@ -198,6 +218,14 @@ def _hermite_parts(
     polynomials = np.array([np.polynomial.hermite_e.hermeval(nodes, np.eye(k + 1)[k]) for k in degrees])
     polynomials = polynomials / np.sqrt(factorial(degrees))[:, None]
     return np.moveaxis(values @ (polynomials * weights / weights.sum()).T, -1, 0)
+
+
+def _root(matrix: Float[np.ndarray, "K K"], proportions: Float[np.ndarray, " K"]) -> Float[np.ndarray, "K r"] | None:
+    """Return vectors whose inner products are a matrix but for small eigenvalues; None if it is one product."""
+    root = np.sqrt(proportions)
+    values, vectors = np.linalg.eigh(root[:, None] * matrix * root)
+    large = values > SMALL_SLOPE * values[-1]
+    return vectors[:, large] * np.sqrt(values[large]) / root[:, None] if np.sum(large) > 1 else None
 
 
 def _nearest_product(matrix: Float[np.ndarray, "K K"], proportions: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:

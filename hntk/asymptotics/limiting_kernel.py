@@ -39,6 +39,12 @@ class LimitingKernel(Copyable):
     take ``finite_size``, it selects the exact kernel of n samples in p dimensions instead, which needs the activations.
     docs/theory.md derives all formulas. Computations run in NumPy, on the host.
 
+    The kernels of networks that are not plain, such as un-centred ones, have a large part 1hᵀ + h1ᵀ, and so an
+    eigenvalue of order n with an eigenvector near to 1. By default methods describe what is left of them behind an
+    intercept: spectra are those of P K P, P = I − 11ᵀ/n, on the complement of the vector 1, and regression and gradient
+    flow have an intercept that is neither penalised nor slow. With ``centre=False`` they describe K itself, its large
+    eigenvalue included, and learning without an intercept.
+
     Attributes
     ----------
     law : MixtureLaw
@@ -59,6 +65,16 @@ class LimitingKernel(Copyable):
     spike at 3.275 (strength 3.803): alignment 0.816 with the classes (0.408, 0.408)
     >>> [round(kernel.ridge_regression(ridge).test.classification_error, 3) for ridge in (0.01, 0.1, 1.0)]
     [0.044, 0.036, 0.024]
+
+    A network as people have them, behind an intercept:
+
+    >>> import hntk
+    >>> he = hntk.Architecture(["relu"] * 3, weight_std=2**0.5, bias_std=0.3, centred=False)
+    >>> centred = LimitingKernel.of(law, 800, he)
+    >>> [round(spike.value, 2) for spike in centred.spikes() if spike.above]
+    [2.85]
+    >>> [round(spike.value, 2) for spike in LimitingKernel.of(law, 800, he, centre=False).spikes() if spike.above]
+    [592.41, 2.85]
     """
 
     law: MixtureLaw
@@ -70,7 +86,13 @@ class LimitingKernel(Copyable):
 
     @staticmethod
     def of(
-        law: MixtureLaw, n: int, net: Net, *, kernel: KernelName = "ck", kappa_sq: float | None = None
+        law: MixtureLaw,
+        n: int,
+        net: Net,
+        *,
+        kernel: KernelName = "ck",
+        kappa_sq: float | None = None,
+        centre: bool | None = None,
     ) -> LimitingKernel:
         """Return a network's kernel on n samples of a law.
 
@@ -80,12 +102,16 @@ class LimitingKernel(Copyable):
             The law of the samples.
         n : int
             The number of samples.
-        net : sequence of str or Activation, Coefficients, or KernelCoefficients
-            One activation per layer; or the coefficients of a network, which do not determine its exact kernel.
+        net : sequence of str or Activation, Architecture, Coefficients, or KernelCoefficients
+            One activation per layer, or the description of any network; or the coefficients of a plain network, which
+            do not determine its exact kernel.
         kernel : {"ck", "ntk"}
             The conjugate kernel or the neural tangent kernel.
         kappa_sq : float, optional
             The NTK's diagonal κ_L². It must be declared if an activation jumps.
+        centre : bool, optional
+            Whether to describe P K P and learning with an intercept. By default so for a network that is not plain, and
+            not for a plain one.
 
         Returns
         -------
@@ -95,11 +121,17 @@ class LimitingKernel(Copyable):
         Raises
         ------
         ValueError
-            If n is not a positive whole number, ``law`` is no law, or the network does not fit.
+            If n is not a positive whole number, ``law`` is no law, or the network does not fit; or if a kernel of one
+            sample is centred, of which nothing is left.
         """
         n = as_count(n, "n", 1, MOST_SAMPLES)
         as_instance(law, "law", MixtureLaw, "a MixtureLaw, such as of MixtureLaw.of or estimate_law")
-        return LimitingKernel(law, n, kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq))
+        coefficients = kernel_coefficients(net, law.tau0, kernel=kernel, kappa_sq=kappa_sq, centre=centre)
+        if coefficients.centred and n == 1:
+            raise ValueError(
+                "of one sample nothing is left behind an intercept: give n of at least 2, or centre=False."
+            )
+        return LimitingKernel(law, n, coefficients)
 
     def support(self) -> Float[np.ndarray, "i 2"]:
         """Return the intervals that hold the bulk of the eigenvalues, without atoms.
@@ -133,7 +165,7 @@ class LimitingKernel(Copyable):
         Returns
         -------
         FiniteSizeDensity
-            The distribution, with the spikes.
+            The distribution, with the spikes; that of a centred kernel leaves out the eigenvalue 0 of the vector 1.
 
         Raises
         ------
@@ -142,17 +174,32 @@ class LimitingKernel(Copyable):
         ArithmeticError
             If the total mass is not near 1.
         """
-        return density_at_finite_size(SpikedKernel(self.law, self.n, self.coefficients, dense_points))
+        kernel = SpikedKernel(self.law, self.n, self.coefficients, dense_points)
+        # many points: slopes by pairs of classes would take too long
+        return density_at_finite_size(kernel.with_slope_products())
 
-    def spikes(self) -> tuple[Spike, ...]:
-        """Return the equivalent kernel's isolated eigenvalues, with the alignment of their eigenvectors.
+    def spikes(self, *, finite_size: bool = False) -> tuple[Spike, ...]:
+        """Return a kernel's isolated eigenvalues, with the alignment of their eigenvectors.
+
+        Parameters
+        ----------
+        finite_size : bool
+            Whether they are those of the exact kernel at this n and p, or of the equivalent kernel in the limit. At
+            finite size only spikes above the bulk are given, whose edge is where the bulk ends for norms on the points
+            of a Gauss quadrature. Two spikes nearer to each other than about p^(−1/2) of their size are found further
+            apart in samples: their mean is predicted well, and their distance is not.
 
         Returns
         -------
         tuple of Spike
             The spikes, largest first, and after them the directions below their phase transition.
+
+        Raises
+        ------
+        ValueError
+            If ``finite_size`` is asked of a kernel made from coefficients.
         """
-        return find_spikes(self._equivalent)
+        return find_spikes(self._spiked(finite_size))
 
     def ridge_regression(
         self, ridge: float, *, finite_size: bool = False, targets: object | None = None, offset: object | None = None

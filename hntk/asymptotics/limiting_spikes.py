@@ -1,4 +1,4 @@
-r"""Isolated eigenvalues of an equivalent kernel, and the alignment of their eigenvectors with the classes.
+r"""Isolated eigenvalues of a kernel, and the alignment of their eigenvectors with the classes.
 
 An eigenvalue λ + γ, with λ outside the bulk, solves $\det N(\lambda) = 0$ with $N = B^{-1} + D$
 (:mod:`hntk.asymptotics.spiked_kernel`). As $D' = \lim U^\top\tilde Q^2U \succ 0$, the ordered eigenvalues of N rise on
@@ -8,8 +8,11 @@ indicator $j_a$ of class a.
 
 Above the bulk, $E = -D$ is positive definite and falls in λ, and so do the eigenvalues of $E^{1/2}BE^{1/2}$. Each of
 them that exceeds 1 at the edge makes a spike. One between 0 and 1 is the strength of a direction below its phase
-transition. Sources: Benaych-Georges and Nadakuditi (2011) for the method, Benaych-Georges and Couillet (2016) for
-mixtures; docs/theory.md, "Spikes".
+transition. A centred kernel has E on the complement of the vector 1. Sources: Benaych-Georges and Nadakuditi (2011)
+for the method, Benaych-Georges and Couillet (2016) for mixtures; docs/theory.md, "Spikes".
+
+At finite size the bulk and D are those of :mod:`hntk.asymptotics.sample_norms`, with the norms on a few points, so that
+the bulk ends somewhere. There only spikes above the bulk are looked for.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from scipy.optimize import brentq
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.resolvent import Resolvent
 from hntk.asymptotics.spiked_kernel import SpikedKernel
-from hntk.asymptotics.support import Edge, Interval, support_intervals
+from hntk.asymptotics.support import Edge, Interval, right_edge, support_intervals
 
 # Eigenvalues of N, and strengths, that count as zero, relative to the largest.
 NULL = 1e-12
@@ -79,12 +82,18 @@ class Spike:
 
 def find_spikes(kernel: SpikedKernel) -> tuple[Spike, ...]:
     """Return a kernel's spikes, largest first, and after them the directions below their phase transition."""
-    support = support_intervals(kernel.bulk)
-    eigenvalues = [spike for gap in _gaps(support) for spike in _spikes_in_gap(kernel, *gap)]
+    if kernel.quadrature is None:
+        support = support_intervals(kernel.bulk)
+        gaps, right = tuple(_gaps(support)), support[-1].right if support else Edge(0.0, None)
+    else:
+        similar = None if kernel.products.pairwise is None else kernel.with_slope_products().bulk
+        right = right_edge(kernel.bulk, similar)
+        gaps = ((right, None),)
+    eigenvalues = [spike for gap in gaps for spike in _spikes_in_gap(kernel, *gap)]
     eigenvalues.sort(key=lambda spike: -spike.value)
-    edge = kernel.coefficients.shift + (support[-1].right.location if support else 0.0)
+    edge = kernel.coefficients.shift + right.location
     above_bulk = [spike for spike in eigenvalues if spike.value > edge]
-    strengths = _strengths(kernel, support)
+    strengths = _strengths(kernel, right)
     with_strength = [replace(s, strength=float(h)) for s, h in zip(above_bulk, strengths, strict=False)]
     below = [Spike(edge, np.zeros(kernel.law.classes), False, float(h)) for h in strengths[len(above_bulk) :] if h <= 1]
     return (*with_strength, *eigenvalues[len(above_bulk) :], *below)
@@ -134,7 +143,7 @@ def _resolvent_beside(kernel: SpikedKernel, edge: Edge, other: Edge | None, side
 
 def _resolvent_far_out(kernel: SpikedKernel, start: Resolvent) -> Resolvent:
     """Return the resolvent at a point beyond the largest spike: as many eigenvalues of N are positive as of B."""
-    positive = np.sum(kernel.active[1] > 0)
+    positive = np.sum((kernel.active[1] > 0) & np.isfinite(kernel.active[1]))
     x = 2 * max(float(start.z), kernel.bulk.gram_bound)
     x = x if x > 0 else kernel.reach
     while True:
@@ -158,10 +167,16 @@ def _spikes_at(kernel: SpikedKernel, roots: Float[np.ndarray, " s"]) -> Iterator
             yield Spike(float(at.z) + kernel.coefficients.shift, alignment, True, np.nan)
 
 
-def _strengths(kernel: SpikedKernel, support: tuple[Interval, ...]) -> Float[np.ndarray, " r"]:
+def _strengths(kernel: SpikedKernel, edge: Edge) -> Float[np.ndarray, " r"]:
     """Return the positive eigenvalues of E^{1/2} B E^{1/2} at the bulk's right edge, descending."""
-    edge = support[-1].right if support else Edge(0.0, None)
-    values, vectors = np.linalg.eigh(-np.real(kernel.overlap(_resolvent_beside(kernel, edge, None, +1))))
+    overlap, constant = np.real(kernel.overlap(_resolvent_beside(kernel, edge, None, +1))), kernel.constant_direction
+    if constant is not None:
+        # the overlap on the complement of the vector 1
+        image = overlap @ constant
+        overlap = overlap - np.outer(image, image) / (constant @ image)
+    values, vectors = np.linalg.eigh(-overlap)
+    if constant is not None:
+        values[values < NULL * values[-1]] = 0.0
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     strengths = np.linalg.eigvalsh(root.T @ kernel.core @ root)[::-1]
     return strengths[strengths > NULL * np.max(np.abs(strengths), initial=0.0)]

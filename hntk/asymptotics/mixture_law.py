@@ -17,6 +17,7 @@ from hntk._utils.arrays import check_result, finite_array
 from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.covariances import CommutingCovariances, GeneralCovariances, covariance_algebra
+from hntk.asymptotics.pairwise_covariances import PairwiseCovariances
 from hntk.data.class_parameters import as_covariance, as_means, as_proportions, check_semidefinite
 
 
@@ -32,8 +33,9 @@ class MixtureLaw(Copyable):
         The number of coordinates p.
     proportions : array, shape (K,)
         The classes' shares π_a; they sum to 1.
-    algebra : CommutingCovariances or GeneralCovariances
-        Class covariances and means: eigenvalues where the covariances commute, else matrices.
+    algebra : CommutingCovariances, GeneralCovariances or PairwiseCovariances
+        Class covariances and means: eigenvalues where the covariances commute, else matrices; pairwise in the bulk of a
+        kernel at finite size.
     measured_overlaps : array, shape (K, K), or None
         Measured traces tr(C_a C_b)/p, which replace those of ``algebra``; None if they were not measured.
     measured_norms : array, shape (K,), or None
@@ -42,7 +44,7 @@ class MixtureLaw(Copyable):
 
     dimension: int
     proportions: Float[np.ndarray, " K"]
-    algebra: CommutingCovariances | GeneralCovariances
+    algebra: CommutingCovariances | GeneralCovariances | PairwiseCovariances
     measured_overlaps: Float[np.ndarray, "K K"] | None = None
     measured_norms: Float[np.ndarray, " K"] | None = None
 

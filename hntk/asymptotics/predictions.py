@@ -15,13 +15,14 @@ from hntk.asymptotics.mixture_law import MixtureLaw
 
 
 def limiting_density(
-    law: MixtureLaw, n: int, net: Net, *, kernel: KernelName = "ck", kappa_sq: float | None = None
-) -> LimitingDensity:
+    law: MixtureLaw, n: int, net: Net, *, kernel: KernelName = "ck", kappa_sq: float | None = None,
+    centre: bool | None = None,
+) -> LimitingDensity:  # fmt: skip
     """Return the limiting density of the eigenvalues of a network's equivalent kernel on n samples.
 
     Parameters
     ----------
-    law, n, net, kernel, kappa_sq : MixtureLaw, int, the network, and options
+    law, n, net, kernel, kappa_sq, centre : MixtureLaw, int, the network, and options
         As for :meth:`LimitingKernel.of`.
 
     Returns
@@ -46,17 +47,18 @@ def limiting_density(
     >>> limiting_density(MixtureLaw.of(np.zeros((1, 400)), [1.0]), 100, linear).edges
     array([[0.25, 2.25]])
     """
-    return LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq).density()
+    return LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre).density()
 
 
 def finite_size_density(
-    law: MixtureLaw, n: int, net: Net, *, kernel: KernelName = "ck", kappa_sq: float | None = None
-) -> FiniteSizeDensity:
+    law: MixtureLaw, n: int, net: Net, *, kernel: KernelName = "ck", kappa_sq: float | None = None,
+    centre: bool | None = None,
+) -> FiniteSizeDensity:  # fmt: skip
     """Return the distribution of the eigenvalues of a network's exact kernel on n samples in p dimensions.
 
     Parameters
     ----------
-    law, n, net, kernel, kappa_sq : MixtureLaw, int, the network, and options
+    law, n, net, kernel, kappa_sq, centre : MixtureLaw, int, the network, and options
         As for :meth:`LimitingKernel.of`; the network is given by its activations.
 
     Returns
@@ -81,18 +83,21 @@ def finite_size_density(
     >>> [round(float(d.quantiles(0.01)), 4) for d in (kernel.finite_size_density(), kernel.density())]
     [0.025, 0.0256]
     """
-    return LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq).finite_size_density()
+    return LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre).finite_size_density()
 
 
 def spikes(
-    law: MixtureLaw, n: int, net: Net, *, kernel: KernelName = "ck", kappa_sq: float | None = None
-) -> tuple[Spike, ...]:
-    """Return the spikes of a network's equivalent kernel on n samples, largest first.
+    law: MixtureLaw, n: int, net: Net, *, kernel: KernelName = "ck", kappa_sq: float | None = None,
+    centre: bool | None = None, finite_size: bool = False,
+) -> tuple[Spike, ...]:  # fmt: skip
+    """Return the spikes of a network's kernel on n samples, largest first.
 
     Parameters
     ----------
-    law, n, net, kernel, kappa_sq : MixtureLaw, int, the network, and options
+    law, n, net, kernel, kappa_sq, centre : MixtureLaw, int, the network, and options
         As for :meth:`LimitingKernel.of`.
+    finite_size : bool
+        As for :meth:`LimitingKernel.spikes`.
 
     Returns
     -------
@@ -102,7 +107,7 @@ def spikes(
     Raises
     ------
     ValueError
-        If n or the network does not fit.
+        If n or the network does not fit, or ``finite_size`` is asked of coefficients.
 
     Examples
     --------
@@ -110,13 +115,17 @@ def spikes(
     >>> law = MixtureLaw.of(3 * np.eye(2, 400), [1.0, 1.0])
     >>> print(spikes(law, 800, ["relu"])[0])
     spike at 3.275 (strength 3.803): alignment 0.816 with the classes (0.408, 0.408)
+    >>> print(spikes(law, 800, ["relu"], finite_size=True)[0])
+    spike at 3.323 (strength 3.810): alignment 0.816 with the classes (0.408, 0.408)
     """
-    return LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq).spikes()
+    return LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre).spikes(
+        finite_size=finite_size
+    )
 
 
 def ridge_regression(
     law: MixtureLaw, n: int, net: Net, ridge: float, *, kernel: KernelName = "ntk", kappa_sq: float | None = None,
-    finite_size: bool = False, targets: object | None = None, offset: object | None = None,
+    centre: bool | None = None, finite_size: bool = False, targets: object | None = None, offset: object | None = None,
 ) -> Learned:  # fmt: skip
     """Return what kernel ridge regression on n samples reaches, with dual weights β = (K̃ + λI)⁻¹ y.
 
@@ -126,7 +135,7 @@ def ridge_regression(
         As for :meth:`LimitingKernel.of`.
     ridge : float
         As for :meth:`LimitingKernel.ridge_regression`.
-    kernel, kappa_sq : optional
+    kernel, kappa_sq, centre : optional
         As for :meth:`LimitingKernel.of`.
     finite_size, targets, offset : optional
         As for :meth:`LimitingKernel.ridge_regression`.
@@ -148,13 +157,13 @@ def ridge_regression(
     >>> [round(ridge_regression(law, n, ["relu"], 0.1).test.classification_error, 3) for n in (200, 800, 3200)]
     [0.048, 0.035, 0.024]
     """
-    made = LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq)
+    made = LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre)
     return made.ridge_regression(ridge, finite_size=finite_size, targets=targets, offset=offset)
 
 
 def gradient_flow(
     law: MixtureLaw, n: int, net: Net, time: float, *, kernel: KernelName = "ntk", kappa_sq: float | None = None,
-    finite_size: bool = False, targets: object | None = None, offset: object | None = None,
+    centre: bool | None = None, finite_size: bool = False, targets: object | None = None, offset: object | None = None,
 ) -> Learned:  # fmt: skip
     """Return what gradient flow on ½‖y − f‖² from f = 0 reaches; with the NTK, the training of a wide network.
 
@@ -164,7 +173,7 @@ def gradient_flow(
         As for :meth:`LimitingKernel.of`.
     time : float
         As for :meth:`LimitingKernel.gradient_flow`.
-    kernel, kappa_sq : optional
+    kernel, kappa_sq, centre : optional
         As for :meth:`LimitingKernel.of`.
     finite_size, targets, offset : optional
         As for :meth:`LimitingKernel.gradient_flow`.
@@ -186,13 +195,13 @@ def gradient_flow(
     >>> [round(gradient_flow(law, 800, ["relu"], s).test.squared_error, 3) for s in (0.1, 1.0, 10.0)]
     [0.236, 0.109, 0.12]
     """
-    made = LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq)
+    made = LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre)
     return made.gradient_flow(time, finite_size=finite_size, targets=targets, offset=offset)
 
 
 def optimal_ridge(
     law: MixtureLaw, n: int, net: Net, *, criterion: Criterion = "squared", kernel: KernelName = "ntk",
-    kappa_sq: float | None = None, finite_size: bool = False, targets: object | None = None,
+    kappa_sq: float | None = None, centre: bool | None = None, finite_size: bool = False, targets: object | None = None,
     offset: object | None = None, rounds: int = 4,
 ) -> Learned:  # fmt: skip
     """Return ridge regression on n samples with the ridge λ ≥ 0 of least test error.
@@ -203,7 +212,7 @@ def optimal_ridge(
         As for :meth:`LimitingKernel.of`.
     criterion : {"squared", "classification"}
         Which test error is minimised.
-    kernel, kappa_sq : optional
+    kernel, kappa_sq, centre : optional
         As for :meth:`LimitingKernel.of`.
     finite_size, targets, offset, rounds : optional
         As for :meth:`LimitingKernel.optimal_ridge`.
@@ -225,7 +234,7 @@ def optimal_ridge(
     >>> [round(optimal_ridge(law, n, ["relu"]).ridge, 2) for n in (200, 800)]
     [0.0, 0.35]
     """
-    made = LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq)
+    made = LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre)
     return made.optimal_ridge(
         criterion=criterion, finite_size=finite_size, targets=targets, offset=offset, rounds=rounds
     )

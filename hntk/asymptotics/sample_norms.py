@@ -5,7 +5,8 @@ only $c_2\varepsilon_i\varepsilon_j$, one direction. An exact kernel at finite s
 
 * Between orthogonal samples it is a product $\varphi(\|x_i\|^2)\varphi(\|x_j\|^2)$ up to terms of fourth order; the
   limit keeps $\varphi = \sqrt{c_2}\,\varepsilon$.
-* Its diagonal is $k(\|x_i\|^2)$; the limit has $k(\tau_0^2) + c_1\varepsilon_i$.
+* Its diagonal is $k(\|x_i\|^2)$; the limit has $k(\tau_0^2) + c_1\varepsilon_i$. For a network that is not plain, k and
+  $\varphi^2$ are those of the kernel less $h_i + h_j$ (:mod:`hntk.asymptotics.kernel_parameters`).
 * The coefficient of $x_i^\top x_j$ is $c_1$ at the samples' norms, and $z_i$ itself is longer or shorter.
 
 So $z_i = \sqrt{G_i}z_i^\circ$, where $z_i^\circ$ has a fixed length. $G_i = \|z_i\|^2/\mathrm{tr}\,C_a$ has mean 1 and
@@ -26,6 +27,7 @@ have".
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -35,11 +37,14 @@ from scipy.special import gammainccinv, gammaincinv
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import DiagonalLaw, Noise
 from hntk.asymptotics.inner_products import ProductExpansion
-from hntk.asymptotics.kernel_parameters import KernelCoefficients, interpolated_over_norms
+from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.asymptotics.norm_dependence import interpolated_over_norms
 
 # Gauss points less likely than this change no sum; they are moved to the nearest likelier point.
 NEGLIGIBLE_PROBABILITY = 1e-15
+# Steps of differences of φ, in units of τ_0².
+NORM_STEP = 1e-3
 # The probability that dense points leave out on either side.
 TAIL_PROBABILITY = 1e-8
 
@@ -63,6 +68,13 @@ class NormEffects:
         The factors of √c1 μ_a: √ℓ times u_a.
     noise : Noise or None
         The parts of the kernel that act like noise.
+    common : array, shape (K, q), or None
+        The numbers h, where the kernel has 1hᵀ + h1ᵀ, in units of the largest; else None.
+    common_unit : float
+        That unit.
+    tilts : array, shape (1 or 2, K, q), or None
+        What the part 2 zᵀμ_a/p of a sample's norm² adds to √p φ, and to h if there is one, in units of √c1 zᵀ times
+        √c1 μ_a; None in the limit, where it vanishes.
     """
 
     diagonal: DiagonalLaw
@@ -70,6 +82,9 @@ class NormEffects:
     deviations: Float[np.ndarray, "K q"]
     mean_factors: Float[np.ndarray, "K q"]
     noise: Noise | None = None
+    common: Float[np.ndarray, "K q"] | None = None
+    common_unit: float = 1.0
+    tilts: Float[np.ndarray, "T K q"] | None = None
 
     @staticmethod
     def limit(law: MixtureLaw, kernel: KernelCoefficients) -> NormEffects:
@@ -77,7 +92,14 @@ class NormEffects:
         spread = np.sqrt(law.v)[:, None] * np.array([-1.0, 1.0])
         ones = np.ones_like(spread)
         diagonal = DiagonalLaw(ones / 2, ones, np.zeros_like(ones))
-        return NormEffects(diagonal, kernel.norms, law.t[:, None] + spread, ones)
+        deviations = law.t[:, None] + spread
+        effects = NormEffects(diagonal, kernel.norms, deviations, ones)
+        if kernel.has_common_part:
+            # beside the vector 1, the norms of the means count as well
+            epsilon = deviations / np.sqrt(law.dimension) + np.diag(law.gram)[:, None] / law.dimension
+            common = kernel.constant / 2 + kernel.norm_slope * epsilon + kernel.norm_curvature * epsilon**2
+            return effects.with_common(common)
+        return effects
 
     @staticmethod
     def finite(
@@ -88,23 +110,37 @@ class NormEffects:
         points, shares, squares = _norm_points(law, quadrature)
 
         def at_norm(square: float) -> np.ndarray:
-            return np.array([*dependence.at(square), dependence.orthogonal(square, kernel.scale)])
+            step = NORM_STEP * kernel.scale
+            near = [(dependence.orthogonal(s, kernel.scale), dependence.common(s, kernel.scale))
+                    for s in (square, square - step, square + step)]  # fmt: skip
+            return np.array([*dependence.at(square), *near[0], *np.subtract(near[2], near[1]) / (2 * step)])
 
         by_class = np.array([interpolated_over_norms(row, at_norm) for row in squares])
-        level, slope, phi = np.moveaxis(by_class, 1, 0)
+        level, slope, phi, common, phi_slope, common_slope = np.moveaxis(by_class, 1, 0)
         relative_slope = slope / kernel.gram if kernel.gram > 0 else np.ones_like(slope)
         factors_squared = products.factors[:, None] ** 2
         weights = points * relative_slope * factors_squared
-        other_parts = kernel.gram * weights * law.traces[:, None] + phi**2
+        other_parts = kernel.gram * weights * (products.own_slopes * law.traces)[:, None] + phi**2
         other_parts += relative_slope * (np.diag(products.means) / p)[:, None]
         noise = products.noise(law, n, kernel, squares)
         if noise is not None:
             other_parts += noise.diagonal
-        remainder = level - other_parts
+        remainder = level - 2 * common - other_parts
         if dependence.declared_diagonal is None:
             remainder = np.maximum(remainder, 0.0)
         diagonal = DiagonalLaw(shares, weights, remainder - kernel.shift)
-        return NormEffects(diagonal, 1.0, np.sqrt(p) * phi, np.sqrt(relative_slope * factors_squared), noise)
+        mean_factors = np.sqrt(relative_slope * factors_squared)
+        effects = NormEffects(diagonal, 1.0, np.sqrt(p) * phi, mean_factors, noise)
+        slopes = [np.sqrt(p) * phi_slope]
+        if kernel.has_common_part:
+            effects = effects.with_common(common)
+            slopes.append(common_slope / effects.common_unit)
+        return replace(effects, tilts=2 / (p * kernel.gram) * np.array(slopes)) if kernel.gram > 0 else effects
+
+    def with_common(self, common: Float[np.ndarray, "K q"]) -> NormEffects:
+        """Return the effects with 1hᵀ + h1ᵀ for these h."""
+        unit = float(np.max(np.abs(common)))
+        return replace(self, common=common / unit, common_unit=unit)
 
 
 def _norm_points(

@@ -19,6 +19,10 @@ $G_{cb} = \rho_c\mathrm E_c[w\,y_{cb}]$. The χ solve $(I - J)\chi = P$, with J 
 which r r' replaces r² and e e' replaces e². The coordinates Y of a new sample add to its score what the term of $C_b$
 does, with the same weight w.
 
+A centred kernel has the limit of $K + s11^\top$ for $s \to \infty$: the intercept $b_k$ that makes $\beta_k$ sum to 0.
+With w of :mod:`hntk.asymptotics.spiked_kernel`, $a_k$ is that of the targets $Y - 1b_k$, where
+$b_k = w^\top Da_k / w^\top D(I + BD)^{-1}w$ for the $a_k$ of Y, and $\sum_k\omega_kb_k$ is added to scores.
+
 A training sample leaves itself out: $\beta_{k,i} = r_i(z_k)(y_i - f_{k,-i})$, where $f_{k,-i}$ has the law of a new
 sample's score of the same norm, jointly in k. Its residual $\sum_k\rho_k\beta_{k,i}$ is therefore Gaussian too, by the
 same formulas with weights $\rho_kr_i(z_k)$. Over norms, means and covariances are averaged, and scores are taken as
@@ -77,6 +81,16 @@ class FilteredLabels(Copyable):
         direct = self.targets[:, None] * (1 - np.real(np.sum(weights, axis=-1, keepdims=True)))
         return self._averaged_over_norms(direct + means, covariances)
 
+    @cached_property
+    def intercepts(self) -> Numbers | None:
+        """The intercepts that make β_k sum to 0 if the kernel is centred, of shape (q, m); else None."""
+        constant = self.kernel.constant_direction
+        if constant is None:
+            return None
+        image = self._overlap @ constant
+        sums = [np.einsum("qi,qim->qm", image, sources) for sources in (self._free_sources, self._constant_sources)]
+        return sums[0] / sums[1]
+
     @property
     def energies(self) -> Numbers:
         """The forms yᵀ(K̃ − ζ_k)⁻¹y of the targets y = JY, of shape (q, m, m)."""
@@ -115,10 +129,25 @@ class FilteredLabels(Copyable):
     @cached_property
     def _sources(self) -> Numbers:
         """The vectors a_k, of shape (q, 3K + 1, m)."""
-        size = len(self.kernel.core)
-        right = np.zeros((size, self.targets.shape[1]))
+        if self.intercepts is None:
+            return self._free_sources
+        return self._free_sources - self._constant_sources * self.intercepts[:, None, :]
+
+    @cached_property
+    def _free_sources(self) -> Numbers:
+        """The vectors a_k without an intercept."""
+        right = np.zeros((len(self.kernel.core), self.targets.shape[1]))
         right[self.kernel.labels] = self.targets
-        return np.linalg.solve(np.eye(size) + self.kernel.core @ self._overlap, right)
+        return self._solved(right)
+
+    @cached_property
+    def _constant_sources(self) -> Numbers:
+        """The vectors a_k of targets 1, of shape (q, 3K + 1, 1)."""
+        return self._solved(np.asarray(self.kernel.constant_direction)[:, None])
+
+    def _solved(self, right: Float[np.ndarray, "r m"]) -> Numbers:
+        """Return (I + BD)⁻¹ times this matrix, at every node."""
+        return np.linalg.solve(np.eye(len(right)) + self.kernel.core @ self._overlap, right)
 
     def _averaged_over_norms(self, means: Numbers, covariances: Numbers) -> GaussianScores:
         """Return moments by class from means (K, s, m) and covariances (K, s, m, m) by class and norm."""
@@ -134,17 +163,31 @@ class FilteredLabels(Copyable):
         bd = self.kernel.core @ d
         class_rows = np.einsum("bsbm->bsm", bd[:, :, :k])
         means = norms.mean_factors[..., None] * class_rows + norms.deviations[..., None] * bd[:, :, 2 * k]
-        return means, norms.diagonal.weights[..., None, None] * self._variances_given_norm(weights, d[:, :, :k])
+        if norms.common is not None:
+            means = means + np.einsum("bsbm->bsm", bd[:, :, self.kernel.labels])
+            means = means + norms.common[..., None] * bd[:, :, -1]
+        if self.intercepts is not None:
+            means = means + np.real(np.einsum("bsq,qm->bsm", weights, self.intercepts))
+        shifts = np.zeros_like(means)
+        if norms.tilts is not None:
+            along_mean = norms.tilts / np.sqrt(norms.diagonal.weights)
+            shifts = np.einsum("tbs,bstm->bsm", along_mean, bd[:, :, self.kernel.norm_columns])
+        given_norm = self._variances_given_norm(weights, d[:, :, :k], shifts)
+        return means, norms.diagonal.weights[..., None, None] * given_norm
 
-    def _variances_given_norm(self, weights: Numbers, d: Float[np.ndarray, "K s K m"]) -> Float[np.ndarray, "K s m m"]:
-        """Return sᵀC_b s, with what the coordinates Y add."""
+    def _variances_given_norm(
+        self, weights: Numbers, d: Float[np.ndarray, "K s K m"], shifts: Float[np.ndarray, "K s m"]
+    ) -> Float[np.ndarray, "K s m m"]:
+        """Return the form of C_b with s and a multiple of μ_b, with what the coordinates Y add."""
         algebra = self.kernel.bulk.law.algebra
         plain, filtered = algebra.covariance_forms(algebra.identity), algebra.covariance_forms(self._at.element)
         along = np.einsum("qbij,qjm->qbim", plain - filtered, self._sources[:, self.kernel.means])
         cross = np.einsum("bsim,bsq,qbin->bsmn", d, weights, along, optimize=True)
         outer = np.einsum("bsim,bij,bsjn->bsmn", d, plain, d, optimize=True)
         pairs = np.einsum("bsk,bsl,klbmn->bsmn", weights, weights, self._pair_forms(plain, filtered), optimize=True)
-        return outer + np.real(cross + np.swapaxes(cross, -1, -2) + pairs)
+        own = np.einsum("bbj,bsjm->bsm", plain, d) + np.real(np.einsum("bsq,qbbm->bsm", weights, along))
+        tilted = np.einsum("bsm,bsn->bsmn", shifts, own)
+        return outer + tilted + np.swapaxes(tilted, -1, -2) + np.real(cross + np.swapaxes(cross, -1, -2) + pairs)
 
     def _pair_forms(self, plain: Numbers, filtered: Numbers) -> Numbers:
         """Return a_kᵀ Φ_b(z_k, z_l) a_l, of shape (q, q, K, m, m)."""

@@ -16,11 +16,20 @@ In a finite sample's exact kernel, rows of J and the Gram part carry the weights
 :mod:`hntk.asymptotics.sample_norms`: $\sqrt{\ell_i}J_i$ with $\ell = c_1(\|x_i\|^2)/c_1$. With the responses r of
 :mod:`hntk.asymptotics.bulk`, the entries of D are $\rho_a\mathrm E_a[\ell r]$,
 $\sqrt p\,\rho_a\mathrm E_a[\sqrt\ell\varepsilon r]$ and $p\sum_a\rho_a\mathrm E_a[\varepsilon^2r]$. Targets do not have
-these weights. So U also contains J without them, for which B has zeros.
+these weights. So U also contains J without them, for which B has zeros. The part $2z_i^\top\mu_a/p$ of a sample's norm
+is small, but long means make it count: it adds to the column of norms a multiple of the columns of means.
+
+**Constant direction.** The kernel of a network that is not plain has $1h^\top + h1^\top$ in addition. As
+$1 = \sqrt p\,Uw$, where w sums the columns of J, this is one more column $h/\sqrt p$ of U, in units of the largest h,
+and B has p times this unit between it and the columns of J. For a kernel $PKP$, $P = I - 11^\top/n$, no h is needed: on
+the complement of the vector 1 its resolvent is the limit of that of $\tilde K + s11^\top$ for $s \to \infty$. B has
+then the further term $sp\,ww^\top$, an eigenvalue that is infinite, for which $B^{-1}$ has 0 (docs/theory.md, "Networks
+with a constant direction").
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -29,10 +38,11 @@ from jaxtyping import Float
 from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import Bulk
-from hntk.asymptotics.covariances import Numbers
+from hntk.asymptotics.covariances import CommutingCovariances, Element, Numbers
 from hntk.asymptotics.inner_products import ProductExpansion
 from hntk.asymptotics.kernel_parameters import KernelCoefficients
 from hntk.asymptotics.mixture_law import MixtureLaw
+from hntk.asymptotics.pairwise_covariances import PairwiseCovariances
 from hntk.asymptotics.resolvent import Resolvent
 from hntk.asymptotics.sample_norms import NormEffects, Quadrature
 
@@ -40,12 +50,12 @@ from hntk.asymptotics.sample_norms import NormEffects, Quadrature
 NULL = 1e-12
 
 
-@array_dataclass(static=("n", "coefficients", "quadrature"))
+@array_dataclass(static=("n", "coefficients", "quadrature", "pairwise"))
 class SpikedKernel(Copyable):
     """The kernel of n samples of a law as a bulk plus U B Uᵀ, in the limit or at finite size.
 
     The columns of U, of which there are m = 3K + 1, are in this order: K weighted class indicators √ℓ J/√p, K means
-    Zᵀ M/√p, the deviations of the norms, and K class indicators J/√p.
+    Zᵀ M/√p, the deviations of the norms, and K class indicators J/√p. With a part 1hᵀ + h1ᵀ there is h/√p after them.
 
     Attributes
     ----------
@@ -57,12 +67,19 @@ class SpikedKernel(Copyable):
         The kernel's parameters.
     quadrature : callable or None
         The rule for the norms of a finite sample, for its exact kernel; None for the limit of the equivalent kernel.
+    pairwise : bool
+        Whether every pair of classes has a slope of its own at finite size, where covariances commute.
     """
 
     law: MixtureLaw
     n: int
     coefficients: KernelCoefficients
     quadrature: Quadrature | None = None
+    pairwise: bool = True
+
+    def with_slope_products(self) -> SpikedKernel:
+        """Return the kernel whose slopes are the nearest products u_a u_b: cheaper, and nearly the same bulk."""
+        return replace(self, pairwise=False)
 
     @cached_property
     def norms(self) -> NormEffects:
@@ -74,13 +91,17 @@ class SpikedKernel(Copyable):
     @cached_property
     def products(self) -> ProductExpansion:
         """The kernel's expansion in the inner product of two samples."""
-        expand = ProductExpansion.limit if self.quadrature is None else ProductExpansion.finite
-        return expand(self.law, self.coefficients)
+        if self.quadrature is None:
+            return ProductExpansion.limit(self.law, self.coefficients)
+        return ProductExpansion.finite(self.law, self.coefficients, pairwise=self.pairwise)
 
     @cached_property
     def bulk(self) -> Bulk:
         """The part of full rank, without γI."""
-        return Bulk(self.law.scaled(self.coefficients.gram), self.ratios, self.norms.diagonal, self.norms.noise)
+        law = self.law.scaled(self.coefficients.gram)
+        if self.products.pairwise is not None and isinstance(law.algebra, CommutingCovariances):
+            law = replace(law, algebra=PairwiseCovariances(law.algebra, self.products.pairwise))
+        return Bulk(law, self.ratios, self.norms.diagonal, self.norms.noise)
 
     @property
     def ratios(self) -> Float[np.ndarray, " K"]:
@@ -89,20 +110,39 @@ class SpikedKernel(Copyable):
 
     @cached_property
     def core(self) -> Float[np.ndarray, "m m"]:
-        """The matrix B."""
+        """The matrix B, without its infinite eigenvalue if the kernel is centred."""
         k = self.law.classes
-        core = np.zeros((3 * k + 1, 3 * k + 1))
+        size = 3 * k + 1 + (self.norms.common is not None)
+        core = np.zeros((size, size))
         core[:k, :k] = self.products.means / np.outer(self.products.factors, self.products.factors)
         core[:k, k : 2 * k] = core[k : 2 * k, :k] = np.eye(k)
         core[2 * k, 2 * k] = self.norms.weight
+        if self.norms.common is not None:
+            core[self.labels, -1] = core[-1, self.labels] = self.law.dimension * self.norms.common_unit
         return core
 
     @cached_property
+    def constant_direction(self) -> Float[np.ndarray, " m"] | None:
+        """The direction w of the vector 1 = √p U w if the kernel is centred, else None."""
+        if not self.coefficients.centred:
+            return None
+        direction = np.zeros(len(self.core))
+        direction[self.labels] = 1.0
+        return direction
+
+    @cached_property
     def active(self) -> tuple[Float[np.ndarray, "m r"], Float[np.ndarray, " r"]]:
-        """An orthonormal basis of the directions on which B is not zero, and B's eigenvalues there."""
+        """An orthonormal basis of the directions on which B is not zero, and B's eigenvalues there.
+
+        The last one is infinite if the kernel is centred.
+        """
         values, vectors = np.linalg.eigh(self.core)
         nonzero = np.abs(values) > NULL * np.max(np.abs(values))
-        return vectors[:, nonzero], values[nonzero]
+        basis, values = vectors[:, nonzero], values[nonzero]
+        if self.constant_direction is None:
+            return basis, values
+        direction = self.constant_direction / np.linalg.norm(self.constant_direction)
+        return np.column_stack([basis, direction]), np.append(values, np.inf)
 
     @property
     def means(self) -> slice:
@@ -115,10 +155,15 @@ class SpikedKernel(Copyable):
         return slice(2 * self.law.classes + 1, 3 * self.law.classes + 1)
 
     @property
+    def norm_columns(self) -> list[int]:
+        """The columns of U that depend on norms alone: their deviations, and h if there is one."""
+        return [2 * self.law.classes] + [len(self.core) - 1] * (self.norms.common is not None)
+
+    @property
     def without_means(self) -> list[int]:
         """All columns of U but those of the means."""
         k = self.law.classes
-        return [*range(k), *range(2 * k, 3 * k + 1)]
+        return [*range(k), *range(2 * k, len(self.core))]
 
     @property
     def reach(self) -> float:
@@ -137,29 +182,53 @@ class SpikedKernel(Copyable):
 
     def overlap(self, at: Resolvent) -> Numbers:
         """Return D, the limit of UᵀQ̃U, of shape (..., m, m)."""
-        return self._assembled(at.responses, self.bulk.law.gram - self.bulk.law.algebra.forms(at.element))
+        matrix = self._assembled(at.responses, self.bulk.law.gram - self.bulk.law.algebra.forms(at.element))
+        return self._with_tilts(matrix, self._tilt_forms(at.responses, at.element))
 
     def overlap_slope(self, at: Resolvent) -> Numbers:
         """Return D', the limit of UᵀQ̃²U, of shape (..., m, m)."""
         algebra, diagonal, slope = self.bulk.law.algebra, self.bulk.diagonal, at.response_slope
         changes = algebra.combination(self.ratios * np.sum(diagonal.shares * diagonal.weights * slope, axis=-1))
-        return self._assembled(slope, algebra.forms(algebra.sandwich(at.element, changes, at.element)))
+        fall = algebra.sandwich(at.element, changes, at.element)
+        tilts = self._tilt_forms(slope, at.element) - self._tilt_forms(at.responses, fall)
+        return self._with_tilts(self._assembled(slope, algebra.forms(fall)), tilts)
 
     def weighted_products(self, responses: Numbers) -> Numbers:
-        """Return Σ_i r_i U_i U_iᵀ over the samples, of shape (..., 2K + 1, 2K + 1), where U is without the means.
+        """Return Σ_i r_i U_i U_iᵀ over the samples, of shape (..., m − K, m − K), where U is without the means.
 
         The numbers r (..., K, q) are given by class and point of the norms' law.
         """
         k, norms = self.law.classes, self.norms
         rows = np.stack([norms.mean_factors, norms.deviations, np.ones_like(norms.mean_factors)])
+        places = [range(k), [k] * k, range(k + 1, 2 * k + 1)]
+        if norms.common is not None:
+            rows, places = np.concatenate([rows, norms.common[None]]), [*places, [2 * k + 1] * k]
         moments = np.einsum("xkq,ykq,kq,...kq->...xyk", rows, rows, norms.diagonal.shares, responses)
-        places = (range(k), [k] * k, range(k + 1, 2 * k + 1))
-        sums = np.zeros((*responses.shape[:-2], 2 * k + 1, 2 * k + 1), responses.dtype)
+        sums = np.zeros((*responses.shape[:-2], *[len(self.core) - k] * 2), responses.dtype)
         for x, first in enumerate(places):
             for y, second in enumerate(places):
                 sums[..., first, second] = self.ratios * moments[..., x, y, :]
-        sums[..., k, k] = moments[..., 1, 1, :] @ self.ratios
+        # columns that all classes share, by their places among rows and among columns of U
+        for x, first in [(1, k), (3, 2 * k + 1)][: len(places) - 2]:
+            for y, second in [(1, k), (3, 2 * k + 1)][: len(places) - 2]:
+                sums[..., first, second] = moments[..., x, y, :] @ self.ratios
         return sums
+
+    def _tilt_forms(self, responses: Numbers, element: Element) -> Numbers:
+        """Return the part of D between norms and means, of shape (..., 1 or 2, K)."""
+        if self.norms.tilts is None:
+            return np.zeros(())
+        weights = self.bulk.diagonal.shares * self.bulk.diagonal.weights * self.norms.tilts
+        sums = self.ratios * np.einsum("taq,...aq->...ta", weights, responses)
+        return np.einsum("...ta,...aac->...tc", sums, self.bulk.law.algebra.covariance_forms(element))
+
+    def _with_tilts(self, matrix: Numbers, tilts: Numbers) -> Numbers:
+        """Return D with its part between norms and means."""
+        if self.norms.tilts is not None:
+            norms, means = np.array(self.norm_columns), np.arange(len(self.core))[self.means]
+            matrix[..., norms[:, None], means] = tilts
+            matrix[..., means[:, None], norms] = np.swapaxes(tilts, -1, -2)
+        return matrix
 
     def _assembled(self, responses: Numbers, means_block: Numbers) -> Numbers:
         """Return the matrix with weighted products of U's columns, and the given block for the means."""

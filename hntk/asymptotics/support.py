@@ -1,6 +1,7 @@
 r"""The support of a bulk's limiting spectrum: a few intervals, and the eigenvalue 0.
 
-This is for bulks ZᵀZ/p, with W = I, H = 0 and no noise. Inside the support, Δ(x) is complex. Outside, it is real and
+This is for bulks ZᵀZ/p, with W = I, H = 0 and no noise; of other bulks, such as those of finite sizes, only the right
+end of the support is looked for. Inside the support, Δ(x) is complex. Outside, it is real and
 ends, as x comes to an edge, where $\det(I - J) = 0$, J the Jacobian of the fixed point: two real solutions meet there.
 An edge is therefore bracketed by whether Δ is real, and then polished to rounding as the solution (Δ, x) of
 $\Delta = \mathrm{tr}C\bar E/p$, $\det(I - J) = 0$ (docs/theory.md, "Density").
@@ -24,6 +25,8 @@ SMALLEST_EDGE = 1e-9
 BISECTIONS = 14
 # Points of the first scan: where resolvents are cheap, and where each inverts a matrix.
 SCAN_POINTS, MATRIX_SCAN_POINTS = 600, 80
+# Where the end of a bulk is looked for, in units of the distance of the end of a similar one from the least eigenvalue.
+NEAR_AN_EDGE = np.geomspace(0.7, 1.5, 24)
 
 
 @array_dataclass()
@@ -34,12 +37,12 @@ class Edge:
     ----------
     location : float
         Where it is, without γ.
-    self_energy : array, shape (1, K), or None
-        The real Δ there; None at 0, where there is none.
+    self_energy : array, shape (c, K), or None
+        The real self-energies there; None where they are not known, as at 0.
     """
 
     location: float
-    self_energy: Float[np.ndarray, "1 K"] | None
+    self_energy: Float[np.ndarray, "c K"] | None
 
 
 @array_dataclass()
@@ -98,19 +101,56 @@ def support_intervals(
     return tuple(Interval(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
+def right_edge(bulk: Bulk, similar: Bulk | None = None) -> Edge:
+    """Return the right end of the support of any bulk, whose law of norms has few points, from outside.
+
+    Parameters
+    ----------
+    bulk : Bulk
+        The bulk.
+    similar : Bulk, optional
+        A bulk that ends near to it and whose resolvents are cheap: it is scanned first.
+
+    Returns
+    -------
+    Edge
+        The end.
+    """
+    low = float(np.min(bulk.diagonal.shifts))
+    if similar is None:
+        steps = (1.0137 * bulk.scale - low) * np.geomspace(SMALLEST_EDGE, 1, SCAN_POINTS // 2)
+    else:
+        steps = (right_edge(similar).location - low) * NEAR_AN_EDGE
+    points = low + steps
+    inside = np.flatnonzero(_inside(bulk, points))
+    if inside.size == 0:
+        return Edge(float(np.max(bulk.diagonal.shifts)), None)
+    last = inside[-1:]
+    outer, _ = _bracketed(bulk, points[np.minimum(last + 1, len(points) - 1)], points[last])
+    return Edge(float(outer[0]), np.real(Resolvent.at(bulk, outer).self_energy)[0])
+
+
 def _inside(bulk: Bulk, x: Float[np.ndarray, " j"]) -> Bool[np.ndarray, " j"]:
     """Return which points lie inside the support."""
     return np.any(np.imag(Resolvent.at(bulk, x).self_energy) < 0, axis=(1, 2))
 
 
 def _edges_between(bulk: Bulk, outer: Float[np.ndarray, " e"], inner: Float[np.ndarray, " e"]) -> list[Edge]:
-    """Return the edges between points outside and inside the support, bisecting all of them at once."""
+    """Return the edges between points outside and inside the support."""
+    outer, inner = _bracketed(bulk, outer, inner)
+    starts = np.real(Resolvent.at(bulk, outer).self_energy)
+    return [_polished(bulk, a, b, start) for a, b, start in zip(outer, inner, starts, strict=True)]
+
+
+def _bracketed(
+    bulk: Bulk, outer: Float[np.ndarray, " e"], inner: Float[np.ndarray, " e"]
+) -> tuple[Float[np.ndarray, " e"], Float[np.ndarray, " e"]]:
+    """Return points nearer to the edges between points outside and inside the support, by bisecting all at once."""
     for _ in range(BISECTIONS):
         middle = (outer + inner) / 2
         inside = _inside(bulk, middle)
         outer, inner = np.where(inside, outer, middle), np.where(inside, middle, inner)
-    starts = np.real(Resolvent.at(bulk, outer).self_energy)
-    return [_polished(bulk, a, b, start) for a, b, start in zip(outer, inner, starts, strict=True)]
+    return outer, inner
 
 
 def _polished(bulk: Bulk, outer: float, inner: float, start: Float[np.ndarray, "1 K"]) -> Edge:

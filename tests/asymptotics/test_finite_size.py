@@ -16,6 +16,8 @@ from hntk.asymptotics.bulk import Bulk, DiagonalLaw, Noise
 from hntk.asymptotics.finite_density import density_at_finite_size
 from hntk.asymptotics.inner_products import ProductExpansion, monomials
 from hntk.asymptotics.kernel_parameters import kernel_coefficients
+from hntk.asymptotics.learning import ClassTargets, learned_by_ridge
+from hntk.asymptotics.limiting_kernel import LimitingKernel
 from hntk.asymptotics.mixture_law import MixtureLaw
 from hntk.asymptotics.predictions import finite_size_density, limiting_density, ridge_regression, spikes
 from hntk.asymptotics.resolvent import Resolvent
@@ -90,6 +92,22 @@ def test_products_by_class_tend_to_their_limits(name: str) -> None:
         gaps.append([np.max(np.abs(part)) for part in parts])
     # all fall like 1/p
     np.testing.assert_array_less(gaps[1], 0.02 * np.array(gaps[0]) + 1e-6)
+
+
+def test_slopes_by_pairs_of_classes_are_those_of_the_expansion() -> None:
+    """Samples of one class have the larger slope, by 2 c3 |μ|²/p; without pairs it is a product of two factors."""
+    means, covariances = mixture(400)
+    law = MixtureLaw.of(means, covariances)
+    kernel = kernel_coefficients(NETS["relu"], law.tau0)
+    pairs, product = (ProductExpansion.finite(law, kernel, pairwise=p) for p in (True, False))
+    assert product.pairwise is None
+    assert pairs.pairwise is not None
+    slopes = pairs.pairwise @ pairs.pairwise.T
+    excess = slopes - np.outer(product.factors, product.factors)
+    np.testing.assert_allclose(slopes[0, 0] - slopes[0, 1], 2 * kernel.quadratic * 9 / 400 / kernel.gram, rtol=0.2)
+    assert np.max(np.abs(excess)) > 0.2 * (slopes[0, 0] - slopes[0, 1])
+    np.testing.assert_array_equal(pairs.factors, 1)
+    np.testing.assert_allclose(pairs.own_slopes, np.diag(slopes))
 
 
 @pytest.mark.slow
@@ -199,6 +217,45 @@ def test_spectra_of_exact_kernels(name: str, kernel: str, ratio: float) -> None:
     np.testing.assert_allclose(densities[0].cdf(densities[0].quantiles(shares)), shares, atol=1e-3)
 
 
+def two_valued(p: int) -> tuple[np.ndarray, list]:
+    """Long means, one along a small eigenvalue of the covariance and one along a large one."""
+    spectrum = np.repeat([0.5, 1.5], p // 2)
+    return 4 * np.eye(p)[[0, -1]], [spectrum, spectrum * (1 + 2 / np.sqrt(p))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["ck", pytest.param("ntk", marks=pytest.mark.nightly)])
+def test_spikes_of_exact_kernels(kernel: str) -> None:
+    """16 draws at p = 200, n = 400: the limit's leading spike is a tenth too low."""
+    p, net, seen, aligned = 200, ["relu", "relu"], [], []
+    law = MixtureLaw.of(*two_valued(p))
+    for draw in range(16):
+        data = hntk.gaussian_mixture(*two_valued(p), 2 * p, key=jax.random.key(draw))
+        matrix = getattr(hntk.exact_kernels(data.x, net, tau0=law.tau0), kernel)
+        leading = hntk.leading_eigenpairs(np.asarray(matrix), 2, tolerance=1e-6)
+        seen.append(leading.values)
+        sums = np.eye(2)[data.labels].T @ leading.vectors
+        aligned.append(np.sum(sums**2, axis=0) / p)
+    limit, finite = (spikes(law, 2 * p, net, kernel=kernel, finite_size=size)[:2] for size in (False, True))
+    value, error = np.mean(seen, axis=0), np.std(seen, axis=0, ddof=1) / 4
+    assert limit[0].value < 0.93 * value[0]
+    np.testing.assert_allclose([s.value for s in finite], value, atol=3.5 * error.max())
+    np.testing.assert_allclose([s.total for s in finite], np.mean(aligned, axis=0), atol=0.015)
+    assert all(s.above and s.strength > 1 for s in finite)
+
+
+def test_spikes_of_large_sizes_are_the_limits() -> None:
+    gaps = []
+    for p in (1000, 100_000):
+        law = MixtureLaw.of(*mixture(p))
+        limit, finite = (spikes(law, 2 * p, ["relu"], finite_size=size) for size in (False, True))
+        for part in ("value", "total"):
+            gaps.append(abs(getattr(finite[0], part) / getattr(limit[0], part) - 1))
+        limit, finite = ([s for s in part if s.above and s.strength > 1] for part in (limit, finite))
+        assert len(limit) == len(finite)
+    np.testing.assert_array_less(gaps[2:], 0.1 * np.array(gaps[:2]) + 1e-6)
+
+
 @pytest.mark.slow
 def test_spikes_are_in_the_distribution() -> None:
     """As many eigenvalues beyond the bulk as the limit has spikes, where it has them, and none without."""
@@ -242,16 +299,40 @@ def test_data_of_small_effective_dimension() -> None:
         eigenvalues.append(np.linalg.eigvalsh(np.asarray(hntk.exact_kernels(data.x, net, tau0=law.tau0).ck)))
     low = np.array([0.02, 0.1, 0.3])
     simulated = np.quantile(eigenvalues, low, axis=1).mean(axis=1)
-    kernel = sized(law, n, net, dense_points)
+    kernel = sized(law, n, net, dense_points).with_slope_products()
     np.testing.assert_allclose(density_at_finite_size(kernel).quantiles(low), simulated, rtol=0.15)
     norms, noise = kernel.norms, kernel.norms.noise
     assert noise is not None
     more = Noise(1e4 * noise.counts, noise.variances / 1e2, noise.weights)
     shifts = norms.diagonal.shifts - 99 * noise.diagonal
-    independent = sized(law, n, net, dense_points)
+    independent = sized(law, n, net, dense_points).with_slope_products()
     changed = replace(norms, diagonal=replace(norms.diagonal, shifts=shifts), noise=more)
     independent.__dict__["norms"] = changed
     assert density_at_finite_size(independent).quantiles(0.02) < 0
+
+
+@pytest.mark.slow
+def test_scores_of_the_own_class_vary_more() -> None:
+    """10 draws at p = 120, n = 180, 3000 new samples each: slopes that are one product miss the variances."""
+    p, n, net, shares = 120, 180, ["relu", "relu"], np.array([0.5, 0.3, 0.2])
+    means, variances = np.diag([4.0, 3.0, 2.5]) @ np.eye(3, p), []
+    law = MixtureLaw.of(means, [1.0] * 3, list(shares))
+    kernel = LimitingKernel.of(law, n, net)
+    ridge = 0.1 * kernel.coefficients.gram
+    for draw in range(10):
+        train, test = (
+            hntk.gaussian_mixture(means, [1.0] * 3, size, key=jax.random.key(key), proportions=shares)
+            for size, key in ((n, draw), (3000, 1000 + draw))
+        )
+        matrix = np.asarray(hntk.exact_kernels(train.x, net, tau0=law.tau0).ck)
+        across = np.asarray(hntk.exact_kernels(test.x, net, x2=train.x, tau0=law.tau0).ck)
+        scores = across @ np.linalg.solve(matrix + ridge * np.eye(n), np.eye(3)[train.labels] - shares)
+        variances.append([np.var(scores[np.asarray(test.labels) == a], axis=0) for a in range(3)])
+    seen = np.mean(variances, axis=0)
+    predicted = kernel.ridge_regression(ridge, finite_size=True).test.covariances
+    np.testing.assert_allclose(np.diagonal(predicted, axis1=1, axis2=2), seen, rtol=0.07)
+    alike = learned_by_ridge(sized(law, n, net).with_slope_products(), ridge, ClassTargets.of(law)).test.covariances
+    assert np.max(np.abs(np.diagonal(alike, axis1=1, axis2=2) / seen - 1)) > 0.1
 
 
 @pytest.mark.nightly
