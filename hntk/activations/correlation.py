@@ -28,21 +28,21 @@ def correlation(cov: Array | float, scale: Array | float) -> Float[Array, "*shap
         Product of the standard deviations; where it is 0, the correlation is 0.
     """
     scale = jnp.asarray(scale)
-    rho = jnp.where(scale > 0, _ratio(jnp.asarray(cov), jnp.where(scale > 0, scale, 1.0)), 0.0)
+    rho = jnp.where(scale > 0, ratio(jnp.asarray(cov), jnp.where(scale > 0, scale, 1.0)), 0.0)
     snap = 1.0 - SNAPPED_ROUNDINGS * jnp.finfo(rho.dtype).eps
     return jnp.where(jnp.abs(rho) >= snap, jnp.sign(rho), rho)
 
 
 @jax.custom_jvp
-def _ratio(cov: Array, scale: Array) -> Array:
-    return cov / scale
+def ratio(numerator: Array, scale: Array) -> Array:
+    """Return a quotient whose derivative does without the square of the scale, which may underflow."""
+    return numerator / scale
 
 
-@_ratio.defjvp
+@ratio.defjvp
 def _ratio_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    # without the square of a scale, which may underflow
-    ratio = _ratio(*primals)
-    return ratio, (tangents[0] - ratio * tangents[1]) / primals[1]
+    value = ratio(*primals)
+    return value, ratio(tangents[0] - value * tangents[1], primals[1])
 
 
 def matched_pairs(cov: Array | float, var1: Array | float, var2: Array | float) -> tuple[Array, Array]:

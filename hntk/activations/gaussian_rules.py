@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
+
+from hntk.activations.correlation import ratio
 
 # standard deviations that the one-dimensional rule covers
 REACH = 12.0
@@ -36,6 +39,8 @@ PAIR_EDGES = np.linspace(-PAIR_REACH, PAIR_REACH, 7)
 # Chebyshev nodes in log var, and the last coefficients, which must be negligible
 CHEBYSHEV = 96
 TAIL = 6
+# standard deviation below which Stein's identity for σ' divides roundings by so little that σ' itself is integrated
+SMALL = 1e-2
 # variances computed at a time, which bounds the memory
 ROWS = 16
 
@@ -78,7 +83,45 @@ def pair_expectations(function: Callable, points: tuple[float, ...], rho: Array,
         return jnp.sum(product), mirror * jnp.sum(product * by_size) / 2
 
     value, by_rho = jax.vmap(inner)(y)
-    return weight_y @ value, weight_y @ by_rho / (tau1 * tau2)
+    # one division at a time, as the derivative divides by the square
+    return weight_y @ value, ratio(ratio(weight_y @ by_rho, tau1), tau2)
+
+
+def small_pair_expectations(function: Callable, rho: Array, tau1: Array, tau2: Array) -> tuple:
+    """Return (E[σσ], E[σ'σ']) of one Gaussian pair for a smooth function, however small a standard deviation is."""
+    return _pair_mean(function, rho, tau1, tau2), _pair_mean(_slope(function), rho, tau1, tau2)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _pair_mean(function: Callable, rho: Array, tau1: Array, tau2: Array) -> Array:
+    """Return E[σσ]; its derivative by ρ is τ_1 τ_2 E[σ'σ'], by Price's theorem, and no sum in which most cancels."""
+    first, second, weight = _pair_nodes(rho)
+    return weight @ (function(tau1 * first) * function(tau2 * second)) @ weight
+
+
+@_pair_mean.defjvp
+def _pair_mean_jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    rho, tau1, tau2 = primals
+    first, second, weight = _pair_nodes(rho)
+    slope, u, v = _slope(function), tau1 * first, tau2 * second
+    by_rho = tau1 * tau2 * _pair_mean(slope, rho, tau1, tau2)
+    by_first = weight @ (slope(u) * first * function(v)) @ weight
+    by_second = weight @ (function(u) * slope(v) * second) @ weight
+    return _pair_mean(function, *primals), sum(
+        by * tangent for by, tangent in zip((by_rho, by_first, by_second), tangents, strict=True)
+    )
+
+
+def _pair_nodes(rho: Array) -> tuple[Array, Array, Array]:
+    """Return u/τ_1 and v/τ_2 at the nodes of the rule, on a grid of x and y, and the weights of either."""
+    mirror = jnp.where(rho < 0, -1.0, 1.0)
+    x, weight = gaussian_panels(jnp.asarray(PAIR_EDGES), jnp)
+    a, b = jnp.sqrt((1 + mirror * rho) / 2), jnp.sqrt(jnp.maximum((1 - mirror * rho) / 2, jnp.finfo(rho.dtype).tiny))
+    return a * x + b * x[:, None], mirror * (a * x - b * x[:, None]), weight
+
+
+def _slope(function: Callable) -> Callable:
+    return lambda t: jax.jvp(function, (t,), (jnp.ones_like(t),))[1]
 
 
 def linear_slope(function: Callable, points: tuple[float, ...], tau1: Array, tau2: Array) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,16 @@ from hntk._utils.arrays import finite_array
 from hntk._utils.float64 import float64
 from hntk.activations.base import Activation, ArrayLike, Moments, PairMaps
 from hntk.activations.correlation import matched_pairs
-from hntk.activations.gaussian_rules import REACH, ROWS, gaussian_rule, linear_slope, over_variances, pair_expectations
+from hntk.activations.gaussian_rules import (
+    REACH,
+    ROWS,
+    SMALL,
+    gaussian_rule,
+    linear_slope,
+    over_variances,
+    pair_expectations,
+    small_pair_expectations,
+)
 from hntk.activations.mehler import HermiteSide, hermite_polynomials, mehler_maps
 
 SERIES_ORDER = 128
@@ -95,11 +105,13 @@ class QuadratureActivation(Activation):
         return self._hermite(var, order=1).coefficients[0]
 
     def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        var1, var2 = _with_product(var1), _with_product(var2)
         rho, same = matched_pairs(cov, var1, var2)
         smooth = self._pair_rule(rho, var1, var2)[0] - self.mean_map(var1) * self.mean_map(var2)
         return jnp.where(same, self.variance_map(var1) * jnp.ones_like(rho), smooth)
 
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
+        var1, var2 = _with_product(var1), _with_product(var2)
         rho, same = matched_pairs(cov, var1, var2)
         linear = jnp.abs(rho) == 1
         smooth = self._pair_rule(jnp.where(linear, 0.0, rho), var1, var2)[1]
@@ -114,7 +126,7 @@ class QuadratureActivation(Activation):
         """Return E[σ'(τ_1 ξ) σ'(±τ_2 ξ)], the derivative map where the two-dimensional rule has no density: ρ = ±1."""
         if self._jumps:
             return jnp.full(rho.shape, jnp.inf)
-        tau1, tau2 = (jnp.broadcast_to(jnp.sqrt(jnp.asarray(v)), rho.shape).reshape(-1) for v in (var1, var2))
+        tau1, tau2 = (jnp.broadcast_to(_root(v), rho.shape).reshape(-1) for v in (var1, var2))
         pairs = jnp.stack([tau1, jnp.where(rho.reshape(-1) < 0, -1.0, 1.0) * tau2], axis=1)
         slopes = jax.lax.map(lambda pair: linear_slope(self.function, self.points, *pair), pairs, batch_size=ROWS)
         return slopes.reshape(rho.shape)
@@ -133,8 +145,8 @@ class QuadratureActivation(Activation):
             return jnp.full(jnp.shape(var), jnp.inf)
 
         def mean_square_slope(v: Array) -> Array:
-            xi, weight = gaussian_rule(jnp.sqrt(v), self.points, jnp)
-            return weight @ jax.vmap(jax.grad(self.function))(jnp.sqrt(v) * xi)[:, None] ** 2
+            xi, weight = gaussian_rule(_root(v), self.points, jnp)
+            return weight @ jax.vmap(jax.grad(self.function))(_root(v) * xi)[:, None] ** 2
 
         return over_variances(mean_square_slope, jnp.asarray(var).reshape(-1)).reshape(jnp.shape(var))
 
@@ -143,23 +155,53 @@ class QuadratureActivation(Activation):
 
         def expansion(v: Array) -> Array:
             """Return c_0, …, c_order and the variance."""
-            xi, weight = gaussian_rule(jnp.sqrt(v), self.points, jnp)
-            sigma = self.function(jnp.sqrt(v) * xi)
+            xi, weight = gaussian_rule(_root(v), self.points, jnp)
+            sigma = self.function(_root(v) * xi)
             mean = weight @ sigma
             higher = hermite_polynomials(xi, order)[1:] @ (weight * (sigma - mean))
             return jnp.concatenate([mean[None], higher, weight @ (sigma - mean)[:, None] ** 2])
 
         values = over_variances(expansion, var.reshape(-1))
-        return HermiteSide(jnp.sqrt(var), values[:, :-1].T.reshape(-1, *var.shape), values[:, -1].reshape(var.shape))
+        return HermiteSide(_root(var), values[:, :-1].T.reshape(-1, *var.shape), values[:, -1].reshape(var.shape))
 
     def _pair_rule(self, rho: Array, var1: ArrayLike, var2: ArrayLike) -> tuple[Array, Array]:
         """Return (E[σσ], E[σ'σ']) of every pair by the two-dimensional rule, a chunk of pairs at a time."""
-        tau1, tau2 = (jnp.broadcast_to(jnp.sqrt(jnp.asarray(v)), rho.shape).reshape(-1) for v in (var1, var2))
-        pairs = jnp.stack([rho.reshape(-1), tau1, tau2], axis=1)
-        value, slope = jax.lax.map(
-            lambda pair: pair_expectations(self.function, self.points, *pair), pairs, batch_size=PAIR_CHUNK
-        )
-        return value.reshape(rho.shape), slope.reshape(rho.shape)
+        tau1, tau2 = (jnp.broadcast_to(_root(v), rho.shape).reshape(-1) for v in (var1, var2))
+        rho_of, shape = rho.reshape(-1), rho.shape
+        if self.points:
+            values = _in_chunks(partial(pair_expectations, self.function, self.points), rho_of, tau1, tau2)
+        else:
+            values = self._smooth_rule(rho_of, tau1, tau2)
+        return values[0].reshape(shape), values[1].reshape(shape)
+
+    def _smooth_rule(self, rho: Array, tau1: Array, tau2: Array) -> tuple[Array, Array]:
+        small = jnp.minimum(tau1, tau2) < SMALL
+        others = (jnp.where(small, 1.0, tau) for tau in (tau1, tau2))
+        values = _in_chunks(partial(pair_expectations, self.function, ()), rho, *others)
+
+        def with_small() -> tuple[Array, ...]:
+            found = _in_chunks(partial(small_pair_expectations, self.function), rho, tau1, tau2)
+            return tuple(jnp.where(small, *both) for both in zip(found, values, strict=True))
+
+        return jax.lax.cond(jnp.any(small), with_small, lambda: tuple(values))
+
+
+def _root(var: ArrayLike) -> Array:
+    """Return the standard deviation; the root of a variance of 0 has no derivative, so that it counts as the least."""
+    return jnp.sqrt(jnp.maximum(jnp.asarray(var), _tiny(var)))
+
+
+def _with_product(var: ArrayLike) -> Array:
+    """Return variances of at least what can be multiplied with another one; smaller ones count as that."""
+    return jnp.maximum(jnp.asarray(var), math.sqrt(_tiny(var)))
+
+
+def _tiny(var: ArrayLike) -> float:
+    return float(jnp.finfo(jnp.promote_types(jnp.asarray(var).dtype, jnp.float32)).tiny)
+
+
+def _in_chunks(rule: Callable, *pairs: Array) -> tuple[Array, Array]:
+    return jax.lax.map(lambda pair: rule(*pair), pairs, batch_size=PAIR_CHUNK)
 
 
 def _derivatives(function: Callable, t: np.ndarray) -> tuple[np.ndarray, ...]:

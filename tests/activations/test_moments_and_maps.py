@@ -157,3 +157,17 @@ def test_scales_must_be_positive(tau: float) -> None:
         hntk.activation("relu").moments(tau)
     with pytest.raises(ValueError, match="tau0"):
         hntk.coefficients(["relu"], tau)
+
+
+@pytest.mark.parametrize("name", ["gelu", pytest.param("softplus", marks=pytest.mark.slow)])
+def test_derivatives_of_maps_where_a_variance_vanishes(name: str) -> None:
+    """By Price's theorem the derivative by the covariance is σ'(0) E[σ'(v)] there; no square of it underflows."""
+    sigma = hntk.activation(name)
+    covariance = jax.jit(jax.grad(lambda c, v: sigma.covariance_map(c, v, 0.8)))
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    slopes = jax.vmap(jax.grad(sigma))(jnp.sqrt(0.8) * nodes)
+    expected = jax.grad(sigma)(0.0) * (weights @ slopes) / np.sqrt(2 * np.pi)
+    for variance in (1e-12, 1e-150, 0.0):
+        np.testing.assert_allclose(covariance(0.0, variance), expected, rtol=1e-9)
+    both = jax.jit(jax.grad(lambda v: sigma.derivative_map(0.0, v, v)))
+    assert np.isfinite(both(3e-155))

@@ -279,6 +279,22 @@ def test_equal_opposite_and_empty_samples(name: str) -> None:
     assert np.all(np.isfinite(slope))
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("names", [["gelu", "gelu"], ["softplus", "silu"]])
+def test_derivatives_at_an_empty_sample(names: list[str]) -> None:
+    """Activations that are integrated: with a state of 0 behind the first layer, and with a mean that is not 0."""
+    net = Architecture(names, centred=False)
+    x = np.concatenate([X[:2, :3], np.zeros((1, 3))])
+
+    def both(x: object) -> jax.Array:
+        return jnp.stack(hntk.exact_kernels(x, net, tau0=1.0))
+
+    found = np.asarray(jax.jit(jax.jacrev(both))(x))
+    expected = central_differences(both, x)
+    np.testing.assert_allclose(found.reshape(*found.shape[:-2], -1), expected, atol=1e-7)
+    assert np.max(np.abs(expected[..., 6:])) > 0.01
+
+
 @pytest.mark.parametrize("name", ["he", "residual, centred", pytest.param("steps", marks=pytest.mark.slow)])
 def test_neural_tangents_as_an_engine(name: str) -> None:
     net, told = {**SHARED, **OWN}[name], []
