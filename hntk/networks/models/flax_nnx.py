@@ -1,0 +1,41 @@
+"""Flax NNX: modules that hold their parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from hntk._utils.extras import import_extra
+from hntk.networks.models.jaxprs import read_program, sample_shapes
+from hntk.networks.models.source import Options, Source, refuse_variables
+
+
+def read(model: Any, options: Options) -> Source:
+    """Read an NNX module.
+
+    Parameters
+    ----------
+    model : flax.nnx.Module
+        The module, in inference (``model.eval()``).
+    options : Options
+        Samples, where the shape of one is not that of the first matrix.
+
+    Returns
+    -------
+    Source
+        The model.
+
+    Raises
+    ------
+    ValueError
+        If the model is no chain of dense layers, or variables are given.
+    """
+    nnx = import_extra("flax.nnx", "models", "Reading a Flax model")
+    refuse_variables(options, "an NNX module")
+    graph, state = nnx.split(model)
+    params = nnx.to_pure_dict(state)
+    shapes = sample_shapes(nnx.to_pure_dict(nnx.state(model, nnx.Param)), 0, options.x)
+    chain = read_program(lambda parts, x: nnx.merge(graph, parts)(x), params, shapes, batched=True)
+    return Source(chain, lambda x: np.asarray(model(jnp.asarray(x, jnp.float32))))
