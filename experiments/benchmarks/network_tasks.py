@@ -43,7 +43,7 @@ def empirical_neural_tangents(n: int, p: int, width: int, depth: int, implementa
 
     def apply(parameters: list, x: Any) -> Any:
         h = x
-        for (_, fan_in, sigma, m), w in zip(net.layers(), parameters[:-1], strict=True):
+        for (_, fan_in, sigma, m, *_), w in zip(net.layers(), parameters[:-1], strict=True):
             h = (sigma(h @ w.T * fan_in) - m).astype(jnp.float32)
         return (h @ parameters[-1] / root)[:, None]
 

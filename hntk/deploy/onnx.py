@@ -181,7 +181,7 @@ def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
 def _add_floats(graph: Graph, classifier: Classifier, forms: WeightForms) -> None:
     """Add the scores of a float classifier."""
     h, values = "input" if classifier.normalization is None else _normalized(graph, classifier.normalization), []
-    for number, (w, factor, sigma, m) in enumerate(classifier.network.layers(), 1):
+    for number, (w, factor, sigma, m, *_) in enumerate(classifier.network.layers(), 1):
         sums = forms.add(graph, h, number, alpha=w.scale * factor)
         level = _add_activation(sigma, graph, number, sums)
         h = graph.node("Sub", [level, graph.constant(f"mean{number}", np.float32(m))])

@@ -83,7 +83,7 @@ def on_grid(network: AnyNetwork, level_bits: int | None = None) -> AnyNetwork:
 def _grid_staircases(network: Network, bits: int) -> Iterator[Staircase]:
     """Yield the staircases with centred levels on a grid."""
     most = 2 ** (bits - 1) - 1
-    for _, _, sigma, m in network.layers():
+    for _, _, sigma, m, *_ in network.layers():
         assert isinstance(sigma, Staircase)
         levels = np.asarray(sigma.levels) - m
         unit = 2.0 ** ceil(log2(float(np.abs(levels).max()) / most or 1.0))
@@ -222,7 +222,7 @@ def _hidden(
 ) -> tuple[IntegerNetwork, list[float]]:
     """Return the hidden layers in whole numbers, and the unit of every layer's levels; ``unit`` is the input's."""
     steps, rounding, units = [], [], []
-    for w, factor, sigma, m in network.layers():
+    for w, factor, sigma, m, *_ in network.layers():
         assert isinstance(sigma, Staircase)
         thresholds = np.ceil(np.asarray(sigma.thresholds, float) / (w.scale * factor * unit))
         unit, levels, error = round_levels(np.asarray(sigma.levels) - m, 2 ** (bits - 1) - 1)

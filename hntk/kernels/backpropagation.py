@@ -100,7 +100,7 @@ def forward(network: Network, x: Float[Array, "n p"], depth: int) -> Float[Array
     features = jnp.empty((x.shape[0], layers[-1][0].shape[0]), x.dtype)
     for start in range(0, x.shape[0], BATCH):
         h = x[start : start + BATCH]
-        for w, _, sigma, m in layers:
+        for w, _, sigma, m, *_ in layers:
             h = _programs(sigma).forward(h, w.values, w.scale, m)
         # work that is queued but not done holds memory
         features = _put(features, h, start).block_until_ready()
@@ -125,7 +125,7 @@ def walk(output: Output, x: Float[Array, "n p"], visit: Callable[[int, Array, Ar
     visit(len(layers), output.read([forward(output.network, x, depth) for depth in read]), None)
     b = output.added(len(layers), x.dtype)
     assert b is not None
-    for depth, (w, fan_in, sigma, _) in reversed(list(enumerate(layers))):
+    for depth, (w, fan_in, sigma, *_) in reversed(list(enumerate(layers))):
         a = forward(output.network, x, depth)
         b = _by_batches(_programs(sigma).local, x, w.shape[0], w, b, a)
         visit(depth, a, b)
@@ -140,13 +140,13 @@ def batches(output: Output, x: Float[Array, "n p"]) -> Iterator[tuple[int, list[
     layers = list(network.layers())
     for start in range(0, x.shape[0], BATCH):
         a, slopes = [x[start : start + BATCH]], []
-        for w, _, sigma, m in layers:
+        for w, _, sigma, m, *_ in layers:
             following, slope = _programs(sigma).both(a[-1], w.values, w.scale, m)
             a.append(following)
             slopes.append(slope)
         b = [output.added(len(layers), x.dtype) * slopes[-1]]
         for depth in range(len(layers) - 1, 0, -1):
-            w, fan_in, _, _ = layers[depth]
+            w, fan_in, *_ = layers[depth]
             b.append(_down(fan_in, output.added(depth, x.dtype), w.values, w.scale, b[-1], None) * slopes[depth - 1])
         yield start, [*a[:-1], output.read(a[1:])], b[::-1]
 

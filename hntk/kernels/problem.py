@@ -21,8 +21,7 @@ from hntk._utils.rows import as_samples, rms_norm
 from hntk.kernels.recursion import Recursion, SampleSet, centring_constants
 from hntk.kernels.tiling import Target, fill
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
-from hntk.theory.coefficients import coefficients
-from hntk.theory.expansion import centres_of
+from hntk.theory.coefficients import centres_at
 
 
 class Kernels(NamedTuple):
@@ -190,11 +189,6 @@ class KernelProblem:
         first = self.checked_samples(self.x)
         second = first if self.x2 is None else self.checked_samples(self.x2)
         fill(self.recursion, first, second, target, bands, done)
-
-
-def centres_at(network: Architecture, tau0: float) -> tuple[float, ...]:
-    """Return what is subtracted from each activation: for plain networks the theorems' numbers, which stores keep."""
-    return coefficients(network.layers, tau0).centres if network.is_plain else centres_of(network, tau0)
 
 
 def _check_precision(tau0: float, dtype: np.dtype) -> None:

@@ -17,8 +17,9 @@ from jax import Array
 from hntk._utils.arrays import check_result
 from hntk.activations import Activation
 from hntk.kernels._neural_tangents import load
-from hntk.kernels.problem import KernelProblem, Kernels, centres_at
+from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.theory.architecture import Architecture, ArchitectureLike, LayerScales, as_architecture
+from hntk.theory.coefficients import centres_at
 
 
 def stax_kernel_fn(activations: ArchitectureLike, tau0: float) -> Callable[..., Any]:

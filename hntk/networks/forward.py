@@ -30,6 +30,7 @@ from scipy.sparse import csr_array
 from hntk._utils.pytree import is_traced, known_numbers
 from hntk.networks.layers import Elementwise, Layer, Pass, Step
 from hntk.networks.read_layers import ReadLayers, read_widths
+from hntk.networks.row_normalization import unit_columns_on_host
 from hntk.weights.bit_planes import Code
 from hntk.weights.weight_matrix import WeightMatrix, Weights
 
@@ -60,7 +61,7 @@ class Forward:
         self, x: Float[Array, "n p"], batch: int = BATCH, layers: ReadLayers = "last"
     ) -> Iterator[Float[Array, "batch width"]]:
         """Yield h_L in float32, or (h_1, …, h_L) side by side, a batch of rows at a time."""
-        traced = is_traced(x, [step.weights for step in self.steps])
+        traced = is_traced(x) or self._is_traced
         way = "dense" if traced else self.way(min(batch, x.shape[0]))
         size = min(batch, ROWS) if way == "planes" else batch
         run = self._runner(way, layers)
@@ -84,9 +85,14 @@ class Forward:
         prepared = self._planes if way == "planes" else self._dense
         return prepared.every_layer if layers == "all" else prepared
 
+    @property
+    def _is_traced(self) -> bool:
+        return is_traced([(step.matrices, step.bias) for step in self.steps])
+
     @cached_property
     def _nearly_empty(self) -> bool:
-        return not any(step.transforms for step in self.steps) and is_sparse([step.weights for step in self.steps])
+        steps = (*self.steps, *(step.branch for step in self.steps if step.branch is not None))
+        return not any(step.transforms for step in steps) and is_sparse([step.weights for step in steps])
 
     @cached_property
     def _planes_per_weight(self) -> float:
@@ -107,15 +113,15 @@ class Forward:
     def _prepared(self, codes: Sequence[Code | None]) -> Pass:
         """Return a pass on the planes of each layer's code, or on numbers without one."""
         pairs = list(zip(self.steps, codes, strict=True))
-        if is_traced([step.weights for step in self.steps]):
+        if self._is_traced:
             return Pass(tuple(Layer.of(step, code) for step, code in pairs), (1,) * len(pairs))
         # The pass is kept, and must hold no tracer of a transformation that may be running.
         with known_numbers():
             return Pass.of([Layer.of(step, code) for step, code in pairs])
 
     @cached_property
-    def _compressed_rows(self) -> list[csr_array]:
-        return [csr_array(np.asarray(step.weights.values, np.float32)) for step in self.steps]
+    def _compressed_rows(self) -> list[list[csr_array]]:
+        return [[csr_array(np.asarray(w.values, np.float32)) for w in step.matrices] for step in self.steps]
 
     @cached_property
     def _functions(self) -> list[Elementwise]:
@@ -130,10 +136,8 @@ class Forward:
 
         def run_columns(begin: int) -> None:
             h = rows[begin : begin + COLUMNS].T
-            for number, (matrix, step, function) in enumerate(parts, len(ends) - len(parts)):
-                sums = matrix @ np.ascontiguousarray(h)
-                sums = sums if step.bias is None else sums + np.asarray(step.bias, np.float32)[:, None]
-                h = np.asarray(_applied(function, sums, step.factor))
+            for number, (matrices, step, function) in enumerate(parts, len(ends) - len(parts)):
+                h = _sparse_layer(matrices, step, function, np.ascontiguousarray(h))
                 if number >= 0:
                     out[begin : begin + COLUMNS, ends[number] - len(h) : ends[number]] = h.T
 
@@ -141,6 +145,17 @@ class Forward:
         with ThreadPoolExecutor() as pool:
             list(pool.map(run_columns, range(0, len(rows), COLUMNS)))
         return jnp.asarray(out)
+
+
+def _sparse_layer(matrices: Sequence[csr_array], step: Step, function: Elementwise, h: np.ndarray) -> np.ndarray:
+    """Return what the next layer takes, of columns of samples."""
+    sums = matrices[0] @ (h if step.normalize is None else unit_columns_on_host(h, step.normalize))
+    sums = sums if step.bias is None else sums + np.asarray(step.bias, np.float32)[:, None]
+    values = np.asarray(_applied(function, sums, step.factor))
+    if step.branch is None:
+        return values
+    branch, outer = step.branch, matrices[1] @ np.ascontiguousarray(values, np.float32)
+    return h * np.float32(branch.carried) + outer * np.float32(branch.factor)
 
 
 @lru_cache(maxsize=1)

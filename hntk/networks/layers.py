@@ -21,6 +21,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from hntk.activations.lookup import COMPARED, lookup
+from hntk.networks.row_normalization import unit_rows
+from hntk.theory.architecture import Normalize
 from hntk.weights.bit_planes import Code
 from hntk.weights.bit_products import BitMatrix, bit_product
 from hntk.weights.orthogonal import OrthogonalMatrix
@@ -35,8 +37,32 @@ TRANSFORMED = 512
 
 
 @dataclass(frozen=True)
+class BranchStep:
+    """What a residual branch makes of a layer's values f: carried · h + factor · W₂ f, with the layer's state h.
+
+    Attributes
+    ----------
+    weights : WeightMatrix or OrthogonalMatrix
+        The matrix W₂; its own scale is not used.
+    factor : float
+        What the sums are multiplied with.
+    carried : float
+        What the state is multiplied with.
+    """
+
+    weights: Weights
+    factor: float
+    carried: float
+
+    @property
+    def transforms(self) -> bool:
+        """Whether sums are computed by a Walsh–Hadamard transform."""
+        return _transforms(self.weights)
+
+
+@dataclass(frozen=True)
 class Step:
-    """One layer: function(factor · (W h + bias)).
+    """One layer: function(factor · (W h + bias)), with a normalised h where there is a normalisation.
 
     Attributes
     ----------
@@ -50,6 +76,10 @@ class Step:
         What is added to the sums.
     code : Code or None
         Bit planes of the values that h can have, in a network of whole numbers.
+    branch : BranchStep or None
+        Residual branch.
+    normalize : {"rms", "layer"} or None
+        Normalisation of h to rows of norm 1.
     """
 
     weights: Weights
@@ -57,12 +87,22 @@ class Step:
     function: Callable[[Array], Array]
     bias: Float[np.ndarray, " outputs"] | None = None
     code: Code | None = None
+    branch: BranchStep | None = None
+    normalize: Normalize | None = None
 
     @property
     def transforms(self) -> bool:
         """Whether sums are computed by a Walsh–Hadamard transform, for speed, or as explicit values would be large."""
-        w = self.weights
-        return isinstance(w, OrthogonalMatrix) and (w.size >= TRANSFORMED or prod(w.shape) > COPIED)
+        return _transforms(self.weights)
+
+    @property
+    def matrices(self) -> tuple[Weights, ...]:
+        """The layer's matrix, and that of a branch."""
+        return (self.weights,) if self.branch is None else (self.weights, self.branch.weights)
+
+
+def _transforms(w: Weights) -> bool:
+    return isinstance(w, OrthogonalMatrix) and (w.size >= TRANSFORMED or prod(w.shape) > COPIED)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["table", "centre"], meta_fields=["function"])
@@ -115,10 +155,41 @@ class Elementwise:
         return values if self.centre is None else values - self.centre
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["weights", "factor", "carried"], meta_fields=["borrowed"])
+@dataclass(frozen=True)
+class Branch:
+    """A residual branch in the form that is compiled, see :class:`BranchStep`.
+
+    Attributes
+    ----------
+    weights : OrthogonalMatrix or array
+        W₂.
+    factor, carried : array
+        What the sums and the state are multiplied with.
+    borrowed : bool
+        Whether W₂ is the network's own array, and not a copy.
+    """
+
+    weights: OrthogonalMatrix | Array
+    factor: Array
+    carried: Array
+    borrowed: bool
+
+    @classmethod
+    def of(cls, step: BranchStep) -> Branch:
+        """Prepare a branch."""
+        weights, borrowed = _prepared(step.weights, step.transforms)
+        return cls(weights, jnp.float32(step.factor), jnp.float32(step.carried), borrowed)
+
+    def __call__(self, h: Float[Array, "n d"], values: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        """Return the state behind a layer, given the one before it and the layer's values."""
+        return h * self.carried + _sums(self.weights, values.astype(h.dtype)) * self.factor
+
+
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["weights", "factor", "bias", "function"],
-    meta_fields=["shape", "borrowed"],
+    data_fields=["weights", "factor", "bias", "function", "branch"],
+    meta_fields=["shape", "borrowed", "normalize"],
 )
 @dataclass(frozen=True)
 class Layer:
@@ -138,6 +209,10 @@ class Layer:
         (outputs, inputs).
     borrowed : bool
         Whether W is the network's own array, and not a copy.
+    branch : Branch or None
+        Residual branch.
+    normalize : {"rms", "layer"} or None
+        Normalisation of what W multiplies.
     """
 
     weights: BitMatrix | OrthogonalMatrix | Array
@@ -146,42 +221,56 @@ class Layer:
     function: Elementwise
     shape: tuple[int, ...]
     borrowed: bool
+    branch: Branch | None = None
+    normalize: Normalize | None = None
 
     @classmethod
     def of(cls, step: Step, code: Code | None) -> Layer:
         """Prepare a layer, on the planes of a code if there is one."""
         shape, bias = step.weights.shape, None if step.bias is None else jnp.asarray(step.bias, jnp.float32)
-        if step.transforms:
-            function = Elementwise.of(step.function, jnp.float32)
-            return cls(step.weights, jnp.float32(step.factor), bias, function, shape, False)  # type: ignore[arg-type]
-        if code is not None:
+        if code is not None and not step.transforms:
             planes = BitMatrix.of(step.weights, code, step.bias)
             return cls(planes, jnp.float32(1.0), None, Elementwise.of(step.function, jnp.int32), shape, False)
-        values = step.weights.values
-        borrowed = values.dtype == jnp.float32 or values.size > COPIED
-        values = values if borrowed else values.astype(jnp.float32)
+        weights, borrowed = _prepared(step.weights, step.transforms)
         function = Elementwise.of(step.function, jnp.float32)
-        return cls(values, jnp.float32(step.factor), bias, function, shape, borrowed)
+        branch = None if step.branch is None else Branch.of(step.branch)
+        return cls(weights, jnp.float32(step.factor), bias, function, shape, borrowed, branch, step.normalize)
 
     def __call__(self, h: Float[Array, "n p"]) -> Float[Array, "n d"]:
         """Return what the next layer takes."""
         if isinstance(self.weights, BitMatrix):
             return self.function(bit_product(self.weights, h))
-        sums = self._sums(h)
-        return self.function((sums if self.bias is None else sums + self.bias) * self.factor)
-
-    def _sums(self, h: Array) -> Array:
-        if isinstance(self.weights, OrthogonalMatrix):
-            return self.weights.product(h)
-        assert not isinstance(self.weights, BitMatrix)
-        # GPUs round the factors of a product to 10 bits by default.
-        return jnp.matmul(h, self.weights.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
+        sums = _sums(self.weights, h if self.normalize is None else unit_rows(h, self.normalize))
+        values = self.function((sums if self.bias is None else sums + self.bias) * self.factor)
+        return values if self.branch is None else self.branch(h, values)
 
     def traced(self) -> Layer:
         """Return the same layer with all its numbers as arrays."""
         if isinstance(self.weights, BitMatrix):
             return replace(self, weights=self.weights.traced(), function=self.function.traced(jnp.int32))
         return replace(self, function=self.function.traced(jnp.float32))
+
+    @property
+    def borrowed_size(self) -> int:
+        """Number of weights that a copy of the layer would take once more."""
+        inner = prod(self.shape) if self.borrowed else 0
+        return inner + (self.shape[0] ** 2 if self.branch is not None and self.branch.borrowed else 0)
+
+
+def _prepared(w: Weights, transforms: bool) -> tuple[OrthogonalMatrix | Array, bool]:
+    """Return weights as a product takes them, and whether they are the network's own array."""
+    if transforms:
+        return w, False  # type: ignore[return-value]
+    values = w.values
+    borrowed = values.dtype == jnp.float32 or values.size > COPIED
+    return values if borrowed else values.astype(jnp.float32), borrowed
+
+
+def _sums(weights: OrthogonalMatrix | Array, h: Array) -> Array:
+    if isinstance(weights, OrthogonalMatrix):
+        return weights.product(h)
+    # GPUs round the factors of a product to 10 bits by default.
+    return jnp.matmul(h, weights.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
 
 
 @dataclass(frozen=True)
@@ -237,7 +326,7 @@ def _stacked(*leaves: Array) -> Array:
 def _can_be_scanned(equal: Sequence[Layer]) -> bool:
     """Return whether layers of one form are many, fit each other, and need no second copy of large arrays."""
     first, (outputs, inputs) = equal[0], equal[0].shape
-    if len(equal) < SCANNED or outputs != inputs or (first.borrowed and len(equal) * inputs**2 > COPIED):
+    if len(equal) < SCANNED or outputs != inputs or len(equal) * first.borrowed_size > COPIED:
         return False
     # A user's function may return another type than it takes.
     row = jax.ShapeDtypeStruct((1, inputs), jnp.float32)

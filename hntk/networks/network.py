@@ -1,8 +1,18 @@
 r"""Networks with random hidden weights, kept as what has to be stored.
 
-Hidden layers are $h_l = \sigma_l(W_l h_{l-1}/\sqrt{d_{l-1}}) - m_l$ with $h_0 = x$, where the first layer sees $W_1x$.
-The output is $f(x) = w^\top h_L/\sqrt{d_L}$. Hidden weights are random and fixed; a readout is fitted on the features
-of the last layer, or on those of all layers side by side.
+Hidden layers are $h_l = \sigma_l(W_l h_{l-1}/\sqrt{d_{l-1}}) - m_l$ with $h_0 = \sqrt p\,x$, so that the first layer
+sees $W_1x$. The output is $f(x) = w^\top h_L/\sqrt{d_L}$. Hidden weights are random and fixed; a readout is fitted on
+the features of the last layer, or on those of all layers side by side.
+
+Layers may have more (:mod:`hntk.theory.architecture`): scales of weights, biases, residual branches, whose outer
+matrices are $W_{2,l}$, and a normalisation n of what the weights multiply:
+
+$$f_l = \sigma_l(\sigma_wW_l n(h_{l-1})/\sqrt{d_{l-1}} + \sigma_bb_l) - m_l,\qquad
+h_l = f_l \;\text{ or }\; h_l = h_{l-1} + \rho\,W_{2,l}f_l/\sqrt{d_l}.$$
+
+A branch of the first layer gives $h_1 = \sqrt p\,x + \rho W_{2,1}f_1/\sqrt p$, and a normalised first layer sees
+$W_1x/\|x\|$. Data counts as centred: as long as the state carries it, ``"layer"`` is ``"rms"``. The features of wide
+networks then have the kernels of :func:`hntk.exact_kernels` for all data.
 """
 
 from __future__ import annotations
@@ -21,24 +31,27 @@ from jaxtyping import Float
 
 from hntk._utils.arguments import as_count
 from hntk._utils.memory import check_room
-from hntk._utils.pytree import array_dataclass
+from hntk._utils.pytree import array_dataclass, is_traced
 from hntk._utils.rows import as_samples
 from hntk.activations import Activation
 from hntk.files.exact_arrays import to_float32
 from hntk.files.matrices import check_layers, matrices_from_fields, matrices_to_arrays
 from hntk.files.reader import FieldReader
 from hntk.networks.activation_records import activation_to_record, read_activations
-from hntk.networks.forward import BATCH, Forward, Step
+from hntk.networks.forward import BATCH, Forward
+from hntk.networks.layer_parts import UNIT, as_layer_parts, part_names
+from hntk.networks.layers import BranchStep, Step
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
 from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
 from hntk.networks.saveable import VERSION, SaveableNetwork
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary, pack_all
 from hntk.networks.value_bounds import HiddenLayer, Readout, check_finite
+from hntk.theory.architecture import LayerScales, Normalize
 from hntk.weights.laws import WeightLaw
 from hntk.weights.weight_matrix import Weights
 
 
-@array_dataclass(static=("activations", "centres", "law", "origin"))
+@array_dataclass(static=("activations", "centres", "law", "origin", "scales", "normalize"))
 class Network(SaveableNetwork):
     """A fully-connected network with random hidden weights.
 
@@ -58,6 +71,19 @@ class Network(SaveableNetwork):
         The law that the weights were drawn from; None if it is unknown.
     origin : MatchRecord or None
         How the activations of a compressed network were found; files keep it.
+    biases : tuple of (d_l,) array or None, or None
+        Standard biases b_l, one entry a layer; None without any.
+    branches : tuple of WeightMatrix, OrthogonalMatrix or None, or None
+        Outer matrices W_{2,l} of shapes (d_l, d_l) of residual branches, one entry a layer; None without any.
+    scales : tuple of LayerScales or None
+        Scales σ_w, σ_b and ρ of each layer. By default they are 1 where there is a part that they belong to.
+    normalize : {"rms", "layer"} or None
+        Normalisation n of what the weights multiply.
+
+    Raises
+    ------
+    ValueError
+        If biases, branches, scales or the normalisation do not fit the weights or each other.
     """
 
     weights: tuple[Weights, ...]
@@ -66,12 +92,23 @@ class Network(SaveableNetwork):
     readout: Float[Array, " width"] | None
     law: WeightLaw | None
     origin: MatchRecord | None = field(default=None, kw_only=True)
+    biases: tuple[Float[Array, " width"] | None, ...] | None = field(default=None, kw_only=True)
+    branches: tuple[Weights | None, ...] | None = field(default=None, kw_only=True)
+    scales: tuple[LayerScales, ...] | None = field(default=None, kw_only=True)
+    normalize: Normalize | None = field(default=None, kw_only=True)
     form: ClassVar[str] = "float"
+
+    def __post_init__(self) -> None:
+        given = (self.biases, self.branches, self.scales, self.normalize)
+        if any(part is not None for part in given):
+            for name, part in as_layer_parts(self.weights, *given)._asdict().items():
+                object.__setattr__(self, name, part)
 
     def __repr__(self) -> str:
         kinds = ", ".join(dict.fromkeys(matrix.kind for matrix in self.weights))
         names = ", ".join(dict.fromkeys(sigma.name for sigma in self.activations))
-        return f"{type(self).__name__}({_arrows((self.inputs, *self.widths))}, {kinds} weights, activations {names})"
+        parts = [_arrows((self.inputs, *self.widths)), f"{kinds} weights", f"activations {names}"]
+        return f"{type(self).__name__}({', '.join([*parts, *part_names(self.scales, self.normalize)])})"
 
     @property
     def inputs(self) -> int:
@@ -160,7 +197,7 @@ class Network(SaveableNetwork):
 
     @cached_property
     def _forward(self) -> Forward:
-        return Forward([Step(w, w.scale * factor, _Centred(sigma, m)) for w, factor, sigma, m in self.layers()])
+        return Forward([_step(layer, number == 0) for number, layer in enumerate(self.layers())])
 
     def check_inputs(self, x: object) -> Float[Array, "n p"]:
         """Return samples as an array that fits this network.
@@ -190,16 +227,24 @@ class Network(SaveableNetwork):
         return samples
 
     def layers(self) -> Iterator[HiddenLayer]:
-        """Yield (W_l, 1/√d_{l-1}, σ_l, m_l) of each layer; the factor of the first layer is 1.
+        """Yield what each layer consists of, the first layer first.
 
         Yields
         ------
         HiddenLayer
             One hidden layer.
         """
-        fan_in = (1, *self.widths[:-1])
-        for w, d, sigma, m in zip(self.weights, fan_in, self.activations, self.centres, strict=True):
-            yield HiddenLayer(w, 1 / sqrt(d), sigma, m)
+        depth, fan_in = len(self.weights), (1, *self.widths[:-1])
+        biases, branches = self.biases or (None,) * depth, self.branches or (None,) * depth
+        parts = zip(biases, branches, self.scales or (UNIT,) * depth, strict=True)
+        plain = zip(self.weights, fan_in, self.activations, self.centres, strict=True)
+        carries_data = True
+        for (w, d, sigma, m), (b, branch, scale) in zip(plain, parts, strict=True):
+            bias = None if b is None else _scaled(b, scale.bias_std)
+            kind = "rms" if self.normalize and carries_data else self.normalize
+            more = (bias, scale.bias_std, branch, scale.residual, kind)
+            yield HiddenLayer(w, scale.weight_std / sqrt(d), sigma, m, *more)
+            carries_data = carries_data and branch is not None
 
     def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the arrays and the metadata of a file."""
@@ -258,6 +303,24 @@ class Network(SaveableNetwork):
             )
             for number, (matrix, sigma) in enumerate(zip(packed, self.activations, strict=True), 1)
         )
+
+
+def _step(layer: HiddenLayer, first: bool) -> Step:
+    """Return a layer as a forward pass takes it."""
+    w, inputs = layer.weights, layer.weights.shape[1]
+    # normalised rows have norm 1, and what the first layer sees is h_0/√p already
+    factor = w.scale * layer.factor * (sqrt(inputs) if layer.normalize and not first else 1.0)
+    branch = None
+    if layer.branch is not None:
+        branch = BranchStep(layer.branch, layer.branch_factor, sqrt(inputs) if first else 1.0)
+    bias = None if layer.bias is None else _scaled(layer.bias, 1 / factor)
+    function = _Centred(layer.activation, layer.centre)
+    return Step(w, factor, function, bias, branch=branch, normalize=layer.normalize)
+
+
+def _scaled(bias: Array | np.ndarray, factor: float) -> Array | np.ndarray:
+    """Return biases times a factor; known numbers on the host, so that what is kept of them holds no tracer."""
+    return (bias if is_traced(bias) else np.asarray(bias)) * np.float32(factor)
 
 
 @dataclass(frozen=True)

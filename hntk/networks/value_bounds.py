@@ -15,10 +15,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float
 
 from hntk.activations import Activation
 from hntk.networks.read_layers import ReadLayers, read_widths
+from hntk.theory.architecture import Normalize
 from hntk.weights.weight_matrix import Weights
 
 # Samples with coordinates of up to this size have finite predictions.
@@ -51,24 +53,45 @@ class Readout(NamedTuple):
 
 
 class HiddenLayer(NamedTuple):
-    """One hidden layer: activation(factor · scale · W h) − centre.
+    """One hidden layer: f = activation(factor · W n(h') + bias) − centre, and h = f or h = h' + ρ W₂ f/√d.
 
     Attributes
     ----------
     weights : WeightMatrix or OrthogonalMatrix
         The matrix W, whose own scale is in it.
     factor : float
-        1/√d of the layer's inputs; 1 in the first layer.
+        σ_w/√d with d the layer's inputs. In the first layer, which sees x = h_0/√p, it is σ_w.
     activation : Activation
         The function σ.
     centre : float
         The constant m that is subtracted.
+    bias : (d_l,) array or None
+        What is added to the pre-activations, σ_b b.
+    bias_std : float
+        Scale σ_b of the standard biases b.
+    branch : WeightMatrix, OrthogonalMatrix or None
+        The outer matrix W₂ of a residual branch, whose own scale is in it.
+    residual : float
+        Factor ρ of the branch.
+    normalize : {"rms", "layer"} or None
+        The normalisation n of this layer's input. It is "rms" where "layer" was asked for as long as the state carries
+        the data, whose features count as centred.
     """
 
     weights: Weights
     factor: float
     activation: Activation
     centre: float
+    bias: Float[np.ndarray | Array, " width"] | None = None
+    bias_std: float = 0.0
+    branch: Weights | None = None
+    residual: float = 0.0
+    normalize: Normalize | None = None
+
+    @property
+    def branch_factor(self) -> float:
+        """Factor ρ/√d_l of the branch's sums, times the matrix's own scale; 0 without a branch."""
+        return 0.0 if self.branch is None else self.residual * self.branch.scale / sqrt(self.branch.shape[1])
 
 
 def check_finite(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | None) -> None:
@@ -103,7 +126,7 @@ def check_finite(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | 
 def _largest_number(layers: Sequence[HiddenLayer], readout: Readout | None) -> float:
     """Return a bound of all numbers on the way to a prediction; infinite if the bound itself overflows."""
     bound, bounds, largest = LARGEST_INPUT, [], 0.0
-    for weights, factor, sigma, centre in layers:
+    for weights, factor, sigma, centre, *_ in layers:
         sums = weights.largest_row_sum * bound
         z = sums * max(weights.scale * factor, 0.0)
         bound = inf if z > LARGEST else sigma.bound(z) + abs(centre)
@@ -123,7 +146,7 @@ def _is_small_on_random_samples(layers: Sequence[HiddenLayer], tau0: float, read
     h, largest = np.concatenate([x, max(1.0, tau0) * x]).astype(np.float32), 0.0
     values = []
     with np.errstate(all="ignore"):
-        for weights, factor, sigma, centre in layers:
+        for weights, factor, sigma, centre, *_ in layers:
             # Products of NumPy, so that nothing is compiled for a network that may be refused.
             sums = weights.product_on_host(h)
             z = sums * np.float32(weights.scale * factor)

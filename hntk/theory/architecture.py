@@ -114,7 +114,8 @@ class Architecture:
             value = getattr(self, field.name)
             numbers = {value} if not isinstance(value, tuple) else set(value)
             if numbers != {field.default}:
-                parts.append(f"{field.name}={_short(value)}")
+                shown = brief_numbers(value) if isinstance(value, tuple) else repr(value)
+                parts.append(f"{field.name}={shown}")
         return f"Architecture({', '.join(parts)})"
 
     @property
@@ -217,8 +218,7 @@ def _per_layer(given: Any, name: str, depth: int, check: Callable[[object, str],
     return tuple(check(value, f"every number of {name}") for value in given)
 
 
-def _short(value: Any) -> str:
-    if not isinstance(value, tuple):
-        return repr(value)
-    numbers = [f"{number:.6g}" for number in value]
-    return numbers[0] if len(set(value)) == 1 else f"[{', '.join(numbers)}]"
+def brief_numbers(values: Sequence[float]) -> str:
+    """Return the numbers of all layers with six digits; those that are equal once."""
+    numbers = [f"{number:.6g}" for number in values]
+    return numbers[0] if len(set(values)) == 1 else f"[{', '.join(numbers)}]"

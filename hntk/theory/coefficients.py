@@ -32,8 +32,8 @@ from jaxtyping import Float
 from hntk._utils.arrays import check_result
 from hntk._utils.pytree import array_dataclass
 from hntk.activations import Moments
-from hntk.theory.architecture import ArchitectureLike, plain_activations
-from hntk.theory.expansion import as_data_scale, layer_moments
+from hntk.theory.architecture import Architecture, ArchitectureLike, plain_activations
+from hntk.theory.expansion import as_data_scale, centres_of, layer_moments
 
 
 @array_dataclass(static=("moments", "centres"))
@@ -146,3 +146,8 @@ def _next_beta(m: Moments, a: tuple[float, ...], before: tuple[float, ...], b: t
     """Return β_l from α_l, α_{l−1} and β_{l−1}."""
     e1_sq, e2_sq = m.e1**2, m.e2**2
     return a[0] + e1_sq * b[0], a[1] + e1_sq * b[1], a[2] + e1_sq * b[2] + e2_sq * before[0] * b[0]
+
+
+def centres_at(network: Architecture, tau0: float) -> tuple[float, ...]:
+    """Return what is subtracted from each activation: for plain networks the theorems' numbers, which stores keep."""
+    return coefficients(network.layers, tau0).centres if network.is_plain else centres_of(network, tau0)

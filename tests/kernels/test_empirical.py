@@ -30,7 +30,7 @@ def jacobian(net: hntk.Network, readout: np.ndarray, x: np.ndarray, every: bool 
 
     def output(parameters: list, row: jax.Array) -> jax.Array:
         h, read = row, []
-        for (_, fan_in, sigma, m), w in zip(net.layers(), parameters[:-1], strict=True):
+        for (_, fan_in, sigma, m, *_), w in zip(net.layers(), parameters[:-1], strict=True):
             h = sigma(fan_in * w @ h) - m
             read.append(h / np.sqrt(h.size))
         return parameters[-1] @ (jnp.concatenate(read) if every else read[-1])
@@ -159,7 +159,7 @@ def test_neural_tangents_gives_the_same_in_float32() -> None:
 
     def apply_fn(parameters: list, x: jax.Array) -> jax.Array:
         h = x
-        for (_, fan_in, sigma, m), w in zip(net.layers(), parameters[:-1], strict=True):
+        for (_, fan_in, sigma, m, *_), w in zip(net.layers(), parameters[:-1], strict=True):
             h = (sigma(h @ w.T * fan_in) - m).astype(jnp.float32)
         return (h @ parameters[-1] / np.float32(8))[:, None]
 

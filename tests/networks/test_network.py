@@ -38,7 +38,7 @@ def test_sparse_networks_have_the_features_of_their_dense_matrices(law: str) -> 
         )
         assert is_sparse(net.weights)
         h, fan_in = np.asarray(data.x, np.float32), 1
-        for w, _, sigma, m in net.layers():
+        for w, _, sigma, m, *_ in net.layers():
             h = np.asarray(sigma(h @ np.asarray(w.dense()).T / np.float32(np.sqrt(fan_in)))) - np.float32(m)
             fan_in = w.shape[0]
         expected = h / np.sqrt(fan_in)

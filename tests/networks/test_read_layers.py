@@ -25,7 +25,7 @@ from tests.support.architectures import classifier, raw_samples, whole_classifie
 def side_by_side(net: hntk.Network, x: np.ndarray) -> np.ndarray:
     """Return (h_1/√d_1, …, h_L/√d_L), computed layer by layer in float64."""
     h, parts = np.asarray(x, np.float64), []
-    for w, fan_in, sigma, m in net.layers():
+    for w, fan_in, sigma, m, *_ in net.layers():
         h = np.asarray(sigma(jnp.asarray(h @ np.asarray(w.dense(jnp.float64)).T * fan_in))) - m
         parts.append(h / h.shape[1] ** 0.5)
     return np.concatenate(parts, axis=1)

@@ -60,7 +60,7 @@ def test_gradients_are_finite_differences(activations: list) -> None:
     def exact(t: float) -> float:
         """Return the energy at a distance along the direction, in float64."""
         h = samples().astype(np.float64) + t * direction
-        for w, factor, sigma, m in made.layers():
+        for w, factor, sigma, m, *_ in made.layers():
             z = h @ np.asarray(w.dense(), np.float64).T * factor
             h = np.asarray(sigma(jnp.asarray(z)), np.float64) - m
         return float(np.sum(h**2)) / WIDTHS[-1]
