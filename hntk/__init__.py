@@ -30,12 +30,14 @@ from hntk.kernels import (
     stax_kernel_fn,
     store_kernels,
 )
+from hntk.kernels.layer_statistics import LayerStatistics, TrainingStatistics, training_statistics
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import dense, draw_network
 from hntk.networks.formula_bytes import Storage, storage
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import IntegerNetwork, NotIntegerError
+from hntk.networks.models.reading import from_model
 from hntk.networks.network import Network
 from hntk.networks.operation_counts import Arithmetic, arithmetic
 from hntk.networks.provenance import DataStatistics, MatchRecord
@@ -86,6 +88,7 @@ __all__ = [
     "IntegerClassifier",
     "IntegerNetwork",
     "Kernels",
+    "LayerStatistics",
     "LossAccount",
     "Match",
     "MatchError",
@@ -109,6 +112,7 @@ __all__ = [
     "Summary",
     "TaskAccuracy",
     "TrainingError",
+    "TrainingStatistics",
     "WeightLaw",
     "WeightMatrix",
     "activation",
@@ -130,6 +134,7 @@ __all__ = [
     "fit_equivalent",
     "fit_ridge",
     "fit_softmax",
+    "from_model",
     "gaussian_mixture",
     "leading_eigenpairs",
     "load",
@@ -151,5 +156,6 @@ __all__ = [
     "store_kernels",
     "summarize",
     "to_integers",
+    "training_statistics",
     "weight_law",
 ]

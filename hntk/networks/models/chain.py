@@ -1,93 +1,31 @@
 r"""Models as chains of dense layers, elementwise affine maps and elementwise functions.
 
-Every reader follows what a model computes and tells a :class:`Chain` of it, operation by operation. A chain has one value
-at a time, a function $f(a)$ of the argument a that the last layer gave. Operations with numbers that are the same for all
-neurons become a part of f, so that an activation that a framework writes as several operations is one function in the
-end. A product with a matrix, and operations with one number for each neuron, end f and begin the next argument. Values
-of an earlier argument cannot be used any more: a model that does so is no chain.
+Every reader follows what a model computes and tells a :class:`Chain` of it, operation by operation. A chain has one
+value at a time, a function $f(a)$ of the argument a that the last layer gave. Operations with numbers that are the same
+for all neurons become a part of f, so that an activation that a framework writes as several operations is one function
+in the end. A product with a matrix, and operations with one number for each neuron, end f and begin the next argument.
+Values of an earlier argument cannot be used any more: a model that does so is no chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
-from hntk._utils.arrays import finite_array
-
-# Points at which functions are compared, of both signs and with some near to kinks at 0.
-POINTS = np.concatenate([np.linspace(-12.0, 12.0, 241), [-1e-2, -1e-3, 1e-3, 1e-2]])
-# Relative difference of functions that are computed in float32, up to which they are the same.
-ROUNDING = 2e-6
-
-Function = Callable[[Any], Any]
-Vector = Float[np.ndarray, " width"]
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A dense layer, h ↦ W h + b.
-
-    Attributes
-    ----------
-    name : str
-        What the model calls the layer.
-    weights : (outputs, inputs) array
-        The matrix W.
-    bias : (outputs,) array
-        The vector b.
-    """
-
-    name: str
-    weights: Float[np.ndarray, "outputs inputs"]
-    bias: Float[np.ndarray, " outputs"]
-
-
-@dataclass(frozen=True)
-class Affine:
-    """A map of each neuron by itself, h ↦ scale h + shift, such as batch normalisation in inference.
-
-    Attributes
-    ----------
-    name : str
-        What the model calls the layer.
-    scale, shift : (width,) array or float
-        One number a neuron, or one for all.
-    """
-
-    name: str
-    scale: Any
-    shift: Any
-
-
-@dataclass(frozen=True)
-class Elementwise:
-    """A function of single numbers, the same for all neurons.
-
-    Attributes
-    ----------
-    name : str
-        What the model calls it.
-    function : callable
-        The function, of arrays that the framework computes with, or of NumPy's.
-    of_jax : bool
-        Whether the function takes arrays of JAX, traced ones included.
-    """
-
-    name: str
-    function: Function
-    of_jax: bool = False
-
-    def values(self, points: np.ndarray = POINTS) -> np.ndarray:
-        """Return the function's values at points, in float64."""
-        return np.asarray(self.function(jnp.asarray(points) if self.of_jax else points), np.float64)
-
-
-Record = Dense | Affine | Elementwise
+from hntk.networks.models.records import (
+    POINTS,
+    ROUNDING,
+    Affine,
+    Dense,
+    Elementwise,
+    Function,
+    Record,
+    parameters,
+    refuse,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,39 +286,26 @@ class Chain:
             self.records.append(Affine(value.name, *line))
 
 
-def parameters(given: Any, name: str, what: str) -> np.ndarray:
-    """Return finite parameters of a layer in float64.
+def normalised(parameters_of: Sequence[Any], epsilon: float) -> tuple[Any, Any]:
+    """Return scale and shift of a batch normalisation with fixed statistics.
 
-    Raises
-    ------
-    ValueError
-        If they are no finite numbers; the message names the layer.
+    Parameters
+    ----------
+    parameters_of : sequence of (width,) array or None
+        Its factor, its offset, and the mean and variance; None for no factor or offset.
+    epsilon : float
+        What is added to the variance.
+
+    Returns
+    -------
+    tuple of array
+        Scale and shift, one number a neuron each.
     """
-    try:
-        return finite_array(given, what)
-    except ValueError as error:
-        return refuse(name, f"{error}".rstrip("."), "train it again, or load parameters that are finite")
-
-
-def refuse(name: str, reason: str, remedy: str) -> NoReturn:
-    """Raise the error about a layer that cannot be read.
-
-    Raises
-    ------
-    ValueError
-        Always.
-    """
-    raise ValueError(f"layer {name!r} of the model cannot be read: {reason}. Remedy: {remedy}.")
-
-
-def normalised(gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> tuple[Any, Any]:
-    """Return scale and shift of a batch normalisation with fixed statistics; gamma and beta may be None."""
-    one, zero, centre, spread = (
-        None if part is None else np.asarray(part, np.float64) for part in (gamma, beta, mean, variance)
-    )
-    assert centre is not None and spread is not None
-    scale = (1.0 if one is None else one) / np.sqrt(spread + epsilon)
-    return scale, (0.0 if zero is None else zero) - centre * scale
+    gamma, beta, mean, variance = (None if part is None else np.asarray(part, np.float64) for part in parameters_of)
+    assert mean is not None
+    assert variance is not None
+    scale = (1.0 if gamma is None else gamma) / np.sqrt(variance + epsilon)
+    return scale, (0.0 if beta is None else beta) - mean * scale
 
 
 def _line(values: np.ndarray) -> tuple[float, float] | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hntk.networks.models.jaxprs import read_program, sample_shapes
+from hntk.networks.models.jax_tracing import read_program, sample_dtype, sample_shapes
 from hntk.networks.models.source import Options, Source
 
 
@@ -41,5 +40,10 @@ def read(model: Any, options: Options) -> Source:
         )
     variables = dict(given) if "params" in given else {"params": given}
     shapes = sample_shapes(variables["params"], 0, options.x)
-    chain = read_program(model.apply, variables, shapes, batched=True, unnamed=1)
-    return Source(chain, lambda x: np.asarray(model.apply(variables, jnp.asarray(x, jnp.float32))))
+
+    def apply(parts: Any, x: Any) -> Any:
+        return model.apply(parts, x, **options.arguments)
+
+    dtype = sample_dtype(variables)
+    chain = read_program(apply, variables, shapes, batched=True, unnamed=1)
+    return Source(chain, lambda x: np.asarray(apply(variables, jnp.asarray(x, dtype))))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hntk._utils.extras import import_extra
-from hntk.networks.models.jaxprs import read_program, sample_shapes
-from hntk.networks.models.source import Options, Source, refuse_variables
+from hntk.networks.models.jax_tracing import read_program, sample_dtype, sample_shapes
+from hntk.networks.models.source import Options, Source, refuse_options
 
 
 def read(model: Any, options: Options) -> Source:
@@ -33,9 +33,10 @@ def read(model: Any, options: Options) -> Source:
         If the model is no chain of dense layers, or variables are given.
     """
     nnx = import_extra("flax.nnx", "models", "Reading a Flax model")
-    refuse_variables(options, "an NNX module")
+    refuse_options(options, "an NNX module", arguments=True)
     graph, state = nnx.split(model)
     params = nnx.to_pure_dict(state)
     shapes = sample_shapes(nnx.to_pure_dict(nnx.state(model, nnx.Param)), 0, options.x)
-    chain = read_program(lambda parts, x: nnx.merge(graph, parts)(x), params, shapes, batched=True)
-    return Source(chain, lambda x: np.asarray(model(jnp.asarray(x, jnp.float32))))
+    dtype = sample_dtype(params)
+    chain = read_program(lambda parts, x: nnx.merge(graph, parts)(x, **options.arguments), params, shapes, batched=True)
+    return Source(chain, lambda x: np.asarray(model(jnp.asarray(x, dtype), **options.arguments)))

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from hntk.networks.models.chain import Affine, Dense, Elementwise, Record, refuse, unchanged
+from hntk.networks.models.chain import unchanged
+from hntk.networks.models.records import Affine, Dense, Elementwise, Record, refuse
 
 LINEAR = Elementwise("identity", unchanged, of_jax=True)
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from hntk._utils.extras import import_extra
-from hntk.networks.models.chain import Chain, Value, normalised, refuse
-from hntk.networks.models.source import Options, Source, refuse_variables
+from hntk.networks.models.chain import Chain, Value, normalised
+from hntk.networks.models.records import refuse
+from hntk.networks.models.source import Options, Source, refuse_options, words
 
 # layers that change nothing in inference
-UNCHANGED = frozenset(
-    "InputLayer Dropout AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D ActivityRegularization Identity "
-    "Masking".split()
-) - {"Masking"}
+UNCHANGED = words(
+    "InputLayer Dropout AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D ActivityRegularization Identity"
+)
 # layers that are functions of single numbers
-FUNCTIONS = frozenset("Activation ReLU LeakyReLU ELU Softplus".split())
+FUNCTIONS = words("Activation ReLU LeakyReLU ELU")
 
 
 def read(model: Any, options: Options) -> Source:
@@ -41,7 +41,7 @@ def read(model: Any, options: Options) -> Source:
         If it has not been built, is a subclass with a forward function of its own, or no chain of dense layers.
     """
     keras = import_extra("keras", "models", "Reading a Keras model")
-    refuse_variables(options, "a Keras model")
+    refuse_options(options, "a Keras model")
     chain = Chain()
     reading = _Model(keras, chain)
     value = reading.run(model, chain.input)
@@ -57,10 +57,8 @@ class _Model:
     def run(self, model: Any, value: Value) -> Value:
         """Return what a model makes of a value."""
         for layer in self._in_order(model):
-            if isinstance(layer, self._keras.Model):
-                value = self.run(layer, value)
-            else:
-                value = self._layer(layer, value)
+            nested = isinstance(layer, self._keras.Model)
+            value = self.run(layer, value) if nested else self._layer(layer, value)
         return value
 
     def _in_order(self, model: Any) -> Iterator[Any]:
@@ -68,8 +66,8 @@ class _Model:
         functional = isinstance(model, self._keras.Sequential) or type(model).__name__ == "Functional"
         if not functional:
             raise ValueError(
-                f"the model {type(model).__name__!r} has a forward function of its own, which Keras does not show: give "
-                "a Sequential or functional model, or export it with model.export(path, format='onnx')."
+                f"the model {type(model).__name__!r} has a forward function of its own, which Keras does not show: "
+                "give a Sequential or functional model, or export it with model.export(path, format='onnx')."
             )
         if not model.built or not getattr(model, "inputs", None):
             raise ValueError("the Keras model has no parameters yet: build it, or call it on some samples once.")
@@ -126,7 +124,7 @@ class _Model:
             refuse(layer.name, f"it normalises axis {axis} of {layer.input.shape}", "normalise the last axis of two")
         parts = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
         numbers = [None if part is None else np.asarray(part) for part in parts]
-        return self._chain.affine(value, layer.name, *normalised(*numbers, layer.epsilon))
+        return self._chain.affine(value, layer.name, *normalised(numbers, layer.epsilon))
 
     def _function(self, value: Value, name: str, function: Any) -> Value:
         called = getattr(function, "__name__", "")

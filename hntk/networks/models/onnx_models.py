@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from hntk._utils.extras import import_extra
-from hntk.networks.models.chain import Chain, Value, normalised, refuse
-from hntk.networks.models.source import Options, Source, refuse_variables
+from hntk.networks.models.chain import Chain, Value, normalised
+from hntk.networks.models.records import refuse
+from hntk.networks.models.source import Options, Source, refuse_options, words
 
-ELEMENTWISE = frozenset(
+ELEMENTWISE = words(
     "Abs Add Celu Clip Cos Div Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Log Max Min Mish Mul Neg PRelu Pow "
     "Reciprocal Relu Selu Sigmoid Sign Sin Softplus Softsign Sqrt Sub Tanh ThresholdedRelu Where Greater Less "
-    "GreaterOrEqual LessOrEqual Not And Or Swish".split()
+    "GreaterOrEqual LessOrEqual Not And Or Swish"
 )
 UNCHANGED = frozenset(["Identity", "Squeeze"])
 LINKS = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}
@@ -49,7 +50,7 @@ def read(model: Any, options: Options) -> Source:
         If the file holds no ONNX model, or the model is no chain of dense layers.
     """
     onnx = import_extra("onnx", "export", "Reading an ONNX model")
-    refuse_variables(options, "an ONNX model")
+    refuse_options(options, "an ONNX model")
     if isinstance(model, str | os.PathLike):
         model = _loaded(onnx, Path(model))
     if model.functions:
@@ -87,9 +88,7 @@ class _Graph:
     def __init__(self, onnx: Any, model: Any) -> None:
         self._onnx, self.chain, graph = onnx, Chain(), model.graph
         self._opsets = {entry.domain: entry.version for entry in model.opset_import}
-        self._values: dict[str, Any] = {
-            tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer
-        }
+        self._values: dict[str, Any] = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
         inputs = [entry for entry in graph.input if entry.name not in self._values]
         if len(inputs) != 1:
             raise ValueError(f"the ONNX model has {len(inputs)} inputs: only chains of one input can be read.")
@@ -155,7 +154,7 @@ class _Graph:
         options = self._attributes(node)
         if options.get("training_mode"):
             refuse(_name(node), "it is in training mode", "export the model in inference")
-        return self.chain.affine(given[0], _name(node), *normalised(*given[1:5], options.get("epsilon", 1e-5)))
+        return self.chain.affine(given[0], _name(node), *normalised(given[1:5], options.get("epsilon", 1e-5)))
 
     def _flatten(self, node: Any, given: list[Any]) -> Value:
         if self._attributes(node).get("axis", 1) != 1:
@@ -203,10 +202,16 @@ class _Graph:
 
     def _evaluated(self, node: Any, given: Sequence[Any]) -> list[Any]:
         """Return the outputs of a node for known inputs."""
-        evaluator = import_extra("onnx.reference", "export", "Reading an ONNX model").ReferenceEvaluator
+        helper, evaluator = self._onnx.helper, import_extra("onnx.reference", "export", "Reading an ONNX model")
         feeds = {name: part for name, part in zip(node.input, given, strict=True) if name}
+        # as a model of its own, as some operators are defined by the types of their inputs
+        types = {name: helper.np_dtype_to_tensor_dtype(part.dtype) for name, part in feeds.items()}
+        inputs = [helper.make_tensor_value_info(name, types[name], part.shape) for name, part in feeds.items()]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+        graph = helper.make_graph([node], "one", inputs, outputs)
+        opsets = [helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
         try:
-            return evaluator(node, opsets=self._opsets).run(None, feeds)
+            return evaluator.ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets)).run(None, feeds)
         except Exception as error:  # the evaluator raises what its operators raise
             return refuse(_name(node), f"onnx cannot evaluate it: {error}", "simplify the model")
 

@@ -1,7 +1,7 @@
 r"""Networks of hntk made of models that other frameworks have trained.
 
-A layer of a model, $u = W_{\rm model}h + b_{\rm model}$, is $u = \sigma_wWh/\sqrt d + \sigma_bb$ with entries of W and b
-of mean square 1: $\sigma_w$ is the root mean square of $\sqrt d\,W_{\rm model}$, and of $W_{\rm model}$ in the first
+A layer of a model, $u = W_{\rm model}h + b_{\rm model}$, is $u = \sigma_wWh/\sqrt d + \sigma_bb$ with entries of W and
+b of mean square 1: $\sigma_w$ is the root mean square of $\sqrt d\,W_{\rm model}$, and of $W_{\rm model}$ in the first
 layer, which takes x and not $\sqrt p\,x$. The readout of $h_L/\sqrt{d_L}$ is $\sqrt{d_L}$ times the model's last layer.
 """
 
@@ -20,11 +20,18 @@ from hntk._utils.arrays import brief, finite_array
 from hntk._utils.labels import label_array
 from hntk.activations import Activation
 from hntk.networks.classifier import Classifier
-from hntk.networks.models import equinox_modules, flax_linen, flax_nnx, keras_models, onnx_models, sklearn_mlps
-from hntk.networks.models import torch_modules
-from hntk.networks.models.chain import Dense, Elementwise, refuse
+from hntk.networks.models import (
+    equinox_modules,
+    flax_linen,
+    flax_nnx,
+    keras_models,
+    onnx_models,
+    sklearn_mlps,
+    torch_modules,
+)
 from hntk.networks.models.folding import FoldedModel, fold
 from hntk.networks.models.recognition import is_sigmoid, recognise
+from hntk.networks.models.records import Dense, Elementwise, refuse
 from hntk.networks.models.source import Options, Source
 from hntk.networks.network import Network
 from hntk.theory.architecture import LayerScales
@@ -59,6 +66,7 @@ def from_model(
     x: object = None,
     activations: Mapping[str, object] | None = None,
     classes: object = None,
+    arguments: Mapping[str, object] | None = None,
 ) -> Classifier:
     """Read a trained model: its dense layers, biases and activations become a network with a readout.
 
@@ -71,8 +79,9 @@ def from_model(
 
     Parameters
     ----------
-    model : torch.nn.Module, flax.linen.Module, flax.nnx.Module, equinox.Module, keras.Model, estimator, path or ModelProto
-        The model, in inference; or an ONNX file.
+    model : module, model, estimator or path
+        The model, in inference: a torch.nn.Module, flax.linen.Module, flax.nnx.Module, equinox.Module, keras.Model, an
+        estimator of scikit-learn, an onnx.ModelProto or the path of an ONNX file.
     variables : pytree, optional
         Variables of a Flax linen module, or its parameters; the state of an Equinox module that has one.
     x : (n, ...) array, optional
@@ -83,6 +92,8 @@ def from_model(
         the function's.
     classes : array of shape (K,), optional
         Labels in the order of the model's outputs. By default those that the model knows, or 0, …, K − 1.
+    arguments : mapping of str to object, optional
+        Further arguments of a Flax or Equinox model's forward function, such as ``{"train": False}``.
 
     Returns
     -------
@@ -105,13 +116,21 @@ def from_model(
 
     Examples
     --------
-    >>> import hntk
-    >>> from sklearn.neural_network import MLPClassifier
-    >>> data = hntk.gaussian_mixture  # doctest: +SKIP
+    >>> import numpy as np, onnx, hntk
+    >>> rng = np.random.default_rng(0)
+    >>> shapes = {"W1": (20, 64), "b1": (64,), "W2": (64, 3)}
+    >>> constants = [onnx.numpy_helper.from_array(rng.normal(size=s).astype("f"), n) for n, s in shapes.items()]
+    >>> nodes = [("MatMul", ["x", "W1"]), ("Add", ["u", "b1"]), ("Relu", ["v"]), ("MatMul", ["h", "W2"])]
+    >>> nodes = [onnx.helper.make_node(op, i, [o]) for (op, i), o in zip(nodes, "uvhy")]
+    >>> ends = [onnx.helper.make_tensor_value_info(n, 1, ["n", d]) for n, d in (("x", 20), ("y", 3))]
+    >>> model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "mlp", ends[:1], ends[1:], constants))
+    >>> classifier = hntk.from_model(model, classes=["cat", "dog", "owl"])
+    >>> classifier.network.architecture.depth, classifier.classes.tolist()
+    (1, ['cat', 'dog', 'owl'])
     """
     reader = _reader(model)
     samples = None if x is None else finite_array(x, "x")
-    source = reader(model, Options(variables, samples))
+    source = reader(model, Options(variables, samples, dict(arguments or {})))
     records, link = list(source.chain.records), source.chain.link
     if records and isinstance(records[-1], Elementwise) and is_sigmoid(records[-1]):
         records, link = records[:-1], "sigmoid"
@@ -136,8 +155,8 @@ def _reader(model: Any) -> Reader:
         if not isinstance(model, type) and any(module.startswith(f"{package}.") for module in modules):
             return reader
     raise ValueError(
-        "model must be a model of torch, Flax (linen or NNX), Equinox, Keras or scikit-learn, an ONNX model or the path "
-        f"of its file; got {brief(model)}."
+        "model must be a model of torch, Flax (linen or NNX), Equinox, Keras or scikit-learn, or an ONNX model or the "
+        f"path of its file; got {brief(model)}."
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ from hntk.activations import Activation, activation
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.activations.rectifier import Rectifier
 from hntk.networks.models import functions
-from hntk.networks.models.chain import POINTS, ROUNDING, Elementwise, refuse
+from hntk.networks.models.records import POINTS, ROUNDING, Elementwise, refuse
 
 EDGE = 12.0
 # Activations without parameters by the values they have, and how each is made.
@@ -75,7 +76,9 @@ def recognise(record: Elementwise, given: Mapping[str, object]) -> Activation:
     if record.name in given:
         sigma = activation(given[record.name])  # type: ignore[arg-type]
         if not _equal(np.asarray(sigma(jnp.asarray(POINTS)), np.float64), values):
-            refuse(record.name, f"the activation given for it, {sigma.name!r}, has other values than it", "give another")
+            refuse(
+                record.name, f"the activation given for it, {sigma.name!r}, has other values than it", "give another"
+            )
         return sigma
     for candidate in (_rays, _named, _other, _elu, _celu, _ramp, _softplus, _softshrink):
         found = candidate(values)
@@ -103,7 +106,7 @@ def _equal(expected: np.ndarray, values: np.ndarray) -> bool:
         return bool(np.all(np.abs(expected - values) <= ROUNDING * (1 + np.abs(values))))
 
 
-def _short(value: float) -> float:
+def _short(value: Any) -> float:
     """Return the shortest decimal number that float32 rounds to the value, which a framework may have rounded."""
     with np.errstate(over="ignore"):
         return float(str(np.float32(value)))
@@ -163,10 +166,10 @@ def _ramp(values: np.ndarray) -> Activation | None:
         return None
     first, last = inside[[0, -1]]
     slope = _short((values[last] - values[first]) / (POINTS[last] - POINTS[first]))
-    ramp = functions.Ramp(slope, _short(round(values[first] - slope * POINTS[first], 6)), low, high)
+    ramp = functions.Ramp(slope, _short(np.round(values[first] - slope * POINTS[first], 6)), low, high)
     if not _equal(_values(ramp), values):
         return None
-    named = {(1, 0, -1, 1): "hard_tanh", (1, 0, 0, 6): "relu6"}
+    named: dict[tuple[float, ...], str] = {(1, 0, -1, 1): "hard_tanh", (1, 0, 0, 6): "relu6"}
     numbers = (ramp.slope, ramp.offset, low, high)
     name = named.get(numbers, f"ramp({', '.join(f'{number:g}' for number in numbers)})")
     return _made(ramp, ramp.breakpoints, name)

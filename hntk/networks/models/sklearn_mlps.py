@@ -1,4 +1,4 @@
-"""scikit-learn: MLPClassifier and MLPRegressor, alone or behind scalers in a pipeline."""
+"""Multi-layer perceptrons of scikit-learn: MLPClassifier and MLPRegressor, alone or behind scalers in a pipeline."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from hntk.networks.models.chain import Chain, Value, refuse, unchanged
-from hntk.networks.models.source import Options, Source, refuse_variables
+from hntk.networks.models.chain import Chain, Value, unchanged
+from hntk.networks.models.records import refuse
+from hntk.networks.models.source import Options, Source, refuse_options
 
 FUNCTIONS = {
     "identity": unchanged,
     "relu": lambda t: np.maximum(t, 0),
     "tanh": np.tanh,
     "logistic": special.expit,
+    "exp": np.exp,
 }
 
 
@@ -38,7 +40,7 @@ def read(model: Any, options: Options) -> Source:
     ValueError
         If it is another estimator, or not fitted.
     """
-    refuse_variables(options, "a scikit-learn model")
+    refuse_options(options, "a scikit-learn model")
     chain = Chain()
     steps = [*model.steps] if type(model).__name__ == "Pipeline" else [("", model)]
     value, (_, last) = chain.input, steps[-1]
@@ -46,7 +48,9 @@ def read(model: Any, options: Options) -> Source:
         value = _scaled(chain, value, name, scaler)
     if not hasattr(last, "out_activation_"):
         known = type(last).__name__ in ("MLPClassifier", "MLPRegressor")
-        remedy = "fit it first" if known else "only MLPClassifier and MLPRegressor are read, and pipelines ending in one"
+        remedy = (
+            "fit it first" if known else "only MLPClassifier and MLPRegressor are read, and pipelines ending in one"
+        )
         refuse(type(last).__name__, "it has no layers", remedy)
     for number, (weights, bias) in enumerate(zip(last.coefs_, last.intercepts_, strict=True), 1):
         value = chain.dense(value, f"coefs_[{number - 1}]", weights.T, bias)
@@ -76,7 +80,7 @@ def _readout(model: Any) -> Any:
 def _scaled(chain: Chain, value: Value, name: str, scaler: Any) -> Value:
     """Read a scaler of a pipeline."""
     kind = type(scaler).__name__
-    if scaler is None or (isinstance(scaler, str) and scaler == "passthrough"):
+    if kind in ("NoneType", "str"):  # "passthrough"
         return value
     if kind == "StandardScaler":
         scale = 1.0 if scaler.scale_ is None else 1 / scaler.scale_

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from hntk._utils.extras import import_extra
-from hntk.networks.models.chain import POINTS, Chain, Value, normalised, refuse
-from hntk.networks.models.source import Options, Source, refuse_variables
+from hntk.networks.models.chain import Chain, Value, normalised
+from hntk.networks.models.records import POINTS, refuse
+from hntk.networks.models.source import Options, Source, refuse_options, words
 
 ARITHMETIC = {"add": "add", "sub": "sub", "subtract": "sub", "mul": "mul", "multiply": "mul", "div": "div"}
 ARITHMETIC |= {"truediv": "div"}
-UNCHANGED = frozenset("contiguous detach clone float double squeeze".split())
-FLATTENING = frozenset("flatten view reshape".split())
+UNCHANGED = words("contiguous detach clone float double squeeze")
+FLATTENING = words("flatten view reshape")
 SOFTMAX = frozenset(["softmax", "log_softmax"])
 # activations of torch.nn that combine neurons
 COMBINING = frozenset(["GLU", "MultiheadAttention", "Softmin", "Softmax2d"])
@@ -44,7 +45,7 @@ def read(model: Any, options: Options) -> Source:
         If the module is no chain of dense layers, or torch.fx cannot follow its forward function.
     """
     torch = import_extra("torch", "models", "Reading a torch module")
-    refuse_variables(options, "a torch module")
+    refuse_options(options, "a torch module")
     model = getattr(model, "_orig_mod", model)
     for name, module in model.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
@@ -184,7 +185,9 @@ class _Graph:
     def _on_tensors(self, function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> np.ndarray:
         """Return a function's values in float64; of copies, as a function may work in place."""
         torch = self._torch
-        given = [torch.tensor(a, dtype=torch.float64) if isinstance(a, np.ndarray) else a for a in args]
+        given = [
+            torch.tensor(np.ascontiguousarray(a), dtype=torch.float64) if isinstance(a, np.ndarray) else a for a in args
+        ]
         with torch.no_grad():
             return function(*given, **kwargs).numpy()
 
@@ -200,7 +203,7 @@ class _Graph:
             refuse(name, "it normalises by the statistics of each batch", TRAINING[1])
         parts = (module.weight, module.bias, module.running_mean, module.running_var)
         numbers = [None if part is None else _numbers(part, name) for part in parts]
-        return self.chain.affine(value, name, *normalised(*numbers, module.eps))
+        return self.chain.affine(value, name, *normalised(numbers, module.eps))
 
     def _flat(self, value: Value, name: str, start: int) -> Value:
         if start != 1:

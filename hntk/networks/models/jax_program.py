@@ -1,13 +1,12 @@
-"""Chains read from programs of JAX: what a model computes, whatever its class and its own forward function.
+"""Programs of JAX followed operation by operation.
 
-The program of a model (its jaxpr) lists the operations on parameters and samples. Those that take no sample are
-evaluated; those that do must be products with matrices, functions of single numbers, and changes of shape that keep each
-sample's numbers in order. Layers are named by their parameters.
+Operations that take no sample are evaluated. Those that do must be products with matrices, functions of single numbers,
+and changes of shape that keep each sample's numbers in order. Layers are named by their parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hntk.networks.models.chain import Chain, Value, refuse
+from hntk.networks.models.chain import Chain, Value
+from hntk.networks.models.records import refuse
+from hntk.networks.models.source import words
 
 BATCH = 2
-ELEMENTWISE = frozenset(
-    "abs add and atan2 cbrt ceil clamp copy cos cosh div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow "
+ELEMENTWISE = words(
+    "abs add and atan2 cbrt ceil clamp cos cosh div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow "
     "is_finite le log log1p logistic lt max min mul ne neg not or pow rem round rsqrt select_n sign sin sinh sqrt "
-    "square sub tan tanh".split()
+    "square sub tan tanh"
 )
-SHAPES = frozenset("reshape squeeze broadcast_in_dim expand_dims copy stop_gradient".split())
+SHAPES = words("reshape squeeze broadcast_in_dim expand_dims copy stop_gradient")
 # operations that run a program within the program, which they keep under one of two names
-CALLS = frozenset("jit pjit closed_call core_call custom_jvp_call custom_vjp_call remat remat2 checkpoint".split())
+CALLS = words("jit pjit closed_call core_call custom_jvp_call custom_vjp_call remat remat2 checkpoint")
 PROGRAMS = ("jaxpr", "call_jaxpr")
 SOFTMAX = {"softmax": jax.nn.softmax, "log_softmax": jax.nn.log_softmax}
 WHY_NOT = {
@@ -35,6 +36,7 @@ WHY_NOT = {
         "put the model in inference (model.eval(), use_running_average=True, deterministic=True); layer normalisation "
         "cannot be read",
     ),
+    "convert_element_type": ("it computes in a type other than float32 and float64", "give a model of float32"),
     "random": (
         "it draws random numbers, as dropout does in training",
         "put the model in inference: model.eval(), deterministic=True or eqx.nn.inference_mode(model)",
@@ -78,78 +80,7 @@ class Known:
     random: bool = False
 
 
-def read_program(
-    model: Callable[[Any, Any], Any],
-    params: Any,
-    shapes: Sequence[tuple[int, ...]],
-    *,
-    batched: bool,
-    unnamed: int = 0,
-) -> Chain:
-    """Return the chain of a function of parameters and samples.
-
-    Parameters
-    ----------
-    model : callable
-        Function of ``params`` and samples.
-    params : pytree
-        Parameters, and whatever else the model keeps.
-    shapes : sequence of tuple of int
-        Shapes that one sample may have; the first that the model takes is taken.
-    batched : bool
-        Whether the function takes several samples at a time, or one.
-    unnamed : int
-        Number of keys at the beginning of a parameter's path that are no part of its layer's name.
-
-    Returns
-    -------
-    Chain
-        The chain.
-
-    Raises
-    ------
-    ValueError
-        If the model is no chain of dense layers, with the name of the layer, or fails on samples of all shapes.
-    """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
-
-    def run(*arrays: Any) -> Any:
-        return model(jax.tree_util.tree_unflatten(structure, arrays[:-1]), arrays[-1])
-
-    program = _traced(run, [leaf for _, leaf in leaves], shapes, batched)
-    known = [Known(leaf, jax.tree_util.keystr(path[unnamed:], simple=True, separator=".")) for path, leaf in leaves]
-    reading = _Program(batched)
-    outputs = reading.run(program.jaxpr, [Known(c) for c in program.consts], [*known, reading.chain.input])
-    found = next((value for value in outputs if not isinstance(value, Known)), None)
-    if found is None:
-        raise ValueError("the model's output does not depend on its input: give the model that maps samples to scores.")
-    return reading.chain.close(found if isinstance(found, Value) else reading.softmax(found))
-
-
-def sample_shapes(params: Any, axis: int, x: np.ndarray | None) -> list[tuple[int, ...]]:
-    """Return shapes that one sample may have: that of given ones, or the numbers of inputs of the model's matrices."""
-    if x is not None:
-        return [x.shape[1:]]
-    return [(n,) for n in dict.fromkeys(leaf.shape[axis] for leaf in jax.tree.leaves(params) if np.ndim(leaf) == 2)]
-
-
-def _traced(run: Callable, arrays: Sequence[Any], shapes: Sequence[tuple[int, ...]], batched: bool) -> Any:
-    """Return the program of a model for samples of the first shape that it takes."""
-    first: Exception | None = None
-    for shape in shapes:
-        sample = jnp.zeros((BATCH, *shape) if batched else shape, jnp.float32)
-        try:
-            return jax.make_jaxpr(run)(*arrays, sample)
-        except Exception as error:  # a model's own forward may raise anything
-            first = first or error
-    raise ValueError(
-        f"the model fails on samples of shape {shapes[0] if shapes else '()'}: {first}. Give x=, some samples of the "
-        "shape that it takes, and put it in inference: model.eval(), use_running_average=True, deterministic=True, "
-        "eqx.nn.inference_mode(model)."
-    ) from first
-
-
-class _Program:
+class Program:
     """The reading of one program, operation by operation."""
 
     def __init__(self, batched: bool) -> None:
@@ -281,7 +212,7 @@ class _Program:
             )
 
         def function(*arrays: Any) -> Any:
-            queue, like = iter(arrays), next((a for a in arrays if _is_real(a)), jnp.zeros(jnp.shape(arrays[0])))
+            queue, like = iter(arrays), next((a for a in arrays if is_real(a)), jnp.zeros(jnp.shape(arrays[0])))
             full = [_as_type(numbers[place], like) if place in numbers else next(queue) for place in range(len(given))]
             return operation.primitive.bind(*(_cast(part, like) for part in full), **operation.params)
 
@@ -327,17 +258,18 @@ def _one_number(part: np.ndarray) -> Any:
     return part[0] if part.size and np.all(part == part[0]) else None
 
 
-def _is_real(array: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(array), jnp.floating)
+def is_real(array: Any) -> bool:
+    """Return whether an array holds real numbers."""
+    return jnp.issubdtype(getattr(array, "dtype", None) or jnp.result_type(array), jnp.floating)
 
 
 def _as_type(number: Any, like: Any) -> Any:
     """Return a number as an array of the shape of another, and of its type where it is real."""
-    return jnp.full(jnp.shape(like), number, jnp.result_type(like) if _is_real(number) else None)
+    return jnp.full(jnp.shape(like), number, jnp.result_type(like) if is_real(number) else None)
 
 
 def _cast(part: Any, like: Any) -> Any:
-    return part.astype(jnp.result_type(like)) if _is_real(part) else part
+    return part.astype(jnp.result_type(like)) if is_real(part) else part
 
 
 def _keeps_precision(dtype: Any) -> bool:
