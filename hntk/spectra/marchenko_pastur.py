@@ -1,8 +1,8 @@
 r"""The law of Marchenko and Pastur (1967): singular values of matrices with independent entries.
 
 Let W be (n, m) with independent entries of mean 0 and variance 1, $m \le n$, and $y = m/n$. The eigenvalues of
-$W^\top W/n$ have the density $\sqrt{(b - \lambda)(\lambda - a)}/(2\pi y\lambda)$ between $a, b = (1 \mp \sqrt y)^2$. With
-$\lambda = 1 + y - 2\sqrt y\cos\theta$ it is $\frac2\pi\sin^2\theta/\lambda$ in θ, smooth on [0, π].
+$W^\top W/n$ have the density $\sqrt{(b - \lambda)(\lambda - a)}/(2\pi y\lambda)$ between $a, b = (1 \mp \sqrt y)^2$.
+With $\lambda = 1 + y - 2\sqrt y\cos\theta$ it is $\frac2\pi\sin^2\theta/\lambda$ in θ, smooth on [0, π].
 """
 
 from __future__ import annotations

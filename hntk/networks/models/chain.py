@@ -279,7 +279,10 @@ class Chain:
         if value.function is unchanged:
             return
         made = Elementwise(value.name, value.function, self._of_jax)
-        line = _line(made.values())
+        try:
+            line = _line(made.values())
+        except Exception as error:  # a framework's function may raise anything
+            refuse(made.name, f"its function cannot be evaluated on numbers ({error})", "leave it out of the model")
         if line is None:
             self.records.append(made)
         elif line != (1.0, 0.0):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
+from hntk._utils.arguments import as_instance
 from hntk._utils.arrays import brief, finite_array
 from hntk._utils.labels import label_array
 from hntk.activations import Activation
@@ -128,14 +129,17 @@ def from_model(
     >>> classifier.network.architecture.depth, classifier.classes.tolist()
     (1, ['cat', 'dog', 'owl'])
     """
-    reader = _reader(model)
-    samples = None if x is None else finite_array(x, "x")
-    source = reader(model, Options(variables, samples, dict(arguments or {})))
+    reader, samples = _reader(model), None if x is None else _samples(x)
+    given, more = (
+        as_instance(part or {}, name, Mapping, "a dictionary with names as its keys")
+        for part, name in ((activations, "activations"), (arguments, "arguments"))
+    )
+    source = reader(model, Options(variables, samples, dict(more)))
     records, link = list(source.chain.records), source.chain.link
     if records and isinstance(records[-1], Elementwise) and is_sigmoid(records[-1]):
         records, link = records[:-1], "sigmoid"
     folded = fold(records)
-    network = _network(folded, _activations(folded, dict(activations or {})))
+    network = _network(folded, _activations(folded, given))
     weights, offset = sqrt(network.widths[-1]) * folded.weights, folded.offset
     labels, two = _labels(classes, source.classes, len(offset), link)
     if two:
@@ -160,7 +164,15 @@ def _reader(model: Any) -> Reader:
     )
 
 
-def _activations(folded: FoldedModel, given: dict[str, object]) -> tuple[Activation, ...]:
+def _samples(x: object) -> np.ndarray:
+    """Return samples of any shape, in float64."""
+    samples = finite_array(x, "x")
+    if samples.ndim < 2 or not samples.size:
+        raise ValueError(f"x must be samples as the model takes them, one a row; got shape {samples.shape}.")
+    return samples
+
+
+def _activations(folded: FoldedModel, given: Mapping[str, object]) -> tuple[Activation, ...]:
     names = [function.name for _, function in folded.layers]
     unknown = [name for name in given if name not in names]
     if unknown:
@@ -215,7 +227,10 @@ def _labels(given: object, known: object, outputs: int, link: str | None) -> tup
 
 def _compare(classifier: Classifier, source: Source, x: np.ndarray, link: str | None, outputs: int) -> None:
     """Refuse what was read if its outputs on samples are not the model's."""
-    expected = np.asarray(source.run(x), np.float64).reshape(len(x), -1)
+    try:
+        expected = np.asarray(source.run(x), np.float64).reshape(len(x), -1)
+    except Exception as error:  # a model may raise anything
+        raise ValueError(f"the model fails on x: {error}. Give samples of the shape that it takes.") from error
     found = LINKS[link](np.asarray(classifier.scores(x.reshape(len(x), -1)), np.float64)[:, -outputs:])
     if found.shape != expected.shape:
         raise ValueError(f"the model gives outputs of shape {expected.shape} for x, but {found.shape} were read.")

@@ -12,8 +12,9 @@ from jaxtyping import Float
 
 from hntk._utils.arrays import finite_array
 
-# Points at which functions are compared, of both signs and with some near to kinks at 0.
-POINTS = np.concatenate([np.linspace(-12.0, 12.0, 241), [-1e-2, -1e-3, 1e-3, 1e-2]])
+# Points at which functions are compared: 241 even ones, some near to kinks at 0, and some far out.
+FAR = np.outer([1.0, -1.0], [20.0, 50.0, 100.0, 300.0, 1000.0]).ravel()
+POINTS = np.concatenate([np.linspace(-12.0, 12.0, 241), [-1e-2, -1e-3, 1e-3, 1e-2], FAR])
 # Relative difference of functions that are computed in float32, up to which they are the same.
 ROUNDING = 2e-6
 
@@ -76,7 +77,8 @@ class Elementwise:
 
     def values(self, points: np.ndarray = POINTS) -> np.ndarray:
         """Return the function's values at points, in float64."""
-        return np.asarray(self.function(jnp.asarray(points) if self.of_jax else points), np.float64)
+        with np.errstate(all="ignore"):
+            return np.asarray(self.function(jnp.asarray(points) if self.of_jax else points), np.float64)
 
 
 Record = Dense | Affine | Elementwise

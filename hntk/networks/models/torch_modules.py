@@ -48,6 +48,8 @@ def read(model: Any, options: Options) -> Source:
     refuse_options(options, "a torch module")
     model = getattr(model, "_orig_mod", model)
     for name, module in model.named_modules():
+        if any("Uninitialized" in type(part).__name__ for part in module.parameters(recurse=False)):
+            refuse(name, "it has no parameters yet", "run the model on some samples once")
         if module._forward_hooks or module._forward_pre_hooks:
             refuse(name or type(model).__name__, "it has hooks, which may change what it computes", "remove them")
     try:
@@ -238,8 +240,6 @@ def _is_elementwise(function: Callable[..., np.ndarray], count: int) -> bool:
 def _numbers(tensor: Any, name: str = "") -> np.ndarray:
     """Return a tensor's numbers, which must be of float32 or float64."""
     kind = str(getattr(tensor, "dtype", ""))
-    if "Uninitialized" in type(tensor).__name__:
-        refuse(name, "it has no parameters yet", "run the model on some samples once")
     if kind not in ("torch.float32", "torch.float64"):
         refuse(name, f"its parameters are of the type {kind}", "call model.float()")
     return tensor.detach().cpu().double().numpy()
