@@ -45,7 +45,8 @@ def check_staircases(network: object) -> None:
     TypeError
         If it is no float network.
     NotIntegerError
-        If an activation is not a staircase of finite numbers.
+        If an activation is not a staircase of finite numbers, or layers have biases, residual branches or a
+        normalisation.
     """
     if isinstance(network, IntegerNetwork | IntegerClassifier):
         raise TypeError("this network consists of whole numbers already: use it as it is.")
@@ -62,6 +63,19 @@ def check_staircases(network: object) -> None:
             )
         if not np.all(np.isfinite([*sigma.thresholds, *sigma.levels, m])):
             raise NotIntegerError(f"layer {number} has numbers that are not finite: make it with hntk.staircase.")
+    _check_no_parts(network)
+
+
+def _check_no_parts(network: Network) -> None:
+    """Check that layers have no biases, residual branches or normalisation."""
+    parts = {"biases": network.biases, "residual branches": network.branches, "a normalisation": network.normalize}
+    names = [name for name, part in parts.items() if part is not None]
+    if names:
+        raise NotIntegerError(
+            f"this network has {' and '.join(names)}, which networks of whole numbers do not have: hntk.compress draws "
+            "a network without them whose kernels have the same equivalents, or export this one in floats with "
+            "hntk.deploy.to_onnx."
+        )
 
 
 def check_whole_weights(network: Network) -> None:

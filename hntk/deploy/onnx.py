@@ -1,7 +1,7 @@
 """Classifiers as ONNX models: weights of 2 bits, of 8 bits for runtimes without such a type, or float32.
 
 Orthogonal blocks become Walsh–Hadamard transforms, where their signs and permutations take fewer bytes than explicit
-weights.
+weights. Float models have biases, residual branches and normalisation where the network has them.
 
 A classifier of whole numbers predicts in ONNX what :class:`hntk.IntegerClassifier` predicts, to the bit: hidden sums
 stay below 2²⁴, so that products in float32 are exact in any order, and scores are float64, exact up to 2⁵³.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from functools import singledispatch
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.read_layers import read_widths
+from hntk.networks.value_bounds import HiddenLayer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -91,16 +93,17 @@ def to_onnx(
     as_choice(blocks, "blocks", BLOCK_FORMS)
     integers = isinstance(classifier, IntegerClassifier)
     labels = _onnx_labels(check_integers(classifier) if integers else _check_floats(classifier))
-    if weights == "int2" and any(w.kind == "int8" for w in classifier.network.weights):
+    matrices = classifier.network.matrices
+    if weights == "int2" and any(w.kind == "int8" for w in matrices):
         raise ValueError("2 bits do not hold int8 weights: use weights='int8'.")
     graph = Graph()
-    forms = WeightForms.of(classifier.network.weights, weights, blocks)
+    forms = WeightForms.of(matrices, weights, blocks)
     forms.check_size()
     (_add_integers if integers else _add_floats)(graph, classifier, forms)  # type: ignore[arg-type]
     best = graph.node("ArgMax", ["scores"], axis=1, keepdims=0)
     graph.node("Gather", [graph.constant("labels", labels), best], "label")
     pixels = integers and isinstance(classifier.network.inputs, Pixels)
-    graph.input("input", np.uint8 if pixels else np.float32, ["n", classifier.network.weights[0].shape[1]])
+    graph.input("input", np.uint8 if pixels else np.float32, ["n", matrices[0].shape[1]])
     graph.output("scores", np.float64 if integers else np.float32, ["n", labels.size])
     graph.output("label", labels.dtype, ["n"])
     return graph.model(*OPSETS[weights if forms.typed else "int8"])
@@ -181,10 +184,18 @@ def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
 def _add_floats(graph: Graph, classifier: Classifier, forms: WeightForms) -> None:
     """Add the scores of a float classifier."""
     h, values = "input" if classifier.normalization is None else _normalized(graph, classifier.normalization), []
-    for number, (w, factor, sigma, m, *_) in enumerate(classifier.network.layers(), 1):
-        sums = forms.add(graph, h, number, alpha=w.scale * factor)
-        level = _add_activation(sigma, graph, number, sums)
-        h = graph.node("Sub", [level, graph.constant(f"mean{number}", np.float32(m))])
+    # the forms of branches follow those of all layers
+    outer = count(len(classifier.network.weights) + 1)
+    for number, layer in enumerate(classifier.network.layers(), 1):
+        rows = h if layer.normalize is None else _unit_rows(graph, h, layer)
+        bias = None if layer.bias is None else np.asarray(layer.bias)
+        sums = forms.add(graph, rows, number, alpha=layer.sums_factor, bias=bias)
+        level = _add_activation(layer.activation, graph, number, sums)
+        f = graph.node("Sub", [level, graph.constant(f"mean{number}", np.float32(layer.centre))])
+        if layer.branch is not None:
+            state = h if layer.carried == 1.0 else graph.node("Mul", [h, graph.number(layer.carried)])
+            f = graph.node("Add", [state, forms.add(graph, f, next(outer), alpha=layer.branch_factor)])
+        h = f
         values.append(h)
     read = read_widths(classifier.network.widths, classifier.layers)
     sizes = np.sqrt(np.repeat(read, read)).astype(np.float32)[:, None]
@@ -200,6 +211,15 @@ def _normalized(graph: Graph, normalization: Normalization) -> str:
     if normalization.whitening is not None:
         h = graph.node("Gemm", [h, graph.constant("whitening", np.asarray(normalization.whitening, np.float32))])
     return graph.node("LpNormalization", [h], axis=1, p=2) if normalization.unit_norm else h
+
+
+def _unit_rows(graph: Graph, h: str, layer: HiddenLayer) -> str:
+    """Add a layer's input as rows of norm 1, less their means before that where it asks for it."""
+    if layer.normalize == "layer":
+        total = graph.node("ReduceSum", [h, graph.shared("columns", np.array([1], np.int64))], keepdims=1)
+        mean = graph.node("Mul", [total, graph.number(1 / layer.weights.shape[1])])
+        h = graph.node("Sub", [h, mean])
+    return graph.node("LpNormalization", [h], axis=1, p=2)
 
 
 @singledispatch

@@ -59,7 +59,7 @@ def on_grid(network: AnyNetwork, level_bits: int | None = None) -> AnyNetwork:
     Raises
     ------
     NotIntegerError
-        If an activation is not a staircase.
+        If an activation is not a staircase, or layers have biases, residual branches or a normalisation.
     TypeError
         If this is no network.
     ValueError
@@ -83,9 +83,10 @@ def on_grid(network: AnyNetwork, level_bits: int | None = None) -> AnyNetwork:
 def _grid_staircases(network: Network, bits: int) -> Iterator[Staircase]:
     """Yield the staircases with centred levels on a grid."""
     most = 2 ** (bits - 1) - 1
-    for _, _, sigma, m, *_ in network.layers():
+    for layer in network.layers():
+        sigma = layer.activation
         assert isinstance(sigma, Staircase)
-        levels = np.asarray(sigma.levels) - m
+        levels = np.asarray(sigma.levels) - layer.centre
         unit = 2.0 ** ceil(log2(float(np.abs(levels).max()) / most or 1.0))
         yield replace(sigma, levels=tuple((np.rint(levels / unit) * unit).tolist()))
 
@@ -133,7 +134,8 @@ def to_integers(
     Raises
     ------
     NotIntegerError
-        If an activation is not a staircase, weights are float32, or sums could pass 2²⁴.
+        If an activation is not a staircase, weights are float32, layers have biases, residual branches or a
+        normalisation, or sums could pass 2²⁴.
     TypeError
         If this is no network or classifier, ``normalization`` is no normalisation, or ``pixels`` is no bool.
     ValueError
@@ -222,10 +224,11 @@ def _hidden(
 ) -> tuple[IntegerNetwork, list[float]]:
     """Return the hidden layers in whole numbers, and the unit of every layer's levels; ``unit`` is the input's."""
     steps, rounding, units = [], [], []
-    for w, factor, sigma, m, *_ in network.layers():
+    for layer in network.layers():
+        sigma = layer.activation
         assert isinstance(sigma, Staircase)
-        thresholds = np.ceil(np.asarray(sigma.thresholds, float) / (w.scale * factor * unit))
-        unit, levels, error = round_levels(np.asarray(sigma.levels) - m, 2 ** (bits - 1) - 1)
+        thresholds = np.ceil(np.asarray(sigma.thresholds, float) / (layer.sums_factor * unit))
+        unit, levels, error = round_levels(np.asarray(sigma.levels) - layer.centre, 2 ** (bits - 1) - 1)
         # sums stay below LIMIT: they never, or always, reach a threshold that is clipped
         steps.append(Steps(tuple(int(t) for t in np.clip(thresholds, -LIMIT, LIMIT)), levels))
         rounding.append(error)

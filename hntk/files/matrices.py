@@ -20,6 +20,8 @@ from hntk.weights.weight_matrix import Weights
 COPIES = 2
 # Bytes for each bit of orthogonal blocks while they are unpacked.
 BIT_BYTES = 5
+# What the outer matrix of a layer's residual branch is called, in its table and in the names of its arrays.
+BRANCH = "branch"
 
 
 def matrices_to_arrays(
@@ -36,22 +38,35 @@ def matrices_to_arrays(
     """
     arrays, tables = {}, []
     for number, matrix in enumerate(weights, 1):
-        packed = _pack_checked(matrix, encoding, number)
-        arrays[f"layer{number}.weights"] = packed.values
-        if packed.positions is not None:
-            arrays[f"layer{number}.positions"] = packed.positions
-        tables.append(
-            {"encoding": packed.encoding, "kind": packed.kind, "shape": list(packed.shape), "scale": packed.scale}
-        )
+        more, table = matrix_to_arrays(matrix, encoding, f"layer{number}")
+        arrays |= more
+        tables.append(table)
     return arrays, tables
 
 
-def _pack_checked(matrix: Weights, encoding: str | None, number: int) -> PackedMatrix:
+def matrix_to_arrays(matrix: Weights, encoding: str | None, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Pack one matrix, and return its arrays, whose names begin with ``name``, and its table of metadata.
+
+    Raises
+    ------
+    ValueError
+        As :func:`matrices_to_arrays`.
+    """
+    packed = _pack_checked(matrix, encoding, name)
+    arrays = {f"{name}.weights": packed.values}
+    if packed.positions is not None:
+        arrays[f"{name}.positions"] = packed.positions
+    table = {"encoding": packed.encoding, "kind": packed.kind, "shape": list(packed.shape), "scale": packed.scale}
+    return arrays, table
+
+
+def _pack_checked(matrix: Weights, encoding: str | None, name: str) -> PackedMatrix:
     """Pack one matrix, and check that it comes back."""
+    place = name.replace("layer", "layer ").replace(BRANCH, f"{BRANCH} ")
     try:
         packed = pack(matrix, encoding)
     except ValueError as error:
-        raise ValueError(f"the weights of layer {number} cannot be packed: {error}") from error
+        raise ValueError(f"the weights of {place} cannot be packed: {error}") from error
     unpacked = packed.unpack()
     if isinstance(unpacked, OrthogonalMatrix) and isinstance(matrix, OrthogonalMatrix):
         same = all(map(np.array_equal, jax.tree.leaves(unpacked), jax.tree.leaves(matrix)))
@@ -59,12 +74,12 @@ def _pack_checked(matrix: Weights, encoding: str | None, number: int) -> PackedM
         values = np.asarray(unpacked.values)
         same = np.array_equal(values, np.asarray(matrix.values, values.dtype))
     if not same:
-        raise ValueError(f"the weights of layer {number} do not come back from {packed.encoding!r}: use another.")
+        raise ValueError(f"the weights of {place} do not come back from {packed.encoding!r}: use another.")
     return packed
 
 
 def matrices_from_fields(
-    layers: Sequence[FieldReader], packed_from: Sequence[Weights] | None = None
+    layers: Sequence[FieldReader], packed_from: Sequence[Weights] | None = None, *, branches: bool = False
 ) -> tuple[Weights, ...]:
     """Unpack the matrices of all layers, after their sizes were checked against each other and against the bytes.
 
@@ -75,11 +90,19 @@ def matrices_from_fields(
     packed_from : sequence of WeightMatrix or OrthogonalMatrix, optional
         The matrices that were packed, when a file is checked before it is written; they are returned instead of
         unpacking the bytes.
+    branches : bool
+        Whether the outer matrices of residual branches, of the layers that have one, follow those of all layers.
     """
     shapes = [layer.shape("shape") for layer in layers]
     if any(before[0] != after[1] for before, after in zip(shapes[:-1], shapes[1:], strict=True)):
         raise ValueError(f"layers of shapes {shapes} do not follow each other")
-    packed = [_read_packed(layer, number) for number, layer in enumerate(layers, 1)]
+    packed = [_read_packed(layer, f"layer{number}") for number, layer in enumerate(layers, 1)]
+    for number, layer in enumerate(layers, 1):
+        if branches and BRANCH in layer:
+            outer, (width, _) = layer.subtable(BRANCH), layer.shape("shape")
+            if outer.shape("shape") != (width, width):
+                raise ValueError(f"the branch of layer {number}, of width {width:,}, has another shape")
+            packed.append(_read_packed(outer, f"{BRANCH}{number}"))
     for matrix in packed:
         check_bytes(matrix)
     if packed_from is not None:
@@ -114,9 +137,10 @@ def check_layers(weights: Sequence[Weights], **others: Sequence[object]) -> None
 
 
 def encodings_of(layers: Sequence[FieldReader]) -> list[str]:
-    """Return the encoding of every layer's weights."""
+    """Return the encoding of every layer's weights, and then of every branch's."""
     known = sorted({encoding for encodings in ENCODINGS.values() for encoding in encodings})
-    return [layer.text("encoding", known) for layer in layers]
+    tables = [*layers, *(layer.subtable(BRANCH) for layer in layers if BRANCH in layer)]
+    return [table.text("encoding", known) for table in tables]
 
 
 def _check_memory(packed: Sequence[PackedMatrix]) -> None:
@@ -134,9 +158,9 @@ def _unpacked_bytes(packed: PackedMatrix) -> int:
     return prod(packed.shape) * (4 if packed.kind == "float32" else 1)
 
 
-def _read_packed(layer: FieldReader, number: int) -> PackedMatrix:
-    kind: Any = layer.text("kind", ENCODINGS)
-    encoding = layer.text("encoding", ENCODINGS[kind])
-    positions = layer.array(f"layer{number}.positions", np.uint8, None) if "+" in encoding else None
-    values = layer.array(f"layer{number}.weights", np.uint8, None)
-    return PackedMatrix(encoding, kind, layer.shape("shape"), layer.number("scale", positive=True), values, positions)
+def _read_packed(table: FieldReader, name: str) -> PackedMatrix:
+    kind: Any = table.text("kind", ENCODINGS)
+    encoding = table.text("encoding", ENCODINGS[kind])
+    positions = table.array(f"{name}.positions", np.uint8, None) if "+" in encoding else None
+    values = table.array(f"{name}.weights", np.uint8, None)
+    return PackedMatrix(encoding, kind, table.shape("shape"), table.number("scale", positive=True), values, positions)

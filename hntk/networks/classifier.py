@@ -61,7 +61,8 @@ class Classifier(LabelPredictor, SaveableClassifier):
     normalization: Normalization | None = field(default=None, kw_only=True)
     statistics: DataStatistics | None = field(default=None, kw_only=True)
     layers: ReadLayers = field(default="last", kw_only=True)
-    form: ClassVar[str] = "float"
+    form: ClassVar[str] = Network.form
+    versions: ClassVar[tuple[int, ...]] = Network.versions
     # The decorator would write another one.
     __repr__ = SaveableClassifier.__repr__
 
@@ -162,6 +163,7 @@ class Classifier(LabelPredictor, SaveableClassifier):
         notes = [labels_note(self.classes), *read_note(self.network.widths, self.layers)]
         if self.normalization is not None:
             notes.append(f"input: {self.normalization}")
+        notes += self.network.notes
         notes += provenance_notes(self.network.origin, self.statistics)
         return Summary((*self.network.layer_summaries(encodings), readout), "float32", tuple(notes))
 

@@ -2,15 +2,15 @@ r"""Bytes that a network takes, by formula.
 
 A ternary matrix takes 2 bits a packed weight, 1.6 in base 3 (five trits a byte), or its entropy $H(\varepsilon) =
 -\varepsilon\log_2\varepsilon - (1-\varepsilon)\log_2\frac{1-\varepsilon}{2}$; a dense matrix takes 32.
-:mod:`hntk.weights.encodings` has more encodings. Thresholds, levels, centring constants and the readout count as
-float32. Orthogonal blocks take a sign an input and block, $\log_2 g$ bits a swap and $\log_2 m$ bits a place. The seed
-of a random network is never counted as its size.
+:mod:`hntk.weights.encodings` has more encodings. Thresholds, levels, centring constants, biases and the readout count
+as float32; the outer matrices of residual branches are hidden weights. Orthogonal blocks take a sign an input and
+block, $\log_2 g$ bits a swap and $\log_2 m$ bits a place. The seed of a random network is never counted as its size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, log2, prod
 from typing import NamedTuple
 
@@ -45,6 +45,8 @@ class Storage:
         Thresholds, levels and centring constants in float32.
     readout : int
         Float32 readout for the given number of classes and the layers that it reads, with offsets.
+    biases : int
+        Biases of the hidden layers in float32.
     """
 
     hidden: int
@@ -53,16 +55,17 @@ class Storage:
     hidden_smallest: int
     activations: int
     readout: int
+    biases: int = 0
 
     @property
     def total(self) -> int:
         """All bytes, with hidden weights at their packed size."""
-        return self.hidden + self.activations + self.readout
+        return self.hidden + self.activations + self.readout + self.biases
 
     @property
     def smallest(self) -> int:
         """All bytes, with hidden weights in their smallest encoding."""
-        return self.hidden_smallest + self.activations + self.readout
+        return self.hidden_smallest + self.activations + self.readout + self.biases
 
 
 class _Matrix(NamedTuple):
@@ -121,9 +124,10 @@ def storage(network: Network, classes: int, layers: ReadLayers = "last") -> Stor
     """
     as_instance(network, "network", Network, "a network, such as of hntk.dense")
     classes = as_count(classes, "classes")
-    matrices = [_Matrix(prod(w.shape), w.kind, w.zeros, getattr(w, "stored_bits", None)) for w in network.weights]
+    matrices = [_Matrix(prod(w.shape), w.kind, w.zeros, getattr(w, "stored_bits", None)) for w in network.matrices]
     read = sum(read_widths(network.widths, as_read_layers(layers)))
-    return _storage(matrices, network.activations, read, classes)
+    biases = FLOAT_BYTES * sum(len(bias) for bias in network.biases or () if bias is not None)
+    return replace(_storage(matrices, network.activations, read, classes), biases=biases)
 
 
 def storage_of(

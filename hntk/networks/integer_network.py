@@ -179,7 +179,7 @@ class IntegerNetwork(SaveableNetwork):
         packed = pack_all(self.weights, encodings)
         return tuple(
             LayerSummary.hidden(
-                number,
+                f"layer {number}",
                 matrix,
                 activation="staircase",
                 levels=len(set(steps.levels)),

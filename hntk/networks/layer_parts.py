@@ -70,7 +70,7 @@ def as_layer_parts(weights: Sequence[Weights], biases: Any, branches: Any, scale
         every_scale = [_as_scales(s, n) for n, (s, _) in enumerate(_one_each(scales, "scales", weights), 1)]
     for number, (b, w2, scale) in enumerate(zip(every_bias, every_branch, every_scale, strict=True), 1):
         _check_both(b, scale.bias_std, number, "biases", "bias_std")
-        _check_both(w2, scale.residual, number, "a residual branch", "residual")
+        _check_both(w2, scale.residual, number, "branches", "residual")
     kind = None if normalize is None else as_choice(normalize, "normalize", get_args(Normalize))
     return LayerParts(
         None if all(b is None for b in every_bias) else tuple(every_bias),
@@ -148,11 +148,10 @@ def _as_scales(scales: Any, number: int) -> LayerScales:
 
 def _check_both(part: object, scale: float, number: int, what: str, name: str) -> None:
     """Refuse a part without a scale, which has no effect, and a scale without a part."""
-    if (part is None) != (scale == 0):
-        raise ValueError(
-            f"layer {number} has {'no' if part is None else ''} {what} but {name} = {scale:.6g}: "
-            f"give {'both, or None and 0' if part is None else f'a positive {name}, or None for {what}'}."
-        )
+    if part is None and scale:
+        raise ValueError(f"layer {number} has {name} = {scale:.6g} but no {what}: give them, or {name} = 0.")
+    if part is not None and not scale:
+        raise ValueError(f"layer {number} has {what} but {name} = 0: give a positive {name}, or no {what}.")
 
 
 def part_names(scales: Sequence[LayerScales] | None, normalize: Normalize | None) -> list[str]:

@@ -85,7 +85,7 @@ class Step:
     weights: Weights
     factor: float
     function: Callable[[Array], Array]
-    bias: Float[np.ndarray, " outputs"] | None = None
+    bias: Float[np.ndarray | Array, " outputs"] | None = None
     code: Code | None = None
     branch: BranchStep | None = None
     normalize: Normalize | None = None

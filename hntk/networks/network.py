@@ -18,7 +18,7 @@ networks then have the kernels of :func:`hntk.exact_kernels` for all data.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from itertools import pairwise
 from math import prod, sqrt
@@ -31,21 +31,22 @@ from jaxtyping import Float
 
 from hntk._utils.arguments import as_count
 from hntk._utils.memory import check_room
-from hntk._utils.pytree import array_dataclass, is_traced
+from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_samples
 from hntk.activations import Activation
 from hntk.files.exact_arrays import to_float32
-from hntk.files.matrices import check_layers, matrices_from_fields, matrices_to_arrays
+from hntk.files.matrices import BRANCH, check_layers, matrices_from_fields, matrices_to_arrays
 from hntk.files.reader import FieldReader
 from hntk.networks.activation_records import activation_to_record, read_activations
 from hntk.networks.forward import BATCH, Forward
-from hntk.networks.layer_parts import UNIT, as_layer_parts, part_names
-from hntk.networks.layers import BranchStep, Step
+from hntk.networks.hidden_layer import HiddenLayer, scaled
+from hntk.networks.layer_part_records import PARTS_VERSION, PLAIN_VERSION, parts_to_arrays, read_parts
+from hntk.networks.layer_parts import UNIT, LayerParts, as_layer_parts, part_names
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
 from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
-from hntk.networks.saveable import VERSION, SaveableNetwork
-from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary, pack_all
-from hntk.networks.value_bounds import HiddenLayer, Readout, check_finite
+from hntk.networks.saveable import SaveableNetwork
+from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, OtherOperations, Summary, pack_all
+from hntk.networks.value_bounds import Readout, check_finite
 from hntk.theory.architecture import Architecture, LayerScales, Normalize
 from hntk.weights.laws import WeightLaw
 from hntk.weights.weight_matrix import Weights
@@ -100,11 +101,11 @@ class Network(SaveableNetwork):
     scales: tuple[LayerScales, ...] | None = field(default=None, kw_only=True)
     normalize: Normalize | None = field(default=None, kw_only=True)
     form: ClassVar[str] = "float"
+    versions: ClassVar[tuple[int, ...]] = (PLAIN_VERSION, PARTS_VERSION)
 
     def __post_init__(self) -> None:
-        given = (self.biases, self.branches, self.scales, self.normalize)
-        if any(part is not None for part in given):
-            for name, part in as_layer_parts(self.weights, *given)._asdict().items():
+        if any(part is not None for part in self._parts):
+            for name, part in as_layer_parts(self.weights, *self._parts)._asdict().items():
                 object.__setattr__(self, name, part)
 
     def __repr__(self) -> str:
@@ -119,9 +120,22 @@ class Network(SaveableNetwork):
         return self.weights[0].shape[1]
 
     @property
+    def _parts(self) -> LayerParts:
+        return LayerParts(self.biases, self.branches, self.scales, self.normalize)
+
+    @property
+    def _kept_exactly(self) -> dict[str, object]:
+        return {**super()._kept_exactly, "scales": self.scales, "normalize": self.normalize}
+
+    @property
+    def matrices(self) -> tuple[Weights, ...]:
+        """The matrices of all layers, and then the outer ones of the residual branches that there are."""
+        return (*self.weights, *(branch for branch in self.branches or () if branch is not None))
+
+    @property
     def hidden_weights(self) -> int:
-        """Number of hidden weights."""
-        return sum(prod(w.shape) for w in self.weights)
+        """Number of hidden weights, those of residual branches included."""
+        return sum(prod(w.shape) for w in self.matrices)
 
     @property
     def architecture(self) -> Architecture:
@@ -208,8 +222,10 @@ class Network(SaveableNetwork):
         rows, read = min(rows, samples.shape[0]), read_widths(self.widths, as_read_layers(layers))
         sides = (self.inputs, *self.widths)
         kept = 2 * sum(read) if layers == "all" else 0
+        # a layer's values are there beside the states on both sides of a branch
+        branch = max(self.widths) if self.branches else 0
         check_room(
-            FLOAT_BYTES * rows * (kept + max(before + after for before, after in pairwise(sides))),
+            FLOAT_BYTES * rows * (kept + max(before + after for before, after in pairwise(sides)) + branch),
             f"{rows:,} samples between layers of widths {sides}",
             "Give a smaller batch=.",
         )
@@ -219,7 +235,7 @@ class Network(SaveableNetwork):
 
     @cached_property
     def _forward(self) -> Forward:
-        return Forward([_step(layer, number == 0) for number, layer in enumerate(self.layers())])
+        return Forward([layer.step for layer in self.layers()])
 
     def check_inputs(self, x: object) -> Float[Array, "n p"]:
         """Return samples as an array that fits this network.
@@ -260,13 +276,13 @@ class Network(SaveableNetwork):
         biases, branches = self.biases or (None,) * depth, self.branches or (None,) * depth
         parts = zip(biases, branches, self.scales or (UNIT,) * depth, strict=True)
         plain = zip(self.weights, fan_in, self.activations, self.centres, strict=True)
-        carries_data = True
+        carries_data, carried = True, sqrt(self.inputs)
         for (w, d, sigma, m), (b, branch, scale) in zip(plain, parts, strict=True):
-            bias = None if b is None else _scaled(b, scale.bias_std)
+            bias = None if b is None else scaled(b, scale.bias_std)
             kind = "rms" if self.normalize and carries_data else self.normalize
-            more = (bias, scale.bias_std, branch, scale.residual, kind)
+            more = (bias, scale.bias_std, branch, scale.residual, kind, carried)
             yield HiddenLayer(w, scale.weight_std / sqrt(d), sigma, m, *more)
-            carries_data = carries_data and branch is not None
+            carries_data, carried = carries_data and branch is not None, 1.0
 
     def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the arrays and the metadata of a file."""
@@ -279,11 +295,13 @@ class Network(SaveableNetwork):
         """Return what :meth:`to_arrays` does, without the readout at initialisation."""
         check_layers(self.weights, activations=self.activations, centres=self.centres)
         arrays, tables = matrices_to_arrays(self.weights, encoding)
+        more_arrays, more_metadata = parts_to_arrays(self._parts, tables, encoding)
+        arrays |= more_arrays
         for number, (table, sigma, centre) in enumerate(zip(tables, self.activations, self.centres, strict=True), 1):
             table["activation"], steps = activation_to_record(sigma, f"layer{number}")
             table["centre"] = centre
             arrays |= steps
-        metadata = {"version": VERSION, "form": self.form, "layers": tables, **provenance_to_metadata(self.origin)}
+        metadata = {**more_metadata, "form": self.form, "layers": tables, **provenance_to_metadata(self.origin)}
         return arrays, metadata
 
     @staticmethod
@@ -302,59 +320,50 @@ class Network(SaveableNetwork):
         initial = None
         if "readout.initial" in fields.arrays:
             initial = jnp.asarray(fields.array("readout.initial", np.float32, layers[-1].shape("shape")[0]))
-        origin = read_origin(fields)
-        weights = matrices_from_fields(layers, packed_from)
-        network = Network(weights, activations, centres, initial, None, origin=origin)
+        origin, parts = read_origin(fields), read_parts(fields, layers)
+        matrices = matrices_from_fields(layers, packed_from, branches=parts.scales is not None)
+        weights, outer = matrices[: len(layers)], iter(matrices[len(layers) :])
+        branches = tuple(next(outer) if BRANCH in layer else None for layer in layers)
+        network = Network(
+            weights, activations, centres, initial, None, origin=origin, branches=branches, **parts._asdict()
+        )
         check_finite(list(network.layers()), 1.0 if origin is None else origin.tau0, readout)
         return network
 
     def summary(self, encodings: Sequence[str] | None = None) -> Summary:
         """Return bits, bytes and arithmetic of every layer; :func:`hntk.summarize` says more."""
-        return Summary(self.layer_summaries(encodings), "float32", provenance_notes(self.origin))
+        return Summary(self.layer_summaries(encodings), "float32", (*self.notes, *provenance_notes(self.origin)))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines of a summary about scales, biases, residual branches and normalisation."""
+        names = part_names(self.scales, self.normalize)
+        return (f"layers: {', '.join(names)}",) if names else ()
 
     def layer_summaries(self, encodings: Sequence[str] | None) -> tuple[LayerSummary, ...]:
-        """Return one row a hidden layer for a summary."""
-        packed = pack_all(self.weights, encodings)
-        return tuple(
-            LayerSummary.hidden(
-                number,
-                matrix,
-                activation=sigma.name,
-                levels=sigma.level_count,
-                other_bytes=FLOAT_BYTES * sigma.table_size,
+        """Return one row a hidden layer for a summary, and one behind it for a residual branch."""
+        packed = pack_all(self.matrices, encodings)
+        rows, outer = [], iter(packed[len(self.weights) :])
+        for number, (matrix, layer) in enumerate(zip(packed[: len(self.weights)], self.layers(), strict=True), 1):
+            sigma, biases = layer.activation, 0 if layer.bias is None else layer.weights.shape[0]
+            rows.append(
+                LayerSummary.hidden(
+                    f"layer {number}",
+                    matrix,
+                    activation=sigma.name,
+                    levels=sigma.level_count,
+                    other_bytes=FLOAT_BYTES * (sigma.table_size + biases),
+                    others=layer.other_operations,
+                )
             )
-            for number, (matrix, sigma) in enumerate(zip(packed, self.activations, strict=True), 1)
-        )
-
-
-def _step(layer: HiddenLayer, first: bool) -> Step:
-    """Return a layer as a forward pass takes it."""
-    w, inputs = layer.weights, layer.weights.shape[1]
-    # normalised rows have norm 1, and what the first layer sees is h_0/√p already
-    factor = w.scale * layer.factor * (sqrt(inputs) if layer.normalize and not first else 1.0)
-    branch = None
-    if layer.branch is not None:
-        branch = BranchStep(layer.branch, layer.branch_factor, sqrt(inputs) if first else 1.0)
-    bias = None if layer.bias is None else _scaled(layer.bias, 1 / factor)
-    function = _Centred(layer.activation, layer.centre)
-    return Step(w, factor, function, bias, branch=branch, normalize=layer.normalize)
-
-
-def _scaled(bias: Array | np.ndarray, factor: float) -> Array | np.ndarray:
-    """Return biases times a factor; known numbers on the host, so that what is kept of them holds no tracer."""
-    return (bias if is_traced(bias) else np.asarray(bias)) * np.float32(factor)
-
-
-@dataclass(frozen=True)
-class _Centred:
-    """The function σ(z) − m; hashable, so that what is compiled for it is kept."""
-
-    sigma: Activation
-    m: float
-
-    def __call__(self, z: Array) -> Array:
-        """Apply it elementwise."""
-        return self.sigma(z) - self.m
+            if layer.branch is not None:
+                added = OtherOperations(0, layer.branch.shape[0])
+                rows.append(
+                    LayerSummary.hidden(
+                        f"branch {number}", next(outer), activation="", levels=None, other_bytes=0, others=added
+                    )
+                )
+        return tuple(rows)
 
 
 def _arrows(widths: Sequence[int]) -> str:

@@ -5,6 +5,10 @@ weights that are 0 are skipped, in every network alike. float32 has 32 bits. A t
 and has 1, for an addition or subtraction. An activation of N levels has $\lceil\log_2 N\rceil$. Thresholds, which are
 compared once a neuron, and positions of weights are left out. The readout is float32.
 
+States behind a residual branch and normalised values are float32. Biases and states before a branch are added in
+float32, 32 bit operations each. A normalisation squares and scales each of its values, which are $2 \cdot 32^2$ bit
+operations, and ``"layer"`` adds each and subtracts the mean from it before.
+
 Orthogonal blocks are multiplied with by Walsh–Hadamard transforms. An addition of b-bit numbers counts as b bit
 operations, and the numbers of each step have one bit more than those before.
 
@@ -23,6 +27,7 @@ from hntk._utils.arguments import as_count, as_instance
 from hntk.activations import Activation
 from hntk.networks.network import Network
 from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
+from hntk.networks.summary_table import OtherOperations
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import Kind, Weights
 
@@ -38,14 +43,15 @@ class Arithmetic:
     Attributes
     ----------
     multiply_accumulates : int
-        Weights that are not 0, or additions of a transform, with the readout's.
+        Weights that are not 0, or additions of a transform, with the readout's; and all operations of biases, branches
+        and normalisations, which are not products with weights.
     bit_operations : int
         Products of bits of weights that are not 0 and of bits of what they are multiplied with.
     plane_operations : int
         Bit operations on bit planes, where zeros of ternary, ±1 and int8 matrices count too; of transforms as before.
     activation_bytes : int
         Largest memory that the values on both sides of one layer take together. A readout of all layers adds to the
-        scores layer by layer, and keeps nothing.
+        scores layer by layer, and keeps nothing. A branch adds to the state in place.
     """
 
     multiply_accumulates: int
@@ -89,23 +95,35 @@ def arithmetic(network: Network, classes: int, input_bits: int = FLOAT_BITS, lay
     """
     as_instance(network, "network", Network, "a network, such as of hntk.dense")
     classes, input_bits = as_count(classes, "classes"), as_count(input_bits, "input_bits")
-    bits = [input_bits, *(activation_bits(a) for a in network.activations)]
-    costs = [_cost(w, b) for w, b in zip(network.weights, bits, strict=False)]
+    costs, bits, memory, given = [], [], 0, input_bits
+    for layer in network.layers():
+        values, inputs = activation_bits(layer.activation), layer.weights.shape[1]
+        behind = values if layer.branch is None else FLOAT_BITS
+        costs += [_cost(layer.weights, FLOAT_BITS if layer.normalize else given), _other_cost(layer.other_operations)]
+        if layer.branch is not None:
+            width = layer.branch.shape[0]
+            costs += [_cost(layer.branch, values), _other_cost(OtherOperations(0, width))]
+        # the state that a branch adds to is kept in float32
+        kept = given if layer.branch is None else FLOAT_BITS
+        memory = max(memory, ceil((inputs * kept + layer.weights.shape[0] * values) / 8))
+        bits.append(behind)
+        given = behind
     read = read_widths(network.widths, as_read_layers(layers))
     readout = classes * FLOAT_BITS * sum(map(mul, read, bits[-len(read) :]))
-    layer_bits = [width * b for width, b in zip((network.inputs, *network.widths), bits, strict=True)]
-    return Arithmetic(
-        sum(cost.additions for cost in costs) + sum(read) * classes,
-        sum(cost.bit_operations for cost in costs) + readout,
-        sum(cost.plane_operations for cost in costs) + readout,
-        max(ceil((before + after) / 8) for before, after in zip(layer_bits[:-1], layer_bits[1:], strict=True)),
-    )
+    whole = [sum(column) for column in zip(*costs, strict=True)]
+    return Arithmetic(whole[0] + sum(read) * classes, whole[1] + readout, whole[2] + readout, memory)
 
 
 class _Cost(NamedTuple):
     additions: int
     bit_operations: int
     plane_operations: int
+
+
+def _other_cost(others: OtherOperations) -> _Cost:
+    """Return the cost of operations in float32 that are not products with weights."""
+    operations = others.multiplications * FLOAT_BITS**2 + others.additions * FLOAT_BITS
+    return _Cost(sum(others), operations, operations)
 
 
 def _cost(w: Weights, bits: int) -> _Cost:

@@ -32,9 +32,12 @@ class Saveable(Copyable, ABC):
     ----------
     form : str
         The form that files declare: ``"float"`` or ``"integer"``.
+    versions : tuple of int
+        Versions of the files that can be read.
     """
 
     form: ClassVar[str]
+    versions: ClassVar[tuple[int, ...]] = (VERSION,)
 
     @abstractmethod
     def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -170,8 +173,13 @@ class SaveableNetwork(Saveable):
         return tuple(w.shape[0] for w in self.weights)
 
     @property
-    def _matrices(self) -> tuple[Weights, ...]:
+    def matrices(self) -> tuple[Weights, ...]:
+        """All weight matrices."""
         return self.weights
+
+    @property
+    def _matrices(self) -> tuple[Weights, ...]:
+        return self.matrices
 
     @property
     def _kept_exactly(self) -> dict[str, object]:
@@ -204,7 +212,7 @@ class SaveableClassifier(Saveable):
 
     @property
     def _matrices(self) -> tuple[Weights, ...]:
-        return self.network.weights
+        return self.network.matrices
 
     @property
     def _kept_exactly(self) -> dict[str, object]:

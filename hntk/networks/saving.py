@@ -9,7 +9,7 @@ file may hold.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import IntegerNetwork
 from hntk.networks.network import Network
-from hntk.networks.saveable import READING_ERRORS, VERSION, Saveable, error_text
+from hntk.networks.saveable import READING_ERRORS, Saveable, error_text
 
 __all__ = ["FileError", "Saved", "encodings", "load", "load_packed", "save"]
 
@@ -82,7 +82,9 @@ def save(what: Saveable, path: str | os.PathLike[str], *, encoding: str | None =
 
 
 def encodings(path: str | os.PathLike[str]) -> list[str]:
-    """Return the encoding of every layer's weights in a file; see :mod:`hntk.weights.encodings`.
+    """Return the encoding of every layer's weights in a file, and then of every branch's.
+
+    See :mod:`hntk.weights.encodings`.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def encodings(path: str | os.PathLike[str]) -> list[str]:
         As :func:`load` does.
     """
     with _reported_as_damage(path):
-        return encodings_of(_read_fields(path).subtables("layers"))
+        return encodings_of(_read_fields(path)[1].subtables("layers"))
 
 
 def load(path: str | os.PathLike[str]) -> Saved:
@@ -122,7 +124,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
 
 
 def load_packed(path: str | os.PathLike[str]) -> tuple[Saved, list[str]]:
-    """Read the network or classifier of a file, and the encoding of every layer's weights in it.
+    """Read the network or classifier of a file, and the encodings of its weights as :func:`encodings` gives them.
 
     Raises
     ------
@@ -130,11 +132,8 @@ def load_packed(path: str | os.PathLike[str]) -> tuple[Saved, list[str]]:
         As :func:`load` does.
     """
     with _reported_as_damage(path):
-        fields = _read_fields(path)
-        form = fields.text("form") if "form" in fields else None
-        if form not in FORMS:
-            raise ValueError(f"a form {form!r} is unknown")
-        return FORMS[form]["classes" in fields].from_arrays(fields), encodings_of(fields.subtables("layers"))
+        cls, fields = _read_fields(path)
+        return cls.from_arrays(fields), encodings_of(fields.subtables("layers"))
 
 
 @contextmanager
@@ -148,12 +147,23 @@ def _reported_as_damage(path: str | os.PathLike[str]) -> Iterator[None]:
         raise FileError(f"{path} is damaged: {error_text(error)}. {REMEDY}") from error
 
 
-def _read_fields(path: str | os.PathLike[str]) -> FieldReader:
-    """Return metadata and arrays of a file of this version."""
+def _read_fields(path: str | os.PathLike[str]) -> tuple[type[Saved], FieldReader]:
+    """Return the class of what a file holds, and its metadata and arrays."""
     arrays, metadata = read(Path(path))
-    version = metadata.get("version")
-    if version != VERSION or isinstance(version, bool):
+    fields, version = FieldReader(metadata, arrays), metadata.get("version")
+    _check_version(path, version, sorted({number for classes in FORMS.values() for number in classes[0].versions}))
+    form = fields.text("form") if "form" in fields else None
+    if form not in FORMS:
+        raise ValueError(f"a form {form!r} is unknown")
+    cls = FORMS[form]["classes" in fields]
+    _check_version(path, version, cls.versions)
+    return cls, fields
+
+
+def _check_version(path: str | os.PathLike[str], version: object, known: Sequence[int]) -> None:
+    """Refuse a file of another version."""
+    if type(version) is not int or version not in known:
         raise FileError(
-            f"{path} has format version {shorten(version)}, and this hntk reads {VERSION}: use the hntk that wrote it."
+            f"{path} has format version {shorten(version)}, and this hntk reads {' and '.join(map(str, known))}: use "
+            "the hntk that wrote it."
         )
-    return FieldReader(metadata, arrays)

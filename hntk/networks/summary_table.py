@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,24 @@ HEADINGS += ["MACs", "additions"]
 LEFT = (0, 2, 4)
 
 
+class OtherOperations(NamedTuple):
+    """Operations of a layer besides those of its product.
+
+    Attributes
+    ----------
+    multiplications : int
+        Squares and scalings of a normalisation.
+    additions : int
+        Additions of biases, of the state before a branch, and of a normalisation's means.
+    """
+
+    multiplications: int
+    additions: int
+
+
+NO_OTHERS = OtherOperations(0, 0)
+
+
 @dataclass(frozen=True)
 class LayerSummary:
     """What one layer takes.
@@ -27,7 +45,7 @@ class LayerSummary:
     Attributes
     ----------
     name : str
-        ``"layer 1"`` and so on, or ``"readout"``.
+        ``"layer 1"`` and so on, ``"branch 1"`` for the outer matrix of its residual branch, or ``"readout"``.
     outputs, inputs : int
         Shape of the layer's matrix.
     weights : str
@@ -37,19 +55,20 @@ class LayerSummary:
     zeros : float
         Share ε of weights that are zero, as counted.
     activation : str
-        The activation's name; empty for the readout.
+        The activation's name; empty for a branch and the readout.
     levels : int or None
         Number of different values of the activation; None for a function of more than a few.
     bits : float
         Bits a packed weight takes.
     bytes : int
-        Bytes of packed weights, and of thresholds, levels and offsets.
+        Bytes of packed weights, and of thresholds, levels, biases and offsets.
     float_bytes : int
         Bytes of the same matrix in float32.
     multiply_accumulates : int
-        Weights of one prediction that are neither 0 nor ±1.
+        Weights of one prediction that are neither 0 nor ±1; and squares and scalings of normalised values.
     additions : int
-        Weights of one prediction that are ±1; of orthogonal blocks the additions and subtractions of their transforms.
+        Weights of one prediction that are ±1; of orthogonal blocks the additions and subtractions of their transforms;
+        and those of biases, of states before a branch, and of a normalisation's means.
     """
 
     name: str
@@ -68,14 +87,15 @@ class LayerSummary:
 
     @classmethod
     def hidden(
-        cls, number: int, packed: PackedMatrix, *, activation: str, levels: int | None, other_bytes: int
-    ) -> LayerSummary:
-        """Summarize a hidden layer, whose thresholds, levels and bias take ``other_bytes``."""
+        cls, name: str, packed: PackedMatrix, *, activation: str, levels: int | None, other_bytes: int,
+        others: OtherOperations = NO_OTHERS,
+    ) -> LayerSummary:  # fmt: skip
+        """Summarize a hidden layer or branch, whose thresholds, levels and bias take ``other_bytes``."""
         matrix, size = packed.unpack(), prod(packed.shape)
         nonzero, signs = matrix.nonzero, packed.kind in ("ternary", "sign")
         additions = sum(matrix.additions) if isinstance(matrix, OrthogonalMatrix) else nonzero
         return cls(
-            name=f"layer {number}",
+            name=name,
             outputs=packed.shape[0],
             inputs=packed.shape[1],
             weights=packed.kind,
@@ -86,8 +106,8 @@ class LayerSummary:
             bits=8 * packed.nbytes / size,
             bytes=packed.nbytes + other_bytes,
             float_bytes=FLOAT_BYTES * size,
-            multiply_accumulates=0 if signs else nonzero,
-            additions=additions if signs else 0,
+            multiply_accumulates=(0 if signs else nonzero) + others.multiplications,
+            additions=(additions if signs else 0) + others.additions,
         )
 
     @classmethod

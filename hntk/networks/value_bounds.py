@@ -2,9 +2,10 @@ r"""Bounds of the numbers in a network, which show that its predictions are fini
 
 Let a layer compute $h = \sigma(f\,W h') - m$ with $|h'_j| \le B$, and let S be the largest $\sum_j |W_{ij}|$ of a row.
 Then no sum exceeds $S B$, in whatever order it is taken, and $|h| \le g(f S B) + |m|$, where g(t) bounds the activation
-on [−t, t]. Starting from samples of at most `LARGEST_INPUT`, this bounds every number of a network whose activations
-are bounded. With unbounded activations the bound grows by √d a layer, although the numbers themselves do not: such a
-network is evaluated on random samples instead.
+on [−t, t]. Biases add to what g is given, and a residual branch adds $\rho S_2 |h|/\sqrt d$ to the bound of the state
+before it. Normalised values are at most $\sqrt d$. Starting from samples of at most `LARGEST_INPUT`, this bounds every
+number of a network whose activations are bounded. With unbounded activations the bound grows by √d a layer, although
+the numbers themselves do not: such a network is evaluated on random samples instead.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jaxtyping import Float
 
-from hntk.activations import Activation
+from hntk.networks.hidden_layer import HiddenLayer
 from hntk.networks.read_layers import ReadLayers, read_widths
-from hntk.theory.architecture import Normalize
-from hntk.weights.weight_matrix import Weights
+from hntk.networks.row_normalization import unit_columns_on_host
 
 # Samples with coordinates of up to this size have finite predictions.
 LARGEST_INPUT = 1000.0
@@ -50,48 +49,6 @@ class Readout(NamedTuple):
         read = values if self.layers == "all" else values[-1:]
         features = np.concatenate([h / sqrt(h.shape[1]) for h in read], axis=1)
         return features @ self.weights.astype(features.dtype) + self.offset
-
-
-class HiddenLayer(NamedTuple):
-    """One hidden layer: f = activation(factor · W n(h') + bias) − centre, and h = f or h = h' + ρ W₂ f/√d.
-
-    Attributes
-    ----------
-    weights : WeightMatrix or OrthogonalMatrix
-        The matrix W, whose own scale is in it.
-    factor : float
-        σ_w/√d with d the layer's inputs. In the first layer, which sees x = h_0/√p, it is σ_w.
-    activation : Activation
-        The function σ.
-    centre : float
-        The constant m that is subtracted.
-    bias : (d_l,) array or None
-        What is added to the pre-activations, σ_b b.
-    bias_std : float
-        Scale σ_b of the standard biases b.
-    branch : WeightMatrix, OrthogonalMatrix or None
-        The outer matrix W₂ of a residual branch, whose own scale is in it.
-    residual : float
-        Factor ρ of the branch.
-    normalize : {"rms", "layer"} or None
-        The normalisation n of this layer's input. It is "rms" where "layer" was asked for as long as the state carries
-        the data, whose features count as centred.
-    """
-
-    weights: Weights
-    factor: float
-    activation: Activation
-    centre: float
-    bias: Float[np.ndarray | Array, " width"] | None = None
-    bias_std: float = 0.0
-    branch: Weights | None = None
-    residual: float = 0.0
-    normalize: Normalize | None = None
-
-    @property
-    def branch_factor(self) -> float:
-        """Factor ρ/√d_l of the branch's sums, times the matrix's own scale; 0 without a branch."""
-        return 0.0 if self.branch is None else self.residual * self.branch.scale / sqrt(self.branch.shape[1])
 
 
 def check_finite(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | None) -> None:
@@ -126,17 +83,31 @@ def check_finite(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | 
 def _largest_number(layers: Sequence[HiddenLayer], readout: Readout | None) -> float:
     """Return a bound of all numbers on the way to a prediction; infinite if the bound itself overflows."""
     bound, bounds, largest = LARGEST_INPUT, [], 0.0
-    for weights, factor, sigma, centre, *_ in layers:
-        sums = weights.largest_row_sum * bound
-        z = sums * max(weights.scale * factor, 0.0)
-        bound = inf if z > LARGEST else sigma.bound(z) + abs(centre)
+    for layer in layers:
+        bound, on_the_way = _bound_behind(layer, bound)
         bounds.append(bound)
-        largest = max(largest, sums, z, bound)
+        largest = max(largest, bound, *on_the_way)
         if not largest <= LARGEST:
             return inf
     if readout is None:
         return largest
     return max(largest, readout.largest_number(bounds, [layer.weights.shape[0] for layer in layers]))
+
+
+def _bound_behind(layer: HiddenLayer, given: float) -> tuple[float, list[float]]:
+    """Return a bound of the values that the next layer is given, and those of the numbers on the way there."""
+    factor = layer.sums_factor
+    total = given * layer.weights.shape[1] if layer.normalize == "layer" else 0.0
+    sums = layer.weights.largest_row_sum * (1.0 if layer.normalize else given)
+    bias = layer.largest_bias
+    # biases join the sums before these are scaled
+    together = sums + bias / factor if bias and factor > 0 else sums
+    z = together * max(factor, 0.0)
+    value = inf if z > LARGEST else layer.activation.bound(z) + abs(layer.centre)
+    if layer.branch is None:
+        return value, [total, together, z]
+    outer = layer.branch.largest_row_sum * value
+    return given * layer.carried + outer * layer.branch_factor, [total, together, z, value, outer]
 
 
 def _is_small_on_random_samples(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | None) -> bool:
@@ -146,14 +117,25 @@ def _is_small_on_random_samples(layers: Sequence[HiddenLayer], tau0: float, read
     h, largest = np.concatenate([x, max(1.0, tau0) * x]).astype(np.float32), 0.0
     values = []
     with np.errstate(all="ignore"):
-        for weights, factor, sigma, centre, *_ in layers:
-            # Products of NumPy, so that nothing is compiled for a network that may be refused.
-            sums = weights.product_on_host(h)
-            z = sums * np.float32(weights.scale * factor)
-            h = np.asarray(sigma(jnp.asarray(z)) - centre, np.float32)
+        for layer in layers:
+            h, on_the_way = _values_behind(layer, h)
             values.append(h)
-            largest = np.max([largest, *(np.abs(part).max() for part in (sums, z, h))])
+            largest = np.max([largest, *(np.abs(part).max() for part in (h, *on_the_way))])
         scores = h if readout is None else readout.scores(values)
         largest = np.max([largest, np.abs(scores).max()])
     # False for NaN, which np.max keeps.
     return bool(largest <= LARGEST / LARGEST_INPUT)
+
+
+def _values_behind(layer: HiddenLayer, given: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return what the next layer is given, and the numbers on the way there."""
+    # Products of NumPy, so that nothing is compiled for a network that may be refused.
+    rows = given if layer.normalize is None else unit_columns_on_host(given.T, layer.normalize).T
+    sums = layer.weights.product_on_host(rows)
+    z = sums * np.float32(layer.sums_factor)
+    z = z if layer.bias is None else z + np.asarray(layer.bias)
+    f = np.asarray(layer.activation(jnp.asarray(z)) - layer.centre, np.float32)
+    if layer.branch is None:
+        return f, [sums, z]
+    outer = layer.branch.product_on_host(f)
+    return given * np.float32(layer.carried) + outer * np.float32(layer.branch_factor), [sums, z, f, outer]
