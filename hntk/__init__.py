@@ -54,6 +54,7 @@ from hntk.spectra.comparison import KernelComparison, Spectrum, compare_kernels,
 from hntk.spectra.density import SpectralDensity, spectral_density
 from hntk.spectra.eigenpairs import Eigenpairs, leading_eigenpairs
 from hntk.theory.architecture import Architecture
+from hntk.theory.centred_layers import centred_coefficients
 from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
 from hntk.theory.expansion import Expansion, Expansions, expansions
@@ -119,6 +120,7 @@ __all__ = [
     "activation_names",
     "arithmetic",
     "asymptotics",
+    "centred_coefficients",
     "check",
     "coefficients",
     "compare_kernels",

@@ -146,7 +146,7 @@ class _DenseOriginal:
     def measured(self) -> HeldOut:
         """Measured accuracy."""
         with float64():
-            kernel = np.asarray(exact_kernels(self.samples.x, self.match.original, tau0=self.match.tau0).ck)
+            kernel = np.asarray(exact_kernels(self.samples.x, self.match.architecture, tau0=self.match.tau0).ck)
         return self.samples.measure(kernel)
 
 

@@ -8,7 +8,6 @@ factor ρ²: a correlation or deviation of .1 leaves out about one per cent, one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -18,11 +17,10 @@ from hntk._utils.arguments import as_count
 from hntk._utils.float64 import float64
 from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_samples, rms_norm
-from hntk.activations import Activation
 from hntk.data.population import estimate_population
 from hntk.kernels import exact_kernels
-from hntk.spectra.comparison import operator_norm
-from hntk.theory.architecture import as_activations
+from hntk.spectra.comparison import centred_kernel, operator_norm
+from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 from hntk.theory.equivalents import equivalent_kernels
 
 # limit of quantities in which the kernels are expanded, and of ratios of n, p and class sizes
@@ -99,7 +97,7 @@ class Applicability:
 def check(
     x: object,
     labels: object,
-    activations: Sequence[str | Activation] | None = None,
+    activations: ArchitectureLike | None = None,
     *,
     rows: int = 5000,
     kernel_rows: int = 600,
@@ -112,8 +110,9 @@ def check(
         Samples as the network will see them.
     labels : (n,) array
         Their classes.
-    activations : sequence of str or Activation, optional
-        Activations of a network, whose exact kernel is then compared with its equivalent.
+    activations : sequence of str or Activation, or Architecture, optional
+        A network, whose exact kernel is then compared with its equivalent; both are those behind an intercept, P K P,
+        for a network that is not given by its activations alone.
     rows : int
         Largest number of samples that statistics are computed on.
     kernel_rows : int
@@ -144,7 +143,7 @@ def check(
     samples = np.asarray(as_samples(x))
     _, index = as_labels(labels, len(samples))
     most, most_in_kernels = as_count(rows, "rows"), as_count(kernel_rows, "kernel_rows")
-    activations = None if activations is None else as_activations(activations)
+    network = None if activations is None else as_architecture(activations)
     chosen = np.random.default_rng(0).permutation(len(samples))[:most]
     part, part_index = samples[chosen].astype(np.float64), index[chosen]
     findings = [
@@ -152,8 +151,8 @@ def check(
         *_sample_findings(part),
         *_class_findings(part, part_index),
     ]
-    if activations is not None:
-        findings.append(_kernel_finding(part[:most_in_kernels], part_index[:most_in_kernels], activations))
+    if network is not None:
+        findings.append(_kernel_finding(part[:most_in_kernels], part_index[:most_in_kernels], network))
     return Applicability(tuple(findings))
 
 
@@ -217,14 +216,16 @@ def _class_findings(x: np.ndarray, index: np.ndarray) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _kernel_finding(x: np.ndarray, index: np.ndarray, activations: Sequence[str | Activation]) -> Finding:
+def _kernel_finding(x: np.ndarray, index: np.ndarray, network: Architecture) -> Finding:
     """Return the finding on the distance between the exact conjugate kernel and its equivalent."""
     with float64():
-        exact = np.asarray(exact_kernels(x, activations).ck)
-        theory = np.asarray(equivalent_kernels(jnp.asarray(x), index, activations).ck.to_dense())
+        exact = np.asarray(exact_kernels(x, network).ck)
+        theory = equivalent_kernels(jnp.asarray(x), index, network, centre=not network.is_plain).ck.to_dense()
+        exact = exact if network.is_plain else centred_kernel(exact)
         distance = operator_norm(exact - theory) / operator_norm(exact)
+    between = "‖K − K̃‖/‖K‖" if network.is_plain else "‖P(K − K̃)P‖/‖PKP‖"
     return Finding(
-        f"kernels: ‖K − K̃‖/‖K‖ on {len(x)} samples", float(distance), SMALL,
+        f"kernels: {between} on {len(x)} samples", float(distance), SMALL,
         "what the assumptions are for: the exact conjugate kernel against its equivalent, in operator norm",
         "normalise the data until this is small (whitening did best on MNIST), or use objective='data'",
     )  # fmt: skip

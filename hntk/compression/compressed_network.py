@@ -11,14 +11,13 @@ from typing import Literal, get_args
 
 from jax import Array
 
-from hntk._utils.arguments import as_choice, as_key, as_scale, as_widths
+from hntk._utils.arguments import as_choice, as_count, as_key, as_scale, as_widths
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_samples, rms_norm
-from hntk.activations import Activation
 from hntk.matching import Levels, Match, Objective, match
 from hntk.networks.drawing import draw_network
 from hntk.networks.network import Network
-from hntk.theory.architecture import as_activations
+from hntk.theory.architecture import ArchitectureLike, as_architecture
 from hntk.weights.laws import WeightLaw, is_orthogonal_sparsity
 
 
@@ -52,7 +51,7 @@ def ternary_law(sparsity: float, weights: str | None = None) -> WeightLaw:
 
 
 def compress(
-    activations: Sequence[str | Activation],
+    activations: ArchitectureLike,
     widths: Sequence[int],
     x: object,
     levels: Levels | Sequence[Levels] | Match = 4,
@@ -61,6 +60,7 @@ def compress(
     key: Array,
     weights: Literal["orthogonal", "iid"] | None = None,
     tau0: float | None = None,
+    depth: int | None = None,
     alpha2: bool = True,
     objective: Objective = "theory",
     labels: object = None,
@@ -68,12 +68,14 @@ def compress(
 ) -> CompressedNetwork:
     """Draw a ternary network that is spectrally equivalent to a dense network on the data x.
 
-    Its kernels have the same high-dimensional equivalents as the dense network's, up to a multiple of the identity.
+    Its kernels have the same high-dimensional equivalents as the dense network's, up to a multiple of the identity. For
+    a dense network that is not centred, or has biases or other weights, those are equal behind an intercept, as
+    :func:`hntk.fit_ridge` has one.
 
     Parameters
     ----------
-    activations : sequence of str or Activation
-        The dense network's activations, one per layer.
+    activations : sequence of str or Activation, or Architecture
+        The dense network; a list of one activation per layer is centred, with unit weights and without biases.
     widths : int or sequence of int
         Widths of the layers; one number is the width of all.
     x : (n, p) array
@@ -90,6 +92,8 @@ def compress(
         same limit, and orthogonal weights stray less from it: see :mod:`hntk.weights.orthogonal`.
     tau0 : float, optional
         Data scale; by default the root mean square norm of x.
+    depth : int, optional
+        Number of layers of the ternary network; by default the dense one's.
     alpha2, objective, labels, progress : bool, str, array of shape (n,), callable
         See :func:`hntk.match`; the data objective is told the widths and the law of the weights. Only it takes labels.
         For its other options, call it first and pass the match as ``levels``.
@@ -104,7 +108,8 @@ def compress(
     MatchError
         If the activations cannot be matched with that many levels.
     ValueError
-        If data, widths, sparsity or the key do not fit, or a match is given beside labels, an objective or alpha2.
+        If data, widths, sparsity or the key do not fit, or a match is given beside labels, an objective, a depth or
+        alpha2.
     MemoryError
         If the weights do not fit into memory; nothing is computed then.
 
@@ -120,23 +125,35 @@ def compress(
     scale = rms_norm(samples) if tau0 is None else as_scale(tau0)
     law, key = ternary_law(sparsity, weights), as_key(key)
     # checked before the match, which takes longest
-    shape = as_widths(widths, len(as_activations(activations)))
+    shape = as_widths(widths, _depth(activations, levels, depth))
     law.check_room(list(zip(shape, (samples.shape[1], *shape[:-1]), strict=True)))
     if isinstance(levels, Match):
-        options = {"labels": labels is not None, "objective": objective != "theory", "alpha2": not alpha2}
-        for name, given in options.items():
-            if given:
-                raise ValueError(f"{name}= has no effect on a match that is made already: give it to hntk.match.")
+        options = {"labels": labels, "objective": objective != "theory", "alpha2": not alpha2, "depth": depth}
+        _refuse([name for name, given in options.items() if given is not None and given is not False])
         matched = levels
     else:
         # the theory's match is the same at all widths
         as_choice(objective, "objective", get_args(Objective))
         drawn = {"widths": shape, "law": law} if objective == "data" else {}
         matched = match(
-            activations, scale, levels, alpha2=alpha2, objective=objective, x=samples, labels=labels,
+            activations, scale, levels, depth=depth, alpha2=alpha2, objective=objective, x=samples, labels=labels,
             progress=progress, **drawn,
         )  # fmt: skip
     net = draw_network(matched.activations, shape, samples.shape[1], tau0=scale, law=law, key=key)
     return CompressedNetwork(
         net.weights, net.activations, net.centres, net.readout, net.law, match=matched, origin=matched.record
     )
+
+
+def _depth(activations: ArchitectureLike, levels: object, depth: int | None) -> int:
+    """Return the number of layers of the network to draw."""
+    original = as_architecture(activations).depth
+    if isinstance(levels, Match):
+        return len(levels.activations)
+    return original if depth is None else as_count(depth, "depth")
+
+
+def _refuse(options: Sequence[str]) -> None:
+    """Refuse options of a match beside one that is made already."""
+    if options:
+        raise ValueError(f"{options[0]}= has no effect on a match that is made already: give it to hntk.match.")

@@ -85,7 +85,7 @@ class Design:
             If the weights do not fit into memory.
         """
         return compress(
-            self.match.original,
+            self.match.architecture,
             self.widths,
             x,
             self.match,

@@ -1,6 +1,7 @@
 r"""Predicted distance between the kernels of a compressed network and of its original, part by part.
 
-Every part is relative to $\|K\|$, the operator norm of the original's exact conjugate kernel on the data.
+Every part is relative to $\|K\|$, the operator norm of the original's exact conjugate kernel on the data. For an
+original that is not plain, all kernels are those behind an intercept, $PKP$ with $P = I - 11^\top/n$.
 
 * Identity shift: $|\delta|/\|K\|$, where the kernels' equivalents differ by δ I.
 * Finite n and p: $\|\hat K - \delta I - K\|/\|K\|$ for the two exact kernels. At finite size they differ in orders
@@ -30,7 +31,7 @@ from hntk._utils.float64 import float64
 from hntk._utils.rows import as_samples
 from hntk.kernels import exact_kernels
 from hntk.matching import Match
-from hntk.spectra.comparison import operator_norm
+from hntk.spectra.comparison import centred_kernel, operator_norm
 from hntk.weights.laws import WeightLaw
 from hntk.weights.quadratic_noise import quadratic_noise, rows_of_block
 
@@ -106,25 +107,28 @@ class Terms:
         rows = np.random.default_rng(0).permutation(len(samples))[:MOST_ROWS]
         part = samples[rows].astype(np.float64)
         depth, tau = len(match.activations), match.coefficients.tau
+        plain = match.architecture.is_plain
+        seen = _as_is if plain else centred_kernel
         with float64():
-            original = np.asarray(exact_kernels(part, match.original, tau0=match.tau0).ck)
-            kernels = [
-                np.asarray(exact_kernels(part, match.activations[:k], tau0=match.tau0).ck) for k in range(1, depth + 1)
-            ]
+            original = seen(np.asarray(exact_kernels(part, match.architecture, tau0=match.tau0).ck))
+            networks = [match.activations[:k] for k in range(1, depth + 1)]
+            kernels = [seen(np.asarray(exact_kernels(part, net, tau0=match.tau0).ck)) for net in networks]
         size = operator_norm(original)
         delta = match.identity_shift
         # everything but the multiple of I is counted as finite n and p, even a coefficient that was not matched
-        residue = operator_norm(kernels[-1] - delta * np.eye(len(part)) - original)
+        residue = operator_norm(kernels[-1] - delta * seen(np.eye(len(part))) - original)
         norms = np.array([operator_norm(k) for k in kernels])
         e1_sq = np.array([m.e1**2 for m in match.coefficients.moments])
         e2_sq = np.array([m.e2**2 for m in match.coefficients.moments])
         # factors e_1² of all later layers
         passed = np.append(np.cumprod(e1_sq[::-1])[::-1][1:], 1.0)
         squares = part**2
-        overlap = np.append(operator_norm(squares @ squares.T), len(part) * tau[1:-1] ** 4)
+        sizes = np.sum(squares, axis=1)
+        sizes = sizes if plain else sizes - sizes.mean()
+        overlap = np.append(operator_norm(seen(squares @ squares.T)), len(part) * tau[1:-1] ** 4)
         # the matrix of ‖h_i‖²‖h_j‖² has rank 1
-        products = np.append(np.sum(np.sum(squares, axis=1) ** 2), len(part) * tau[1:-1] ** 4)
-        gram, traces = part @ part.T, np.array([np.trace(k) for k in kernels])
+        products = np.append(np.sum(sizes**2), len(part) * tau[1:-1] ** 4)
+        gram, traces = seen(part @ part.T), np.array([np.trace(k) for k in kernels])
         linear_norms = e1_sq * np.append(operator_norm(gram), norms[:-1]) / norms
         linear_traces = e1_sq * np.append(np.trace(gram), traces[:-1]) / traces
         return cls(
@@ -153,6 +157,10 @@ class Terms:
             float(np.linalg.norm(self.gains * (2 * np.sqrt(pairs * ratio) + singles * ratio))),
             float(np.sum(np.abs(moved))),
         )
+
+
+def _as_is(matrix: np.ndarray) -> np.ndarray:
+    return matrix
 
 
 def _fourth_cumulants(law: WeightLaw, inputs: float) -> tuple[float, float]:

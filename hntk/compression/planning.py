@@ -14,7 +14,6 @@ from jax import Array
 from hntk._utils.arguments import as_count, as_key, as_positive, as_reals, as_share
 from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_samples, rms_norm
-from hntk.activations import Activation
 from hntk.compression.accuracy import cheapest_accurate
 from hntk.compression.compressed_network import ternary_law
 from hntk.compression.design import Design
@@ -23,6 +22,7 @@ from hntk.compression.width_problem import NARROWEST, WidthProblem
 from hntk.matching import Match, MatchError, match
 from hntk.matching.options import MOST_LEVELS
 from hntk.readouts.held_out import held_out_parts
+from hntk.theory.architecture import ArchitectureLike
 from hntk.weights.laws import WeightLaw, is_orthogonal_sparsity
 
 # shares of zero weights that are tried by default
@@ -30,7 +30,7 @@ SPARSITIES = (0.0, 0.5, 2 / 3, 0.75, 0.8, 0.875, 0.9)
 
 
 def plan(
-    activations: Sequence[str | Activation],
+    activations: ArchitectureLike,
     x: object,
     labels: object,
     *,
@@ -56,15 +56,15 @@ def plan(
 
     Parameters
     ----------
-    activations : sequence of str or Activation
-        Activations of the original, one per layer.
+    activations : sequence of str or Activation, or Architecture
+        The original; a list of one activation per layer is centred, with unit weights and without biases.
     x : (n, p) array
         Samples.
     labels : (n,) array
         Their classes. For an error or a memory they only give the size of the readout.
     error : float, optional
         Largest ‖K̂ − K‖/‖K‖: relative distance, in operator norm, of the drawn network's conjugate kernel on x from the
-        original's exact one.
+        original's exact one. For an original that is not such a list, both are those behind an intercept, P K P.
     memory : int, optional
         Largest number of bytes of the whole network by formula, with 2 bits a weight.
     accuracy : float, optional
@@ -171,9 +171,7 @@ def _laws(sparsities: object, weights: str | None) -> tuple[WeightLaw, ...]:
     return tuple(ternary_law(share, weights) for share in shares)
 
 
-def _matches(
-    activations: Sequence[str | Activation], tau0: float, levels: Sequence[int], *, alpha2: bool
-) -> list[Match]:
+def _matches(activations: ArchitectureLike, tau0: float, levels: Sequence[int], *, alpha2: bool) -> list[Match]:
     """Return the match of each number of levels that can match the original.
 
     Raises

@@ -1,8 +1,9 @@
 r"""Starts of the joint problem: a dynamic programme over layers on the library.
 
-With $x = q/p$ and $y = r^2/4p$, $A_3/A_1 = a_1$ and $2A_2/A_1 = b_1$ follow backwards over the layers, $a_l = x_l + p_l
-a_{l+1}$ and $b_l = x_l + y_l b_{l+1}$ from $a_{L+1} = b_{L+1} = 0$, and the aim is the largest $\prod p_l$. The plane
-of (a, b) is divided into cells on a logarithmic scale, and the best partial network of each cell is kept.
+With $x = q/p$ and $y = r^2/4p$, $A_3/A_1 = a_1$ and $2A_2/A_1 = b_1$ follow backwards over the layers, $a_l = w_lx_l +
+p_l a_{l+1}$ and $b_l = v_lx_l + y_l b_{l+1}$ from $a_{L+1} = b_{L+1} = 0$ with $w = v = 1$, and the aim is the largest
+$\prod p_l$. With $w_l = L + 1 + l$ and $v_l = L + 1 - l$ they are $B_3/A_1$ and $2B_2/A_1$. The plane of (a, b) is
+divided into cells on a logarithmic scale, and the best partial network of each cell is kept.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ class _States(NamedTuple):
 
 
 def assemble(
-    libraries: Sequence[Library], a: float | None, b: float | None, count: int
+    libraries: Sequence[Library],
+    a: float | None,
+    b: float | None,
+    count: int,
+    weights: Float[np.ndarray, "L 2"] | None = None,
 ) -> list[tuple[float, list[StepFunction]]]:
     """Return networks of library functions near the target (a, b), the most promising first.
 
@@ -42,9 +47,11 @@ def assemble(
     libraries : sequence of Library
         One per layer.
     a, b : float or None
-        A_3/A_1 and 2A_2/A_1 to come close to; None where they do not matter.
+        A_3/A_1 and 2A_2/A_1 (or of B) to come close to; None where they do not matter.
     count : int
         Number of networks.
+    weights : array of shape (L, 2), optional
+        w and v of every layer; by default 1.
 
     Returns
     -------
@@ -53,9 +60,10 @@ def assemble(
     """
     states = _States(np.zeros(1), np.zeros(1), np.zeros(1), np.zeros((1, 0), dtype=int))
     floor = (0.02 * (a or 1.0), 0.02 * (b or 1.0))
-    for position, entries in enumerate(libraries[::-1]):
+    layers = np.ones((len(libraries), 2)) if weights is None else weights
+    for position, (entries, own) in enumerate(zip(libraries[::-1], layers[::-1], strict=True)):
         is_first_layer = position == len(libraries) - 1
-        states = _prepend(states, entries, floor, with_b=b is not None, keep_all=is_first_layer)
+        states = _prepend(states, entries, own, floor, with_b=b is not None, keep_all=is_first_layer)
     distance = np.zeros(states.a.size)
     for reached, wanted in ((states.a, a), (states.b, b)):
         if wanted is not None:
@@ -71,13 +79,21 @@ def assemble(
     ]
 
 
-def _prepend(states: _States, entries: Library, floor: tuple[float, float], *, with_b: bool, keep_all: bool) -> _States:
+def _prepend(
+    states: _States,
+    entries: Library,
+    weights: Float[np.ndarray, " 2"],
+    floor: tuple[float, float],
+    *,
+    with_b: bool,
+    keep_all: bool,
+) -> _States:
     """Put every usable entry before every state, and keep the best of each cell."""
     usable = np.flatnonzero(entries.shares[:, 0] > 1e-6)
     p, q, r = entries.shares[usable].T
     x, y = q / p, r**2 / (4 * p)
-    a = (x[:, None] + p[:, None] * states.a).ravel()
-    b = (x[:, None] + y[:, None] * states.b).ravel()
+    a = (weights[0] * x[:, None] + p[:, None] * states.a).ravel()
+    b = (weights[1] * x[:, None] + y[:, None] * states.b).ravel()
     log_p = (np.log(p)[:, None] + states.log_p).ravel()
     entry, tail = (index.ravel() for index in np.indices((usable.size, states.a.size)))
     kept = np.arange(a.size) if keep_all else _best_of_cells(a, b if with_b else None, log_p, floor)

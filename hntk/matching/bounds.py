@@ -177,14 +177,13 @@ def ratio_bound(target: JointTarget, levels: Sequence[int]) -> float:
         return 0.0
     if even.size == 1:
         return _even_bound(target, int(even[0]), levels)
-    bounds = [float(target.reference / np.prod([share_bound(n) for n in levels]))]
+    bounds = [float(final["alpha1"] / np.prod([share_bound(n) for n in levels]))]
     depth = len(levels)
     for name, weights in (("alpha3", np.ones(depth)), ("beta3", depth + 1 + np.arange(1, depth + 1.0))):
         if name in target.asked and final[name] > ZERO:
             largest = _largest_product(levels, weights, final[name] / final["alpha1"])
             bounds.append(final["alpha1"] / largest)
-    scale = target.reference / final[target.nonzero[0]]
-    return float(max(bounds) * scale)
+    return float(max(bounds))
 
 
 def _even_bound(target: JointTarget, layer: int, levels: Sequence[int]) -> float:
@@ -200,7 +199,10 @@ def _even_bound(target: JointTarget, layer: int, levels: Sequence[int]) -> float
 
 def _largest_product(levels: Sequence[int], weights: np.ndarray, wanted: float) -> float:
     """Return an upper bound on Π p_l subject to Σ w_l x_l P_{l−1} ≥ wanted, rounding to the safe side."""
-    needs = np.linspace(0.0, 1.0, CURVATURES) * wanted
+    # what is left to reach grows where a later layer's curvature counts for more; beyond the grid it is rounded down
+    growing = np.any(np.diff(weights) > 0)
+    reach = float(1 / np.prod([share_bound(n) for n in levels[:-1]])) if growing else 1.0
+    needs = np.linspace(0.0, reach, CURVATURES) * wanted
     # the largest product of the layers that follow, by what they still need to reach: after the last, nothing may be
     value = np.where(needs <= 0, 1.0, 0.0)
     for count, weight in zip(levels[::-1], weights[::-1], strict=True):
@@ -212,7 +214,7 @@ def _largest_product(levels: Sequence[int], weights: np.ndarray, wanted: float) 
         rest = np.maximum(needs[:, None] - weight * upper[None, :], 0.0) / np.maximum(p, 1e-300)
         index = np.searchsorted(needs, rest, side="right") - 1
         value = np.max(p * value[index], axis=1)
-    return float(value[-1])
+    return float(value[np.searchsorted(needs, wanted, side="right") - 1])
 
 
 def layer_bounds(functions: Sequence[StepFunction]) -> tuple[LayerBound, ...]:

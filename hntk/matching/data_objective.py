@@ -34,13 +34,14 @@ from scipy.optimize import OptimizeResult, minimize
 
 from hntk._utils.float64 import float64
 from hntk._utils.pytree import array_dataclass
-from hntk.activations import Activation
 from hntk.activations.mehler import pair_series
 from hntk.activations.step_function import StepFunction, padded_alike
 from hntk.kernels import exact_kernels
 from hntk.matching.cell_pattern import CellPattern, StepNetwork
 from hntk.matching.progress import ProgressCallback, no_progress
 from hntk.matching.width_noise import DrawnWidths, LayerKernels, centred, missed_more
+from hntk.spectra.comparison import centred_kernel
+from hntk.theory.architecture import ArchitectureLike
 
 # Hermite orders above 32 count on the diagonal only; at correlation .9 that drops .9³² ≈ .03 of them
 ORDER = 32
@@ -83,7 +84,7 @@ class Sample:
     def of(
         cls,
         x: Float[np.ndarray, "n p"],
-        layers: Sequence[Activation],
+        network: ArchitectureLike,
         tau0: float,
         size: int,
         drawn: DrawnWidths | None = None,
@@ -95,7 +96,7 @@ class Sample:
         ----------
         x : array, shape (n, p)
             The data.
-        layers : sequence of Activation
+        network : Architecture or sequence of Activation
             The original network.
         tau0 : float
             Data scale.
@@ -120,7 +121,7 @@ class Sample:
         rows = np.sort(np.random.default_rng(0).choice(len(x), size, replace=False))
         rows = np.random.default_rng(1).permutation(rows)
         part = x[rows].astype(np.float64)
-        functions = _leading(part, layers, tau0) if classes is None else _indicators(classes[rows])
+        functions = _leading(part, network, tau0) if classes is None else _indicators(classes[rows])
         # a regression with an intercept on part a removes that part's mean
         functions = functions - functions[: size // 2].mean(axis=0)
         functions *= np.sqrt(size / np.sum(functions**2))
@@ -139,12 +140,12 @@ class Sample:
         return jnp.asarray(self.gram[:half]), jnp.asarray(np.diag(self.gram)), jnp.asarray(self.covariance), noise
 
 
-def _leading(x: Float[np.ndarray, "n p"], layers: Sequence[Activation], tau0: float) -> Float[np.ndarray, "n k"]:
+def _leading(x: Float[np.ndarray, "n p"], network: ArchitectureLike, tau0: float) -> Float[np.ndarray, "n k"]:
     """Return the leading n/2 functions of the centred exact kernel, of its eigenvalues as variances."""
     with float64():
-        kernel = np.asarray(exact_kernels(x, layers, tau0=tau0).ck)
-    half, mean = len(x) // 2, kernel.mean(axis=0)
-    values, vectors = np.linalg.eigh(kernel - mean[None] - mean[:, None] + mean.mean())
+        kernel = np.asarray(exact_kernels(x, network, tau0=tau0).ck)
+    half = len(x) // 2
+    values, vectors = np.linalg.eigh(centred_kernel(kernel))
     return vectors[:, -half:] * np.sqrt(np.clip(values[-half:], 0.0, None))
 
 

@@ -14,26 +14,29 @@ from hntk.matching.variance_shares import final_by_name
 ZERO = 1e-13
 
 
-@array_dataclass(static=("asked", "correlation_map", "hold"))
+@array_dataclass(static=("asked", "correlation_map", "hold", "allocated"))
 class JointTarget:
     """What a compressed network must reach.
 
     Attributes
     ----------
     shares : array, shape (L, 3)
-        (p, q, r) of the original's layers.
+        (p, q, r) of the original's layers, or of others with which a network has its final coefficients.
     asked : tuple of str
         Names among ``variance_shares.NAMES`` of the final coefficients that are to be matched.
     correlation_map : callable, optional
         Gives the original's F_L(ρ); where a lossless match leaves freedom, it is made most like that.
     hold : bool
         Whether τ̂_L is held at τ_L where it could be less.
+    allocated : bool
+        Whether the shares are not those of layers that the original has, but were chosen to reach its coefficients.
     """
 
     shares: Float[np.ndarray, "L 3"]
     asked: tuple[str, ...]
     correlation_map: Callable[[], Float[np.ndarray, " rho"]] | None = None
     hold: bool = True
+    allocated: bool = False
 
     @property
     def final(self) -> dict[str, float]:

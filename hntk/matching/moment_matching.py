@@ -10,13 +10,11 @@ import numpy as np
 from jax import Array
 
 from hntk._utils.arguments import as_count, as_nonnegative
-from hntk.activations import Activation
 from hntk.activations.step_function import StepFunction
 from hntk.matching.bounds import ratio_bound
 from hntk.matching.data_objective import FEWEST_SAMPLES, Sample, held_out_error, refine
 from hntk.matching.joint import solve_joint
 from hntk.matching.joint_target import ZERO, JointTarget
-from hntk.matching.kernel_mismatch import correlation_map
 from hntk.matching.layerwise import Levels, solve_layerwise
 from hntk.matching.options import (
     MOST_LEVELS,
@@ -29,14 +27,16 @@ from hntk.matching.options import (
     levels_per_layer,
     samples_of,
 )
+from hntk.matching.original_target import OriginalNetwork
 from hntk.matching.progress import ProgressCallback, no_progress
 from hntk.matching.result import DataFit, Match, Objective
 from hntk.matching.targets import TOLERANCE, MatchError
 from hntk.matching.units import at_scales, to_units
-from hntk.matching.variance_shares import NAMES, layer_shares
+from hntk.matching.variance_shares import NAMES
 from hntk.matching.width_noise import DrawnWidths
-from hntk.theory.architecture import as_activations
-from hntk.theory.coefficients import Coefficients, coefficients
+from hntk.theory.architecture import ArchitectureLike, as_architecture
+from hntk.theory.centred_layers import centred_coefficients
+from hntk.theory.coefficients import coefficients
 from hntk.weights.laws import WeightLaw
 
 # starts of the data objective: matches of networks with the original's quadratic shares times these
@@ -46,11 +46,12 @@ TRIED_FOR_ADVICE = 5
 
 
 def match(
-    activations: Sequence[str | Activation],
+    activations: ArchitectureLike,
     tau0: float,
     levels: Levels | Sequence[Levels] | None = None,
     *,
     bits: int | None = None,
+    depth: int | None = None,
     kernel: Kernel = "alpha",
     alpha2: bool = True,
     method: Method | None = None,
@@ -69,24 +70,32 @@ def match(
     Two networks with equal α_1, α_2, α_3 have conjugate kernels that differ, at large n and p, by δI alone (Theorem 1
     of Gu et al., 2022; docs/theory.md, "Matching"). Here δ = τ̂_L² − τ_L² is the identity shift.
 
+    A network with biases, other weights, branches or normalisation, or one that is not centred, is matched as a
+    regression with an intercept sees it: its a, e, d and q − c (:func:`hntk.expansions`) take the places of α_1, α_2,
+    α_3 and τ_L². The compressed network is centred, with unit weights and without biases in any case.
+
     Parameters
     ----------
-    activations : sequence of str or Activation
-        The original network's activations, one per layer.
+    activations : sequence of str or Activation, or Architecture
+        The original network; a list of one activation per layer is centred, with unit weights and without biases.
     tau0 : float
         Data scale: the root mean square norm of a sample.
     levels : int, "paper", or sequence of these
         Number of levels from 2 to 16, one for all layers or one per layer (default 4); ``"paper"`` for the paper's σ_T.
     bits : int, optional
         In place of levels: a total of bits to spread over the layers. An activation of N levels takes ⌈log2 N⌉.
+    depth : int, optional
+        Number of layers of the compressed network; by default the original's.
     kernel : {"alpha", "beta", "both"}
-        Which coefficients are matched: those of the conjugate kernel, of the NTK, or both.
+        Which coefficients are matched: those of the conjugate kernel, of the NTK, or both. A centred network has β_1 =
+        (L + 1) α_1; for an original where that is not so, both are matched up to a factor of the NTK,
+        :attr:`Match.ntk_factor`.
     alpha2 : bool
         Whether α_2 (β_2) is matched too. Without it δ is smaller, and the match assumes that norms concentrate and
         that class traces agree.
     method : {"joint", "layerwise"}, optional
         All layers at once (the default), or each layer with its original's own moments (the default for σ_T, whose
-        definition it is).
+        definition it is). Layer by layer, the kernels of all layers are matched and not the last one's alone.
     max_shift : float, optional
         The largest δ/τ_L² to accept; 0 asks for a lossless match.
     objective : {"theory", "data"}
@@ -121,7 +130,7 @@ def match(
     MatchError
         If the target cannot be reached with so many levels; the message says what can.
     ValueError
-        If the activations, the scale or an option make no sense.
+        If the network, the scale or an option make no sense.
 
     Examples
     --------
@@ -133,66 +142,63 @@ def match(
     0.429
     """
     max_shift = None if max_shift is None else as_nonnegative(max_shift, "max_shift")
-    layers = as_activations(activations)
-    original = coefficients(layers, tau0)
-    asked = asked_coefficients(kernel, alpha2=alpha2)
-    target = JointTarget(
-        layer_shares(original.moments), asked, lambda: correlation_map(layers, original.tau[:-1].tolist())
-    )
-    _check_target(target, original)
-    counts = levels_per_layer(levels, len(layers)) if bits is None else levels_from_bits(target, levels, bits)
-    method = as_method(method, counts)
-    drawn = drawn_widths(objective, widths, law, len(layers))
+    architecture = as_architecture(activations)
+    depth = architecture.depth if depth is None else as_count(depth, "depth")
+    known = centred_coefficients(architecture, tau0)
+    original = OriginalNetwork(architecture, known, asked_coefficients(kernel, alpha2=alpha2), depth)
+    _check_target(original)
+    counts = levels_per_layer(levels, depth) if bits is None else levels_from_bits(original.target, levels, bits)
+    method = as_method(method, counts, original, kernel)
+    drawn = drawn_widths(objective, widths, law, depth)
     data = samples_of(objective, x, labels, method, max_shift)
     limits = as_count(samples, "samples", FEWEST_SAMPLES), as_count(steps, "steps", 1)
     report = no_progress if progress is None else progress
     if method == "layerwise":
-        result = _match_layerwise(layers, original, counts, alpha2=alpha2)
+        result = _match_layerwise(original, counts, alpha2=alpha2)
     else:
-        result = _match_jointly(layers, original, target, tuple(int(n) for n in counts), max_shift, report)
+        result = _match_jointly(original, tuple(int(n) for n in counts), max_shift, report)
     _check_match(result, max_shift)
-    return result if data is None else _follow_data((*data, drawn), result, target, limits, report)
+    return result if data is None else _follow_data((*data, drawn), result, original, limits, report)
 
 
-def _match_layerwise(
-    layers: tuple[Activation, ...], original: Coefficients, counts: Sequence[Levels], *, alpha2: bool
-) -> Match:
-    staircases = solve_layerwise(layers, original, counts, alpha2=alpha2)
-    names = NAMES if alpha2 else tuple(n for n in NAMES if not n.endswith("2"))
-    tau0 = float(original.tau[0])
-    return Match(layers, tuple(staircases), tau0, "layerwise", names, original, coefficients(staircases, tau0))
+def _match_layerwise(original: OriginalNetwork, counts: Sequence[Levels], *, alpha2: bool) -> Match:
+    known = original.coefficients
+    staircases = solve_layerwise(original.architecture.layers, known, counts, alpha2=alpha2)
+    # only in plain networks does every coefficient follow from the layers' own moments
+    names = NAMES if original.is_like_compressed else NAMES[:3]
+    names = names if alpha2 else tuple(n for n in names if not n.endswith("2"))
+    tau0 = float(known.tau[0])
+    return Match(
+        original.architecture, tuple(staircases), tau0, "layerwise", names, known, coefficients(staircases, tau0)
+    )
 
 
 def _match_jointly(
-    layers: tuple[Activation, ...],
-    original: Coefficients,
-    target: JointTarget,
-    counts: tuple[int, ...],
-    max_shift: float | None,
-    progress: ProgressCallback,
+    original: OriginalNetwork, counts: tuple[int, ...], max_shift: float | None, progress: ProgressCallback
 ) -> Match:
+    target = original.target
     if max_shift is not None:
         _check_bound(target, counts, max_shift)
-    functions = _solve(layers, original, target, counts, progress)
+    functions = _solve(original, counts, progress)
     if functions is None:
         progress("not reachable: looking for the number of levels that is")
-        raise MatchError(_unreachable(layers, original, target, counts))
-    staircases = tuple(at_scales(functions, target, original.tau))
-    tau0 = float(original.tau[0])
-    return Match(layers, staircases, tau0, "joint", target.asked, original, coefficients(staircases, tau0))
+        raise MatchError(_unreachable(original, counts))
+    staircases = tuple(at_scales(functions, target, original.scales))
+    known, tau0 = original.coefficients, float(original.coefficients.tau[0])
+    return Match(original.architecture, staircases, tau0, "joint", target.asked, known, coefficients(staircases, tau0))
 
 
 def _follow_data(
     data: tuple[Array, np.ndarray | None, DrawnWidths | None],
     theory: Match,
-    target: JointTarget,
+    original: OriginalNetwork,
     limits: tuple[int, int],
     progress: ProgressCallback,
 ) -> Match:
     """Minimise the data objective from the theory's match, or from a match of more or less curvature if nearer."""
-    (x, classes, drawn), (samples, steps) = data, limits
+    (x, classes, drawn), (samples, steps), target = data, limits, original.target
     progress("following the data: kernels on a sample")
-    sample = Sample.of(np.asarray(x), theory.original, theory.tau0, samples, drawn, classes)
+    sample = Sample.of(np.asarray(x), theory.architecture, theory.tau0, samples, drawn, classes)
     starts = [to_units(theory.activations, theory.coefficients.tau)]
     for factor in CURVATURES:
         shares = target.shares * np.array([1.0, factor, 1.0])
@@ -204,37 +210,37 @@ def _follow_data(
         errors.append(held_out_error(sample, functions)[0])
     reached, functions = refine(sample, starts[int(np.argmin(errors))], steps, progress)
     fit = DataFit(len(sample.gram), errors[0], reached, drawn, classes is not None)
-    staircases = tuple(at_scales(functions, target, theory.original_coefficients.tau))
+    staircases = tuple(at_scales(functions, target, original.scales))
     return replace(theory, activations=staircases, coefficients=coefficients(staircases, theory.tau0), fit=fit)
 
 
 def _solve(
-    layers: tuple[Activation, ...],
-    original: Coefficients,
-    target: JointTarget,
-    counts: tuple[int, ...],
-    progress: ProgressCallback = no_progress,
+    original: OriginalNetwork, counts: tuple[int, ...], progress: ProgressCallback = no_progress
 ) -> list[StepFunction] | None:
     """Solve the joint problem, with the layer-by-layer solution as the last start."""
 
     def layerwise() -> list[StepFunction] | None:
+        if original.layer_shares is None:
+            return None
+        known = original.coefficients
         try:
-            alpha2 = any(name.endswith("2") for name in target.asked)
-            staircases = solve_layerwise(layers, original, counts, alpha2=alpha2)
+            alpha2 = any(name.endswith("2") for name in original.asked)
+            staircases = solve_layerwise(original.architecture.layers, known, counts, alpha2=alpha2)
         except MatchError:
             return None
-        return to_units(staircases, coefficients(staircases, float(original.tau[0])).tau)
+        return to_units(staircases, coefficients(staircases, float(known.tau[0])).tau)
 
-    return solve_joint(target, counts, layerwise, progress)
+    return solve_joint(original.target, counts, layerwise, progress)
 
 
-def _check_target(target: JointTarget, original: Coefficients) -> None:
-    """Refuse a target all of whose coefficients are 0."""
+def _check_target(original: OriginalNetwork) -> None:
+    """Refuse a target all of whose coefficients are 0, or that no network has."""
+    target = original.target
     if target.nonzero:
         return
-    others = [name for name in NAMES if target.final[name] > ZERO]
+    others = [name for name in NAMES if original.final[name] > ZERO]
     hint = f" It has {', '.join(others)}, which were not asked for: change kernel= or alpha2=." if others else ""
-    scales = ", ".join(f"{t:.3g}" for t in original.tau[:-1])
+    scales = ", ".join(f"{t:.3g}" for t in original.coefficients.tau[:-1])
     raise MatchError(
         f"at this scale (layer inputs {scales}) the network's equivalent kernel has no {', '.join(target.asked)}: it "
         f"is a multiple of the identity in them.{hint} Otherwise rescale the data, or change the activations."
@@ -272,13 +278,12 @@ def _check_match(result: Match, max_shift: float | None) -> None:
         )
 
 
-def _unreachable(
-    layers: tuple[Activation, ...], original: Coefficients, target: JointTarget, counts: tuple[int, ...]
-) -> str:
+def _unreachable(original: OriginalNetwork, counts: tuple[int, ...]) -> str:
     """Return the message on a target that no start led to: what was asked for, and what to try."""
+    target = original.target
     start = max(counts) + 1
     more = range(start, min(start + TRIED_FOR_ADVICE, MOST_LEVELS + 1))
-    enough = next((n for n in more if _solve(layers, original, target, (n,) * len(counts)) is not None), None)
+    enough = next((n for n in more if _solve(original, (n,) * len(counts)) is not None), None)
     remedies = [f"levels={enough}"] if enough else []
     if any(name.endswith("2") for name in target.nonzero[1:]):
         remedies.append("alpha2=False (which assumes that norms concentrate)")

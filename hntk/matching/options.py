@@ -16,6 +16,7 @@ from hntk._utils.rows import as_samples
 from hntk.matching.bit_budget import spread_bits
 from hntk.matching.joint_target import JointTarget
 from hntk.matching.layerwise import Levels
+from hntk.matching.original_target import OriginalNetwork
 from hntk.matching.result import Objective
 from hntk.matching.variance_shares import NAMES
 from hntk.matching.width_noise import DrawnWidths
@@ -35,13 +36,36 @@ def asked_coefficients(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
     )
 
 
-def as_method(method: Method | None, counts: Sequence[Levels]) -> Method:
+def as_method(method: Method | None, counts: Sequence[Levels], original: OriginalNetwork, kernel: Kernel) -> Method:
     """Return the method, by default the joint one where σ_T is not asked for."""
     paper = "paper" in counts
     chosen = as_choice(("layerwise" if paper else "joint") if method is None else method, "method", get_args(Method))
     if paper and chosen == "joint":
         raise ValueError("the paper's σ_T is defined layer by layer: use method='layerwise', or a number of levels.")
+    if chosen == "layerwise":
+        _check_layers(original, kernel)
     return chosen
+
+
+def _check_layers(original: OriginalNetwork, kernel: Kernel) -> None:
+    """Refuse a match layer by layer of what the layers' own moments do not give."""
+    layers, joint = original.architecture.depth, "Use method='joint', with a number of levels."
+    if original.depth != layers:
+        raise ValueError(
+            f"layer by layer, a network of {layers} layers is matched by one of {layers}, not {original.depth}. {joint}"
+        )
+    if original.is_like_compressed:
+        return
+    if kernel != "alpha":
+        raise ValueError(
+            f"layer by layer, only the conjugate kernel of {original.architecture!r} is matched: the compressed "
+            f"network's NTK then has another β_1/α_1. Leave kernel= out. {joint}"
+        )
+    if original.layer_shares is None:
+        raise ValueError(
+            f"layer 1 of {original.architecture!r} does not see norms, as its input is normalised: no centred layer "
+            f"has its α_2 = 0 and its α_3. Use alpha2=False, which assumes that norms concentrate. {joint}"
+        )
 
 
 def levels_per_layer(levels: Levels | Sequence[Levels] | None, depth: int) -> tuple[Levels, ...]:

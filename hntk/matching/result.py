@@ -13,12 +13,13 @@ from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
 from hntk.activations import Activation, Staircase
 from hntk.matching.bounds import Certificate, layer_bounds, ratio_bound
-from hntk.matching.joint_target import ZERO, JointTarget
+from hntk.matching.joint_target import ZERO
+from hntk.matching.original_target import OriginalNetwork
 from hntk.matching.targets import TOLERANCE
 from hntk.matching.units import to_units
-from hntk.matching.variance_shares import layer_shares
 from hntk.matching.width_noise import DrawnWidths
 from hntk.networks.provenance import MatchRecord
+from hntk.theory.architecture import Architecture
 from hntk.theory.coefficients import Coefficients
 
 Objective = Literal["theory", "data"]
@@ -58,16 +59,19 @@ class DataFit:
     labels: bool = False
 
 
-@array_dataclass(static=("original", "activations", "tau0", "method", "asked", "fit"))
+@array_dataclass(static=("architecture", "activations", "tau0", "method", "asked", "fit"))
 class Match(Copyable):
     """A compressed network's activations, and how well they do.
 
+    The compressed network is centred, with unit weights and without biases. An original of another architecture is
+    matched as a regression with an intercept sees it.
+
     Attributes
     ----------
-    original : tuple of Activation
-        The L activations to be replaced.
+    architecture : Architecture
+        The original network.
     activations : tuple of Staircase
-        The L staircases that replace them.
+        The compressed network's staircases, one per layer.
     tau0 : float
         Data scale, the root mean square norm of a sample.
     method : str
@@ -75,13 +79,14 @@ class Match(Copyable):
     asked : tuple of str
         Names of the coefficients that were matched: alpha1, …, beta3.
     original_coefficients, coefficients : Coefficients
-        The theory's coefficients of the original and of the compressed network.
+        The theory's coefficients of the original, as :func:`hntk.centred_coefficients` gives them, and of the
+        compressed network.
     fit : DataFit or None
         The errors that the data objective reached, for which the matched coefficients were only the start; None for
         the theory's objective.
     """
 
-    original: tuple[Activation, ...]
+    architecture: Architecture
     activations: tuple[Staircase, ...]
     tau0: float
     method: str
@@ -93,15 +98,22 @@ class Match(Copyable):
     def __repr__(self) -> str:
         names = [layer.name for layer in self.original[:SHOWN_LAYERS]]
         names += ["…"] * (len(self.original) > SHOWN_LAYERS)
+        settings = self.architecture.settings
         return (
-            f"Match({len(self.original)} layers: {', '.join(names)}; {self._levels_in_words} levels; {self.method}, "
-            f"objective {self.objective}; tau0 = {self.tau0:.4g}; δ/τ_L² = {self.relative_shift:.4g})"
+            f"Match({len(self.original)} layers: {', '.join(names)}; {settings and settings + '; '}"
+            f"{self._levels_in_words} levels; {self.method}, objective {self.objective}; "
+            f"tau0 = {self.tau0:.4g}; δ/τ_L² = {self.relative_shift:.4g})"
         )
 
     @property
     def _levels_in_words(self) -> str:
         counts = "-".join(map(str, self.level_counts[:SHOWN_LAYERS]))
         return counts + "-…" * (len(self.level_counts) > SHOWN_LAYERS)
+
+    @property
+    def original(self) -> tuple[Activation, ...]:
+        """The original's activations, first layer first."""
+        return self.architecture.layers
 
     @property
     def objective(self) -> Objective:
@@ -122,8 +134,29 @@ class Match(Copyable):
         before, after = self.original_coefficients, self.coefficients
         column = int(name[-1]) - 1
         unit = self.tau0 ** (2 if column == 0 else 4) / before.tau[-1] ** 2
-        table = "alpha" if name.startswith("alpha") else "beta"
-        return getattr(before, table)[-1, column] * unit, getattr(after, table)[-1, column] * unit
+        table, factor = ("alpha", self.ck_factor) if name.startswith("alpha") else ("beta", self.ntk_factor)
+        return getattr(before, table)[-1, column] * unit, getattr(after, table)[-1, column] * unit * factor
+
+    @cached_property
+    def _network(self) -> OriginalNetwork:
+        return OriginalNetwork(self.architecture, self.original_coefficients, self.asked, len(self.activations))
+
+    @property
+    def ck_factor(self) -> float:
+        """What the compressed network's conjugate kernel is to be multiplied by to be the original's up to δI.
+
+        It is 1 where α is matched, and for β of plain networks of one depth.
+        """
+        return self._network.ck_factor
+
+    @property
+    def ntk_factor(self) -> float:
+        """What the compressed network's NTK is to be multiplied by to be the original's, as a learning rate does.
+
+        A centred network has β_1 = (L + 1) α_1; one with other weights, biases or depth has another ratio. So where α
+        is matched, β is matched up to this factor. Where β alone is matched, the factor is 1.
+        """
+        return self._network.ntk_factor if "alpha1" in self.asked else 1.0
 
     @property
     def converged(self) -> bool:
@@ -132,8 +165,8 @@ class Match(Copyable):
 
     @property
     def identity_shift(self) -> float:
-        """The ridge δ = τ̂_L² − τ_L² that compression adds to the conjugate kernel."""
-        return float(self.coefficients.tau[-1] ** 2 - self.original_coefficients.tau[-1] ** 2)
+        """The ridge δ = τ̂_L² − τ_L² that compression adds to the conjugate kernel, τ̂_L² times :attr:`ck_factor`."""
+        return float(self.coefficients.tau[-1] ** 2 * self.ck_factor - self.original_coefficients.tau[-1] ** 2)
 
     @property
     def relative_shift(self) -> float:
@@ -155,6 +188,8 @@ class Match(Copyable):
             () if drawn is None else drawn.widths,
             "" if drawn is None else drawn.law_in_words,
             self.fit is not None and self.fit.labels,
+            self.architecture.settings,
+            None if len(self.activations) == len(self.original) else len(self.activations),
         )
 
     @property
@@ -166,7 +201,7 @@ class Match(Copyable):
         r"""Return the compressed network's ridge λ − δ that makes its kernel regression the original's with ridge λ.
 
         Both are ridges of the conjugate kernel itself: $(K + \lambda I)^{-1}$ and $(\hat K + (\lambda - \delta)
-        I)^{-1}$, with $\hat K = K + \delta I$.
+        I)^{-1}$, with $\hat K = K + \delta I$. For an original that is not plain, both regressions have an intercept.
 
         Parameters
         ----------
@@ -181,8 +216,8 @@ class Match(Copyable):
         Raises
         ------
         ValueError
-            If the match follows the data, so that the kernels differ by more than δI; or if λ < δ, because the
-            compressed kernel already contains a larger ridge.
+            If the match follows the data or is of the NTK of an original that is not plain, so that the conjugate
+            kernels differ by more than δI; or if λ < δ, because the compressed kernel already contains a larger ridge.
 
         Examples
         --------
@@ -195,6 +230,11 @@ class Match(Copyable):
             raise ValueError(
                 "a match made with objective='data' has another kernel than the original, not one shifted by δ: choose "
                 "its ridge on validation data, as fit_ridge does, or use objective='theory'."
+            )
+        if self.ck_factor != 1:
+            raise ValueError(
+                f"only the NTK of {self.architecture!r} was matched, so that the conjugate kernels differ by more than "
+                "a ridge: match with kernel='alpha' or 'both'."
             )
         ridge = as_nonnegative(ridge, "ridge")
         # a lossless match has δ = 0 up to rounding, of either sign
@@ -214,10 +254,9 @@ class Match(Copyable):
 
         For a match that follows the data, it says how far its τ̂_L² is from the least of a match of the coefficients.
         """
-        target = JointTarget(layer_shares(self.original_coefficients.moments), self.asked)
         return Certificate(
             1 + self.relative_shift,
-            ratio_bound(target, self.level_counts),
+            ratio_bound(self._network.target, self.level_counts),
             layer_bounds(to_units(self.activations, np.asarray(self.coefficients.tau))),
         )
 
@@ -231,6 +270,11 @@ class Match(Copyable):
         largest = max(self.residuals.values())
         head = f"{self.method} match of {', '.join(self.asked)} with {'-'.join(map(str, self.level_counts))} levels"
         head += f" at tau0 = {self.tau0:.4g}"
+        if self.architecture.settings:
+            names = ", ".join(dict.fromkeys(layer.name for layer in self.original))
+            head += (
+                f"\noriginal of {len(self.original)} layers: {names}; {self.architecture.settings}; behind an intercept"
+            )
         if self.fit is not None:
             drawn = "" if self.fit.drawn is None else f" at {self.fit.drawn}"
             predicted = "their labels" if self.fit.labels else "the leading functions of the original's kernel"

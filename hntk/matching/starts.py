@@ -22,7 +22,12 @@ def assembled_starts(
     if np.all(zeros.e2):
         return assemble(libraries, None, None, 1)
     with_b = any(name in target.asked for name in ("alpha2", "beta2")) and final["alpha2"] > ZERO
-    return assemble(libraries, final["alpha3"] / first, 2 * final["alpha2"] / first if with_b else None, count)
+    table, weights = "alpha", None
+    if target.allocated and "alpha3" not in target.asked:
+        layer = np.arange(1, len(levels) + 1)
+        table, weights = "beta", len(levels) + 1 + np.stack([layer, -layer], axis=1)
+    b = 2 * final[f"{table}2"] / first if with_b else None
+    return assemble(libraries, final[f"{table}3"] / first, b, count, weights)
 
 
 def nearest_layers(

@@ -39,6 +39,11 @@ class MatchRecord:
         Law of the weights at these widths; empty like them.
     labels : bool
         Whether the data objective predicted labels.
+    settings : str
+        What sets the original apart from a centred network with unit weights and nothing else, in words; empty for
+        such a network.
+    depth : int or None
+        Number of layers of the compressed network, where it is not the original's.
     """
 
     original: tuple[str, ...]
@@ -51,6 +56,8 @@ class MatchRecord:
     widths: tuple[int, ...] = ()
     law: str = ""
     labels: bool = False
+    settings: str = ""
+    depth: int | None = None
 
     def __str__(self) -> str:
         names, largest = ", ".join(dict.fromkeys(self.original)), max(self.residuals.values(), default=0.0)
@@ -60,6 +67,8 @@ class MatchRecord:
         )
         drawn = f" at widths {'-'.join(map(str, self.widths))}, {self.law} weights" if self.widths else ""
         followed = f"{self.objective} and labels" if self.labels else self.objective
+        names += f" ({self.settings}; behind an intercept)" if self.settings else ""
+        names += f", {len(self.original)} layers in {self.depth}" if self.depth else ""
         return (
             f"for {names} at tau_0 = {self.tau0:.4g}, {self.method} match by {followed}{drawn}: {error}, "
             f"identity shift {self.relative_shift:.3g} of tau^2"
@@ -81,7 +90,7 @@ class MatchRecord:
                 "or save dataclasses.replace(network, origin=None)."
             )
         left_out = set() if self.widths else {"widths", "law"}
-        left_out |= set() if self.labels else {"labels"}
+        left_out |= {name for name in ("labels", "settings", "depth") if not getattr(self, name)}
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @classmethod
@@ -89,8 +98,9 @@ class MatchRecord:
         """Read the record from a file's table."""
         residuals, original = fields.subtable("residuals"), tuple(fields.texts("original"))
         widths = tuple(fields.counts("widths")) if "widths" in fields else ()
-        if widths and len(widths) != len(original):
-            raise ValueError(f"the match has {len(widths)} widths for {len(original)} layers")
+        depth = fields.count("depth") if "depth" in fields else None
+        if widths and len(widths) != (depth or len(original)):
+            raise ValueError(f"the match has {len(widths)} widths for {depth or len(original)} layers")
         return cls(
             original,
             fields.number("tau0", positive=True),
@@ -102,6 +112,8 @@ class MatchRecord:
             widths,
             fields.text("law") if widths else "",
             fields.flag("labels") if "labels" in fields else False,
+            fields.text("settings") if "settings" in fields else "",
+            depth,
         )
 
 

@@ -8,15 +8,23 @@ $$k(x, x') = c_1\, x^\top x' + c_2\,(\|x\|^2 - \tau_0^2)(\|x'\|^2 - \tau_0^2) + 
 and on the training samples $\gamma$ is added to the diagonal; $(c_1, c_2, c_3)$ are $\alpha_L$ or $\beta_L$. It becomes
 the equivalent kernel when n and p grow: $\|x_i\|^2 - \tau_0^2 = \psi_i + t_a/\sqrt p$ and $q_b(x_i) = T_{ab}/p$ up to
 terms that vanish in operator norm.
+
+Networks that are not plain have such a kernel behind an intercept, with (a, e, d) of their expansions for
+$(c_1, c_2, c_3)$. The regression then has one: the mean over the training samples is taken from what the kernel sees of
+a sample. Samples are not copied for that. With the mean sample $\bar x$ and $g = X\bar x - 1\|\bar x\|^2$,
+
+$$PXX^\top P = XX^\top - g1^\top - 1g^\top - \|\bar x\|^211^\top,\qquad P = I - 11^\top/n .$$
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Real
+from scipy.linalg import block_diag
 
 from hntk._utils.arguments import (
     as_callback,
@@ -32,14 +40,15 @@ from hntk._utils.arrays import check_result
 from hntk._utils.labels import as_labels
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_rows, rms_norm, row_blocks
-from hntk.activations import Activation
 from hntk.data.dataset import training_part
 from hntk.data.normalization import Normalization, prepare_samples
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.readouts.kernel_ridge import RIDGES, ClassTargets, Trial, lowest_error, try_ridges
 from hntk.readouts.quadratic_forms import QuadraticForms
-from hntk.theory.architecture import as_activations
-from hntk.theory.coefficients import coefficients, kernel_weights
+from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
+from hntk.theory.centred_layers import centred_coefficients
+from hntk.theory.coefficients import kernel_weights
+from hntk.theory.expansion import expansions
 from hntk.theory.low_rank_operator import StructuredKernel
 
 
@@ -60,7 +69,7 @@ class EquivalentRegression(LabelPredictor):
     quadratic : ndarray of shape (k + 1, K)
         Weights of the forms.
     offset : ndarray of shape (K,)
-        Shares of the classes.
+        Shares of the classes; with an intercept less the scores that the mean training sample would have otherwise.
     ridge : float
         Ridge λ that was used.
     tried : tuple of Trial
@@ -115,7 +124,7 @@ class EquivalentRegression(LabelPredictor):
 def fit_equivalent(
     x: object,
     labels: object,
-    activations: Sequence[str | Activation],
+    activations: ArchitectureLike,
     *,
     kernel: Literal["ck", "ntk"] = "ntk",
     ridge: float | None = None,
@@ -134,8 +143,9 @@ def fit_equivalent(
         in blocks and never copied.
     labels : array of shape (n,)
         Whole numbers, real numbers, booleans or text; None for a data set's own.
-    activations : sequence of str or Activation
-        One per layer.
+    activations : sequence of str or Activation, or Architecture
+        The network. A list of one activation per layer is centred, with unit weights and without biases. For other
+        networks an intercept is fitted too, as their equivalents are those behind one.
     kernel : {"ntk", "ck"}
         Which kernel.
     ridge : float, optional
@@ -181,19 +191,75 @@ def fit_equivalent(
     x = as_rows(x)
     classes, index = as_labels(labels, len(x))
     scale = rms_norm(x) if tau0 is None else as_scale(tau0)
-    net = coefficients(as_activations(activations), scale)
-    weights, diagonal = kernel_weights(net, kernel, declared)
+    net = as_architecture(activations)
+    weights, diagonal = _weights(net, scale, kernel, declared)
     forms = QuadraticForms.of(x, index, scale)
     operator = _operator(x, index, forms, weights, diagonal)
+    regression = _Regression(operator) if net.is_plain else _Regression.with_intercept(operator)
     targets, tried = ClassTargets.of(index), ()
     if ridge is None:
-        tried = try_ridges(operator, targets, np.multiply(ridges, diagonal).tolist(), progress)
+        tried = try_ridges(regression, targets, np.multiply(ridges, diagonal).tolist(), progress)
         ridge = lowest_error(tried).ridge
-    dual = operator.solve(targets.values, ridge)
+    dual = regression.kernel.solve(targets.values, ridge)
     check_result(dual, "the regression")
+    linear, quadratic, common = regression.weights(dual)
     return EquivalentRegression(
-        classes, operator, forms, *operator.weights(dual), targets.shares, float(ridge), tried, normalization
-    )
+        classes, regression.kernel, forms, linear, quadratic, targets.shares + common, float(ridge), tried,
+        normalization,
+    )  # fmt: skip
+
+
+def _weights(
+    net: Architecture, tau0: float, kernel: str, declared: float | None
+) -> tuple[tuple[float, float, float], float]:
+    """Return (c_1, c_2, c_3) and the kernel's diagonal, less what all samples have in common."""
+    if declared is not None and not net.is_plain:
+        declared -= expansions(net, tau0).ntk[-1].c
+    return kernel_weights(centred_coefficients(net, tau0), kernel, declared)
+
+
+@dataclass(frozen=True, eq=False)
+class _Regression:
+    """A kernel between training samples, and what is fitted with it.
+
+    Attributes
+    ----------
+    kernel : StructuredKernel
+        The kernel; centred where there is an intercept, with the columns g and 1 behind those of the forms.
+    form_means : ndarray of shape (k + 1,) or None
+        Means of the forms, which were taken from them, where there is an intercept; None where there is none.
+    """
+
+    kernel: StructuredKernel
+    form_means: Float[np.ndarray, " k_plus_1"] | None = None
+
+    @staticmethod
+    def with_intercept(kernel: StructuredKernel) -> _Regression:
+        """Centre a kernel but for its identity, whose part along 1 no target of mean 0 sees."""
+        x, n = kernel.x, len(kernel.factor)
+        mean = sum((np.asarray(x[rows], np.float64).sum(axis=0) for rows in row_blocks(x)), np.zeros(x.shape[1])) / n
+        along, square = np.concatenate([x[rows] @ mean for rows in row_blocks(x)]), float(mean @ mean)
+        means = kernel.factor.mean(axis=0)
+        factor = np.column_stack([kernel.factor - means, along - square, np.ones(n)])
+        beside = -kernel.weight * np.array([[0.0, 1.0], [1.0, square]])
+        centred = StructuredKernel(x, kernel.weight, factor, np.asarray(block_diag(kernel.core, beside)), kernel.shift)
+        return _Regression(centred, means)
+
+    def leave_one_out_grid(
+        self, y: Float[np.ndarray, "n K"], ridges: Sequence[float]
+    ) -> Iterator[tuple[slice, Float[np.ndarray, "l rows K"]]]:
+        """Yield leave-one-out errors at several ridges, some rows at a time."""
+        return self.kernel.leave_one_out_grid(y, ridges, intercept=self.form_means is not None)
+
+    def weights(
+        self, dual: Float[np.ndarray, "n K"]
+    ) -> tuple[Float[np.ndarray, "p K"], Float[np.ndarray, "k_plus_1 K"], Float[np.ndarray, " K"]]:
+        """Return the weights of a sample and of its forms, and a constant, that give its scores."""
+        linear, quadratic = self.kernel.weights(dual)
+        if self.form_means is None:
+            return linear, quadratic, np.zeros(dual.shape[1])
+        forms = quadratic[:-2]
+        return linear, forms, quadratic[-1] - self.form_means @ forms
 
 
 def _operator(

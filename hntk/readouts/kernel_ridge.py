@@ -17,6 +17,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import row_blocks
+from hntk.spectra.comparison import centred_kernel
 
 # Ridges to choose from, in units of the kernel's mean eigenvalue.
 RIDGES = tuple(np.logspace(-4, 3, 29).tolist())
@@ -55,9 +56,7 @@ class DenseKernel:
     def of(matrix: Float[np.ndarray, "n n"], *, centred: bool = False) -> DenseKernel:
         """Decompose a symmetric matrix, after features were centred on the samples where ``centred`` says so."""
         means = matrix.mean(axis=0) if centred else None
-        if means is not None:
-            matrix = matrix - means - means[:, None] + means.mean()
-        values, vectors = np.linalg.eigh(matrix)
+        values, vectors = np.linalg.eigh(centred_kernel(matrix) if centred else matrix)
         return DenseKernel(np.maximum(values, 0.0), vectors, means)
 
     @property

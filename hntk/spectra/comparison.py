@@ -179,6 +179,12 @@ def off_diagonal(kernel: object) -> Float[np.ndarray, "n n"]:
     return matrix
 
 
+def centred_kernel(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Return P K P of a symmetric matrix, P = I − 11ᵀ/n, which is what a regression with an intercept sees."""
+    means = matrix.mean(axis=0)
+    return matrix - means - means[:, None] + means.mean()
+
+
 def compare_kernels(reference: object, other: object, spikes: int = 3) -> KernelComparison:
     """Return the distances between two symmetric (n, n) kernels.
 

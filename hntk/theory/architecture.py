@@ -109,14 +109,25 @@ class Architecture:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        parts = [str([layer.name for layer in self.layers])]
+        names = str([layer.name for layer in self.layers])
+        return f"Architecture({', '.join([names, *self._settings])})"
+
+    @property
+    def settings(self) -> str:
+        """What sets the network apart from the plain one with its activations, in words; empty for a plain one."""
+        return ", ".join(self._settings).replace("centred=False", "un-centred")
+
+    @property
+    def _settings(self) -> list[str]:
+        """Every field but the activations that does not have its default, as ``name=value``."""
+        parts = []
         for field in fields(self)[1:]:
             value = getattr(self, field.name)
             numbers = {value} if not isinstance(value, tuple) else set(value)
             if numbers != {field.default}:
                 shown = brief_numbers(value) if isinstance(value, tuple) else repr(value)
                 parts.append(f"{field.name}={shown}")
-        return f"Architecture({', '.join(parts)})"
+        return parts
 
     @property
     def layers(self) -> tuple[Activation, ...]:

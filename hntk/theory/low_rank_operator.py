@@ -213,11 +213,26 @@ class StructuredKernel(Copyable):
         return solved / diagonal.reshape((-1,) + (1,) * (solved.ndim - 1))
 
     def leave_one_out_grid(
-        self, y: object, ridges: Sequence[float]
+        self, y: object, ridges: Sequence[float], *, intercept: bool = False
     ) -> Iterator[tuple[slice, Float[np.ndarray, "l rows ..."]]]:
         """Return leave-one-out errors at several ridges, some rows at a time, from one more pass over the data.
 
         They are meant for choosing a ridge: there is no iterative refinement as in :meth:`leave_one_out`.
+
+        Parameters
+        ----------
+        y : (n,) or (n, m) array
+            Targets.
+        ridges : sequence of float
+            Ridges λ.
+        intercept : bool
+            Whether an intercept is fitted too, without a penalty. The kernel must then be centred, with the vector 1
+            as an eigenvector, and targets must have mean 0.
+
+        Returns
+        -------
+        iterator of (slice, ndarray)
+            Which rows, and their errors of shape (len(ridges), rows, …).
 
         Raises
         ------
@@ -227,7 +242,9 @@ class StructuredKernel(Copyable):
         columns = as_columns(y, self.shape[0], "y")
         self._finite_shift()
         levels = np.array([self._level(ridge) for ridge in as_reals(ridges, "ridges", as_finite)])
-        return self._errors(columns, levels)
+        # an intercept takes the vector 1 out of the inverse
+        common = float(self.matvec(np.ones(len(columns))).mean()) - self.shift if intercept else np.inf
+        return self._errors(columns, levels, 1 / (len(columns) * (common + levels)))
 
     def weights(self, v: object) -> tuple[Float[np.ndarray, "p ..."], Float[np.ndarray, "k ..."]]:
         """Return w and ω such that K v = x w + V ω + γ v, by which the x and V of a new sample are multiplied."""
@@ -238,7 +255,7 @@ class StructuredKernel(Copyable):
         return LowRankFactor(self.x, self.weight, self.factor, self.core)
 
     def _errors(
-        self, y: Float[np.ndarray, "n ..."], levels: Float[np.ndarray, " l"]
+        self, y: Float[np.ndarray, "n ..."], levels: Float[np.ndarray, " l"], left_out: Float[np.ndarray, " l"]
     ) -> Iterator[tuple[slice, Float[np.ndarray, "l rows ..."]]]:
         columns = y.reshape(len(y), -1)
         (values, maps), full = self._low_rank.spectrum, self._low_rank.spans_all
@@ -254,6 +271,7 @@ class StructuredKernel(Copyable):
             if not full:
                 solved += columns[part][:, None, :] / levels[:, None]
                 diagonal += 1 / levels
+            diagonal -= left_out
             errors = np.swapaxes(solved / diagonal[:, :, None], 0, 1)
             yield part, errors.reshape(len(levels), len(rotated), *y.shape[1:])
 

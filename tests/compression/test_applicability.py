@@ -10,6 +10,7 @@ import pytest
 
 import hntk
 from tests.support.data_files import correlated, write_skewed
+from tests.support.precision import precision
 
 RELU = [hntk.activation("relu")] * 2
 
@@ -86,3 +87,21 @@ def test_whitening_brings_kernel_and_equivalent_together(tmp_path: Path) -> None
         data = hntk.load_dataset("skewed", folder=tmp_path, normalize=kind)  # type: ignore[arg-type]
         gap[kind] = hntk.check(data.x_train, data.y_train, RELU).findings[-1].value
     assert gap["whiten"] < 0.7 * gap["scale"]
+
+
+def test_kernels_of_other_networks_are_compared_behind_an_intercept() -> None:
+    x, y = reference()
+    x = x[:120]
+    net = hntk.Architecture(["relu"] * 2, weight_std=2**0.5, bias_std=0.3, centred=False)
+    finding = hntk.check(x, y[:120], net).findings[-1]
+    assert finding.name == "kernels: ‖P(K − K̃)P‖/‖PKP‖ on 120 samples"
+    centre = np.eye(120) - 1 / 120
+    with precision(True):
+        exact = centre @ np.asarray(hntk.exact_kernels(x.astype(np.float64), net).ck) @ centre
+    chosen = np.random.default_rng(0).permutation(120)
+    theory = hntk.equivalent_kernels(x[chosen].astype(np.float64), y[:120][chosen], net, centre=True).ck.to_dense()
+    distance = np.linalg.norm(exact[np.ix_(chosen, chosen)] - theory, 2) / np.linalg.norm(exact, 2)
+    assert finding.value == pytest.approx(distance, rel=1e-6)
+    assert finding.holds
+    # what all samples have in common is no part of it
+    assert np.linalg.norm(exact, 2) < 0.2 * hntk.operator_norm(np.asarray(hntk.exact_kernels(x, net).ck))

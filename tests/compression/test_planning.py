@@ -14,6 +14,7 @@ from hntk.compression.error_budget import Terms, _fourth_cumulants
 from hntk.compression.planning import plan
 from hntk.compression.width_problem import WidthProblem
 from hntk.networks.formula_bytes import storage_of
+from tests.support.precision import precision
 
 RELU = ["relu"] * 3
 SEEDS = 20
@@ -211,3 +212,51 @@ def test_orthogonal_blocks_move_the_kernel_as_predicted(sparsity: float) -> None
     assert np.mean(forms) == pytest.approx(predicted, rel=0.2, abs=0.01)
     # negative control: with more groups than one, the fourth moment alone gives another number
     assert common == 0 or abs(np.mean(forms) - e2**2 / 4 * own * float(one @ (x**2) @ (x**2).T @ one)) > 0.02
+
+
+HE2 = hntk.Architecture(["relu"] * 2, weight_std=2**0.5, bias_std=0.3, centred=False)
+
+
+def test_the_account_of_other_networks_is_of_kernels_behind_an_intercept() -> None:
+    x = np.asarray(hntk.reference_mixture(n=60, p=60, key=jax.random.key(0)).x, np.float64)
+    found = hntk.match(HE2, 1.0, 3)
+    widths, centre = (800, 800), np.eye(60) - 1 / 60
+    with precision(True):
+        exact = centre @ np.asarray(hntk.exact_kernels(x, HE2, tau0=1.0).ck) @ centre
+        staircases = hntk.exact_kernels(x, found.activations, tau0=1.0).ck
+    size, account = np.linalg.norm(exact, 2), Terms.of(found, x).account(np.array(widths, float), ORTHOGONAL)
+    assert account.shift == pytest.approx(found.identity_shift / size, rel=1e-6)
+    residue = centre @ (np.asarray(staircases) - found.identity_shift * np.eye(60)) @ centre - exact
+    assert account.finite_size == pytest.approx(np.linalg.norm(residue, 2) / size, rel=1e-6)
+    drawn = hntk.compress(HE2, widths, x, found, key=jax.random.key(1), tau0=1.0)
+    features = centre @ np.asarray(drawn.features(x), np.float64)
+    loss = np.linalg.norm(features @ features.T - exact, 2) / size
+    assert account.total / ORTHOGONAL_FACTOR < loss <= account.total
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("target", [{"error": 0.6}, {"accuracy": 0.1, "key": jax.random.key(0)}], ids=list)
+def test_plans_of_other_networks_keep_what_they_promise(target: dict) -> None:
+    data = hntk.reference_mixture(n=300, p=60, key=jax.random.key(0))
+    design = hntk.plan(HE2, data.x, data.labels, levels=[3], **target)
+    assert design.match.architecture == HE2
+    if design.accuracy is None:
+        assert design.account.total <= 0.6
+    else:
+        assert design.accuracy.loss <= 0.1 + design.accuracy.standard_error
+        assert design.accuracy.measured_original > 0.8
+
+
+def test_networks_of_another_depth_are_drawn() -> None:
+    x = np.asarray(hntk.reference_mixture(n=40, p=20, key=jax.random.key(0)).x)
+    options = {"levels": 3, "alpha2": False, "key": jax.random.key(1)}
+    net = hntk.compress(HE2, [32], x, depth=1, **options)
+    assert len(net.weights) == len(net.activations) == 1
+    assert net.origin is not None
+    assert (net.origin.depth, net.origin.original) == (1, ("relu", "relu"))
+    again = hntk.compress(HE2, [32], x, net.match, key=jax.random.key(1))
+    np.testing.assert_array_equal(again.features(x), net.features(x))
+    with pytest.raises(ValueError, match="widths must be 1 positive integers"):
+        hntk.compress(HE2, [32, 32], x, depth=1, **options)
+    with pytest.raises(ValueError, match="depth= has no effect on a match"):
+        hntk.compress(HE2, [32], x, net.match, depth=1, key=jax.random.key(1))

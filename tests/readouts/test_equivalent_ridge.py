@@ -12,6 +12,7 @@ import hntk
 from hntk._utils import rows
 
 RELU2 = ["relu"] * 2
+HE2 = hntk.Architecture(RELU2, weight_std=2**0.5, bias_std=0.3, centred=False)
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +163,70 @@ def test_what_does_not_fit_is_said() -> None:
             call()
     declared = hntk.fit_equivalent(data.x, data.labels, ["sign"], kappa_sq=2.0)
     assert declared.accuracy(data.x, data.labels) > 0.6
+
+
+def with_intercept(kernel: np.ndarray, across: np.ndarray, targets: np.ndarray, ridge: float) -> np.ndarray:
+    """Return scores of new samples by regression with an intercept: the mean of features is taken from all samples."""
+    means = kernel.mean(axis=0)
+    centred = kernel - means - means[:, None] + means.mean()
+    dual = np.linalg.solve(centred + ridge * np.eye(len(kernel)), targets - targets.mean(axis=0))
+    return (across - means) @ (dual - dual.mean(axis=0)) + targets.mean(axis=0)
+
+
+def as_function(fitted: hntk.EquivalentRegression, x: np.ndarray, index: np.ndarray, new: np.ndarray) -> tuple:
+    """Return the kernel between training samples, before it is centred, and that of new samples with them."""
+    forms, core = fitted.forms(x, index), fitted.kernel.core[:-2, :-2]
+    kernel = fitted.kernel.weight * x @ x.T + forms @ core @ forms.T + fitted.kernel.shift * np.eye(len(x))
+    return kernel, fitted.kernel.weight * new @ x.T + fitted.forms(new) @ core @ forms.T
+
+
+@pytest.mark.parametrize("kernel", ["ck", "ntk"])
+def test_other_networks_are_fitted_with_an_intercept(kernel: str) -> None:
+    data, new = three_classes(60, 15), three_classes(30, 15, seed=1)
+    fitted = hntk.fit_equivalent(data.x, data.labels, HE2, kernel=kernel)  # type: ignore[arg-type]
+    expansion = getattr(hntk.expansions(HE2, fitted.forms.tau0), kernel)[-1]
+    assert fitted.kernel.weight == expansion.a
+    np.testing.assert_allclose(
+        np.diag(fitted.kernel.core)[:-2], [expansion.d] * (len(fitted.quadratic) - 1) + [expansion.e]
+    )
+    assert fitted.kernel.shift == pytest.approx(expansion.q - expansion.c - expansion.a * fitted.forms.tau0**2)
+    targets = np.eye(3)[data.labels]
+    own, across = as_function(fitted, data.x, data.labels, new.x)
+    expected = with_intercept(own, across, targets, fitted.ridge)
+    np.testing.assert_allclose(fitted.scores(new.x), expected, atol=1e-10)
+    # leave-one-out by leaving one out
+    trial, squares = fitted.tried[12], 0.0
+    for i in range(60):
+        rest = np.arange(60) != i
+        predicted = with_intercept(own[np.ix_(rest, rest)], own[i, rest], targets[rest], trial.ridge)
+        squares += np.sum((targets[i] - predicted) ** 2)
+    assert trial.squared_error == pytest.approx(squares / 60)
+
+
+@pytest.mark.slow
+def test_predictions_agree_with_the_exact_kernel_of_other_networks_more_and_more() -> None:
+    differences = []
+    for n in (100, 400):
+        data, new = three_classes(n, n // 2), three_classes(300, n // 2, seed=1)
+        fitted = hntk.fit_equivalent(data.x, data.labels, HE2, kernel="ck", ridge=0.2)
+        tau0 = fitted.forms.tau0
+        kernel = np.asarray(hntk.exact_kernels(data.x, HE2, tau0=tau0).ck)
+        across = np.asarray(hntk.exact_kernels(new.x, HE2, x2=data.x, tau0=tau0).ck)
+        scores = with_intercept(kernel, across, np.eye(3)[data.labels], 0.2)
+        differences.append(np.sqrt(np.mean((fitted.scores(new.x) - scores) ** 2) / np.var(scores)))
+        # the negative control: predicting without the quadratic part
+        blind = new.x @ fitted.linear
+        blind += np.mean(scores - blind, axis=0)
+        assert np.sqrt(np.mean((blind - scores) ** 2) / np.var(scores)) > 1.5 * differences[-1]
+    assert differences[0] > 1.6 * differences[1]
+
+
+def test_a_declared_diagonal_is_that_of_the_kernel_before_it_is_centred() -> None:
+    data = three_classes(60, 10)
+    net = hntk.Architecture(["sign"], bias_std=0.3, centred=False)
+    with pytest.raises(ValueError, match="kappa_sq"):
+        hntk.fit_equivalent(data.x, data.labels, net)
+    fitted = hntk.fit_equivalent(data.x, data.labels, net, kappa_sq=4.0, ridge=0.1)
+    known = hntk.expansions(net, fitted.forms.tau0).ntk[-1]
+    assert fitted.kernel.shift == pytest.approx(4.0 - known.c - known.a * fitted.forms.tau0**2)
+    assert fitted.accuracy(data.x, data.labels) > 0.6
