@@ -119,7 +119,8 @@ def training_statistics(
     network : Network or Classifier
         The network, such as :func:`hntk.from_model` gives.
     x : (n, p) array
-        Samples, normalised as the network takes them.
+        Samples, normalised as the network takes them. The constants of a centred network are taken to be those at
+        their scale.
     rows : int
         Largest number of samples that are taken, the first ones.
     seed : int

@@ -63,10 +63,10 @@ def read(model: Any, options: Options) -> Source:
 
 
 def _loaded(onnx: Any, path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: give the path of an ONNX model.")
     try:
         return onnx.load(path)
-    except OSError:
-        raise
     except Exception as error:  # protobuf has its own errors
         raise ValueError(f"{path} is no ONNX model: {error}.") from error
 

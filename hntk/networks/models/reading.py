@@ -131,7 +131,7 @@ def from_model(
     """
     reader, samples = _reader(model), None if x is None else _samples(x)
     given, more = (
-        as_instance(part or {}, name, Mapping, "a dictionary with names as its keys")
+        as_instance({} if part is None else part, name, Mapping, "a dictionary with names as its keys")
         for part, name in ((activations, "activations"), (arguments, "arguments"))
     )
     source = reader(model, Options(variables, samples, dict(more)))
@@ -150,14 +150,21 @@ def from_model(
     return classifier
 
 
+def is_model(given: Any) -> bool:
+    """Return whether an object is a model of a framework that :func:`from_model` knows."""
+    return _package(given) is not None
+
+
+def _package(model: Any) -> str | None:
+    """Return the key of a model's reader, by the packages of its class and of the classes that it extends."""
+    modules = [] if isinstance(model, type) else [f"{kind.__module__}." for kind in type(model).__mro__]
+    return next((name for name in READERS if any(module.startswith(f"{name}.") for module in modules)), None)
+
+
 def _reader(model: Any) -> Reader:
-    """Return the reader of a model, by the packages of its class and of the classes that it extends."""
-    if isinstance(model, str | os.PathLike):
-        return onnx_models.read
-    modules = [f"{kind.__module__}." for kind in type(model).__mro__]
-    for package, reader in READERS.items():
-        if not isinstance(model, type) and any(module.startswith(f"{package}.") for module in modules):
-            return reader
+    package = "onnx" if isinstance(model, str | os.PathLike) else _package(model)
+    if package is not None:
+        return READERS[package]
     raise ValueError(
         "model must be a model of torch, Flax (linen or NNX), Equinox, Keras or scikit-learn, or an ONNX model or the "
         f"path of its file; got {brief(model)}."
