@@ -41,6 +41,7 @@ def plan(
     levels: Sequence[int] = (2, 3, 4, 5, 8),
     sparsities: Sequence[float] | None = None,
     weights: Literal["orthogonal", "iid"] | None = None,
+    depth: int | None = None,
     alpha2: bool = True,
 ) -> Design:
     """Return the cheapest design for a target, or the best one for a memory.
@@ -79,6 +80,8 @@ def plan(
     weights : {"orthogonal", "iid"}, optional
         Ternary weights in orthogonal blocks, or independent ones; by default orthogonal at every sparsity that allows,
         as in :func:`hntk.compress`.
+    depth : int, optional
+        Number of layers of the network that is planned; by default the original's.
     alpha2 : bool
         See :func:`hntk.match`.
 
@@ -119,10 +122,10 @@ def plan(
         if key is None:
             raise ValueError("accuracy= draws networks and measures them: give key=, for example jax.random.key(0).")
         held_out_parts(index)
-        matches = _matches(activations, scale, levels, alpha2=alpha2)
+        matches = _matches(activations, scale, levels, depth, alpha2=alpha2)
         return cheapest_accurate(matches, np.asarray(samples), index, accuracy, laws, key)
     designs, floors = [], []
-    for matched in _matches(activations, scale, levels, alpha2=alpha2):
+    for matched in _matches(activations, scale, levels, depth, alpha2=alpha2):
         terms = Terms.of(matched, samples)
         for law in laws:
             problem = WidthProblem(matched, terms, law, inputs, classes.size)
@@ -171,7 +174,9 @@ def _laws(sparsities: object, weights: str | None) -> tuple[WeightLaw, ...]:
     return tuple(ternary_law(share, weights) for share in shares)
 
 
-def _matches(activations: ArchitectureLike, tau0: float, levels: Sequence[int], *, alpha2: bool) -> list[Match]:
+def _matches(
+    activations: ArchitectureLike, tau0: float, levels: Sequence[int], depth: int | None, *, alpha2: bool
+) -> list[Match]:
     """Return the match of each number of levels that can match the original.
 
     Raises
@@ -182,7 +187,7 @@ def _matches(activations: ArchitectureLike, tau0: float, levels: Sequence[int], 
     matches, last_error = [], None
     for count in levels:
         try:
-            matches.append(match(activations, tau0, count, alpha2=alpha2))
+            matches.append(match(activations, tau0, count, depth=depth, alpha2=alpha2))
         except MatchError as error:
             last_error = error
     if not matches:

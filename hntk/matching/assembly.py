@@ -51,7 +51,7 @@ def assemble(
     count : int
         Number of networks.
     weights : array of shape (L, 2), optional
-        w and v of every layer; by default 1.
+        Weights w and v of every layer; by default 1.
 
     Returns
     -------

@@ -92,7 +92,8 @@ def match(
         :attr:`Match.ntk_factor`.
     alpha2 : bool
         Whether α_2 (β_2) is matched too. Without it δ is smaller, and the match assumes that norms concentrate and
-        that class traces agree.
+        that class traces agree. An original that normalises its inputs has α_2 = 0, which is expensive to match: scale
+        samples to unit norm and leave it out.
     method : {"joint", "layerwise"}, optional
         All layers at once (the default), or each layer with its original's own moments (the default for σ_T, whose
         definition it is). Layer by layer, the kernels of all layers are matched and not the last one's alone.

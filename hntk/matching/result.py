@@ -286,4 +286,6 @@ class Match(Copyable):
         lossless = " (lossless)" if abs(self.relative_shift) < TOLERANCE else ""
         shift = f"identity shift δ = {self.identity_shift:.4g}, {self.relative_shift:.2%} of τ_L²{lossless}"
         lines = [head, f"largest relative residual {largest:.1e}; {shift}"]
+        if {"alpha1", "beta1"} <= set(self.asked) and self.ntk_factor != 1:
+            lines.append(f"the compressed network's NTK times {self.ntk_factor:.4g} is the original's")
         return "\n".join([*lines, *(f"assumes: {text}" for text in self.assumptions)])

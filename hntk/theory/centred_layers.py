@@ -9,8 +9,8 @@ $$e_1^2 = \frac{a_l}{a_{l-1}},\quad e_2^2 = \frac{2(d_l - e_1^2d_{l-1})}{a_{l-1}
 
 gives a centred network without biases and with unit weights, whose conjugate kernel has these coefficients in every
 layer. No difference is negative, because kernels are positive semidefinite. Without a linear part $a_{l-1}$, $e_1^2$ is
-$d_l/d_{l-1}$, and $\alpha_{l-1,4}$ is r of the expansion. Only a first layer that does not see norms, behind a
-normalisation, has no such network, as $\alpha_{0,4} = 1$ there.
+$d_l/d_{l-1}$, and $\alpha_{l-1,4}$ is r of the expansion. Only where inputs are normalised, so that layers do not see
+norms, are $e_l$ not the original's; all else is.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def centred_coefficients(network: ArchitectureLike, tau0: float) -> Coefficients
     -------
     Coefficients
         (a, e, d) of the expansions as α₁, α₂, α₃ and β₁, β₂, β₃ of every layer, and √(q − c) and q − c as τ and κ².
-        Moments are those of a centred network with the same α₁, α₂, α₃ and τ. Those of a plain network are the
-        coefficients of Theorems 1 and 2, :func:`hntk.coefficients`.
+        Moments are those of a centred network with the same α₁, α₂, α₃ and τ, but for α₂ of a normalised network. Those
+        of a plain network are the coefficients of Theorems 1 and 2, :func:`hntk.coefficients`.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def centred_coefficients(network: ArchitectureLike, tau0: float) -> Coefficients
     >>> import hntk
     >>> he = hntk.Architecture(["relu"] * 3, weight_std=2**0.5, bias_std=0.3, centred=False)
     >>> hntk.centred_coefficients(he, tau0=1.0).alpha[-1, :3].round(4)
-    array([0.5149, 0.2109, 0.207 ])
+    array([0.2173, 0.1378, 0.1097])
     """
     net = as_architecture(network)
     if net.is_plain:

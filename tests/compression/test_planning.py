@@ -231,15 +231,18 @@ def test_the_account_of_other_networks_is_of_kernels_behind_an_intercept() -> No
     drawn = hntk.compress(HE2, widths, x, found, key=jax.random.key(1), tau0=1.0)
     features = centre @ np.asarray(drawn.features(x), np.float64)
     loss = np.linalg.norm(features @ features.T - exact, 2) / size
-    assert account.total / ORTHOGONAL_FACTOR < loss <= account.total
+    assert account.total / 3 < loss <= account.total
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("target", [{"error": 0.6}, {"accuracy": 0.1, "key": jax.random.key(0)}], ids=list)
+@pytest.mark.parametrize(
+    "target", [{"error": 0.6}, {"error": 0.6, "depth": 1}, {"accuracy": 0.1, "key": jax.random.key(0)}], ids=str
+)
 def test_plans_of_other_networks_keep_what_they_promise(target: dict) -> None:
     data = hntk.reference_mixture(n=300, p=60, key=jax.random.key(0))
     design = hntk.plan(HE2, data.x, data.labels, levels=[3], **target)
     assert design.match.architecture == HE2
+    assert len(design.widths) == target.get("depth", 2)
     if design.accuracy is None:
         assert design.account.total <= 0.6
     else:

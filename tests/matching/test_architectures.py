@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -222,9 +223,10 @@ def test_reports_and_records_say_what_the_original_was() -> None:
     assert f"relu ({text}; behind an intercept), 2 layers in 1" in str(found.record)
     assert found.original == HE2.layers
     record = replace(found.record, widths=(8,), law="gaussian")
-    assert MatchRecord.from_fields(FieldReader(record.to_metadata(), {})) == record
+    table = json.loads(json.dumps(record.to_metadata()))
+    assert MatchRecord.from_fields(FieldReader(table, {})) == record
     with pytest.raises(ValueError, match="2 widths for 1 layers"):
-        MatchRecord.from_fields(FieldReader({**record.to_metadata(), "widths": [8, 8]}, {}))
+        MatchRecord.from_fields(FieldReader({**table, "widths": [8, 8]}, {}))
     # those of plain networks are written as before
     assert not {"settings", "depth"} & set(hntk.match(["relu"], TAU0, 3).record.to_metadata())
 
