@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hntk._utils.extras import import_extra
-from hntk.networks.models.jax_tracing import read_program, sample_dtype, sample_shapes
+from hntk.networks.models.jax_tracing import path_name, read_program, sample_dtype, sample_shapes
 from hntk.networks.models.records import refuse
 from hntk.networks.models.source import Options, Source
 
@@ -54,5 +54,4 @@ def _refuse_training(equinox: Any, model: Any) -> None:
     layers, _ = jax.tree_util.tree_flatten_with_path(model, is_leaf=lambda part: isinstance(part, kinds))
     for path, layer in layers:
         if isinstance(layer, kinds) and not layer.inference and getattr(layer, "p", 1) > 0:
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            refuse(name, f"{type(layer).__name__} is in training", "give eqx.nn.inference_mode(model)")
+            refuse(path_name(path), f"{type(layer).__name__} is in training", "give eqx.nn.inference_mode(model)")

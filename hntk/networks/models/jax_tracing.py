@@ -55,7 +55,7 @@ def read_program(
         return model(jax.tree_util.tree_unflatten(structure, arrays[:-1]), arrays[-1])
 
     program = _traced(run, [leaf for _, leaf in leaves], shapes, batched, sample_dtype(params))
-    known = [Known(leaf, jax.tree_util.keystr(path[unnamed:], simple=True, separator=".")) for path, leaf in leaves]
+    known = [Known(leaf, path_name(path[unnamed:])) for path, leaf in leaves]
     reading = Program(batched)
     outputs = reading.run(program.jaxpr, [Known(c) for c in program.consts], [*known, reading.chain.input])
     found = next((value for value in outputs if not isinstance(value, Known)), None)
@@ -69,6 +69,12 @@ def sample_shapes(params: Any, axis: int, x: np.ndarray | None) -> list[tuple[in
     if x is not None:
         return [x.shape[1:]]
     return [(n,) for n in dict.fromkeys(leaf.shape[axis] for leaf in jax.tree.leaves(params) if np.ndim(leaf) == 2)]
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """Return the path of a leaf in a tree as names with dots between."""
+    parts = (next(getattr(key, name) for name in ("key", "idx", "name") if hasattr(key, name)) for key in path)
+    return ".".join(map(str, parts))
 
 
 def sample_dtype(params: Any) -> Any:

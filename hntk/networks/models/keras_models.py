@@ -45,7 +45,8 @@ def read(model: Any, options: Options) -> Source:
     chain = Chain()
     reading = _Model(keras, chain)
     value = reading.run(model, chain.input)
-    return Source(chain.close(value), lambda x: np.asarray(model(x.astype(np.float32), training=False), np.float64))
+    to_numpy = keras.ops.convert_to_numpy
+    return Source(chain.close(value), lambda x: to_numpy(model(x.astype(np.float32), training=False)))
 
 
 class _Model:
@@ -103,8 +104,9 @@ class _Model:
         if kind == "Rescaling":
             return self._chain.affine(value, layer.name, _one_row(layer.scale), _one_row(layer.offset))
         if kind == "Normalization" and layer.mean is not None and not layer.invert:
-            spread = np.maximum(np.sqrt(_one_row(layer.variance)), self._keras.config.epsilon())
-            return self._chain.affine(value, layer.name, 1 / spread, -_one_row(layer.mean) / spread)
+            mean, variance = (part.reshape(-1) for part in self._numbers(layer.mean, layer.variance))
+            spread = np.maximum(np.sqrt(variance), self._keras.config.epsilon())
+            return self._chain.affine(value, layer.name, 1 / spread, -mean / spread)
         if kind == "Softmax":
             return self._chain.last(value, layer.name, "softmax")
         if kind in FUNCTIONS:
@@ -114,17 +116,20 @@ class _Model:
     def _dense(self, layer: Any, value: Value) -> Value:
         if len(layer.input.shape) != 2:
             refuse(layer.name, f"it takes arrays of shape {layer.input.shape}", "put a Flatten before it")
-        bias = None if layer.bias is None else np.asarray(layer.bias)
-        value = self._chain.dense(value, layer.name, np.asarray(layer.kernel).T, bias)
+        kernel, bias = self._numbers(layer.kernel, layer.bias)
+        value = self._chain.dense(value, layer.name, kernel.T, bias)
         return self._function(value, layer.name, layer.activation)
 
     def _batch_norm(self, layer: Any, value: Value) -> Value:
         axis = layer.axis if isinstance(layer.axis, int) else -1
         if axis not in (-1, len(layer.input.shape) - 1) or len(layer.input.shape) != 2:
             refuse(layer.name, f"it normalises axis {axis} of {layer.input.shape}", "normalise the last axis of two")
-        parts = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
-        numbers = [None if part is None else np.asarray(part) for part in parts]
+        numbers = self._numbers(layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
         return self._chain.affine(value, layer.name, *normalised(numbers, layer.epsilon))
+
+    def _numbers(self, *variables: Any) -> list[Any]:
+        """Return variables as arrays of NumPy; None stays None."""
+        return [None if part is None else self._keras.ops.convert_to_numpy(part) for part in variables]
 
     def _function(self, value: Value, name: str, function: Any) -> Value:
         called = getattr(function, "__name__", "")

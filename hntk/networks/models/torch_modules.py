@@ -75,7 +75,8 @@ class _Graph:
             (torch.nn.modules.dropout._DropoutNd, self._dropout),
             (torch.nn.modules.batchnorm._BatchNorm, self._batch_norm),
             (torch.nn.Flatten, lambda value, name, module: self._flat(value, name, module.start_dim)),
-            ((torch.nn.Softmax, torch.nn.LogSoftmax), self._softmax),
+            (torch.nn.Softmax, lambda value, name, module: self._softmax(value, name, module.dim, "softmax")),
+            (torch.nn.LogSoftmax, lambda value, name, module: self._softmax(value, name, module.dim, "log_softmax")),
         ]
 
     def run(self, graph: Any) -> Chain:
@@ -98,9 +99,9 @@ class _Graph:
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """Return the model's outputs."""
-        dtype = next((part.dtype for part in self._model.parameters()), self._torch.float32)
+        like = next(self._model.parameters(), self._torch.zeros(()))
         with self._torch.no_grad():
-            return self._model(self._torch.tensor(x).to(dtype)).double().numpy()
+            return self._model(self._torch.tensor(x).to(like)).double().cpu().numpy()
 
     def _ended(self, output: Any) -> Chain:
         if not isinstance(output, Value):
@@ -136,6 +137,9 @@ class _Graph:
         name = node.target if isinstance(node.target, str) else node.target.__name__
         name = name.rstrip("_") if not name.startswith("_") else name
         values = [part for part in (*args, *kwargs.values()) if isinstance(part, Value)]
+        inside = [part for more in args if isinstance(more, list | tuple) for part in more]
+        if any(isinstance(part, Value) for part in inside):
+            refuse(node.name, f"it computes {name!r} of a list", "only chains of dense layers can be read")
         if not values:
             return self._without_input(node, args, kwargs)
         value, label = values[0], node.name
@@ -151,7 +155,7 @@ class _Graph:
             training = args[2] if len(args) > 2 else kwargs.get("training", name == "dropout")
             return refuse(label, *TRAINING) if training else value
         if name in SOFTMAX:
-            return self.chain.last(value, label, name)
+            return self._softmax(value, label, args[1] if len(args) > 1 else kwargs.get("dim"), name)
         if name in ("getattr", "size", "dim"):
             return _SIZE
         return self._elementwise(node, name, args, kwargs)
@@ -212,10 +216,9 @@ class _Graph:
             refuse(name, "it mixes samples", "flatten from dimension 1 on")
         return value
 
-    def _softmax(self, value: Value, name: str, module: Any) -> Value:
-        if module.dim not in (None, 1, -1):
-            refuse(name, f"it works along dimension {module.dim}", "use dim=-1")
-        link = "softmax" if isinstance(module, self._torch.nn.Softmax) else "log_softmax"
+    def _softmax(self, value: Value, name: str, dim: int | None, link: str) -> Value:
+        if dim not in (None, 1, -1):
+            refuse(name, f"it works along dimension {dim}", "use dim=-1")
         return self.chain.last(value, name, link)
 
 

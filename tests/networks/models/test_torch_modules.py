@@ -68,6 +68,21 @@ class Residual(nn.Module):
         return self.fc3(h + torch.relu(self.fc2(h)))
 
 
+class Joined(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.fc3 = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(16, 3)
+
+    def forward(self, x: Any) -> Any:
+        h = torch.relu(self.fc1(x))
+        return self.fc3(torch.cat([h, self.fc2(h)], dim=1))
+
+
+class Averaged(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x - x.mean(dim=1, keepdim=True)
+
+
 class Conditional(nn.Module):
     def forward(self, x: Any) -> Any:
         return x if x.sum() > 0 else -x
@@ -168,6 +183,9 @@ def linear(*middle: Any) -> Any:
         (linear(nn.ReLU()).half(), ["'0'", "float16", r"float\(\)"]),
         (nn.Sequential(nn.Linear(5, 3)), ["no hidden"]),
         (Residual(), ["'add'", "residual"]),
+        (Joined(), ["'cat'", "of a list"]),
+        (linear(Averaged()), ["'mean'", "computes 'mean'"]),
+        (linear(nn.ReLU(), nn.Softmax(dim=0)), ["'2'", "dimension 0"]),
         (Conditional(), ["cannot follow", "Conditional", "onnx"]),
         (nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 3)), ["'0'", "no parameters yet"]),
         (linear(nn.Flatten(0)), ["'1'", "mixes samples"]),
