@@ -32,12 +32,14 @@ from hntk.kernels import (
     stax_kernel_fn,
     store_kernels,
 )
+from hntk.kernels.layer_statistics import LayerStatistics, TrainingStatistics, training_statistics
 from hntk.matching import Certificate, DataFit, Match, MatchError, match, share_bound
 from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import dense, draw_network
 from hntk.networks.formula_bytes import Storage, storage
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import IntegerNetwork, NotIntegerError
+from hntk.networks.models.reading import from_model
 from hntk.networks.network import Network
 from hntk.networks.operation_counts import Arithmetic, arithmetic
 from hntk.networks.provenance import DataStatistics, MatchRecord
@@ -91,6 +93,7 @@ __all__ = [
     "IntegerNetwork",
     "Kernels",
     "LayerScales",
+    "LayerStatistics",
     "LossAccount",
     "Match",
     "MatchError",
@@ -115,6 +118,7 @@ __all__ = [
     "Surrogate",
     "TaskAccuracy",
     "TrainingError",
+    "TrainingStatistics",
     "WeightLaw",
     "WeightMatrix",
     "activation",
@@ -138,6 +142,7 @@ __all__ = [
     "fit_equivalent",
     "fit_ridge",
     "fit_softmax",
+    "from_model",
     "gaussian_mixture",
     "leading_eigenpairs",
     "load",
@@ -160,5 +165,6 @@ __all__ = [
     "summarize",
     "surrogate",
     "to_integers",
+    "training_statistics",
     "weight_law",
 ]

@@ -7,7 +7,7 @@ ternary network whose kernels on the given data have the spectrum of the origina
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from jax import Array
 
@@ -16,7 +16,9 @@ from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.matching import Levels, Match, Objective, match
 from hntk.matching.options import as_depth
+from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import draw_network
+from hntk.networks.models.reading import from_model, is_model
 from hntk.networks.network import Network
 from hntk.theory.architecture import ArchitectureLike, as_architecture
 from hntk.weights.laws import WeightLaw, is_orthogonal_sparsity
@@ -52,9 +54,9 @@ def ternary_law(sparsity: float, weights: str | None = None) -> WeightLaw:
 
 
 def compress(
-    activations: ArchitectureLike,
-    widths: Sequence[int],
-    x: object,
+    activations: ArchitectureLike | Any,
+    widths: Sequence[int] | None = None,
+    x: object = None,
     levels: Levels | Sequence[Levels] | Match = 4,
     sparsity: float = 0.5,
     *,
@@ -75,10 +77,12 @@ def compress(
 
     Parameters
     ----------
-    activations : sequence of str or Activation, or Architecture
-        The dense network; a list of one activation per layer is centred, with unit weights and without biases.
-    widths : int or sequence of int
-        Widths of the layers; one number is the width of all.
+    activations : sequence of str or Activation, Architecture, Network, Classifier or model
+        The dense network; a list of one activation per layer is centred, with unit weights and without biases. Of a
+        network, a classifier, or a model that :func:`hntk.from_model` reads, the scales of weights and biases are
+        taken, and not the weights: what is matched is the random network of these scales.
+    widths : int or sequence of int, optional
+        Widths of the layers; one number is the width of all. By default those of the network or model.
     x : (n, p) array
         Samples, which give the dimension p and the scale τ_0.
     levels : int, "paper", sequence of these, or Match
@@ -125,6 +129,7 @@ def compress(
     samples = as_samples(x)
     scale = rms_norm(samples) if tau0 is None else as_scale(tau0)
     law, key = ternary_law(sparsity, weights), as_key(key)
+    activations, widths = _original(activations, widths)
     # checked before the match, which takes longest
     shape = as_widths(widths, _depth(activations, levels, depth))
     law.check_room(list(zip(shape, (samples.shape[1], *shape[:-1]), strict=True)))
@@ -144,6 +149,15 @@ def compress(
     return CompressedNetwork(
         net.weights, net.activations, net.centres, net.readout, net.law, match=matched, origin=matched.record
     )
+
+
+def _original(given: Any, widths: Any) -> tuple[ArchitectureLike, Any]:
+    """Return the dense network and the widths, by default its own."""
+    given = from_model(given) if is_model(given) else given
+    network = given.network if isinstance(given, Classifier) else given
+    if widths is None and isinstance(network, Network):
+        widths = network.widths
+    return network, widths
 
 
 def _depth(activations: ArchitectureLike, levels: object, depth: int | None) -> int:

@@ -25,6 +25,7 @@ from hntk.networks.read_layers import ReadLayers, layers_to_metadata, read_layer
 from hntk.networks.saveable import SaveableClassifier
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary
 from hntk.networks.value_bounds import Readout
+from hntk.theory.architecture import Architecture
 from hntk.weights.weight_matrix import Weights
 
 OFFSET_BYTES = 8
@@ -65,6 +66,11 @@ class Classifier(LabelPredictor, SaveableClassifier):
     versions: ClassVar[tuple[int, ...]] = Network.versions
     # The decorator would write another one.
     __repr__ = SaveableClassifier.__repr__
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the network of the hidden layers is a draw of."""
+        return self.network.architecture
 
     def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray | Array, "n K"]:
         """Return one score a class, in the order of ``classes``; the largest wins.

@@ -47,9 +47,12 @@ from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
 from hntk.networks.saveable import SaveableNetwork
 from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, OtherOperations, Summary, pack_all
 from hntk.networks.value_bounds import Readout, check_finite
-from hntk.theory.architecture import LayerScales, Normalize
+from hntk.theory.architecture import Architecture, LayerScales, Normalize
 from hntk.weights.laws import WeightLaw
 from hntk.weights.weight_matrix import Weights
+
+# Mean of an activation at scale 1 below which it has none.
+ODD = 1e-12
 
 
 @array_dataclass(static=("activations", "centres", "law", "origin", "scales", "normalize"))
@@ -133,6 +136,25 @@ class Network(SaveableNetwork):
     def hidden_weights(self) -> int:
         """Number of hidden weights, those of residual branches included."""
         return sum(prod(w.shape) for w in self.matrices)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the network is a draw of: its activations, scales, branches and normalisation.
+
+        It is centred if a constant is subtracted from an activation, or if no activation has a mean to subtract and the
+        network is plain.
+        """
+        scales = self.scales or (UNIT,) * len(self.weights)
+        weight_std, bias_std, residual = zip(*scales, strict=True)
+        odd = self.scales is None and all(abs(sigma.moments(1.0).mean) < ODD for sigma in self.activations)
+        return Architecture(
+            self.activations,
+            weight_std=weight_std,
+            bias_std=bias_std,
+            centred=any(self.centres) or odd,
+            residual=residual,
+            normalize=self.normalize,
+        )
 
     def features(self, x: object, batch: int = BATCH, *, layers: ReadLayers = "last") -> Float[Array, "n width"]:
         """Compute h_L(x)/√d_L in float32, so that ``features @ features.T`` estimates the conjugate kernel.

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -176,8 +176,17 @@ class Architecture:
         return self == Architecture(self.activations)
 
 
-# what functions take as a network: its description, or one activation per layer
-ArchitectureLike = Architecture | Sequence[str | Activation]
+class Described(Protocol):
+    """What has an architecture, such as a network that is drawn or read from a model."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """Return what it is a draw of."""
+        ...
+
+
+# what functions take as a network: its description, what has one, or one activation per layer
+ArchitectureLike = Architecture | Described | Sequence[str | Activation]
 
 
 def as_architecture(network: Any) -> Architecture:
@@ -185,9 +194,9 @@ def as_architecture(network: Any) -> Architecture:
 
     Parameters
     ----------
-    network : Architecture or sequence of str or Activation
-        The description itself, or one activation per layer. A list stands for the centred network with weights of
-        variance 1 and without biases, branches or normalisation.
+    network : Architecture, Network, Classifier or sequence of str or Activation
+        The description itself, a network that has one, or one activation per layer. A list stands for the centred
+        network with weights of variance 1 and without biases, branches or normalisation.
 
     Returns
     -------
@@ -205,7 +214,8 @@ def as_architecture(network: Any) -> Architecture:
     >>> as_architecture(["relu", "erf"]).is_plain
     True
     """
-    return network if isinstance(network, Architecture) else Architecture(network)
+    described = getattr(network, "architecture", network)
+    return described if isinstance(described, Architecture) else Architecture(network)
 
 
 def plain_activations(network: Any, remedy: str) -> tuple[Activation, ...]:
@@ -216,6 +226,7 @@ def plain_activations(network: Any, remedy: str) -> tuple[Activation, ...]:
     ValueError
         If it is another architecture, with the remedy; or as :func:`as_activations`.
     """
+    network = getattr(network, "architecture", network)
     if not isinstance(network, Architecture):
         return as_activations(network)
     if not network.is_plain:

@@ -155,7 +155,15 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }  # fmt: skip
 # made by what takes long, or holds others of the list
 OTHERS = {"Activation", "Dataset", "Design", "LossAccount", "QuadraticForms", "DataFit"}
-OTHERS |= {"FiniteSizeDensity", "FiniteWidth", "RandomFeatures", "ScoreLaw", "Spike"}
+OTHERS |= {
+    "FiniteSizeDensity",
+    "FiniteWidth",
+    "RandomFeatures",
+    "ScoreLaw",
+    "Spike",
+    "LayerStatistics",
+    "TrainingStatistics",
+}
 
 
 def pickled(made: Any) -> Any:

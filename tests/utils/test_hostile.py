@@ -14,6 +14,7 @@ import pytest
 import hntk
 from hntk import asymptotics
 from tests.support.hostile import FEATURES, KERNEL, KEY, LABELS, VALUES, N, P, X, verdict
+from tests.support.onnx_chains import onnx_model
 
 RELU = ["relu"]
 COLUMN = np.linspace(1, 2, N)
@@ -50,6 +51,13 @@ class Case:
 @cache
 def net() -> hntk.Network:
     return hntk.dense(RELU, [6], X, key=KEY)
+
+
+@cache
+def perceptron() -> Any:
+    rng = np.random.default_rng(0)
+    constants = {"W": rng.normal(size=(P, 6)), "V": rng.normal(size=(6, 2))}
+    return onnx_model([("MatMul", ["x", "W"], "u"), ("Relu", ["u"], "h"), ("MatMul", ["h", "V"], "y")], constants, P, 2)
 
 
 @cache
@@ -162,6 +170,9 @@ CASES = {
         lambda **a: hntk.WeightLaw("orthogonal").draw(**a).values, key=(KEY, "key"), shape=((2, 3), "widths")),
     "WeightLaw in blocks": case(lambda **a: hntk.WeightLaw("orthogonal", **a).groups, sparsity=(0.5, "real"),
                                 order=("random", "choice")),
+    "training_statistics": case(
+        lambda **a: [layer.kernel_distance for layer in hntk.training_statistics(**a).layers],
+        network=(net(), "object"), x=SAMPLES, rows=(5, "count"), seed=(0, "seed")),
     "weight_law": case(hntk.weight_law, law=("ternary", "choice"), sparsity=(0.5, "real")),
     "activation": case(lambda which, tau: hntk.activation(which).moments(tau), which=("relu", "choice"), tau=SCALE),
     "activation with a slope": case(hntk.activation, which=("leaky_relu", "choice"), slope=(0.1, "real")),
@@ -238,6 +249,9 @@ CASES = {
     "fit_softmax that keeps": case(
         lambda **a: hntk.fit_softmax(net(), X, LABELS, schedule=SCHEDULE, rates=[0.1], **a).weights,
         checkpoint=(None, "path")),
+    "from_model": case(lambda **a: hntk.from_model(**a).weights, model=(perceptron(), "object"), x=SAMPLES,
+                       activations=({}, "object"), classes=([0, 1], "labels"), variables=(None, "object"),
+                       arguments=({}, "object"), documented=(FileNotFoundError, OSError)),
     "gaussian_mixture": case(
         hntk.gaussian_mixture, means=(np.zeros((2, 3)), "samples"), covariances=([1.0, 2.0], "numbers"),
                              n=(6, "count"), key=(KEY, "key"), proportions=([0.5, 0.5], "numbers"),
@@ -350,7 +364,7 @@ RETURNED = {
     "RidgeClassifier",
     "SoftmaxClassifier", "SpectralDensity", "Spectrum", "Storage", "Summary", "TaskAccuracy",
     "TrainingError", "WeightMatrix", "FiniteSizeDensity", "FiniteWidth", "Learned", "LimitingDensity", "ScoreLaw",
-    "Spike",
+    "Spike", "LayerStatistics", "TrainingStatistics",
 }  # fmt: skip
 # tested against hostile input by tests of their own: files, whole numbers, raw samples
 ELSEWHERE = {"Normalization", "load", "on_grid", "save", "to_integers"}

@@ -1,0 +1,1 @@
+"""Readers of models that other frameworks have trained, one module a framework."""
