@@ -102,9 +102,8 @@ def _pair_mean_jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple
     by_rho = tau1 * tau2 * _pair_mean(slope, rho, tau1, tau2)
     by_first = weight @ (slope(u) * first * function(v)) @ weight
     by_second = weight @ (function(u) * slope(v) * second) @ weight
-    return _pair_mean(function, *primals), sum(
-        by * tangent for by, tangent in zip((by_rho, by_first, by_second), tangents, strict=True)
-    )
+    change = by_rho * tangents[0] + by_first * tangents[1] + by_second * tangents[2]
+    return _pair_mean(function, *primals), change
 
 
 def _pair_nodes(rho: Array) -> tuple[Array, Array, Array]:
