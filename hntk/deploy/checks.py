@@ -71,10 +71,10 @@ def _check_no_parts(network: Network) -> None:
     parts = {"biases": network.biases, "residual branches": network.branches, "a normalisation": network.normalize}
     names = [name for name, part in parts.items() if part is not None]
     if names:
+        listed = " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
         raise NotIntegerError(
-            f"this network has {' and '.join(names)}, which networks of whole numbers do not have: hntk.compress draws "
-            "a network without them whose kernels have the same equivalents, or export this one in floats with "
-            "hntk.deploy.to_onnx."
+            f"this network has {listed}, which networks of whole numbers do not have: hntk.compress draws a network "
+            "without, whose kernels have the same equivalents; or export this one in floats with hntk.deploy.to_onnx."
         )
 
 

@@ -87,7 +87,7 @@ class Forward:
 
     @property
     def _is_traced(self) -> bool:
-        return is_traced([(step.matrices, step.bias) for step in self.steps])
+        return is_traced([(step.matrices, step.bias, step.shift) for step in self.steps])
 
     @cached_property
     def _nearly_empty(self) -> bool:
@@ -151,7 +151,8 @@ def _sparse_layer(matrices: Sequence[csr_array], step: Step, function: Elementwi
     """Return what the next layer takes, of columns of samples."""
     sums = matrices[0] @ (h if step.normalize is None else unit_columns_on_host(h, step.normalize))
     sums = sums if step.bias is None else sums + np.asarray(step.bias, np.float32)[:, None]
-    values = np.asarray(_applied(function, sums, step.factor))
+    shift = None if step.shift is None else np.asarray(step.shift)[:, None]
+    values = np.asarray(_applied(function, sums, step.factor, shift))
     if step.branch is None:
         return values
     branch, outer = step.branch, matrices[1] @ np.ascontiguousarray(values, np.float32)
@@ -192,5 +193,6 @@ def is_sparse(weights: Sequence[Weights]) -> bool:
 
 
 @jax.jit
-def _applied(function: Elementwise, sums: Array, factor: float) -> Array:
-    return function(sums * jnp.float32(factor))
+def _applied(function: Elementwise, sums: Array, factor: float, shift: Array | None) -> Array:
+    z = sums * jnp.float32(factor)
+    return function(z if shift is None else z + shift)

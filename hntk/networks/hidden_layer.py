@@ -72,9 +72,8 @@ class HiddenLayer(NamedTuple):
     def step(self) -> Step:
         """The layer as a forward pass takes it."""
         factor, function = self.sums_factor, Centred(self.activation, self.centre)
-        bias = None if self.bias is None else scaled(self.bias, 1 / factor)
         branch = None if self.branch is None else BranchStep(self.branch, self.branch_factor, self.carried)
-        return Step(self.weights, factor, function, bias, branch=branch, normalize=self.normalize)
+        return Step(self.weights, factor, function, shift=self.bias, branch=branch, normalize=self.normalize)
 
     @property
     def other_operations(self) -> OtherOperations:
@@ -96,8 +95,9 @@ def scaled(bias: Array | np.ndarray, factor: float) -> Array | np.ndarray:
     """Return biases times a factor; known numbers on the host, so that what is kept of them holds no tracer."""
     if is_traced(bias):
         return bias * np.float32(factor)
-    # a bias of 0 stays 0 where float32 does not hold the factor
-    return (np.asarray(bias, np.float64) * factor).astype(np.float32)
+    # what overflows is refused with the other bounds, where files are read
+    with np.errstate(over="ignore"):
+        return np.asarray(bias) * np.float32(factor)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class BranchStep:
 
 @dataclass(frozen=True)
 class Step:
-    """One layer: function(factor · (W h + bias)), with a normalised h where there is a normalisation.
+    """One layer: function(factor · (W h + bias) + shift), with a normalised h where there is a normalisation.
 
     Attributes
     ----------
@@ -76,6 +76,8 @@ class Step:
         What is added to the sums.
     code : Code or None
         Bit planes of the values that h can have, in a network of whole numbers.
+    shift : (outputs,) array or None
+        What is added behind the factor, in a network of floats.
     branch : BranchStep or None
         Residual branch.
     normalize : {"rms", "layer"} or None
@@ -85,8 +87,9 @@ class Step:
     weights: Weights
     factor: float
     function: Callable[[Array], Array]
-    bias: Float[np.ndarray | Array, " outputs"] | None = None
+    bias: Float[np.ndarray, " outputs"] | None = None
     code: Code | None = None
+    shift: Float[np.ndarray | Array, " outputs"] | None = None
     branch: BranchStep | None = None
     normalize: Normalize | None = None
 
@@ -188,7 +191,7 @@ class Branch:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["weights", "factor", "bias", "function", "branch"],
+    data_fields=["weights", "factor", "bias", "function", "shift", "branch"],
     meta_fields=["shape", "borrowed", "normalize"],
 )
 @dataclass(frozen=True)
@@ -209,10 +212,12 @@ class Layer:
         (outputs, inputs).
     borrowed : bool
         Whether W is the network's own array, and not a copy.
+    shift : array or None
+        What is added behind the factor; None on bit planes.
     branch : Branch or None
-        Residual branch.
+        Residual branch; None on bit planes.
     normalize : {"rms", "layer"} or None
-        Normalisation of what W multiplies.
+        Normalisation of what W multiplies; None on bit planes.
     """
 
     weights: BitMatrix | OrthogonalMatrix | Array
@@ -221,6 +226,7 @@ class Layer:
     function: Elementwise
     shape: tuple[int, ...]
     borrowed: bool
+    shift: Array | None = None
     branch: Branch | None = None
     normalize: Normalize | None = None
 
@@ -233,15 +239,17 @@ class Layer:
             return cls(planes, jnp.float32(1.0), None, Elementwise.of(step.function, jnp.int32), shape, False)
         weights, borrowed = _prepared(step.weights, step.transforms)
         function = Elementwise.of(step.function, jnp.float32)
+        shift = None if step.shift is None else jnp.asarray(step.shift, jnp.float32)
         branch = None if step.branch is None else Branch.of(step.branch)
-        return cls(weights, jnp.float32(step.factor), bias, function, shape, borrowed, branch, step.normalize)
+        return cls(weights, jnp.float32(step.factor), bias, function, shape, borrowed, shift, branch, step.normalize)
 
     def __call__(self, h: Float[Array, "n p"]) -> Float[Array, "n d"]:
         """Return what the next layer takes."""
         if isinstance(self.weights, BitMatrix):
             return self.function(bit_product(self.weights, h))
         sums = _sums(self.weights, h if self.normalize is None else unit_rows(h, self.normalize))
-        values = self.function((sums if self.bias is None else sums + self.bias) * self.factor)
+        z = (sums if self.bias is None else sums + self.bias) * self.factor
+        values = self.function(z if self.shift is None else z + self.shift)
         return values if self.branch is None else self.branch(h, values)
 
     def traced(self) -> Layer:

@@ -33,7 +33,8 @@ def unit_rows(h: Float[Array, "n d"], kind: Normalize) -> Float[Array, "n d"]:
     size = jax.lax.stop_gradient(jnp.max(jnp.abs(moved), axis=1, keepdims=True))
     scaled = moved / jnp.where(size > 0, size, 1.0)
     squares = jnp.sum(scaled * scaled, axis=1, keepdims=True)
-    return scaled / jnp.sqrt(jnp.maximum(squares, jnp.finfo(h.dtype).tiny))
+    # at least 1, but for rows of zeros
+    return scaled / jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
 
 
 def unit_columns_on_host(h: Float[np.ndarray, "d n"], kind: Normalize) -> Float[np.ndarray, "d n"]:
@@ -41,4 +42,5 @@ def unit_columns_on_host(h: Float[np.ndarray, "d n"], kind: Normalize) -> Float[
     moved = h - np.mean(h, axis=0, keepdims=True) if kind == "layer" else h
     size = np.max(np.abs(moved), axis=0, keepdims=True)
     scaled = moved / np.where(size > 0, size, h.dtype.type(1))
-    return scaled / np.sqrt(np.maximum(np.sum(scaled * scaled, axis=0, keepdims=True), np.finfo(h.dtype).tiny))
+    squares = np.sum(scaled * scaled, axis=0, keepdims=True)
+    return scaled / np.sqrt(np.where(squares > 0, squares, h.dtype.type(1)))

@@ -96,18 +96,14 @@ def _largest_number(layers: Sequence[HiddenLayer], readout: Readout | None) -> f
 
 def _bound_behind(layer: HiddenLayer, given: float) -> tuple[float, list[float]]:
     """Return a bound of the values that the next layer is given, and those of the numbers on the way there."""
-    factor = layer.sums_factor
     total = given * layer.weights.shape[1] if layer.normalize == "layer" else 0.0
     sums = layer.weights.largest_row_sum * (1.0 if layer.normalize else given)
-    bias = layer.largest_bias
-    # biases join the sums before these are scaled
-    together = sums + bias / factor if bias and factor > 0 else sums
-    z = together * max(factor, 0.0)
+    z = sums * max(layer.sums_factor, 0.0) + layer.largest_bias
     value = inf if z > LARGEST else layer.activation.bound(z) + abs(layer.centre)
     if layer.branch is None:
-        return value, [total, together, z]
+        return value, [total, sums, z]
     outer = layer.branch.largest_row_sum * value
-    return given * layer.carried + outer * layer.branch_factor, [total, together, z, value, outer]
+    return given * layer.carried + outer * layer.branch_factor, [total, sums, z, value, outer]
 
 
 def _is_small_on_random_samples(layers: Sequence[HiddenLayer], tau0: float, readout: Readout | None) -> bool:

@@ -59,7 +59,7 @@ class BitMatrix:
     known_code: Code | None
 
     @classmethod
-    def of(cls, matrix: Weights, code: Code, bias: np.ndarray | Array | None = None) -> BitMatrix:
+    def of(cls, matrix: Weights, code: Code, bias: np.ndarray | None = None) -> BitMatrix:
         """Return the bit planes of a matrix, for values of a code."""
         mask, signs = (jnp.asarray(np.ascontiguousarray(plane.T)) for plane in word_planes(matrix))
         start = row_constants(matrix, code) + (0 if bias is None else bias)

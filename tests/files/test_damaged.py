@@ -63,6 +63,7 @@ DAMAGES: list[Damage] = [flip, overwrite, truncate, drop, repeat, splice, header
 
 def originals(folder: Path) -> list[tuple[bytes, Any]]:
     """Files of every form and encoding."""
+    described = hntk.Architecture(["erf", "relu"], 1.4, [0.1, 0.2], residual=[0.0, 0.7], normalize="rms")
     made: list[tuple[Any, str | None]] = [
         (classifier(widths=(20, 9)), "bits2"),
         (classifier(widths=(20, 9)).network, "base3"),
@@ -71,6 +72,7 @@ def originals(folder: Path) -> list[tuple[bytes, Any]]:
         (whole_classifier(widths=(20, 9), law="bernoulli").network, "signs"),
         (whole_classifier(widths=(20, 9), law="orthogonal"), None),
         (hntk.draw_network(["relu", "tanh"], [9, 5], INPUTS, tau0=1.0, key=jax.random.key(3)), "float32"),
+        (hntk.draw_network(described, [9, 9], INPUTS, tau0=1.0, law="ternary", key=jax.random.key(3)), "base3"),
     ]
     found = []
     for what, encoding in made:
@@ -86,7 +88,11 @@ def same(a: Any, b: Any) -> bool:
     nets = [getattr(v, "network", v) for v in (a, b)]
     parts = [
         [*[np.asarray(w.values) for w in net.weights], *[w.scale for w in net.weights]]
-        + [getattr(net, name, None) for name in ("activations", "centres", "steps", "bias", "unit", "rounding")]
+        + [
+            getattr(net, name, None)
+            for name in ("activations", "centres", "steps", "bias", "unit", "rounding", "scales", "normalize")
+        ]
+        + [np.asarray(part) for part in jax.tree.leaves([getattr(net, "biases", None), getattr(net, "branches", None)])]
         + [getattr(v, name, None) for name in ("weights" if v is not net else "", "readout", "offset", "classes")]
         for v, net in zip((a, b), nets, strict=True)
     ]

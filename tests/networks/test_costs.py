@@ -65,3 +65,39 @@ def test_storage_by_hand() -> None:
     assert found.readout == 26 * 10 * 4
     assert found.activations == 2 * (2 + 3 + 1) * 4
     assert found.total == found.hidden + found.readout + found.activations
+
+
+def test_biases_branches_and_normalisation_are_counted() -> None:
+    """By hand, of layers 12 → 12 → 12 → 5 with a branch in the first and staircases in the others."""
+    stairs = [hntk.staircase([0.0, 1.0], [0.0, 1.0, 2.0])] * 3
+    net = hntk.draw_network(
+        hntk.Architecture(stairs, bias_std=[0.1, 0.0, 0.2], residual=[0.7, 0.0, 0.0], normalize="layer"),
+        [12, 12, 5], 12, tau0=1.0, law="bernoulli", key=jax.random.key(0),
+    )  # fmt: skip
+    plain = hntk.Network(net.weights, net.activations, net.centres, None, None)
+    square, last, classes = 144, 60, 10
+    assert net.hidden_weights == 3 * square + last
+    bytes_of, without = hntk.storage(net, classes), hntk.storage(plain, classes)
+    assert bytes_of.biases == 4 * (12 + 5)
+    assert bytes_of.hidden == -(-(3 * square + last) // 8)
+    assert bytes_of.total == without.total + bytes_of.biases + square // 8
+    assert without.biases == 0
+    # biases, the state before the branch, squares and scalings; behind the first layer means and their subtraction
+    additions = 12 + 5 + 12 + 2 * (12 + 12)
+    products = 2 * (12 + 12 + 12)
+    # the first layer's normalisation takes no mean, and the second sees the data too
+    additions -= 2 * 12
+    cost, before = hntk.arithmetic(net, classes, 8), hntk.arithmetic(plain, classes, 8)
+    weights = 3 * square + last + 5 * classes
+    assert cost.multiply_accumulates == weights + additions + products
+    # normalised values have 32 bits, those of a staircase 2; the branch sees those
+    product_bits = 32 * (2 * square + last) + 2 * square + 2 * 32 * 5 * classes
+    assert cost.bit_operations == product_bits + 32 * additions + 32**2 * products
+    assert before.multiply_accumulates == weights - square
+    assert cost.activation_bytes == 12 * (32 + 2) // 8
+    assert before.activation_bytes == 12 * (8 + 2) // 8
+    rows = net.summary().layers
+    assert [row.name for row in rows] == ["layer 1", "branch 1", "layer 2", "layer 3"]
+    assert [row.multiply_accumulates for row in rows] == [24, 0, 24, 24]
+    assert [row.additions for row in rows] == [square + 12, square + 12, square, last + 5 + 24]
+    assert rows[0].bytes - rows[1].bytes == 4 * (2 + 3 + 12)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hntk
+from hntk import LayerScales
 from hntk.networks.value_bounds import LARGEST_INPUT, Readout, _largest_number, check_finite
 
 BOUNDED = ["cos", "sin", "erf", "gaussian", "sign", "step", hntk.staircase([-1.0, 2.0], [3.0, -7.0, 0.5])]
@@ -45,8 +48,14 @@ def test_levels_and_tables_are_counted() -> None:
 def test_no_number_of_a_network_exceeds_the_bound(seed: int) -> None:
     rng = np.random.default_rng(seed)
     names = [["relu", "erf", "cos", "sign"][i] for i in rng.integers(0, 4, 2)]
-    net = hntk.draw_network(names, [6, 4], 5, tau0=1.0, law="ternary", key=jax.random.key(seed))
-    layers, rows = ("last", 4) if seed % 2 else ("all", 10)
+    widths: list[int] = [6, 4]
+    parts: dict[str, Any] = {}
+    if seed % 3:
+        widths, normalize = [5, 4], (None, "rms", "layer")[seed // 3 % 3]
+        parts = {"weight_std": 1.5, "bias_std": [200.0, 0.0], "residual": [0.7, 0.0], "normalize": normalize}
+    described = hntk.Architecture(names, **parts)
+    net = hntk.draw_network(described, widths, 5, tau0=1.0, law="ternary", key=jax.random.key(seed))
+    layers, rows = ("last", 4) if seed % 2 else ("all", sum(widths))
     readout = Readout(rng.normal(size=(rows, 3)), rng.normal(size=3), layers)
     bound = _largest_number(list(net.layers()), readout)
     # the worst samples are at the corners
@@ -55,7 +64,7 @@ def test_no_number_of_a_network_exceeds_the_bound(seed: int) -> None:
     scores = features @ readout.weights + readout.offset
     assert np.abs(scores).max() <= bound
     assert np.abs(features).max() * 2 <= bound
-    values = [part * part.shape[1] ** 0.5 for part in np.split(features, [6] if layers == "all" else [], axis=1)]
+    values = [part * part.shape[1] ** 0.5 for part in np.split(features, widths[:1] if layers == "all" else [], axis=1)]
     np.testing.assert_allclose(readout.scores(values), scores, rtol=1e-4, atol=1e-3)
 
 
@@ -77,3 +86,22 @@ def test_unbounded_networks_are_evaluated_at_their_scale() -> None:
     check_finite(layers, 1.0, None)
     with pytest.raises(ValueError, match="rescale"):
         check_finite(layers, 1e3, None)
+
+
+def test_bounds_know_biases_branches_and_normalisation() -> None:
+    square, sigma = hntk.WeightMatrix(jnp.full((4, 4), 0.5, jnp.float32)), hntk.activation("linear")
+    plain = hntk.Network((square,) * 2, (sigma,) * 2, (0.0,) * 2, None, None)
+    first = LARGEST_INPUT * 2
+    assert _largest_number(list(plain.layers()), None) == first * 2
+    biases = (jnp.full(4, -3e5, jnp.float32), None)
+    assert _largest_number(list(replace(plain, biases=biases).layers()), None) == (first + 3e5) * 2
+    # √4 times the data and the branch's sums over √4
+    branched = replace(plain, branches=(square, None))
+    assert _largest_number(list(branched.layers()), None) == (2 * LARGEST_INPUT + first * 2 / 2) * 2
+    # rows of norm 1, times √4/√4: the bound no longer grows with depth
+    deep = hntk.Network((square,) * 400, (sigma,) * 400, (0.0,) * 400, None, None)
+    steep = [LayerScales(1e3, 0.0, 0.0)] * 400
+    assert _largest_number(list(replace(deep, scales=steep).layers()), None) == math.inf  # type: ignore[arg-type]
+    assert _largest_number(list(replace(deep, scales=steep, normalize="rms").layers()), None) == 2e3  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="rescale"):
+        check_finite(list(replace(deep, scales=steep).layers()), 1.0, None)  # type: ignore[arg-type]

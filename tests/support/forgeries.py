@@ -24,7 +24,7 @@ INPUTS, WIDTHS = 12, (9, 5)
 Parts = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
-def _network(activations: list, law: str = "ternary", sparsity: float = 0.5, **order: str) -> hntk.Network:
+def _network(activations: Any, law: str = "ternary", sparsity: float = 0.5, **order: str) -> hntk.Network:
     drawn = hntk.weight_law(law, sparsity=sparsity, **order)
     return hntk.draw_network(activations, WIDTHS, INPUTS, tau0=1.0, law=drawn, key=jax.random.key(3))
 
@@ -49,6 +49,11 @@ def originals() -> list[Parts]:
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(INPUTS, INPUTS)))[0].astype(np.float32)
     whitened = hntk.Normalization(np.zeros(INPUTS, np.float32), 2.0, turn, unit_norm=True)
     every = _classifier(_network(signs), ["a", "b"], layers="all")
+    described = hntk.Architecture(
+        ["erf", "relu"], weight_std=1.4, bias_std=[0.1, 0.2], centred=False, residual=[0.6, 0.0], normalize="layer"
+    )
+    parts = hntk.draw_network(described, (INPUTS, WIDTHS[-1]), INPUTS, tau0=1.0, law="ternary", key=jax.random.key(3))
+    scaled = hntk.Architecture(["sin", "erf"], weight_std=[0.7, 1.4], bias_std=[0.0, 0.2])
     made: list[tuple[Any, str | None]] = [
         (_classifier(compressed, ["left", "right"], statistics=record), "bits2"),
         (_classifier(_network(signs, "bernoulli"), [3, 5, 2**40]), "signs"),
@@ -71,6 +76,8 @@ def originals() -> list[Parts]:
         (hntk.to_integers(_network(signs, "int8_gaussian"), x=x), "int8"),
         (every, "bits2"),
         (replace(hntk.to_integers(every, x=x, level_bits=4), shifts=(1, 0)), "base3"),
+        (_classifier(parts, ["a", "b"]), "mask+signs"),
+        (_network(scaled, "gaussian"), None),
     ]  # fmt: skip
     found = []
     with TemporaryDirectory() as folder:
@@ -160,7 +167,9 @@ def add_value(rng: np.random.Generator, arrays: dict, told: dict, other: Parts) 
     if isinstance(holder, list):
         holder.insert(int(rng.integers(len(holder) + 1)), value)
     else:
-        holder[["classes", "scale", "match", "data", "positions", "é", "name"][rng.integers(7)]] = value
+        holder[["classes", "scale", "match", "data", "positions", "é", "name", "scales", "branch"][rng.integers(9)]] = (
+            value
+        )
     return f"{path}: {value!r:.60}"
 
 
