@@ -107,8 +107,8 @@ def _pair_mean_jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple
     by_rho = tau1 * tau2 * _pair_mean(slope, rho, tau1, tau2)
     by_first = weight @ (slope(u) * first * function(v)) @ weight
     by_second = weight @ (function(u) * slope(v) * second) @ weight
-    along_rho, along_first, along_second = tangents
-    return _pair_mean(function, *primals), by_rho * along_rho + by_first * along_first + by_second * along_second
+    change = by_rho * tangents[0] + by_first * tangents[1] + by_second * tangents[2]
+    return _pair_mean(function, *primals), change
 
 
 def _pair_nodes(rho: Array) -> tuple[Array, Array, Array]:
