@@ -53,7 +53,7 @@ from hntk.readouts.training import Schedule, TrainingError
 from hntk.spectra.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
 from hntk.spectra.density import SpectralDensity, spectral_density
 from hntk.spectra.eigenpairs import Eigenpairs, leading_eigenpairs
-from hntk.theory.architecture import Architecture
+from hntk.theory.architecture import Architecture, LayerScales
 from hntk.theory.centred_layers import centred_coefficients
 from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
@@ -89,6 +89,7 @@ __all__ = [
     "IntegerClassifier",
     "IntegerNetwork",
     "Kernels",
+    "LayerScales",
     "LayerStatistics",
     "LossAccount",
     "Match",

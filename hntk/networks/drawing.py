@@ -22,7 +22,7 @@ OTHER_KEY = 2**31
 
 
 def draw_network(
-    network: ArchitectureLike,
+    activations: ArchitectureLike,
     widths: Sequence[int],
     inputs: int,
     *,
@@ -34,7 +34,7 @@ def draw_network(
 
     Parameters
     ----------
-    network : Architecture or sequence of str or Activation
+    activations : Architecture or sequence of str or Activation
         The network, or one activation a layer.
     widths : sequence of int or int
         One width a layer; one number is the width of all.
@@ -70,7 +70,7 @@ def draw_network(
     >>> hntk.draw_network(he, 64, 20, tau0=1.0, key=jax.random.key(0))
     Network(20 -> 64 -> 64, float32 weights, activations relu, weight_std=1.41421, bias_std=0.1)
     """
-    net = as_architecture(network)
+    net = as_architecture(activations)
     shape = as_widths(widths, net.depth)
     law = weight_law(law)
     fan_in = (as_count(inputs, "inputs"), *shape[:-1])
@@ -116,7 +116,7 @@ def _draw_branches(law: WeightLaw, sizes: Sequence[tuple[int, int] | None], key:
 
 
 def dense(
-    network: ArchitectureLike,
+    activations: ArchitectureLike,
     widths: Sequence[int],
     x: object,
     *,
@@ -128,7 +128,7 @@ def dense(
 
     Parameters
     ----------
-    network : Architecture or sequence of str or Activation
+    activations : Architecture or sequence of str or Activation
         The network, or one activation a layer.
     widths : sequence of int or int
         One width a layer; one number is the width of all.
@@ -162,4 +162,4 @@ def dense(
     """
     samples = as_samples(x)
     scale = rms_norm(samples) if tau0 is None else as_scale(tau0)
-    return draw_network(network, widths, samples.shape[1], tau0=scale, law=law, key=key)
+    return draw_network(activations, widths, samples.shape[1], tau0=scale, law=law, key=key)

@@ -136,9 +136,7 @@ def check_branch_widths(number: int, before: int, width: int) -> None:
 
 def _as_scales(scales: Any, number: int) -> LayerScales:
     if not isinstance(scales, list | tuple) or len(scales) != 3:
-        raise ValueError(
-            f"the scales of layer {number} must be hntk's LayerScales, three numbers; got {brief(scales)}."
-        )
+        raise ValueError(f"the scales of layer {number} must be hntk.LayerScales, three numbers; got {brief(scales)}.")
     checks: tuple[Callable[[object, str], float], ...] = (as_positive, as_nonnegative, as_nonnegative)
     names = LayerScales._fields
     return LayerScales(

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk import Architecture
+from hntk import Architecture, LayerScales
 from hntk.networks.forward import Forward
 from hntk.networks.layer_parts import UNIT
-from hntk.theory.architecture import LayerScales
 from tests.support import written_out
 
 HE = 2**0.5

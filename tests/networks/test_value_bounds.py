@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hntk
+from hntk import LayerScales
 from hntk.networks.value_bounds import LARGEST_INPUT, Readout, _largest_number, check_finite
-from hntk.theory.architecture import LayerScales
 
 BOUNDED = ["cos", "sin", "erf", "gaussian", "sign", "step", hntk.staircase([-1.0, 2.0], [3.0, -7.0, 0.5])]
 UNBOUNDED = ["relu", "abs", "linear", hntk.activation("polynomial", coefficients=[0.3, -1.0, 0.0, 2.0]), "quadratic"]

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import hntk
-from hntk.theory.architecture import LayerScales
+from hntk import LayerScales
 
 
 def states(network: hntk.Network, x: np.ndarray) -> list[np.ndarray]:

@@ -119,6 +119,7 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     hntk.Coefficients: (lambda: hntk.coefficients(["relu"], 1.0), everything),
     hntk.Expansions: (lambda: hntk.expansions(hntk.Architecture(["tanh"], centred=False), 1.0), everything),
     hntk.Expansion: (lambda: hntk.expansions(["tanh"], 1.0).ck[-1], everything),
+    hntk.LayerScales: (lambda: hntk.LayerScales(1.4, 0.1, 0.5), everything),
     hntk.Moments: (lambda: hntk.activation("tanh").moments(1.0), everything),
     hntk.Staircase: (lambda: hntk.staircase([0.0], [0.0, 1.0]), lambda m: m(np.linspace(-1, 1, 9))),
     hntk.WeightLaw: (lambda: hntk.weight_law("ternary"), drawn),

@@ -358,7 +358,7 @@ RETURNED = {
     "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients", "CompressedNetwork",
     "DataFit", "DataStatistics", "Dataset", "Design", "Eigenpairs", "EquivalentKernels", "EquivalentRegression",
     "Expansion", "Expansions", "FileError", "Finding", "IntegerClassifier", "IntegerNetwork", "KernelComparison",
-    "Kernels", "LossAccount",
+    "Kernels", "LayerScales", "LossAccount",
     "Match", "MatchError", "MatchRecord", "Mixture", "Moments", "Network", "NotIntegerError", "OrthogonalMatrix",
     "RidgeClassifier",
     "SoftmaxClassifier", "SpectralDensity", "Spectrum", "Storage", "Summary", "TaskAccuracy",
