@@ -11,10 +11,11 @@ from typing import Any, Literal, get_args
 
 from jax import Array
 
-from hntk._utils.arguments import as_choice, as_count, as_key, as_scale, as_widths
+from hntk._utils.arguments import as_choice, as_key, as_scale, as_widths
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.matching import Levels, Match, Objective, match
+from hntk.matching.options import as_depth
 from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import draw_network
 from hntk.networks.models.reading import from_model, is_model
@@ -162,9 +163,7 @@ def _original(given: Any, widths: Any) -> tuple[ArchitectureLike, Any]:
 def _depth(activations: ArchitectureLike, levels: object, depth: int | None) -> int:
     """Return the number of layers of the network to draw."""
     original = as_architecture(activations).depth
-    if isinstance(levels, Match):
-        return len(levels.activations)
-    return original if depth is None else as_count(depth, "depth")
+    return len(levels.activations) if isinstance(levels, Match) else as_depth(depth, original)
 
 
 def _refuse(options: Sequence[str]) -> None:

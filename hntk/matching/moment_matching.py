@@ -20,6 +20,7 @@ from hntk.matching.options import (
     MOST_LEVELS,
     Kernel,
     Method,
+    as_depth,
     as_method,
     asked_coefficients,
     drawn_widths,
@@ -85,7 +86,7 @@ def match(
     bits : int, optional
         In place of levels: a total of bits to spread over the layers. An activation of N levels takes ⌈log2 N⌉.
     depth : int, optional
-        Number of layers of the compressed network; by default the original's.
+        Number of layers of the compressed network, at most 100; by default the original's.
     kernel : {"alpha", "beta", "both"}
         Which coefficients are matched: those of the conjugate kernel, of the NTK, or both. A centred network has β_1 =
         (L + 1) α_1; for an original where that is not so, both are matched up to a factor of the NTK,
@@ -144,7 +145,7 @@ def match(
     """
     max_shift = None if max_shift is None else as_nonnegative(max_shift, "max_shift")
     architecture = as_architecture(activations)
-    depth = architecture.depth if depth is None else as_count(depth, "depth")
+    depth = as_depth(depth, architecture.depth)
     known = centred_coefficients(architecture, tau0)
     original = OriginalNetwork(architecture, known, asked_coefficients(kernel, alpha2=alpha2), depth)
     _check_target(original)

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Int
 
-from hntk._utils.arguments import as_choice, as_widths
+from hntk._utils.arguments import as_choice, as_count, as_widths
 from hntk._utils.arrays import brief
 from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_samples
@@ -26,6 +26,7 @@ Method = Literal["joint", "layerwise"]
 Kernel = Literal["alpha", "beta", "both"]
 MOST_LEVELS = 16
 MOST_BITS = 4
+MOST_LAYERS = 100
 
 
 def asked_coefficients(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
@@ -34,6 +35,11 @@ def asked_coefficients(kernel: Kernel, *, alpha2: bool) -> tuple[str, ...]:
     return tuple(
         name for name in NAMES if (kernel == "both" or name.startswith(kernel)) and (alpha2 or not name.endswith("2"))
     )
+
+
+def as_depth(depth: object, original: int) -> int:
+    """Return the number of layers of the compressed network, by default the original's."""
+    return original if depth is None else as_count(depth, "depth", 1, MOST_LAYERS)
 
 
 def as_method(method: Method | None, counts: Sequence[Levels], original: OriginalNetwork, kernel: Kernel) -> Method:

@@ -18,14 +18,12 @@ from hntk._utils.float64 import float64
 from hntk.kernels import exact_kernels
 from hntk.matching.joint_target import ZERO, JointTarget
 from hntk.matching.kernel_mismatch import CORRELATIONS, correlation_map
-from hntk.matching.share_allocation import shares_reaching
+from hntk.matching.share_allocation import EXACT, shares_reaching
 from hntk.matching.targets import MatchError
 from hntk.matching.variance_shares import NAMES, final_by_name, layer_shares
 from hntk.theory.architecture import Architecture
 from hntk.theory.coefficients import Coefficients
 
-# relative miss of coefficients that shares have by rounding
-EXACT = 1e-11
 # depths that are tried for an advice
 DEEPEST_ADVICE = 8
 

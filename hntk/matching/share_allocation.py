@@ -123,7 +123,7 @@ def _even_shares(final: Mapping[str, float], asked: Sequence[str], depth: int) -
         ratios = {"alpha2": final["alpha2"] / final["alpha3"]}
         ratios["beta2"] = final["beta2"] / final["beta3"] * (depth + 1 + even) / (depth + 1 - even)
         wanted = [2 * ratios[name] for name in ratios if name in asked] or [1.0]
-        if not np.allclose(wanted if even > 1 else [1.0, *wanted], wanted[0], rtol=EXACT):
+        if not np.allclose(wanted if even > 1 else [1.0, *wanted], wanted[0], rtol=EXACT, atol=0):
             continue
         equal = final["alpha3"] ** (1 / (depth + even - 1))
         p, q, r = np.full(depth, equal), np.zeros(depth), np.full(depth, 2 * equal)

@@ -236,7 +236,9 @@ def test_the_account_of_other_networks_is_of_kernels_behind_an_intercept() -> No
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    "target", [{"error": 0.6}, {"error": 0.6, "depth": 1}, {"accuracy": 0.1, "key": jax.random.key(0)}], ids=str
+    "target",
+    [{"error": 0.6}, {"error": 0.6, "depth": 1, "alpha2": False}, {"accuracy": 0.1, "key": jax.random.key(0)}],
+    ids=str,
 )
 def test_plans_of_other_networks_keep_what_they_promise(target: dict) -> None:
     data = hntk.reference_mixture(n=300, p=60, key=jax.random.key(0))

@@ -154,7 +154,7 @@ def test_layer_by_layer_all_layers_have_the_originals_kernels() -> None:
      (HE, {"method": "layerwise", "kernel": "beta"}, "Leave kernel= out"),
      (HE, {"method": "layerwise", "depth": 2}, "matched by one of 3, not 2"),
      (RMS, {"method": "layerwise"}, "does not see norms.*alpha2=False"),
-     (HE, {"depth": 0}, "depth must be a positive whole number"),
+     (HE, {"depth": 0}, "depth must be a whole number from 1 to 100"),
      (HE, {"depth": 2, "levels": [4, 4, 4]}, "3 entries for 2 layers"),
      (HE, {"levels": "paper", "depth": 2}, "layer by layer"),
      (hntk.Architecture(["cos", "cos"], weight_std=1.5), {"alpha2": False}, "alpha2.*not asked for")],

@@ -219,6 +219,7 @@ CASES = {
     "exact_kernels": case(hntk.exact_kernels, **EXACT, x2=SAMPLES, progress=CALLBACK, engine=("native", "choice")),
     "exact_kernels by neural-tangents": case(
         lambda **a: hntk.exact_kernels(**a, engine="neural_tangents"), **EXACT, x2=SAMPLES, progress=CALLBACK),
+    "centred_coefficients": case(lambda **a: hntk.centred_coefficients(**a).alpha, network=NET, tau0=SCALE),
     "expansions": case(
         lambda **a: hntk.expansions(**a).ck, network=NET, tau0=SCALE, centres=([0.1], "numbers")),
     "fit_equivalent": case(
@@ -266,7 +267,7 @@ CASES = {
                                      documented=(FileNotFoundError,)),
     "match": case(
         lambda **a: hntk.match(**a).residuals, activations=NET, tau0=SCALE, levels=(3, "count"),
-        kernel=("alpha", "choice"),
+        depth=(None, "count"), kernel=("alpha", "choice"),
         method=("joint", "choice"), max_shift=(None, "bound"), objective=("theory", "choice")),
     "match of bits": case(lambda bits: hntk.match(RELU, 1.0, bits=bits).residuals, bits=(2, "count")),
     "match of data": case(lambda x: hntk.match(RELU, 1.0, 2, objective="data", x=x).residuals, x=(X, "samples")),
