@@ -81,7 +81,7 @@ def cumulative_share(eigenvalues: Float[np.ndarray, " k"], ratio: float) -> Floa
     eigenvalues : (k,) array
         The numbers.
     ratio : float
-        y = m/n, in (0, 1].
+        The quotient m/n, in (0, 1].
 
     Returns
     -------

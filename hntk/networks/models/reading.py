@@ -39,8 +39,8 @@ from hntk.theory.architecture import LayerScales
 from hntk.weights.weight_matrix import WeightMatrix
 
 Reader = Callable[[Any, Options], Source]
-# readers by the beginning of the module that defines a model's class, or one that it extends; Keras is first,
-# as its models extend torch's modules where torch computes them
+# Readers by the beginning of the module that a model's class, or a class that it extends, is defined in. Keras is
+# first, as its models extend torch's modules where torch computes them.
 READERS: dict[str, Reader] = {
     "keras": keras_models.read,
     "torch": torch_modules.read,
