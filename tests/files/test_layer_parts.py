@@ -44,10 +44,7 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any], str | None]] = {
 
 @pytest.mark.parametrize(
     ("law", "settings", "encoding"),
-    [
-        pytest.param(*v, id=k, marks=() if k in ("ternary", "normalised") else pytest.mark.nightly)
-        for k, v in NETWORKS.items()
-    ],
+    [pytest.param(*v, id=k, marks=() if k == "ternary" else pytest.mark.nightly) for k, v in NETWORKS.items()],
 )
 def test_networks_come_back_with_all_their_parts(
     law: Any, settings: dict, encoding: str | None, tmp_path: Path
