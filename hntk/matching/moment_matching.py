@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from hntk._utils.arguments import as_count, as_nonnegative
+from hntk.activations import SurrogateLike
 from hntk.activations.step_function import StepFunction
 from hntk.matching.bounds import ratio_bound
 from hntk.matching.data_objective import FEWEST_SAMPLES, Sample, held_out_error, refine
@@ -31,6 +32,7 @@ from hntk.matching.options import (
 from hntk.matching.original_target import OriginalNetwork
 from hntk.matching.progress import ProgressCallback, no_progress
 from hntk.matching.result import DataFit, Match, Objective
+from hntk.matching.straight_through import with_surrogates
 from hntk.matching.targets import TOLERANCE, MatchError
 from hntk.matching.units import at_scales, to_units
 from hntk.matching.variance_shares import NAMES
@@ -64,6 +66,7 @@ def match(
     law: str | WeightLaw | None = None,
     samples: int = 1200,
     steps: int = 80,
+    surrogate: SurrogateLike | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Match:
     """Find staircases with which a network has the original's kernel coefficients, at the least identity shift.
@@ -119,6 +122,11 @@ def match(
         Most samples of ``x`` that the data objective uses; time grows with the cube.
     steps : int
         Most steps of the data objective.
+    surrogate : str, Activation or Surrogate, optional
+        What training with a straight-through estimator has in the place of the staircases' derivatives, so that κ² of
+        the compressed network is computed: ``"calibrated"`` for surrogates under which it has the β of the match
+        (:func:`hntk.calibrated_surrogates`), or a shape such as ``"clipped"``, whose height alone is chosen and with
+        which β_3 is another one in general. :attr:`Match.surrogates` and :attr:`Match.ntk_shift` tell the rest.
     progress : callable, optional
         Called again and again with a line that says how far the match has come.
 
@@ -130,7 +138,7 @@ def match(
     Raises
     ------
     MatchError
-        If the target cannot be reached with so many levels; the message says what can.
+        If the target cannot be reached with so many levels, or with this surrogate; the message says what can.
     ValueError
         If the network, the scale or an option make no sense.
 
@@ -142,6 +150,12 @@ def match(
     (True, 0.0)
     >>> round(hntk.match(["relu"] * 3, tau0=1.0, levels=3).relative_shift, 3)
     0.429
+
+    A network that trains like the original by small steps, but for the ridge that its NTK lacks:
+
+    >>> trained = hntk.match(["relu"] * 3, tau0=1.0, levels=4, kernel="beta", surrogate="calibrated")
+    >>> trained.converged, round(trained.ntk_shift, 3)
+    (True, -0.138)
     """
     max_shift = None if max_shift is None else as_nonnegative(max_shift, "max_shift")
     architecture = as_architecture(activations)
@@ -160,7 +174,9 @@ def match(
     else:
         result = _match_jointly(original, tuple(int(n) for n in counts), max_shift, report)
     _check_match(result, max_shift)
-    return result if data is None else _follow_data((*data, drawn), result, original, limits, report)
+    if data is not None:
+        result = _follow_data((*data, drawn), result, original, limits, report)
+    return result if surrogate is None else with_surrogates(result, surrogate)
 
 
 def _match_layerwise(original: OriginalNetwork, counts: Sequence[Levels], *, alpha2: bool) -> Match:

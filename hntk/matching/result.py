@@ -11,7 +11,7 @@ import numpy as np
 from hntk._utils.arguments import as_nonnegative
 from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
-from hntk.activations import Activation, Staircase
+from hntk.activations import Activation, Staircase, Surrogate
 from hntk.matching.bounds import Certificate, layer_bounds, ratio_bound
 from hntk.matching.joint_target import ZERO
 from hntk.matching.original_target import OriginalNetwork
@@ -59,7 +59,7 @@ class DataFit:
     labels: bool = False
 
 
-@array_dataclass(static=("architecture", "activations", "tau0", "method", "asked", "fit"))
+@array_dataclass(static=("architecture", "activations", "tau0", "method", "asked", "fit", "surrogates"))
 class Match(Copyable):
     """A compressed network's activations, and how well they do.
 
@@ -84,6 +84,9 @@ class Match(Copyable):
     fit : DataFit or None
         The errors that the data objective reached, for which the matched coefficients were only the start; None for
         the theory's objective.
+    surrogates : tuple of Surrogate or None, or None
+        What the backward pass of training has in the place of the staircases' derivatives. β and κ² of
+        ``coefficients`` are then those of this training; without surrogates κ² is infinite.
     """
 
     architecture: Architecture
@@ -94,6 +97,7 @@ class Match(Copyable):
     original_coefficients: Coefficients
     coefficients: Coefficients
     fit: DataFit | None = None
+    surrogates: tuple[Surrogate | None, ...] | None = None
 
     def __repr__(self) -> str:
         names = [layer.name for layer in self.original[:SHOWN_LAYERS]]
@@ -172,6 +176,15 @@ class Match(Copyable):
     def relative_shift(self) -> float:
         """The identity shift in units of the original's, δ/τ_L²."""
         return self.identity_shift / float(self.original_coefficients.tau[-1] ** 2)
+
+    @property
+    def ntk_shift(self) -> float:
+        """The ridge κ̂_L² − κ_L² that compression adds to the NTK, κ̂_L² times :attr:`ntk_factor`.
+
+        Where it is negative, training the compressed network needs so much more ridge than the original. It is finite
+        where the match has surrogates, and the original no jumps.
+        """
+        return float(self.coefficients.kappa_sq[-1] * self.ntk_factor - self.original_coefficients.kappa_sq[-1])
 
     @property
     def record(self) -> MatchRecord:
@@ -288,4 +301,9 @@ class Match(Copyable):
         lines = [head, f"largest relative residual {largest:.1e}; {shift}"]
         if {"alpha1", "beta1"} <= set(self.asked) and self.ntk_factor != 1:
             lines.append(f"the compressed network's NTK times {self.ntk_factor:.4g} is the original's")
+        if self.surrogates is not None:
+            lines.append(
+                f"trained with surrogates: κ̂_L² = {self.coefficients.kappa_sq[-1]:.4g}, the original's κ_L² = "
+                f"{self.original_coefficients.kappa_sq[-1]:.4g}"
+            )
         return "\n".join([*lines, *(f"assumes: {text}" for text in self.assumptions)])
