@@ -24,7 +24,7 @@ QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS="$(XLA_FLAGS) --xla_cpu_use_
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-sweeps setup-tools gmm test test-all unit coverage wheel lint types format lock clean
+.PHONY: help setup setup-sweeps setup-models setup-tools gmm test test-all unit coverage wheel lint types format lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -35,22 +35,25 @@ setup: $(VENV)/.project  ## create .venv with everything pinned and hashed (once
 setup-sweeps: setup $(VENV)/.sweeps  ## add Hydra's launchers and the Optuna sweeper
 	@:
 
+setup-models: setup $(VENV)/.models  ## add the frameworks whose models hntk.from_model reads, but for PyTorch
+	@:
+
 setup-tools:  ## install the compilers, emulator and browser that some tests skip without (Debian, as root)
 	@apt-get install -y -qq --no-install-recommends $(TOOLS)
 
 gmm: setup  ## run the Gaussian-mixture experiment (more settings: make gmm ARGS="seed=1")
 	@$(RUN) -m experiments.run +exp=gmm $(ARGS)
 
-test: setup setup-sweeps lint types  ## run all checks: lint, types, every test and every documented example
+test: setup setup-sweeps setup-models lint types  ## run all checks: lint, types, every test and every documented example
 	@$(QUICK) $(PYTEST)
 
 unit: setup  ## run the tests but the slow ones (a few only: make unit ARGS="-k erf")
 	@$(QUICK) $(PYTEST) -m "not slow and not nightly" $(ARGS)
 
-test-all: setup setup-sweeps lint types wheel  ## run all checks and, an hour more, the tests that repeat at scale
+test-all: setup setup-sweeps setup-models lint types wheel  ## run all checks and, an hour more, the tests that repeat at scale
 	@$(PYTEST) -m "nightly or not nightly" $(ARGS)
 
-coverage: setup setup-sweeps  ## run the tests and measure which lines of hntk they run; below 95 % is an error
+coverage: setup setup-sweeps setup-models  ## run the tests and measure which lines of hntk they run; below 95 % is an error
 	@$(QUICK) $(PYTEST) --cov=hntk --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
 
 wheel: setup  ## build the wheel, install it into an empty environment and use it there
@@ -78,6 +81,7 @@ lock:  ## pin the newest versions pyproject.toml allows, and the oldest for one 
 	    -c requirements/build.txt -c requirements/constraints.txt -c requirements/oldest-constraints.txt \
 	    -o requirements/oldest.txt
 	@$(COMPILE) --upgrade pyproject.toml --extra sweeps -c requirements/lock.txt -o requirements/sweeps.txt
+	@$(COMPILE) --upgrade pyproject.toml --extra models -c requirements/lock.txt -o requirements/models.txt
 
 clean:  ## remove .venv, caches and build files (never what experiments wrote)
 	@rm -rf .venv .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -103,4 +107,9 @@ $(VENV)/.project: $(VENV)/.lock pyproject.toml
 $(VENV)/.sweeps: $(VENV)/.lock requirements/sweeps.txt | $(VENV)/.project
 	@echo "Adding Hydra's launchers and sweepers: 120 MB to download ..."
 	@$(LOCKED) requirements/sweeps.txt
+	@touch $@
+
+$(VENV)/.models: $(VENV)/.lock requirements/models.txt | $(VENV)/.project
+	@echo "Adding frameworks whose models are read: MB_HERE MB to download ..."
+	@$(LOCKED) requirements/models.txt
 	@touch $@

@@ -14,7 +14,8 @@ from tests.support.models import X, assert_refused, assert_scores
 
 equinox: Any = pytest.importorskip("equinox")
 nn: Any = equinox.nn
-pytestmark = [pytest.mark.nightly, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
+NIGHTLY = pytest.mark.nightly
 KEY = jax.random.key(3)
 
 
@@ -22,12 +23,15 @@ def linear(inputs: int, outputs: int) -> Any:
     return nn.Linear(inputs, outputs, key=KEY)
 
 
-@pytest.mark.parametrize("act", [jax.nn.relu, jax.nn.gelu, jnp.tanh, jax.nn.silu])
+@pytest.mark.parametrize(
+    "act", [jax.nn.relu, *(pytest.param(f, marks=NIGHTLY) for f in (jax.nn.gelu, jnp.tanh, jax.nn.silu))]
+)
 def test_perceptrons(act: Any) -> None:
     model = nn.MLP(5, 3, 8, 2, activation=act, key=KEY)
     assert_scores(hntk.from_model(model, x=X), jax.vmap(model)(X))
 
 
+@NIGHTLY
 def test_ends_in_sigmoid_and_softmax() -> None:
     model = nn.MLP(5, "scalar", 8, 2, final_activation=jax.nn.sigmoid, key=KEY)
     shares = np.asarray(jax.vmap(model)(X))
@@ -38,6 +42,7 @@ def test_ends_in_sigmoid_and_softmax() -> None:
     assert_scores(hntk.from_model(nn.Sequential([scores, nn.Lambda(jax.nn.softmax)]), x=X), jax.vmap(scores)(X))
 
 
+@NIGHTLY
 def test_sequences_in_inference() -> None:
     model = nn.Sequential([linear(5, 8), nn.Lambda(jnp.tanh), nn.Dropout(0.3), linear(8, 3)])
     assert_refused(model, r"'layers\.2'", "Dropout", "inference_mode")
@@ -45,6 +50,7 @@ def test_sequences_in_inference() -> None:
     assert_scores(hntk.from_model(model, x=X), jax.vmap(model)(X))
 
 
+@NIGHTLY
 def test_batch_normalisation_with_its_state() -> None:
     parts = [linear(5, 8), nn.BatchNorm(8, "batch", mode="batch"), nn.Lambda(jax.nn.relu), linear(8, 3)]
     model, state = nn.make_with_state(nn.Sequential)(parts)
@@ -65,6 +71,7 @@ class Residual(equinox.Module):  # type: ignore[misc]
         return self.last(h + jax.nn.relu(self.second(h)))
 
 
+@NIGHTLY
 def test_what_cannot_be_read_is_refused_by_name() -> None:
     assert_refused(Residual(linear(5, 8), linear(8, 8), linear(8, 3)), "second", "residual")
     normed = nn.Sequential([linear(5, 8), nn.LayerNorm(8), linear(8, 3)])

@@ -15,7 +15,8 @@ from tests.support.models import X, assert_refused, assert_scores
 
 linen: Any = pytest.importorskip("flax.linen")
 nnx: Any = pytest.importorskip("flax.nnx")
-pytestmark = [pytest.mark.nightly, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
+NIGHTLY = pytest.mark.nightly
 SAMPLES = jnp.asarray(X, jnp.float32)
 
 
@@ -49,13 +50,20 @@ def variables(model: Any, x: Any = SAMPLES, **more: Any) -> Any:
     return jax.tree.map(lambda a: a + jnp.abs(jax.random.normal(next(keys), a.shape, a.dtype)), first)
 
 
-@pytest.mark.parametrize("act", [linen.relu, linen.gelu, linen.silu, linen.tanh, linen.elu, linen.softplus])
+@pytest.mark.parametrize(
+    "act",
+    [
+        linen.relu,
+        *(pytest.param(f, marks=NIGHTLY) for f in (linen.gelu, linen.silu, linen.tanh, linen.elu, linen.softplus)),
+    ],
+)
 def test_linen_modules(act: Callable) -> None:
     model = Perceptron(act)
     held = variables(model)
     assert_scores(hntk.from_model(model, held, x=X), model.apply(held, SAMPLES))
 
 
+@NIGHTLY
 @pytest.mark.parametrize("end", [linen.softmax, linen.log_softmax])
 def test_linen_modules_that_end_in_softmax(end: Callable) -> None:
     model = Perceptron(end=end)
@@ -63,6 +71,7 @@ def test_linen_modules_that_end_in_softmax(end: Callable) -> None:
     assert_scores(hntk.from_model(model, held, x=X), Perceptron().apply(held, SAMPLES))
 
 
+@NIGHTLY
 def test_linen_parameters_alone_images_and_arguments() -> None:
     model = linen.Sequential([linen.Dense(8), linen.relu, linen.Dense(2)])
     held = variables(model)
@@ -97,6 +106,7 @@ class Convolved(linen.Module):  # type: ignore[misc]
         return linen.Dense(3)(linen.relu(linen.Conv(4, (3,))(x[..., None])).reshape((x.shape[0], -1)))
 
 
+@NIGHTLY
 @pytest.mark.parametrize(
     ("kind", "words"),
     [(Normalised, ["LayerNorm_0", "combines"]), (Residual, ["Dense_2", "residual"]), (Convolved, ["Conv_0", "conv"])],
@@ -106,6 +116,7 @@ def test_linen_layers_that_cannot_be_read_are_refused_by_name(kind: Any, words: 
     assert_refused(model, *words, variables=variables(model), x=X)
 
 
+@NIGHTLY
 def test_linen_training_and_parameters() -> None:
     model = Perceptron()
     held = variables(model)
@@ -139,6 +150,7 @@ def test_nnx_modules() -> None:
     assert_refused(model, "'drop'", "random")
 
 
+@NIGHTLY
 def test_nnx_layers_that_cannot_be_read_are_refused_by_name() -> None:
     rngs = nnx.Rngs(0)
     first, last = nnx.Linear(5, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs)

@@ -16,7 +16,8 @@ if find_spec("keras") is not None:
     os.environ.setdefault("KERAS_BACKEND", "jax")
 keras: Any = pytest.importorskip("keras")
 layers: Any = keras.layers
-pytestmark = [pytest.mark.nightly, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
+NIGHTLY = pytest.mark.nightly
 SAMPLES = X.astype(np.float32)
 
 
@@ -29,6 +30,7 @@ def outputs(model: Any, x: np.ndarray = SAMPLES) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(model(x)))
 
 
+@NIGHTLY
 @pytest.mark.parametrize(
     ("given", "name"),
     [
@@ -76,6 +78,7 @@ def test_normalisation_rescaling_and_layers_that_are_activations() -> None:
     assert_scores(hntk.from_model(model, x=X), outputs(model))
 
 
+@NIGHTLY
 def test_functional_models_nested_models_and_links() -> None:
     start = keras.Input((2, 4))
     hidden = sequential(layers.Dense(8, "relu"), shape=(8,))(layers.Flatten()(start))
@@ -95,6 +98,7 @@ class Own(keras.Model):  # type: ignore[misc]
         return x
 
 
+@NIGHTLY
 def test_what_cannot_be_read_is_refused_by_name() -> None:
     start = keras.Input((5,))
     hidden = layers.Dense(8, "relu")(start)
