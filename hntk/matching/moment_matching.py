@@ -158,10 +158,9 @@ def match(
     (True, -0.138)
     """
     max_shift = None if max_shift is None else as_nonnegative(max_shift, "max_shift")
-    architecture = as_architecture(activations)
-    depth = as_depth(depth, architecture.depth)
-    known = centred_coefficients(architecture, tau0)
-    original = OriginalNetwork(architecture, known, asked_coefficients(kernel, alpha2=alpha2), depth)
+    network = as_architecture(activations)
+    depth, known = as_depth(depth, network.depth), centred_coefficients(network, tau0)
+    original = OriginalNetwork(network, known, asked_coefficients(kernel, alpha2=alpha2), depth)
     _check_target(original)
     counts = levels_per_layer(levels, depth) if bits is None else levels_from_bits(original.target, levels, bits)
     method = as_method(method, counts, original, kernel)
