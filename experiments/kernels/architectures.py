@@ -48,13 +48,15 @@ LABELS = {
     "levels4_he": "4 levels, √2, .3",
     "relu_residual": "ReLU, √2, .3, branches × .7",
     "relu_layer_norm": "ReLU, √2, .3, layer norm",
+    "relu_implicit": "ReLU, 1, .3, implicit",
+    "erf_implicit": "erf, .9, .3, implicit",
 }
 KERNELS = ("CK", "NTK")
 NOTES = (
-    "Networks: three layers, not centred, by activation, σ_w and σ_b. CK: conjugate kernel, NTK: neural tangent "
-    "kernel. P = I − 11ᵀ/n takes out what all samples share, as an intercept does. Norms are operator norms; n/p is "
-    "the same everywhere. Control: the error at the largest p of equivalents without their quadratic coefficients d, "
-    "e, which must not fall."
+    "Networks: three layers (implicit: one that is repeated), not centred, by activation, σ_w and σ_b. CK: conjugate "
+    "kernel, NTK: neural tangent kernel. P = I − 11ᵀ/n takes out what all samples share, as an intercept does. Norms "
+    "are operator norms; n/p is the same everywhere. Control: the error at the largest p of equivalents without their"
+    " quadratic coefficients d, e, which must not fall."
 )
 CURVES = ("K̃", "K̃ without d, e", "PK̃P", "PK̃P without d, e")
 COLUMNS = ("network", "kernel", "curve")

@@ -31,6 +31,8 @@ from hntk.activations.staircases import Staircase
 
 # width and height with which the derivative of erf, 2/√π exp(−t²), becomes exp(−t²/2)
 ERF_WIDTH, ERF_HEIGHT = np.sqrt(2.0), np.sqrt(np.pi) / 2
+# widths from here to its reciprocal have powers that float64 holds
+LEAST_WIDTH = 1e-60
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Surrogate:
             )
         as_instance(self.relative, "relative", (bool, np.bool_), "True or False")
         object.__setattr__(self, "width", as_positive(self.width, "width"))
+        if not LEAST_WIDTH <= self.width <= 1 / LEAST_WIDTH:
+            raise ValueError(f"width = {self.width:.3g} is out of scale: powers of it leave float64. Give one about 1.")
         object.__setattr__(self, "height", as_finite(self.height, "height"))
 
     def __call__(self, t: ArrayLike) -> Array:
@@ -92,22 +96,24 @@ class Surrogate:
 SurrogateLike = str | Activation | Surrogate
 
 
+def _hard_tanh(t: Array) -> Array:
+    return jnp.clip(t, -1.0, 1.0)
+
+
+def _triangle_integral(t: Array) -> Array:
+    inside = jnp.clip(t, -1.0, 1.0)
+    return inside - inside * jnp.abs(inside) / 2
+
+
 @cache
 def _clipped() -> Activation:
-    return PiecewiseSlope(
-        lambda t: jnp.clip(t, -1.0, 1.0), (-1.0, 1.0), "clipped", jumps=((-1.0, 1.0), (1.0, -1.0)), bends=()
-    )
+    return PiecewiseSlope(_hard_tanh, (-1.0, 1.0), "clipped", jumps=((-1.0, 1.0), (1.0, -1.0)), bends=())
 
 
 @cache
 def _triangle() -> Activation:
-    def integral(t: Array) -> Array:
-        inside = jnp.clip(t, -1.0, 1.0)
-        return inside - inside * jnp.abs(inside) / 2
-
-    return PiecewiseSlope(
-        integral, (-1.0, 0.0, 1.0), "triangle", jumps=(), bends=((-1.0, 1.0), (0.0, -2.0), (1.0, 1.0))
-    )
+    bends = ((-1.0, 1.0), (0.0, -2.0), (1.0, 1.0))
+    return PiecewiseSlope(_triangle_integral, (-1.0, 0.0, 1.0), "triangle", jumps=(), bends=bends)
 
 
 # s, w and h of the functions φ that are known by their own names; each is 1 at 0

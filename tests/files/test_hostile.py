@@ -40,6 +40,8 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict,
     for name, what in made.items():
         hntk.save(what, folder / name)
         found[name] = container.read(folder / name)
+        # what is compiled once is not what a file costs
+        hntk.load(folder / name)
     return found
 
 

@@ -122,6 +122,7 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     hntk.LayerScales: (lambda: hntk.LayerScales(1.4, 0.1, 0.5), everything),
     hntk.Moments: (lambda: hntk.activation("tanh").moments(1.0), everything),
     hntk.Staircase: (lambda: hntk.staircase([0.0], [0.0, 1.0]), lambda m: m(np.linspace(-1, 1, 9))),
+    hntk.Surrogate: (lambda: hntk.surrogate("clipped", width=1.5), lambda m: m(np.linspace(-2, 2, 9))),
     hntk.WeightLaw: (lambda: hntk.weight_law("ternary"), drawn),
     hntk.WeightMatrix: (lambda: tanh_net().weights[0], lambda m: m.dense()),
     hntk.OrthogonalMatrix: (

@@ -48,7 +48,7 @@ def test_machines_are_ridge_regression_and_its_gradient_flow() -> None:
     new, new_labels = rng.normal(size=(10, 5)) / np.sqrt(5), np.arange(10) % 2
     samples = TrainingSet(x, labels, new, new_labels, None)  # type: ignore[arg-type]
     layers = [hntk.activation("relu")]
-    machine = KernelMachine.of(samples, layers, "ck", 1.0, None)
+    machine = KernelMachine.of(samples, layers, "ck", 1.0, None, "native")
     kernel = np.asarray(hntk.exact_kernels(x, layers, tau0=1.0).ck)
     across = np.asarray(hntk.exact_kernels(new, layers, x2=x, tau0=1.0).ck)
     targets, new_targets = np.eye(2)[labels] - 0.5, np.eye(2)[new_labels] - 0.5
