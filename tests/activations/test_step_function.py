@@ -80,6 +80,7 @@ def test_normalised_functions_have_mean_0_and_variance_1_and_no_idle_thresholds(
     np.testing.assert_allclose(moments.e1, plain.e1 / np.sqrt(plain.variance), rtol=1e-12)
 
 
+@pytest.mark.nightly
 def test_padding_changes_no_map() -> None:
     short, long = StepFunction(THRESHOLDS[:1], LEVELS[:2]), StepFunction(THRESHOLDS, LEVELS)
     padded = padded_alike([short, long])
@@ -92,6 +93,7 @@ def test_padding_changes_no_map() -> None:
     assert padded_alike([]) == []
 
 
+@pytest.mark.nightly
 def test_kernels_can_be_differentiated_by_thresholds_and_levels() -> None:
     function = StepFunction(jnp.asarray(THRESHOLDS), jnp.asarray(LEVELS))
     gradient = jax.grad(lambda f: f.covariance_map(0.4, 0.9, 1.2))(function)

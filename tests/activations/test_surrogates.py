@@ -82,6 +82,7 @@ def test_means_and_maps_against_quadrature(name: str) -> None:
     np.testing.assert_allclose(own_slope(STEPS, function, 0.9), own, rtol=1e-12)
 
 
+@pytest.mark.nightly
 def test_many_pairs_through_the_series() -> None:
     layer = StraightThroughStep.of(STEPS.step_function, stretched("tanh"))
     left, right = layer.side(jnp.array([1.2, 0.7])), layer.side(jnp.array([0.8, 1.5, 1.0]))

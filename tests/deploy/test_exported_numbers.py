@@ -99,6 +99,7 @@ def test_more_levels_than_a_byte_counts_on_planes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_staircases_of_one_level_or_with_thresholds_at_the_ends(tmp_path: Path) -> None:
     odd = [
         Steps((), (5,)),

@@ -19,6 +19,7 @@ from hntk.theory.architecture import Architecture
 from tests.support.network_functions import gradients, ntk
 from tests.support.samples import two_classes
 
+NIGHTLY = pytest.mark.nightly
 X, _ = two_classes(23, 12)
 X2 = two_classes(9, 12)[0] + 0.1
 LABELS = np.arange(23) % 3
@@ -39,7 +40,7 @@ NETS = {
 def cases(*often: str) -> list:
     """Return all networks with both parameterizations; what is not named is for the nightly run."""
     both = [(name, by) for name in NETS for by in ("ntk", "standard")]
-    marks = {case: () if f"{case[0]}, {case[1]}" in often else pytest.mark.nightly for case in both}
+    marks = {case: () if f"{case[0]}, {case[1]}" in often else NIGHTLY for case in both}
     return [pytest.param(*case, marks=marks[case], id=", ".join(case)) for case in both]
 
 
@@ -95,14 +96,14 @@ def check_all(name: str, by: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "by"), cases("biases, ntk", "layer, ntk", "everything, ntk", "everything, standard"))
+@pytest.mark.parametrize(("name", "by"), cases("everything, ntk", "everything, standard"))
 def test_matrices_parts_and_operator_against_the_jacobian(name: str, by: str) -> None:
     check_all(name, by)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize(("name", "by"), cases("everything, ntk"))
+@pytest.mark.parametrize(("name", "by"), cases())
 def test_they_do_not_depend_on_batches_and_tiles(name: str, by: str) -> None:
     check_all(name, by)
     across = hntk.empirical_kernels(drawn(name), X[:9], x2=X[9:], parameterization=by)  # type: ignore[arg-type]
@@ -121,8 +122,9 @@ def test_a_missing_gradient_is_noticed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("layers", "by"), [
-    ("all", "ntk"), ("all", "standard"), pytest.param("last", "ntk", marks=pytest.mark.nightly),
-    pytest.param("last", "standard", marks=pytest.mark.nightly),
+    pytest.param("all", "ntk", marks=NIGHTLY), ("all", "standard"),
+    pytest.param("last", "ntk", marks=NIGHTLY),
+    pytest.param("last", "standard", marks=NIGHTLY),
 ])  # fmt: skip
 def test_of_classifiers_each_output_and_their_mean(layers: str, by: Any) -> None:
     model = classifier("everything", layers)
@@ -158,7 +160,7 @@ def both_engines(model: hntk.Network | hntk.Classifier, x: np.ndarray, **options
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "by"), cases("everything, ntk"))
+@pytest.mark.parametrize(("name", "by"), cases())
 def test_neural_tangents_as_an_engine(name: str, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # some samples at a time, which do not divide their number
     monkeypatch.setattr(network_function, "JACOBIAN", 2**16)
@@ -197,6 +199,7 @@ def test_what_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     load.cache_clear()
 
 
+@NIGHTLY
 def test_ternary_and_orthogonal_branches() -> None:
     net = Architecture(["erf", "relu"], 1.3, 0.2, False, [0.0, 0.7])
     for law in ("ternary", "orthogonal"):
@@ -228,8 +231,8 @@ def test_whole_numbers_are_samples_too() -> None:
 @pytest.mark.parametrize("net", [
     pytest.param(Architecture(["relu", "erf"], 2**0.5, 0.3, False), id="biases"),
     pytest.param(Architecture(["relu", "relu"], 2**0.5, 0.3, False, [0, 0.7]), id="residual"),
-    pytest.param(Architecture(["relu", "relu"], 2**0.5, 0.3, False, normalize="layer"), id="layer"),
-    pytest.param(Architecture(["relu", "erf"], 1.3, 0.3, True, [0, 0.7], "rms"), id="rms", marks=pytest.mark.nightly),
+    pytest.param(Architecture(["relu", "relu"], 2**0.5, 0.3, False, normalize="layer"), id="layer", marks=NIGHTLY),
+    pytest.param(Architecture(["relu", "erf"], 1.3, 0.3, True, [0, 0.7], "rms"), id="rms", marks=NIGHTLY),
 ])  # fmt: skip
 def test_wide_networks_reach_the_exact_kernels(net: Architecture) -> None:
     """The mean error over four draws falls like the root of the width."""

@@ -174,7 +174,7 @@ def gradient_gap(net: Architecture, x: np.ndarray) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["relu", "erf"])
+@pytest.mark.parametrize("name", [pytest.param("relu", marks=pytest.mark.nightly), "erf"])
 def test_drawn_networks_have_these_kernels(name: str) -> None:
     """16 networks of width 512: their mean is within three standard errors, that of other networks is not."""
     net = {
@@ -216,6 +216,7 @@ def test_samples_at_which_the_iteration_does_not_contract_are_refused(tmp_path: 
         hntk.exact_kernels(X, Architecture(["relu"], 1.5, implicit=True), tau0=1.0)
 
 
+@pytest.mark.nightly
 def test_float32_and_neural_tangents() -> None:
     with precision(False), warnings.catch_warnings(action="ignore"):
         rough = hntk.exact_kernels(X.astype(np.float32), NETS["relu"], tau0=1.0)

@@ -74,6 +74,7 @@ def test_numbers_of_a_layer_are_what_they_are_called() -> None:
     assert second.edge_ratio == pytest.approx(squares[0] / (2 * np.sqrt(50)), rel=1e-5)
 
 
+@pytest.mark.nightly
 def test_normalised_and_residual_networks() -> None:
     network = drawn(hntk.Architecture(["erf"] * 2, 1.5, 0.8, centred=False, normalize="layer"), 300)
     weights, biases = [np.asarray(w.values) for w in network.weights], [np.asarray(b) for b in network.biases or ()]

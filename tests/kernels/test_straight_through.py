@@ -43,6 +43,7 @@ def written_out(depth: int) -> np.ndarray:
     return ntk
 
 
+@pytest.mark.nightly
 def test_exact_kernels_against_the_recursion_written_out() -> None:
     expected = written_out(2)
     kernels = hntk.exact_kernels(X, [STEPS] * 2, tau0=TAU0, surrogate=CLIPPED)
@@ -53,6 +54,7 @@ def test_exact_kernels_against_the_recursion_written_out() -> None:
     np.testing.assert_allclose(traced, expected, rtol=1e-13)
 
 
+@pytest.mark.nightly
 def test_tiles_two_sets_and_files_give_the_same(tmp_path: Path) -> None:
     net, surrogates = ["relu", STEPS], [None, hntk.surrogate("tanh", width=1.3, relative=True)]
     whole = hntk.exact_kernels(SAMPLES, net, tau0=1.0, surrogate=surrogates).ntk
@@ -75,7 +77,9 @@ def test_refusals() -> None:
         jax.jit(lambda x: hntk.exact_kernels(x, [STEPS], surrogate=hntk.surrogate("tanh", relative=True)).ntk)(X)
 
 
-@pytest.mark.parametrize(("depth", "width", "draws"), [(1, 500, 250), (2, 400, 60)])
+@pytest.mark.parametrize(
+    ("depth", "width", "draws"), [pytest.param(1, 500, 250, marks=pytest.mark.nightly), (2, 400, 60)]
+)
 def test_simulated_steps(depth: int, width: int, draws: int) -> None:
     check_steps(depth, width, draws, eta=1.0 if depth == 1 else 0.4)
 
@@ -111,12 +115,14 @@ def surrogates_alone(depth: int) -> np.ndarray:
     return np.diag(total)
 
 
+@pytest.mark.nightly
 def test_the_expected_diagonal_tends_to_the_limit() -> None:
     gaps = [np.diag(written_out(2)) - finite_step_diagonal(2, width, CLIPPED, 0.4) for width in (10**3, 10**9)]
     assert np.all(gaps[0] > 0.03)
     assert np.all(np.abs(gaps[1]) < 0.002)
 
 
+@pytest.mark.nightly
 def test_estimates_at_finite_width_approach_the_kernel() -> None:
     net = [STEPS] * 2
     exact = hntk.exact_kernels(SAMPLES, net, surrogate=CLIPPED)

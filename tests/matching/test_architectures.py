@@ -241,6 +241,7 @@ def test_the_ridge_of_an_ntk_match_is_refused() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_data_objective_follows_an_uncentred_network() -> None:
     data = hntk.reference_mixture(n=120, p=30, key=jax.random.key(0))
     found = hntk.match(HE2, TAU0, 3, depth=1, alpha2=False, objective="data", x=data.x, samples=80, steps=3)

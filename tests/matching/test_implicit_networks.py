@@ -32,6 +32,7 @@ def rate(original: hntk.Architecture, **options: object) -> tuple[float, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_one_layer_has_the_kernel_of_an_implicit_network_where_norms_are_equal() -> None:
     options = {"unit_norms": True, "depth": 1, "alpha2": False}
     exponent, reached = rate(RELU, **options)  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ def test_without_a_surrogate_the_diagonal_is_infinite():
     assert np.isinf(found.ntk_shift)
 
 
+@pytest.mark.nightly
 def test_the_equivalents_of_a_trained_network_are_the_originals_but_for_the_shift():
     def spread(surrogate):
         data = hntk.reference_mixture(n=160, p=160, key=jax.random.key(0))

@@ -78,6 +78,7 @@ def test_a_layerwise_match_keeps_the_kernels_of_all_layers_and_the_joint_one_the
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_sum_of_kernels_is_nearer_to_its_limit_than_the_last() -> None:
     x = hntk.reference_mixture(n=60, p=60, key=jax.random.key(1)).x
     layers = hntk.match(["relu"] * 3, 1.0, 4).activations

@@ -42,6 +42,7 @@ def kolmogorov(density: hntk.SpectralDensity, values: np.ndarray) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_distance_falls_with_degree_and_probes() -> None:
     sizes = ((10, 5), (10, 20), (10, 80), (300, 80), (300, 200))
     distances = [kolmogorov(hntk.spectral_density(MATRIX, probes=n, degree=d), VALUES) for n, d in sizes]

@@ -88,7 +88,7 @@ def test_rows_and_columns_against_differences_of_the_exact_kernel(settings: dict
         assert abs(b_rows - b_columns) > 1e-4
 
 
-@pytest.mark.parametrize("name", ["plain", pytest.param("un-centred", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("name", [pytest.param(each, marks=pytest.mark.nightly) for each in ("plain", "un-centred")])
 def test_equivalents_approach_the_exact_kernel(name: str) -> None:
     net = Architecture([STEPS] * 2) if name == "plain" else Architecture([STEPS] * 2, 1.2, 0.3, centred=False)
     errors, controls = [], []

@@ -49,6 +49,7 @@ def test_gmm_of_a_network_as_people_have_them(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_neural_tangents_gives_an_experiment_the_same_numbers(tmp_path: Path) -> None:
     words = ("+exp=gmm", "+debug=tiny", "net=he", "data.n=48", "data.p=24", "net.activations=[relu]", "net.widths=[64]")
     words += ("compress.kernel=alpha",)

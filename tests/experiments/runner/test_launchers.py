@@ -163,6 +163,7 @@ def test_a_job_that_kills_every_worker_is_marked_and_the_others_end(tmp_path: Pa
     assert "sweep.retry=true" in printed
 
 
+@pytest.mark.nightly
 def test_jobs_of_one_result_asked_for_at_once_run_once(tmp_path: Path, digits: Path) -> None:
     words = (*LONG, "arm=dense", "experiment.epochs=3", "compress.sparsity=0.5,0.9")
     printed = done(*kept(tmp_path, *words, "hydra/launcher=cores"), data=digits)
@@ -170,6 +171,7 @@ def test_jobs_of_one_result_asked_for_at_once_run_once(tmp_path: Path, digits: P
     assert printed.count("done before") == 1
 
 
+@pytest.mark.nightly
 def test_missing_data_is_said_once(tmp_path: Path) -> None:
     process = started(
         *kept(tmp_path, *LONG, "arm=dense,trained", "hydra/launcher=cores", f"data.folder={tmp_path / 'no'}")
