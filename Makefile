@@ -110,6 +110,6 @@ $(VENV)/.sweeps: $(VENV)/.lock requirements/sweeps.txt | $(VENV)/.project
 	@touch $@
 
 $(VENV)/.models: $(VENV)/.lock requirements/models.txt | $(VENV)/.project
-	@echo "Adding frameworks whose models are read: 80 MB to download ..."
+	@echo "Adding frameworks whose models are read: 36 MB to download ..."
 	@$(LOCKED) requirements/models.txt
 	@touch $@

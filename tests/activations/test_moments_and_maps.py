@@ -143,6 +143,7 @@ def test_sign_has_the_arcsine_kernel() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_users_function_equals_the_closed_form() -> None:
     own = hntk.activation(lambda t: jnp.where(t > 0, t, 0.1 * t), breakpoints=[0.0], name="own")
     closed = hntk.activation("leaky_relu", slope=0.1)

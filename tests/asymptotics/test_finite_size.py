@@ -288,6 +288,7 @@ def test_monomials_have_the_sums_of_products() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_data_of_small_effective_dimension() -> None:
     """Few directions of weight, n ≫ their monomials. As independent noise these would make the kernel indefinite."""
     p, n, net = 200, 1600, NETS["relu"]

@@ -126,6 +126,7 @@ def test_widths_of_orthogonal_blocks_are_nearly_the_best_of_a_grid() -> None:
             assert problem.storage(widths).total < 1.03 * min(size for _, size, reached in every if reached <= error)
 
 
+@pytest.mark.nightly
 def test_orthogonal_designs_are_the_default_and_take_a_fraction_of_the_bytes() -> None:
     x, y = small()
     designs = {w: plan(["relu"] * 2, x, y, error=0.6, levels=[4], weights=w) for w in (None, "orthogonal", "iid")}

@@ -96,7 +96,7 @@ def check_all(name: str, by: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "by"), cases("everything, ntk", "everything, standard"))
+@pytest.mark.parametrize(("name", "by"), cases("everything, ntk"))
 def test_matrices_parts_and_operator_against_the_jacobian(name: str, by: str) -> None:
     check_all(name, by)
 
@@ -143,6 +143,7 @@ def test_of_classifiers_each_output_and_their_mean(layers: str, by: Any) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_offset_is_a_parameter_of_frameworks_alone() -> None:
     model = classifier("everything", "last")
     found = gradients(model, X, 0, standard=True)

@@ -116,7 +116,8 @@ def test_kernels_between_two_sets_are_a_block_and_networks_share_programs() -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "second"), [
-    ("relu, centred", False), pytest.param("relu, centred", True, marks=pytest.mark.nightly),
+    pytest.param("relu, centred", False, marks=pytest.mark.nightly),
+    pytest.param("relu, centred", True, marks=pytest.mark.nightly),
     pytest.param("erf", True, marks=pytest.mark.nightly),
 ])  # fmt: skip
 def test_derivatives_are_those_of_finite_differences(name: str, second: bool) -> None:
@@ -143,6 +144,7 @@ def test_derivatives_are_those_of_finite_differences(name: str, second: bool) ->
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_memory_disk_and_devices_give_the_same(tmp_path: Path) -> None:
     x, net = samples(41), NETS["relu"]
     expected = hntk.exact_kernels(x, net, tile=16)

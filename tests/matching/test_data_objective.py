@@ -127,6 +127,7 @@ def test_a_search_ends_when_steps_gain_next_to_nothing(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "original", ["relu", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("tanh", "abs"))]
 )
+@pytest.mark.nightly
 def test_the_data_objective_is_nearer_to_the_original_than_theory(original: str) -> None:
     x, y = correlated(300)
     found = hntk.match([original] * 2, 1.0, 3, objective="data", x=x, alpha2=original == "abs")

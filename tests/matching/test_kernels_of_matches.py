@@ -29,7 +29,7 @@ def test_lossless_matches_use_their_freedom_for_the_higher_orders() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("levels", [5, pytest.param(8, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("levels", [pytest.param(each, marks=pytest.mark.nightly) for each in (5, 8)])
 def test_lossless_conjugate_kernels_tend_to_the_originals_at_the_equivalents_rate(levels: int) -> None:
     errors = []
     for n in (200, 400, 800):

@@ -70,6 +70,7 @@ def test_errors_of_a_network_that_is_not_centred_fall_behind_an_intercept(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_mnist_of_a_network_as_people_have_them(tmp_path: Path, digits: Path) -> None:
     words = ("+exp=mnist", "+debug=tiny", "net=he", f"data.folder={digits}", "experiment.levels=[4]")
     words += ("experiment.layers=[last]", "experiment.infinite=150")

@@ -124,6 +124,7 @@ def test_two_nodes_of_ray_share_a_sweep_and_outlive_a_worker(tmp_path: Path, mon
     assert same(shared, tmp_path / "one")
 
 
+@pytest.mark.nightly
 def test_the_job_of_a_killed_worker_is_run_again(tmp_path: Path, digits: Path) -> None:
     words = (*LONG, "arm=trained,dense")
     done(*kept(tmp_path / "one", *words), data=digits)
@@ -216,7 +217,7 @@ def marked(folder: Path) -> list[int]:
     return [process for process in found if process != os.getpid()]
 
 
-@pytest.mark.parametrize("launcher", ["cores", pytest.param("slurm", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("launcher", [pytest.param(each, marks=pytest.mark.nightly) for each in ("cores", "slurm")])
 def test_a_terminated_sweep_terminates_its_workers(
     tmp_path: Path, digits: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
