@@ -23,7 +23,7 @@ from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import draw_network
 from hntk.networks.network import Network
 from hntk.networks.row_normalization import unit_columns_on_host
-from hntk.spectra.comparison import operator_norm
+from hntk.spectra.comparison import centred_kernel, operator_norm
 from hntk.spectra.marchenko_pastur import compare_with_independent
 from hntk.theory.architecture import Architecture
 
@@ -200,7 +200,7 @@ def _layers(
                 spikes=spectrum.spikes,
                 spectrum_distance=spectrum.distance,
                 kernel_distance=_distance(kernel, exact),
-                centred_distance=_distance(_centred(kernel), _centred(exact)),
+                centred_distance=_distance(centred_kernel(kernel), centred_kernel(exact)),
             )
         )
     return tuple(rows)
@@ -219,11 +219,6 @@ def _excess(u: Float[np.ndarray, "n d"]) -> float:
     squares = np.mean(u**2, axis=1)
     seen = squares > 0
     return float(np.mean(np.mean(u[seen] ** 4, axis=1) / squares[seen] ** 2) - 3) if np.any(seen) else float("nan")
-
-
-def _centred(kernel: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    moved = kernel - kernel.mean(axis=0)
-    return moved - moved.mean(axis=1, keepdims=True)
 
 
 def _distance(kernel: Float[np.ndarray, "n n"], exact: Float[np.ndarray, "n n"]) -> float:

@@ -123,10 +123,11 @@ def match(
     steps : int
         Most steps of the data objective.
     surrogate : str, Activation or Surrogate, optional
-        What training with a straight-through estimator has in the place of the staircases' derivatives, so that κ² of
-        the compressed network is computed: ``"calibrated"`` for surrogates under which it has the β of the match
-        (:func:`hntk.calibrated_surrogates`), or a shape such as ``"clipped"``, whose height alone is chosen and with
-        which β_3 is another one in general. :attr:`Match.surrogates` and :attr:`Match.ntk_shift` tell the rest.
+        What training with a straight-through estimator has in the place of the staircases' derivatives. The NTK of the
+        compressed network is then that of this training, whose κ² is finite: see :attr:`Match.surrogates` and
+        :attr:`Match.ntk_shift`. ``"calibrated"`` surrogates keep the β that was matched
+        (:func:`hntk.calibrated_surrogates`). Of a shape such as ``"clipped"`` only the height is chosen; it usually
+        changes β_3, and is refused where β was asked for.
     progress : callable, optional
         Called again and again with a line that says how far the match has come.
 

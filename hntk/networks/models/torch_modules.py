@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from hntk._utils.extras import import_extra
 from hntk.networks.models.chain import Chain, Value, normalised
 from hntk.networks.models.records import POINTS, refuse
 from hntk.networks.models.source import Options, Source, refuse_options, words
@@ -44,7 +44,8 @@ def read(model: Any, options: Options) -> Source:
     ValueError
         If the module is no chain of dense layers, or torch.fx cannot follow its forward function.
     """
-    torch = import_extra("torch", "models", "Reading a torch module")
+    # installed, as a module of it is given
+    torch, fx = import_module("torch"), import_module("torch.fx")
     refuse_options(options, "a torch module")
     model = getattr(model, "_orig_mod", model)
     for name, module in model.named_modules():
@@ -53,7 +54,7 @@ def read(model: Any, options: Options) -> Source:
         if module._forward_hooks or module._forward_pre_hooks:
             refuse(name or type(model).__name__, "it has hooks, which may change what it computes", "remove them")
     try:
-        graph = import_extra("torch.fx", "models", "Reading a torch module").Tracer().trace(model)
+        graph = fx.Tracer().trace(model)
     except Exception as error:  # a module's own forward may raise anything
         raise ValueError(
             f"torch.fx cannot follow the forward function of {type(model).__name__}: {error}. Give a module without "
