@@ -9,6 +9,10 @@ Backwards, T passes the gradient on to the latent weights that it is rounded fro
 2016), and the staircase has the derivative $\sum_k (q_k - q_{k-1})\,\varphi((z - t_k)/w_k)/w_k$ with a window φ of
 integral 1. For equidistant levels and thresholds and the window 1[|·| < 1/2] that is the clipped straight-through
 gradient. A threshold gets minus its own term.
+
+The thresholds of a neuron can also be spaced equally, $t_k = a + (k - 1) e^b$ with learned a and b. Then its level is
+$\lfloor (z - a)e^{-b} \rfloor + 1$ within the range of levels, which takes one multiplication for any number of them,
+and the straight-through gradient is that of the ramp $(z - a)e^{-b} + 1/2$, clipped to the same range.
 """
 
 from __future__ import annotations
@@ -53,12 +57,15 @@ class FewLevelLayer:
         Share of the weights that are 0; None to cut at .7 of the mean magnitude.
     surrogate : Surrogate or None
         Window φ, a function of integral 1; None for 1[|·| < 1/2].
+    spaced : bool
+        Whether the thresholds of a neuron are spaced equally; levels are 0, 1, … then.
     """
 
     levels: tuple[int, ...]
     windows: tuple[float, ...]
     sparsity: float | None = None
     surrogate: Surrogate | None = None
+    spaced: bool = False
 
     @property
     def jumps(self) -> tuple[int, ...]:
@@ -107,7 +114,7 @@ def forward(
     ----------
     parameters : dict
         ``{"layers": [{"weights": (d_l, d_{l-1}), "thresholds": (d_l, T_l)}, …], "readout": (K, d_L), "offset": (K,)}``
-        in float32.
+        in float32. Spaced thresholds are (d_l, 2) numbers, a and b of each neuron.
     layers : sequence of FewLevelLayer
         What is fixed about each layer.
     x : (n, p) array of float32
@@ -127,7 +134,10 @@ def forward(
         sums = h @ ternary(part["weights"], layer.sparsity).T
         used.append(SumStatistics.of(sums) if statistics is None else statistics[number])
         z = (sums - used[-1].mean) / used[-1].deviation
-        h = staircase(z, ascending(part["thresholds"], layer), layer)
+        if layer.spaced:
+            h = spaced_staircase(z, part["thresholds"], len(layer.levels))
+        else:
+            h = staircase(z, ascending(part["thresholds"], layer), layer)
     unit = layers[-1].unit / sqrt(h.shape[1])
     return (h * unit) @ eight_bits(parameters["readout"]).T + parameters["offset"], tuple(used)
 
@@ -239,3 +249,33 @@ def _staircase_backward(layer: FewLevelLayer, kept: tuple[Array, Array], gradien
 
 
 staircase.defvjp(_staircase_forward, _staircase_backward)
+
+
+def spaced_staircase(z: Float[Array, "n d"], thresholds: Float[Array, "d 2"], levels: int) -> Float[Array, "n d"]:
+    """Return the level that each standardised sum has reached, of thresholds that are spaced equally.
+
+    Parameters
+    ----------
+    z : (n, d) array
+        Standardised sums.
+    thresholds : (d, 2) array
+        Smallest threshold a of each neuron, and the logarithm b of the distance of its thresholds.
+    levels : int
+        Number of levels.
+
+    Returns
+    -------
+    (n, d) array
+        Whole numbers from 0 to ``levels - 1``. The derivatives are those of the module's docstring.
+    """
+    ramp = (z - thresholds[:, 0]) * jnp.exp(-thresholds[:, 1])
+    most = levels - 1.0
+    return straight_through(jnp.clip(ramp + 0.5, 0.0, most), jnp.clip(jnp.floor(ramp) + 1.0, 0.0, most))
+
+
+def threshold_values(thresholds: Float[np.ndarray, "d T"], layer: FewLevelLayer) -> Float[np.ndarray, "d T"]:
+    """Return the thresholds of each neuron on standardised sums, in ascending order, in float64."""
+    known = np.asarray(thresholds, np.float64)
+    if layer.spaced:
+        return known[:, :1] + np.exp(known[:, 1:]) * np.arange(len(layer.levels) - 1)
+    return np.sort(known, axis=1)
