@@ -1,8 +1,8 @@
 r"""Trained parameters as a program of whole numbers.
 
 A neuron with the sum u has reached the threshold t on standardised sums where u ≥ m + s t, that is
-$u \ge \lceil m + s t\rceil$ for whole u. Mean m and deviation s are those of its sums over the training samples, computed
-exactly, layer by layer, with the folded layers before. So nothing is rounded but the offsets of the readout.
+$u \ge \lceil m + s t\rceil$ for whole u. Mean m and deviation s are those of its sums over the training samples,
+computed exactly, layer by layer, with the folded layers before. So nothing is rounded but the offsets of the readout.
 """
 
 from __future__ import annotations
@@ -179,7 +179,8 @@ def folded(
     readout, offset = (np.asarray(parameters[name], np.float64) for name in ("readout", "offset"))
     most = max(map(abs, layers[-1].levels))
     if data.classes is None:
-        assert data.spread is not None and data.centre is not None
+        assert data.spread is not None
+        assert data.centre is not None
         readout, offset = readout * data.spread[:, None], offset * data.spread + data.centre
         return IntegerRegressor(network, *whole_readout(readout, offset, network.unit, most))
     whole = whole_readout(readout, offset, network.unit, most)

@@ -95,7 +95,6 @@ def train_members(
     keys: Array,
     *,
     logits: Float[np.ndarray, "n K"] | None = None,
-    identity: dict[str, Any] | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
 ) -> tuple[Trained, ...]:
@@ -115,8 +114,6 @@ def train_members(
         Random keys of the order of samples and of the augmentation; epoch e uses ``fold_in(key, e)``.
     logits : (n, K) array, optional
         A teacher's outputs for the training samples.
-    identity : dict, optional
-        What else decides the numbers, by the names that messages give, for the checkpoint.
     checkpoint : Path, optional
         File written after every epoch, to go on from if it exists.
     progress : callable, optional
@@ -141,7 +138,7 @@ def train_members(
         )
     state, known = MembersState.start(parameters), {}
     if checkpoint is not None:
-        known = _identity(parameters, data, schedule, keys, logits) | (identity or {})
+        known = _identity(objective, parameters, data, schedule, keys, logits)
         state = _resumed(checkpoint, state, known)
     epoch = _Epochs(objective, data, schedule, keys, logits)
     while np.any(state.running(schedule)):
@@ -186,7 +183,7 @@ class _Epochs:
         return MembersState(parameters, optimizer, best, validation, np.concatenate([state.history, lines[None]]))
 
     def _validate(self, parameters: Parameters) -> Float[np.ndarray, " S"]:
-        """Return each member's accuracy on the validation samples, 1 less its mean squared error, or NaN without any."""
+        """Return each member's accuracy on the validation samples, or 1 − its mean squared error; NaN without any."""
         members, n = len(self.keys), len(self.held.targets)
         if not n:
             return np.full(members, np.nan)
@@ -255,11 +252,27 @@ def _results(state: MembersState, schedule: Schedule) -> tuple[Trained, ...]:
 
 
 def _identity(
-    parameters: Parameters, data: TrainingData, schedule: Schedule, keys: Array, logits: np.ndarray | None
+    objective: Objective,
+    parameters: Parameters,
+    data: TrainingData,
+    schedule: Schedule,
+    keys: Array,
+    logits: np.ndarray | None,
 ) -> dict[str, Any]:
+    """Return what decides the numbers of a training."""
     samples = [data.training.raw, data.training.targets, data.held.raw, data.held.targets]
     known = checkpoints.training_identity(parameters, samples, schedule, keys, (), code=CODE)
-    return known | {"teacher": array_digest(logits), "input": array_digest(data.training.whole)}
+    return known | {
+        "input": array_digest(data.training.whole),
+        "layers": list(map(repr, objective.layers)),
+        "teacher": [
+            array_digest(logits),
+            checkpoints.function_identity(objective.teacher),
+            objective.weight,
+            objective.temperature,
+        ],
+        "augmentation": checkpoints.function_identity(objective.augment),
+    }
 
 
 def _resumed(path: Path, start: MembersState, identity: dict[str, Any]) -> MembersState:
