@@ -33,7 +33,7 @@ from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
-from hntk.training.stand_ins import IntegerRegressor, TrainingRecord
+from hntk.training.stand_ins import IntegerRegressor, PooledPixels, TrainingRecord
 from hntk.training.starts import StartingPoint, StartProblem, starting_point
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
@@ -99,8 +99,9 @@ def train(
     distill : pair of float
         The teacher's share of the loss, and the temperature at which its logits are compared.
     augment : callable, optional
-        Changes images at random in every step, see :class:`hntk.Augmentation`. It maps (key, images of shape
-        (batch, H, W) in float32 from 0 to 255) to such images, under ``jax.jit``.
+        Changes samples at random in every step, under ``jax.jit``; see :class:`hntk.Augmentation`. It maps (key, images
+        of shape (batch, H, W) in float32 from 0 to 255) to such images. Of samples that are no pixels it maps (key,
+        rows of whole numbers, their limits) to such rows.
     shape, pool : pair of int, optional
         Height and width of the image that a sample is, a square by default; and to which it is pooled, in the exported
         program too.
@@ -210,19 +211,22 @@ def _objective(
     point: StartingPoint, data: TrainingData, augment: Any, signal: TeacherSignal, distill: Any
 ) -> Objective:
     """Return what is minimised; raw samples take part in every step if they are augmented or shown to a teacher."""
-    live = augment is not None or signal.live is not None
-    if augment is not None and (data.shape is None or isinstance(data.inputs, Rounded)):
-        raise ValueError("augment= needs images: give pixels of the type uint8, and shape=(height, width).")
+    rounded = isinstance(data.inputs, Rounded)
+    # Coordinates that were rounded are augmented as whole numbers, pixels before they are pooled.
+    raw = signal.live is not None or (augment is not None and isinstance(data.inputs, PooledPixels))
+    if rounded and augment is not None and signal.live is not None:
+        raise ValueError("augmented samples that are no pixels have no raw form for a teacher: give it as logits.")
     weight, temperature = _distillation(distill)
     return Objective(
         point.layers,
         data.classes is not None,
         weight,
         temperature,
-        inputs=data.inputs if live else None,
-        augment=augment,
+        inputs=data.inputs if raw else None,
+        augment=as_callback(augment, "augment"),
         teacher=signal.live,
-        shape=data.shape if live else None,
+        shape=data.shape,
+        limits=(data.inputs.least, data.inputs.most) if rounded else None,
     )
 
 

@@ -53,7 +53,7 @@ class MembersState:
     @staticmethod
     def start(parameters: Parameters) -> MembersState:
         """Return the state before the first epoch."""
-        members = len(jax.tree.leaves(parameters)[0])
+        members = parameters["offset"].shape[0]
         optimizer = jax.vmap(ADAM.init)(parameters)
         return MembersState(parameters, optimizer, parameters, np.full(members, -np.inf), np.empty((0, members, 4)))
 
@@ -146,8 +146,8 @@ def train_members(
         if checkpoint is not None:
             save_checkpoint(checkpoint, state, known)
         if progress is not None:
-            lines = tuple(_line(numbers) for numbers in state.history[-1])
-            progress(lines if len(lines) > 1 else lines[0])
+            lines = tuple(map(_line, state.history[-1]))
+            progress(lines if keys.size > 1 else lines[0])
     return _results(state, schedule)
 
 
@@ -158,8 +158,7 @@ class _Epochs:
         self, objective: Objective, data: TrainingData, schedule: Schedule, keys: Array, logits: np.ndarray | None
     ) -> None:
         self.objective, self.schedule, self.keys, self.held = objective, schedule, keys, data.held
-        live = objective.augment is not None or objective.teacher is not None
-        shown = data.training.raw if live else data.training.whole
+        shown = data.training.whole if objective.inputs is None else data.training.raw
         parts = (shown, data.training.targets, *([] if logits is None else [np.asarray(logits, np.float32)]))
         self.samples = tuple(map(jnp.asarray, parts))
         chosen = np.random.default_rng(0).permutation(len(data.training.targets))[:STATISTICS_SAMPLES]
@@ -234,9 +233,9 @@ def _check_losses(losses: np.ndarray, running: np.ndarray, number: int, schedule
         )
 
 
-def _line(numbers: np.ndarray) -> Epoch:
-    number, *rest = numbers.tolist()
-    return Epoch(int(number), *rest)
+def _line(numbers: Float[np.ndarray, " 4"]) -> Epoch:
+    number, loss, validation, rate = numbers.tolist()
+    return Epoch(int(number), loss, validation, rate)
 
 
 def _results(state: MembersState, schedule: Schedule) -> tuple[Trained, ...]:
@@ -279,4 +278,5 @@ def _resumed(path: Path, start: MembersState, identity: dict[str, Any]) -> Membe
     if not path.exists():
         return start
     trees, history, validation = load_parts(path, start.trees, identity, start.history.shape[1:])
-    return MembersState(*trees, np.asarray(validation, float), np.asarray(history, float))
+    parameters, optimizer, best = trees
+    return MembersState(parameters, optimizer, best, np.asarray(validation, float), np.asarray(history, float))
