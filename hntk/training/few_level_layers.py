@@ -134,6 +134,7 @@ def forward(
         sums = h @ ternary(part["weights"], layer.sparsity).T
         used.append(SumStatistics.of(sums) if statistics is None else statistics[number])
         z = (sums - used[-1].mean) / used[-1].deviation
+        h: Array
         if layer.spaced:
             h = spaced_staircase(z, part["thresholds"], len(layer.levels))
         else:
