@@ -35,8 +35,8 @@ from hntk.activations.surrogates import Surrogate
 TERNARY_THRESHOLD = 0.7
 # Added to the variance of sums, which are whole numbers: a neuron whose sum never changes has z = 0.
 LEAST_VARIANCE = 1e-3
-# Halvings of the interval in which the cut of a sparsity is searched during training.
-HALVINGS = 14
+# How fast the cut of a sparsity follows: the share of the error in the number of kept weights that a step corrects, about.
+CUT_GAIN = 0.05
 # The largest magnitude of a readout weight in the program.
 READOUT_MOST = 127
 
@@ -114,7 +114,8 @@ def forward(
     ----------
     parameters : dict
         ``{"layers": [{"weights": (d_l, d_{l-1}), "thresholds": (d_l, T_l)}, …], "readout": (K, d_L), "offset": (K,)}``
-        in float32. Spaced thresholds are (d_l, 2) numbers, a and b of each neuron.
+        in float32. Spaced thresholds are (d_l, 2) numbers, a and b of each neuron. A layer with a sparsity has its cut
+        under ``"cut"``.
     layers : sequence of FewLevelLayer
         What is fixed about each layer.
     x : (n, p) array of float32
@@ -131,7 +132,7 @@ def forward(
     """
     used, h = [], x
     for number, (layer, part) in enumerate(zip(layers, parameters["layers"], strict=True)):
-        sums = h @ ternary(part["weights"], layer.sparsity).T
+        sums = h @ ternary(part["weights"], cut_of(part, layer)).T
         used.append(SumStatistics.of(sums) if statistics is None else statistics[number])
         z = (sums - used[-1].mean) / used[-1].deviation
         h: Array
@@ -148,42 +149,56 @@ def straight_through(values: Array, rounded: Array) -> Array:
     return jax.lax.stop_gradient(rounded) + (values - jax.lax.stop_gradient(values))
 
 
-def ternary(weights: Float[Array, "d p"], sparsity: float | None) -> Float[Array, "d p"]:
+def ternary(weights: Float[Array, "d p"], cut: Float[Array, ""] | float) -> Float[Array, "d p"]:
     """Return weights in {0, ±1} with a straight-through gradient.
 
     Parameters
     ----------
     weights : (d, p) array
         Latent weights.
-    sparsity : float or None
-        Share of zeros, see :func:`cut`.
+    cut : scalar
+        Magnitude up to which they become 0.
 
     Returns
     -------
     (d, p) array
         The signs of the weights whose magnitude is above the cut, 0 elsewhere.
     """
-    size = jnp.abs(weights)
-    return straight_through(weights, jnp.where(size > cut(size, sparsity), jnp.sign(weights), 0.0))
+    return straight_through(weights, jnp.where(jnp.abs(weights) > cut, jnp.sign(weights), 0.0))
 
 
-def cut(size: Float[Array, "d p"], sparsity: float | None) -> Float[Array, ""]:
-    """Return the magnitude up to which weights become 0.
+def cut_of(part: Parameters, layer: FewLevelLayer) -> Float[Array, ""]:
+    """Return the magnitude up to which the latent weights of a layer become 0.
 
-    Without a sparsity that is .7 of the mean magnitude. With one it is found by bisection to about 2⁻¹⁴ of the largest
-    magnitude, which costs less in every step than sorting; :func:`ternary_values` cuts exactly.
+    Without a sparsity that is .7 of the mean magnitude. With one it is a number beside the weights that follows them
+    (:func:`with_followed_cuts`), since sorting them in every step would take longer than the step.
     """
-    if sparsity is None:
-        return TERNARY_THRESHOLD * jnp.mean(size)
+    cut = TERNARY_THRESHOLD * jnp.mean(jnp.abs(part["weights"])) if layer.sparsity is None else part["cut"]
+    return jax.lax.stop_gradient(cut)
 
-    def halve(interval: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        low, high = interval
-        middle = (low + high) / 2
-        below = jnp.mean((size <= middle).astype(size.dtype)) < sparsity
-        return (jnp.where(below, middle, low), jnp.where(below, high, middle)), None
 
-    (low, high), _ = jax.lax.scan(halve, (jnp.zeros_like(size[0, 0]), jnp.max(size)), length=HALVINGS)
-    return (low + high) / 2
+def with_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parameters:
+    """Return parameters with the exact cut beside the weights of each layer that has a sparsity."""
+    parts = [
+        part if layer.sparsity is None else part | {"cut": jnp.quantile(jnp.abs(part["weights"]), layer.sparsity)}
+        for part, layer in zip(parameters["layers"], layers, strict=True)
+    ]
+    return parameters | {"layers": parts}
+
+
+def with_followed_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parameters:
+    """Return parameters after a step, whose cuts have moved towards their sparsities.
+
+    The logarithm of a cut moves by a multiple of the relative error in the number of weights that are kept.
+    """
+    parts = []
+    for part, layer in zip(parameters["layers"], layers, strict=True):
+        if layer.sparsity is not None:
+            kept = jnp.mean((jnp.abs(part["weights"]) > part["cut"]).astype(jnp.float32))
+            wanted = max(1.0 - layer.sparsity, 1.0 / part["weights"].size)
+            part = part | {"cut": part["cut"] * jnp.exp(CUT_GAIN * jnp.clip(kept / wanted - 1.0, -1.0, 1.0))}
+        parts.append(part)
+    return parameters | {"layers": parts}
 
 
 def ternary_values(weights: Float[np.ndarray, "d p"], sparsity: float | None) -> np.ndarray:

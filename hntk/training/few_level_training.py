@@ -29,6 +29,7 @@ from hntk.activations.surrogates import surrogate as as_surrogate
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Rounded
 from hntk.readouts.training import Schedule, Trained
+from hntk.training.few_level_layers import with_cuts
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
@@ -50,6 +51,7 @@ def train(
     levels: int | Sequence[int] = 4,
     weights: str = "ternary",
     sparsity: float | Sequence[float] | None = None,
+    thresholds: str = "each",
     kilobytes: float | None = None,
     start: Any = "uniform",
     surrogate: SurrogateLike | None = None,
@@ -87,6 +89,9 @@ def train(
     sparsity : float or sequence of float, optional
         Share of zeros among the weights of each layer, by magnitude. By default weights below .7 of the mean magnitude
         are 0.
+    thresholds : {"each", "spaced"}
+        What is learned of a neuron's thresholds: each of them; or the first and their distance, which take 3 bytes of
+        the program for any number of levels.
     kilobytes : float, optional
         Size of the exported program, instead of widths.
     start : {"uniform"}
@@ -144,13 +149,13 @@ def train(
     if kilobytes is not None or widths is None:
         raise ValueError("give widths=, the number of neurons of each hidden layer, such as (128, 128).")
     keys, several = as_keys(key)
-    problem = _problem(x, y, widths, levels, weights, sparsity, surrogate, shape, pool, schedule, validation)
+    problem = _problem(x, y, widths, levels, weights, sparsity, surrogate, shape, pool, schedule, validation, thresholds)
     points = [starting_point(start, problem, member) for member in keys]
     signal = teacher_signal(teacher, problem.data, augmented=augment is not None)
     objective = _objective(points[0], problem.data, augment, signal, distill)
     trained = train_members(
         objective,
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *(point.parameters for point in points)),
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *(with_cuts(p.parameters, p.layers) for p in points)),
         problem.data,
         problem.schedule,
         # The start has used the key itself.
@@ -175,6 +180,7 @@ def _problem(
     pool: Any,
     schedule: Schedule | None,
     validation: Any,
+    thresholds: str,
 ) -> StartProblem:
     """Check the settings of a training and its samples."""
     as_choice(weights, "weights", ("ternary",))
@@ -190,6 +196,7 @@ def _problem(
         ),
         None if surrogate is None else as_surrogate(surrogate),
         chosen,
+        as_choice(thresholds, "thresholds", ("each", "spaced")) == "spaced",
     )
 
 

@@ -198,7 +198,7 @@ class _Epochs:
 def _compiled_epoch(objective: Objective, batch: int) -> Callable:
     def run(parameters, optimizer, samples, key, rates, decay):
         return training.epoch(
-            objective.loss, lambda p: p, batch, parameters, optimizer, samples, key, rates, decay, objective.take
+            objective.loss, objective.follow, batch, parameters, optimizer, samples, key, rates, decay, objective.take
         )
 
     return jax.jit(jax.vmap(run, in_axes=(0, 0, None, 0, None, None)))
