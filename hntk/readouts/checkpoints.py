@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -116,19 +116,22 @@ def training_identity(
         "held-out labels": array_digest(y_held),
         "start": [str(structure), array_digest(*map(np.asarray, leaves))],
         "schedule": asdict(schedule),
-        "loss, scores or projection": list(map(_function_identity, functions)),
+        "loss, scores or projection": list(map(function_identity, functions)),
         "key": [str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key)).tolist()],
         "precision": np.dtype(jnp.result_type(float)).name,
         "version of hntk's code": source_digest(*code),
     }
 
 
-def _function_identity(function: Callable | None) -> list[Any] | None:
-    """Return a function's name, and digests of the arrays and numbers it carries with it."""
+def function_identity(function: Callable | None) -> list[Any] | None:
+    """Return a function's name, and digests of the arrays and numbers it carries with it, such as its fields."""
     if function is None:
         return None
+    if is_dataclass(function):
+        carried = [getattr(function, each.name) for each in fields(function)]
+        return [type(function).__qualname__, _leaf_identities(carried)]
     if isinstance(function, functools.partial):
-        return [_function_identity(function.func), _leaf_identities((function.args, function.keywords))]
+        return [function_identity(function.func), _leaf_identities((function.args, function.keywords))]
     name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
     cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
     return [name, _leaf_identities((cells, getattr(function, "__defaults__", None)))]
@@ -192,7 +195,7 @@ def load_checkpoint(path: Path, start: TrainingState, identity: dict[str, Any]) 
 
 def load_parts(
     path: Path, trees: Any, identity: dict[str, Any], epoch: tuple[int, ...]
-) -> tuple[Any, Float[np.ndarray, "epochs *epoch"], np.ndarray]:
+) -> tuple[Any, Float[np.ndarray, "epochs ..."], np.ndarray]:
     """Return the pytrees, the history and the best validation of a checkpoint.
 
     Parameters

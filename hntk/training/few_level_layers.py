@@ -131,7 +131,7 @@ def forward(
         sums = h @ ternary(part["weights"], layer.sparsity).T
         used.append(SumStatistics.of(sums) if statistics is None else statistics[number])
         z = (sums - used[-1].mean) / used[-1].deviation
-        h = staircase(z, ascending(part["thresholds"], layer), layer)
+        h: Array = staircase(z, ascending(part["thresholds"], layer), layer)
     unit = layers[-1].unit / sqrt(h.shape[1])
     return (h * unit) @ eight_bits(parameters["readout"]).T + parameters["offset"], tuple(used)
 

@@ -1,8 +1,8 @@
 r"""Trained parameters as a program of whole numbers.
 
 A neuron with the sum u has reached the threshold t on standardised sums where u ≥ m + s t, that is
-$u \ge \lceil m + s t\rceil$ for whole u. Mean m and deviation s are those of its sums over the training samples, computed
-exactly, layer by layer, with the folded layers before. So nothing is rounded but the offsets of the readout.
+$u \ge \lceil m + s t\rceil$ for whole u. Mean m and deviation s are those of its sums over the training samples,
+computed exactly, layer by layer, with the folded layers before. So nothing is rounded but the offsets of the readout.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from math import sqrt
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -37,10 +38,11 @@ class ExactStatistics(NamedTuple):
 
         Sums and squares are added as whole numbers of any size, and divided once.
         """
-        first, second, n = 0, 0, len(h)
+        first, second = np.zeros((2, len(weights)), dtype=object)
         for sums in whole_sums(weights, h):
-            first = first + sums.sum(axis=0).astype(object)
-            second = second + np.square(sums).sum(axis=0).astype(object)
+            first += sums.sum(axis=0)
+            second += np.square(sums).sum(axis=0)
+        n = len(h)
         spread = n * second - first * first
         return ExactStatistics((first / n).astype(float), (spread / (n * n)).astype(float))
 
@@ -78,7 +80,7 @@ def folded_network(parameters: Parameters, layers: Sequence[FewLevelLayer], data
     for layer, part in zip(layers, parameters["layers"], strict=True):
         values = ternary_values(np.asarray(part["weights"]), layer.sparsity)
         thresholds = whole_thresholds(ExactStatistics.of(values, h), np.asarray(part["thresholds"], np.float64))
-        matrices.append(WeightMatrix(values, 1.0, "ternary"))
+        matrices.append(WeightMatrix(jnp.asarray(values), 1.0, "ternary"))
         steps.append(NeuronSteps(thresholds, layer.levels))
         h = reached_levels(values, thresholds, layer.levels, h)
     unit = layers[-1].unit / sqrt(h.shape[1])
@@ -179,7 +181,8 @@ def folded(
     readout, offset = (np.asarray(parameters[name], np.float64) for name in ("readout", "offset"))
     most = max(map(abs, layers[-1].levels))
     if data.classes is None:
-        assert data.spread is not None and data.centre is not None
+        assert data.spread is not None
+        assert data.centre is not None
         readout, offset = readout * data.spread[:, None], offset * data.spread + data.centre
         return IntegerRegressor(network, *whole_readout(readout, offset, network.unit, most))
     whole = whole_readout(readout, offset, network.unit, most)

@@ -53,7 +53,7 @@ class MembersState:
     @staticmethod
     def start(parameters: Parameters) -> MembersState:
         """Return the state before the first epoch."""
-        members = len(jax.tree.leaves(parameters)[0])
+        members = parameters["offset"].shape[0]
         optimizer = jax.vmap(ADAM.init)(parameters)
         return MembersState(parameters, optimizer, parameters, np.full(members, -np.inf), np.empty((0, members, 4)))
 
@@ -95,7 +95,6 @@ def train_members(
     keys: Array,
     *,
     logits: Float[np.ndarray, "n K"] | None = None,
-    identity: dict[str, Any] | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
 ) -> tuple[Trained, ...]:
@@ -115,8 +114,6 @@ def train_members(
         Random keys of the order of samples and of the augmentation; epoch e uses ``fold_in(key, e)``.
     logits : (n, K) array, optional
         A teacher's outputs for the training samples.
-    identity : dict, optional
-        What else decides the numbers, by the names that messages give, for the checkpoint.
     checkpoint : Path, optional
         File written after every epoch, to go on from if it exists.
     progress : callable, optional
@@ -141,7 +138,7 @@ def train_members(
         )
     state, known = MembersState.start(parameters), {}
     if checkpoint is not None:
-        known = _identity(parameters, data, schedule, keys, logits) | (identity or {})
+        known = _identity(objective, parameters, data, schedule, keys, logits)
         state = _resumed(checkpoint, state, known)
     epoch = _Epochs(objective, data, schedule, keys, logits)
     while np.any(state.running(schedule)):
@@ -149,8 +146,8 @@ def train_members(
         if checkpoint is not None:
             save_checkpoint(checkpoint, state, known)
         if progress is not None:
-            lines = tuple(_line(numbers) for numbers in state.history[-1])
-            progress(lines if len(lines) > 1 else lines[0])
+            lines = tuple(map(_line, state.history[-1]))
+            progress(lines if keys.size > 1 else lines[0])
     return _results(state, schedule)
 
 
@@ -161,8 +158,7 @@ class _Epochs:
         self, objective: Objective, data: TrainingData, schedule: Schedule, keys: Array, logits: np.ndarray | None
     ) -> None:
         self.objective, self.schedule, self.keys, self.held = objective, schedule, keys, data.held
-        live = objective.augment is not None or objective.teacher is not None
-        shown = data.training.raw if live else data.training.whole
+        shown = data.training.whole if objective.inputs is None else data.training.raw
         parts = (shown, data.training.targets, *([] if logits is None else [np.asarray(logits, np.float32)]))
         self.samples = tuple(map(jnp.asarray, parts))
         chosen = np.random.default_rng(0).permutation(len(data.training.targets))[:STATISTICS_SAMPLES]
@@ -186,7 +182,7 @@ class _Epochs:
         return MembersState(parameters, optimizer, best, validation, np.concatenate([state.history, lines[None]]))
 
     def _validate(self, parameters: Parameters) -> Float[np.ndarray, " S"]:
-        """Return each member's accuracy on the validation samples, 1 less its mean squared error, or NaN without any."""
+        """Return each member's accuracy on the validation samples, or 1 − its mean squared error; NaN without any."""
         members, n = len(self.keys), len(self.held.targets)
         if not n:
             return np.full(members, np.nan)
@@ -237,9 +233,9 @@ def _check_losses(losses: np.ndarray, running: np.ndarray, number: int, schedule
         )
 
 
-def _line(numbers: np.ndarray) -> Epoch:
-    number, *rest = numbers.tolist()
-    return Epoch(int(number), *rest)
+def _line(numbers: Float[np.ndarray, " 4"]) -> Epoch:
+    number, loss, validation, rate = numbers.tolist()
+    return Epoch(int(number), loss, validation, rate)
 
 
 def _results(state: MembersState, schedule: Schedule) -> tuple[Trained, ...]:
@@ -255,15 +251,32 @@ def _results(state: MembersState, schedule: Schedule) -> tuple[Trained, ...]:
 
 
 def _identity(
-    parameters: Parameters, data: TrainingData, schedule: Schedule, keys: Array, logits: np.ndarray | None
+    objective: Objective,
+    parameters: Parameters,
+    data: TrainingData,
+    schedule: Schedule,
+    keys: Array,
+    logits: np.ndarray | None,
 ) -> dict[str, Any]:
+    """Return what decides the numbers of a training."""
     samples = [data.training.raw, data.training.targets, data.held.raw, data.held.targets]
     known = checkpoints.training_identity(parameters, samples, schedule, keys, (), code=CODE)
-    return known | {"teacher": array_digest(logits), "input": array_digest(data.training.whole)}
+    return known | {
+        "input": array_digest(data.training.whole),
+        "layers": list(map(repr, objective.layers)),
+        "teacher": [
+            array_digest(logits),
+            checkpoints.function_identity(objective.teacher),
+            objective.weight,
+            objective.temperature,
+        ],
+        "augmentation": checkpoints.function_identity(objective.augment),
+    }
 
 
 def _resumed(path: Path, start: MembersState, identity: dict[str, Any]) -> MembersState:
     if not path.exists():
         return start
     trees, history, validation = load_parts(path, start.trees, identity, start.history.shape[1:])
-    return MembersState(*trees, np.asarray(validation, float), np.asarray(history, float))
+    parameters, optimizer, best = trees
+    return MembersState(parameters, optimizer, best, np.asarray(validation, float), np.asarray(history, float))

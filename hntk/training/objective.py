@@ -34,7 +34,10 @@ class Objective:
     inputs : callable or None
         Turns raw samples into whole numbers, where they are augmented and that happens in every step.
     augment : callable or None
-        Maps (key, images of shape (batch, H, W) with values from 0 to 255) to such images.
+        Maps (key, images of shape (batch, H, W) with values from 0 to 255) to such images; or (key, rows of whole
+        numbers, limits) to such rows.
+    limits : pair of float or None
+        Least and largest whole number of a sample that is no image; None for images.
     teacher : callable or None
         Maps raw samples to (batch, K) logits, where they are not known beforehand.
     shape : tuple of int or None
@@ -49,6 +52,7 @@ class Objective:
     augment: Callable | None = None
     teacher: Callable | None = None
     shape: tuple[int, int] | None = None
+    limits: tuple[float, float] | None = None
 
     def take(self, samples: Sequence[Array], rows: Int[Array, " batch"], key: Array) -> tuple[Array, ...]:
         """Return whole numbers, targets and, with a teacher, logits of a batch.
@@ -69,13 +73,18 @@ class Objective:
             The parts of the batch, as :meth:`loss` takes them.
         """
         x, *rest = (part[rows] for part in samples)
+        x = x.astype(jnp.float32)
         if self.augment is not None:
-            assert self.shape is not None
-            images = self.augment(key, x.astype(jnp.float32).reshape(-1, *self.shape))
-            x = jnp.clip(jnp.round(images), 0.0, BRIGHTEST).reshape(x.shape)
+            x = self._augmented(key, x)
         logits = () if self.teacher is None else (self.teacher(x),)
-        whole = x if self.inputs is None else self.inputs(x)
-        return (whole.astype(jnp.float32), *rest, *logits)
+        return (x if self.inputs is None else self.inputs(x), *rest, *logits)
+
+    def _augmented(self, key: Array, x: Float[Array, "batch p"]) -> Float[Array, "batch p"]:
+        assert self.augment is not None
+        if self.limits is not None:
+            return jnp.clip(jnp.round(self.augment(key, x, self.limits)), *self.limits)
+        images = x if self.shape is None else x.reshape(-1, *self.shape)
+        return jnp.clip(jnp.round(self.augment(key, images)), 0.0, BRIGHTEST).reshape(x.shape)
 
     def loss(
         self, parameters: Parameters, x: Float[Array, "batch d"], targets: Array, logits: Array | None = None

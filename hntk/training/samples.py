@@ -126,9 +126,11 @@ def training_data(
         held = _held_out(answers, validation)
         kept, raw_held, held_values = np.flatnonzero(~held), raw[held], answers.values[held]
     centre, spread = answers.scale(kept)
-    sides = ((raw[kept], answers.values[kept]), (raw_held, held_values))
-    parts = (Part(side, whole_numbers(inputs, side), answers.targets(v, centre, spread)) for side, v in sides)
-    return TrainingData(inputs, *parts, kept, image, answers.classes, centre, spread, answers.flat)
+    training, held = (
+        Part(side, whole_numbers(inputs, side), answers.targets(values, centre, spread))
+        for side, values in ((raw[kept], answers.values[kept]), (raw_held, held_values))
+    )
+    return TrainingData(inputs, training, held, kept, image, answers.classes, centre, spread, answers.flat)
 
 
 @dataclass(frozen=True, eq=False)
