@@ -53,12 +53,16 @@ class FewLevelLayer:
         Share of the weights that are 0; None to cut at .7 of the mean magnitude.
     surrogate : Surrogate or None
         Window φ, a function of integral 1; None for 1[|·| < 1/2].
+    slope : Surrogate or None
+        A function of standardised sums that is the staircase's derivative by them instead of the sum over windows,
+        such as the one that a match is calibrated for; None for that sum. Thresholds are trained by windows anyway.
     """
 
     levels: tuple[int, ...]
     windows: tuple[float, ...]
     sparsity: float | None = None
     surrogate: Surrogate | None = None
+    slope: Surrogate | None = None
 
     @property
     def jumps(self) -> tuple[int, ...]:
@@ -235,7 +239,8 @@ def _staircase_backward(layer: FewLevelLayer, kept: tuple[Array, Array], gradien
         gradient * (layer.window((z - thresholds[:, k]) / width) * (jump / width))
         for k, (jump, width) in enumerate(zip(layer.jumps, layer.windows, strict=True))
     ]
-    return sum(terms, jnp.zeros_like(z)), -jnp.stack([jnp.sum(term, axis=0) for term in terms], axis=1)
+    own = sum(terms, jnp.zeros_like(z)) if layer.slope is None else gradient * layer.slope(z)
+    return own, -jnp.stack([jnp.sum(term, axis=0) for term in terms], axis=1)
 
 
 staircase.defvjp(_staircase_forward, _staircase_backward)
