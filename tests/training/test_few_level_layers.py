@@ -24,6 +24,7 @@ from hntk.training.few_level_layers import (
     ternary,
     ternary_values,
 )
+from tests.support.few_level_networks import parameters
 
 # Levels that are neither equidistant nor monotone.
 LAYER = FewLevelLayer((0, 3, -1, 4), (0.9, 0.7, 1.3))
@@ -117,19 +118,6 @@ def test_without_a_sparsity_weights_below_a_share_of_the_mean_are_0() -> None:
     expected = np.sign(w) * (np.abs(w) > 0.7 * np.abs(w).mean())
     np.testing.assert_array_equal(ternary(w, None), expected)
     np.testing.assert_array_equal(ternary_values(w, None), expected)
-
-
-def parameters(widths: tuple[int, ...], inputs: int, classes: int = 3, steps: int = 3) -> dict[str, Any]:
-    rng, sizes = np.random.default_rng(1), (inputs, *widths)
-    layers = [
-        {
-            "weights": jnp.asarray(rng.normal(size=(d, before)), jnp.float32),
-            "thresholds": jnp.asarray(rng.normal(size=(d, steps)), jnp.float32),
-        }
-        for before, d in zip(sizes, widths, strict=False)
-    ]
-    readout = jnp.asarray(rng.normal(size=(classes, widths[-1])), jnp.float32)
-    return {"layers": layers, "readout": readout, "offset": jnp.asarray(rng.normal(size=classes), jnp.float32)}
 
 
 def test_sums_are_standardised_and_scales_of_samples_and_weights_do_not_count() -> None:

@@ -20,7 +20,7 @@ from hntk.training.folding import (
     whole_thresholds,
 )
 from hntk.training.samples import TrainingData, training_data
-from tests.training.test_few_level_layers import parameters
+from tests.support.few_level_networks import parameters
 
 LAYERS = (FewLevelLayer((0, 3, -1, 4), (0.9, 0.7, 1.3)), FewLevelLayer((0, 1, 2, 3), (0.5,) * 3))
 RNG = np.random.default_rng(0)
