@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Real
 from hntk._utils.arguments import as_count, as_share
 from hntk._utils.arrays import brief, real_array
 from hntk._utils.labels import as_labels, label_array
-from hntk._utils.rows import as_rows, row_blocks
+from hntk._utils.rows import as_rows, check_rows, row_blocks
 from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT
 from hntk.networks.value_bounds import LARGEST, LARGEST_INPUT
@@ -160,8 +160,7 @@ class Answers:
         ValueError
             If they are not one a sample, some are missing, or only one class occurs.
         """
-        kind = getattr(getattr(y, "dtype", None), "kind", "") or np.asarray(y).dtype.kind
-        if kind != "f":
+        if not _holds_floats(y):
             classes, index = as_labels(y, n)
             return Answers(index, classes)
         given = np.asarray(real_array(y, "y"), np.float64)
@@ -230,10 +229,23 @@ def whole_numbers(inputs: Inputs, raw: Real[np.ndarray, "n p"]) -> Int[np.ndarra
     return np.concatenate([np.asarray(inputs(raw[i : i + BLOCK])).astype(dtype) for i in range(0, len(raw), BLOCK)])
 
 
+def _holds_floats(y: object) -> bool:
+    """Return whether these are floating-point numbers; what is no array is left to the checks of labels."""
+    try:
+        return np.asarray(y).dtype.kind == "f"
+    except ValueError:
+        return False
+
+
 def _raw(x: object, name: str) -> Real[np.ndarray, "n p"]:
     """Return samples in the type that the program takes: uint8 as it is, float32 else."""
     rows = as_rows(x, name)
-    return np.ascontiguousarray(rows) if rows.dtype == np.uint8 else np.asarray(rows, np.float32)
+    if rows.dtype == np.uint8:
+        return np.ascontiguousarray(rows)
+    with np.errstate(over="ignore", under="ignore"):
+        single = np.asarray(rows, np.float32)
+    check_rows(single, name, np.float32)
+    return single
 
 
 def _rounded(raw: Float[np.ndarray, "n p"]) -> Rounded:
