@@ -52,6 +52,8 @@ def _interpolated(images: Array, displacement: Array, bound: int, axis: int) -> 
     reach = min(bound, size)
     displacement = jnp.clip(displacement, -reach, reach)
     padded = jnp.pad(images, [(reach, reach) if a == axis else (0, 0) for a in range(images.ndim)])
+    # Without a barrier XLA may compute what is read here anew for each of the shifts.
+    padded, displacement = jax.lax.optimization_barrier((padded, displacement))
     total = jnp.zeros_like(images)
     for start in range(2 * reach + 1):
         weight = jnp.maximum(0, 1 - jnp.abs(displacement - (start - reach)))
