@@ -62,6 +62,7 @@ from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
 from hntk.theory.expansion import Expansion, Expansions, expansions
 from hntk.theory.low_rank_operator import StructuredKernel
+from hntk.training.augmentation import Augmentation
 from hntk.training.few_level_training import train
 from hntk.weights.laws import WeightLaw, weight_law
 from hntk.weights.orthogonal import OrthogonalMatrix
@@ -73,6 +74,7 @@ __all__ = [
     "Applicability",
     "Architecture",
     "Arithmetic",
+    "Augmentation",
     "Certificate",
     "Classifier",
     "Coefficients",
