@@ -29,13 +29,13 @@ from hntk._utils.memory import check_room
 from hntk.activations.surrogates import SurrogateLike
 from hntk.activations.surrogates import surrogate as as_surrogate
 from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.integer_inputs import Rounded
+from hntk.networks.integer_inputs import PooledPixels, Rounded
 from hntk.readouts.training import Schedule
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
-from hntk.training.stand_ins import IntegerRegressor, PooledPixels
+from hntk.training.stand_ins import IntegerRegressor
 from hntk.training.starts import StartingPoint, StartProblem, starting_point
 from hntk.training.teachers import TeacherSignal, teacher_signal
 

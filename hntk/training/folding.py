@@ -17,10 +17,11 @@ from jaxtyping import Float, Int
 
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork
+from hntk.networks.integer_steps import NeuronSteps
 from hntk.readouts.training import Trained
 from hntk.training.few_level_layers import LEAST_VARIANCE, READOUT_MOST, FewLevelLayer, Parameters, ternary_values
 from hntk.training.samples import TrainingData
-from hntk.training.stand_ins import IntegerRegressor, NeuronSteps
+from hntk.training.stand_ins import IntegerRegressor
 from hntk.weights.weight_matrix import WeightMatrix
 
 # Samples whose sums are computed at a time.
