@@ -1,34 +1,22 @@
 r"""Staircases of whole numbers whose thresholds are spaced equally within each neuron.
 
-With a multiplier $m_i \ge 1$ and an offset $b_i$ of each neuron and two shifts g and h of the layer, a sum s becomes the
-level of the index $\lfloor (m_i s + 2^h b_i)/2^g\rfloor$, within the range of levels. So neuron i has the thresholds
-$\lceil (2^g k - 2^h b_i)/m_i\rceil$ for k = 1, 2, …: one multiplication and 3 or 4 bytes for any number of levels.
+With a multiplier $m_i \ge 1$ and an offset $b_i$ of each neuron and two shifts g and h of the layer, a sum s becomes
+the level of the index $\lfloor (m_i s + 2^h b_i)/2^g\rfloor$, within the range of levels. So neuron i has the
+thresholds $\lceil (2^g k - 2^h b_i)/m_i\rceil$ for k = 1, 2, …: one multiplication and 3 or 4 bytes for any number of levels.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int, Int16, Int32, Num, UInt
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int16, Int32, Num, UInt
 
 from hntk._utils.pytree import array_dataclass, is_traced
 from hntk.files.exact_arrays import to_integers_of
 from hntk.files.reader import FieldReader
-from hntk.training.stand_ins import NeuronSteps
-
-
-class Levelled:
-    @property
-    def most(self):
-        return max(abs(v) for v in self.levels)
-    @property
-    def code(self):
-        from hntk.weights.bit_planes import Code
-        return Code.of_levels(self.levels)
-
+from hntk.networks.integer_steps import Levelled, NeuronSteps, Steps
 
 INT16, INT32 = np.iinfo(np.int16), np.iinfo(np.int32)
 # Products of multipliers and sums have 31 bits, and so do shifts.
@@ -107,34 +95,38 @@ class SpacedSteps(Levelled):
         return cls(stored, offsets, offset_shift, shift, tuple(levels))
 
     @property
-    def thresholds(self) -> Int32[np.ndarray, "d T"]:
+    def thresholds(self) -> Int32[np.ndarray | Array, "d T"]:
         """Thresholds of each neuron, as those of :class:`NeuronSteps`."""
-        reached = np.arange(1, len(self.levels), dtype=np.int64) << self.shift
-        missing = reached - (np.asarray(self.offsets, np.int64)[:, None] << self.offset_shift)
-        quotients = -(-missing // np.asarray(self.multipliers, np.int64)[:, None])
-        return np.clip(quotients, INT32.min, INT32.max).astype(np.int32)
+        traced = is_traced(self.multipliers, self.offsets)
+        # Of known numbers nothing overflows; others are those of a network, which has checked its products.
+        xp, kind = (jnp, jnp.int32) if traced else (np, np.int64)
+        reached = xp.arange(1, len(self.levels), dtype=kind) << self.shift
+        missing = reached - (xp.asarray(self.offsets).astype(kind)[:, None] << self.offset_shift)
+        quotients = -(-missing // xp.asarray(self.multipliers).astype(kind)[:, None])
+        return quotients if traced else np.clip(quotients, INT32.min, INT32.max).astype(np.int32)
 
-    @cached_property
+    @property
     def neuron_steps(self) -> NeuronSteps:
         """The same staircase with a list of thresholds for each neuron."""
         return NeuronSteps(self.thresholds, self.levels)
 
     def __call__(self, sums: Num[Array, "*rows d"]) -> Float[Array, "*rows d"]:
         """Return the levels of sums in float32."""
-        if not is_traced(self.multipliers, self.offsets):
-            return self.neuron_steps(sums)
-        whole = sums.astype(jnp.int32) * jnp.asarray(self.multipliers).astype(jnp.int32)
-        index = (whole + (jnp.asarray(self.offsets).astype(jnp.int32) << self.offset_shift)) >> self.shift
-        return jnp.asarray(self.levels, jnp.float32)[jnp.clip(index, 0, len(self.levels) - 1)]
+        return self.neuron_steps(sums)
+
+    def table(self, dtype: DTypeLike) -> tuple[Num[np.ndarray | Array, "T d"], Float[np.ndarray, " levels"]]:
+        """Return thresholds to compare sums of a type with, and levels in float32."""
+        return self.neuron_steps.table(dtype)
 
     def within(self, bound: int) -> NeuronSteps:
         """Return the same staircase for sums from −bound to bound, without the cells that no neuron reaches."""
         return self.neuron_steps.within(bound)
 
     def largest_product(self, bound: int) -> int:
-        """Return a bound of |m s + 2^h b| for sums from −bound to bound."""
+        """Return a bound of m s, 2^h b and 2^g k added up, for |s| ≤ bound; it must have 31 bits."""
         products = np.asarray(self.multipliers, np.int64) * int(bound)
-        return int((products + (np.abs(np.asarray(self.offsets, np.int64)) << self.offset_shift)).max())
+        offsets = np.abs(np.asarray(self.offsets, np.int64)) << self.offset_shift
+        return int((products + offsets).max()) + ((len(self.levels) - 1) << self.shift)
 
     @property
     def nbytes(self) -> int:
@@ -183,7 +175,17 @@ class SpacedSteps(Levelled):
         return cls(multipliers, offsets, offset_shift, shift, tuple(levels.tolist()))
 
 
-def largest_product_fits(steps: SpacedSteps, bound: int) -> bool:
-    """Return whether no product of a sum within the bound leaves 32 bits."""
-    return steps.largest_product(bound) <= INT32.max
+def read_steps(fields: FieldReader, number: int, width: int) -> Steps | NeuronSteps | SpacedSteps:
+    """Read the staircase of the layer of a number and a width from a file.
 
+    Raises
+    ------
+    KeyError, ValueError
+        If there is none, or it is not as a file may have it.
+    """
+    if f"layer{number}.multipliers" in fields.arrays:
+        return SpacedSteps.from_fields(fields, number, width)
+    shared = fields.arrays.get(f"layer{number}.thresholds")
+    if f"layer{number}.first" in fields.arrays or (shared is not None and shared.ndim == 2):
+        return NeuronSteps.from_fields(fields, number, width)
+    return Steps.from_fields(fields, number)

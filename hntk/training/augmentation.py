@@ -186,10 +186,10 @@ class Augmentation:
             )
         varied = samples.astype(jnp.float32)
         keys = [jax.random.fold_in(key, number) for number in range(5)]
-        if self.deforms:
-            varied = self._deformed(keys[0], varied)
         if self.flip:
             varied = self._flipped(keys[1], varied)
+        if self.deforms:
+            varied = self._deformed(keys[0], varied)
         if self.noise:
             varied += np.float32(self.noise) * jax.random.normal(keys[2], varied.shape, jnp.float32)
         if self.cutout:

@@ -35,7 +35,7 @@ from hntk.activations.surrogates import Surrogate
 TERNARY_THRESHOLD = 0.7
 # Added to the variance of sums, which are whole numbers: a neuron whose sum never changes has z = 0.
 LEAST_VARIANCE = 1e-3
-# How fast the cut of a sparsity follows: the share of the error in the number of kept weights that a step corrects, about.
+# The logarithm of a cut moves in a step by this times the relative error in the number of weights that are kept.
 CUT_GAIN = 0.05
 # The largest magnitude of a readout weight in the program.
 READOUT_MOST = 127
@@ -57,6 +57,9 @@ class FewLevelLayer:
         Share of the weights that are 0; None to cut at .7 of the mean magnitude.
     surrogate : Surrogate or None
         Window φ, a function of integral 1; None for 1[|·| < 1/2].
+    slope : Surrogate or None
+        A function of standardised sums that is the staircase's derivative by them instead of the sum over windows,
+        such as the one that a match is calibrated for; None for that sum. Thresholds are trained by windows anyway.
     spaced : bool
         Whether the thresholds of a neuron are spaced equally; levels are 0, 1, … then.
     """
@@ -65,6 +68,7 @@ class FewLevelLayer:
     windows: tuple[float, ...]
     sparsity: float | None = None
     surrogate: Surrogate | None = None
+    slope: Surrogate | None = None
     spaced: bool = False
 
     @property
@@ -171,10 +175,12 @@ def cut_of(part: Parameters, layer: FewLevelLayer) -> Float[Array, ""]:
     """Return the magnitude up to which the latent weights of a layer become 0.
 
     Without a sparsity that is .7 of the mean magnitude. With one it is a number beside the weights that follows them
-    (:func:`with_followed_cuts`), since sorting them in every step would take longer than the step.
+    (:func:`with_followed_cuts`), since sorting them in every step would take longer than the step; or their quantile.
     """
-    cut = TERNARY_THRESHOLD * jnp.mean(jnp.abs(part["weights"])) if layer.sparsity is None else part["cut"]
-    return jax.lax.stop_gradient(cut)
+    size = jnp.abs(part["weights"])
+    if layer.sparsity is None:
+        return jax.lax.stop_gradient(TERNARY_THRESHOLD * jnp.mean(size))
+    return jax.lax.stop_gradient(part["cut"] if "cut" in part else jnp.quantile(size, layer.sparsity))
 
 
 def with_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parameters:
@@ -193,7 +199,8 @@ def with_followed_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) 
     """
     parts = []
     for part, layer in zip(parameters["layers"], layers, strict=True):
-        if layer.sparsity is not None:
+        if "cut" in part:
+            assert layer.sparsity is not None
             kept = jnp.mean((jnp.abs(part["weights"]) > part["cut"]).astype(jnp.float32))
             wanted = max(1.0 - layer.sparsity, 1.0 / part["weights"].size)
             part = part | {"cut": part["cut"] * jnp.exp(CUT_GAIN * jnp.clip(kept / wanted - 1.0, -1.0, 1.0))}
@@ -261,7 +268,8 @@ def _staircase_backward(layer: FewLevelLayer, kept: tuple[Array, Array], gradien
         gradient * (layer.window((z - thresholds[:, k]) / width) * (jump / width))
         for k, (jump, width) in enumerate(zip(layer.jumps, layer.windows, strict=True))
     ]
-    return sum(terms, jnp.zeros_like(z)), -jnp.stack([jnp.sum(term, axis=0) for term in terms], axis=1)
+    own = sum(terms, jnp.zeros_like(z)) if layer.slope is None else gradient * layer.slope(z)
+    return own, -jnp.stack([jnp.sum(term, axis=0) for term in terms], axis=1)
 
 
 staircase.defvjp(_staircase_forward, _staircase_backward)

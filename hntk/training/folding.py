@@ -17,10 +17,19 @@ from jaxtyping import Float, Int
 
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork
+from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.spaced_steps import SpacedSteps
-from hntk.training.few_level_layers import LEAST_VARIANCE, READOUT_MOST, FewLevelLayer, Parameters, ternary_values, threshold_values
+from hntk.readouts.training import Trained
+from hntk.training.few_level_layers import (
+    LEAST_VARIANCE,
+    READOUT_MOST,
+    FewLevelLayer,
+    Parameters,
+    ternary_values,
+    threshold_values,
+)
 from hntk.training.samples import TrainingData
-from hntk.training.stand_ins import IntegerRegressor, NeuronSteps, TrainingRecord
+from hntk.training.stand_ins import IntegerRegressor
 from hntk.weights.weight_matrix import WeightMatrix
 
 # Samples whose sums are computed at a time.
@@ -85,7 +94,7 @@ def folded_network(parameters: Parameters, layers: Sequence[FewLevelLayer], data
         staircase = whole_staircase(ExactStatistics.of(values, h), known, layer, largest_sum(values, most))
         matrices.append(WeightMatrix(jnp.asarray(values), 1.0, "ternary"))
         steps.append(staircase)
-        h, most = reached_levels(values, staircase.thresholds, layer.levels, h), staircase.most
+        h, most = reached_levels(values, np.asarray(staircase.thresholds), layer.levels, h), staircase.most
     unit = layers[-1].unit / sqrt(h.shape[1])
     network = IntegerNetwork(data.inputs, tuple(matrices), tuple(steps), None, unit, (0.0,) * len(layers))
     if max(network.largest_sums) > EXACT:
@@ -182,33 +191,34 @@ def whole_readout(
 
 
 def folded(
-    parameters: Parameters, layers: Sequence[FewLevelLayer], data: TrainingData, record: TrainingRecord
+    trained: Trained, layers: Sequence[FewLevelLayer], data: TrainingData, start: str
 ) -> IntegerClassifier | IntegerRegressor:
-    """Return trained parameters as a classifier, or a regressor, of whole numbers.
+    """Return a trained member as a classifier, or a regressor, of whole numbers.
 
     Parameters
     ----------
-    parameters : dict
-        Trained parameters of one member.
+    trained : Trained
+        Parameters and history of one member.
     layers : sequence of FewLevelLayer
         What is fixed about each layer.
     data : TrainingData
         Samples that it was trained on.
-    record : TrainingRecord
-        How it was trained.
+    start : str
+        Name of the start, for the record.
 
     Returns
     -------
     IntegerClassifier or IntegerRegressor
-        The program of whole numbers.
+        The program of whole numbers, with a record of its training. The validation accuracy there, or the validation
+        error of a regressor, is that of the program.
 
     Raises
     ------
     ValueError
         If sums or scores could leave the numbers in which they are exact.
     """
-    network = folded_network(parameters, layers, data)
-    readout, offset = (np.asarray(parameters[name], np.float64) for name in ("readout", "offset"))
+    network = folded_network(trained.parameters, layers, data)
+    readout, offset = (np.asarray(trained.parameters[name], np.float64) for name in ("readout", "offset"))
     most = max(map(abs, layers[-1].levels))
     if data.classes is None:
         assert data.spread is not None

@@ -197,9 +197,12 @@ class _Epochs:
 @lru_cache(maxsize=16)
 def _compiled_epoch(objective: Objective, batch: int) -> Callable:
     def run(parameters, optimizer, samples, key, rates, decay):
-        return training.epoch(
+        parameters, optimizer, loss = training.epoch(
             objective.loss, objective.follow, batch, parameters, optimizer, samples, key, rates, decay, objective.take
         )
+        # A sum that is no number reaches no threshold, which the loss does not show.
+        finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(parameters)]))
+        return parameters, optimizer, jnp.where(finite, loss, jnp.nan)
 
     return jax.jit(jax.vmap(run, in_axes=(0, 0, None, 0, None, None)))
 

@@ -91,7 +91,7 @@ def uniform_start(problem: StartProblem, key: Array) -> StartingPoint:
     The staircase is ReLU, clipped at 2 deviations and rounded. Latent weights are normal with variance 1/fan-in.
     """
     layers = tuple(
-        FewLevelLayer(tuple(range(n)), (uniform_spacing(n),) * (n - 1), share, problem.surrogate, problem.spaced)
+        FewLevelLayer(tuple(range(n)), (uniform_spacing(n),) * (n - 1), share, problem.surrogate, spaced=problem.spaced)
         for n, share in zip(problem.levels, problem.sparsity, strict=True)
     )
     thresholds = spaced_uniform_thresholds if problem.spaced else uniform_thresholds

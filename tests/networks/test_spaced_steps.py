@@ -1,4 +1,4 @@
-"""Staircases with equally spaced thresholds: the definition, the nearest ones to real thresholds, and the traced form."""
+"""Staircases with equally spaced thresholds: their definition, those nearest to real thresholds, the traced form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ SUMS = np.arange(-700, 701)
 def random_steps(rng: np.random.Generator, neurons: int = 6) -> SpacedSteps:
     """Return steps of random multipliers, offsets and shifts."""
     multipliers = rng.integers(1, 256, neurons).astype(np.uint8)
-    return SpacedSteps(multipliers, rng.integers(-2000, 2000, neurons).astype(np.int16), 3, int(rng.integers(8, 14)), LEVELS)
+    return SpacedSteps(
+        multipliers, rng.integers(-2000, 2000, neurons).astype(np.int16), 3, int(rng.integers(8, 14)), LEVELS
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
