@@ -2,7 +2,8 @@ r"""Staircases of whole numbers whose thresholds are spaced equally within each 
 
 With a multiplier $m_i \ge 1$ and an offset $b_i$ of each neuron and two shifts g and h of the layer, a sum s becomes
 the level of the index $\lfloor (m_i s + 2^h b_i)/2^g\rfloor$, within the range of levels. So neuron i has the
-thresholds $\lceil (2^g k - 2^h b_i)/m_i\rceil$ for k = 1, 2, …: one multiplication and 3 or 4 bytes for any number of levels.
+thresholds $\lceil (2^g k - 2^h b_i)/m_i\rceil$ for k = 1, 2, …. They take one multiplication, and 3 or 4 bytes, for any
+number of levels.
 """
 
 from __future__ import annotations
