@@ -6,83 +6,22 @@ Bytes of flash and of RAM are counted from these tables.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 
-from hntk.deploy.c_arrays import Struct, Table, braced, reference, smallest_type
-from hntk.deploy.c_transforms import NO_ORDER, at_places, input_order, longest, number_bytes, transform_tables
+from hntk.deploy.c_arrays import Struct, Table, reference, smallest_type
+from hntk.deploy.c_layouts import stored_weights
+from hntk.deploy.c_thresholds import has_own_thresholds, threshold_tables
+from hntk.deploy.c_transforms import NO_ORDER, input_order, longest, number_bytes
+from hntk.deploy.c_values import Layout, Values, biases, values_between
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import IntegerNetwork
 from hntk.networks.integer_steps import Steps
-from hntk.weights.bit_planes import Code, row_constants, word_planes
-from hntk.weights.encodings import pack
+from hntk.weights.bit_planes import Code
 from hntk.weights.orthogonal import OrthogonalMatrix
-from hntk.weights.weight_matrix import WeightMatrix, Weights
-
-Layout = Literal["planes", "gaps", "transform"]
-Form = Literal["PLANES", "BYTES", "PAIRS", "PIXELS"]
-
-
-@dataclass(frozen=True)
-class Values:
-    """The values between two layers, as they lie in memory.
-
-    Attributes
-    ----------
-    number : int
-        Number of the layer that reads them, from 1; the readout is the last.
-    form : str
-        ``form`` in ``hntk_kernels.h``.
-    count : int
-        How many there are.
-    room : int
-        How many there is memory for.
-    most : int
-        Their largest magnitude.
-    code : Code
-        Their bit planes, where the form is ``"PLANES"``.
-    factor : int
-        What pixels are multiplied by, where the form is ``"PIXELS"``.
-    centre : ndarray or None
-        What is subtracted of pixels.
-    """
-
-    number: int
-    form: Form
-    count: int
-    room: int
-    most: int
-    code: Code
-    factor: int = 1
-    centre: np.ndarray | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory, a multiple of 8."""
-        if self.form == "PLANES":
-            return -(-self.count // 64) * 8 * len(self.code.jumps)
-        return -(-self.room * (2 if self.form == "PAIRS" else 1) // 8) * 8
-
-    @property
-    def tables(self) -> list[Table]:
-        """What a bit of each plane adds to a value, where values are planes; and the centre of pixels."""
-        planes = [Table(f"jumps{self.number}", np.array(self.code.jumps, np.int32))] if self.form == "PLANES" else []
-        return planes if self.centre is None else [*planes, Table("centre", np.asarray(self.centre, np.uint8))]
-
-    @property
-    def initializer(self) -> str:
-        """The C struct ``values``."""
-        fields = {"form_of": self.form, "count": self.count, "room": self.room}
-        if self.form == "PLANES":
-            fields |= {"planes": len(self.code.jumps), "jumps": f"jumps{self.number}", "least": self.code.base}
-        if self.form == "PIXELS":
-            fields["factor"] = self.factor
-        if self.centre is not None:
-            fields["centre"] = "centre"
-        return braced(fields)
+from hntk.weights.weight_matrix import Weights
 
 
 @dataclass(frozen=True)
@@ -120,10 +59,7 @@ class NetworkTables:
         """Return the tables of a classifier whose parts fit each other, in the layout of each matrix."""
         network = classifier.network
         values = values_between(network, layouts)
-        biases = [np.zeros(w.shape[0], np.int64) for w in network.weights]
-        if network.bias is not None:
-            biases[0] += network.bias
-        parts = zip(network.weights, layouts, biases, network.reachable, values[:-1], values[1:], strict=True)
+        parts = zip(network.weights, layouts, biases(network), network.reachable, values[:-1], values[1:], strict=True)
         layers = [_layer(number, *part) for number, part in enumerate(parts, 1)]
         rounding = None if isinstance(network.inputs, Pixels) else network.inputs
         first, order = network.weights[0], NO_ORDER
@@ -147,7 +83,7 @@ class NetworkTables:
     @property
     def placed(self) -> bool:
         """Whether pixels are put at places, rather than read where they are."""
-        return self.pixels and self.values[0].form == "PIXELS" and "length" in self.layers[0].fields
+        return self.pixels and self.values[0].form == "PIXELS" and self.layers[0].fields["layout_of"] == "TRANSFORMS"
 
     @property
     def reads_all(self) -> bool:
@@ -192,46 +128,15 @@ class NetworkTables:
         return sum(self.parts_of_memory)
 
 
-def values_between(network: IntegerNetwork, layouts: Sequence[Layout]) -> list[Values]:
-    """Return the input of every layer and of the readout; the readout reads numbers."""
-    found = []
-    matrices, sources = (*network.weights, None), (network.inputs, *network.reachable)
-    counts = (network.weights[0].shape[1], *network.widths)
-    parts = zip(matrices, sources, counts, (*layouts, "gaps"), strict=True)
-    for number, (matrix, source, count, layout) in enumerate(parts, 1):
-        most = source.most if isinstance(source, Steps) else max(-source.least, source.most)
-        form: Form = "BYTES" if most <= 127 else "PAIRS"
-        if layout == "planes":
-            form = "PLANES"
-        elif isinstance(source, Pixels):
-            form = "PIXELS"
-        factor, centre = (source.fine, source.centre) if isinstance(source, Pixels) else (1, None)
-        room = count
-        if layout == "transform":
-            assert isinstance(matrix, OrthogonalMatrix)
-            room = matrix.size
-            centre = None if centre is None else at_places(matrix, np.asarray(centre))
-        found.append(Values(number, form, count, room, most, _with_a_plane(source.code), factor, centre))
-    return found
-
-
 def _layer(
     number: int, weights: Weights, layout: Layout, bias: np.ndarray, steps: Steps, before: Values, after: Values
 ) -> Struct:
     """Return layer ``number``, counted from 1."""
-    if layout == "transform":
-        assert isinstance(weights, OrthogonalMatrix)
-        tables, fields = transform_tables(number, weights, bias, before.most)
-    elif layout == "planes":
-        tables, fields = _rows(number, weights, bias, before.code)
-    else:
-        tables, fields = _gaps(number, weights, bias)
-    fields = {"in": before.initializer, "out": after.initializer, **fields}
-    if steps.thresholds:
-        tables.append(Table(f"thresholds{number}", np.array(steps.thresholds, np.int32)))
-        fields |= {"thresholds": tables[-1].name, "threshold_count": len(steps.thresholds)}
+    stored = stored_weights(number, weights, layout, before, bias, free_start=has_own_thresholds(steps))
+    tables, fields = threshold_tables(number, steps, stored.start)
     levels = _plane_codes(after.code, steps.levels) if after.form == "PLANES" else np.array(steps.levels)
-    tables.append(Table(f"levels{number}", smallest_type(levels)))
+    tables = [*stored.tables, *tables, Table(f"levels{number}", smallest_type(levels))]
+    fields = {"in": before.initializer, "out": after.initializer, **stored.fields, **fields}
     return Struct(f"layer layer{number}", tables, {**fields, "levels": reference(tables[-1])})
 
 
@@ -248,40 +153,7 @@ def _readouts(classifier: IntegerClassifier, values: Sequence[Values]) -> list[S
     return found
 
 
-def _rows(number: int, weights: Weights, bias: np.ndarray, code: Code) -> tuple[list[Table], dict[str, object]]:
-    """Return weights as bit planes: of each row the plane of +1, then that of weights that are not 0, if any is 0."""
-    mask, signs = word_planes(weights)
-    masked = weights.kind != "sign"
-    planes = np.concatenate([signs, mask], axis=1) if masked else signs
-    rows = Table(f"rows{number}", np.ascontiguousarray(planes).reshape(-1, 2))
-    start = Table(f"start{number}", smallest_type(row_constants(weights, code) + bias))
-    return [rows, start], {"rows": rows.name, "masked": int(masked), "start": reference(start)}
-
-
-def _gaps(number: int, weights: Weights, bias: np.ndarray) -> tuple[list[Table], dict[str, object]]:
-    """Return weights as the zeros before each weight that is not 0, and the signs of these."""
-    packed = pack(WeightMatrix(weights.values, 1.0, "ternary"), "gaps+signs")
-    assert packed.positions is not None
-    gaps = Table(f"gaps{number}", _not_empty(packed.positions))
-    signs = Table(f"signs{number}", _not_empty(packed.values))
-    fields = {"gaps": gaps.name, "signs": signs.name, "gap_count": packed.positions.size}
-    if not bias.any():
-        return [gaps, signs], fields
-    start = Table(f"start{number}", smallest_type(bias))
-    return [gaps, signs, start], {**fields, "start": reference(start)}
-
-
-def _not_empty(values: np.ndarray) -> np.ndarray:
-    """Return an array of at least one element: C has no empty arrays."""
-    return values if values.size else np.zeros(1, values.dtype)
-
-
 def _plane_codes(code: Code, levels: Sequence[int]) -> np.ndarray:
     """Return the bits that each level sets in the planes."""
     words = code.words(levels)
     return 2**words - 1 if code.thermometer else words
-
-
-def _with_a_plane(code: Code) -> Code:
-    """Return a code of at least one plane: C has no empty arrays, and a plane whose bits add 0 changes nothing."""
-    return code if code.jumps else replace(code, jumps=(0,))

@@ -5,8 +5,8 @@
  * with words of different widths, link into one binary.
  *
  * A layer takes whole numbers v_j, adds up sums s_i = sum_j W_ij v_j + b_i and replaces each by a level: levels[c],
- * where c is the number of thresholds that s_i has reached. Its sums are computed in one of three ways: with bit planes,
- * weight by weight, or by a Walsh-Hadamard transform.
+ * where c is the number of thresholds that s_i has reached: the layer's, or the neuron's own. Its sums are computed with
+ * bit planes, weight by weight, or by a Walsh-Hadamard transform.
  */
 #ifndef HNTK_KERNELS
 #define HNTK_KERNELS
@@ -67,11 +67,32 @@ KERNEL int popcount(word x)
 #define POPCOUNT(x) popcount(x)
 #endif
 
+/* Zeros above the highest bit of 32 that is set. */
+#if defined(__GNUC__) || defined(__clang__)
+#define LEADING_ZEROS(x) ((x) ? (uint32_t)__builtin_clz(x) : 32u)
+#else
+KERNEL uint32_t leading_zeros(uint32_t x)
+{
+    uint32_t n = 0;
+    for (; n < 32 && !(x >> 31); n++) {
+        x <<= 1;
+    }
+    return n;
+}
+#define LEADING_ZEROS(x) leading_zeros(x)
+#endif
+
 /* Signed whole numbers of `bytes` (1, 2 or 4) bytes each. */
 typedef struct {
     const void *numbers;
     size_t bytes;
 } table;
+
+/* Unsigned ones. */
+typedef struct {
+    const void *numbers;
+    size_t bytes;
+} unsigned_table;
 
 /* Planes of values of 16 bits. */
 #define MOST_PLANES 16
@@ -97,26 +118,49 @@ typedef struct {
 
 /* Where the inputs of a transform are put. */
 typedef struct {
-    const void *places; /* of each input, unsigned numbers of `bytes` (1, 2 or 4) bytes each; none: see below */
-    size_t bytes;
+    unsigned_table places; /* of each input; no numbers: see below */
     uint32_t factors[2], offsets[2]; /* input t at f(f(t)): f(t) = u ^ u >> shift for u = factor * t + offset */
     uint32_t shift;                  /* 0: input t at place t */
 } order;
 
-/* A layer. Its weights are rows of planes where it reads PLANES, transforms where `length` is not 0, and gaps between
- * weights that are not 0 elsewhere. */
+/* How weights lie in memory, row after row. */
+typedef enum {
+    ROWS,      /* of each row a plane of the weights that are +1, then one of those that are not 0 */
+    GAPS,      /* a byte for the zeros before each weight that is not 0, and a bit for its sign */
+    INDICES,   /* of each row the columns of the weights that are +1, then of those that are -1 */
+    RICE,      /* Golomb-Rice codes of the zeros before each weight that is not 0, and of its sign */
+    BASE3,     /* twenty weights a number of 32 bits */
+    TRANSFORMS /* orthogonal blocks, by what makes them */
+} layout;
+
+/* A layer. */
 typedef struct {
+    layout layout_of;
     values in;
     values out;
-    const word *rows;     /* of each neuron a plane of the weights that are +1, then one of those that are not 0 */
-    int masked;           /* whether there is the second plane; else no weight is 0 */
-    const uint8_t *gaps;  /* zeros before each weight that is not 0, row after row; 255: 255 zeros, and go on */
-    const uint8_t *signs; /* a bit for each weight that is not 0: 1 where it is -1 */
-    size_t gap_count;
-    table start;          /* of each neuron, what its sum starts from; no numbers: 0 */
-    const int32_t *thresholds; /* ascending */
+    table start;               /* of each neuron, what its sum starts from; no numbers: 0 */
+    const int32_t *thresholds; /* ascending; none where each neuron has its own */
     size_t threshold_count;
-    table levels;         /* threshold_count + 1 levels, or their codes where `out` is PLANES */
+    table lowest;              /* of each neuron that has its own thresholds, the lowest one */
+    unsigned_table rises;      /* and how far each of the other threshold_count - 1 is above the one before */
+    table levels;              /* threshold_count + 1 levels, or their codes where `out` is PLANES */
+    /* ROWS */
+    const word *rows;
+    int masked; /* whether there is the second plane; else no weight is 0 */
+    /* GAPS */
+    const uint8_t *gaps;  /* 255: 255 zeros, and go on */
+    const uint8_t *signs; /* 1 where a weight is -1 */
+    size_t gap_count;
+    /* INDICES: columns are counted in each SEGMENT of a row */
+    const uint8_t *indices;
+    unsigned_table counts; /* of each row and segment, how many weights are +1, and how many -1 */
+    /* RICE */
+    const uint16_t *codes; /* highest bits first: zeros / 2^low_bits as so many bits 0, a bit 1, low bits, the sign */
+    uint32_t low_bits;
+    int negatives_in_start; /* whether the start of each sum, or its thresholds, count its weights that are -1 */
+    /* BASE3 */
+    const uint32_t *trits; /* of weights w_i, the sum of (w_i + 1) 3^(19 - i) as a fraction of 3^20, rounded up */
+    /* TRANSFORMS */
     size_t length;         /* of a transform, a power of two */
     size_t groups;         /* transforms that a block of groups * length rows is made of, a power of two */
     size_t number_bytes;   /* 2 or 4: of the numbers that are transformed in place */
@@ -142,6 +186,18 @@ KERNEL int32_t number_at(table t, size_t i)
         return ((const int16_t *)t.numbers)[i];
     default:
         return ((const int32_t *)t.numbers)[i];
+    }
+}
+
+KERNEL uint32_t unsigned_at(unsigned_table t, size_t i)
+{
+    switch (t.bytes) {
+    case 1:
+        return ((const uint8_t *)t.numbers)[i];
+    case 2:
+        return ((const uint16_t *)t.numbers)[i];
+    default:
+        return ((const uint32_t *)t.numbers)[i];
     }
 }
 
@@ -230,10 +286,8 @@ KERNEL void clear(const values *v, word *memory, size_t first)
 KERNEL size_t place(const order *o, const values *v, size_t t)
 {
     size_t i;
-    if (o->places) {
-        return o->bytes == 1   ? ((const uint8_t *)o->places)[t]
-               : o->bytes == 2 ? ((const uint16_t *)o->places)[t]
-                               : ((const uint32_t *)o->places)[t];
+    if (o->places.numbers) {
+        return unsigned_at(o->places, t);
     }
     for (i = 0; o->shift && i < 2; i++) {
         t = (o->factors[i] * (uint32_t)t + o->offsets[i]) & (v->room - 1);
@@ -301,10 +355,33 @@ KERNEL void take_rounded(
 }
 #endif
 
-/* Replace a neuron's sum by its level. */
+/* How many of its own thresholds the sum of neuron i has reached. */
+KERNEL size_t reached_own(const layer *l, size_t i, int32_t sum)
+{
+    const size_t rises = l->threshold_count - 1;
+    size_t k = 0;
+    sum -= number_at(l->lowest, i);
+    while (sum >= 0) {
+        if (++k > rises) {
+            break;
+        }
+        sum -= (int32_t)unsigned_at(l->rises, i * rises + k - 1);
+    }
+    return k;
+}
+
+/* Replace the sum of neuron i by its level. */
 KERNEL void put_level(const layer *l, word *out, size_t i, int32_t sum)
 {
-    put(&l->out, out, i, number_at(l->levels, reached(l->thresholds, l->threshold_count, sum)));
+    const size_t cell =
+        l->lowest.numbers ? reached_own(l, i, sum) : reached(l->thresholds, l->threshold_count, sum);
+    put(&l->out, out, i, number_at(l->levels, cell));
+}
+
+/* What the sum of neuron i starts from. */
+KERNEL int32_t first(const layer *l, size_t i)
+{
+    return l->start.numbers && i < l->out.count ? number_at(l->start, i) : 0;
 }
 
 /* A layer that reads planes: AND, XOR and population counts. */
@@ -316,7 +393,7 @@ KERNEL void apply_planes(const layer *l, const word *in, word *out)
         const word *signs = l->rows + i * words * (l->masked ? 2 : 1);
         const word *mask = signs + words;
         int32_t counts[MOST_PLANES];
-        int32_t sum = number_at(l->start, i);
+        int32_t sum = first(l, i);
         for (t = 0; t < l->in.planes; t++) {
             counts[t] = 0;
         }
@@ -333,13 +410,7 @@ KERNEL void apply_planes(const layer *l, const word *in, word *out)
     }
 }
 
-/* What the sum of neuron i starts from. */
-KERNEL int32_t first(const layer *l, size_t i)
-{
-    return l->start.numbers && i < l->out.count ? number_at(l->start, i) : 0;
-}
-
-/* A layer that reads numbers: additions and subtractions for the weights that are not 0. */
+/* A layer that reads numbers, by gaps: additions and subtractions for the weights that are not 0. */
 KERNEL void apply_gaps(const layer *l, const void *in, word *out)
 {
     const size_t inputs = l->in.count;
@@ -364,6 +435,111 @@ KERNEL void apply_gaps(const layer *l, const void *in, word *out)
     while (i < l->out.count) {
         put_level(l, out, i++, sum);
         sum = first(l, i);
+    }
+}
+
+/* Columns that a byte tells apart. */
+#define SEGMENT 256
+
+/* The sum of the values at n columns. */
+KERNEL int32_t total(const values *v, const void *in, size_t column, const uint8_t *indices, size_t n)
+{
+    int32_t sum = 0;
+    for (; n >= 4; n -= 4, indices += 4) {
+        sum += get(v, in, column + indices[0]);
+        sum += get(v, in, column + indices[1]);
+        sum += get(v, in, column + indices[2]);
+        sum += get(v, in, column + indices[3]);
+    }
+    for (; n; n--, indices++) {
+        sum += get(v, in, column + indices[0]);
+    }
+    return sum;
+}
+
+/* The same by columns: additions alone for all weights of one sign. */
+KERNEL void apply_indices(const layer *l, const void *in, word *out)
+{
+    const uint8_t *indices = l->indices;
+    size_t i, column, segment = 0;
+    for (i = 0; i < l->out.count; i++) {
+        int32_t sum = first(l, i);
+        for (column = 0; column < l->in.count; column += SEGMENT) {
+            const size_t plus = unsigned_at(l->counts, segment++), minus = unsigned_at(l->counts, segment++);
+            sum += total(&l->in, in, column, indices, plus);
+            indices += plus;
+            sum -= total(&l->in, in, column, indices, minus);
+            indices += minus;
+        }
+        put_level(l, out, i, sum);
+    }
+}
+
+/* The same by Golomb-Rice codes. The highest `left` bits of `bits` were read and not used yet; the others are 0. */
+KERNEL void apply_rice(const layer *l, const void *in, word *out)
+{
+    const size_t inputs = l->in.count;
+    const uint32_t rest = 2 + l->low_bits;
+    const uint16_t *codes = l->codes;
+    uint32_t bits = 0, left = 0;
+    size_t i = 0, column = 0;
+    int32_t sum = first(l, 0), minus;
+    for (;;) {
+        const uint32_t zeros = LEADING_ZEROS(bits);
+        if (zeros + rest > left) {
+            /* a code goes on in the next bits: take its zeros */
+            const uint32_t taken = zeros < left ? zeros : left;
+            column += (size_t)taken << l->low_bits;
+            left -= taken;
+            bits = (taken < 32 ? bits << taken : 0) | (uint32_t)*codes++ << (16 - left);
+            left += 16;
+            continue;
+        }
+        left -= zeros + rest;
+        bits <<= zeros;
+        column += ((size_t)zeros << l->low_bits) + ((bits << 1) >> 1 >> (31 - l->low_bits));
+        for (; column >= inputs; column -= inputs) {
+            put_level(l, out, i++, sum);
+            if (i == l->out.count) {
+                return;
+            }
+            sum = first(l, i);
+        }
+        minus = (int32_t)(bits >> (30 - l->low_bits) & 1);
+        bits <<= rest;
+        sum += (get(&l->in, in, column) ^ -minus) + (l->negatives_in_start ? 0 : minus);
+        column++;
+    }
+}
+
+/* The same by numbers of twenty weights: the digits of w + 1 in base 3 are carries of multiplications by 3. */
+KERNEL void apply_trits(const layer *l, const void *in, word *out)
+{
+    const uint32_t *trits = l->trits;
+    uint32_t all = 0, bits = 0;
+    size_t i, j, left = 0;
+    for (j = 0; j < l->in.count; j++) {
+        all += (uint32_t)get(&l->in, in, j);
+    }
+    for (i = 0; i < l->out.count; i++) {
+        uint32_t sum = (uint32_t)first(l, i) - all;
+        for (j = 0; j < l->in.count;) {
+            size_t end = l->in.count;
+            if (!left) {
+                bits = *trits++;
+                left = 20;
+            }
+            if (end - j > left) {
+                end = j + left;
+            }
+            left -= end - j;
+            for (; j < end; j++) {
+                const uint64_t moved = (uint64_t)bits * 3;
+                sum += (uint32_t)(moved >> 32) * (uint32_t)get(&l->in, in, j);
+                bits = (uint32_t)moved;
+            }
+        }
+        put_level(l, out, i, (int32_t)sum);
     }
 }
 
@@ -493,11 +669,14 @@ KERNEL void take_group(const layer *l, const void *in, size_t block, size_t grou
     }
 }
 
-/* The level of a sum. A few comparisons without a branch or a look-up are done on many sums at a time. */
-KERNEL int32_t level_of(const layer *l, int32_t sum)
+/* The level of the sum of neuron i. A few comparisons without a branch or a look-up are done on many sums at a time. */
+KERNEL int32_t level_of(const layer *l, size_t i, int32_t sum)
 {
     int32_t level = number_at(l->levels, 0);
     size_t k;
+    if (l->lowest.numbers) {
+        return number_at(l->levels, reached_own(l, i, sum));
+    }
     if (l->threshold_count > 16) {
         return number_at(l->levels, reached(l->thresholds, l->threshold_count, sum));
     }
@@ -526,7 +705,7 @@ KERNEL void put_rows(
             const int32_t c = load(sums, bytes, j + 2 * part), d = load(sums, bytes, j + 3 * part);
             sum += (q & 2 ? -c : c) + (q == 1 || q == 2 ? -d : d);
         }
-        put(&l->out, out, i, level_of(l, sum + (l->start.numbers ? number_at(l->start, i) : 0)));
+        put(&l->out, out, i, level_of(l, i, sum + (l->start.numbers ? number_at(l->start, i) : 0)));
     }
 }
 
@@ -559,12 +738,25 @@ KERNEL void apply_transforms(const layer *l, const void *in, void *sums, word *o
 KERNEL void apply(const layer *l, const void *in, void *sums, word *out)
 {
     clear(&l->out, out, l->out.count);
-    if (l->length) {
-        apply_transforms(l, in, sums, out);
-    } else if (l->in.form_of == PLANES) {
+    switch (l->layout_of) {
+    case ROWS:
         apply_planes(l, (const word *)in, out);
-    } else {
+        break;
+    case GAPS:
         apply_gaps(l, in, out);
+        break;
+    case INDICES:
+        apply_indices(l, in, out);
+        break;
+    case RICE:
+        apply_rice(l, in, out);
+        break;
+    case BASE3:
+        apply_trits(l, in, out);
+        break;
+    case TRANSFORMS:
+        apply_transforms(l, in, sums, out);
+        break;
     }
 }
 

@@ -1,0 +1,72 @@
+"""The choice of a layout for each weight matrix of a C program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from hntk.deploy.c_layouts import instructions, possible_layouts, stored_weights
+from hntk.deploy.c_thresholds import has_own_thresholds, threshold_tables
+from hntk.deploy.c_values import LAYOUTS, Layout, Source, biases, sources
+from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_steps import Steps
+from hntk.weights.orthogonal import OrthogonalMatrix
+
+Goal = Literal["smallest", "fastest"]
+Choice = Layout | Goal
+
+
+def choose_layouts(network: IntegerNetwork, layouts: Choice | Sequence[Layout] | None) -> tuple[Layout, ...]:
+    """Return the layout of each matrix.
+
+    Raises
+    ------
+    ValueError
+        If a layout is unknown, or ``"transform"`` for weights that are no orthogonal blocks, or there is not one a
+        matrix.
+    """
+    if layouts is None or (isinstance(layouts, str) and layouts in get_args(Goal)):
+        return _best_layouts(network, "fastest" if layouts == "fastest" else "smallest")
+    weights = network.weights
+    each = [layouts] * len(weights) if isinstance(layouts, str) else layouts
+    fits = isinstance(each, Sequence) and len(each) == len(weights)
+    if not fits or any(layout not in LAYOUTS for layout in each):
+        *most, last = map(repr, LAYOUTS)
+        names = f"{', '.join(most)} or {last}"
+        raise ValueError(
+            f"layouts must be {names}, for all or for each of {len(weights)}, or 'smallest' or 'fastest'; got "
+            f"{layouts!r}."
+        )
+    # plain strings, even where an object of another type equals one
+    chosen: tuple[Layout, ...] = tuple(LAYOUTS[LAYOUTS.index(layout)] for layout in each)  # type: ignore[arg-type]
+    for number, (w, layout) in enumerate(zip(weights, chosen, strict=True), 1):
+        if layout == "transform" and not isinstance(w, OrthogonalMatrix):
+            raise ValueError(
+                f"layouts names 'transform' for layer {number}, whose weights are no orthogonal blocks: use 'smallest' "
+                "or 'fastest', or draw the network with the law 'orthogonal'."
+            )
+    return chosen
+
+
+def _best_layouts(network: IntegerNetwork, goal: Goal) -> tuple[Layout, ...]:
+    """Return the layout of the fewest bytes, or instructions, for each matrix; of equals the fastest, or smallest."""
+    found = []
+    for source, steps, bias in zip(list(sources(network))[:-1], network.reachable, biases(network), strict=True):
+        if isinstance(source.weights, OrthogonalMatrix):
+            found.append("transform")
+            continue
+        costs = {layout: _costs(source, layout, steps, bias) for layout in possible_layouts(source.weights)}
+        order = slice(None) if goal == "smallest" else slice(None, None, -1)
+        found.append(min(costs, key=lambda layout: costs[layout][order]))
+    return tuple(found)
+
+
+def _costs(source: Source, layout: Layout, steps: Steps, bias: np.ndarray) -> tuple[int, float]:
+    """Return the bytes of a matrix's tables in a layout, and the instructions of a product."""
+    before, weights = source.stored(layout), source.weights
+    assert weights is not None
+    stored = stored_weights(source.number, weights, layout, before, bias, free_start=has_own_thresholds(steps))
+    tables = [*before.tables, *stored.tables, *threshold_tables(source.number, steps, stored.start)[0]]
+    return sum(table.nbytes for table in tables), instructions(weights, layout, before)
