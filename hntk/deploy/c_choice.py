@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from hntk.deploy.c_layouts import instructions, possible_layouts, stored_weights
-from hntk.deploy.c_thresholds import has_own_thresholds, threshold_tables
+from hntk.deploy.c_thresholds import threshold_tables
 from hntk.deploy.c_values import LAYOUTS, Layout, Source, biases, sources
 from hntk.networks.integer_network import IntegerNetwork
 from hntk.networks.integer_steps import Steps
@@ -67,6 +67,6 @@ def _costs(source: Source, layout: Layout, steps: Steps, bias: np.ndarray) -> tu
     """Return the bytes of a matrix's tables in a layout, and the instructions of a product."""
     before, weights = source.stored(layout), source.weights
     assert weights is not None
-    stored = stored_weights(source.number, weights, layout, before, bias, free_start=has_own_thresholds(steps))
+    stored = stored_weights(source.number, weights, layout, before, bias)
     tables = [*before.tables, *stored.tables, *threshold_tables(source.number, steps, stored.start)[0]]
     return sum(table.nbytes for table in tables), instructions(weights, layout, before)

@@ -57,7 +57,7 @@ class StoredWeights:
 
 
 def stored_weights(
-    number: int, weights: Weights, layout: Layout, before: Values, bias: Int64[np.ndarray, " d"], *, free_start: bool
+    number: int, weights: Weights, layout: Layout, before: Values, bias: Int64[np.ndarray, " d"]
 ) -> StoredWeights:
     """Return the weights of layer ``number``, counted from 1, in a layout.
 
@@ -73,8 +73,6 @@ def stored_weights(
         What the layer reads.
     bias : (d,) array of int64
         What is added to each sum.
-    free_start : bool
-        Whether a start of the sums takes no bytes, because each neuron has its own thresholds.
     """
     if layout == "transform":
         assert isinstance(weights, OrthogonalMatrix)
@@ -83,10 +81,8 @@ def stored_weights(
     values = np.asarray(weights.values)
     if layout == "planes":
         stored = _planes(number, weights, before)
-    elif layout == "rice":
-        stored = _rice(number, values, free_start or bool(bias.any()))
     else:
-        stored = {"gaps": _gaps, "indices": _indices, "base3": _trits}[layout](number, values)
+        stored = {"gaps": _gaps, "indices": _indices, "rice": _rice, "base3": _trits}[layout](number, values)
     return StoredWeights(stored.tables, stored.fields, stored.start + bias)
 
 
@@ -140,19 +136,12 @@ def _indices(number: int, values: np.ndarray) -> StoredWeights:
     return StoredWeights([columns, counts], fields, np.zeros(outputs, np.int64))
 
 
-def _rice(number: int, values: np.ndarray, negatives_in_start: bool) -> StoredWeights:
-    """Return Golomb–Rice codes, as words of 16 bits.
-
-    A weight −1 takes the complement of a value, and the start of the sum counts such weights, where that takes no
-    bytes; else a 1 is added each time.
-    """
+def _rice(number: int, values: np.ndarray) -> StoredWeights:
+    """Return Golomb–Rice codes, as words of 16 bits."""
     stored = encode_rice(values.ravel())
     codes = Table(f"codes{number}", np.pad(stored[1:], (0, 1 - stored.size % 2)).view(">u2").astype(np.uint16))
     fields = {"layout_of": "RICE", "codes": codes.name, "low_bits": int(stored[0])}
-    negatives = np.count_nonzero(values < 0, axis=1).astype(np.int64)
-    if not negatives_in_start:
-        return StoredWeights([codes], fields, 0 * negatives)
-    return StoredWeights([codes], {**fields, "negatives_in_start": 1}, negatives)
+    return StoredWeights([codes], fields, np.zeros(len(values), np.int64))
 
 
 def _trits(number: int, values: np.ndarray) -> StoredWeights:

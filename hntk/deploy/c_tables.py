@@ -12,7 +12,7 @@ import numpy as np
 
 from hntk.deploy.c_arrays import Struct, Table, reference, smallest_type
 from hntk.deploy.c_layouts import stored_weights
-from hntk.deploy.c_thresholds import has_own_thresholds, threshold_tables
+from hntk.deploy.c_thresholds import threshold_tables
 from hntk.deploy.c_transforms import NO_ORDER, input_order, longest, number_bytes
 from hntk.deploy.c_values import Layout, Values, biases, values_between
 from hntk.networks.integer_classifier import IntegerClassifier
@@ -132,7 +132,7 @@ def _layer(
     number: int, weights: Weights, layout: Layout, bias: np.ndarray, steps: Steps, before: Values, after: Values
 ) -> Struct:
     """Return layer ``number``, counted from 1."""
-    stored = stored_weights(number, weights, layout, before, bias, free_start=has_own_thresholds(steps))
+    stored = stored_weights(number, weights, layout, before, bias)
     tables, fields = threshold_tables(number, steps, stored.start)
     levels = _plane_codes(after.code, steps.levels) if after.form == "PLANES" else np.array(steps.levels)
     tables = [*stored.tables, *tables, Table(f"levels{number}", smallest_type(levels))]

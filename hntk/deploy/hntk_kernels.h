@@ -30,11 +30,16 @@ typedef uint32_t word;
 /* Whoever calls declares the scratch memory as words. */
 #define ANY_MEMORY __attribute__((may_alias))
 #define APART __restrict
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+/* Keep a number or a pointer in a register, and what is known of it from the compiler. */
+#define IN_REGISTER(x) __asm__("" : "+r"(x))
 #else
 #define KERNEL static inline
 #define SHARED static inline
 #define ANY_MEMORY
 #define APART
+#define UNLIKELY(condition) (condition)
+#define IN_REGISTER(x) (void)(x)
 #endif
 typedef int16_t ANY_MEMORY number16;
 typedef int32_t ANY_MEMORY number32;
@@ -67,20 +72,19 @@ KERNEL int popcount(word x)
 #define POPCOUNT(x) popcount(x)
 #endif
 
-/* Zeros above the highest bit of 32 that is set. */
-#if defined(__GNUC__) || defined(__clang__)
-#define LEADING_ZEROS(x) ((x) ? (uint32_t)__builtin_clz(x) : 32u)
-#else
-KERNEL uint32_t leading_zeros(uint32_t x)
+/* Zeros above the highest bit of 32 that is set; the lowest bit counts as set. */
+KERNEL int32_t leading_zeros(uint32_t x)
 {
-    uint32_t n = 0;
-    for (; n < 32 && !(x >> 31); n++) {
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_clz(x | 1);
+#else
+    int32_t n = 0;
+    for (; n < 31 && !(x >> 31); n++) {
         x <<= 1;
     }
     return n;
-}
-#define LEADING_ZEROS(x) leading_zeros(x)
 #endif
+}
 
 /* Signed whole numbers of `bytes` (1, 2 or 4) bytes each. */
 typedef struct {
@@ -157,7 +161,6 @@ typedef struct {
     /* RICE */
     const uint16_t *codes; /* highest bits first: zeros / 2^low_bits as so many bits 0, a bit 1, low bits, the sign */
     uint32_t low_bits;
-    int negatives_in_start; /* whether the start of each sum, or its thresholds, count its weights that are -1 */
     /* BASE3 */
     const uint32_t *trits; /* of weights w_i, the sum of (w_i + 1) 3^(19 - i) as a fraction of 3^20, rounded up */
     /* TRANSFORMS */
@@ -445,14 +448,20 @@ KERNEL void apply_gaps(const layer *l, const void *in, word *out)
 KERNEL int32_t total(const values *v, const void *in, size_t column, const uint8_t *indices, size_t n)
 {
     int32_t sum = 0;
-    for (; n >= 4; n -= 4, indices += 4) {
+    size_t fours = n / 4;
+    if (n & 1) {
+        sum = get(v, in, column + *indices++);
+    }
+    if (n & 2) {
+        sum += get(v, in, column + indices[0]);
+        sum += get(v, in, column + indices[1]);
+        indices += 2;
+    }
+    for (; fours; fours--, indices += 4) {
         sum += get(v, in, column + indices[0]);
         sum += get(v, in, column + indices[1]);
         sum += get(v, in, column + indices[2]);
         sum += get(v, in, column + indices[3]);
-    }
-    for (; n; n--, indices++) {
-        sum += get(v, in, column + indices[0]);
     }
     return sum;
 }
@@ -475,68 +484,94 @@ KERNEL void apply_indices(const layer *l, const void *in, word *out)
     }
 }
 
-/* The same by Golomb-Rice codes. The highest `left` bits of `bits` were read and not used yet; the others are 0. */
+/* The same by Golomb-Rice codes. Of `bits`, the highest ones were read and not used yet, `rest` more than `spare`; the
+ * others are 0. */
 KERNEL void apply_rice(const layer *l, const void *in, word *out)
 {
     const size_t inputs = l->in.count;
-    const uint32_t rest = 2 + l->low_bits;
+    const int32_t low_bits = (int32_t)l->low_bits, rest = 2 + low_bits;
     const uint16_t *codes = l->codes;
-    uint32_t bits = 0, left = 0;
+    uint32_t bits = 0;
+    int32_t spare = -rest, sum = first(l, 0);
     size_t i = 0, column = 0;
-    int32_t sum = first(l, 0), minus;
     for (;;) {
-        const uint32_t zeros = LEADING_ZEROS(bits);
-        if (zeros + rest > left) {
-            /* a code goes on in the next bits: take its zeros */
-            const uint32_t taken = zeros < left ? zeros : left;
-            column += (size_t)taken << l->low_bits;
-            left -= taken;
-            bits = (taken < 32 ? bits << taken : 0) | (uint32_t)*codes++ << (16 - left);
-            left += 16;
+        const int32_t zeros = leading_zeros(bits);
+        spare -= zeros;
+        if (UNLIKELY(spare < 0)) {
+            /* the code goes on in the next bits */
+            int32_t left = spare + zeros + rest;
+            if (left > 16) {
+                const int32_t taken = zeros < left ? zeros : left;
+                column += (size_t)taken << low_bits;
+                bits <<= taken;
+                left -= taken;
+            }
+            if (left <= 16) {
+                bits |= (uint32_t)*codes++ << (16 - left);
+                left += 16;
+            }
+            spare = left - rest;
             continue;
         }
-        left -= zeros + rest;
         bits <<= zeros;
-        column += ((size_t)zeros << l->low_bits) + ((bits << 1) >> 1 >> (31 - l->low_bits));
-        for (; column >= inputs; column -= inputs) {
+        spare -= rest;
+        column += ((size_t)zeros << low_bits) + ((bits << 1) >> 1 >> (31 - low_bits));
+        while (UNLIKELY(column >= inputs)) {
             put_level(l, out, i++, sum);
             if (i == l->out.count) {
                 return;
             }
             sum = first(l, i);
+            column -= inputs;
         }
-        minus = (int32_t)(bits >> (30 - l->low_bits) & 1);
+        sum += get(&l->in, in, column) * (-(int32_t)(bits >> (30 - low_bits) & 1) | 1);
         bits <<= rest;
-        sum += (get(&l->in, in, column) ^ -minus) + (l->negatives_in_start ? 0 : minus);
         column++;
     }
+}
+
+/* The next digit in base 3, and the value by it. */
+KERNEL uint32_t times_digit(uint32_t *fraction, int32_t value)
+{
+    uint32_t base = 3;
+    uint64_t moved;
+#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB >= 2
+    /* one instruction, in place of additions with carry */
+    IN_REGISTER(base);
+#endif
+    moved = (uint64_t)*fraction * base;
+    *fraction = (uint32_t)moved;
+    return (uint32_t)(moved >> 32) * (uint32_t)value;
 }
 
 /* The same by numbers of twenty weights: the digits of w + 1 in base 3 are carries of multiplications by 3. */
 KERNEL void apply_trits(const layer *l, const void *in, word *out)
 {
+    const size_t inputs = l->in.count;
     const uint32_t *trits = l->trits;
-    uint32_t all = 0, bits = 0;
+    uint32_t all = 0, fraction = 0;
     size_t i, j, left = 0;
-    for (j = 0; j < l->in.count; j++) {
+    for (j = 0; j < inputs; j++) {
         all += (uint32_t)get(&l->in, in, j);
     }
     for (i = 0; i < l->out.count; i++) {
         uint32_t sum = (uint32_t)first(l, i) - all;
-        for (j = 0; j < l->in.count;) {
-            size_t end = l->in.count;
+        for (j = 0; j < inputs;) {
+            size_t n;
             if (!left) {
-                bits = *trits++;
+                fraction = *trits++;
                 left = 20;
             }
-            if (end - j > left) {
-                end = j + left;
+            n = inputs - j < left ? inputs - j : left;
+            left -= n;
+            for (; n >= 4; n -= 4, j += 4) {
+                sum += times_digit(&fraction, get(&l->in, in, j));
+                sum += times_digit(&fraction, get(&l->in, in, j + 1));
+                sum += times_digit(&fraction, get(&l->in, in, j + 2));
+                sum += times_digit(&fraction, get(&l->in, in, j + 3));
             }
-            left -= end - j;
-            for (; j < end; j++) {
-                const uint64_t moved = (uint64_t)bits * 3;
-                sum += (uint32_t)(moved >> 32) * (uint32_t)get(&l->in, in, j);
-                bits = (uint32_t)moved;
+            for (; n; n--, j++) {
+                sum += times_digit(&fraction, get(&l->in, in, j));
             }
         }
         put_level(l, out, i, (int32_t)sum);
@@ -738,6 +773,8 @@ KERNEL void apply_transforms(const layer *l, const void *in, void *sums, word *o
 KERNEL void apply(const layer *l, const void *in, void *sums, word *out)
 {
     clear(&l->out, out, l->out.count);
+    /* addresses are sums of two registers then, and not of three numbers */
+    IN_REGISTER(in);
     switch (l->layout_of) {
     case ROWS:
         apply_planes(l, (const word *)in, out);
@@ -760,13 +797,22 @@ KERNEL void apply(const layer *l, const void *in, void *sums, word *out)
     }
 }
 
+/* Weight j of class c by level j. */
+KERNEL int32_t term(const linear *r, const void *in, size_t c, size_t j)
+{
+    return number_at(r->weights, c * r->in.count + j) * get(&r->in, in, j);
+}
+
 /* What the levels of a layer add to the score of class c. */
 KERNEL int32_t score(const linear *r, const void *in, size_t c)
 {
     int32_t sum = 0;
-    size_t j;
-    for (j = 0; j < r->in.count; j++) {
-        sum += number_at(r->weights, c * r->in.count + j) * get(&r->in, in, j);
+    size_t j = 0;
+    for (; j + 4 <= r->in.count; j += 4) {
+        sum += term(r, in, c, j) + term(r, in, c, j + 1) + term(r, in, c, j + 2) + term(r, in, c, j + 3);
+    }
+    for (; j < r->in.count; j++) {
+        sum += term(r, in, c, j);
     }
     return r->factor * sum;
 }
@@ -782,11 +828,11 @@ KERNEL void add_scores(const linear *r, const void *in, number32 *scores)
 /* The index of the largest score, the first of equals; of scores that are the levels' of one layer plus offsets. */
 KERNEL int best_class(const linear *r, const int32_t *offset, const void *in)
 {
-    int32_t most = offset[0] + score(r, in, 0);
+    int32_t most = 0;
     size_t c, best = 0;
-    for (c = 1; c < r->classes; c++) {
+    for (c = 0; c < r->classes; c++) {
         const int32_t next = offset[c] + score(r, in, c);
-        if (next > most) {
+        if (c == 0 || next > most) {
             most = next;
             best = c;
         }

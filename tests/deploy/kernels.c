@@ -315,21 +315,21 @@ static void check_layers(int zeros_in_ten)
 {
     static const layer empty = {ROWS, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {NULL, 0},
                                 NULL, 0, {NULL, 0}, {NULL, 0}, {NULL, 0}, NULL, 0, NULL, NULL, 0, NULL, {NULL, 0},
-                                NULL, 0, 0, NULL, 0, 0, 0, NULL, NULL};
+                                NULL, 0, NULL, 0, 0, 0, NULL, NULL};
     const int32_t jumps[3] = {1, 2, 4}, thresholds[3] = {-20, 0, 15}, bias[OUTPUTS] = {3, -7, 0, 1, 2, 9, -9, 4, 5};
     const int8_t levels[4] = {-50, -3, 7, 100};
     const values planes = {PLANES, INPUTS, 3, jumps, 0, 1, NULL, INPUTS}, numbers = values_of(BYTES, INPUTS);
     const values out = values_of(BYTES, OUTPUTS);
-    int32_t start[OUTPUTS], negatives[OUTPUTS], expected[OUTPUTS];
+    int32_t start[OUTPUTS], expected[OUTPUTS];
     int16_t lowest[OUTPUTS];
     uint8_t rises[2 * OUTPUTS];
     word as_planes[3 * WORDS(INPUTS)], as_numbers[(INPUTS + 7) / 8 * 8 / sizeof(word)], found[2 * WORDS(64)];
-    layer made[7];
+    layer made[6];
     size_t i, j, k;
     draw_weights(zeros_in_ten);
     clear(&planes, as_planes, 0);
     for (i = 0; i < OUTPUTS; i++) {
-        start[i] = expected[i] = negatives[i] = bias[i];
+        start[i] = expected[i] = bias[i];
     }
     for (j = 0; j < INPUTS; j++) {
         const int32_t v = draw_below(8);
@@ -338,10 +338,9 @@ static void check_layers(int zeros_in_ten)
         for (i = 0; i < OUTPUTS; i++) {
             expected[i] += weights[i][j] * v;
             start[i] += 7 * (weights[i][j] > 0);
-            negatives[i] += weights[i][j] < 0;
         }
     }
-    for (k = 0; k < 7; k++) {
+    for (k = 0; k < 6; k++) {
         made[k] = empty;
         made[k].in = numbers;
         made[k].out = out;
@@ -367,22 +366,20 @@ static void check_layers(int zeros_in_ten)
     made[1].gap_count = fill_rows_and_gaps();
     fill_others(made[1].low_bits);
     made[2].layout_of = INDICES;
-    made[3].layout_of = made[4].layout_of = RICE;
-    made[4].negatives_in_start = 1;
-    made[4].start.numbers = negatives;
-    made[5].layout_of = BASE3;
+    made[3].layout_of = RICE;
+    made[4].layout_of = BASE3;
     /* thresholds less the bias */
-    made[6].layout_of = INDICES;
-    made[6].start.numbers = NULL;
-    made[6].lowest.numbers = lowest;
-    made[6].lowest.bytes = 2;
-    made[6].rises.numbers = rises;
+    made[5].layout_of = INDICES;
+    made[5].start.numbers = NULL;
+    made[5].lowest.numbers = lowest;
+    made[5].lowest.bytes = 2;
+    made[5].rises.numbers = rises;
     for (i = 0; i < OUTPUTS; i++) {
         lowest[i] = (int16_t)(-20 - bias[i]);
         rises[2 * i] = 20;
         rises[2 * i + 1] = 15;
     }
-    for (k = 0; k < 7; k++) {
+    for (k = 0; k < 6; k++) {
         apply(&made[k], k ? as_numbers : as_planes, NULL, found);
         for (i = 0; i < OUTPUTS; i++) {
             const int32_t level = levels[(expected[i] >= -20) + (expected[i] >= 0) + (expected[i] >= 15)];
@@ -398,9 +395,9 @@ static void check_small_parts(void)
     const unsigned_table t = {counted, 2};
     uint32_t i, x;
     CHECK(unsigned_at(t, 0) == 0 && unsigned_at(t, 1) == 65535 && unsigned_at(t, 2) == 7);
-    CHECK(LEADING_ZEROS(0u) == 32);
+    CHECK(leading_zeros(0) == 31);
     for (i = 0, x = 0x80000001u; i < 32; i++, x >>= 1) {
-        CHECK(LEADING_ZEROS(x) == i);
+        CHECK(leading_zeros(x) == (int32_t)i);
     }
 }
 
