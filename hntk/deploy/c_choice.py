@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-import numpy as np
-
 from hntk.deploy.c_layouts import instructions, possible_layouts, stored_weights
 from hntk.deploy.c_thresholds import threshold_tables
-from hntk.deploy.c_values import LAYOUTS, Layout, Source, biases, sources
+from hntk.deploy.c_values import LAYOUTS, Layout, Reader, readers
 from hntk.networks.integer_network import IntegerNetwork
-from hntk.networks.integer_steps import Steps
 from hntk.weights.orthogonal import OrthogonalMatrix
 
 Goal = Literal["smallest", "fastest"]
@@ -52,21 +49,22 @@ def choose_layouts(network: IntegerNetwork, layouts: Choice | Sequence[Layout] |
 
 def _best_layouts(network: IntegerNetwork, goal: Goal) -> tuple[Layout, ...]:
     """Return the layout of the fewest bytes, or instructions, for each matrix; of equals the fastest, or smallest."""
-    found = []
-    for source, steps, bias in zip(list(sources(network))[:-1], network.reachable, biases(network), strict=True):
-        if isinstance(source.weights, OrthogonalMatrix):
+    found: list[Layout] = []
+    for reader in readers(network)[:-1]:
+        assert reader.weights is not None
+        if isinstance(reader.weights, OrthogonalMatrix):
             found.append("transform")
             continue
-        costs = {layout: _costs(source, layout, steps, bias) for layout in possible_layouts(source.weights)}
+        costs = {layout: _costs(reader, layout) for layout in possible_layouts(reader.weights)}
         order = slice(None) if goal == "smallest" else slice(None, None, -1)
-        found.append(min(costs, key=lambda layout: costs[layout][order]))
+        found.append(min(costs, key=lambda layout, costs=costs: costs[layout][order]))
     return tuple(found)
 
 
-def _costs(source: Source, layout: Layout, steps: Steps, bias: np.ndarray) -> tuple[int, float]:
-    """Return the bytes of a matrix's tables in a layout, and the instructions of a product."""
-    before, weights = source.stored(layout), source.weights
-    assert weights is not None
-    stored = stored_weights(source.number, weights, layout, before, bias)
-    tables = [*before.tables, *stored.tables, *threshold_tables(source.number, steps, stored.start)[0]]
-    return sum(table.nbytes for table in tables), instructions(weights, layout, before)
+def _costs(reader: Reader, layout: Layout) -> tuple[int, float]:
+    """Return the bytes of a layer's tables with a layout of its weights, and the instructions of a product."""
+    assert reader.weights is not None
+    before = reader.values(layout)
+    stored = stored_weights(reader, layout)
+    tables = [*before.tables, *stored.tables, *threshold_tables(reader, stored.start)[0]]
+    return sum(table.nbytes for table in tables), instructions(reader.weights, layout, before)

@@ -19,7 +19,7 @@ from jaxtyping import Int64
 
 from hntk.deploy.c_arrays import Table, reference, smallest_unsigned_type
 from hntk.deploy.c_transforms import transform_tables
-from hntk.deploy.c_values import LAYOUTS, Layout, Values
+from hntk.deploy.c_values import LAYOUTS, Layout, Reader, Values
 from hntk.weights.bit_planes import row_constants, word_planes
 from hntk.weights.encodings import pack
 from hntk.weights.orthogonal import OrthogonalMatrix
@@ -56,24 +56,12 @@ class StoredWeights:
         return sum(table.nbytes for table in self.tables)
 
 
-def stored_weights(
-    number: int, weights: Weights, layout: Layout, before: Values, bias: Int64[np.ndarray, " d"]
-) -> StoredWeights:
-    """Return the weights of layer ``number``, counted from 1, in a layout.
-
-    Parameters
-    ----------
-    number : int
-        Number of the layer.
-    weights : WeightMatrix or OrthogonalMatrix
-        Ternary or ±1 weights.
-    layout : str
-        One of ``LAYOUTS``.
-    before : Values
-        What the layer reads.
-    bias : (d,) array of int64
-        What is added to each sum.
-    """
+def stored_weights(layer: Reader, layout: Layout) -> StoredWeights:
+    """Return the ternary or ±1 weights of a layer in a layout."""
+    number, weights, bias = layer.number, layer.weights, layer.bias
+    assert weights is not None
+    assert bias is not None
+    before = layer.values(layout)
     if layout == "transform":
         assert isinstance(weights, OrthogonalMatrix)
         tables, fields = transform_tables(number, weights, before.most, int(np.abs(bias).max()))

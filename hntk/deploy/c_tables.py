@@ -12,16 +12,14 @@ import numpy as np
 
 from hntk.deploy.c_arrays import Struct, Table, reference, smallest_type
 from hntk.deploy.c_layouts import stored_weights
+from hntk.deploy.c_pooling import pooling, sum_bytes
 from hntk.deploy.c_thresholds import threshold_tables
 from hntk.deploy.c_transforms import NO_ORDER, input_order, longest, number_bytes
-from hntk.deploy.c_values import Layout, Values, biases, values_between
+from hntk.deploy.c_values import Layout, Reader, Values, readers
 from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.integer_inputs import Pixels, Rounded
-from hntk.networks.integer_network import IntegerNetwork
-from hntk.networks.integer_steps import Steps
+from hntk.networks.integer_inputs import PooledPixels, Rounded
 from hntk.weights.bit_planes import Code
 from hntk.weights.orthogonal import OrthogonalMatrix
-from hntk.weights.weight_matrix import Weights
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,8 @@ class NetworkTables:
 
     Attributes
     ----------
+    inputs : int
+        Coordinates of a raw sample.
     values : list of Values
         The input of every layer and of the readout.
     layers : list of Struct
@@ -38,30 +38,33 @@ class NetworkTables:
         The readout of each layer that is read.
     rounding : Rounded or None
         How the input is rounded; None for pixels.
+    cells : Struct or None
+        The cells that pixels are averaged over; None where they are not.
     order : Struct
         Where the inputs of the first layer are put.
-    transform_bytes : int
-        Bytes of memory for a transform.
+    sum_bytes : int
+        Bytes of memory for a transform, or for the sums of a row of cells.
     offsets : ndarray
         Scores at levels 0.
     """
 
+    inputs: int
     values: list[Values]
     layers: list[Struct]
     readouts: list[Struct]
     rounding: Rounded | None
+    cells: Struct | None
     order: Struct
-    transform_bytes: int
+    sum_bytes: int
     offsets: np.ndarray
 
     @classmethod
     def of(cls, classifier: IntegerClassifier, layouts: Sequence[Layout]) -> NetworkTables:
         """Return the tables of a classifier whose parts fit each other, in the layout of each matrix."""
         network = classifier.network
-        values = values_between(network, layouts)
-        parts = zip(network.weights, layouts, biases(network), network.reachable, values[:-1], values[1:], strict=True)
-        layers = [_layer(number, *part) for number, part in enumerate(parts, 1)]
-        rounding = None if isinstance(network.inputs, Pixels) else network.inputs
+        *layers, readout = readers(network)
+        values = [*(layer.values(layout) for layer, layout in zip(layers, layouts, strict=True)), readout.values()]
+        structs = [_layer(*part) for part in zip(layers, layouts, values[1:], strict=True)]
         first, order = network.weights[0], NO_ORDER
         if layouts[0] == "transform":
             assert isinstance(first, OrthogonalMatrix)
@@ -71,9 +74,14 @@ class NetworkTables:
             for w, layout, v in zip(network.weights, layouts, values, strict=False)
             if layout == "transform" and isinstance(w, OrthogonalMatrix)
         ]
+        pooled = isinstance(network.inputs, PooledPixels)
+        if pooled:
+            sizes.append(sum_bytes(network.inputs))
         memory = -(-max(sizes, default=0) // 8) * 8
         readouts, offset = _readouts(classifier, values), np.asarray(classifier.offset, np.int32)
-        return cls(values, layers, readouts, rounding, order, memory, offset)
+        rounding = network.inputs if isinstance(network.inputs, Rounded) else None
+        cells = pooling(network.inputs) if pooled else None
+        return cls(network.raw_size, values, structs, readouts, rounding, cells, order, memory, offset)
 
     @property
     def pixels(self) -> bool:
@@ -86,6 +94,11 @@ class NetworkTables:
         return self.pixels and self.values[0].form == "PIXELS" and self.layers[0].fields["layout_of"] == "TRANSFORMS"
 
     @property
+    def reads_pixels(self) -> bool:
+        """Whether the first layer reads pixels, raw or averaged, where they are."""
+        return self.pixels and self.values[0].form == "PIXELS" and not self.placed
+
+    @property
     def reads_all(self) -> bool:
         """Whether scores are added up layer after layer."""
         return len(self.readouts) > 1
@@ -94,7 +107,8 @@ class NetworkTables:
     def structs(self) -> list[Struct]:
         """Every struct; without an order that nothing needs."""
         order = [self.order] if self.placed or self.rounding is not None else []
-        return [*order, *self.layers, *self.readouts]
+        cells = [] if self.cells is None else [self.cells]
+        return [*cells, *order, *self.layers, *self.readouts]
 
     @property
     def tables(self) -> list[Table]:
@@ -117,10 +131,12 @@ class NetworkTables:
     def parts_of_memory(self) -> tuple[int, int, int, int]:
         """Bytes of the scratch memory's parts: two in which the values of layers lie in turn, transforms, scores."""
         sizes = [v.nbytes for v in self.values]
-        if self.pixels and self.values[0].form == "PIXELS" and not self.placed:
+        if self.reads_pixels and self.cells is None:
             sizes[0] = 0
+        # pixels that are averaged, and not read as they are then
+        before = self.values[0].count if self.cells is not None and not self.reads_pixels else 0
         scores = -(-4 * self.offsets.size // 8) * 8 if self.reads_all else 0
-        return max(sizes[::2]), max(sizes[1::2]), self.transform_bytes, scores
+        return max(sizes[::2]), max(*sizes[1::2], -(-before // 8) * 8), self.sum_bytes, scores
 
     @property
     def scratch_bytes(self) -> int:
@@ -128,13 +144,12 @@ class NetworkTables:
         return sum(self.parts_of_memory)
 
 
-def _layer(
-    number: int, weights: Weights, layout: Layout, bias: np.ndarray, steps: Steps, before: Values, after: Values
-) -> Struct:
-    """Return layer ``number``, counted from 1."""
-    stored = stored_weights(number, weights, layout, before, bias)
-    tables, fields = threshold_tables(number, steps, stored.start)
-    levels = _plane_codes(after.code, steps.levels) if after.form == "PLANES" else np.array(steps.levels)
+def _layer(layer: Reader, layout: Layout, after: Values) -> Struct:
+    """Return the struct of a layer."""
+    assert layer.steps is not None
+    number, before, stored = layer.number, layer.values(layout), stored_weights(layer, layout)
+    tables, fields = threshold_tables(layer, stored.start)
+    levels = _plane_codes(after.code, layer.steps.levels) if after.form == "PLANES" else np.array(layer.steps.levels)
     tables = [*stored.tables, *tables, Table(f"levels{number}", smallest_type(levels))]
     fields = {"in": before.initializer, "out": after.initializer, **stored.fields, **fields}
     return Struct(f"layer layer{number}", tables, {**fields, "levels": reference(tables[-1])})

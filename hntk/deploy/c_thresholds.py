@@ -6,25 +6,21 @@ import numpy as np
 from jaxtyping import Int64
 
 from hntk.deploy.c_arrays import Table, reference, smallest_type, smallest_unsigned_type
-from hntk.networks.integer_steps import Steps
-
-
-def has_own_thresholds(steps: Steps) -> bool:
-    """Return whether every neuron has its own thresholds."""
-    thresholds = np.asarray(steps.thresholds)
-    return thresholds.ndim == 2 and thresholds.size > 0
+from hntk.deploy.c_values import Reader
+from hntk.networks.integer_steps import NeuronSteps
 
 
 def threshold_tables(
-    number: int, steps: Steps, start: Int64[np.ndarray, " d"]
+    layer: Reader, start: Int64[np.ndarray, " d"]
 ) -> tuple[list[Table], dict[str, object]]:
-    """Return the thresholds of layer ``number`` and what sums start from, and the fields of the struct ``layer``.
+    """Return the thresholds of a layer and what its sums start from, and the fields of the struct ``layer``.
 
-    Thresholds of its own are stored as the lowest one of each neuron and how far each other one is above that before
+    Of a neuron that has its own thresholds, the lowest one is stored and how far each other one is above that before
     it, in the smallest types that hold them; the start of the neuron's sum is subtracted from its thresholds.
     """
-    thresholds = np.asarray(steps.thresholds, np.int64)
-    if has_own_thresholds(steps):
+    assert layer.steps is not None
+    number, thresholds = layer.number, np.asarray(layer.steps.thresholds, np.int64)
+    if isinstance(layer.steps, NeuronSteps) and thresholds.size:
         thresholds = thresholds - start[:, None]
         lowest = Table(f"lowest{number}", smallest_type(thresholds[:, 0]))
         fields: dict[str, object] = {"threshold_count": thresholds.shape[1], "lowest": reference(lowest)}

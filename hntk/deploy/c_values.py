@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -10,9 +9,9 @@ import numpy as np
 
 from hntk.deploy.c_arrays import Table, braced
 from hntk.deploy.c_transforms import at_places
-from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import IntegerNetwork
-from hntk.networks.integer_steps import Steps
+from hntk.networks.integer_steps import NeuronSteps, Steps
 from hntk.weights.bit_planes import Code
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import Weights
@@ -82,62 +81,81 @@ class Values:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What a layer or the readout reads.
+class Reader:
+    """A layer, or the readout, and what it reads.
 
     Attributes
     ----------
     number : int
-        Number of the layer that reads, from 1; the readout is the last.
-    weights : WeightMatrix, OrthogonalMatrix or None
-        Its weights; None for the readout.
-    values : Pixels, Rounded or Steps
+        Number of the layer, from 1; the readout is the last.
+    source : Pixels, PooledPixels, Rounded, Steps or NeuronSteps
         What makes the values that are read.
     count : int
         How many there are.
+    weights : WeightMatrix, OrthogonalMatrix or None
+        The layer's weights; None for the readout.
+    steps : Steps, NeuronSteps or None
+        The layer's staircase, without thresholds that no sum reaches.
+    bias : (d,) array of int64 or None
+        What is added to the layer's sums.
     """
 
     number: int
-    weights: Weights | None
-    values: Pixels | Rounded | Steps
+    source: Pixels | PooledPixels | Rounded | Steps | NeuronSteps
     count: int
+    weights: Weights | None = None
+    steps: Steps | NeuronSteps | None = None
+    bias: np.ndarray | None = None
 
-    def stored(self, layout: Layout | None) -> Values:
+    def values(self, layout: Layout | None = None) -> Values:
         """Return the values as weights of a layout read them; the readout reads numbers."""
-        made, weights, room = self.values, self.weights, self.count
-        most = made.most if isinstance(made, Steps) else max(-made.least, made.most)
+        source, room = self.source, self.count
+        most = max(map(abs, value_range(source)))
         form: Form = "BYTES" if most <= 127 else "PAIRS"
         if layout == "planes":
             form = "PLANES"
-        elif isinstance(made, Pixels):
+        elif isinstance(source, Pixels | PooledPixels):
             form = "PIXELS"
-        factor, centre = (made.fine, made.centre) if isinstance(made, Pixels) else (1, None)
+        factor, centre = (source.fine, source.centre) if isinstance(source, Pixels) else (1, None)
         if layout == "transform":
-            assert isinstance(weights, OrthogonalMatrix)
-            room = weights.size
-            centre = None if centre is None else at_places(weights, np.asarray(centre))
-        return Values(self.number, form, self.count, room, most, _with_a_plane(made.code), factor, centre)
+            assert isinstance(self.weights, OrthogonalMatrix)
+            room = self.weights.size
+            centre = None if centre is None else at_places(self.weights, np.asarray(centre))
+        return Values(self.number, form, self.count, room, most, _with_a_plane(source.code), factor, centre)
 
 
-def sources(network: IntegerNetwork) -> Iterator[Source]:
-    """Yield what every layer reads, and then what the readout reads."""
-    made = (network.inputs, *network.reachable)
-    counts = (network.weights[0].shape[1], *network.widths)
-    for number, part in enumerate(zip((*network.weights, None), made, counts, strict=True), 1):
-        yield Source(number, *part)
+def readers(network: IntegerNetwork) -> list[Reader]:
+    """Return every layer, and then the readout."""
+    found, source, count = [], network.inputs, network.weights[0].shape[1]
+    for number, (weights, steps) in enumerate(zip(network.weights, network.reachable, strict=True), 1):
+        bias = np.zeros(weights.shape[0], np.int64)
+        if number == 1 and network.bias is not None:
+            bias += network.bias
+        if isinstance(steps, NeuronSteps):
+            steps = _within_rows(steps, weights, value_range(source), bias)
+        found.append(Reader(number, source, count, weights, steps, bias))
+        source, count = steps, weights.shape[0]
+    return [*found, Reader(len(found) + 1, source, count)]
 
 
-def values_between(network: IntegerNetwork, layouts: Sequence[Layout]) -> list[Values]:
-    """Return the input of every layer and of the readout, as weights of these layouts read them."""
-    return [source.stored(layout) for source, layout in zip(sources(network), (*layouts, None), strict=True)]
+def value_range(source: Pixels | PooledPixels | Rounded | Steps | NeuronSteps) -> tuple[int, int]:
+    """Return the smallest and the largest value."""
+    if isinstance(source, Steps | NeuronSteps):
+        return min(source.levels), max(source.levels)
+    return source.least, source.most
 
 
-def biases(network: IntegerNetwork) -> list[np.ndarray]:
-    """Return what is added to the sums of every layer."""
-    found = [np.zeros(w.shape[0], np.int64) for w in network.weights]
-    if network.bias is not None:
-        found[0] += network.bias
-    return found
+def _within_rows(steps: NeuronSteps, weights: Weights, between: tuple[int, int], bias: np.ndarray) -> NeuronSteps:
+    """Return the same staircase with thresholds that no sum of their neuron reaches, or all do, moved to the next sum.
+
+    That makes the numbers small that are stored.
+    """
+    values = np.asarray(weights.values)
+    plus, minus = ((values == sign).sum(axis=1, dtype=np.int64) for sign in (1, -1))
+    least, most = between
+    lowest, highest = plus * least - minus * most + bias, plus * most - minus * least + bias
+    thresholds = np.clip(np.asarray(steps.thresholds, np.int64), lowest[:, None], highest[:, None] + 1)
+    return replace(steps, thresholds=thresholds.astype(np.int32))
 
 
 def _with_a_plane(code: Code) -> Code:

@@ -137,6 +137,16 @@ typedef enum {
     TRANSFORMS /* orthogonal blocks, by what makes them */
 } layout;
 
+/* Cells that the pixels of an image are averaged over. A pixel is row_part by column_part units large, a cell row_cell
+ * by column_cell. */
+typedef struct {
+    size_t rows;            /* of pixels */
+    size_t cells;           /* in a row */
+    uint32_t row_part, row_cell;
+    uint32_t column_part, column_cell;
+    uint32_t factor, shift; /* n / (row_cell * column_cell) is n * factor >> shift; factor 0: n is divided */
+} pooling;
+
 /* A layer. */
 typedef struct {
     layout layout_of;
@@ -297,6 +307,45 @@ KERNEL size_t place(const order *o, const values *v, size_t t)
         t ^= t >> o->shift;
     }
     return t;
+}
+
+/* Means of the pixels in cells, rounded, with halves up. */
+KERNEL void pool_pixels(const uint8_t *input, const pooling *p, number32 *sums, uint8_t *out)
+{
+    const uint32_t area = p->row_cell * p->column_cell, part = p->column_part;
+    uint32_t below = p->row_cell; /* what is missing of the row of cells */
+    size_t r, c;
+    for (c = 0; c < p->cells; c++) {
+        sums[c] = (int32_t)(area / 2);
+    }
+    for (r = 0; r < p->rows; r++) {
+        const uint32_t here = below < p->row_part ? below : p->row_part, next = p->row_part - here;
+        uint32_t left = 0, pixel = 0; /* what the last cell left of a pixel */
+        below -= here;
+        for (c = 0; c < p->cells; c++) {
+            uint32_t missing = p->column_cell - left, sum = left * pixel, whole_pixels = 0;
+            for (; missing >= part; missing -= part) {
+                whole_pixels += *input++;
+            }
+            sum += part * whole_pixels;
+            left = 0;
+            if (missing) {
+                pixel = *input++;
+                sum += missing * pixel;
+                left = part - missing;
+            }
+            if (below) {
+                sums[c] += (int32_t)(here * sum);
+            } else {
+                const uint32_t all = (uint32_t)sums[c] + here * sum;
+                *out++ = (uint8_t)(p->factor ? all * p->factor >> p->shift : all / area);
+                sums[c] = (int32_t)(area / 2 + next * sum);
+            }
+        }
+        if (!below) {
+            below = p->row_cell - next;
+        }
+    }
 }
 
 /* The pixels as planes. The code of a centred one is its distance from -255. */
