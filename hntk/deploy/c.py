@@ -4,8 +4,9 @@ The arithmetic is the same for every network: it is the text of ``hntk_kernels.h
 it stand the network's tables. Each matrix is stored in one of the layouts of :mod:`hntk.deploy.c_layouts`: the columns
 of the weights that are not 0, Golomb–Rice codes of the gaps between these, five trits a byte, or bit planes, whose
 products are computed with AND, XOR and population counts. Orthogonal blocks are stored as signs and permutations, and
-their products are Walsh–Hadamard transforms in place. Nothing is allocated: the caller gives the scratch memory. There is no floating point, except
-to round an input that is not whole.
+their products are Walsh–Hadamard transforms in place. Pixels that a network takes as means of cells are averaged here.
+Nothing is allocated: the caller gives the scratch memory. There is no floating point, except to round an input that is
+not whole.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hntk._utils.atomic_file import replacing
-from hntk.deploy.c_literals import CLabels, check_name
 from hntk.deploy.c_choice import Choice, choose_layouts
+from hntk.deploy.c_literals import CLabels, check_name
 from hntk.deploy.c_tables import NetworkTables
 from hntk.deploy.c_text import CText
 from hntk.deploy.c_values import Layout

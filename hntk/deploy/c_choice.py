@@ -49,19 +49,20 @@ def choose_layouts(network: IntegerNetwork, layouts: Choice | Sequence[Layout] |
 
 def _best_layouts(network: IntegerNetwork, goal: Goal) -> tuple[Layout, ...]:
     """Return the layout of the fewest bytes, or instructions, for each matrix; of equals the fastest, or smallest."""
-    found: list[Layout] = []
-    for reader in readers(network)[:-1]:
-        assert reader.weights is not None
-        if isinstance(reader.weights, OrthogonalMatrix):
-            found.append("transform")
-            continue
-        costs = {layout: _costs(reader, layout) for layout in possible_layouts(reader.weights)}
-        order = slice(None) if goal == "smallest" else slice(None, None, -1)
-        found.append(min(costs, key=lambda layout, costs=costs: costs[layout][order]))
-    return tuple(found)
+    return tuple(_best_layout(reader, goal) for reader in readers(network)[:-1])
 
 
-def _costs(reader: Reader, layout: Layout) -> tuple[int, float]:
+def _best_layout(reader: Reader, goal: Goal) -> Layout:
+    assert reader.weights is not None
+    if isinstance(reader.weights, OrthogonalMatrix):
+        return "transform"
+    costs: dict[Layout, tuple[float, float]] = {
+        layout: _costs(reader, layout) for layout in possible_layouts(reader.weights)
+    }
+    return min(costs, key=lambda layout: costs[layout][:: 1 if goal == "smallest" else -1])
+
+
+def _costs(reader: Reader, layout: Layout) -> tuple[float, float]:
     """Return the bytes of a layer's tables with a layout of its weights, and the instructions of a product."""
     assert reader.weights is not None
     before = reader.values(layout)

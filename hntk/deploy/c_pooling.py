@@ -1,9 +1,12 @@
 r"""How a C program averages the pixels of an image over cells, in whole numbers.
 
-The mean of a cell of area A whose pixels sum up to S is rounded to $\lfloor (2S + A) / (2A) \rfloor = \lfloor n / A
-\rfloor$ with $n = S + \lfloor A/2 \rfloor$. Let $f = \lceil 2^k / A \rceil$ and $e = f A - 2^k$. Then $n f / 2^k = n / A
-+ n e / (A 2^k)$, which has the same whole part as n/A wherever $n e < 2^k$, as a fraction with denominator A is at least
-1/A below the next whole number.
+The mean of a cell of area A whose pixels sum up to S is rounded to $\lfloor (2S + A) / (2A) \rfloor$, which is
+$\lfloor n / A \rfloor$ with $n = S + \lfloor A/2 \rfloor$. Let $f = \lceil 2^k / A \rceil$ and $e = f A - 2^k$. Then
+
+$$\frac{n f}{2^k} = \frac{n}{A} + \frac{n e}{A 2^k},$$
+
+which has the same whole part as n/A wherever $n e < 2^k$: a fraction with denominator A is at least 1/A below the next
+whole number.
 """
 
 from __future__ import annotations

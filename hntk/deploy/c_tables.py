@@ -74,13 +74,13 @@ class NetworkTables:
             for w, layout, v in zip(network.weights, layouts, values, strict=False)
             if layout == "transform" and isinstance(w, OrthogonalMatrix)
         ]
-        pooled = isinstance(network.inputs, PooledPixels)
-        if pooled:
+        cells = None
+        if isinstance(network.inputs, PooledPixels):
             sizes.append(sum_bytes(network.inputs))
+            cells = pooling(network.inputs)
         memory = -(-max(sizes, default=0) // 8) * 8
         readouts, offset = _readouts(classifier, values), np.asarray(classifier.offset, np.int32)
         rounding = network.inputs if isinstance(network.inputs, Rounded) else None
-        cells = pooling(network.inputs) if pooled else None
         return cls(network.raw_size, values, structs, readouts, rounding, cells, order, memory, offset)
 
     @property

@@ -10,9 +10,7 @@ from hntk.deploy.c_values import Reader
 from hntk.networks.integer_steps import NeuronSteps
 
 
-def threshold_tables(
-    layer: Reader, start: Int64[np.ndarray, " d"]
-) -> tuple[list[Table], dict[str, object]]:
+def threshold_tables(layer: Reader, start: Int64[np.ndarray, " d"]) -> tuple[list[Table], dict[str, object]]:
     """Return the thresholds of a layer and what its sums start from, and the fields of the struct ``layer``.
 
     Of a neuron that has its own thresholds, the lowest one is stored and how far each other one is above that before

@@ -57,7 +57,12 @@ def transform_tables(
     """Return the tables and the fields of layer ``number``, whose inputs are at most ``most``; see ``number_bytes``."""
     flips = Table(f"flips{number}", _words(_flips(matrix)))
     width = number_bytes(matrix, most, bias)
-    fields: dict[str, object] = {"layout_of": "TRANSFORMS", "length": matrix.length, "groups": matrix.groups, "number_bytes": width}
+    fields: dict[str, object] = {
+        "layout_of": "TRANSFORMS",
+        "length": matrix.length,
+        "groups": matrix.groups,
+        "number_bytes": width,
+    }
     fields["flips"], tables = flips.name, [flips]
     if matrix.groups > 1:
         swaps = np.asarray(matrix.swaps, np.int64)[:, None]
