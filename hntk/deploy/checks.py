@@ -235,13 +235,16 @@ def _weight_defects(matrix: Weights, inputs: int) -> Iterator[str]:
 
 def _step_defects(steps: Steps | NeuronSteps, width: int) -> Iterator[str]:
     thresholds, levels = np.asarray(steps.thresholds), np.asarray(steps.levels)
-    outer, most = ((width,), 2**31 - 1) if isinstance(steps, NeuronSteps) else ((), 2**63 - 1)
+    # Numbers of 32 bits reach from −2³¹.
+    outer, most = ((width,), 2**31) if isinstance(steps, NeuronSteps) else ((), 2**63 - 1)
     if thresholds.shape[:-1] != outer or thresholds.ndim == 0 or levels.shape != (thresholds.shape[-1] + 1,):
         yield f"has thresholds of shape {thresholds.shape} and levels of {levels.shape}"
     elif not _are_whole(levels, 2**15 - 1) or (thresholds.size and not _are_whole(thresholds, most)):
         yield "has thresholds that are not whole, or levels that are not or leave 16 bits"
     elif np.any(thresholds[..., 1:] < thresholds[..., :-1]):
         yield "has thresholds that do not ascend"
+    elif isinstance(steps, NeuronSteps) and thresholds.max(initial=0) > LIMIT:
+        yield "has thresholds that leave 32 bits"
 
 
 def _input_defects(network: IntegerNetwork) -> Iterator[str]:
