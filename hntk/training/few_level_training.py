@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,24 @@ from hntk._utils.arguments import (
     as_widths,
 )
 from hntk._utils.arrays import brief
+from hntk._utils.memory import check_room
 from hntk.activations.surrogates import SurrogateLike
 from hntk.activations.surrogates import surrogate as as_surrogate
 from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.integer_inputs import Rounded
+from hntk.networks.integer_inputs import PooledPixels, Rounded
 from hntk.readouts.training import Schedule, Trained
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
-from hntk.training.stand_ins import IntegerRegressor, PooledPixels, TrainingRecord
+from hntk.training.stand_ins import IntegerRegressor, TrainingRecord
 from hntk.training.starts import StartingPoint, StartProblem, starting_point
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
 SCHEDULE = Schedule(epochs=60, batch=128, learning_rate=2e-3, patience=20, warmup=1.0)
 MOST_LEVELS = 256
+# Arrays of the size of the weights: two of weights, two moments, their gradient, and the same again after an epoch.
+COPIES = 8
 Result = IntegerClassifier | IntegerRegressor
 
 
@@ -145,22 +149,55 @@ def train(
         raise ValueError("give widths=, the number of neurons of each hidden layer, such as (128, 128).")
     keys, several = as_keys(key)
     problem = _problem(x, y, widths, levels, weights, sparsity, surrogate, shape, pool, schedule, validation)
+    path = None if checkpoint is None else as_path(checkpoint, "checkpoint")
+    results = _trained(problem, start, teacher, distill, augment, keys, path, as_callback(progress))
+    return results if several else results[0]
+
+
+def _trained(
+    problem: StartProblem,
+    start: Any,
+    teacher: Any,
+    distill: Any,
+    augment: Any,
+    keys: Array,
+    checkpoint: Path | None,
+    progress: Callable[[Any], None] | None,
+) -> tuple[Result, ...]:
+    """Train from every key, and fold what is trained."""
+    _check_room(problem, keys.size)
     points = [starting_point(start, problem, member) for member in keys]
     signal = teacher_signal(teacher, problem.data, augmented=augment is not None)
-    objective = _objective(points[0], problem.data, augment, signal, distill)
     trained = train_members(
-        objective,
+        _objective(points[0], problem.data, augment, signal, distill),
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *(point.parameters for point in points)),
         problem.data,
         problem.schedule,
         # The start has used the key itself.
         jax.vmap(lambda member: jax.random.fold_in(member, 1))(keys),
         logits=signal.logits,
-        checkpoint=None if checkpoint is None else as_path(checkpoint, "checkpoint"),
-        progress=as_callback(progress),
+        checkpoint=checkpoint,
+        progress=progress,
     )
-    results = tuple(_result(done, points[0], problem, start) for done in trained)
-    return results if several else results[0]
+    records = (_record(done, problem, start, augment, signal) for done in trained)
+    return tuple(
+        folded(done.parameters, points[0].layers, problem.data, record)
+        for done, record in zip(trained, records, strict=True)
+    )
+
+
+def _record(done: Trained, problem: StartProblem, start: Any, augment: Any, signal: TeacherSignal) -> TrainingRecord:
+    """Return how a member was trained, as far as the program does not show it."""
+    better = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
+    return TrainingRecord(
+        start if isinstance(start, str) else "a model",
+        len(done.history),
+        better[0] if better else len(done.history),
+        None,
+        len(problem.data.training.targets),
+        augmentation=None if augment is None else str(augment),
+        teacher=signal.name,
+    )
 
 
 def _problem(
@@ -178,7 +215,7 @@ def _problem(
 ) -> StartProblem:
     """Check the settings of a training and its samples."""
     as_choice(weights, "weights", ("ternary",))
-    chosen = as_instance(schedule or SCHEDULE, "schedule", Schedule, "a hntk.Schedule")
+    chosen = as_instance(SCHEDULE if schedule is None else schedule, "schedule", Schedule, "a hntk.Schedule")
     depth = len(widths) if isinstance(widths, list | tuple | np.ndarray) and np.ndim(widths) else 1
     given = as_widths(widths, max(1, depth))
     return StartProblem(
@@ -193,18 +230,10 @@ def _problem(
     )
 
 
-def _result(done: Trained, point: StartingPoint, problem: StartProblem, start: Any) -> Result:
-    data = problem.data
-    best = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
-    record = TrainingRecord(
-        start if isinstance(start, str) else "model",
-        len(done.history),
-        best[0] if best else len(done.history),
-        None if np.isnan(done.validation) else done.validation,
-        len(data.training.targets),
-        tuple(0.0 for _ in problem.widths),
-    )
-    return folded(done.parameters, point.layers, data, record)
+def _check_room(problem: StartProblem, members: int) -> None:
+    sizes = (problem.data.inputs_width, *problem.widths, problem.data.outputs)
+    weights = sum(before * after for before, after in pairwise(sizes))
+    check_room(4 * COPIES * members * weights, "Training these layers", "Give smaller widths=, or fewer keys at once.")
 
 
 def _objective(

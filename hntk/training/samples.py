@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,11 @@ from jaxtyping import Bool, Float, Int, Real
 from hntk._utils.arguments import as_count, as_share
 from hntk._utils.arrays import brief, real_array
 from hntk._utils.labels import as_labels, label_array
-from hntk._utils.rows import as_rows, row_blocks
-from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk._utils.rows import as_rows, check_rows, row_blocks
+from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import EXACT
 from hntk.networks.value_bounds import LARGEST, LARGEST_INPUT
 from hntk.readouts.fit_data import draw_validation
-from hntk.training.stand_ins import PooledPixels
 
 # Largest magnitude of a rounded coordinate.
 ROUNDED_MOST = 127
@@ -160,8 +159,7 @@ class Answers:
         ValueError
             If they are not one a sample, some are missing, or only one class occurs.
         """
-        kind = getattr(getattr(y, "dtype", None), "kind", "") or np.asarray(y).dtype.kind
-        if kind != "f":
+        if not _holds_floats(y):
             classes, index = as_labels(y, n)
             return Answers(index, classes)
         given = np.asarray(real_array(y, "y"), np.float64)
@@ -211,13 +209,15 @@ def image_inputs(raw: Real[np.ndarray, "n p"], shape: object, pool: object) -> t
             raise ValueError("pool= needs pixels, samples of the type uint8: give the raw bytes of the images.")
         return _rounded(raw), None if shape is None else _image_shape(shape, p)
     image = _image_shape(shape, p) if shape is not None or pool is not None or isqrt(p) ** 2 == p else None
-    pooled = None if pool is None else _pair(pool, "pool")
-    if pooled is not None and image is not None and (pooled[0] > image[0] or pooled[1] > image[1]):
-        raise ValueError(f"pool = {pooled} is larger than the image of {image}: give at most that.")
-    width = p if pooled is None else pooled[0] * pooled[1]
+    inputs = Pixels()
+    if pool is not None and image is not None:
+        inputs = PooledPixels(image, _pair(pool, "pool"))
+        if inputs.defect:
+            raise ValueError(f"pool does not fit: {inputs.defect}.")
+    width = prod(inputs.pooled) if isinstance(inputs, PooledPixels) else p
     if 255 * width > EXACT:
         raise ValueError(f"sums of {width:,} pixels could pass 2**24: give pool=(height, width) of fewer pixels.")
-    return Pixels() if pooled is None or image is None else PooledPixels(image, pooled), image
+    return inputs, image
 
 
 def whole_numbers(inputs: Inputs, raw: Real[np.ndarray, "n p"]) -> Int[np.ndarray, "n d"]:
@@ -230,10 +230,23 @@ def whole_numbers(inputs: Inputs, raw: Real[np.ndarray, "n p"]) -> Int[np.ndarra
     return np.concatenate([np.asarray(inputs(raw[i : i + BLOCK])).astype(dtype) for i in range(0, len(raw), BLOCK)])
 
 
+def _holds_floats(y: object) -> bool:
+    """Return whether these are floating-point numbers; what is no array is left to the checks of labels."""
+    try:
+        return np.asarray(y).dtype.kind == "f"
+    except ValueError:
+        return False
+
+
 def _raw(x: object, name: str) -> Real[np.ndarray, "n p"]:
     """Return samples in the type that the program takes: uint8 as it is, float32 else."""
     rows = as_rows(x, name)
-    return np.ascontiguousarray(rows) if rows.dtype == np.uint8 else np.asarray(rows, np.float32)
+    if rows.dtype == np.uint8:
+        return np.ascontiguousarray(rows)
+    with np.errstate(over="ignore", under="ignore"):
+        single = np.asarray(rows, np.float32)
+    check_rows(single, name, np.float32)
+    return single
 
 
 def _rounded(raw: Float[np.ndarray, "n p"]) -> Rounded:

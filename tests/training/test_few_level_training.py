@@ -176,7 +176,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path: Path) -> 
         ({"x": np.where(X > 3, np.nan, X)}, "NaN or infinite"),
         ({"x": X[:, :35], "pool": (3, 3)}, "no square images: give shape="),
         ({"shape": (5, 5)}, "give theirs"),
-        ({"pool": (7, 6)}, "larger than the image"),
+        ({"pool": (7, 6)}, "pool to as many pixels or fewer"),
         ({"pool": 3}, "must be a pair"),
         ({"x": X.astype(float), "pool": (3, 3)}, "raw bytes"),
         ({"widths": []}, "widths must be"),
