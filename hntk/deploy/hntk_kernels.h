@@ -157,6 +157,10 @@ typedef struct {
     size_t threshold_count;
     table lowest;              /* of each neuron that has its own thresholds, the lowest one */
     unsigned_table rises;      /* and how far each of the other threshold_count - 1 is above the one before */
+    unsigned_table multipliers; /* of each neuron whose thresholds are spaced equally: it has reached as many as */
+    table offsets;              /* (multiplier * sum + offset * unit) / 2^shift, rounded down, says */
+    int32_t unit;
+    uint32_t shift;
     table levels;              /* threshold_count + 1 levels, or their codes where `out` is PLANES */
     /* ROWS */
     const word *rows;
@@ -422,12 +426,27 @@ KERNEL size_t reached_own(const layer *l, size_t i, int32_t sum)
     return k;
 }
 
+/* The same where they are spaced equally. */
+KERNEL size_t reached_spaced(const layer *l, size_t i, int32_t sum)
+{
+    const int32_t product = (int32_t)unsigned_at(l->multipliers, i) * sum + number_at(l->offsets, i) * l->unit;
+    const size_t most = l->threshold_count, cell = product < 0 ? 0 : (size_t)((uint32_t)product >> l->shift);
+    return cell < most ? cell : most;
+}
+
+/* How many thresholds the sum of neuron i has reached. */
+KERNEL size_t cell_of(const layer *l, size_t i, int32_t sum)
+{
+    if (l->multipliers.numbers) {
+        return reached_spaced(l, i, sum);
+    }
+    return l->lowest.numbers ? reached_own(l, i, sum) : reached(l->thresholds, l->threshold_count, sum);
+}
+
 /* Replace the sum of neuron i by its level. */
 KERNEL void put_level(const layer *l, word *out, size_t i, int32_t sum)
 {
-    const size_t cell =
-        l->lowest.numbers ? reached_own(l, i, sum) : reached(l->thresholds, l->threshold_count, sum);
-    put(&l->out, out, i, number_at(l->levels, cell));
+    put(&l->out, out, i, number_at(l->levels, cell_of(l, i, sum)));
 }
 
 /* What the sum of neuron i starts from. */
@@ -758,8 +777,8 @@ KERNEL int32_t level_of(const layer *l, size_t i, int32_t sum)
 {
     int32_t level = number_at(l->levels, 0);
     size_t k;
-    if (l->lowest.numbers) {
-        return number_at(l->levels, reached_own(l, i, sum));
+    if (l->lowest.numbers || l->multipliers.numbers) {
+        return number_at(l->levels, cell_of(l, i, sum));
     }
     if (l->threshold_count > 16) {
         return number_at(l->levels, reached(l->thresholds, l->threshold_count, sum));

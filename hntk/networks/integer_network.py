@@ -104,6 +104,12 @@ class IntegerNetwork(SaveableNetwork):
         bias = 0 if self.bias is None else int(np.abs(np.asarray(self.bias, np.int64)).max())
         return sums[0] + bias, *sums[1:]
 
+    @property
+    def products_fit(self) -> bool:
+        """Whether the products by which spaced thresholds are compared have 31 bits."""
+        steps = zip(self.steps, self.largest_sums, strict=True)
+        return all(s.largest_product(bound) <= LIMIT for s, bound in steps if isinstance(s, SpacedSteps))
+
     @cached_property
     def reachable(self) -> tuple[Steps | NeuronSteps, ...]:
         """The staircases without cells that no sum reaches."""
@@ -182,9 +188,8 @@ class IntegerNetwork(SaveableNetwork):
         check_version(fields, network.version)
         if any(w.kind == "float32" for w in weights) or max(network.largest_sums) > EXACT:
             raise ValueError("weights of a network of whole numbers must be such, and their sums stay below 2**24")
-        for step, bound in zip(steps, network.largest_sums, strict=True):
-            if isinstance(step, SpacedSteps) and step.largest_product(bound) > LIMIT:
-                raise ValueError("products of multipliers and sums could leave 32 bits")
+        if not network.products_fit:
+            raise ValueError("products of multipliers and sums could leave 32 bits")
         return network
 
     def summary(self, encodings: Sequence[str] | None = None) -> Summary:

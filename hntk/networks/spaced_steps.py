@@ -123,6 +123,18 @@ class SpacedSteps(Levelled):
         """Return the same staircase for sums from −bound to bound, without the cells that no neuron reaches."""
         return self.neuron_steps.within(bound)
 
+    def defect(self, width: int) -> str | None:
+        """Return what is wrong with the numbers of a layer of a width, or None."""
+        multipliers, offsets = np.asarray(self.multipliers), np.asarray(self.offsets)
+        if multipliers.shape != (width,) or multipliers.dtype not in (np.uint8, np.uint16) or not multipliers.all():
+            return f"multipliers that are not {width} positive whole numbers of 8 or 16 bits"
+        if offsets.shape != (width,) or offsets.dtype != np.int16:
+            return f"offsets that are not {width} whole numbers of 16 bits"
+        shifts = (self.offset_shift, self.shift)
+        if not all(type(shift) is int and 0 <= shift <= LARGEST_SHIFT for shift in shifts) or len(self.levels) < 2:
+            return f"shifts that are not from 0 to {LARGEST_SHIFT}, or fewer than two levels"
+        return None
+
     def largest_product(self, bound: int) -> int:
         """Return a bound of m s, 2^h b and 2^g k added up, for |s| ≤ bound; it must have 31 bits."""
         products = np.asarray(self.multipliers, np.int64) * int(bound)
@@ -176,7 +188,10 @@ class SpacedSteps(Levelled):
         return cls(multipliers, offsets, offset_shift, shift, tuple(levels.tolist()))
 
 
-def read_steps(fields: FieldReader, number: int, width: int) -> Steps | NeuronSteps | SpacedSteps:
+AnySteps = Steps | NeuronSteps | SpacedSteps
+
+
+def read_steps(fields: FieldReader, number: int, width: int) -> AnySteps:
     """Read the staircase of the layer of a number and a width from a file.
 
     Raises
