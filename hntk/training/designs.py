@@ -56,7 +56,7 @@ class Freedom:
     problem : StartProblem
         The settings that are fixed; data without pooling unless it is given.
     pooled : callable
-        Maps a share of the pixels a side to the data of images pooled to it, or to None where they cannot be.
+        Maps a share of the pixels a side to the data of images that are pooled to it, or to None where they cannot be.
     widths : tuple of int or None
         Widths that are given.
     sparsity : tuple of float or None
@@ -164,9 +164,7 @@ def cells(size: tuple[int, int], share: float) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def _fitted(
-    freedom: Freedom, problem: StartProblem, ratio: tuple[float, ...], limit: float
-) -> Design | None:
+def _fitted(freedom: Freedom, problem: StartProblem, ratio: tuple[float, ...], limit: float) -> Design | None:
     """Return a design whose tables are within the limit, by its free widths or sparsity; None if there is none."""
     if freedom.sparsity is None:
         chosen = problem if freedom.widths is not None else adapted(problem, limit, ratio)

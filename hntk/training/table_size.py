@@ -16,9 +16,9 @@ import numpy as np
 from hntk.deploy.c_choice import choose_layouts
 from hntk.deploy.c_tables import NetworkTables
 from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.training.folding import folded_network
 from hntk.training.samples import TrainingData
-from hntk.training.stand_ins import IntegerRegressor
 from hntk.training.starts import StartProblem, uniform_layers, uniform_thresholds
 
 # Samples over which the sums of a network that is not trained are standardised.
