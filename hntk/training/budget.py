@@ -90,6 +90,7 @@ def _trial(design: Design, share: float, limit: float, short_training: ShortTrai
     parameters, layers, record = short_training(problem, rows)
     program, bytes_before = folded_within(parameters, layers, problem.data, record, limit)
     assert program.training is not None
+    assert program.training.validation is not None
     inputs = problem.data.inputs
     candidate = Candidate(
         problem.widths,
@@ -98,7 +99,7 @@ def _trial(design: Design, share: float, limit: float, short_training: ShortTrai
         inputs.pooled if isinstance(inputs, PooledPixels) else (),
         table_bytes(program),
         record.epochs,
-        float(program.training.validation),
+        program.training.validation,
     )
     return Trial(design, candidate, bytes_before / drawn_bytes(problem))
 
