@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,22 +28,27 @@ from hntk._utils.arguments import (
 )
 from hntk._utils.arrays import brief
 from hntk._utils.memory import check_room
-from hntk.activations.surrogates import SurrogateLike
+from hntk.activations.surrogates import Surrogate, SurrogateLike
 from hntk.activations.surrogates import surrogate as as_surrogate
 from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.integer_inputs import PooledPixels, Rounded
+from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
+from hntk.networks.integer_regressor import IntegerRegressor
+from hntk.networks.training_record import TrainingRecord
 from hntk.readouts.training import Schedule, Trained
-from hntk.training.few_level_layers import with_cuts
+from hntk.training.budget import folded_within, search
+from hntk.training.designs import Freedom, cells, designs
+from hntk.training.few_level_layers import FewLevelLayer, Parameters, with_cuts
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
-from hntk.training.stand_ins import IntegerRegressor, TrainingRecord
 from hntk.training.starts import StartingPoint, StartProblem, starting_point
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
 SCHEDULE = Schedule(epochs=60, batch=128, learning_rate=2e-3, patience=20, warmup=1.0)
 MOST_LEVELS = 256
+# Levels of a layer, and layers of a network that is chosen for a budget, unless they are given.
+LEVELS, DEPTH = 4, 2
 # Arrays of the size of the weights: two of weights, two moments, their gradient, and the same again after an epoch.
 COPIES = 8
 Result = IntegerClassifier | IntegerRegressor
@@ -52,10 +59,10 @@ def train(
     y: object,
     widths: int | Sequence[int] | None = None,
     *,
-    levels: int | Sequence[int] = 4,
+    levels: int | Sequence[int] | None = None,
     weights: str = "ternary",
     sparsity: float | Sequence[float] | None = None,
-    thresholds: str = "each",
+    thresholds: str | None = None,
     kilobytes: float | None = None,
     start: Any = "uniform",
     surrogate: SurrogateLike | None = None,
@@ -63,7 +70,7 @@ def train(
     distill: tuple[float, float] = (0.5, 4.0),
     augment: Any = None,
     shape: tuple[int, int] | None = None,
-    pool: tuple[int, int] | None = None,
+    pool: tuple[int, int] | str | None = None,
     schedule: Schedule | None = None,
     validation: Any = 0.1,
     key: Array,
@@ -84,20 +91,24 @@ def train(
         bits in one unit for all coordinates, so bring these to one size first.
     y : (n,) array of labels, or (n,) or (n, K) array of floating-point numbers
         Labels, for a classifier: whole numbers, booleans or text. Or targets, for a regressor.
-    widths : int or sequence of int
-        Number of neurons of each hidden layer.
-    levels : int or sequence of int
-        Number of levels of each layer's activation, from 2 to 256.
+    widths : int or sequence of int, optional
+        Number of neurons of each hidden layer. May be left out with ``kilobytes``.
+    levels : int or sequence of int, optional
+        Number of levels of each layer's activation, from 2 to 256; by default 4.
     weights : {"ternary"}
         Kind of the hidden weights: {0, ±1}.
     sparsity : float or sequence of float, optional
         Share of zeros among the weights of each layer, by magnitude. By default weights below .7 of the mean magnitude
         are 0.
-    thresholds : {"each", "spaced"}
+    thresholds : {"each", "spaced"}, optional
         What is learned of a neuron's thresholds: each of them; or the first and their distance, which take 3 bytes of
-        the program for any number of levels.
+        the program for any number of levels. By default they are spaced if ``kilobytes`` is given and the start has
+        equidistant levels.
     kilobytes : float, optional
-        Size of the exported program, instead of widths.
+        Largest size of the tables of the C program, :attr:`CProgram.table_bytes <hntk.deploy.c.CProgram>`, in thousand
+        bytes. The result never takes more. What is not given of widths, sparsity and pooling of images is chosen by
+        short trainings with the first key of up to six networks that fill this budget, for three tenths of the epochs
+        in all; the record of the training names them. See :mod:`hntk.training.budget`.
     start : {"uniform"}
         Where the training starts. ``"uniform"``: equidistant levels and random weights.
     surrogate : str, Activation or Surrogate, optional
@@ -113,7 +124,8 @@ def train(
         rows of whole numbers, their limits) to such rows.
     shape, pool : pair of int, optional
         Height and width of the image that a sample is, a square by default; and to which it is pooled, in the exported
-        program too.
+        program too. With ``kilobytes``, pooling is chosen by default or where it is ``"auto"``; give the image's own
+        height and width for none.
     schedule : Schedule, optional
         How long and how fast to train; by default 60 epochs in batches of 128 at a learning rate of .002.
     validation : float, (x, y) or None
@@ -124,7 +136,8 @@ def train(
         are trained together, each as from its key alone up to rounding.
     checkpoint : path, optional
         File written after every epoch. Where it exists, from the same training, this one goes on from it and ends as
-        it would have uninterrupted, bit for bit on the same machine.
+        it would have uninterrupted, bit for bit on the same machine. With ``kilobytes``, the short trainings are
+        repeated before.
     progress : callable, optional
         Called with an :class:`Epoch` after every epoch, or with a tuple of one a key.
 
@@ -138,8 +151,8 @@ def train(
     TrainingError
         If the loss stops being finite. A checkpoint keeps the epoch before.
     ValueError
-        If arguments do not fit, labels are missing, only one class occurs, or a checkpoint is of another training; the
-        message gives the remedy.
+        If arguments do not fit, labels are missing, only one class occurs, no network fits into so many kilobytes, or a
+        checkpoint is of another training; the message gives the remedy.
 
     Examples
     --------
@@ -150,33 +163,52 @@ def train(
     >>> small.accuracy(data.x, data.labels) > 0.9
     True
     """
-    if kilobytes is not None or widths is None:
-        raise ValueError("give widths=, the number of neurons of each hidden layer, such as (128, 128).")
     keys, several = as_keys(key)
-    problem = _problem(
-        x, y, widths, levels, weights, sparsity, surrogate, shape, pool, schedule, validation, thresholds
+    as_choice(weights, "weights", ("ternary",))
+    data_of = partial(training_data, x, y, shape=shape, validation=validation)
+    freedom = _freedom(
+        data_of, widths, levels, sparsity, surrogate, pool, schedule, thresholds, start, free=kilobytes is not None
     )
-    path = None if checkpoint is None else as_path(checkpoint, "checkpoint")
-    results = _trained(problem, start, teacher, distill, augment, keys, path, as_callback(progress))
-    return results if several else results[0]
+    data = freedom.problem.data
+    method = Method(start, teacher_signal(teacher, data, augmented=augment is not None), distill, augment)
+    path, called, limit = None if checkpoint is None else as_path(checkpoint, "checkpoint"), as_callback(progress), None
+    problem, candidates = freedom.problem, ()
+    if kilobytes is not None:
+        limit = 1000 * as_positive(kilobytes, "kilobytes", "the size of the program's tables")
+        problem, candidates = search(designs(freedom, limit), limit, partial(_short_training, method, keys[0]))
+    layers, trained = _trained(problem, method, keys, path, called)
+    results = []
+    for done in trained:
+        record = replace(_record(done, problem, method), candidates=candidates)
+        results.append(
+            folded(done.parameters, layers, problem.data, record)
+            if limit is None
+            else folded_within(done.parameters, layers, problem.data, record, limit)[0]
+        )
+    return tuple(results) if several else results[0]
+
+
+class Method(NamedTuple):
+    """How networks of any widths are trained: start, teacher, the teacher's share of the loss, and augmentation."""
+
+    start: Any
+    signal: TeacherSignal
+    distill: Any
+    augment: Any
 
 
 def _trained(
     problem: StartProblem,
-    start: Any,
-    teacher: Any,
-    distill: Any,
-    augment: Any,
+    method: Method,
     keys: Array,
-    checkpoint: Path | None,
-    progress: Callable[[Any], None] | None,
-) -> tuple[Result, ...]:
-    """Train from every key, and fold what is trained."""
+    checkpoint: Path | None = None,
+    progress: Callable[[Any], None] | None = None,
+) -> tuple[tuple[FewLevelLayer, ...], tuple[Trained, ...]]:
+    """Train from every key, and return what is fixed about the layers and what was trained."""
     _check_room(problem, keys.size)
-    points = [starting_point(start, problem, member) for member in keys]
-    signal = teacher_signal(teacher, problem.data, augmented=augment is not None)
+    points = [starting_point(method.start, problem, member) for member in keys]
     trained = train_members(
-        _objective(points[0], problem.data, augment, signal, distill),
+        _objective(points[0], problem.data, method),
         jax.tree.map(
             lambda *leaves: jnp.stack(leaves), *(with_cuts(point.parameters, point.layers) for point in points)
         ),
@@ -184,61 +216,98 @@ def _trained(
         problem.schedule,
         # The start has used the key itself.
         jax.vmap(lambda member: jax.random.fold_in(member, 1))(keys),
-        logits=signal.logits,
+        logits=method.signal.logits,
         checkpoint=checkpoint,
         progress=progress,
     )
-    records = (_record(done, problem, start, augment, signal) for done in trained)
-    return tuple(
-        folded(done.parameters, points[0].layers, problem.data, record)
-        for done, record in zip(trained, records, strict=True)
-    )
+    return points[0].layers, trained
 
 
-def _record(done: Trained, problem: StartProblem, start: Any, augment: Any, signal: TeacherSignal) -> TrainingRecord:
+def _short_training(
+    method: Method, key: Array, problem: StartProblem, rows: np.ndarray
+) -> tuple[Parameters, tuple[FewLevelLayer, ...], TrainingRecord]:
+    """Train a network from one key on some of the samples whose teacher's outputs are known."""
+    known = method.signal.logits
+    method = method._replace(signal=method.signal._replace(logits=None if known is None else known[rows]))
+    layers, (done,) = _trained(problem, method, key[None])
+    return done.parameters, layers, _record(done, problem, method)
+
+
+def _record(done: Trained, problem: StartProblem, method: Method) -> TrainingRecord:
     """Return how a member was trained, as far as the program does not show it."""
     better = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
     return TrainingRecord(
-        start if isinstance(start, str) else "a model",
+        method.start if isinstance(method.start, str) else "a model",
         len(done.history),
         better[0] if better else len(done.history),
         None,
         len(problem.data.training.targets),
-        augmentation=None if augment is None else str(augment),
-        teacher=signal.name,
+        augmentation=None if method.augment is None else str(method.augment),
+        teacher=method.signal.name,
     )
 
 
-def _problem(
-    x: object,
-    y: object,
+def _freedom(
+    data_of: Callable[..., TrainingData],
     widths: Any,
     levels: Any,
-    weights: str,
     sparsity: Any,
     surrogate: SurrogateLike | None,
-    shape: Any,
     pool: Any,
     schedule: Schedule | None,
-    validation: Any,
-    thresholds: str,
-) -> StartProblem:
-    """Check the settings of a training and its samples."""
-    as_choice(weights, "weights", ("ternary",))
+    thresholds: str | None,
+    start: Any,
+    *,
+    free: bool,
+) -> Freedom:
+    """Check the settings of a training and its samples, and return what is given of them and what is free."""
+    if not free and widths is None:
+        raise ValueError("give widths=, the number of neurons of each hidden layer, such as (128, 128), or kilobytes=.")
+    automatic = isinstance(pool, str)
+    if automatic and not (free and as_choice(pool, "pool", ("auto",))):
+        raise ValueError('pool="auto" needs kilobytes=: give pool=(height, width), or None for no pooling.')
     chosen = as_instance(SCHEDULE if schedule is None else schedule, "schedule", Schedule, "a hntk.Schedule")
-    depth = len(widths) if isinstance(widths, list | tuple | np.ndarray) and np.ndim(widths) else 1
-    given = as_widths(widths, max(1, depth))
-    return StartProblem(
-        training_data(x, y, shape=shape, pool=pool, validation=validation),
-        given,
-        _per_layer(levels, len(given), "levels", lambda value, name: as_count(value, name, 2, MOST_LEVELS)),
-        _per_layer(
-            sparsity, len(given), "sparsity", lambda value, name: None if value is None else as_share(value, name)
-        ),
-        None if surrogate is None else as_surrogate(surrogate),
-        chosen,
-        as_choice(thresholds, "thresholds", ("each", "spaced")) == "spaced",
+    sequences = [len(value) for value in (widths, levels, sparsity) if _is_sequence(value)]
+    depth = sequences[0] if sequences and sequences[0] else 1 if widths is not None else DEPTH
+    given = None if widths is None else as_widths(widths, depth)
+    levels = _per_layer(
+        LEVELS if levels is None else levels, depth, "levels", lambda v, name: as_count(v, name, 2, MOST_LEVELS)
     )
+    shares = _per_layer(sparsity, depth, "sparsity", lambda v, name: None if v is None else as_share(v, name))
+    if free and len({share is None for share in shares}) > 1:
+        raise ValueError("with kilobytes=, give the sparsity of every layer or of none.")
+    data = data_of(pool=None if automatic else pool)
+    window = None if surrogate is None else as_surrogate(surrogate)
+    spaced = _are_spaced(thresholds, start, window, free)
+    problem = StartProblem(data, given or (1,) * depth, levels, shares, window, chosen, spaced)
+    can_pool = (automatic or pool is None) and isinstance(data.inputs, Pixels) and data.shape is not None
+    return Freedom(problem, partial(_pooled, data, data_of), given, None if None in shares else shares, can_pool)
+
+
+def _pooled(data: TrainingData, data_of: Callable[..., TrainingData], share: float) -> TrainingData | None:
+    """Return the samples with images pooled to about a share of the pixels a side, or None if they cannot be."""
+    if share == 1:
+        return data
+    pool = None if data.shape is None else cells(data.shape, share)
+    return None if pool is None else data_of(pool=pool)
+
+
+def _are_spaced(thresholds: str | None, start: Any, surrogate: Surrogate | None, free: bool) -> bool:
+    """Return whether the thresholds of a neuron are spaced equally."""
+    possible = surrogate is None and not (isinstance(start, str) and start == "match")
+    if thresholds is None:
+        return free and possible
+    spaced = as_choice(thresholds, "thresholds", ("each", "spaced")) == "spaced"
+    if spaced and not possible:
+        raise ValueError(
+            "thresholds that are spaced equally need equidistant levels and no surrogate=: start from 'uniform' or a "
+            "dense network, or give thresholds='each'."
+        )
+    return spaced
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0
 
 
 def _check_room(problem: StartProblem, members: int) -> None:
@@ -247,10 +316,9 @@ def _check_room(problem: StartProblem, members: int) -> None:
     check_room(4 * COPIES * members * weights, "Training these layers", "Give smaller widths=, or fewer keys at once.")
 
 
-def _objective(
-    point: StartingPoint, data: TrainingData, augment: Any, signal: TeacherSignal, distill: Any
-) -> Objective:
+def _objective(point: StartingPoint, data: TrainingData, method: Method) -> Objective:
     """Return what is minimised; raw samples take part in every step if they are augmented or shown to a teacher."""
+    _, signal, distill, augment = method
     rounded = isinstance(data.inputs, Rounded)
     # Coordinates that were rounded are augmented as whole numbers, pixels before they are pooled.
     raw = signal.live is not None or (augment is not None and isinstance(data.inputs, PooledPixels))
@@ -291,7 +359,7 @@ def as_keys(key: Any) -> tuple[Array, bool]:
 
 def _per_layer(value: Any, depth: int, name: str, check: Callable[[Any, str], Any]) -> tuple[Any, ...]:
     """Return a setting of each layer, from one for all or one a layer."""
-    if not isinstance(value, list | tuple | np.ndarray):
+    if not _is_sequence(value):
         return (check(value, name),) * depth
     if len(value) != depth:
         raise ValueError(f"{name} must be one number, or one for each of the {depth} layers; got {brief(value)}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt, prod
 from typing import Any
 
@@ -45,6 +45,10 @@ class Part:
     whole: Int[np.ndarray, "n d"]
     targets: np.ndarray
 
+    def rows(self, chosen: Int[np.ndarray, " m"]) -> Part:
+        """Return some of the samples."""
+        return Part(self.raw[chosen], self.whole[chosen], self.targets[chosen])
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
@@ -64,8 +68,6 @@ class TrainingData:
         Labels in the order of the scores; None for a regression.
     centre, spread : (K,) arrays or None
         Mean and deviation of the targets of a regression.
-    flat : bool
-        Whether a regression has one target, given as (n,) numbers.
     """
 
     inputs: Inputs
@@ -76,7 +78,6 @@ class TrainingData:
     classes: np.ndarray | None
     centre: Float[np.ndarray, " K"] | None = None
     spread: Float[np.ndarray, " K"] | None = None
-    flat: bool = False
 
     @property
     def inputs_width(self) -> int:
@@ -87,6 +88,10 @@ class TrainingData:
     def outputs(self) -> int:
         """Number K of scores."""
         return self.training.targets.shape[1] if self.classes is None else self.classes.size
+
+    def subset(self, rows: Int[np.ndarray, " m"]) -> TrainingData:
+        """Return the data with some of the training samples, and all that are held out."""
+        return replace(self, training=self.training.rows(rows), kept=self.kept[rows])
 
 
 def training_data(
@@ -129,7 +134,7 @@ def training_data(
         Part(side, whole_numbers(inputs, side), answers.targets(values, centre, spread))
         for side, values in ((raw[kept], answers.values[kept]), (raw_held, held_values))
     )
-    return TrainingData(inputs, training, held, kept, image, answers.classes, centre, spread, answers.flat)
+    return TrainingData(inputs, training, held, kept, image, answers.classes, centre, spread)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +147,10 @@ class Answers:
         Class indices, or targets.
     classes : (K,) array or None
         Labels; None for a regression.
-    flat : bool
-        Whether a regression has one target, given as (n,) numbers.
     """
 
     values: np.ndarray
     classes: np.ndarray | None
-    flat: bool = False
 
     @staticmethod
     def of(y: object, n: int) -> Answers:
@@ -171,7 +173,7 @@ class Answers:
         missing = int(np.sum(~np.isfinite(given)))
         if missing:
             raise ValueError(f"y holds NaN or infinite values in {missing} of {given.size} places: drop those samples.")
-        return Answers(given.reshape(n, -1), None, given.ndim == 1)
+        return Answers(given.reshape(n, -1), None)
 
     def scale(self, kept: Int[np.ndarray, " m"]) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return mean and deviation of the targets of some samples, or None for classes.
@@ -211,9 +213,10 @@ def image_inputs(raw: Real[np.ndarray, "n p"], shape: object, pool: object) -> t
     image = _image_shape(shape, p) if shape is not None or pool is not None or isqrt(p) ** 2 == p else None
     inputs = Pixels()
     if pool is not None and image is not None:
-        inputs = PooledPixels(image, _pair(pool, "pool"))
-        if inputs.defect:
-            raise ValueError(f"pool does not fit: {inputs.defect}.")
+        pooled = PooledPixels(image, _pair(pool, "pool"))
+        if pooled.defect:
+            raise ValueError(f"pool does not fit: {pooled.defect}.")
+        inputs = Pixels() if pooled.pooled == image else pooled
     width = prod(inputs.pooled) if isinstance(inputs, PooledPixels) else p
     if 255 * width > EXACT:
         raise ValueError(f"sums of {width:,} pixels could pass 2**24: give pool=(height, width) of fewer pixels.")
@@ -287,7 +290,7 @@ def _held_out(answers: Answers, share: Any) -> Bool[np.ndarray, " n"]:
     if share is None:
         return np.zeros(n, bool)
     index = answers.values if answers.classes is not None else np.zeros(n, int)
-    return draw_validation(index, as_share(share, "validation"), SPLIT_SEED)
+    return draw_validation(index, as_share(share, "validation"), SPLIT_SEED, "give validation=None, or more samples")
 
 
 def _given_validation(

@@ -90,12 +90,21 @@ def uniform_start(problem: StartProblem, key: Array) -> StartingPoint:
 
     The staircase is ReLU, clipped at 2 deviations and rounded. Latent weights are normal with variance 1/fan-in.
     """
-    layers = tuple(
+    return StartingPoint(uniform_layers(problem), drawn_parameters(problem, first_thresholds(problem), key))
+
+
+def first_thresholds(problem: StartProblem) -> list[tuple[float, ...]]:
+    """Return the numbers that a uniform start gives for the thresholds of a neuron of each layer."""
+    numbers = spaced_uniform_thresholds if problem.spaced else uniform_thresholds
+    return [numbers(n) for n in problem.levels]
+
+
+def uniform_layers(problem: StartProblem) -> tuple[FewLevelLayer, ...]:
+    """Return the layers of a uniform start."""
+    return tuple(
         FewLevelLayer(tuple(range(n)), (uniform_spacing(n),) * (n - 1), share, problem.surrogate, spaced=problem.spaced)
         for n, share in zip(problem.levels, problem.sparsity, strict=True)
     )
-    thresholds = spaced_uniform_thresholds if problem.spaced else uniform_thresholds
-    return StartingPoint(layers, drawn_parameters(problem, [thresholds(n) for n in problem.levels], key))
 
 
 def uniform_spacing(levels: int) -> float:
