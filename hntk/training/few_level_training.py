@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,31 @@ COPIES = 8
 Result = IntegerClassifier | IntegerRegressor
 
 
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A training after an epoch, with the programs that it would end with now.
+
+    Attributes
+    ----------
+    members : tuple of Trained
+        Present parameters, validation and history of each key.
+    fold : callable
+        Makes programs of members.
+    """
+
+    members: tuple[Trained, ...]
+    fold: Callable[[Sequence[Trained]], tuple[Result, ...]]
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs so far."""
+        return len(self.members[0].history)
+
+    def programs(self) -> tuple[Result, ...]:
+        """Return the program of whole numbers of each key, folded from its present parameters."""
+        return self.fold(self.members)
+
+
 def train(
     x: object,
     y: object,
@@ -67,6 +93,7 @@ def train(
     key: Array,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
+    snapshot: Callable[[Snapshot], None] | None = None,
 ) -> Any:
     """Train a network of ternary weights and activations of few levels, and return it in whole numbers.
 
@@ -122,6 +149,9 @@ def train(
         it would have uninterrupted, bit for bit on the same machine.
     progress : callable, optional
         Called with an :class:`Epoch` after every epoch, or with a tuple of one a key.
+    snapshot : callable, optional
+        Called after every epoch with a :class:`Snapshot`, which gives the programs of the present parameters. It comes
+        before the checkpoint of the epoch, so that a training that goes on from one has left no snapshot out.
 
     Returns
     -------
@@ -150,7 +180,8 @@ def train(
     keys, several = as_keys(key)
     problem = _problem(x, y, widths, levels, weights, sparsity, surrogate, shape, pool, schedule, validation)
     path = None if checkpoint is None else as_path(checkpoint, "checkpoint")
-    results = _trained(problem, start, teacher, distill, augment, keys, path, as_callback(progress))
+    calls = as_callback(progress), as_callback(snapshot, "snapshot")
+    results = _trained(problem, start, teacher, distill, augment, keys, path, *calls)
     return results if several else results[0]
 
 
@@ -163,11 +194,20 @@ def _trained(
     keys: Array,
     checkpoint: Path | None,
     progress: Callable[[Any], None] | None,
+    snapshot: Callable[[Snapshot], None] | None,
 ) -> tuple[Result, ...]:
     """Train from every key, and fold what is trained."""
     _check_room(problem, keys.size)
     points = [starting_point(start, problem, member) for member in keys]
     signal = teacher_signal(teacher, problem.data, augmented=augment is not None)
+
+    def programs(members: Sequence[Trained]) -> tuple[Result, ...]:
+        records = (_record(done, problem, start, augment, signal) for done in members)
+        return tuple(
+            folded(done.parameters, points[0].layers, problem.data, record)
+            for done, record in zip(members, records, strict=True)
+        )
+
     trained = train_members(
         _objective(points[0], problem.data, augment, signal, distill),
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *(point.parameters for point in points)),
@@ -178,12 +218,9 @@ def _trained(
         logits=signal.logits,
         checkpoint=checkpoint,
         progress=progress,
+        snapshot=None if snapshot is None else lambda members: snapshot(Snapshot(members, programs)),
     )
-    records = (_record(done, problem, start, augment, signal) for done in trained)
-    return tuple(
-        folded(done.parameters, points[0].layers, problem.data, record)
-        for done, record in zip(trained, records, strict=True)
-    )
+    return programs(trained)
 
 
 def _record(done: Trained, problem: StartProblem, start: Any, augment: Any, signal: TeacherSignal) -> TrainingRecord:
