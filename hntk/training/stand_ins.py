@@ -17,7 +17,10 @@ class TrainingRecord:
     best_epoch: int
     validation: float | None
     samples: int
-    sparsity: tuple[float, ...]
+    sparsity: tuple[float, ...] = ()
+    levels: tuple[int, ...] = ()
+    augmentation: str | None = None
+    teacher: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +31,10 @@ class IntegerRegressor:
     readout: np.ndarray
     offset: np.ndarray
     unit: float
+    training: Any = None
 
     def predict(self, raw: Any) -> np.ndarray:
         """Predict."""
         levels = np.concatenate([np.asarray(b, np.float64) for b in self.network.feature_batches(raw)])
-        return self.unit * (levels @ self.readout.T.astype(np.float64) + self.offset)
+        made = self.unit * (levels @ self.readout.T.astype(np.float64) + self.offset)
+        return made[:, 0] if made.shape[1] == 1 else made

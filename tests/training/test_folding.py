@@ -13,6 +13,7 @@ import pytest
 from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, SumStatistics, forward
 from hntk.training.folding import (
     ExactStatistics,
+    folded,
     folded_network,
     reached_levels,
     whole_readout,
@@ -20,6 +21,7 @@ from hntk.training.folding import (
     whole_thresholds,
 )
 from hntk.training.samples import TrainingData, training_data
+from hntk.training.stand_ins import TrainingRecord
 from tests.support.few_level_networks import parameters
 
 LAYERS = (FewLevelLayer((0, 3, -1, 4), (0.9, 0.7, 1.3)), FewLevelLayer((0, 1, 2, 3), (0.5,) * 3))
@@ -102,3 +104,14 @@ def test_the_readout_is_the_trained_one_rounded_once() -> None:
     assert whole_readout(np.zeros((2, 3)), np.zeros(2), 1.0, 1).unit > 0
     with pytest.raises(ValueError, match="32 bits"):
         whole_readout(readout * 1e-12, offset, 1.0, 5)
+
+
+def test_the_program_gives_the_scores_of_the_trained_network() -> None:
+    """Scores differ by the rounding of offsets, except where float32 decides a tie the other way."""
+    data = pixels(pool=(4, 4))
+    made = parameters((9, 8), data.inputs_width)
+    program = folded(made, LAYERS, data, TrainingRecord("uniform", 3, 2, None, 300))
+    scores, _ = jax.jit(forward, static_argnums=1)(made, LAYERS, data.training.whole.astype(np.float32))
+    error = np.abs(np.asarray(program.scores(IMAGES)) * program.unit - scores).max(axis=1)
+    assert np.mean(error < 0.6 * program.unit + 1e-5) > 0.98
+    assert np.ptp(scores) > 1
