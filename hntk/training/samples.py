@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt, prod
 from typing import Any
 
@@ -45,6 +45,10 @@ class Part:
     whole: Int[np.ndarray, "n d"]
     targets: np.ndarray
 
+    def rows(self, chosen: Int[np.ndarray, " m"]) -> Part:
+        """Return some of the samples."""
+        return Part(self.raw[chosen], self.whole[chosen], self.targets[chosen])
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
@@ -84,6 +88,10 @@ class TrainingData:
     def outputs(self) -> int:
         """Number K of scores."""
         return self.training.targets.shape[1] if self.classes is None else self.classes.size
+
+    def subset(self, rows: Int[np.ndarray, " m"]) -> TrainingData:
+        """Return the data with some of the training samples, and all that are held out."""
+        return replace(self, training=self.training.rows(rows), kept=self.kept[rows])
 
 
 def training_data(

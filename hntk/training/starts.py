@@ -87,11 +87,16 @@ def uniform_start(problem: StartProblem, key: Array) -> StartingPoint:
 
     The staircase is ReLU, clipped at 2 deviations and rounded. Latent weights are normal with variance 1/fan-in.
     """
-    layers = tuple(
+    parameters = drawn_parameters(problem, [uniform_thresholds(n) for n in problem.levels], key)
+    return StartingPoint(uniform_layers(problem), parameters)
+
+
+def uniform_layers(problem: StartProblem) -> tuple[FewLevelLayer, ...]:
+    """Return the layers of a uniform start."""
+    return tuple(
         FewLevelLayer(tuple(range(n)), (uniform_spacing(n),) * (n - 1), share, problem.surrogate)
         for n, share in zip(problem.levels, problem.sparsity, strict=True)
     )
-    return StartingPoint(layers, drawn_parameters(problem, [uniform_thresholds(n) for n in problem.levels], key))
 
 
 def uniform_spacing(levels: int) -> float:
