@@ -43,7 +43,8 @@ def frontier_figure(
         axes.plot(point.kilobytes, 1 - point.accuracy, "x", color=OTHERS, ms=5)
         _label(axes, point.name, (point.kilobytes, 1 - point.accuracy), OTHERS, (5, -3), 7.5)
     sizes = [p.kilobytes for p in (*points, *others)]
-    errors = [1 - p.test for p in points] + [1 - p.accuracy for p in others]
+    bars = [1 - p.test + sign * float(np.nan_to_num(p.error)) for p in points for sign in (-0.9, 1)]
+    errors = [e for e in (*bars, *(1 - p.test for p in points), *(1 - p.accuracy for p in others)) if e > 0]
     _log_axis(axes, "x", min(sizes) / 1.2, max(sizes) * MARGIN, SIZE_STEPS)
     _log_axis(axes, "y", min(errors) / 1.25, max(errors) * 1.25, ERROR_STEPS, percent=True)
     axes.set(xlabel="tables of the program, in kB of flash", ylabel="test error")

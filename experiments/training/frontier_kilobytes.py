@@ -14,7 +14,7 @@ from experiments.runner.keys import resolved
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 from experiments.training import frontier_report
-from experiments.training.random_arm import fitted_networks, widths_within
+from experiments.training.random_arm import fitted_network, matched_staircases, widths_within
 from experiments.training.recipes import described
 from experiments.training.samples import SplitSamples, dataset_of, split_samples
 from experiments.training.settings import ARMS, FrontierKilobytesExperiment, TrainingSettings
@@ -56,8 +56,9 @@ def run(cfg: Config, record: Record) -> None:
         networks = train_seeds(cfg, samples, seeds, record.folder, levels=arm.levels)
         validations = [network.accuracy(samples.x_held, samples.y_held) for network in networks]
     else:
-        widths = widths_within(cfg, data, arm.levels, 1e3 * float(cfg.experiment.kilobytes or 0))
-        fitted = fitted_networks(cfg, data, arm.levels, widths, seeds)
+        staircases = matched_staircases(cfg, data, arm.levels)
+        widths = widths_within(cfg, data, staircases, 1e3 * float(cfg.experiment.kilobytes or 0))
+        fitted = [fitted_network(cfg, data, staircases, widths, seed) for seed in seeds]
         networks, validations = [f.classifier for f in fitted], [f.validation for f in fitted]
         record.add_metrics(readouts=", ".join(f.readout for f in fitted))
     record.add_metrics(seconds=time.perf_counter() - start)

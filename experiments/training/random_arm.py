@@ -31,42 +31,21 @@ class Fitted(NamedTuple):
     readout: str
 
 
-def fitted_networks(
-    cfg: Config, data: hntk.Dataset, levels: int, widths: Sequence[int], seeds: Sequence[int]
-) -> list[Fitted]:
-    """Return a network of every seed; of its two readouts, the one of the better validation accuracy.
-
-    Parameters
-    ----------
-    cfg : Config
-        The configuration.
-    data : hntk.Dataset
-        The data set.
-    levels : int
-        Levels of an activation.
-    widths : sequence of int
-        Widths of the layers.
-    seeds : sequence of int
-        Seeds of the networks and of their validation samples.
-
-    Returns
-    -------
-    list of Fitted
-        One a seed.
-    """
+def matched_staircases(cfg: Config, data: hntk.Dataset, levels: int) -> list[hntk.Activation]:
+    """Return the few-level activations of the original's layers, matched layer by layer for a readout of all."""
     layers = activations(cfg.net.activations)
     with stage(f"matching: {levels} levels, layer by layer") as tell:
         match, _ = matched(
             cfg.compress, layers, data.tau0, data.x_train, data.y_train, levels=levels, objective="theory",
             method="layerwise", tell=tell,
         )  # fmt: skip
-    return [_fitted(cfg, data, match.activations, widths, seed) for seed in seeds]
+    return list(match.activations)
 
 
-def _fitted(
+def fitted_network(
     cfg: Config, data: hntk.Dataset, staircases: Sequence[hntk.Activation], widths: Sequence[int], seed: int
 ) -> Fitted:
-    """Draw the layers of one seed, and fit both readouts on the same features."""
+    """Draw the layers of one seed; of two readouts of the same features, keep the one of better validation accuracy."""
     net = _drawn(data, staircases, widths, seed)
     with progress(f"seed {seed}: features", len(data.x_train)) as advance:
         training = features(net, data.x_train, advance, "all")
@@ -91,10 +70,12 @@ def _drawn(
     return hntk.on_grid(net)
 
 
-def widths_within(cfg: Config, data: hntk.Dataset, levels: int, most_bytes: float) -> tuple[int, ...]:
+def widths_within(
+    cfg: Config, data: hntk.Dataset, staircases: Sequence[hntk.Activation], most_bytes: float
+) -> tuple[int, ...]:
     """Return the widest layers, in the proportions of ``net.widths``, whose C tables fit a number of bytes.
 
-    Sizes are those of drawn networks with as many levels, whose readouts are not fitted.
+    Sizes are those of drawn networks, whose readouts are not fitted.
 
     Parameters
     ----------
@@ -102,8 +83,8 @@ def widths_within(cfg: Config, data: hntk.Dataset, levels: int, most_bytes: floa
         The configuration.
     data : hntk.Dataset
         The data set.
-    levels : int
-        Levels of an activation.
+    staircases : sequence of hntk.Activation
+        Activations of the layers.
     most_bytes : float
         Bytes that the tables may take.
 
@@ -118,13 +99,12 @@ def widths_within(cfg: Config, data: hntk.Dataset, levels: int, most_bytes: floa
         If not even one neuron a layer fits; the message says which number of bytes would do.
     """
     shape = tuple(cfg.net.widths)
-    staircase = hntk.staircase(list(range(levels - 1)), list(range(levels)))
 
     def scaled(neurons: int) -> tuple[int, ...]:
         return tuple(max(1, round(d * neurons / sum(shape))) for d in shape)
 
     def size(neurons: int) -> int:
-        return table_bytes(data, _drawn(data, [staircase] * len(shape), scaled(neurons), 0))
+        return table_bytes(data, _drawn(data, staircases, scaled(neurons), 0))
 
     most = bisect_right(range(len(shape), int(cfg.experiment.max_width) + 1), most_bytes, key=size)
     if most == 0:

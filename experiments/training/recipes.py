@@ -112,7 +112,7 @@ def described(classifier: hntk.IntegerClassifier) -> list[str]:
     shares = [getattr(weights, "zeros", np.nan) for weights in network.weights]
     return [
         "-".join(str(weights.shape[0]) for weights in network.weights),
-        "-".join(str(len(steps.levels)) for steps in network.steps),
+        "-".join(str(len(set(steps.levels))) for steps in network.steps),
         "-".join(f"{share:.3f}" for share in shares),
         "×".join(map(str, getattr(network.inputs, "pooled", ()))),
     ]

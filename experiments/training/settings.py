@@ -186,7 +186,7 @@ EXPERIMENTS = (
         settings=TrainExperiment,
         shows="one network of few levels, trained for a number of kilobytes: packed file, C99, ONNX, instructions",
         takes="about an hour with all epochs of MNIST's recipe; less with training=quick",
-        leaves=("net.safetensors", "c/net.c", "training.csv"),
+        leaves=("net.safetensors", "c/hntk_net.c", "training.csv"),
         arguments="data=mnist data.folder=PATH experiment.kilobytes=12.3",
         data="mnist",
         groups={"/training": "recipe"},

@@ -31,7 +31,7 @@ def run(cfg: Config, record: Record) -> None:
     )
     record.add_history(metrics.TRAINING, metrics.TRAINING_COLUMNS, history)
     say(f"\n{network.summary()}\n")
-    program = to_c(network, "net", layouts=cfg.experiment.layouts)
+    program = to_c(network, layouts=cfg.experiment.layouts)
     _check_size(cfg, program)
     predicted = network.predict(samples.x_test)
     forms = _forms(cfg, record, network, program, samples, predicted)
