@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +33,7 @@ from hntk.activations.surrogates import surrogate as as_surrogate
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_regressor import IntegerRegressor
-from hntk.networks.training_record import TrainingRecord
+from hntk.networks.training_record import Candidate, TrainingRecord
 from hntk.readouts.training import Schedule, Trained
 from hntk.training.budget import folded_within, search
 from hntk.training.designs import Freedom, cells, designs
@@ -52,6 +52,31 @@ LEVELS, DEPTH = 4, 2
 # Arrays of the size of the weights: two of weights, two moments, their gradient, and the same again after an epoch.
 COPIES = 8
 Result = IntegerClassifier | IntegerRegressor
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A training after an epoch, with the programs that it would end with now.
+
+    Attributes
+    ----------
+    members : tuple of Trained
+        Present parameters, validation and history of each key.
+    fold : callable
+        Makes programs of members.
+    """
+
+    members: tuple[Trained, ...]
+    fold: Callable[[Sequence[Trained]], tuple[Result, ...]]
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs so far."""
+        return len(self.members[0].history)
+
+    def programs(self) -> tuple[Result, ...]:
+        """Return the program of whole numbers of each key, folded from its present parameters."""
+        return self.fold(self.members)
 
 
 def train(
@@ -76,6 +101,7 @@ def train(
     key: Array,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
+    snapshot: Callable[[Snapshot], None] | None = None,
 ) -> Any:
     """Train a network of ternary weights and activations of few levels, and return it in whole numbers.
 
@@ -140,6 +166,9 @@ def train(
         repeated before.
     progress : callable, optional
         Called with an :class:`Epoch` after every epoch, or with a tuple of one a key.
+    snapshot : callable, optional
+        Called after every epoch with a :class:`Snapshot`, which gives the programs of the present parameters. It comes
+        before the checkpoint of the epoch, so that a training that goes on from one has left no snapshot out.
 
     Returns
     -------
@@ -176,16 +205,39 @@ def train(
     if kilobytes is not None:
         limit = 1000 * as_positive(kilobytes, "kilobytes", "the size of the program's tables")
         problem, candidates = search(designs(freedom, limit), limit, partial(_short_training, method, keys[0]))
-    layers, trained = _trained(problem, method, keys, path, called)
-    results = []
-    for done in trained:
+    finish = partial(_programs, problem, method, candidates, limit)
+    note = None if as_callback(snapshot, "snapshot") is None else partial(_note, snapshot, finish)
+    layers, trained = _trained(problem, method, keys, path, called, note)
+    results = finish(layers, trained)
+    return results if several else results[0]
+
+
+def _note(
+    snapshot: Callable[[Snapshot], None],
+    finish: Callable[[Sequence[FewLevelLayer], Sequence[Trained]], tuple[Result, ...]],
+    layers: Sequence[FewLevelLayer],
+    members: tuple[Trained, ...],
+) -> None:
+    snapshot(Snapshot(members, partial(finish, layers)))
+
+
+def _programs(
+    problem: StartProblem,
+    method: Method,
+    candidates: tuple[Candidate, ...],
+    limit: float | None,
+    layers: Sequence[FewLevelLayer],
+    members: Sequence[Trained],
+) -> tuple[Result, ...]:
+    """Return the programs of some members, within a limit of bytes if there is one."""
+    found: list[Result] = []
+    for done in members:
         record = replace(_record(done, problem, method), candidates=candidates)
-        results.append(
-            folded(done.parameters, layers, problem.data, record)
-            if limit is None
-            else folded_within(done.parameters, layers, problem.data, record, limit)[0]
-        )
-    return tuple(results) if several else results[0]
+        if limit is None:
+            found.append(folded(done.parameters, layers, problem.data, record))
+        else:
+            found.append(folded_within(done.parameters, layers, problem.data, record, limit)[0])
+    return tuple(found)
 
 
 class Method(NamedTuple):
@@ -203,10 +255,12 @@ def _trained(
     keys: Array,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
+    note: Callable[[Sequence[FewLevelLayer], tuple[Trained, ...]], None] | None = None,
 ) -> tuple[tuple[FewLevelLayer, ...], tuple[Trained, ...]]:
     """Train from every key, and return what is fixed about the layers and what was trained."""
     _check_room(problem, keys.size)
     points = [starting_point(method.start, problem, member) for member in keys]
+    layers = points[0].layers
     trained = train_members(
         _objective(points[0], problem.data, method),
         jax.tree.map(
@@ -219,8 +273,9 @@ def _trained(
         logits=method.signal.logits,
         checkpoint=checkpoint,
         progress=progress,
+        snapshot=None if note is None else partial(note, layers),
     )
-    return points[0].layers, trained
+    return layers, trained
 
 
 def _short_training(
