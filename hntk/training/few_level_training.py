@@ -206,7 +206,8 @@ def train(
         limit = 1000 * as_positive(kilobytes, "kilobytes", "the size of the program's tables")
         problem, candidates = search(designs(freedom, limit), limit, partial(_short_training, method, keys[0]))
     finish = partial(_programs, problem, method, candidates, limit)
-    note = None if as_callback(snapshot, "snapshot") is None else partial(_note, snapshot, finish)
+    seen = as_callback(snapshot, "snapshot")
+    note = None if seen is None else partial(_note, seen, finish)
     layers, trained = _trained(problem, method, keys, path, called, note)
     results = finish(layers, trained)
     return results if several else results[0]
