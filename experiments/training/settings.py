@@ -40,7 +40,7 @@ class Recipe:
     kilobytes: float
     widths: tuple[int, ...]
     sparsity: tuple[float, ...]  # share of zeros of each layer
-    pool: tuple[int, int] | None = None
+    pool: tuple[int, int] | None = None  # the image's own height and width for none
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ class DataRecipe:
     networks: tuple[Recipe, ...] = ()
 
 
-# Networks of images of 28 x 28 pixels. Widths and pooling were chosen by validation accuracy at 6, 12 and 49 kB; zeros fill
-# the budgets.
+# Networks of images of 28 x 28 pixels. Widths and pooling were chosen by validation accuracy at 6, 12 and 49 kB; zeros
+# fill the budgets.
 OF_IMAGES = (
     Recipe(2, (64, 32), (0.884, 0.768), (14, 14)),
     Recipe(4, (128, 48), (0.949, 0.847), (20, 20)),
     Recipe(6, (192, 64), (0.947, 0.894), (20, 20)),
     Recipe(8, (256, 64), (0.948, 0.844), (20, 20)),
     Recipe(12.3, (384, 128), (0.963, 0.888), (20, 20)),
-    Recipe(25, (448, 160), (0.948, 0.896)),
-    Recipe(49, (512, 256), (0.905, 0.81)),
-    Recipe(100, (768, 384), (0.877, 0.754)),
-    Recipe(250, (1024, 512), (0.645, 0.467)),
+    Recipe(25, (448, 160), (0.948, 0.896), (28, 28)),
+    Recipe(49, (512, 256), (0.905, 0.81), (28, 28)),
+    Recipe(100, (768, 384), (0.877, 0.754), (28, 28)),
+    Recipe(250, (1024, 512), (0.645, 0.467), (28, 28)),
 )
 RECIPES: Mapping[str, DataRecipe] = {
     "mnist": DataRecipe(augment="digits", networks=OF_IMAGES),

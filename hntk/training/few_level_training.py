@@ -45,7 +45,7 @@ from hntk.training.samples import TrainingData, training_data
 from hntk.training.starts import StartingPoint, StartProblem, starting_point
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
-SCHEDULE = Schedule(epochs=60, batch=128, learning_rate=2e-3, patience=20, warmup=1.0)
+SCHEDULE = Schedule(epochs=60, batch=256, learning_rate=8e-3, patience=20, warmup=1.0)
 MOST_LEVELS = 256
 # Levels of a layer, and layers of a network that is chosen for a budget, unless they are given.
 LEVELS, DEPTH = 4, 2
@@ -153,7 +153,8 @@ def train(
         program too. With ``kilobytes``, pooling is chosen by default or where it is ``"auto"``; give the image's own
         height and width for none.
     schedule : Schedule, optional
-        How long and how fast to train; by default 60 epochs in batches of 128 at a learning rate of .002.
+        How long and how fast to train; by default 60 epochs in batches of 256 at a learning rate of .008,
+        which rises over the first epoch, and a patience of 20.
     validation : float, (x, y) or None
         Share of every class that is held out for early stopping, the same samples for every key; or samples to use for
         it; or None to train on all samples for all epochs.
@@ -322,7 +323,8 @@ def _freedom(
     automatic = isinstance(pool, str)
     if automatic and not (free and as_choice(pool, "pool", ("auto",))):
         raise ValueError('pool="auto" needs kilobytes=: give pool=(height, width), or None for no pooling.')
-    chosen = as_instance(SCHEDULE if schedule is None else schedule, "schedule", Schedule, "a hntk.Schedule")
+    if schedule is not None:
+        as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
     sequences = [len(value) for value in (widths, levels, sparsity) if _is_sequence(value)]
     depth = sequences[0] if sequences and sequences[0] else 1 if widths is not None else DEPTH
     given = None if widths is None else as_widths(widths, depth)
@@ -333,6 +335,7 @@ def _freedom(
     if free and len({share is None for share in shares}) > 1:
         raise ValueError("with kilobytes=, give the sparsity of every layer or of none.")
     data = data_of(pool=None if automatic else pool)
+    chosen = schedule or replace(SCHEDULE, batch=min(SCHEDULE.batch, len(data.training.targets)))
     window = None if surrogate is None else as_surrogate(surrogate)
     spaced = _are_spaced(thresholds, start, window, free)
     problem = StartProblem(data, given or (1,) * depth, levels, shares, window, chosen, spaced)
