@@ -99,8 +99,9 @@ def to_c(
     Parameters
     ----------
     classifier : IntegerClassifier or IntegerRegressor
-        A classifier of ternary or ±1 weights, see :func:`hntk.to_integers`, or a regressor. Labels become UTF-8 strings,
-        ``double``, ``int`` (booleans) or the first of ``int32_t``, ``int64_t`` and ``uint64_t`` that holds them.
+        A classifier of ternary or ±1 weights, see :func:`hntk.to_integers`, or a regressor. Labels become UTF-8
+        strings, ``double``, ``int`` (booleans) or the first of ``int32_t``, ``int64_t`` and ``uint64_t`` that holds
+        them.
     name : str
         An identifier of C: the files' name, and the prefix of what they declare.
     layouts : {"smallest", "fastest", "planes", "gaps", "indices", "rice", "base3", "transform"} or sequence, optional

@@ -66,7 +66,7 @@ def check_onnx(sample: Sample, weights: str) -> None:
 
 
 def check_own(first: int, count: int, folder: Path) -> None:
-    """Check classifiers with thresholds of each neuron, each in one way, in C and as one ONNX model; as regressors too."""
+    """Check classifiers with thresholds of each neuron, each in one way, in C and in ONNX, and there as regressors."""
     pytest.importorskip("onnxruntime")
     samples = [random_sample(seed, own=True) for seed in range(first, first + count)]
     if toolchain.has("gcc"):
