@@ -31,15 +31,25 @@ typedef uint32_t word;
 #define ANY_MEMORY __attribute__((may_alias))
 #define APART __restrict
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
-/* Keep a number or a pointer in a register, and what is known of it from the compiler. */
-#define IN_REGISTER(x) __asm__("" : "+r"(x))
 #else
 #define KERNEL static inline
 #define SHARED static inline
 #define ANY_MEMORY
 #define APART
 #define UNLIKELY(condition) (condition)
+#endif
+/* For processors that have few instructions: keep a number or a pointer in a register, and what is known of it from the
+ * compiler. */
+#if defined(__arm__) && (defined(__GNUC__) || defined(__clang__))
+#define IN_REGISTER(x) __asm__("" : "+r"(x))
+#else
 #define IN_REGISTER(x) (void)(x)
+#endif
+/* Unroll the loop that follows; compilers for other processors make vectors of it. */
+#if defined(__arm__) && defined(__GNUC__) && !defined(__clang__)
+#define FOUR_AT_A_TIME _Pragma("GCC unroll 4")
+#else
+#define FOUR_AT_A_TIME
 #endif
 typedef int16_t ANY_MEMORY number16;
 typedef int32_t ANY_MEMORY number32;
@@ -882,22 +892,14 @@ KERNEL void apply(const layer *l, const void *in, void *sums, word *out)
     }
 }
 
-/* Weight j of class c by level j. */
-KERNEL int32_t term(const linear *r, const void *in, size_t c, size_t j)
-{
-    return number_at(r->weights, c * r->in.count + j) * get(&r->in, in, j);
-}
-
 /* What the levels of a layer add to the score of class c. */
 KERNEL int32_t score(const linear *r, const void *in, size_t c)
 {
     int32_t sum = 0;
-    size_t j = 0;
-    for (; j + 4 <= r->in.count; j += 4) {
-        sum += term(r, in, c, j) + term(r, in, c, j + 1) + term(r, in, c, j + 2) + term(r, in, c, j + 3);
-    }
-    for (; j < r->in.count; j++) {
-        sum += term(r, in, c, j);
+    size_t j;
+    FOUR_AT_A_TIME
+    for (j = 0; j < r->in.count; j++) {
+        sum += number_at(r->weights, c * r->in.count + j) * get(&r->in, in, j);
     }
     return r->factor * sum;
 }
