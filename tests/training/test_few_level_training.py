@@ -59,7 +59,7 @@ def test_training_learns_what_a_drawn_network_and_its_readout_do_not() -> None:
     assert trained > 0.95
 
 
-def test_images_become_a_classifier_of_whole_numbers() -> None:
+def test_images_become_a_classifier_of_whole_numbers(tmp_path: Path) -> None:
     x, y = images()
     seen: list[Any] = []
     long = replace(SCHEDULE, epochs=12, patience=12)
@@ -73,17 +73,29 @@ def test_images_become_a_classifier_of_whole_numbers() -> None:
     assert np.mean(np.asarray(made.network.weights[0].values) == 0) == 0.5
     assert made.readout.dtype == np.int8
     assert [epoch.epoch for epoch in seen] == list(range(1, 13))
-    # the validation of the last epoch that is kept is that of the float network; the program's is near
-    assert made.scores(x[:5]).shape == (5, 3)
+    record, held = made.training, 25
+    assert (record.start, record.epochs, record.samples, record.levels) == ("uniform", 12, 240 - held, (3, 5))
+    assert record.sparsity[0] == 0.5
+    # the program's accuracy on validation samples, which is near that of the network as it was trained
+    assert round(held * record.validation) == pytest.approx(held * record.validation)
+    assert abs(record.validation - seen[record.best_epoch - 1].validation) <= 0.1
+    assert "uniform" in str(hntk.summarize(made))
+    hntk.save(made, tmp_path / "trained.hntk")
+    loaded = hntk.load(tmp_path / "trained.hntk")
+    np.testing.assert_array_equal(loaded.scores(x), made.scores(x))
+    assert loaded.training == record
 
 
 def test_a_regressor_predicts_in_the_units_of_its_targets() -> None:
     x, _ = images()
     y = 300.0 + 5 * x[:, :6].mean(axis=1) - 2 * x[:, 12:18].mean(axis=1)
     made = train(x, y, (32,), schedule=replace(SCHEDULE, epochs=30, patience=30))
-    error = np.asarray(made.predict(x)).reshape(-1) - y
+    error = np.asarray(made.predict(x)) - y
+    assert isinstance(made, hntk.IntegerRegressor)
     assert np.sqrt(np.mean(np.square(error))) < 0.5 * y.std()
     assert abs(error.mean()) < 0.1 * y.std()
+    # the error on the validation samples, in the units of the target
+    assert 0.2 < made.training.validation / np.sqrt(np.mean(np.square(error))) < 5
 
 
 @pytest.mark.slow
@@ -213,6 +225,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path: Path) -> 
         ({"y": [None, *Y[1:]]}, "missing"),
         ({"y": np.full(len(X), np.nan)}, "drop those samples"),
         ({"y": ["a"] * len(X)}, "only one class"),
+        ({"y": ["z", *Y[1:]]}, "at least 2 samples of every class: give validation=None"),
         ({"y": Y[:-1]}, "one per row of x"),
         ({"y": np.linspace(0, 1, len(X) - 1)}, "one row per row of x"),
         ({"y": np.ones(len(X))}, "same for all samples"),
