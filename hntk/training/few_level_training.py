@@ -42,7 +42,8 @@ from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
-from hntk.training.starts import StartingPoint, StartProblem, starting_point
+from hntk.training.start_choice import Starts, starting_points
+from hntk.training.starts import StartProblem
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
 SCHEDULE = Schedule(epochs=60, batch=256, learning_rate=8e-3, patience=20, warmup=1.0)
@@ -135,13 +136,24 @@ def train(
         bytes. The result never takes more. What is not given of widths, sparsity and pooling of images is chosen by
         short trainings with the first key of up to six networks that fill this budget, for three tenths of the epochs
         in all; the record of the training names them. See :mod:`hntk.training.budget`.
-    start : {"uniform"}
-        Where the training starts. ``"uniform"``: equidistant levels and random weights.
+    start : {"match", "uniform", "dense"}, list, Architecture, Classifier or model
+        Where the training starts. ``"match"``: random weights, and the staircases of :func:`hntk.match` that keep the
+        kernel of a ReLU network, with the calibrated surrogate as their derivative; a list of activations or an
+        architecture of as many layers is another network whose kernel is kept. ``"uniform"``: random weights, and
+        equidistant levels. ``"dense"``: a dense ReLU network of the same widths, which is trained for a quarter of the
+        epochs, of which ``progress`` is told first, and then made ternary layer by layer, with thresholds and a readout
+        that are fitted to it. Or a dense network that is made ternary: a classifier of hntk with ReLU-like activations,
+        or a model that :func:`hntk.from_model` reads; it is given raw samples, which go through its normalisation.
     surrogate : str, Activation or Surrogate, optional
         Window of the backward pass at every threshold, a function of integral 1 in units of the thresholds' distance,
         see :func:`hntk.surrogate`. By default 1 up to half that distance: the clipped straight-through gradient.
-    teacher : (n, K) array, optional
-        Logits of another model for the samples x, which are followed beside the labels.
+    teacher : array, callable, classifier, model or "kernel", optional
+        What is followed beside the labels: logits of shape (n, K) for the samples x, with classes in sorted order; a
+        function of raw samples that gives them; a classifier of hntk or scikit-learn, or a model that
+        :func:`hntk.from_model` reads, which is given raw samples; or ``"kernel"``, kernel ridge regression by the exact
+        NTK of a ReLU network on at most 10,000 of the samples, without any training. Scores of classifiers are brought
+        to logits by one factor, fitted on the validation samples. Where pixels are augmented, a teacher that JAX can
+        trace is shown the augmented ones; with other teachers all augmentations of a sample share its own logits.
     distill : pair of float
         The teacher's share of the loss, and the temperature at which its logits are compared.
     augment : callable, optional
@@ -209,18 +221,17 @@ def train(
     finish = partial(_programs, problem, method, candidates, limit)
     seen = as_callback(snapshot, "snapshot")
     note = None if seen is None else partial(_note, seen, finish)
-    layers, trained = _trained(problem, method, keys, path, called, note)
-    results = finish(layers, trained)
+    results = finish(*_trained(problem, method, keys, path, called, note))
     return results if several else results[0]
 
 
 def _note(
     snapshot: Callable[[Snapshot], None],
-    finish: Callable[[Sequence[FewLevelLayer], Sequence[Trained]], tuple[Result, ...]],
-    layers: Sequence[FewLevelLayer],
+    finish: Callable[[Starts, Sequence[Trained]], tuple[Result, ...]],
+    starts: Starts,
     members: tuple[Trained, ...],
 ) -> None:
-    snapshot(Snapshot(members, partial(finish, layers)))
+    snapshot(Snapshot(members, partial(finish, starts)))
 
 
 def _programs(
@@ -228,13 +239,13 @@ def _programs(
     method: Method,
     candidates: tuple[Candidate, ...],
     limit: float | None,
-    layers: Sequence[FewLevelLayer],
+    starts: Starts,
     members: Sequence[Trained],
 ) -> tuple[Result, ...]:
     """Return the programs of some members, within a limit of bytes if there is one."""
-    found: list[Result] = []
+    layers, found = starts.points[0].layers, list[Result]()
     for done in members:
-        record = replace(_record(done, problem, method), candidates=candidates)
+        record = replace(_record(done, problem, method, starts), candidates=candidates)
         if limit is None:
             found.append(folded(done.parameters, layers, problem.data, record))
         else:
@@ -257,27 +268,29 @@ def _trained(
     keys: Array,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
-    note: Callable[[Sequence[FewLevelLayer], tuple[Trained, ...]], None] | None = None,
-) -> tuple[tuple[FewLevelLayer, ...], tuple[Trained, ...]]:
-    """Train from every key, and return what is fixed about the layers and what was trained."""
+    note: Callable[[Starts, tuple[Trained, ...]], None] | None = None,
+) -> tuple[Starts, tuple[Trained, ...]]:
+    """Train from every key, and return where that started and what was trained."""
     _check_room(problem, keys.size)
-    points = [starting_point(method.start, problem, member) for member in keys]
-    layers = points[0].layers
+    objective = _objective(problem.data, method)
+    starts = starting_points(
+        method.start, problem, keys, objective, logits=method.signal.logits, checkpoint=checkpoint, progress=progress
+    )
     trained = train_members(
-        _objective(points[0], problem.data, method),
+        replace(objective, layers=starts.points[0].layers),
         jax.tree.map(
-            lambda *leaves: jnp.stack(leaves), *(with_cuts(point.parameters, point.layers) for point in points)
+            lambda *leaves: jnp.stack(leaves), *(with_cuts(point.parameters, point.layers) for point in starts.points)
         ),
         problem.data,
-        problem.schedule,
+        starts.schedule,
         # The start has used the key itself.
         jax.vmap(lambda member: jax.random.fold_in(member, 1))(keys),
         logits=method.signal.logits,
         checkpoint=checkpoint,
         progress=progress,
-        snapshot=None if note is None else partial(note, layers),
+        snapshot=None if note is None else partial(note, starts),
     )
-    return layers, trained
+    return starts, trained
 
 
 def _short_training(
@@ -286,17 +299,17 @@ def _short_training(
     """Train a network from one key on some of the samples whose teacher's outputs are known."""
     known = method.signal.logits
     method = method._replace(signal=method.signal._replace(logits=None if known is None else known[rows]))
-    layers, (done,) = _trained(problem, method, key[None])
-    return done.parameters, layers, _record(done, problem, method)
+    starts, (done,) = _trained(problem, method, key[None])
+    return done.parameters, starts.points[0].layers, _record(done, problem, method, starts)
 
 
-def _record(done: Trained, problem: StartProblem, method: Method) -> TrainingRecord:
+def _record(done: Trained, problem: StartProblem, method: Method, starts: Starts) -> TrainingRecord:
     """Return how a member was trained, as far as the program does not show it."""
     better = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
     return TrainingRecord(
-        method.start if isinstance(method.start, str) else "a model",
-        len(done.history),
-        better[0] if better else len(done.history),
+        starts.name,
+        starts.epochs + len(done.history),
+        starts.epochs + (better[0] if better else len(done.history)),
         None,
         len(problem.data.training.targets),
         augmentation=None if method.augment is None else str(method.augment),
@@ -375,7 +388,7 @@ def _check_room(problem: StartProblem, members: int) -> None:
     check_room(4 * COPIES * members * weights, "Training these layers", "Give smaller widths=, or fewer keys at once.")
 
 
-def _objective(point: StartingPoint, data: TrainingData, method: Method) -> Objective:
+def _objective(data: TrainingData, method: Method) -> Objective:
     """Return what is minimised; raw samples take part in every step if they are augmented or shown to a teacher."""
     _, signal, distill, augment = method
     rounded = isinstance(data.inputs, Rounded)
@@ -385,7 +398,7 @@ def _objective(point: StartingPoint, data: TrainingData, method: Method) -> Obje
         raise ValueError("augmented samples that are no pixels have no raw form for a teacher: give it as logits.")
     weight, temperature = _distillation(distill)
     return Objective(
-        point.layers,
+        (),
         data.classes is not None,
         weight,
         temperature,
