@@ -17,6 +17,7 @@ from hntk.deploy.onnx_weights import BLOCK_FORMS
 from hntk.deploy.rounding import to_integers
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.saving import Saved, load, load_packed
 from hntk.networks.summary import summarize
 
@@ -152,6 +153,8 @@ def _export(options: argparse.Namespace) -> None:
         size = write_onnx(classifier, out, options.weights, blocks=options.blocks)
         print(f"{out}: {size:,} bytes")
         return
+    if isinstance(classifier, IntegerRegressor):
+        raise ValueError(f"{options.file} holds a regressor, and C programs give labels: export it with --to onnx.")
     program = to_c(classifier, options.name, layouts=options.layouts)
     folder = options.out or options.file.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,15 +172,15 @@ def _shell_word(path: Path) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
-def _integer_classifier(saved: Saved, options: argparse.Namespace) -> IntegerClassifier:
-    """Return the classifier of a file in whole numbers.
+def _integer_classifier(saved: Saved, options: argparse.Namespace) -> IntegerClassifier | IntegerRegressor:
+    """Return the classifier or regressor of a file in whole numbers.
 
     Raises
     ------
     ValueError
         If the file holds no classifier, or one whose input the options do not say how to round.
     """
-    if isinstance(saved, IntegerClassifier):
+    if isinstance(saved, IntegerClassifier | IntegerRegressor):
         return saved
     if not isinstance(saved, Classifier):
         raise ValueError(

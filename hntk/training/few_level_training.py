@@ -30,12 +30,13 @@ from hntk.activations.surrogates import SurrogateLike
 from hntk.activations.surrogates import surrogate as as_surrogate
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import PooledPixels, Rounded
+from hntk.networks.integer_regressor import IntegerRegressor
+from hntk.networks.training_record import TrainingRecord
 from hntk.readouts.training import Schedule, Trained
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
-from hntk.training.stand_ins import IntegerRegressor, TrainingRecord
 from hntk.training.starts import StartingPoint, StartProblem, starting_point
 from hntk.training.teachers import TeacherSignal, teacher_signal
 

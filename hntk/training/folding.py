@@ -18,10 +18,11 @@ from jaxtyping import Float, Int
 
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.integer_steps import NeuronSteps
+from hntk.networks.training_record import TrainingRecord
 from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, Parameters, ternary_values
 from hntk.training.samples import TrainingData
-from hntk.training.stand_ins import IntegerRegressor, TrainingRecord
 from hntk.weights.weight_matrix import WeightMatrix
 
 # Samples whose sums are computed at a time.
@@ -198,7 +199,7 @@ def folded(
         whole = whole_readout(readout, offset, network.unit, most)
         classifier = IntegerClassifier(network, whole.weights, whole.offset, data.classes, whole.unit)
         right = classifier.accuracy(held.raw, data.classes[held.targets]) if len(held.targets) else None
-        return replace(classifier) if True else replace(classifier, training=replace(known, validation=right))
+        return replace(classifier, training=replace(known, validation=right))
     assert data.spread is not None
     assert data.centre is not None
     # Targets of different sizes share one unit.
