@@ -148,3 +148,12 @@ def test_neurons_whose_sum_never_changes_stay_finite() -> None:
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
     statistics = compiled_forward(made, (LAYER, LAYER), x)[1][0]
     np.testing.assert_allclose(statistics.deviation[:2], np.sqrt(LEAST_VARIANCE), rtol=1e-6)
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.6, 0.95])
+def test_large_matrices_are_cut_by_some_of_their_weights_and_then_by_all(sparsity: float) -> None:
+    w = np.random.default_rng(3).normal(size=(200, 784)).astype(np.float32)
+    # Pixels at the border get other weights than those inside: rows and columns of the sample must be mixed.
+    size = np.abs(w) * np.linspace(0.2, 3, 784, dtype=np.float32)
+    found = float(jax.jit(cut, static_argnums=1)(size, sparsity))
+    assert np.mean(size <= found) == pytest.approx(sparsity, abs=4e-4)
