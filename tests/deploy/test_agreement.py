@@ -118,6 +118,6 @@ def test_classifiers_with_thresholds_of_each_neuron_agree() -> None:
 
 @pytest.mark.nightly
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(4, 184, 20))
+@pytest.mark.parametrize("first", range(4, 84, 20))
 def test_many_classifiers_with_thresholds_of_each_neuron_agree(first: int) -> None:
     check_own(first, 20)
