@@ -97,13 +97,13 @@ class Augmentation:
             raise ValueError(f"dropout must be below 1, got {self.dropout:g}: nothing would be left.")
 
     @classmethod
-    def digits(cls, strength: float = 1.0) -> Augmentation:
+    def digits(cls, strength: float = 0.75) -> Augmentation:
         """Return settings for handwritten digits and letters of about 28 by 28 pixels.
 
         Parameters
         ----------
         strength : float
-            What the displacements are multiplied by: less for small networks.
+            What the displacements are multiplied by: more for large networks and long trainings.
 
         Returns
         -------

@@ -26,6 +26,7 @@ from hntk.training.few_level_layers import (
     LEAST_VARIANCE,
     FewLevelLayer,
     Parameters,
+    eight_bits,
     ternary_values,
     threshold_values,
 )
@@ -238,9 +239,10 @@ def folded(
         return replace(classifier, training=replace(known, validation=right))
     assert data.spread is not None
     assert data.centre is not None
-    # Targets of different sizes share one unit.
+    # Targets of different sizes share one unit, in which 16 bits tell the steps apart that were trained.
     dtype = np.int8 if len(data.spread) == 1 else np.int16
-    rows, offset = readout * data.spread[:, None], offset * data.spread + data.centre
+    rows = np.asarray(eight_bits(jnp.asarray(readout, jnp.float32)), np.float64) * data.spread[:, None]
+    offset = offset * data.spread + data.centre
     regressor = IntegerRegressor(network, *whole_readout(rows, offset, network.unit, most, dtype))
     error = None
     if len(held.targets):

@@ -25,6 +25,8 @@ STEPS = np.geomspace(0.15, 3.0, 30)
 RIDGE = 0.01
 # share of samples below which activations are at their lowest level, whatever they are
 LOWEST = 0.02
+# least distance of equally spaced thresholds
+LEAST_DISTANCE = 0.02
 # distance of a threshold that no sample reaches from the largest standardised sum
 BEYOND = 0.3
 
@@ -55,8 +57,12 @@ def ternarised(chain: DenseChain, problem: StartProblem) -> StartingPoint:
         z = standardised(q @ ternary_values(weights.astype(np.float32), sparsity).T.astype(np.float64))
         thresholds = fitted_thresholds(z, values, levels)
         windows = (uniform_spacing(levels),) * (levels - 1)
-        layers.append(FewLevelLayer(tuple(range(levels)), windows, sparsity, problem.surrogate))
-        parts.append({"weights": jnp.asarray(weights, jnp.float32), "thresholds": jnp.asarray(thresholds, jnp.float32)})
+        if problem.spaced:
+            known = spaced_numbers(thresholds)
+            thresholds = known[:, :1] + np.exp(known[:, 1:]) * np.arange(levels - 1)
+        layers.append(FewLevelLayer(tuple(range(levels)), windows, sparsity, problem.surrogate, spaced=problem.spaced))
+        stored = known if problem.spaced else thresholds
+        parts.append({"weights": jnp.asarray(weights, jnp.float32), "thresholds": jnp.asarray(stored, jnp.float32)})
         h, q = values, reached(z, thresholds)
     readout = regression(q, chain.scores)
     offset = chain.scores.mean(axis=0) - readout @ q.mean(axis=0)
@@ -128,3 +134,15 @@ def fitted_steps(values: Float[np.ndarray, "n d"], levels: int) -> Float[np.ndar
         error = np.mean(np.square(values - rounded), axis=0)
         best, least = np.where(error < least, factor * size, best), np.minimum(error, least)
     return best
+
+
+def spaced_numbers(thresholds: Float[np.ndarray, "d T"]) -> Float[np.ndarray, "d 2"]:
+    """Return the first of equally spaced thresholds and the logarithm of their distance, by least squares.
+
+    A distance is at least a fiftieth of a deviation of the sums.
+    """
+    count = thresholds.shape[1]
+    place = np.arange(count) - (count - 1) / 2
+    distance = np.maximum(thresholds @ place / max(np.sum(place**2), 1.0), LEAST_DISTANCE)
+    distance = np.where(count == 1, 1.0, distance)
+    return np.stack([thresholds.mean(axis=1) - distance * (count - 1) / 2, np.log(distance)], axis=1)

@@ -165,7 +165,7 @@ def test_noise_has_its_deviation_and_stays_within_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    "augment", [Augmentation.digits(), Augmentation.digits(2), replace(Augmentation.clothing(), flip=0)]
+    "augment", [Augmentation.digits(), Augmentation.digits(1.5), replace(Augmentation.clothing(), flip=0)]
 )
 def test_presets_keep_most_of_an_image(augment: Augmentation) -> None:
     x = images(200, 28, 28)
