@@ -147,7 +147,7 @@ CASES = {
     "QuadraticForms": case(hntk.QuadraticForms.of, x=SAMPLES, index=CLASSES, tau0=SCALE),
     "QuadraticForms.__call__": case(lambda x, index: regression().forms(x, index), x=SAMPLES, index=CLASSES),
     "Schedule": case(hntk.Schedule, epochs=(1, "count"), batch=(1, "count"), patience=(1, "count"),
-                     learning_rate=(0.1, "real"), weight_decay=(0.1, "real")),
+                     learning_rate=(0.1, "real"), weight_decay=(0.1, "real"), warmup=(0.5, "real")),
     "StructuredKernel": case(
         lambda **a: hntk.StructuredKernel(**a).eigvalsh(), x=SAMPLES, weight=(1.0, "real"),
         factor=(np.ones((N, 1)), "samples"), core=(np.ones((1, 1)), "kernel"), shift=(0.5, "real")),
