@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from experiments.runner.config import READ_LAYERS, READOUTS, one_of
 from experiments.runner.experiment import Experiment
 
+# Microcontrollers that QEMU emulates, repeated here as settings import nothing heavy; a test compares both.
+DEVICES = ("cortex-m4", "cortex-m0plus")
+
 
 @dataclass
 class ShippedNetwork:
@@ -26,7 +29,8 @@ class ShipExperiment(ShippedNetwork):
     name: str = "ship"
     flash: float | None = None  # bytes of flash of the microcontroller; a program that does not fit is an error
     ram: float | None = None  # bytes of RAM of the microcontroller; likewise
-    emulated: int = 100  # test samples on an emulated Cortex-M4
+    device: str = one_of(DEVICES, "cortex-m4")  # the microcontroller, emulated by QEMU
+    emulated: int = 100  # test samples on it
 
 
 def _microcontroller(
