@@ -13,8 +13,8 @@ from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, say, show_table, stage
 from experiments.runner.from_config import raw_dataset
 from experiments.runner.record import Record
-from experiments.shipping import classifiers, devices, toolchain
-from experiments.shipping.devices import DEVICES, Firmware
+from experiments.shipping import classifiers, microcontrollers, toolchain
+from experiments.shipping.microcontrollers import DEVICES, Firmware
 from hntk._utils.labels import accuracy_score
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import write_onnx
@@ -127,7 +127,7 @@ def _microcontroller(
     cfg: Config, record: Record, program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray
 ) -> Iterator[Form]:
     device = DEVICES[cfg.experiment.device]
-    if not list(toolchain.installed(devices.CROSS)):
+    if not list(toolchain.installed(microcontrollers.CROSS)):
         return
     if program.table_bytes > device.flash and cfg.experiment.flash is None:
         reason = f"the tables take more than {device.flash:,} bytes"
@@ -137,22 +137,22 @@ def _microcontroller(
     sources.mkdir(exist_ok=True)
     with stage(f"{device.label}: linking"):
         sample_type = "float" if raw.dtype == np.float32 else "uint8_t"
-        firmware = devices.link_firmware(program, sources, sample_type, device)
+        firmware = microcontrollers.link_firmware(program, sources, sample_type, device)
     CONSOLE.print(
         f"  flash {firmware.code:,} bytes of code and {firmware.constants:,} of tables, RAM {firmware.ram:,} bytes and "
-        f"{devices.STACK:,} of stack, from the linker's map"
+        f"{microcontrollers.STACK:,} of stack, from the linker's map"
     )
     _check_memory(cfg, firmware)
     labels = None
-    if list(toolchain.installed(devices.EMULATOR)):
+    if list(toolchain.installed(microcontrollers.EMULATOR)):
         with stage(f"{device.label}: {min(cfg.experiment.emulated, len(raw)):,} samples on the emulator"):
-            emulated = devices.emulate(firmware, raw[: cfg.experiment.emulated])
+            emulated = microcontrollers.emulate(firmware, raw[: cfg.experiment.emulated])
         labels = whole.classes[emulated.indices]
         CONSOLE.print(
             f"  {emulated.instructions:,} instructions an image, and {emulated.stack:,} bytes of stack in use"
         )
         record.add_metrics(**{f"instructions/{device.label}": emulated.instructions})
-    ram = firmware.ram + devices.STACK
+    ram = firmware.ram + microcontrollers.STACK
     record.add_metrics(**{f"flash/{device.label}": firmware.flash, f"ram/{device.label}": ram})
     yield Form(f"C99, {device.label} (flash)", firmware.flash, labels)
 
@@ -162,7 +162,7 @@ def _check_memory(cfg: Config, firmware: Firmware) -> None:
     for name, needed, limit, remedy in (
         ("flash", firmware.flash, cfg.experiment.flash, "lower net.widths, set experiment.readout_bits=8, or "
          "raise compress.sparsity"),
-        ("RAM", firmware.ram + devices.STACK, cfg.experiment.ram, "lower net.widths, or set experiment.level_bits=8"),
+        ("RAM", firmware.ram + microcontrollers.STACK, cfg.experiment.ram, "lower net.widths, or set experiment.level_bits=8"),
     ):  # fmt: skip
         if limit is not None and needed > limit:
             raise ValueError(f"the program needs {needed:,} bytes of {name}, and there are {limit:,.0f}: {remedy}.")

@@ -17,7 +17,7 @@ from experiments.benchmarks.bench_inference import REFERENCE
 from experiments.kernels.architectures import LABELS, NETS
 from experiments.kernels.settings import ARCHITECTURES
 from experiments.runner import catalog
-from experiments.shipping import devices, toolchain
+from experiments.shipping import microcontrollers, toolchain
 from tests.support.command_line import ROOT, done, rows
 
 NEEDS = {"frontier": ("optuna", "make setup-sweeps"), "bench_inference": ("onnxruntime", "make setup")}
@@ -214,7 +214,7 @@ def ship(ran: Ran) -> None:
             assert int(forms[f"ONNX, {weights} weights"]["bytes"]) == size
     assert "hidden weights, packed, base 3" in ran.printed
     assert ran.metrics["hidden/packed, base 3"] < ran.metrics["hidden/packed, 2 bits"]
-    if toolchain.has(devices.CROSS, devices.EMULATOR):
+    if toolchain.has(microcontrollers.CROSS, microcontrollers.EMULATOR):
         assert forms["C99, Cortex-M4 (flash)"]["of"] == "20"
 
 

@@ -21,7 +21,7 @@ from experiments.runner import catalog, composition, config, launching
 from experiments.runner.command_line import as_sweep, expand_tiny
 from experiments.runner.composition import CONF, check
 from experiments.runner.refusals import SettingError
-from experiments.shipping import devices
+from experiments.shipping import microcontrollers
 from experiments.shipping import settings as shipping_settings
 from hntk.asymptotics.kernel_parameters import KernelName
 from hntk.data.dataset import Scaling
@@ -169,7 +169,7 @@ def test_closed_sets_are_those_of_the_library() -> None:
         assert mine == get_args(getattr(sys.modules[match.__module__], theirs))
     assert set(theory_settings.MIXTURES) == set(mixtures.CAPTIONS)
     assert set(theory_settings.NETS) == set(spectrum_theory.NETS)
-    assert tuple(devices.DEVICES) == shipping_settings.DEVICES
+    assert tuple(microcontrollers.DEVICES) == shipping_settings.DEVICES
     for law in config.LAWS:
         assert hntk.weight_law(law).name == law
 

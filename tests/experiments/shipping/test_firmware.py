@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import hntk
-from experiments.shipping import devices, toolchain
-from experiments.shipping.devices import DEVICES, Device
+from experiments.shipping import microcontrollers, toolchain
+from experiments.shipping.microcontrollers import DEVICES, Device
 from hntk.deploy.c import CProgram, to_c
 from tests.support.architectures import raw_samples, whole_classifier
 
@@ -34,7 +34,7 @@ __asm__(".syntax unified\\n .section .text.counted\\n .thumb_func\\n .global cou
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not toolchain.has(devices.CROSS, devices.EMULATOR), reason="needs gcc-arm-none-eabi and qemu-system-arm"
+        not toolchain.has(microcontrollers.CROSS, microcontrollers.EMULATOR), reason="needs gcc-arm-none-eabi and qemu-system-arm"
     ),
 ]
 
@@ -46,14 +46,14 @@ def test_a_microcontroller_predicts_the_same(tmp_path: Path, device: Device, pix
     made = whole_classifier(levels=4, widths=(129, 65, 33), pixels=pixels)
     program = to_c(made, layouts=layouts)  # type: ignore[arg-type]
     raw = raw_samples(made)
-    firmware = devices.link_firmware(program, tmp_path, "uint8_t" if pixels else "float", device)
-    emulated = devices.emulate(firmware, raw)
+    firmware = microcontrollers.link_firmware(program, tmp_path, "uint8_t" if pixels else "float", device)
+    emulated = microcontrollers.emulate(firmware, raw)
     np.testing.assert_array_equal(made.classes[emulated.indices], made.predict(raw))
     # The stated sizes are those of the linker; the compiler leaves out tables of one number.
     assert 0.95 * program.table_bytes < firmware.constants < program.table_bytes + 200
     assert 500 < firmware.code < 4096
     assert firmware.ram == program.scratch_bytes + raw[0].nbytes
-    assert 64 < emulated.stack < devices.STACK
+    assert 64 < emulated.stack < microcontrollers.STACK
 
 
 def counted_program() -> CProgram:
@@ -63,8 +63,8 @@ def counted_program() -> CProgram:
 @pytest.mark.parametrize("device", DEVICES.values(), ids=list(DEVICES))
 def test_instructions_are_counted_one_by_one(tmp_path: Path, device: Device) -> None:
     counts = np.array([1, 2, 3, 1000, 1001, 10_000_000])
-    firmware = devices.link_firmware(counted_program(), tmp_path, "float", device)
-    executed = devices.emulate(firmware, counts.astype(np.uint32).view(np.float32)[:, None]).executed
+    firmware = microcontrollers.link_firmware(counted_program(), tmp_path, "float", device)
+    executed = microcontrollers.emulate(firmware, counts.astype(np.uint32).view(np.float32)[:, None]).executed
     # what a function that does nothing takes, 2 instructions, is not counted
     np.testing.assert_array_equal(executed[:5], 2 * counts[:5])
     # the clock's interrupt takes a few every 2^24 ticks
@@ -87,10 +87,10 @@ def test_a_wide_network_for_images_fits_256_kb_of_flash_and_64_kb_of_ram(tmp_pat
     made = hntk.to_integers(fitted, pixels=True, normalization=normalization)
     assert isinstance(made, hntk.IntegerClassifier)
     assert made.accuracy(raw[300:], labels[300:]) > 0.9
-    firmware = devices.link_firmware(to_c(made), tmp_path, "uint8_t", flash=FLASH, ram=RAM)
+    firmware = microcontrollers.link_firmware(to_c(made), tmp_path, "uint8_t", flash=FLASH, ram=RAM)
     assert firmware.flash <= FLASH
     assert firmware.ram <= RAM
-    np.testing.assert_array_equal(made.classes[devices.emulate(firmware, raw[300:]).indices], made.predict(raw[300:]))
+    np.testing.assert_array_equal(made.classes[microcontrollers.emulate(firmware, raw[300:]).indices], made.predict(raw[300:]))
 
 
 @pytest.mark.parametrize(("layers", "pixels"), [("last", False), ("all", True)])
@@ -99,8 +99,8 @@ def test_orthogonal_blocks_on_a_cortex_m4_predict_the_same(tmp_path: Path, layer
     raw = raw_samples(made)[:40]
     program = to_c(made)
     assert program.layouts == ("transform",) * 3
-    firmware = devices.link_firmware(program, tmp_path, "uint8_t" if pixels else "float", flash=FLASH, ram=RAM)
-    emulated = devices.emulate(firmware, raw)
+    firmware = microcontrollers.link_firmware(program, tmp_path, "uint8_t" if pixels else "float", flash=FLASH, ram=RAM)
+    emulated = microcontrollers.emulate(firmware, raw)
     np.testing.assert_array_equal(made.classes[emulated.indices], made.predict(raw))
     assert program.table_bytes < firmware.flash < program.table_bytes + 8192
     # a pass takes some instructions for each of the additions, and for each weight of the readout
@@ -110,24 +110,24 @@ def test_orthogonal_blocks_on_a_cortex_m4_predict_the_same(tmp_path: Path, layer
 
 def test_instructions_do_not_depend_on_how_many_samples_there_are(tmp_path: Path) -> None:
     made = whole_classifier(levels=4, widths=(64,), pixels=True, law="orthogonal")
-    firmware, raw = devices.link_firmware(to_c(made), tmp_path, "uint8_t"), raw_samples(made)[:1]
-    once, again = (devices.emulate(firmware, np.repeat(raw, n, axis=0)).instructions for n in (1, 20))
+    firmware, raw = microcontrollers.link_firmware(to_c(made), tmp_path, "uint8_t"), raw_samples(made)[:1]
+    once, again = (microcontrollers.emulate(firmware, np.repeat(raw, n, axis=0)).instructions for n in (1, 20))
     assert once == again
 
 
 @pytest.mark.parametrize("device", DEVICES.values(), ids=list(DEVICES))
 def test_what_does_not_fit_is_refused(tmp_path: Path, device: Device) -> None:
     program = to_c(whole_classifier(levels=4, widths=(129, 65, 33), pixels=True))
-    needed = devices.link_firmware(program, tmp_path, "uint8_t", device)
+    needed = microcontrollers.link_firmware(program, tmp_path, "uint8_t", device)
     with pytest.raises(toolchain.ToolError, match=rf"^flash is full: .* on {re.escape(device.label)} .* fewer neurons"):
-        devices.link_firmware(program, tmp_path, "uint8_t", device, flash=needed.flash)
+        microcontrollers.link_firmware(program, tmp_path, "uint8_t", device, flash=needed.flash)
     with pytest.raises(toolchain.ToolError, match="RAM is full: there are 1,024 bytes of it with 1,024 of them for"):
-        devices.link_firmware(program, tmp_path, "uint8_t", device, ram=devices.STACK)
+        microcontrollers.link_firmware(program, tmp_path, "uint8_t", device, ram=microcontrollers.STACK)
 
 
 def test_a_program_too_large_for_the_machine_says_what_there_is(tmp_path: Path) -> None:
     made = whole_classifier(levels=4, widths=(8,), pixels=True)
     large = replace(to_c(made), header=to_c(made).header.replace("_SCRATCH_BYTES ", "_SCRATCH_BYTES 20000 + "))
     with pytest.raises(toolchain.ToolError, match=r"RAM is full: there are 16,384 bytes of it .*QEMU's microbit"):
-        devices.link_firmware(large, tmp_path, "uint8_t", DEVICES["cortex-m0plus"])
-    devices.link_firmware(large, tmp_path, "uint8_t", DEVICES["cortex-m4"])
+        microcontrollers.link_firmware(large, tmp_path, "uint8_t", DEVICES["cortex-m0plus"])
+    microcontrollers.link_firmware(large, tmp_path, "uint8_t", DEVICES["cortex-m4"])
