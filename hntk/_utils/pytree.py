@@ -111,6 +111,12 @@ class _Constant:
         return repr(self.value)
 
 
+def leafless(cls: Class) -> Class:
+    """Register a class of constants as a pytree without leaves: JAX compiles anew where another instance is given."""
+    jax.tree_util.register_pytree_node(cls, lambda value: ((), _Constant(value)), lambda constant, _: constant.value)
+    return cls
+
+
 def is_traced(*values: Any) -> bool:
     """Return whether JAX is tracing one of the values or a part of it: its numbers are not known then."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))

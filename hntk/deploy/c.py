@@ -21,6 +21,9 @@ from hntk.deploy.c_tables import Layout, NetworkTables
 from hntk.deploy.c_text import CText
 from hntk.deploy.checks import check_folder, check_integers
 from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_inputs import PooledPixels
+from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_steps import NeuronSteps
 from hntk.weights.encodings import expected_bits
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import Weights
@@ -128,10 +131,20 @@ def to_c(
     weights = classifier.network.weights
     if any(w.kind not in ("ternary", "sign") for w in weights):
         raise ValueError("a C program needs ternary or ±1 weights: draw the network with the law 'ternary'.")
+    _check_known(classifier.network)
     chosen = _layouts(weights, layouts)
     tables = NetworkTables.of(classifier, chosen)
     texts = CText(check_name(name), labels, tables, " and ".join(dict.fromkeys(chosen)))
     return CProgram(name, texts.header, texts.source, texts.main, chosen, tables.table_bytes, tables.scratch_bytes)
+
+
+def _check_known(network: IntegerNetwork) -> None:
+    """Refuse networks with parts that C programs do not have."""
+    if isinstance(network.inputs, PooledPixels) or any(isinstance(steps, NeuronSteps) for steps in network.steps):
+        raise ValueError(
+            "a C program has neither thresholds of each neuron nor pooled pixels: export this network with "
+            "hntk.deploy.to_onnx."
+        )
 
 
 def _layouts(weights: Sequence[Weights], layouts: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:

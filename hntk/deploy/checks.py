@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from hntk.activations import Staircase
 from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import LARGEST_SHIFT, IntegerClassifier
-from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
-from hntk.networks.integer_steps import Steps
+from hntk.networks.integer_steps import NeuronSteps, Steps
 from hntk.networks.network import Network
 from hntk.networks.read_layers import NAMES, as_read_layers, read_widths
 from hntk.weights.orthogonal import OrthogonalMatrix
@@ -195,7 +196,9 @@ def _defects(classifier: IntegerClassifier) -> Iterator[str]:
     if not network.weights or len(network.weights) != len(network.steps):
         yield f"there are {len(network.weights)} weight matrices and {len(network.steps)} staircases"
     for number, (w, steps) in enumerate(zip(network.weights, network.steps, strict=True), 1):
-        yield from (f"layer {number} {defect}" for defect in (*_weight_defects(w, width), *_step_defects(steps)))
+        yield from (
+            f"layer {number} {defect}" for defect in (*_weight_defects(w, width), *_step_defects(steps, w.shape[0]))
+        )
         width = w.shape[0]
     yield from _input_defects(network)
     yield from _readout_defects(classifier)
@@ -218,13 +221,14 @@ def _weight_defects(matrix: Weights, inputs: int) -> Iterator[str]:
         yield f"has values that are no {matrix.kind} weights"
 
 
-def _step_defects(steps: Steps) -> Iterator[str]:
+def _step_defects(steps: Steps | NeuronSteps, width: int) -> Iterator[str]:
     thresholds, levels = np.asarray(steps.thresholds), np.asarray(steps.levels)
-    if thresholds.ndim != 1 or levels.shape != (thresholds.size + 1,):
+    outer, most = ((width,), 2**31 - 1) if isinstance(steps, NeuronSteps) else ((), 2**63 - 1)
+    if thresholds.shape[:-1] != outer or thresholds.ndim == 0 or levels.shape != (thresholds.shape[-1] + 1,):
         yield f"has thresholds of shape {thresholds.shape} and levels of {levels.shape}"
-    elif not _are_whole(levels, 2**15 - 1) or (thresholds.size and not _are_whole(thresholds, 2**63 - 1)):
+    elif not _are_whole(levels, 2**15 - 1) or (thresholds.size and not _are_whole(thresholds, most)):
         yield "has thresholds that are not whole, or levels that are not or leave 16 bits"
-    elif np.any(thresholds[1:] < thresholds[:-1]):
+    elif np.any(thresholds[..., 1:] < thresholds[..., :-1]):
         yield "has thresholds that do not ascend"
 
 
@@ -235,18 +239,25 @@ def _input_defects(network: IntegerNetwork) -> Iterator[str]:
             yield f"pixels in parts of {inputs.fine!r:.40} are not 1, 2, 4, 8 or 16"
         if inputs.centre is not None and (np.shape(inputs.centre) != (size,) or not _are_bytes(inputs.centre)):
             yield f"the pixels' centre must be {size} whole numbers from 0 to 255"
+    elif isinstance(inputs, PooledPixels):
+        if inputs.defect or prod(inputs.pooled) != size:
+            yield inputs.defect or f"pixels are averaged over {inputs.pooled} cells, but there are {size} inputs"
     elif isinstance(inputs, Rounded):
-        centre, factor = np.asarray(inputs.centre), np.asarray(inputs.factor)
-        if centre.shape != (size,) or centre.dtype.kind != "f" or not np.abs(centre).max() <= LARGEST_FLOAT:
-            yield f"the input's centre must be {size} numbers of float32's range"
-        if factor.shape != () or factor.dtype.kind not in "fiu" or not SMALLEST_FLOAT <= factor <= LARGEST_FLOAT:
-            yield f"the input's factor must be positive and of float32's range, not {inputs.factor!r:.40}"
-        if not _are_whole(np.asarray(inputs.most), 2**15 - 1) or inputs.most < 1:
-            yield f"the largest coordinate must be from 1 to 32767, not {inputs.most!r:.40}"
+        yield from _rounded_defects(inputs, size)
     else:
         yield f"the input must be pixels or rounded, not {type(inputs).__name__}"
     if network.bias is not None and (np.shape(network.bias) != (outputs,) or not _are_whole(network.bias, EXACT)):
         yield f"the bias must be {outputs} whole numbers"
+
+
+def _rounded_defects(inputs: Rounded, size: int) -> Iterator[str]:
+    centre, factor = np.asarray(inputs.centre), np.asarray(inputs.factor)
+    if centre.shape != (size,) or centre.dtype.kind != "f" or not np.abs(centre).max() <= LARGEST_FLOAT:
+        yield f"the input's centre must be {size} numbers of float32's range"
+    if factor.shape != () or factor.dtype.kind not in "fiu" or not SMALLEST_FLOAT <= factor <= LARGEST_FLOAT:
+        yield f"the input's factor must be positive and of float32's range, not {inputs.factor!r:.40}"
+    if not _are_whole(np.asarray(inputs.most), 2**15 - 1) or inputs.most < 1:
+        yield f"the largest coordinate must be from 1 to 32767, not {inputs.most!r:.40}"
 
 
 def _readout_defects(classifier: IntegerClassifier) -> Iterator[str]:

@@ -27,7 +27,7 @@ KEY = "hntk"
 CHECKSUM = "sha256"
 # The name that safetensors gives its metadata.
 METADATA_KEY = "__metadata__"
-DTYPES = {"U8": "<u1", "I8": "<i1", "I16": "<i2", "I32": "<i4", "F32": "<f4", "F64": "<f8"}
+DTYPES = {"U8": "<u1", "I8": "<i1", "U16": "<u2", "I16": "<i2", "I32": "<i4", "F32": "<f4", "F64": "<f8"}
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 # The header is padded with spaces to a multiple of so many bytes, which aligns the arrays.
 ALIGNMENT = 8

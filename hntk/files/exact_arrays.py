@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float32, Integer
 
@@ -41,3 +43,10 @@ def to_integers_of(values: object, dtype: type, name: str) -> Integer[np.ndarray
             f"{shorten(array.ravel()[:3].tolist())}: make them with hntk.to_integers."
         )
     return array.astype(dtype)
+
+
+def to_smallest(values: Integer[np.ndarray, ...], dtypes: Sequence[type]) -> Integer[np.ndarray, ...]:
+    """Convert whole numbers to the first of some integer types that holds all of them; the last one must."""
+    least, most = (int(end) for end in (values.min(), values.max()))
+    holds = (np.iinfo(dtype).min <= least and most <= np.iinfo(dtype).max for dtype in dtypes)
+    return values.astype(next(dtype for dtype, does in zip(dtypes, holds, strict=True) if does))

@@ -17,7 +17,7 @@ METADATA = 2**21
 CONTAINERS = 2**16
 # Bytes before the arrays: the metadata with its quotes escaped, and the place of each array.
 HEADER = 3 * METADATA
-ARRAYS = 4 * LAYERS + 16
+ARRAYS = 5 * LAYERS + 16
 
 
 def shorten(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,12 +118,22 @@ class FieldReader:
             raise ValueError(f"{name} has values that are not finite")
         return array
 
+    def array_of_types(self, name: str, dtypes: Sequence[type], *shape: int | None) -> np.ndarray:
+        """Return a finite array of a shape and of one of several types."""
+        own = self.arrays[name].dtype if name in self.arrays else None
+        return self.array(name, next((dtype for dtype in dtypes if dtype == own), dtypes[-1]), *shape)
+
     def thresholds(self, layer: str, dtype: type) -> np.ndarray:
         """Return the thresholds of a layer's staircase, at least one and fewer than a file may have levels."""
         thresholds = self.array(f"{layer}.thresholds", dtype, None)
-        if not 0 < thresholds.size < LEVELS:
-            raise ValueError(f"{layer} must have 2 to {LEVELS:,} levels, not {thresholds.size + 1:,}")
+        self.check_levels(layer, thresholds.size + 1)
         return thresholds
+
+    @staticmethod
+    def check_levels(layer: str, levels: int) -> None:
+        """Refuse a staircase of one level, or of more than a file may have."""
+        if not 2 <= levels <= LEVELS:
+            raise ValueError(f"{layer} must have 2 to {LEVELS:,} levels, not {levels:,}")
 
 
 def _is_float32(value: object) -> bool:

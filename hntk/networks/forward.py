@@ -87,7 +87,7 @@ class Forward:
 
     @property
     def _is_traced(self) -> bool:
-        return is_traced([(step.matrices, step.bias, step.shift) for step in self.steps])
+        return is_traced([(step.matrices, step.bias, step.shift, step.function) for step in self.steps])
 
     @cached_property
     def _nearly_empty(self) -> bool:
@@ -125,7 +125,7 @@ class Forward:
 
     @cached_property
     def _functions(self) -> list[Elementwise]:
-        return [Elementwise.of(step.function, jnp.float32).traced(jnp.float32) for step in self.steps]
+        return [Elementwise.of(step.function, jnp.float32).traced(jnp.float32).of_columns for step in self.steps]
 
     def _sparse(self, x: Array, layers: ReadLayers = "last") -> Array:
         """Run all layers on columns of samples, on all cores."""

@@ -1,14 +1,19 @@
-"""What raw samples become before a network of whole numbers sees them: pixels as they are, or rounded coordinates."""
+"""What raw samples become before a network of whole numbers sees them.
+
+Pixels stay as they are, or are averaged over cells of a coarser grid; other coordinates are rounded.
+"""
 
 from __future__ import annotations
 
+from functools import partial
+from math import gcd, prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 
 from hntk._utils.pytree import array_dataclass, is_traced
 from hntk._utils.rows import as_samples
@@ -17,10 +22,24 @@ from hntk.files.reader import FieldReader
 from hntk.networks.value_bounds import LARGEST, LARGEST_INPUT
 from hntk.weights.bit_planes import Code
 
+# Sums of whole numbers up to here are exact in float32 in any order.
+EXACT = 2**24
+
 
 @jax.jit
 def _are_pixels(samples: Float[Array, "n p"]) -> Array:
     return jnp.all((samples == jnp.round(samples)) & (samples >= 0) & (samples <= 255))
+
+
+def _as_pixels(raw: object) -> Float[Array, "n p"]:
+    """Return raw samples, refusing numbers that are no bytes."""
+    samples = as_samples(raw)
+    if not is_traced(samples) and not _are_pixels(samples):
+        raise ValueError(
+            "this network takes pixels as they are, whole numbers from 0 to 255: give the raw images, not "
+            "normalised ones."
+        )
+    return samples
 
 
 @array_dataclass(static=("fine",))
@@ -61,12 +80,7 @@ class Pixels:
         ValueError
             If they are not whole numbers from 0 to 255, or do not have p coordinates.
         """
-        samples = as_samples(raw)
-        if not is_traced(samples) and not _are_pixels(samples):
-            raise ValueError(
-                "this network takes pixels as they are, whole numbers from 0 to 255: give the raw images, not "
-                "normalised ones."
-            )
+        samples = _as_pixels(raw)
         whole = samples.astype(jnp.float32)
         if self.centre is not None:
             check_coordinates(samples, self.centre.shape[0])
@@ -101,6 +115,140 @@ class Pixels:
         centred = fields.text("type") == "centred_pixels"
         centre = fields.array("input.centre", np.uint8, size) if centred else None
         return cls(int(fine), centre)
+
+
+@array_dataclass(static=("shape", "pooled"))
+class PooledPixels:
+    """Input that is an image of bytes, averaged over the cells of a coarser grid and rounded to whole numbers.
+
+    A cell covers H/h rows and W/w columns of pixels; a pixel on the border of two cells counts in each for the part of
+    its area that lies there. With the areas in units that make all of them whole, a cell of area A with the sum S of
+    area times pixel becomes ⌊(2 S + A) / (2 A)⌋, its mean with halves rounded up.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows H and columns W of an image; raw samples are its rows one after the other.
+    pooled : (int, int)
+        Rows h ≤ H and columns w ≤ W of the grid.
+    """
+
+    shape: tuple[int, int]
+    pooled: tuple[int, int]
+
+    @property
+    def least(self) -> int:
+        """Smallest value of a coordinate."""
+        return 0
+
+    @property
+    def most(self) -> int:
+        """Largest value of a coordinate."""
+        return 255
+
+    @property
+    def code(self) -> Code:
+        """The values as bit planes."""
+        return Code.of_range(self.least, self.most)
+
+    @property
+    def raw_size(self) -> int:
+        """Number of pixels of an image."""
+        return prod(self.shape)
+
+    @property
+    def area(self) -> int:
+        """Area A of a cell, in the units that make all areas whole."""
+        return prod(size // gcd(size, cells) for size, cells in zip(self.shape, self.pooled, strict=True))
+
+    @property
+    def overlaps(self) -> tuple[Int32[np.ndarray, "h H"], Int32[np.ndarray, "w W"]]:
+        """The part of each cell that each row of pixels takes, and each column.
+
+        The area that a pixel has in a cell is the product of both.
+        """
+        rows, columns = (_overlaps(*pair) for pair in zip(self.shape, self.pooled, strict=True))
+        return rows, columns
+
+    @property
+    def defect(self) -> str | None:
+        """What is wrong with the shapes; None if nothing is."""
+        sizes = (self.shape, self.pooled)
+        if not all(isinstance(s, tuple) and len(s) == 2 and all(type(n) is int and n > 0 for n in s) for s in sizes):
+            return f"shapes must be pairs of positive whole numbers, not {self.shape!r:.40} and {self.pooled!r:.40}"
+        if any(cells > size for size, cells in zip(self.shape, self.pooled, strict=True)):
+            return f"an image of {self.shape} pixels has no {self.pooled} cells: pool to as many pixels or fewer"
+        if self.most * self.area >= EXACT:
+            return (
+                f"cells that {self.area:,} parts of pixels make up could sum up to 2**24 or more: pool to another size"
+            )
+        return None
+
+    def __call__(self, raw: object) -> Float[Array, "n cells"]:
+        """Return raw samples as (n, h·w) whole numbers in float32, the same ones in all ways of computing them.
+
+        Raises
+        ------
+        ValueError
+            If they are not whole numbers from 0 to 255, are not images of H·W pixels, or the shapes do not fit each
+            other.
+        """
+        if self.defect:
+            raise ValueError(f"{self.defect}.")
+        samples = _as_pixels(raw)
+        check_coordinates(samples, self.raw_size)
+        return _pooled(samples, *self.overlaps, self.area)
+
+    @property
+    def note(self) -> str:
+        """A line of a summary."""
+        (rows, columns), (h, w) = self.shape, self.pooled
+        return f"input: pixels, 0 to 255, of {rows} x {columns} images averaged over {h} x {w} cells"
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return arrays and the table of metadata for a file.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit each other.
+        """
+        if self.defect:
+            raise ValueError(self.defect)
+        return {}, {"type": "pooled_pixels", "shape": list(self.shape), "pooled": list(self.pooled)}
+
+    @classmethod
+    def from_fields(cls, fields: FieldReader, size: int) -> PooledPixels:
+        """Read the table of a file whose network takes so many coordinates."""
+        made = cls(fields.shape("shape"), fields.shape("pooled"))
+        if made.defect:
+            raise ValueError(made.defect)
+        if prod(made.pooled) != size:
+            raise ValueError(f"pixels are averaged over {made.pooled} cells, but the network takes {size} coordinates")
+        return made
+
+
+def _overlaps(size: int, cells: int) -> Int32[np.ndarray, "cells size"]:
+    """Return the length that each of ``size`` pixels has in each of ``cells`` cells, in parts that make it whole."""
+    pixel, cell = cells // gcd(size, cells), size // gcd(size, cells)
+    begins, ends = np.arange(cells)[:, None] * cell, np.arange(1, cells + 1)[:, None] * cell
+    places = np.arange(size) * pixel
+    return np.maximum(0, np.minimum(ends, places + pixel) - np.maximum(begins, places)).astype(np.int32)
+
+
+@partial(jax.jit, static_argnames="area")
+def _pooled(
+    samples: Float[Array, "n p"], rows: Int32[Array, "h H"], columns: Int32[Array, "w W"], area: int
+) -> Float[Array, "n cells"]:
+    """Return the rounded means of cells."""
+    n, (height, width) = samples.shape[0], (rows.shape[1], columns.shape[1])
+    images = samples.astype(jnp.float32).reshape(n * height, width)
+    # Sums stay below 2²⁴, so that products in float32 are exact in any order; GPUs round factors to 10 bits by default.
+    across = jnp.matmul(images, columns.T.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
+    across = across.reshape(n, height, -1)
+    sums = jnp.matmul(rows.astype(jnp.float32), across, precision=jax.lax.Precision.HIGHEST).astype(jnp.int32)
+    rounded = jax.lax.div(2 * sums + area, jnp.full_like(sums, 2 * area))
+    return rounded.reshape(n, -1).astype(jnp.float32)
 
 
 @array_dataclass(static=("factor", "most"))
@@ -174,8 +322,8 @@ def check_coordinates(samples: Float[Array, "n p"], size: int) -> None:
         raise ValueError(f"samples have {samples.shape[1]} coordinates but the network takes {size}.")
 
 
-def read_inputs(fields: FieldReader, size: int) -> Pixels | Rounded:
-    """Read the input of a network of whole numbers whose samples have so many coordinates.
+def read_inputs(fields: FieldReader, size: int) -> Pixels | PooledPixels | Rounded:
+    """Read the input of a network of whole numbers that takes so many coordinates.
 
     Raises
     ------
@@ -183,6 +331,5 @@ def read_inputs(fields: FieldReader, size: int) -> Pixels | Rounded:
         If a file describes none.
     """
     table = fields.subtable("input")
-    if table.text("type", ("pixels", "centred_pixels", "rounded")) != "rounded":
-        return Pixels.from_fields(table, size)
-    return Rounded.from_fields(table, size)
+    kinds = {"pixels": Pixels, "centred_pixels": Pixels, "pooled_pixels": PooledPixels, "rounded": Rounded}
+    return kinds[table.text("type", kinds)].from_fields(table, size)

@@ -25,26 +25,26 @@ from hntk.files.exact_arrays import to_integers_of
 from hntk.files.matrices import check_layers, matrices_from_fields, matrices_to_arrays
 from hntk.files.reader import FieldReader
 from hntk.networks.forward import BATCH, Forward, Step
-from hntk.networks.integer_inputs import Pixels, Rounded, check_coordinates, read_inputs
-from hntk.networks.integer_steps import Steps
+from hntk.networks.integer_inputs import EXACT, Pixels, PooledPixels, Rounded, check_coordinates, read_inputs
+from hntk.networks.integer_steps import NeuronSteps, Steps, read_steps
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
 from hntk.networks.read_layers import ReadLayers, as_read_layers
-from hntk.networks.saveable import VERSION, SaveableNetwork
+from hntk.networks.saveable import VERSION, SaveableNetwork, check_version
 from hntk.networks.summary_table import LayerSummary, Summary, pack_all
 from hntk.weights.weight_matrix import Weights
 
-# Sums of whole numbers up to here are exact in float32 in any order.
-EXACT = 2**24
 # The largest number of 32 bits, which scores must not exceed.
 LIMIT = 2**31 - 1
 BIAS_BYTES = 4
+# Files of networks with thresholds of each neuron or pooled pixels, which readers of version 1 do not know.
+NEURON_VERSION = 2
 
 
 class NotIntegerError(ValueError):
     """A network cannot be turned into whole numbers."""
 
 
-@array_dataclass(static=("steps", "unit", "rounding", "origin"))
+@array_dataclass(static=("unit", "rounding", "origin"))
 class IntegerNetwork(SaveableNetwork):
     """Hidden layers of whole numbers.
 
@@ -52,12 +52,12 @@ class IntegerNetwork(SaveableNetwork):
 
     Attributes
     ----------
-    inputs : Pixels or Rounded
+    inputs : Pixels, PooledPixels or Rounded
         What raw samples become first.
     weights : tuple of WeightMatrix or OrthogonalMatrix
         L matrices of whole numbers. Their scales are accounted for in the thresholds.
-    steps : tuple of Steps
-        L staircases.
+    steps : tuple of Steps or NeuronSteps
+        L staircases, with thresholds for a layer or for each of its neurons.
     bias : (d_1,) array of int32 or None
         Bias of the first layer; None if the input is centred.
     unit : float
@@ -68,19 +68,31 @@ class IntegerNetwork(SaveableNetwork):
         How the activations were found; None if it is unknown.
     """
 
-    inputs: Pixels | Rounded
+    inputs: Pixels | PooledPixels | Rounded
     weights: tuple[Weights, ...]
-    steps: tuple[Steps, ...]
+    steps: tuple[Steps | NeuronSteps, ...]
     bias: Int32[np.ndarray, " d"] | None
     unit: float
     rounding: tuple[float, ...]
     origin: MatchRecord | None = field(default=None, kw_only=True)
     form: ClassVar[str] = "integer"
+    versions: ClassVar[tuple[int, ...]] = (VERSION, NEURON_VERSION)
 
     def __repr__(self) -> str:
         widths = ", ".join(f"{width:,}" for width in self.widths[:6]) + (", …" if len(self.widths) > 6 else "")
         taken = self.inputs.note.removeprefix("input: ")
-        return f"{type(self).__name__}({self.weights[0].shape[1]:,} inputs as {taken}; layers of {widths})"
+        return f"{type(self).__name__}({self.raw_size:,} inputs as {taken}; layers of {widths})"
+
+    @property
+    def version(self) -> int:
+        """Version of this network's files."""
+        new = isinstance(self.inputs, PooledPixels) or any(isinstance(steps, NeuronSteps) for steps in self.steps)
+        return NEURON_VERSION if new else VERSION
+
+    @property
+    def raw_size(self) -> int:
+        """Number of coordinates of a raw sample."""
+        return self.inputs.raw_size if isinstance(self.inputs, PooledPixels) else self.weights[0].shape[1]
 
     @property
     def largest_sums(self) -> tuple[int, ...]:
@@ -91,7 +103,7 @@ class IntegerNetwork(SaveableNetwork):
         return sums[0] + bias, *sums[1:]
 
     @cached_property
-    def reachable(self) -> tuple[Steps, ...]:
+    def reachable(self) -> tuple[Steps | NeuronSteps, ...]:
         """The staircases without cells that no sum reaches."""
         return tuple(s.within(bound) for s, bound in zip(self.steps, self.largest_sums, strict=True))
 
@@ -127,7 +139,7 @@ class IntegerNetwork(SaveableNetwork):
 
     @cached_property
     def _forward(self) -> Forward:
-        traced = is_traced(self.weights)
+        traced = is_traced(self.weights, self.steps)
         steps = self.steps if traced else self.reachable
         biases = [self.bias, *[None] * len(steps)]
         codes = [
@@ -149,21 +161,23 @@ class IntegerNetwork(SaveableNetwork):
         arrays |= more_arrays
         if self.bias is not None:
             arrays["input.bias"] = to_integers_of(self.bias, np.int32, "bias")
-        metadata = {"version": VERSION, "form": self.form, "layers": tables, "unit": self.unit, "input": inputs}
+        metadata = {"version": self.version, "form": self.form, "layers": tables, "unit": self.unit, "input": inputs}
         return arrays, metadata | provenance_to_metadata(self.origin)
 
     @staticmethod
     def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> IntegerNetwork:
         """Read the contents of a file; what is small is checked before matrices are unpacked."""
         layers = fields.subtables("layers")
-        steps = tuple(Steps.from_fields(fields, number) for number in range(1, len(layers) + 1))
+        shapes = [layer.shape("shape") for layer in layers]
+        steps = tuple(read_steps(fields, number, width) for number, (width, _) in enumerate(shapes, 1))
         rounding = tuple(layer.number("rounding") for layer in layers)
-        width, inputs = layers[0].shape("shape")
+        width, inputs = shapes[0]
         taken = read_inputs(fields, inputs)
         bias = fields.array("input.bias", np.int32, width) if "input.bias" in fields.arrays else None
         unit, origin = fields.number("unit", positive=True), read_origin(fields)
         weights = matrices_from_fields(layers, packed_from)
         network = IntegerNetwork(taken, weights, steps, bias, unit, rounding, origin=origin)
+        check_version(fields, network.version)
         if any(w.kind == "float32" for w in weights) or max(network.largest_sums) > EXACT:
             raise ValueError("weights of a network of whole numbers must be such, and their sums stay below 2**24")
         return network

@@ -21,6 +21,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from hntk.activations.lookup import COMPARED, lookup
+from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.row_normalization import unit_rows
 from hntk.theory.architecture import Normalize
 from hntk.weights.bit_planes import Code
@@ -119,7 +120,8 @@ class Elementwise:
         The whole function if the compiler is to know its numbers, which makes a pass on bit planes a third faster; σ if
         m is an array; None if σ is a staircase given by arrays.
     table : tuple of arrays or None
-        Thresholds and levels of that staircase.
+        Thresholds and levels of that staircase. Where every neuron has its own thresholds, they are (thresholds,
+        neurons).
     centre : array or None
         The constant m, if it is an array.
     """
@@ -130,9 +132,9 @@ class Elementwise:
 
     @classmethod
     def of(cls, function: Callable[[Array], Array], dtype: DTypeLike) -> Elementwise:
-        """Wrap a function of sums in a dtype; if it has many thresholds, they become arrays."""
+        """Wrap a function of sums in a dtype; if it has many thresholds, or each neuron its own, they become arrays."""
         sigma = getattr(function, "sigma", function)
-        few = len(getattr(sigma, "thresholds", ())) <= COMPARED
+        few = not isinstance(sigma, NeuronSteps) and len(getattr(sigma, "thresholds", ())) <= COMPARED
         return cls(function) if few else cls(function).traced(dtype)
 
     def traced(self, dtype: DTypeLike) -> Elementwise:
@@ -147,6 +149,14 @@ class Elementwise:
         thresholds, levels = table(dtype)
         # with a type, arrays are not copied by a program that is compiled for every shape
         return Elementwise(None, (jnp.asarray(thresholds, thresholds.dtype), jnp.asarray(levels, levels.dtype)), centre)
+
+    @property
+    def of_columns(self) -> Elementwise:
+        """The same function for sums whose rows, and not columns, are neurons; only for a table that is an array."""
+        if self.table is None or self.table[0].ndim == 1:
+            return self
+        thresholds, levels = self.table
+        return replace(self, table=(thresholds[:, :, None], levels))
 
     def __call__(self, z: Array) -> Array:
         """Apply it to every element."""

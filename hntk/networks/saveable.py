@@ -227,3 +227,10 @@ class SaveableClassifier(Saveable):
 def error_text(error: Exception) -> str:
     """Return what an error says; the text of a missing key is the key alone."""
     return f"{error.args[0] if error.args else 'a name'} is missing" if type(error) is KeyError else str(error)
+
+
+def check_version(fields: FieldReader, needed: int) -> None:
+    """Refuse a file whose contents need a later version than its own: readers of that version would misread them."""
+    version = fields.table["version"]
+    if version < needed:
+        raise ValueError(f"it is of version {version}, and holds what only files of version {needed} do")

@@ -55,7 +55,7 @@ def rewritten(path: Path, arrays: dict[str, np.ndarray], metadata: dict, **chang
         ({"scale": 0}, "positive"),
         ({"kind": "pickled"}, "kind"),
         ({"encoding": "zip"}, "encoding"),
-        ({"version": 2}, "version 2"),
+        ({"version": 3}, "version 3"),
         ({"form": "other"}, "form"),
         ({"input": {"type": "rounded", "factor": 1.0, "most": 10**6}}, "most"),
         ({"classes": [0, 0]}, "different labels"),
