@@ -62,6 +62,8 @@ from hntk.theory.coefficients import Coefficients, coefficients
 from hntk.theory.equivalents import EquivalentKernels, equivalent_kernels
 from hntk.theory.expansion import Expansion, Expansions, expansions
 from hntk.theory.low_rank_operator import StructuredKernel
+from hntk.training.augmentation import Augmentation
+from hntk.training.few_level_training import train
 from hntk.weights.laws import WeightLaw, weight_law
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import WeightMatrix
@@ -72,6 +74,7 @@ __all__ = [
     "Applicability",
     "Architecture",
     "Arithmetic",
+    "Augmentation",
     "Certificate",
     "Classifier",
     "Coefficients",
@@ -165,6 +168,7 @@ __all__ = [
     "summarize",
     "surrogate",
     "to_integers",
+    "train",
     "training_statistics",
     "weight_law",
 ]

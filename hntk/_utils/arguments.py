@@ -216,7 +216,7 @@ def as_seed(seed: object) -> int:
     return as_count(seed, "seed", least=0, most=2**63 - 1)
 
 
-def as_callback(progress: Any) -> Any:
+def as_callback(progress: Any, name: str = "progress") -> Any:
     """Return a function, or None.
 
     Raises
@@ -225,7 +225,7 @@ def as_callback(progress: Any) -> Any:
         If it is anything else.
     """
     if not (progress is None or callable(progress)):
-        raise ValueError(f"progress must be a function, or None for none; got {brief(progress)}.")
+        raise ValueError(f"{name} must be a function, or None for none; got {brief(progress)}.")
     return progress
 
 

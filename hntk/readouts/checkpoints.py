@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from hntk._utils.atomic_file import replacing
 from hntk._utils.digest import array_digest, source_digest
@@ -76,9 +77,36 @@ class TrainingState:
 
 
 def training_identity(
-    parameters: Any, samples: Sequence[Array], schedule: Any, key: Array, functions: Sequence[Callable | None]
+    parameters: Any,
+    samples: Sequence[Array | np.ndarray],
+    schedule: Any,
+    key: Array,
+    functions: Sequence[Callable | None],
+    *,
+    code: Sequence[Path] = CODE,
 ) -> dict[str, Any]:
-    """Return what decides a training's numbers, each part under the name that messages give it."""
+    """Return what decides a training's numbers, each part under the name that messages give it.
+
+    Parameters
+    ----------
+    parameters : pytree of arrays
+        Parameters that it starts from.
+    samples : sequence of array
+        Training samples and labels, then held-out samples and labels.
+    schedule : dataclass
+        How long and how fast.
+    key : jax.Array
+        Random key, or an array of keys.
+    functions : sequence of callable or None
+        Functions that take part.
+    code : sequence of Path
+        Source files and folders of the code that computes the numbers.
+
+    Returns
+    -------
+    dict
+        The parts, which JSON can hold.
+    """
     x, y, x_held, y_held = map(np.asarray, samples)
     leaves, structure = jax.tree.flatten(parameters)
     return {
@@ -88,19 +116,22 @@ def training_identity(
         "held-out labels": array_digest(y_held),
         "start": [str(structure), array_digest(*map(np.asarray, leaves))],
         "schedule": asdict(schedule),
-        "loss, scores or projection": list(map(_function_identity, functions)),
+        "loss, scores or projection": list(map(function_identity, functions)),
         "key": [str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key)).tolist()],
         "precision": np.dtype(jnp.result_type(float)).name,
-        "version of hntk's code": source_digest(*CODE),
+        "version of hntk's code": source_digest(*code),
     }
 
 
-def _function_identity(function: Callable | None) -> list[Any] | None:
-    """Return a function's name, and digests of the arrays and numbers it carries with it."""
+def function_identity(function: Callable | None) -> list[Any] | None:
+    """Return a function's name, and digests of the arrays and numbers it carries with it, such as its fields."""
     if function is None:
         return None
+    if is_dataclass(function):
+        carried = [getattr(function, each.name) for each in fields(function)]
+        return [type(function).__qualname__, _leaf_identities(carried)]
     if isinstance(function, functools.partial):
-        return [_function_identity(function.func), _leaf_identities((function.args, function.keywords))]
+        return [function_identity(function.func), _leaf_identities((function.args, function.keywords))]
     name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
     cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
     return [name, _leaf_identities((cells, getattr(function, "__defaults__", None)))]
@@ -120,7 +151,23 @@ def _leaf_identity(leaf: Any) -> str:
     return type(leaf).__qualname__
 
 
-def save_checkpoint(path: Path, state: TrainingState, identity: dict[str, Any]) -> None:
+class Checkpointed(Protocol):
+    """The state of a training, as far as a checkpoint knows it."""
+
+    @property
+    def trees(self) -> Any:
+        """Pytrees of arrays."""
+
+    @property
+    def history(self) -> Any:
+        """Numbers of every epoch."""
+
+    @property
+    def validation(self) -> Any:
+        """Best validation accuracy, or several."""
+
+
+def save_checkpoint(path: Path, state: Checkpointed, identity: dict[str, Any]) -> None:
     """Replace the file by one of this state."""
     with replacing(path) as part, part.open("wb") as file:
         np.savez(
@@ -141,6 +188,41 @@ def load_checkpoint(path: Path, start: TrainingState, identity: dict[str, Any]) 
     ValueError
         If the file is damaged, no checkpoint, or of another training; the message says what differs.
     """
+    (parameters, optimizer, best), history, validation = load_parts(path, start.trees, identity, (4,))
+    epochs = (Epoch(int(number), *numbers) for number, *numbers in history.tolist())
+    return TrainingState(parameters, optimizer, best, float(validation), tuple(epochs))
+
+
+def load_parts(
+    path: Path, trees: Any, identity: dict[str, Any], epoch: tuple[int, ...]
+) -> tuple[Any, Float[np.ndarray, "epochs ..."], np.ndarray]:
+    """Return the pytrees, the history and the best validation of a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    trees : pytree of arrays
+        Pytrees of the form of those in the file.
+    identity : dict
+        The training that it must belong to, see :func:`training_identity`.
+    epoch : tuple of int
+        Shape of an epoch's numbers.
+
+    Returns
+    -------
+    trees : pytree of arrays
+        The pytrees in the file.
+    history : (epochs, *epoch) array
+        Numbers of every epoch.
+    validation : array
+        Best validation accuracies.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, no checkpoint, or of another training; the message says what differs.
+    """
     stored = _read_arrays(path)
     stored_identity = _read_identity(path, stored)
     different = [part for part in identity if stored_identity.get(part) != json.loads(json.dumps(identity[part]))]
@@ -149,15 +231,13 @@ def load_checkpoint(path: Path, start: TrainingState, identity: dict[str, Any]) 
             f"{path} is the checkpoint of another training (other {', '.join(different)}): delete it, or name another "
             "file."
         )
-    leaves, structure = jax.tree.flatten(start.trees)
+    leaves, structure = jax.tree.flatten(trees)
     stored_leaves = [stored.get(f"leaf{i}") for i in range(len(leaves))]
     history, validation = stored.get("history"), stored.get("validation")
     whole = all(map(_fits, stored_leaves, leaves))
-    if not whole or validation is None or history is None or history.ndim != 2 or history.shape[1:] != (4,):
+    if not whole or validation is None or history is None or not history.ndim or history.shape[1:] != epoch:
         raise ValueError(f"{path} is damaged (parts of it are missing): delete it to train from the start.")
-    parameters, optimizer, best = jax.tree.unflatten(structure, list(map(jnp.asarray, stored_leaves)))
-    epochs = (Epoch(int(number), *numbers) for number, *numbers in history.tolist())
-    return TrainingState(parameters, optimizer, best, float(validation), tuple(epochs))
+    return jax.tree.unflatten(structure, list(map(jnp.asarray, stored_leaves))), history, validation
 
 
 def _fits(stored: np.ndarray | None, leaf: Any) -> bool:

@@ -44,6 +44,8 @@ class Schedule:
         Decoupled weight decay, relative to the learning rate.
     patience : int
         Training stops after this many epochs without a better validation accuracy.
+    warmup : float
+        Number of epochs over which the learning rate rises to the cosine, linearly from 0.
 
     Raises
     ------
@@ -56,12 +58,14 @@ class Schedule:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     patience: int = 5
+    warmup: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "patience"):
             object.__setattr__(self, name, as_count(getattr(self, name), name))
         object.__setattr__(self, "learning_rate", as_positive(self.learning_rate, "learning_rate"))
         object.__setattr__(self, "weight_decay", as_nonnegative(self.weight_decay, "weight_decay"))
+        object.__setattr__(self, "warmup", as_nonnegative(self.warmup, "warmup"))
         if max(self.learning_rate, self.weight_decay) > float(np.finfo(np.float32).max):
             raise ValueError(
                 f"learning_rate and weight_decay must be numbers of float32, got {self.learning_rate:g} and "
@@ -172,7 +176,7 @@ def train(
 
 @lru_cache(maxsize=32)
 def _compiled_epoch(loss: Loss, project: Callable[[Parameters], Parameters] | None, batch: int) -> Callable:
-    return jax.jit(partial(_epoch, loss, project or (lambda p: p), batch))
+    return jax.jit(partial(epoch, loss, project or (lambda p: p), batch))
 
 
 @lru_cache(maxsize=32)
@@ -180,20 +184,58 @@ def _compiled_count(scores: Callable[[Parameters, Array], Array]) -> Callable:
     return jax.jit(lambda p, x, y: jnp.sum(jnp.argmax(scores(p, x), axis=1) == y))
 
 
-def _epoch(loss: Loss, project, batch: int, parameters, state, x: Array, y: Array, key: Array, rates, decay):
-    """Pass over the samples in a random order; those that do not fill a batch are left for another epoch."""
-    steps = x.shape[0] // batch
-    order = jax.random.permutation(key, x.shape[0])[: steps * batch].reshape(steps, batch)
+def epoch(
+    loss: Callable, project: Callable, batch: int, parameters, state, samples, key: Array, rates, decay, take=None
+) -> tuple[Parameters, Any, Array]:
+    """Pass over the samples in a random order; those that do not fill a batch are left for another epoch.
 
-    def step(carry, rows_and_rate):
-        (parameters, state), (rows, rate) = carry, rows_and_rate
-        value, gradient = jax.value_and_grad(loss)(parameters, x[rows], y[rows])
+    Parameters
+    ----------
+    loss : callable
+        Maps the parameters and the parts of a batch to a scalar.
+    project : callable
+        Applied to the parameters after every step.
+    batch : int
+        Samples per step.
+    parameters, state : pytrees of arrays
+        Parameters, and the optimizer's state.
+    samples : tuple of arrays
+        Arrays whose rows are samples, such as x and y.
+    key : jax.Array
+        Random key of the order.
+    rates : (steps,) array
+        Learning rate of every step.
+    decay : pytree of float
+        Decoupled weight decay of every parameter.
+    take : callable, optional
+        Maps (samples, rows, key) to the parts of a batch; by default the rows of each array.
+
+    Returns
+    -------
+    parameters, state : pytrees of arrays
+        Parameters and the optimizer's state at the end.
+    loss : scalar array
+        Mean loss of the batches.
+    """
+    steps = rates.shape[0]
+    n = jax.tree.leaves(samples)[0].shape[0]
+    order = jax.random.permutation(key, n)[: steps * batch].reshape(steps, batch)
+
+    def step(carry, numbered):
+        (parameters, state), (number, rows, rate) = carry, numbered
+        parts = tuple(part[rows] for part in samples) if take is None else take(samples, rows, _step_key(key, number))
+        value, gradient = jax.value_and_grad(loss)(parameters, *parts)
         updates, state = ADAM.update(gradient, state)
-        moved = jax.tree.map(lambda p, u: p - rate * (u + decay * p), parameters, updates)
+        moved = jax.tree.map(lambda p, u, d: p - rate * (u + d * p), parameters, updates, decay)
         return (project(moved), state), value
 
-    (parameters, state), losses = jax.lax.scan(step, (parameters, state), (order, rates))
+    (parameters, state), losses = jax.lax.scan(step, (parameters, state), (jnp.arange(steps), order, rates))
     return parameters, state, jnp.mean(losses)
+
+
+def _step_key(key: Array, number: Array) -> Array:
+    """Return the key of a step, which no key of an epoch's order equals."""
+    return jax.random.fold_in(jax.random.fold_in(key, 1), number)
 
 
 def _advance(
@@ -201,9 +243,10 @@ def _advance(
 ) -> TrainingState:
     """Train for one epoch, and validate."""
     number = len(state.history)
-    rates = _learning_rates(schedule, number, samples.x.shape[0] // schedule.batch)
-    order, decay = jax.random.fold_in(key, number), np.float32(schedule.weight_decay)
-    parameters, optimizer, loss = run(state.parameters, state.optimizer, samples.x, samples.y, order, rates, decay)
+    rates = learning_rates(schedule, number, samples.x.shape[0] // schedule.batch)
+    order = jax.random.fold_in(key, number)
+    decay = jax.tree.map(lambda _: np.float32(schedule.weight_decay), state.parameters)
+    parameters, optimizer, loss = run(state.parameters, state.optimizer, (samples.x, samples.y), order, rates, decay)
     if not np.isfinite(loss):
         raise TrainingError(
             f"the loss became {float(loss)} in epoch {number + 1} at learning rate {schedule.learning_rate:g}: lower "
@@ -211,11 +254,14 @@ def _advance(
         )
     accuracy = int(count_right(parameters, samples.x_held, samples.y_held)) / samples.y_held.size
     best, validation = (parameters, accuracy) if accuracy > state.validation else (state.best, state.validation)
-    epoch = Epoch(number + 1, float(loss), accuracy, float(rates[0]))
-    return TrainingState(parameters, optimizer, best, validation, (*state.history, epoch))
+    line = Epoch(number + 1, float(loss), accuracy, float(rates[0]))
+    return TrainingState(parameters, optimizer, best, validation, (*state.history, line))
 
 
-def _learning_rates(schedule: Schedule, epoch: int, steps: int) -> Float[np.ndarray, " steps"]:
-    """Return the learning rate of every step of an epoch, on a cosine that ends at 0."""
-    passed = (epoch + np.arange(steps) / steps) / schedule.epochs
-    return (schedule.learning_rate * 0.5 * (1 + np.cos(np.pi * passed))).astype(np.float32)
+def learning_rates(schedule: Schedule, epoch: int, steps: int) -> Float[np.ndarray, " steps"]:
+    """Return the learning rate of every step of an epoch, on a cosine that ends at 0, after a linear rise."""
+    passed = epoch + np.arange(steps) / steps
+    rates = schedule.learning_rate * 0.5 * (1 + np.cos(np.pi * (passed / schedule.epochs)))
+    if schedule.warmup:
+        rates *= np.minimum(1.0, (passed + 1 / steps) / schedule.warmup)
+    return rates.astype(np.float32)

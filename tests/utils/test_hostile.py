@@ -170,6 +170,15 @@ CASES = {
         lambda **a: hntk.WeightLaw("orthogonal").draw(**a).values, key=(KEY, "key"), shape=((2, 3), "widths")),
     "WeightLaw in blocks": case(lambda **a: hntk.WeightLaw("orthogonal", **a).groups, sparsity=(0.5, "real"),
                                 order=("random", "choice")),
+    "train": case(
+        lambda **a: hntk.train(**{"schedule": SCHEDULE, "start": "uniform", **a}), x=SAMPLES, y=CLASSES,
+        widths=([6], "widths"), levels=(2, "count"), weights=("ternary", "choice"), sparsity=(0.5, "real"),
+        key=(KEY, "key"), validation=(0.2, "real"), schedule=(SCHEDULE, "object"), augment=(None, "object"),
+        teacher=(None, "object"), start=("uniform", "choice"), surrogate=(None, "object"), kilobytes=(None, "real"),
+        distill=((0.5, 2.0), "object"), shape=(None, "object"), pool=(None, "object"), progress=CALLBACK),
+    "train that keeps": case(
+        lambda **a: hntk.train(X, LABELS, [6], levels=2, schedule=SCHEDULE, start="uniform", key=KEY, **a),
+        checkpoint=(None, "path")),
     "training_statistics": case(
         lambda **a: [layer.kernel_distance for layer in hntk.training_statistics(**a).layers],
         network=(net(), "object"), x=SAMPLES, rows=(5, "count"), seed=(0, "seed")),

@@ -1,0 +1,192 @@
+r"""Trained parameters as a program of whole numbers.
+
+A neuron with the sum u has reached the threshold t on standardised sums where u ≥ m + s t, that is
+$u \ge \lceil m + s t\rceil$ for whole u. Mean m and deviation s are those of its sums over the training samples,
+computed exactly, layer by layer, with the folded layers before. So nothing is rounded but the offsets of the readout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import sqrt
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork
+from hntk.networks.integer_steps import NeuronSteps
+from hntk.readouts.training import Trained
+from hntk.training.few_level_layers import LEAST_VARIANCE, READOUT_MOST, FewLevelLayer, Parameters, ternary_values
+from hntk.training.samples import TrainingData
+from hntk.training.stand_ins import IntegerRegressor
+from hntk.weights.weight_matrix import WeightMatrix
+
+# Samples whose sums are computed at a time.
+BLOCK = 4096
+
+
+class ExactStatistics(NamedTuple):
+    """Mean and variance of whole sums, in float64 from exact whole numbers."""
+
+    mean: Float[np.ndarray, " d"]
+    variance: Float[np.ndarray, " d"]
+
+    @staticmethod
+    def of(weights: Int[np.ndarray, "d p"], h: Int[np.ndarray, "n p"]) -> ExactStatistics:
+        """Return the statistics of the sums of samples.
+
+        Sums and squares are added as whole numbers of any size, and divided once.
+        """
+        first, second = np.zeros((2, len(weights)), dtype=object)
+        for sums in whole_sums(weights, h):
+            first += sums.sum(axis=0)
+            second += np.square(sums).sum(axis=0)
+        n = len(h)
+        spread = n * second - first * first
+        return ExactStatistics((first / n).astype(float), (spread / (n * n)).astype(float))
+
+
+def whole_sums(weights: Int[np.ndarray, "d p"], h: Int[np.ndarray, "n p"]) -> Iterator[Int[np.ndarray, "batch d"]]:
+    """Yield the sums of samples as int64, some samples at a time; float32 is exact below 2²⁴."""
+    columns = weights.T.astype(np.float32)
+    for start in range(0, len(h), BLOCK):
+        yield (h[start : start + BLOCK].astype(np.float32) @ columns).astype(np.int64)
+
+
+def folded_network(parameters: Parameters, layers: Sequence[FewLevelLayer], data: TrainingData) -> IntegerNetwork:
+    """Return the hidden layers in whole numbers.
+
+    Parameters
+    ----------
+    parameters : dict
+        Trained parameters of one member, see :func:`few_level_layers.forward`.
+    layers : sequence of FewLevelLayer
+        What is fixed about each layer.
+    data : TrainingData
+        Samples, over whose training part sums are standardised.
+
+    Returns
+    -------
+    IntegerNetwork
+        The layers, with thresholds of each neuron.
+
+    Raises
+    ------
+    ValueError
+        If sums could pass 2²⁴.
+    """
+    h, matrices, steps = data.training.whole, [], []
+    for layer, part in zip(layers, parameters["layers"], strict=True):
+        values = ternary_values(np.asarray(part["weights"]), layer.sparsity)
+        thresholds = whole_thresholds(ExactStatistics.of(values, h), np.asarray(part["thresholds"], np.float64))
+        matrices.append(WeightMatrix(jnp.asarray(values), 1.0, "ternary"))
+        steps.append(NeuronSteps(thresholds, layer.levels))
+        h = reached_levels(values, thresholds, layer.levels, h)
+    unit = layers[-1].unit / sqrt(h.shape[1])
+    network = IntegerNetwork(data.inputs, tuple(matrices), tuple(steps), None, unit, (0.0,) * len(layers))
+    if max(network.largest_sums) > EXACT:
+        raise ValueError(f"sums could reach {max(network.largest_sums):,}, above 2**24: give smaller widths.")
+    return network
+
+
+def whole_thresholds(statistics: ExactStatistics, thresholds: Float[np.ndarray, "d T"]) -> Int[np.ndarray, "d T"]:
+    """Return ⌈m + s t⌉ for the thresholds t of each neuron in ascending order, as int32."""
+    deviation = np.sqrt(statistics.variance + LEAST_VARIANCE)
+    reached = statistics.mean[:, None] + deviation[:, None] * np.sort(thresholds, axis=1)
+    return np.clip(np.ceil(reached), -LIMIT, LIMIT).astype(np.int32)
+
+
+def reached_levels(
+    weights: Int[np.ndarray, "d p"], thresholds: Int[np.ndarray, "d T"], levels: Sequence[int], h: np.ndarray
+) -> Int[np.ndarray, "n d"]:
+    """Return the levels of samples after a layer, in as few bits as they need."""
+    known = np.asarray(levels, np.min_scalar_type(min(min(levels), -1 - max(levels))))
+    blocks = []
+    for sums in whole_sums(weights, h):
+        cells = np.zeros(sums.shape, np.intp)
+        for threshold in thresholds.T:
+            cells += sums >= threshold
+        blocks.append(known[cells])
+    return np.concatenate(blocks)
+
+
+class WholeReadout(NamedTuple):
+    """Readout of 8 bits, offsets in units of scores, and that unit."""
+
+    weights: Int[np.ndarray, "K d"]
+    offset: Int[np.ndarray, " K"]
+    unit: float
+
+
+def whole_readout(
+    readout: Float[np.ndarray, "K d"], offset: Float[np.ndarray, " K"], level_unit: float, most: int
+) -> WholeReadout:
+    """Return a readout of levels in whole numbers.
+
+    Parameters
+    ----------
+    readout, offset : arrays
+        Trained readout.
+    level_unit : float
+        What one level counts for the readout.
+    most : int
+        Largest magnitude of a level.
+
+    Returns
+    -------
+    WholeReadout
+        The readout.
+
+    Raises
+    ------
+    ValueError
+        If a score could leave 32 bits.
+    """
+    step = np.float32(np.abs(readout).max()) / np.float32(READOUT_MOST) or np.float32(1.0)
+    weights, unit = np.rint(np.asarray(readout, np.float32) / step).astype(np.int8), float(step) * level_unit
+    whole = np.rint(np.asarray(offset, np.float64) / unit)
+    if float((np.abs(weights.astype(np.int64)).sum(axis=1) * most + np.abs(whole)).max()) > LIMIT:
+        raise ValueError("a score could leave 32 bits, since offsets are far larger than weights: train longer.")
+    return WholeReadout(weights, whole.astype(np.int32), unit)
+
+
+def folded(
+    trained: Trained, layers: Sequence[FewLevelLayer], data: TrainingData, start: str
+) -> IntegerClassifier | IntegerRegressor:
+    """Return a trained member as a classifier, or a regressor, of whole numbers.
+
+    Parameters
+    ----------
+    trained : Trained
+        Parameters and history of one member.
+    layers : sequence of FewLevelLayer
+        What is fixed about each layer.
+    data : TrainingData
+        Samples that it was trained on.
+    start : str
+        Name of the start, for the record.
+
+    Returns
+    -------
+    IntegerClassifier or IntegerRegressor
+        The program of whole numbers, with a record of its training. The validation accuracy there, or the validation
+        error of a regressor, is that of the program.
+
+    Raises
+    ------
+    ValueError
+        If sums or scores could leave the numbers in which they are exact.
+    """
+    network = folded_network(trained.parameters, layers, data)
+    readout, offset = (np.asarray(trained.parameters[name], np.float64) for name in ("readout", "offset"))
+    most = max(map(abs, layers[-1].levels))
+    if data.classes is None:
+        assert data.spread is not None
+        assert data.centre is not None
+        readout, offset = readout * data.spread[:, None], offset * data.spread + data.centre
+        return IntegerRegressor(network, *whole_readout(readout, offset, network.unit, most))
+    whole = whole_readout(readout, offset, network.unit, most)
+    return IntegerClassifier(network, whole.weights, whole.offset, data.classes, whole.unit)
