@@ -1,11 +1,12 @@
 """Integer classifiers as C99: a header, a source and a program that reads samples from its standard input.
 
 The arithmetic is the same for every network: it is the text of ``hntk_kernels.h``, which the source begins with. Behind
-it stand the network's tables. Matrices with few zeros are stored as bit planes (:mod:`hntk.weights.bit_planes`), whose
-products are computed with AND, XOR and population counts; sparse ones as gaps between the weights that are not 0,
-computed with additions. Orthogonal blocks are stored as signs and permutations, and their products are Walsh–Hadamard
-transforms in place. Nothing is allocated: the caller gives the scratch memory. There is no floating point, except
-to round an input that is not whole.
+it stand the network's tables. Each matrix is stored in one of the layouts of :mod:`hntk.deploy.c_layouts`: the columns
+of the weights that are not 0, Golomb–Rice codes of the gaps between these, five trits a byte, or bit planes, whose
+products are computed with AND, XOR and population counts. Orthogonal blocks are stored as signs and permutations, and
+their products are Walsh–Hadamard transforms in place. Pixels that a network takes as means of cells are averaged here.
+Nothing is allocated: the caller gives the scratch memory. There is no floating point, except to round an input that is
+not whole.
 """
 
 from __future__ import annotations
@@ -16,19 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hntk._utils.atomic_file import replacing
+from hntk.deploy.c_choice import Choice, choose_layouts
 from hntk.deploy.c_literals import CLabels, check_name
-from hntk.deploy.c_tables import Layout, NetworkTables
+from hntk.deploy.c_tables import NetworkTables
 from hntk.deploy.c_text import CText
+from hntk.deploy.c_values import Layout
 from hntk.deploy.checks import check_folder, check_integers
 from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.integer_inputs import PooledPixels
-from hntk.networks.integer_network import IntegerNetwork
-from hntk.networks.integer_steps import NeuronSteps
-from hntk.weights.encodings import expected_bits
-from hntk.weights.orthogonal import OrthogonalMatrix
-from hntk.weights.weight_matrix import Weights
-
-LAYOUTS: tuple[Layout, ...] = ("planes", "gaps", "transform")
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class CProgram:
         Text of NAME_main.c, a program that reads samples from its standard input and prints the index of each one's
         class.
     layouts : tuple of str
-        Layout of each matrix, ``"planes"``, ``"gaps"`` or ``"transform"``.
+        Layout of each matrix, one of those of :func:`to_c`.
     table_bytes : int
         Bytes of the tables, in flash. Labels are not counted.
     scratch_bytes : int
@@ -90,7 +85,7 @@ class CProgram:
 
 
 def to_c(
-    classifier: IntegerClassifier, name: str = "hntk_net", *, layouts: Layout | Sequence[Layout] | None = None
+    classifier: IntegerClassifier, name: str = "hntk_net", *, layouts: Choice | Sequence[Layout] | None = None
 ) -> CProgram:
     """Return C99 source that predicts what the classifier predicts, to the bit.
 
@@ -101,9 +96,10 @@ def to_c(
         ``double``, ``int`` (booleans) or the first of ``int32_t``, ``int64_t`` and ``uint64_t`` that holds them.
     name : str
         An identifier of C: the files' name, and the prefix of what they declare.
-    layouts : {"planes", "gaps", "transform"} or sequence of these, optional
-        How weights are stored, one for all matrices or one each. ``"transform"`` is for orthogonal blocks, and theirs
-        by default; others have the smaller one of ``"planes"`` and ``"gaps"``.
+    layouts : {"smallest", "fastest", "planes", "gaps", "indices", "rice", "base3", "transform"} or sequence, optional
+        How weights are stored: one layout for all matrices, or one each. ``"smallest"``, the default, takes the
+        layout of the fewest bytes for each matrix, and ``"fastest"`` that of the fewest instructions on a Cortex-M4,
+        estimated as in :mod:`hntk.deploy.c_layouts`. ``"transform"`` is for orthogonal blocks, and theirs by either.
 
     Returns
     -------
@@ -131,46 +127,7 @@ def to_c(
     weights = classifier.network.weights
     if any(w.kind not in ("ternary", "sign") for w in weights):
         raise ValueError("a C program needs ternary or ±1 weights: draw the network with the law 'ternary'.")
-    _check_known(classifier.network)
-    chosen = _layouts(weights, layouts)
+    chosen = choose_layouts(classifier.network, layouts)
     tables = NetworkTables.of(classifier, chosen)
     texts = CText(check_name(name), labels, tables, " and ".join(dict.fromkeys(chosen)))
     return CProgram(name, texts.header, texts.source, texts.main, chosen, tables.table_bytes, tables.scratch_bytes)
-
-
-def _check_known(network: IntegerNetwork) -> None:
-    """Refuse networks with parts that C programs do not have."""
-    if isinstance(network.inputs, PooledPixels) or any(isinstance(steps, NeuronSteps) for steps in network.steps):
-        raise ValueError(
-            "a C program has neither thresholds of each neuron nor pooled pixels: export this network with "
-            "hntk.deploy.to_onnx."
-        )
-
-
-def _layouts(weights: Sequence[Weights], layouts: Layout | Sequence[Layout] | None) -> tuple[Layout, ...]:
-    """Return the layout of each matrix."""
-    if layouts is None:
-        return tuple(_default_layout(w) for w in weights)
-    each = [layouts] * len(weights) if isinstance(layouts, str) else layouts
-    fits = isinstance(each, Sequence) and len(each) == len(weights)
-    if not fits or any(layout not in LAYOUTS for layout in each):
-        *most, last = map(repr, LAYOUTS)
-        names = f"{', '.join(most)} or {last}"
-        raise ValueError(f"layouts must be {names}, for all or for each of {len(weights)}; got {layouts!r}.")
-    # plain strings, even where an object of another type equals one
-    chosen: tuple[Layout, ...] = tuple(LAYOUTS[LAYOUTS.index(layout)] for layout in each)  # type: ignore[arg-type]
-    for number, (w, layout) in enumerate(zip(weights, chosen, strict=True), 1):
-        if layout == "transform" and not isinstance(w, OrthogonalMatrix):
-            raise ValueError(
-                f"layouts names 'transform' for layer {number}, whose weights are no orthogonal blocks: use 'planes' "
-                "or 'gaps', or draw the network with the law 'orthogonal'."
-            )
-    return chosen
-
-
-def _default_layout(weights: Weights) -> Layout:
-    """Return the smallest layout of a matrix."""
-    if isinstance(weights, OrthogonalMatrix):
-        return "transform"
-    # planes take 2 bits a weight
-    return "gaps" if expected_bits("gaps+signs", weights.zeros) < 2 else "planes"

@@ -69,8 +69,14 @@ def smallest_type(values: np.ndarray) -> np.ndarray:
     )
 
 
+def smallest_unsigned_type(values: np.ndarray) -> np.ndarray:
+    """Return whole numbers that are not negative in the smallest unsigned type that holds them all."""
+    most = int(values.max(initial=0))
+    return values.astype(next(t for t in (np.uint8, np.uint16, np.uint32) if most <= np.iinfo(t).max))
+
+
 def reference(table: Table) -> str:
-    """Return the C struct ``table`` that refers to an array."""
+    """Return the C struct ``table`` or ``unsigned_table`` that refers to an array."""
     return f"{{{table.name}, sizeof {table.name}[0]}}"
 
 

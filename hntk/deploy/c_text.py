@@ -184,11 +184,13 @@ class CText:
     def _fields(self) -> dict[str, object]:
         pixels, counts = self.tables.pixels, [v.count for v in self.tables.values]
         shape = "-".join(map(str, counts)) if len(counts) <= 9 else f"{len(counts) - 1} layers"
+        if self.tables.cells is not None:
+            shape = f"{self.tables.inputs} pixels in cells, {shape}"
         return {
             "name": self.name,
             "NAME": self.name.upper(),
             "summary": f"{shape} with {self.labels.count} classes, ternary weights, {self.layouts}",
-            "inputs": counts[0],
+            "inputs": self.tables.inputs,
             "classes": self.labels.count,
             "scratch": self.tables.scratch_bytes,
             "table_bytes": self.tables.table_bytes,
@@ -217,14 +219,18 @@ class CText:
         return calls if self.tables.reads_all else [*calls, f"return {source};"]
 
     def _input_call(self, target: str) -> tuple[list[str], str]:
-        """Return the statement that takes the input, if there is one, and where the first layer reads."""
-        values, rounding = self.tables.values[0], self.tables.rounding
+        """Return the statements that take the input, and where the first layer reads."""
+        tables, source = self.tables, "input"
+        values, rounding, calls = tables.values[0], tables.rounding, []
         if rounding is not None:
             factor = f"{float(rounding.factor).hex()}f"
             most = rounding.most
             return [f"take_rounded(input, centre, {factor}, {most}, &places, &layer1.in, {target});"], target
-        if values.form == "PLANES":
-            return [f"take_pixels(input, &layer1.in, {target});"], target
-        if self.tables.placed:
-            return [f"place_pixels(input, &places, &layer1.in, {target});"], target
-        return [], "input"
+        if tables.cells is not None:
+            source = target if tables.reads_pixels else self._memory(1)
+            calls.append(f"pool_pixels(input, &cells, (number32 *)({self._memory(2)}), (uint8_t *)({source}));")
+            source = f"(const uint8_t *)({source})"
+        if tables.reads_pixels:
+            return calls, source
+        taken = f"take_pixels({source}, " if values.form == "PLANES" else f"place_pixels({source}, &places, "
+        return [*calls, f"{taken}&layer1.in, {target});"], target

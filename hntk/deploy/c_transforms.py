@@ -13,7 +13,7 @@ from math import prod
 
 import numpy as np
 
-from hntk.deploy.c_arrays import Struct, Table, reference, smallest_type
+from hntk.deploy.c_arrays import Struct, Table, reference, smallest_unsigned_type
 from hntk.weights.orthogonal import OrthogonalMatrix, generator_shift
 from hntk.weights.orthogonal_layout import folded_length
 
@@ -52,12 +52,17 @@ def longest(matrix: OrthogonalMatrix) -> int:
 
 
 def transform_tables(
-    number: int, matrix: OrthogonalMatrix, bias: np.ndarray, most: int
+    number: int, matrix: OrthogonalMatrix, most: int, bias: int
 ) -> tuple[list[Table], dict[str, object]]:
-    """Return the tables and the fields of layer ``number``, whose inputs are at most ``most``."""
+    """Return the tables and the fields of layer ``number``, whose inputs are at most ``most``; see ``number_bytes``."""
     flips = Table(f"flips{number}", _words(_flips(matrix)))
-    width = number_bytes(matrix, most, int(np.abs(bias).max()))
-    fields: dict[str, object] = {"length": matrix.length, "groups": matrix.groups, "number_bytes": width}
+    width = number_bytes(matrix, most, bias)
+    fields: dict[str, object] = {
+        "layout_of": "TRANSFORMS",
+        "length": matrix.length,
+        "groups": matrix.groups,
+        "number_bytes": width,
+    }
     fields["flips"], tables = flips.name, [flips]
     if matrix.groups > 1:
         swaps = np.asarray(matrix.swaps, np.int64)[:, None]
@@ -66,9 +71,6 @@ def transform_tables(
         fields["swaps"] = tables[-1].name
     else:
         fields["swaps"] = flips.name
-    if bias.any():
-        tables.append(Table(f"start{number}", smallest_type(bias)))
-        fields["start"] = reference(tables[-1])
     return tables, fields
 
 
@@ -80,9 +82,8 @@ def input_order(matrix: OrthogonalMatrix) -> Struct:
         return Struct("order places", [], {"factors": f"{{{a}, {c}}}", "offsets": f"{{{b}, {d}}}", "shift": shift})
     if matrix.places is None:
         return NO_ORDER
-    kind = next(t for t in (np.uint8, np.uint16, np.uint32) if matrix.size - 1 <= np.iinfo(t).max)
-    stored = Table("place_of", np.asarray(matrix.places).astype(kind))
-    return Struct("order places", [stored], {"places": stored.name, "bytes": f"sizeof {stored.name}[0]"})
+    stored = Table("place_of", smallest_unsigned_type(np.asarray(matrix.places)))
+    return Struct("order places", [stored], {"places": reference(stored)})
 
 
 def at_places(matrix: OrthogonalMatrix, values: np.ndarray) -> np.ndarray:

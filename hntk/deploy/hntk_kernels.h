@@ -5,8 +5,8 @@
  * with words of different widths, link into one binary.
  *
  * A layer takes whole numbers v_j, adds up sums s_i = sum_j W_ij v_j + b_i and replaces each by a level: levels[c],
- * where c is the number of thresholds that s_i has reached. Its sums are computed in one of three ways: with bit planes,
- * weight by weight, or by a Walsh-Hadamard transform.
+ * where c is the number of thresholds that s_i has reached: the layer's, or the neuron's own. Its sums are computed with
+ * bit planes, weight by weight, or by a Walsh-Hadamard transform.
  */
 #ifndef HNTK_KERNELS
 #define HNTK_KERNELS
@@ -30,11 +30,16 @@ typedef uint32_t word;
 /* Whoever calls declares the scratch memory as words. */
 #define ANY_MEMORY __attribute__((may_alias))
 #define APART __restrict
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+/* Keep a number or a pointer in a register, and what is known of it from the compiler. */
+#define IN_REGISTER(x) __asm__("" : "+r"(x))
 #else
 #define KERNEL static inline
 #define SHARED static inline
 #define ANY_MEMORY
 #define APART
+#define UNLIKELY(condition) (condition)
+#define IN_REGISTER(x) (void)(x)
 #endif
 typedef int16_t ANY_MEMORY number16;
 typedef int32_t ANY_MEMORY number32;
@@ -67,11 +72,31 @@ KERNEL int popcount(word x)
 #define POPCOUNT(x) popcount(x)
 #endif
 
+/* Zeros above the highest bit of 32 that is set; the lowest bit counts as set. */
+KERNEL int32_t leading_zeros(uint32_t x)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_clz(x | 1);
+#else
+    int32_t n = 0;
+    for (; n < 31 && !(x >> 31); n++) {
+        x <<= 1;
+    }
+    return n;
+#endif
+}
+
 /* Signed whole numbers of `bytes` (1, 2 or 4) bytes each. */
 typedef struct {
     const void *numbers;
     size_t bytes;
 } table;
+
+/* Unsigned ones. */
+typedef struct {
+    const void *numbers;
+    size_t bytes;
+} unsigned_table;
 
 /* Planes of values of 16 bits. */
 #define MOST_PLANES 16
@@ -97,26 +122,58 @@ typedef struct {
 
 /* Where the inputs of a transform are put. */
 typedef struct {
-    const void *places; /* of each input, unsigned numbers of `bytes` (1, 2 or 4) bytes each; none: see below */
-    size_t bytes;
+    unsigned_table places; /* of each input; no numbers: see below */
     uint32_t factors[2], offsets[2]; /* input t at f(f(t)): f(t) = u ^ u >> shift for u = factor * t + offset */
     uint32_t shift;                  /* 0: input t at place t */
 } order;
 
-/* A layer. Its weights are rows of planes where it reads PLANES, transforms where `length` is not 0, and gaps between
- * weights that are not 0 elsewhere. */
+/* How weights lie in memory, row after row. */
+typedef enum {
+    ROWS,      /* of each row a plane of the weights that are +1, then one of those that are not 0 */
+    GAPS,      /* a byte for the zeros before each weight that is not 0, and a bit for its sign */
+    INDICES,   /* of each row the columns of the weights that are +1, then of those that are -1 */
+    RICE,      /* Golomb-Rice codes of the zeros before each weight that is not 0, and of its sign */
+    BASE3,     /* twenty weights a number of 32 bits */
+    TRANSFORMS /* orthogonal blocks, by what makes them */
+} layout;
+
+/* Cells that the pixels of an image are averaged over. A pixel is row_part by column_part units large, a cell row_cell
+ * by column_cell. */
 typedef struct {
+    size_t rows;            /* of pixels */
+    size_t cells;           /* in a row */
+    uint32_t row_part, row_cell;
+    uint32_t column_part, column_cell;
+    uint32_t factor, shift; /* n / (row_cell * column_cell) is n * factor >> shift; factor 0: n is divided */
+} pooling;
+
+/* A layer. */
+typedef struct {
+    layout layout_of;
     values in;
     values out;
-    const word *rows;     /* of each neuron a plane of the weights that are +1, then one of those that are not 0 */
-    int masked;           /* whether there is the second plane; else no weight is 0 */
-    const uint8_t *gaps;  /* zeros before each weight that is not 0, row after row; 255: 255 zeros, and go on */
-    const uint8_t *signs; /* a bit for each weight that is not 0: 1 where it is -1 */
-    size_t gap_count;
-    table start;          /* of each neuron, what its sum starts from; no numbers: 0 */
-    const int32_t *thresholds; /* ascending */
+    table start;               /* of each neuron, what its sum starts from; no numbers: 0 */
+    const int32_t *thresholds; /* ascending; none where each neuron has its own */
     size_t threshold_count;
-    table levels;         /* threshold_count + 1 levels, or their codes where `out` is PLANES */
+    table lowest;              /* of each neuron that has its own thresholds, the lowest one */
+    unsigned_table rises;      /* and how far each of the other threshold_count - 1 is above the one before */
+    table levels;              /* threshold_count + 1 levels, or their codes where `out` is PLANES */
+    /* ROWS */
+    const word *rows;
+    int masked; /* whether there is the second plane; else no weight is 0 */
+    /* GAPS */
+    const uint8_t *gaps;  /* 255: 255 zeros, and go on */
+    const uint8_t *signs; /* 1 where a weight is -1 */
+    size_t gap_count;
+    /* INDICES: columns are counted in each SEGMENT of a row */
+    const uint8_t *indices;
+    unsigned_table counts; /* of each row and segment, how many weights are +1, and how many -1 */
+    /* RICE */
+    const uint16_t *codes; /* highest bits first: zeros / 2^low_bits as so many bits 0, a bit 1, low bits, the sign */
+    uint32_t low_bits;
+    /* BASE3 */
+    const uint32_t *trits; /* of weights w_i, the sum of (w_i + 1) 3^(19 - i) as a fraction of 3^20, rounded up */
+    /* TRANSFORMS */
     size_t length;         /* of a transform, a power of two */
     size_t groups;         /* transforms that a block of groups * length rows is made of, a power of two */
     size_t number_bytes;   /* 2 or 4: of the numbers that are transformed in place */
@@ -142,6 +199,18 @@ KERNEL int32_t number_at(table t, size_t i)
         return ((const int16_t *)t.numbers)[i];
     default:
         return ((const int32_t *)t.numbers)[i];
+    }
+}
+
+KERNEL uint32_t unsigned_at(unsigned_table t, size_t i)
+{
+    switch (t.bytes) {
+    case 1:
+        return ((const uint8_t *)t.numbers)[i];
+    case 2:
+        return ((const uint16_t *)t.numbers)[i];
+    default:
+        return ((const uint32_t *)t.numbers)[i];
     }
 }
 
@@ -230,16 +299,53 @@ KERNEL void clear(const values *v, word *memory, size_t first)
 KERNEL size_t place(const order *o, const values *v, size_t t)
 {
     size_t i;
-    if (o->places) {
-        return o->bytes == 1   ? ((const uint8_t *)o->places)[t]
-               : o->bytes == 2 ? ((const uint16_t *)o->places)[t]
-                               : ((const uint32_t *)o->places)[t];
+    if (o->places.numbers) {
+        return unsigned_at(o->places, t);
     }
     for (i = 0; o->shift && i < 2; i++) {
         t = (o->factors[i] * (uint32_t)t + o->offsets[i]) & (v->room - 1);
         t ^= t >> o->shift;
     }
     return t;
+}
+
+/* Means of the pixels in cells, rounded, with halves up. */
+KERNEL void pool_pixels(const uint8_t *input, const pooling *p, number32 *sums, uint8_t *out)
+{
+    const uint32_t area = p->row_cell * p->column_cell, part = p->column_part;
+    uint32_t below = p->row_cell; /* what is missing of the row of cells */
+    size_t r, c;
+    for (c = 0; c < p->cells; c++) {
+        sums[c] = (int32_t)(area / 2);
+    }
+    for (r = 0; r < p->rows; r++) {
+        const uint32_t here = below < p->row_part ? below : p->row_part, next = p->row_part - here;
+        uint32_t left = 0, pixel = 0; /* what the last cell left of a pixel */
+        below -= here;
+        for (c = 0; c < p->cells; c++) {
+            uint32_t missing = p->column_cell - left, sum = left * pixel, whole_pixels = 0;
+            for (; missing >= part; missing -= part) {
+                whole_pixels += *input++;
+            }
+            sum += part * whole_pixels;
+            left = 0;
+            if (missing) {
+                pixel = *input++;
+                sum += missing * pixel;
+                left = part - missing;
+            }
+            if (below) {
+                sums[c] += (int32_t)(here * sum);
+            } else {
+                const uint32_t all = (uint32_t)sums[c] + here * sum;
+                *out++ = (uint8_t)(p->factor ? all * p->factor >> p->shift : all / area);
+                sums[c] = (int32_t)(area / 2 + next * sum);
+            }
+        }
+        if (!below) {
+            below = p->row_cell - next;
+        }
+    }
 }
 
 /* The pixels as planes. The code of a centred one is its distance from -255. */
@@ -301,10 +407,33 @@ KERNEL void take_rounded(
 }
 #endif
 
-/* Replace a neuron's sum by its level. */
+/* How many of its own thresholds the sum of neuron i has reached. */
+KERNEL size_t reached_own(const layer *l, size_t i, int32_t sum)
+{
+    const size_t rises = l->threshold_count - 1;
+    size_t k = 0;
+    sum -= number_at(l->lowest, i);
+    while (sum >= 0) {
+        if (++k > rises) {
+            break;
+        }
+        sum -= (int32_t)unsigned_at(l->rises, i * rises + k - 1);
+    }
+    return k;
+}
+
+/* Replace the sum of neuron i by its level. */
 KERNEL void put_level(const layer *l, word *out, size_t i, int32_t sum)
 {
-    put(&l->out, out, i, number_at(l->levels, reached(l->thresholds, l->threshold_count, sum)));
+    const size_t cell =
+        l->lowest.numbers ? reached_own(l, i, sum) : reached(l->thresholds, l->threshold_count, sum);
+    put(&l->out, out, i, number_at(l->levels, cell));
+}
+
+/* What the sum of neuron i starts from. */
+KERNEL int32_t first(const layer *l, size_t i)
+{
+    return l->start.numbers && i < l->out.count ? number_at(l->start, i) : 0;
 }
 
 /* A layer that reads planes: AND, XOR and population counts. */
@@ -316,7 +445,7 @@ KERNEL void apply_planes(const layer *l, const word *in, word *out)
         const word *signs = l->rows + i * words * (l->masked ? 2 : 1);
         const word *mask = signs + words;
         int32_t counts[MOST_PLANES];
-        int32_t sum = number_at(l->start, i);
+        int32_t sum = first(l, i);
         for (t = 0; t < l->in.planes; t++) {
             counts[t] = 0;
         }
@@ -333,13 +462,7 @@ KERNEL void apply_planes(const layer *l, const word *in, word *out)
     }
 }
 
-/* What the sum of neuron i starts from. */
-KERNEL int32_t first(const layer *l, size_t i)
-{
-    return l->start.numbers && i < l->out.count ? number_at(l->start, i) : 0;
-}
-
-/* A layer that reads numbers: additions and subtractions for the weights that are not 0. */
+/* A layer that reads numbers, by gaps: additions and subtractions for the weights that are not 0. */
 KERNEL void apply_gaps(const layer *l, const void *in, word *out)
 {
     const size_t inputs = l->in.count;
@@ -364,6 +487,143 @@ KERNEL void apply_gaps(const layer *l, const void *in, word *out)
     while (i < l->out.count) {
         put_level(l, out, i++, sum);
         sum = first(l, i);
+    }
+}
+
+/* Columns that a byte tells apart. */
+#define SEGMENT 256
+
+/* The sum of the values at n columns. */
+KERNEL int32_t total(const values *v, const void *in, size_t column, const uint8_t *indices, size_t n)
+{
+    int32_t sum = 0;
+    size_t fours = n / 4;
+    if (n & 1) {
+        sum = get(v, in, column + *indices++);
+    }
+    if (n & 2) {
+        sum += get(v, in, column + indices[0]);
+        sum += get(v, in, column + indices[1]);
+        indices += 2;
+    }
+    for (; fours; fours--, indices += 4) {
+        sum += get(v, in, column + indices[0]);
+        sum += get(v, in, column + indices[1]);
+        sum += get(v, in, column + indices[2]);
+        sum += get(v, in, column + indices[3]);
+    }
+    return sum;
+}
+
+/* The same by columns: additions alone for all weights of one sign. */
+KERNEL void apply_indices(const layer *l, const void *in, word *out)
+{
+    const uint8_t *indices = l->indices;
+    size_t i, column, segment = 0;
+    for (i = 0; i < l->out.count; i++) {
+        int32_t sum = first(l, i);
+        for (column = 0; column < l->in.count; column += SEGMENT) {
+            const size_t plus = unsigned_at(l->counts, segment++), minus = unsigned_at(l->counts, segment++);
+            sum += total(&l->in, in, column, indices, plus);
+            indices += plus;
+            sum -= total(&l->in, in, column, indices, minus);
+            indices += minus;
+        }
+        put_level(l, out, i, sum);
+    }
+}
+
+/* The same by Golomb-Rice codes. Of `bits`, the highest ones were read and not used yet, `rest` more than `spare`; the
+ * others are 0. */
+KERNEL void apply_rice(const layer *l, const void *in, word *out)
+{
+    const size_t inputs = l->in.count;
+    const int32_t low_bits = (int32_t)l->low_bits, rest = 2 + low_bits;
+    const uint16_t *codes = l->codes;
+    uint32_t bits = 0;
+    int32_t spare = -rest, sum = first(l, 0);
+    size_t i = 0, column = 0;
+    for (;;) {
+        const int32_t zeros = leading_zeros(bits);
+        spare -= zeros;
+        if (UNLIKELY(spare < 0)) {
+            /* the code goes on in the next bits */
+            int32_t left = spare + zeros + rest;
+            if (left > 16) {
+                const int32_t taken = zeros < left ? zeros : left;
+                column += (size_t)taken << low_bits;
+                bits <<= taken;
+                left -= taken;
+            }
+            if (left <= 16) {
+                bits |= (uint32_t)*codes++ << (16 - left);
+                left += 16;
+            }
+            spare = left - rest;
+            continue;
+        }
+        bits <<= zeros;
+        spare -= rest;
+        column += ((size_t)zeros << low_bits) + ((bits << 1) >> 1 >> (31 - low_bits));
+        while (UNLIKELY(column >= inputs)) {
+            put_level(l, out, i++, sum);
+            if (i == l->out.count) {
+                return;
+            }
+            sum = first(l, i);
+            column -= inputs;
+        }
+        sum += get(&l->in, in, column) * (-(int32_t)(bits >> (30 - low_bits) & 1) | 1);
+        bits <<= rest;
+        column++;
+    }
+}
+
+/* The next digit in base 3, and the value by it. */
+KERNEL uint32_t times_digit(uint32_t *fraction, int32_t value)
+{
+    uint32_t base = 3;
+    uint64_t moved;
+#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB >= 2
+    /* one instruction, in place of additions with carry */
+    IN_REGISTER(base);
+#endif
+    moved = (uint64_t)*fraction * base;
+    *fraction = (uint32_t)moved;
+    return (uint32_t)(moved >> 32) * (uint32_t)value;
+}
+
+/* The same by numbers of twenty weights: the digits of w + 1 in base 3 are carries of multiplications by 3. */
+KERNEL void apply_trits(const layer *l, const void *in, word *out)
+{
+    const size_t inputs = l->in.count;
+    const uint32_t *trits = l->trits;
+    uint32_t all = 0, fraction = 0;
+    size_t i, j, left = 0;
+    for (j = 0; j < inputs; j++) {
+        all += (uint32_t)get(&l->in, in, j);
+    }
+    for (i = 0; i < l->out.count; i++) {
+        uint32_t sum = (uint32_t)first(l, i) - all;
+        for (j = 0; j < inputs;) {
+            size_t n;
+            if (!left) {
+                fraction = *trits++;
+                left = 20;
+            }
+            n = inputs - j < left ? inputs - j : left;
+            left -= n;
+            for (; n >= 4; n -= 4, j += 4) {
+                sum += times_digit(&fraction, get(&l->in, in, j));
+                sum += times_digit(&fraction, get(&l->in, in, j + 1));
+                sum += times_digit(&fraction, get(&l->in, in, j + 2));
+                sum += times_digit(&fraction, get(&l->in, in, j + 3));
+            }
+            for (; n; n--, j++) {
+                sum += times_digit(&fraction, get(&l->in, in, j));
+            }
+        }
+        put_level(l, out, i, (int32_t)sum);
     }
 }
 
@@ -493,11 +753,14 @@ KERNEL void take_group(const layer *l, const void *in, size_t block, size_t grou
     }
 }
 
-/* The level of a sum. A few comparisons without a branch or a look-up are done on many sums at a time. */
-KERNEL int32_t level_of(const layer *l, int32_t sum)
+/* The level of the sum of neuron i. A few comparisons without a branch or a look-up are done on many sums at a time. */
+KERNEL int32_t level_of(const layer *l, size_t i, int32_t sum)
 {
     int32_t level = number_at(l->levels, 0);
     size_t k;
+    if (l->lowest.numbers) {
+        return number_at(l->levels, reached_own(l, i, sum));
+    }
     if (l->threshold_count > 16) {
         return number_at(l->levels, reached(l->thresholds, l->threshold_count, sum));
     }
@@ -526,7 +789,7 @@ KERNEL void put_rows(
             const int32_t c = load(sums, bytes, j + 2 * part), d = load(sums, bytes, j + 3 * part);
             sum += (q & 2 ? -c : c) + (q == 1 || q == 2 ? -d : d);
         }
-        put(&l->out, out, i, level_of(l, sum + (l->start.numbers ? number_at(l->start, i) : 0)));
+        put(&l->out, out, i, level_of(l, i, sum + (l->start.numbers ? number_at(l->start, i) : 0)));
     }
 }
 
@@ -559,22 +822,46 @@ KERNEL void apply_transforms(const layer *l, const void *in, void *sums, word *o
 KERNEL void apply(const layer *l, const void *in, void *sums, word *out)
 {
     clear(&l->out, out, l->out.count);
-    if (l->length) {
-        apply_transforms(l, in, sums, out);
-    } else if (l->in.form_of == PLANES) {
+    /* addresses are sums of two registers then, and not of three numbers */
+    IN_REGISTER(in);
+    switch (l->layout_of) {
+    case ROWS:
         apply_planes(l, (const word *)in, out);
-    } else {
+        break;
+    case GAPS:
         apply_gaps(l, in, out);
+        break;
+    case INDICES:
+        apply_indices(l, in, out);
+        break;
+    case RICE:
+        apply_rice(l, in, out);
+        break;
+    case BASE3:
+        apply_trits(l, in, out);
+        break;
+    case TRANSFORMS:
+        apply_transforms(l, in, sums, out);
+        break;
     }
+}
+
+/* Weight j of class c by level j. */
+KERNEL int32_t term(const linear *r, const void *in, size_t c, size_t j)
+{
+    return number_at(r->weights, c * r->in.count + j) * get(&r->in, in, j);
 }
 
 /* What the levels of a layer add to the score of class c. */
 KERNEL int32_t score(const linear *r, const void *in, size_t c)
 {
     int32_t sum = 0;
-    size_t j;
-    for (j = 0; j < r->in.count; j++) {
-        sum += number_at(r->weights, c * r->in.count + j) * get(&r->in, in, j);
+    size_t j = 0;
+    for (; j + 4 <= r->in.count; j += 4) {
+        sum += term(r, in, c, j) + term(r, in, c, j + 1) + term(r, in, c, j + 2) + term(r, in, c, j + 3);
+    }
+    for (; j < r->in.count; j++) {
+        sum += term(r, in, c, j);
     }
     return r->factor * sum;
 }
@@ -590,11 +877,11 @@ KERNEL void add_scores(const linear *r, const void *in, number32 *scores)
 /* The index of the largest score, the first of equals; of scores that are the levels' of one layer plus offsets. */
 KERNEL int best_class(const linear *r, const int32_t *offset, const void *in)
 {
-    int32_t most = offset[0] + score(r, in, 0);
+    int32_t most = 0;
     size_t c, best = 0;
-    for (c = 1; c < r->classes; c++) {
+    for (c = 0; c < r->classes; c++) {
         const int32_t next = offset[c] + score(r, in, c);
-        if (next > most) {
+        if (c == 0 || next > most) {
             most = next;
             best = c;
         }

@@ -136,9 +136,9 @@ static void check_places(void)
     const uint8_t few[3] = {2, 0, 1};
     const uint16_t many[3] = {300, 0, 511};
     const uint32_t most[3] = {70000, 0, 1};
-    const order none = {NULL, 0, {0, 0}, {0, 0}, 0}, one = {few, 1, {0, 0}, {0, 0}, 0};
-    const order two = {many, 2, {0, 0}, {0, 0}, 0}, four = {most, 4, {0, 0}, {0, 0}, 0};
-    const order made = {NULL, 0, {77, 501}, {3, 1000}, 5};
+    const order none = {{NULL, 0}, {0, 0}, {0, 0}, 0}, one = {{few, 1}, {0, 0}, {0, 0}, 0};
+    const order two = {{many, 2}, {0, 0}, {0, 0}, 0}, four = {{most, 4}, {0, 0}, {0, 0}, 0};
+    const order made = {{NULL, 0}, {77, 501}, {3, 1000}, 5};
     values v = values_of(BYTES, 1024);
     size_t t;
     uint8_t found[1024] = {0};
@@ -204,12 +204,47 @@ static void check_rounding(void)
 }
 #endif
 
-/* Weights of a layer as numbers, as planes and as gaps. */
+/* Weights of a layer as numbers, and in every layout. */
 static int32_t weights[OUTPUTS][INPUTS];
 static word rows[OUTPUTS * 2 * WORDS(INPUTS)];
-static uint8_t gaps[OUTPUTS * INPUTS], signs[OUTPUTS * INPUTS];
+static uint8_t gaps[OUTPUTS * INPUTS], signs[OUTPUTS * INPUTS], indices[OUTPUTS * INPUTS], counts[2 * OUTPUTS];
+static uint16_t codes[OUTPUTS * INPUTS];
+static uint32_t trits[(OUTPUTS * INPUTS + 19) / 20];
+static size_t bit_count;
 
-static size_t draw_weights(int zeros_in_ten)
+static void put_bit(int bit)
+{
+    if (bit_count % 16 == 0) {
+        codes[bit_count / 16] = 0;
+    }
+    codes[bit_count / 16] = (uint16_t)(codes[bit_count / 16] | bit << (15 - bit_count % 16));
+    bit_count++;
+}
+
+static void put_code(size_t gap, uint32_t low_bits, int negative)
+{
+    size_t t;
+    for (t = 0; t < gap >> low_bits; t++) {
+        put_bit(0);
+    }
+    put_bit(1);
+    for (t = low_bits; t; t--) {
+        put_bit(gap >> (t - 1) & 1);
+    }
+    put_bit(negative);
+}
+
+static void draw_weights(int zeros_in_ten)
+{
+    size_t i, j;
+    for (i = 0; i < OUTPUTS; i++) {
+        for (j = 0; j < INPUTS; j++) {
+            weights[i][j] = draw_below(10) < zeros_in_ten ? 0 : draw_below(2) ? 1 : -1;
+        }
+    }
+}
+
+static size_t fill_rows_and_gaps(void)
 {
     size_t i, j, gap_count = 0, weight = 0;
     int gap = 0;
@@ -222,8 +257,7 @@ static size_t draw_weights(int zeros_in_ten)
     for (i = 0; i < OUTPUTS; i++) {
         word *row = rows + i * 2 * WORDS(INPUTS);
         for (j = 0; j < INPUTS; j++) {
-            const int32_t w = draw_below(10) < zeros_in_ten ? 0 : draw_below(2) ? 1 : -1;
-            weights[i][j] = w;
+            const int32_t w = weights[i][j];
             row[j / WORD_BITS] |= (word)(w > 0) << j % WORD_BITS;
             row[WORDS(INPUTS) + j / WORD_BITS] |= (word)(w != 0) << j % WORD_BITS;
             if (w == 0) {
@@ -242,16 +276,57 @@ static size_t draw_weights(int zeros_in_ten)
     return gap_count;
 }
 
+/* Fill indices, codes and trits. */
+static void fill_others(uint32_t low_bits)
+{
+    size_t i, j, gap = 0, index = 0;
+    int32_t sign;
+    bit_count = 0;
+    for (i = 0; i < OUTPUTS; i++) {
+        for (sign = 1; sign >= -1; sign -= 2) {
+            const size_t before = index;
+            for (j = 0; j < INPUTS; j++) {
+                if (weights[i][j] == sign) {
+                    indices[index++] = (uint8_t)j;
+                }
+            }
+            counts[2 * i + (sign < 0)] = (uint8_t)(index - before);
+        }
+        for (j = 0; j < INPUTS; j++) {
+            if (weights[i][j] == 0) {
+                gap++;
+                continue;
+            }
+            put_code(gap, low_bits, weights[i][j] < 0);
+            gap = 0;
+        }
+    }
+    put_code(gap, low_bits, 0);
+    for (i = 0; i < sizeof trits / sizeof trits[0]; i++) {
+        uint64_t number = 0;
+        for (j = 20 * i; j < 20 * i + 20; j++) {
+            number = 3 * number + (j < OUTPUTS * INPUTS ? (uint64_t)(weights[j / INPUTS][j % INPUTS] + 1) : 0);
+        }
+        trits[i] = (uint32_t)(((number << 32) + 3486784400u) / 3486784401u);
+    }
+}
+
 static void check_layers(int zeros_in_ten)
 {
+    static const layer empty = {ROWS, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {NULL, 0},
+                                NULL, 0, {NULL, 0}, {NULL, 0}, {NULL, 0}, NULL, 0, NULL, NULL, 0, NULL, {NULL, 0},
+                                NULL, 0, NULL, 0, 0, 0, NULL, NULL};
     const int32_t jumps[3] = {1, 2, 4}, thresholds[3] = {-20, 0, 15}, bias[OUTPUTS] = {3, -7, 0, 1, 2, 9, -9, 4, 5};
     const int8_t levels[4] = {-50, -3, 7, 100};
-    const size_t gap_count = draw_weights(zeros_in_ten);
     const values planes = {PLANES, INPUTS, 3, jumps, 0, 1, NULL, INPUTS}, numbers = values_of(BYTES, INPUTS);
     const values out = values_of(BYTES, OUTPUTS);
     int32_t start[OUTPUTS], expected[OUTPUTS];
-    word as_planes[3 * WORDS(INPUTS)], as_numbers[(INPUTS + 7) / 8 * 8 / sizeof(word)], found[2][2 * WORDS(64)];
-    size_t i, j;
+    int16_t lowest[OUTPUTS];
+    uint8_t rises[2 * OUTPUTS];
+    word as_planes[3 * WORDS(INPUTS)], as_numbers[(INPUTS + 7) / 8 * 8 / sizeof(word)], found[2 * WORDS(64)];
+    layer made[6];
+    size_t i, j, k;
+    draw_weights(zeros_in_ten);
     clear(&planes, as_planes, 0);
     for (i = 0; i < OUTPUTS; i++) {
         start[i] = expected[i] = bias[i];
@@ -265,18 +340,64 @@ static void check_layers(int zeros_in_ten)
             start[i] += 7 * (weights[i][j] > 0);
         }
     }
-    {
-        const layer dense = {planes, out, rows, 1, NULL, NULL, 0, {start, 4}, thresholds, 3, {levels, 1},
-                             0, 0, 0, NULL, NULL};
-        const layer sparse = {numbers, out, NULL, 0, gaps, signs, gap_count, {bias, 4}, thresholds, 3, {levels, 1},
-                              0, 0, 0, NULL, NULL};
-        apply(&dense, as_planes, NULL, found[0]);
-        apply(&sparse, as_numbers, NULL, found[1]);
+    for (k = 0; k < 6; k++) {
+        made[k] = empty;
+        made[k].in = numbers;
+        made[k].out = out;
+        made[k].start.numbers = bias;
+        made[k].start.bytes = made[k].rises.bytes = made[k].counts.bytes = made[k].levels.bytes = 1;
+        made[k].start.bytes = 4;
+        made[k].thresholds = thresholds;
+        made[k].threshold_count = 3;
+        made[k].levels.numbers = levels;
+        made[k].counts.numbers = counts;
+        made[k].indices = indices;
+        made[k].codes = codes;
+        made[k].low_bits = (uint32_t)zeros_in_ten % 6;
+        made[k].trits = trits;
     }
+    made[0].in = planes;
+    made[0].start.numbers = start;
+    made[0].rows = rows;
+    made[0].masked = 1;
+    made[1].layout_of = GAPS;
+    made[1].gaps = gaps;
+    made[1].signs = signs;
+    made[1].gap_count = fill_rows_and_gaps();
+    fill_others(made[1].low_bits);
+    made[2].layout_of = INDICES;
+    made[3].layout_of = RICE;
+    made[4].layout_of = BASE3;
+    /* thresholds less the bias */
+    made[5].layout_of = INDICES;
+    made[5].start.numbers = NULL;
+    made[5].lowest.numbers = lowest;
+    made[5].lowest.bytes = 2;
+    made[5].rises.numbers = rises;
     for (i = 0; i < OUTPUTS; i++) {
-        const int32_t level = levels[(expected[i] >= -20) + (expected[i] >= 0) + (expected[i] >= 15)];
-        CHECK(get(&out, found[0], i) == level);
-        CHECK(get(&out, found[1], i) == level);
+        lowest[i] = (int16_t)(-20 - bias[i]);
+        rises[2 * i] = 20;
+        rises[2 * i + 1] = 15;
+    }
+    for (k = 0; k < 6; k++) {
+        apply(&made[k], k ? as_numbers : as_planes, NULL, found);
+        for (i = 0; i < OUTPUTS; i++) {
+            const int32_t level = levels[(expected[i] >= -20) + (expected[i] >= 0) + (expected[i] >= 15)];
+            CHECK(get(&out, found, i) == level);
+        }
+    }
+}
+
+/* Thresholds of a neuron's own, and zeros above the highest bit. */
+static void check_small_parts(void)
+{
+    const uint16_t counted[3] = {0, 65535, 7};
+    const unsigned_table t = {counted, 2};
+    uint32_t i, x;
+    CHECK(unsigned_at(t, 0) == 0 && unsigned_at(t, 1) == 65535 && unsigned_at(t, 2) == 7);
+    CHECK(leading_zeros(0) == 31);
+    for (i = 0, x = 0x80000001u; i < 32; i++, x >>= 1) {
+        CHECK(leading_zeros(x) == (int32_t)i);
     }
 }
 
@@ -304,6 +425,7 @@ int main(void)
     int zeros_in_ten;
     check_population_counts();
     check_tables();
+    check_small_parts();
     check_thresholds();
     check_storage();
     check_places();

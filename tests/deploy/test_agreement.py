@@ -17,6 +17,7 @@ from tests.support.random_classifiers import Sample, random_sample
 # classifiers a binary: compilers take their time for each call
 TOGETHER = 10
 COMPILERS = ("gcc", "clang")
+EXPLICIT = ("planes", "gaps", "indices", "rice", "base3")
 WAYS = ("dense", "planes", "sparse")
 
 
@@ -25,8 +26,8 @@ def exported(samples: list[Sample], first: int) -> list:
     made = []
     for number, sample in enumerate(samples, first):
         rng = np.random.default_rng([number, 1])
-        mixed = [str(v) for v in rng.choice(["planes", "gaps"], len(sample.classifier.network.weights))]
-        layouts = [None, "planes", "gaps", mixed][rng.integers(4)]
+        mixed = [str(v) for v in rng.choice(EXPLICIT, len(sample.classifier.network.weights))]
+        layouts = [None, "fastest", mixed, *EXPLICIT][rng.integers(3 + len(EXPLICIT))]
         made.append(to_c(sample.classifier, f"net{number}", layouts=layouts))
     return made
 

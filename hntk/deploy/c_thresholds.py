@@ -1,0 +1,36 @@
+"""Tables of thresholds in a C program: the layer's, or of every neuron its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int64
+
+from hntk.deploy.c_arrays import Table, reference, smallest_type, smallest_unsigned_type
+from hntk.deploy.c_values import Reader
+from hntk.networks.integer_steps import NeuronSteps
+
+
+def threshold_tables(layer: Reader, start: Int64[np.ndarray, " d"]) -> tuple[list[Table], dict[str, object]]:
+    """Return the thresholds of a layer and what its sums start from, and the fields of the struct ``layer``.
+
+    Of a neuron that has its own thresholds, the lowest one is stored and how far each other one is above that before
+    it, in the smallest types that hold them; the start of the neuron's sum is subtracted from its thresholds.
+    """
+    assert layer.steps is not None
+    number, thresholds = layer.number, np.asarray(layer.steps.thresholds, np.int64)
+    if isinstance(layer.steps, NeuronSteps) and thresholds.size:
+        thresholds = thresholds - start[:, None]
+        lowest = Table(f"lowest{number}", smallest_type(thresholds[:, 0]))
+        fields: dict[str, object] = {"threshold_count": thresholds.shape[1], "lowest": reference(lowest)}
+        if thresholds.shape[1] == 1:
+            return [lowest], fields
+        rises = Table(f"rises{number}", smallest_unsigned_type(np.diff(thresholds, axis=1).ravel()))
+        return [lowest, rises], {**fields, "rises": reference(rises)}
+    tables, fields = [], {}
+    if start.any():
+        tables.append(Table(f"start{number}", smallest_type(start)))
+        fields["start"] = reference(tables[-1])
+    if thresholds.size:
+        tables.append(Table(f"thresholds{number}", thresholds.astype(np.int32)))
+        fields |= {"thresholds": tables[-1].name, "threshold_count": thresholds.size}
+    return tables, fields
