@@ -171,7 +171,9 @@ class _Pooling:
         for name, overlaps in zip(("rows", "columns"), inputs.overlaps, strict=True):
             first = np.argmax(overlaps > 0, axis=1)
             most = int((overlaps > 0).sum(axis=1).max())
-            lengths = np.pad(overlaps, ((0, 0), (0, most)))[np.arange(len(first))[:, None], first[:, None] + np.arange(most)]
+            lengths = np.pad(overlaps, ((0, 0), (0, most)))[
+                np.arange(len(first))[:, None], first[:, None] + np.arange(most)
+            ]
             each = [Table(f"{name}_{kind}", np.asarray(values, np.uint8).ravel())
                     for kind, values in (("first", first), ("lengths", lengths))]  # fmt: skip
             tables += each
@@ -197,4 +199,6 @@ def exact_reciprocal(divisor: int, most: int) -> tuple[int, int]:
         factor = -(-(2**shift) // divisor)
         if most * factor < 2**32 and np.array_equal(numbers * factor >> shift, numbers // divisor):
             return factor, shift
-    raise ValueError(f"a division by {divisor} of numbers up to {most:,} is no product of 32 bits: pool to fewer cells.")
+    raise ValueError(
+        f"a division by {divisor} of numbers up to {most:,} is no product of 32 bits: pool to fewer cells."
+    )

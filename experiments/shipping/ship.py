@@ -159,10 +159,11 @@ def _microcontroller(
 
 def _check_memory(cfg: Config, firmware: Firmware) -> None:
     """Raise an error if the program does not fit the configured memory."""
+    ram = firmware.ram + microcontrollers.STACK
     for name, needed, limit, remedy in (
         ("flash", firmware.flash, cfg.experiment.flash, "lower net.widths, set experiment.readout_bits=8, or "
          "raise compress.sparsity"),
-        ("RAM", firmware.ram + microcontrollers.STACK, cfg.experiment.ram, "lower net.widths, or set experiment.level_bits=8"),
+        ("RAM", ram, cfg.experiment.ram, "lower net.widths, or set experiment.level_bits=8"),
     ):  # fmt: skip
         if limit is not None and needed > limit:
             raise ValueError(f"the program needs {needed:,} bytes of {name}, and there are {limit:,.0f}: {remedy}.")

@@ -34,7 +34,8 @@ __asm__(".syntax unified\\n .section .text.counted\\n .thumb_func\\n .global cou
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not toolchain.has(microcontrollers.CROSS, microcontrollers.EMULATOR), reason="needs gcc-arm-none-eabi and qemu-system-arm"
+        not toolchain.has(microcontrollers.CROSS, microcontrollers.EMULATOR),
+        reason="needs gcc-arm-none-eabi and qemu-system-arm",
     ),
 ]
 
@@ -90,7 +91,9 @@ def test_a_wide_network_for_images_fits_256_kb_of_flash_and_64_kb_of_ram(tmp_pat
     firmware = microcontrollers.link_firmware(to_c(made), tmp_path, "uint8_t", flash=FLASH, ram=RAM)
     assert firmware.flash <= FLASH
     assert firmware.ram <= RAM
-    np.testing.assert_array_equal(made.classes[microcontrollers.emulate(firmware, raw[300:]).indices], made.predict(raw[300:]))
+    np.testing.assert_array_equal(
+        made.classes[microcontrollers.emulate(firmware, raw[300:]).indices], made.predict(raw[300:])
+    )
 
 
 @pytest.mark.parametrize(("layers", "pixels"), [("last", False), ("all", True)])

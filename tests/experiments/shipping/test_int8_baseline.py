@@ -50,7 +50,9 @@ def test_scores_follow_the_float_network_and_better_with_finer_weights() -> None
     error = np.linalg.norm(whole / slope - scores) / np.linalg.norm(scores)
     assert error < 0.03
     # a coarser grid of the same weights, of 5 bits, is further away
-    coarse = [(np.rint(w / np.abs(w).max() * 15) * np.abs(w).max() / 15, b) for w, b in layers_of((SIDE**2, 16, 12, 10))]
+    coarse = [
+        (np.rint(w / np.abs(w).max() * 15) * np.abs(w).max() / 15, b) for w, b in layers_of((SIDE**2, 16, 12, 10))
+    ]
     assert np.linalg.norm(float_scores(coarse, raw.astype(float)) - scores) / np.linalg.norm(scores) > 2 * error
 
 
