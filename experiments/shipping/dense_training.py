@@ -94,12 +94,7 @@ def train_dense(
     best = parameters = _start(start_key, (values.shape[1], *widths, int(y.max()) + 1))
     state, validation = ADAM.init(parameters), -1.0
 
-    def take(samples: Any, rows: Array, key: Array) -> tuple[Array, Array]:
-        images = samples[0][rows].astype(jnp.float32)
-        if augment is not None:
-            images = augment(key, images.reshape(-1, *shape)).reshape(images.shape)
-        return (inputs(images) - centre) / spread, samples[1][rows]
-
+    take = partial(_batch, inputs, shape, augment, centre, spread)
     run = jax.jit(partial(epoch, _loss, lambda p: p, schedule.batch, take=take))
     samples = jnp.asarray(raw[~held]), jnp.asarray(y[~held])
     decay = jax.tree.map(lambda _: np.float32(schedule.weight_decay), parameters)
@@ -117,6 +112,23 @@ def train_dense(
             best, validation = parameters, right
         progress(number + 1)
     return DenseTraining(_of_bytes(best, centre, spread), values[~held], validation)
+
+
+def _batch(
+    inputs: Any,
+    shape: tuple[int, int],
+    augment: Any,
+    centre: float,
+    spread: float,
+    samples: Any,
+    rows: Array,
+    key: Array,
+) -> tuple[Array, Array]:
+    """Return deformed images as the first layer reads them, and their classes."""
+    images = samples[0][rows].astype(jnp.float32)
+    if augment is not None:
+        images = augment(key, images.reshape(-1, *shape)).reshape(images.shape)
+    return (inputs(images) - centre) / spread, samples[1][rows]
 
 
 def relu_scores(parameters: Any, x: Any, maximum: Callable = jnp.maximum) -> Any:
