@@ -38,7 +38,10 @@ from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import dense, draw_network
 from hntk.networks.formula_bytes import Storage, storage
 from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import IntegerNetwork, NotIntegerError
+from hntk.networks.integer_regressor import IntegerRegressor
+from hntk.networks.integer_steps import NeuronSteps, Steps
 from hntk.networks.models.reading import from_model
 from hntk.networks.network import Network
 from hntk.networks.operation_counts import Arithmetic, arithmetic
@@ -46,6 +49,7 @@ from hntk.networks.provenance import DataStatistics, MatchRecord
 from hntk.networks.saving import FileError, load, save
 from hntk.networks.summary import summarize
 from hntk.networks.summary_table import Summary
+from hntk.networks.training_record import TrainingRecord
 from hntk.readouts.equivalent_ridge import EquivalentRegression, fit_equivalent
 from hntk.readouts.held_out import TaskAccuracy
 from hntk.readouts.quadratic_forms import QuadraticForms
@@ -94,6 +98,7 @@ __all__ = [
     "KernelComparison",
     "IntegerClassifier",
     "IntegerNetwork",
+    "IntegerRegressor",
     "Kernels",
     "LayerScales",
     "LayerStatistics",
@@ -104,23 +109,29 @@ __all__ = [
     "Mixture",
     "Moments",
     "Network",
+    "NeuronSteps",
     "Normalization",
     "NotIntegerError",
     "OrthogonalMatrix",
+    "Pixels",
+    "PooledPixels",
     "Population",
     "QuadraticForms",
     "RidgeClassifier",
+    "Rounded",
     "Schedule",
     "SoftmaxClassifier",
     "SpectralDensity",
     "Spectrum",
     "Staircase",
+    "Steps",
     "Storage",
     "StructuredKernel",
     "Summary",
     "Surrogate",
     "TaskAccuracy",
     "TrainingError",
+    "TrainingRecord",
     "TrainingStatistics",
     "WeightLaw",
     "WeightMatrix",

@@ -12,11 +12,13 @@ from typing import TextIO
 
 import hntk
 from hntk.deploy.c import to_c
+from hntk.deploy.c_choice import CHOICES
 from hntk.deploy.onnx import write_onnx
 from hntk.deploy.onnx_weights import BLOCK_FORMS
 from hntk.deploy.rounding import to_integers
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.saving import Saved, load, load_packed
 from hntk.networks.summary import summarize
 
@@ -118,9 +120,10 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     )
     c.add_argument(
         "--layouts",
-        choices=("planes", "gaps"),
-        help="how all matrices are stored: bit planes, or gaps between weights that are not 0 (default: the smaller "
-        "one of each)",
+        choices=CHOICES,
+        default="smallest",
+        help="how weights are stored: in the fewest bytes or for the fewest instructions on a Cortex-M4, or all in one "
+        "layout (default: %(default)s)",
     )
     export.set_defaults(run=_export)
 
@@ -152,6 +155,8 @@ def _export(options: argparse.Namespace) -> None:
         size = write_onnx(classifier, out, options.weights, blocks=options.blocks)
         print(f"{out}: {size:,} bytes")
         return
+    if isinstance(classifier, IntegerRegressor):
+        raise ValueError(f"{options.file} holds a regressor, and C programs give labels: export it with --to onnx.")
     program = to_c(classifier, options.name, layouts=options.layouts)
     folder = options.out or options.file.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,15 +174,15 @@ def _shell_word(path: Path) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
-def _integer_classifier(saved: Saved, options: argparse.Namespace) -> IntegerClassifier:
-    """Return the classifier of a file in whole numbers.
+def _integer_classifier(saved: Saved, options: argparse.Namespace) -> IntegerClassifier | IntegerRegressor:
+    """Return the classifier or regressor of a file in whole numbers.
 
     Raises
     ------
     ValueError
         If the file holds no classifier, or one whose input the options do not say how to round.
     """
-    if isinstance(saved, IntegerClassifier):
+    if isinstance(saved, IntegerClassifier | IntegerRegressor):
         return saved
     if not isinstance(saved, Classifier):
         raise ValueError(

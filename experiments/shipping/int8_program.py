@@ -12,7 +12,7 @@ from experiments.shipping.int8_network import LARGEST_VALUE, Int8Layer, Int8Netw
 from hntk.deploy.c import CProgram
 from hntk.deploy.c_arrays import Table
 from hntk.deploy.c_literals import CLabels, check_name
-from hntk.deploy.c_text import HEADER, MAIN
+from hntk.deploy.c_text import HEADER, LABELS, MAIN, PREDICT, PRINT_CLASSES
 from hntk.networks.integer_inputs import Pixels, PooledPixels
 
 KERNELS = Path(__file__).parent / "native" / "int8_kernels.h"
@@ -102,10 +102,12 @@ def int8_program(network: Int8Network, name: str = "int8_net", layout: str = "lo
         "summary": f"{'-'.join(map(str, network.widths[:-1]))} with {labels.count} classes, plain int8 dense kernel",
         "inputs": network.widths[0] if pooling is None else pooling.shape[0] * pooling.shape[1],
         "scratch": memory.size, "table_bytes": sum(table.nbytes for table in tables), "label_type": labels.type_name,
-        "label_note": labels.note, "input_type": "uint8_t", "input_note": "raw pixels, 0 to 255", "float_note": "",
+        "label_note": labels.note, "outputs": labels.count, "OUTPUTS": "CLASSES", "input_type": "uint8_t", "input_note": "raw pixels, 0 to 255", "float_note": "",
     }  # fmt: skip
-    header, source, main = (template.substitute(texts) for template in (HEADER, SOURCE, MAIN))
-    return CProgram(name, header, source, main, (), texts["table_bytes"], memory.size)
+    before, after, loop = (template.substitute(texts) for template in (LABELS, PREDICT, PRINT_CLASSES))
+    header = HEADER.substitute(texts, before=before, after=after)
+    main = MAIN.substitute(texts, printed="the index of each one's class", print=loop)
+    return CProgram(name, header, SOURCE.substitute(texts), main, (), texts["table_bytes"], memory.size)
 
 
 def _layer_arrays(layer: Int8Layer, layout: str) -> tuple[tuple[str, np.ndarray], tuple[str, np.ndarray]]:

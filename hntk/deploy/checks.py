@@ -14,9 +14,10 @@ from hntk._utils.labels import label_array
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
-from hntk.networks.integer_classifier import LARGEST_SHIFT, IntegerClassifier
+from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
+from hntk.networks.integer_readout import LARGEST_SHIFT, IntegerReadout
 from hntk.networks.integer_steps import NeuronSteps, Steps
 from hntk.networks.network import Network
 from hntk.networks.read_layers import NAMES, as_read_layers, read_widths
@@ -49,7 +50,7 @@ def check_staircases(network: object) -> None:
         If an activation is not a staircase of finite numbers, or layers have biases, residual branches or a
         normalisation.
     """
-    if isinstance(network, IntegerNetwork | IntegerClassifier):
+    if isinstance(network, IntegerNetwork | IntegerReadout):
         raise TypeError("this network consists of whole numbers already: use it as it is.")
     if not isinstance(network, Network):
         raise TypeError(
@@ -184,15 +185,26 @@ def check_integers(classifier: object) -> np.ndarray:
             f"a classifier of whole numbers is needed, not {type(classifier).__name__}: make one with "
             "hntk.to_integers(classifier, ...)."
         )
-    defect = next(_defects(classifier), None)
-    if defect:
-        raise ValueError(f"{defect}: make the classifier with hntk.to_integers, or load it from a file.")
+    check_readout_of_integers(classifier)
     return check_labels(classifier.classes)
 
 
-def _defects(classifier: IntegerClassifier) -> Iterator[str]:
+def check_readout_of_integers(made: IntegerReadout) -> None:
+    """Check that the parts of a classifier or regressor of whole numbers fit each other and their types.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    defect = next(_defects(made), None)
+    if defect:
+        raise ValueError(f"{defect}: make the classifier with hntk.to_integers, or load it from a file.")
+
+
+def _defects(made: IntegerReadout) -> Iterator[str]:
     """Yield what is wrong; each check relies on the ones before it."""
-    network, width = classifier.network, 0
+    network, width = made.network, 0
     if not network.weights or len(network.weights) != len(network.steps):
         yield f"there are {len(network.weights)} weight matrices and {len(network.steps)} staircases"
     for number, (w, steps) in enumerate(zip(network.weights, network.steps, strict=True), 1):
@@ -201,7 +213,7 @@ def _defects(classifier: IntegerClassifier) -> Iterator[str]:
         )
         width = w.shape[0]
     yield from _input_defects(network)
-    yield from _readout_defects(classifier)
+    yield from _readout_defects(made)
 
 
 def _weight_defects(matrix: Weights, inputs: int) -> Iterator[str]:
@@ -223,13 +235,16 @@ def _weight_defects(matrix: Weights, inputs: int) -> Iterator[str]:
 
 def _step_defects(steps: Steps | NeuronSteps, width: int) -> Iterator[str]:
     thresholds, levels = np.asarray(steps.thresholds), np.asarray(steps.levels)
-    outer, most = ((width,), 2**31 - 1) if isinstance(steps, NeuronSteps) else ((), 2**63 - 1)
+    # Numbers of 32 bits reach from −2³¹.
+    outer, most = ((width,), 2**31) if isinstance(steps, NeuronSteps) else ((), 2**63 - 1)
     if thresholds.shape[:-1] != outer or thresholds.ndim == 0 or levels.shape != (thresholds.shape[-1] + 1,):
         yield f"has thresholds of shape {thresholds.shape} and levels of {levels.shape}"
     elif not _are_whole(levels, 2**15 - 1) or (thresholds.size and not _are_whole(thresholds, most)):
         yield "has thresholds that are not whole, or levels that are not or leave 16 bits"
     elif np.any(thresholds[..., 1:] < thresholds[..., :-1]):
         yield "has thresholds that do not ascend"
+    elif isinstance(steps, NeuronSteps) and thresholds.max(initial=0) > LIMIT:
+        yield "has thresholds that leave 32 bits"
 
 
 def _input_defects(network: IntegerNetwork) -> Iterator[str]:
@@ -260,25 +275,32 @@ def _rounded_defects(inputs: Rounded, size: int) -> Iterator[str]:
         yield f"the largest coordinate must be from 1 to 32767, not {inputs.most!r:.40}"
 
 
-def _readout_defects(classifier: IntegerClassifier) -> Iterator[str]:
-    classes, network = np.shape(classifier.classes), classifier.network
-    if classifier.layers not in NAMES:
-        yield f"layers must be one of {', '.join(NAMES)}, not {classifier.layers!r:.40}"
-    width, shifts = sum(classifier.read_widths), np.asarray(classifier.shifts)
-    if shifts.size and (shifts.shape != (len(classifier.read_widths),) or not _are_shifts(shifts)):
+def _readout_defects(made: IntegerReadout) -> Iterator[str]:
+    network, readout, offset = made.network, np.asarray(made.readout), np.asarray(made.offset)
+    if made.layers not in NAMES:
+        yield f"layers must be one of {', '.join(NAMES)}, not {made.layers!r:.40}"
+    width, shifts = sum(made.read_widths), np.asarray(made.shifts)
+    if shifts.size and (shifts.shape != (len(made.read_widths),) or not _are_shifts(shifts)):
         yield f"shifts must be one whole number from 0 to {LARGEST_SHIFT} for each layer that is read"
-    readout, offset = np.asarray(classifier.readout), np.asarray(classifier.offset)
-    if len(classes) != 1 or readout.shape != (*classes, width) or offset.shape != classes:
-        yield (
-            f"classes of shape {classes}, a readout of {readout.shape} and an offset of {offset.shape} do not fit "
-            f"{width} neurons"
-        )
+    count, named = _score_count(made)
+    if len(count) != 1 or readout.shape != (*count, width) or offset.shape != count:
+        yield f"{named}a readout of {readout.shape} and an offset of {offset.shape} do not fit {width} neurons"
     if readout.dtype not in (np.int8, np.int16) or not _are_whole(offset, LIMIT):
         yield f"a readout must be int8 or int16 and an offset of 32 bits, not {readout.dtype} and {offset.dtype}"
     if max(network.largest_sums) > EXACT:
         yield f"sums could reach {max(network.largest_sums):,}, above 2**24"
-    if classes[0] and classifier.largest_score > LIMIT:
-        yield f"scores could reach {classifier.largest_score:,}, which leaves 32 bits"
+    if count[0] and made.largest_score > LIMIT:
+        yield f"scores could reach {made.largest_score:,}, which leaves 32 bits"
+    if not isinstance(made, IntegerClassifier) and not (count[0] and 0 < made.unit < np.inf):
+        yield f"a regressor must have a target and a positive unit, not {count[0]} and {made.unit!r:.40}"
+
+
+def _score_count(made: IntegerReadout) -> tuple[tuple[int, ...], str]:
+    """Return the shape that the offset must have, and what it is the shape of, for a message."""
+    if isinstance(made, IntegerClassifier):
+        classes = np.shape(made.classes)
+        return classes, f"classes of shape {classes}, "
+    return np.shape(made.readout)[:1], ""
 
 
 def _are_bytes(values: np.ndarray) -> bool:

@@ -28,21 +28,33 @@ ROWS = Template("""\
 #include <stdlib.h>
 #include "$name.h"
 
-const int32_t ${name}_facts[3] = {${NAME}_INPUTS, ${NAME}_CLASSES, (int32_t)sizeof($kind)};
+#ifdef ${NAME}_UNIT
+#define OUTPUTS ${NAME}_TARGETS
+const double ${name}_unit = ${NAME}_UNIT;
+#else
+#define OUTPUTS ${NAME}_CLASSES
+#define CLASSIFIES
+const double ${name}_unit = 0;
+#endif
+const int32_t ${name}_facts[3] = {${NAME}_INPUTS, OUTPUTS, (int32_t)sizeof($kind)};
 
 int ${name}_rows(const $kind *rows, int64_t count, int32_t *scores, int32_t *indices)
 {
     int64_t i;
+    /* a program may need none */
     ${name}_word *scratch = malloc(${NAME}_SCRATCH_BYTES + sizeof *scratch);
     if (!scratch) {
         return 1;
     }
     for (i = 0; i < count; i++) {
         if (scores) {
-            ${name}_scores(rows + i * ${NAME}_INPUTS, scratch, scores + i * ${NAME}_CLASSES);
-        } else {
+            ${name}_scores(rows + i * ${NAME}_INPUTS, scratch, scores + i * OUTPUTS);
+        }
+#ifdef CLASSIFIES
+        else {
             indices[i] = ${name}_predict(rows + i * ${NAME}_INPUTS, scratch);
         }
+#endif
     }
     free(scratch);
     return 0;
@@ -64,8 +76,10 @@ class CLibrary:
         The program's name.
     inputs : int
         Number of coordinates of a sample.
-    classes : int
-        Number of classes.
+    outputs : int
+        Number of scores: of classes, or of targets.
+    unit : float or None
+        Unit of a regressor's scores; None for a classifier.
     dtype : numpy.dtype
         Type of a coordinate: uint8 for raw pixels, else float32.
     library : ctypes.CDLL
@@ -74,7 +88,8 @@ class CLibrary:
 
     name: str
     inputs: int
-    classes: int
+    outputs: int
+    unit: float | None
     dtype: np.dtype
     library: ctypes.CDLL
 
@@ -89,7 +104,7 @@ class CLibrary:
         Returns
         -------
         (n, K) array of int32
-            Scores, a column for each class.
+            Scores, a column for each class or target.
 
         Raises
         ------
@@ -97,12 +112,12 @@ class CLibrary:
             If samples have another number of coordinates, or are no bytes where the program takes bytes.
         """
         rows = self._rows(x)
-        scores = np.empty((len(rows), self.classes), np.int32)
+        scores = np.empty((len(rows), self.outputs), np.int32)
         self._call(rows, scores, None)
         return scores
 
-    def predict(self, x: object) -> Int[np.ndarray, " n"]:
-        """Return the index of the class of each sample, by the C function ``NAME_predict``.
+    def predict(self, x: object) -> Real[np.ndarray, "n ..."]:
+        """Return the index of the class of each sample, by the C function ``NAME_predict``, or predicted targets.
 
         Parameters
         ----------
@@ -111,14 +126,17 @@ class CLibrary:
 
         Returns
         -------
-        (n,) array of int32
-            Indices; ``classifier.classes[indices]`` are the labels.
+        (n,) array of int32, or (n, K) array of float64
+            Indices of classes, where ``classifier.classes[indices]`` are the labels. Of a regressor, scores times its
+            unit.
 
         Raises
         ------
         ValueError
             If samples have another number of coordinates, or are no bytes where the program takes bytes.
         """
+        if self.unit is not None:
+            return self.unit * self.scores(x)
         rows = self._rows(x)
         indices = np.empty(len(rows), np.int32)
         self._call(rows, None, indices)
@@ -189,15 +207,16 @@ def c_library(program: CProgram, *, compiler: str | None = None, options: Sequen
         rows.write_text(ROWS.substitute(names), encoding="ascii")
         _compile([_compiler(compiler), *OPTIONS, *options, str(source), str(rows), "-o", str(built)])
         library = ctypes.CDLL(str(built))
-    inputs, classes, size = (ctypes.c_int32 * 3).in_dll(library, f"{program.name}_facts")
-    return CLibrary(program.name, inputs, classes, np.dtype(np.uint8 if size == 1 else np.float32), library)
+    inputs, outputs, size = (ctypes.c_int32 * 3).in_dll(library, f"{program.name}_facts")
+    unit = ctypes.c_double.in_dll(library, f"{program.name}_unit").value or None
+    return CLibrary(program.name, inputs, outputs, unit, np.dtype(np.uint8 if size == 1 else np.float32), library)
 
 
 def _input_type(program: CProgram) -> str:
     """Return the C type of a coordinate, as the header declares it."""
-    declared = re.search(rf"\b{program.name}_predict\(const (\w+) \*input", program.header)
+    declared = re.search(rf"\b{program.name}_scores\(const (\w+) \*input", program.header)
     if declared is None:
-        raise ValueError(f"the header of {program.name} declares no {program.name}_predict: make it with to_c.")
+        raise ValueError(f"the header of {program.name} declares no {program.name}_scores: make it with to_c.")
     return declared[1]
 
 

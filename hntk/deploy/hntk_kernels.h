@@ -493,24 +493,41 @@ KERNEL void apply_gaps(const layer *l, const void *in, word *out)
 /* Columns that a byte tells apart. */
 #define SEGMENT 256
 
+/* The sum of the values at 2, 4 or 8 columns. */
+KERNEL int32_t two(const values *v, const void *in, size_t column, const uint8_t *indices)
+{
+    return get(v, in, column + indices[0]) + get(v, in, column + indices[1]);
+}
+
+KERNEL int32_t four(const values *v, const void *in, size_t column, const uint8_t *indices)
+{
+    return two(v, in, column, indices) + two(v, in, column, indices + 2);
+}
+
+KERNEL int32_t eight(const values *v, const void *in, size_t column, const uint8_t *indices)
+{
+    return four(v, in, column, indices) + four(v, in, column, indices + 4);
+}
+
 /* The sum of the values at n columns. */
 KERNEL int32_t total(const values *v, const void *in, size_t column, const uint8_t *indices, size_t n)
 {
+    const uint8_t *end = indices + n;
     int32_t sum = 0;
-    size_t fours = n / 4;
     if (n & 1) {
-        sum = get(v, in, column + *indices++);
+        sum = get(v, in, column + indices[0]);
+        indices += 1;
     }
     if (n & 2) {
-        sum += get(v, in, column + indices[0]);
-        sum += get(v, in, column + indices[1]);
+        sum += two(v, in, column, indices);
         indices += 2;
     }
-    for (; fours; fours--, indices += 4) {
-        sum += get(v, in, column + indices[0]);
-        sum += get(v, in, column + indices[1]);
-        sum += get(v, in, column + indices[2]);
-        sum += get(v, in, column + indices[3]);
+    if (n & 4) {
+        sum += four(v, in, column, indices);
+        indices += 4;
+    }
+    for (; indices != end; indices += 8) {
+        sum += eight(v, in, column, indices);
     }
     return sum;
 }

@@ -4,7 +4,8 @@ Orthogonal blocks become Walsh–Hadamard transforms, where their signs and perm
 weights. Float models have biases, residual branches and normalisation where the network has them.
 
 A classifier of whole numbers predicts in ONNX what :class:`hntk.IntegerClassifier` predicts, to the bit: hidden sums
-stay below 2²⁴, so that products in float32 are exact in any order, and scores are float64, exact up to 2⁵³.
+stay below 2²⁴, so that products in float32 are exact in any order, and scores are float64, exact up to 2⁵³. So does a
+regressor.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 from functools import singledispatch
 from itertools import count
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +26,16 @@ from hntk.activations.elementary import GaussianBump
 from hntk.activations.polynomial import Polynomial
 from hntk.activations.rectifier import Rectifier
 from hntk.data.normalization import Normalization, check_normalization
-from hntk.deploy.checks import check_folder, check_integers, check_labels, check_readout
+from hntk.deploy.checks import check_folder, check_integers, check_labels, check_readout, check_readout_of_integers
 from hntk.deploy.onnx_graph import Graph, WeightType
 from hntk.deploy.onnx_weights import BLOCK_FORMS, BlockForm, WeightForms
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
+from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_readout import IntegerReadout
+from hntk.networks.integer_regressor import IntegerRegressor
+from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.read_layers import read_widths
 from hntk.networks.value_bounds import HiddenLayer
 
@@ -43,19 +49,22 @@ OPERATORS = {"cos": "Cos", "sin": "Sin", "erf": "Erf", "tanh": "Tanh", "sigmoid"
 
 
 def to_onnx(
-    classifier: IntegerClassifier | Classifier, weights: WeightType = "int2", *, blocks: BlockForm = "smaller"
+    classifier: IntegerClassifier | IntegerRegressor | Classifier,
+    weights: WeightType = "int2",
+    *,
+    blocks: BlockForm = "smaller",
 ) -> ModelProto:
-    """Return an ONNX model with the input ``input`` and the outputs ``scores`` and ``label``.
+    """Return an ONNX model with the input ``input`` and the outputs ``scores`` and ``label``, or ``prediction``.
 
     The input is (n, p) raw samples, or normalised ones where the classifier has no normalisation. Labels that are text
     become strings, booleans and real numbers keep their types, and whole numbers become int64, or uint64 where int64
-    does not hold them.
+    does not hold them. A regressor has no labels: its predictions are float64, of the shape that its ``predict`` gives.
 
     Parameters
     ----------
-    classifier : IntegerClassifier or Classifier
-        A classifier of whole numbers (:func:`hntk.to_integers`), whose scores are whole numbers in float64; or one of
-        float32.
+    classifier : IntegerClassifier, IntegerRegressor or Classifier
+        A classifier or regressor of whole numbers (:func:`hntk.to_integers`), whose scores are whole numbers in
+        float64; or a classifier of float32.
     weights : {"int2", "int8"}
         The type of explicit weights that are not float32. ``"int2"`` needs opset 25 and cannot hold int8 weights.
         Models without explicit weights of this type need opset 13.
@@ -91,8 +100,7 @@ def to_onnx(
     if not isinstance(weights, str) or weights not in OPSETS:
         raise ValueError(f"weights must be one of {', '.join(OPSETS)}, got {weights!r:.60}.")
     as_choice(blocks, "blocks", BLOCK_FORMS)
-    integers = isinstance(classifier, IntegerClassifier)
-    labels = _onnx_labels(check_integers(classifier) if integers else _check_floats(classifier))
+    integers, labels = isinstance(classifier, IntegerReadout), _checked_labels(classifier)
     matrices = classifier.network.matrices
     if weights == "int2" and any(w.kind == "int8" for w in matrices):
         raise ValueError("2 bits do not hold int8 weights: use weights='int8'.")
@@ -100,17 +108,20 @@ def to_onnx(
     forms = WeightForms.of(matrices, weights, blocks)
     forms.check_size()
     (_add_integers if integers else _add_floats)(graph, classifier, forms)  # type: ignore[arg-type]
-    best = graph.node("ArgMax", ["scores"], axis=1, keepdims=0)
-    graph.node("Gather", [graph.constant("labels", labels), best], "label")
-    pixels = integers and isinstance(classifier.network.inputs, Pixels)
-    graph.input("input", np.uint8 if pixels else np.float32, ["n", matrices[0].shape[1]])
-    graph.output("scores", np.float64 if integers else np.float32, ["n", labels.size])
-    graph.output("label", labels.dtype, ["n"])
+    network = classifier.network
+    pixels = isinstance(network, IntegerNetwork) and isinstance(network.inputs, Pixels | PooledPixels)
+    size = network.raw_size if isinstance(network, IntegerNetwork) else matrices[0].shape[1]
+    graph.input("input", np.uint8 if pixels else np.float32, ["n", size])
+    graph.output("scores", np.float64 if integers else np.float32, ["n", classifier.offset.shape[0]])
+    if labels is None:
+        _add_prediction(graph, classifier)  # type: ignore[arg-type]
+    else:
+        _add_label(graph, labels)
     return graph.model(*OPSETS[weights if forms.typed else "int8"])
 
 
 def write_onnx(
-    classifier: IntegerClassifier | Classifier,
+    classifier: IntegerClassifier | IntegerRegressor | Classifier,
     path: str | os.PathLike[str],
     weights: WeightType = "int2",
     *,
@@ -120,8 +131,8 @@ def write_onnx(
 
     Parameters
     ----------
-    classifier : IntegerClassifier or Classifier
-        The classifier.
+    classifier : IntegerClassifier, IntegerRegressor or Classifier
+        The classifier or regressor.
     path : path
         The file, in an existing folder.
     weights : {"int2", "int8"}
@@ -150,13 +161,14 @@ def write_onnx(
     return len(data)
 
 
-def _add_integers(graph: Graph, classifier: IntegerClassifier, forms: WeightForms) -> None:
-    """Add the scores of an integer classifier."""
+def _add_integers(graph: Graph, classifier: IntegerReadout, forms: WeightForms) -> None:
+    """Add the scores of an integer classifier or regressor."""
     network = classifier.network
     h, levels = _take_input(graph, network.inputs), []
     for number, steps in enumerate(network.reachable, 1):
         sums = forms.add(graph, h, number, bias=network.bias if number == 1 else None)
-        h = graph.staircase(number, sums, steps.thresholds, steps.levels)
+        thresholds = np.asarray(steps.table(np.float32)[0]) if isinstance(steps, NeuronSteps) else steps.thresholds
+        h = graph.staircase(number, sums, thresholds, steps.levels)
         levels.append(h)
     read = levels[-len(classifier.read_widths) :]
     # Powers of two times whole numbers of 16 bits are exact in float32.
@@ -168,8 +180,10 @@ def _add_integers(graph: Graph, classifier: IntegerClassifier, forms: WeightForm
     graph.node("Add", [graph.node("MatMul", [values, readout]), offset], "scores")
 
 
-def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
+def _take_input(graph: Graph, inputs: Pixels | PooledPixels | Rounded) -> str:
     """Add the input as whole numbers."""
+    if isinstance(inputs, PooledPixels):
+        return _pool(graph, inputs)
     if isinstance(inputs, Pixels):
         pixels = graph.cast("input", np.float32)
         if inputs.centre is not None:
@@ -179,6 +193,38 @@ def _take_input(graph: Graph, inputs: Pixels | Rounded) -> str:
     scaled = graph.node("Mul", [moved, graph.constant("factor", np.float32(inputs.factor))])
     bounds = [graph.constant(name, np.float32(v)) for name, v in (("least", inputs.least), ("most", inputs.most))]
     return graph.node("Clip", [graph.node("Round", [scaled]), *bounds])
+
+
+def _pool(graph: Graph, inputs: PooledPixels) -> str:
+    """Add the rounded means of cells: sums in float32, which stay below 2²⁴, and a division of whole numbers."""
+    rows, columns = (graph.constant(*pair) for pair in zip(("rows", "columns"), _factors(inputs), strict=True))
+    images = graph.reshaped(graph.cast("input", np.float32), (-1, *inputs.shape))
+    sums = graph.cast(graph.node("MatMul", [rows, graph.node("MatMul", [images, columns])]), np.int32)
+    area, twice = graph.constant("area", np.int32(inputs.area)), graph.constant("twice_area", np.int32(2 * inputs.area))
+    doubled = graph.node("Add", [graph.node("Add", [sums, sums]), area])
+    rounded = graph.cast(graph.node("Div", [doubled, twice]), np.float32)
+    return graph.reshaped(rounded, (-1, prod(inputs.pooled)))
+
+
+def _factors(inputs: PooledPixels) -> tuple[np.ndarray, np.ndarray]:
+    """Return what images are multiplied with from the left and from the right."""
+    rows, columns = inputs.overlaps
+    return rows.astype(np.float32), np.ascontiguousarray(columns.T).astype(np.float32)
+
+
+def _add_label(graph: Graph, labels: np.ndarray) -> None:
+    """Add the label of the largest score as an output."""
+    best = graph.node("ArgMax", ["scores"], axis=1, keepdims=0)
+    graph.node("Gather", [graph.constant("labels", labels), best], "label")
+    graph.output("label", labels.dtype, ["n"])
+
+
+def _add_prediction(graph: Graph, regressor: IntegerRegressor) -> None:
+    """Add the predictions of a regressor as an output."""
+    single = regressor.offset.shape[0] == 1
+    scores = graph.reshaped("scores", (-1,)) if single else "scores"
+    graph.node("Mul", [scores, graph.constant("unit", np.float64(regressor.unit))], "prediction")
+    graph.output("prediction", np.float64, ["n"] if single else ["n", regressor.offset.shape[0]])
 
 
 def _add_floats(graph: Graph, classifier: Classifier, forms: WeightForms) -> None:
@@ -258,6 +304,16 @@ def _(sigma: Polynomial, graph: Graph, number: int, t: str) -> str:
 @_add_activation.register
 def _(sigma: GaussianBump, graph: Graph, number: int, t: str) -> str:
     return graph.node("Exp", [graph.node("Mul", [graph.node("Mul", [t, t]), graph.number(-0.5)])])
+
+
+def _checked_labels(classifier: object) -> np.ndarray | None:
+    """Return the labels of what fits together, None for a regressor."""
+    if isinstance(classifier, IntegerRegressor):
+        check_readout_of_integers(classifier)
+        return None
+    return _onnx_labels(
+        check_integers(classifier) if isinstance(classifier, IntegerReadout) else _check_floats(classifier)
+    )
 
 
 def _onnx_labels(labels: np.ndarray) -> np.ndarray:

@@ -179,15 +179,20 @@ class Graph:
         added = [] if bias is None else [self.constant(f"bias{number}", np.asarray(bias, np.float32))]
         return self.node("Gemm", [h, dense, *added], transB=1, **factor)
 
-    def staircase(self, number: int, sums: str, thresholds: Sequence[float], levels: Sequence[float]) -> str:
-        """Add the levels of sums: levels[k], where k thresholds are at most the sum."""
+    def staircase(
+        self, number: int, sums: str, thresholds: Sequence[float] | np.ndarray, levels: Sequence[float]
+    ) -> str:
+        """Add the levels of sums: levels[k], where k thresholds are at most the sum.
+
+        A matrix of thresholds has a row for each k, with the threshold of each column of the sums.
+        """
         if len(thresholds) > MOST_COMPARED:
             return self._searched_staircase(number, sums, np.asarray(thresholds), np.asarray(levels, np.float32))
         # has the shape of the sums even without thresholds
         h = self.node("Expand", [self.constant(f"level{number}_0", np.float32(levels[0])), self.node("Shape", [sums])])
         whole = all(float(level).is_integer() and abs(level) < EXACT_LEVELS for level in levels)
         for k, (threshold, level) in enumerate(zip(thresholds, levels[1:], strict=True), 1):
-            reached = self.node("GreaterOrEqual", [sums, self.constant(f"from{number}_{k}", np.float32(threshold))])
+            reached = self.node("GreaterOrEqual", [sums, self._threshold(f"from{number}_{k}", np.asarray(threshold))])
             if whole:
                 # Jumps of whole numbers add up exactly, four times as fast as choices.
                 jump = self.constant(f"jump{number}_{k}", np.float32(level - levels[k - 1]))
@@ -196,19 +201,25 @@ class Graph:
                 h = self.node("Where", [reached, self.constant(f"level{number}_{k}", np.float32(level)), h])
         return h
 
+    def _threshold(self, name: str, values: np.ndarray) -> str:
+        """Add one threshold, or one of each column of the sums, which are kept in 16 bits if these hold them."""
+        if values.ndim and np.abs(values).max() <= np.iinfo(np.int16).max:
+            return self.cast(self.constant(name, values.astype(np.int16)), np.float32)
+        return self.constant(name, np.float32(values))
+
     def _searched_staircase(self, number: int, sums: str, thresholds: np.ndarray, levels: np.ndarray) -> str:
         """Add a binary search, of as many comparisons as the number of thresholds has bits."""
-        bits = thresholds.size.bit_length()
+        bits, gather = len(thresholds).bit_length(), "Gather" if thresholds.ndim == 1 else "GatherElements"
         # NaN, which no sum reaches, fills the thresholds up to 2^bits - 1
-        padded = np.full(2**bits - 1, np.nan, np.float32)
-        padded[: thresholds.size] = thresholds
+        padded = np.full((2**bits - 1, *thresholds.shape[1:]), np.nan, np.float32)
+        padded[: len(thresholds)] = thresholds
         table = self.constant(f"from{number}", padded)
         zero = self.constant(f"zero{number}", np.int64(0))
         place = self.node("Expand", [zero, self.node("Shape", [sums])])
         for bit in reversed(range(bits)):
             before = self.constant(f"before{number}_{bit}", np.int64(2**bit - 1))
             half = self.constant(f"half{number}_{bit}", np.int64(2**bit))
-            middle = self.node("Gather", [table, self.node("Add", [place, before])])
+            middle = self.node(gather, [table, self.node("Add", [place, before])])
             reached = self.node("GreaterOrEqual", [sums, middle])
             place = self.node("Add", [place, self.node("Where", [reached, half, zero])])
         return self.node("Gather", [self.constant(f"levels{number}", levels), place])

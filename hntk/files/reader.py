@@ -59,13 +59,11 @@ class FieldReader:
             raise ValueError(f"{name} must be positive, and not below float32's range, not {shorten(value)}")
         return float(value)
 
-    def numbers(self, name: str) -> list[float]:
-        """Return a list of numbers within float32's range, at most as many as a polynomial may have coefficients."""
+    def numbers(self, name: str, most: int = COEFFICIENTS) -> list[float]:
+        """Return a list of numbers within float32's range, by default at most as many as polynomials' coefficients."""
         value = self.table[name]
-        if not isinstance(value, list) or not 0 < len(value) <= COEFFICIENTS or not all(map(_is_float32, value)):
-            raise ValueError(
-                f"{name} must be one to {COEFFICIENTS} finite numbers of float32's range, not {shorten(value)}"
-            )
+        if not isinstance(value, list) or not 0 < len(value) <= most or not all(map(_is_float32, value)):
+            raise ValueError(f"{name} must be one to {most:,} finite numbers of float32's range, not {shorten(value)}")
         return [float(number) for number in value]
 
     def flag(self, name: str) -> bool:
@@ -88,6 +86,13 @@ class FieldReader:
         if not isinstance(value, list) or not 0 < len(value) <= LAYERS or not all(isinstance(v, str) for v in value):
             raise TypeError(f"{name} must be a list of words, not {shorten(value)}")
         return [_check_length(text, name) for text in value]
+
+    def whole_number(self, name: str) -> int:
+        """Return a whole number that is not negative."""
+        value = self.table[name]
+        if type(value) is not int or value < 0:
+            raise ValueError(f"{name} must be a whole number that is not negative, not {shorten(value)}")
+        return value
 
     def count(self, name: str) -> int:
         """Return a positive whole number."""

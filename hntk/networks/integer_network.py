@@ -36,7 +36,8 @@ from hntk.weights.weight_matrix import Weights
 # The largest number of 32 bits, which scores must not exceed.
 LIMIT = 2**31 - 1
 BIAS_BYTES = 4
-# Files of networks with thresholds of each neuron or pooled pixels, which readers of version 1 do not know.
+# Files with thresholds of each neuron, pooled pixels, targets or a record of training: readers of version 1 do not
+# know these.
 NEURON_VERSION = 2
 
 

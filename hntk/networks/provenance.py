@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from hntk._utils.rows import rms_norm
 from hntk.files.reader import FieldReader
+from hntk.networks.training_record import TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,11 @@ class DataStatistics:
         )
 
 
+def read_training(fields: FieldReader) -> TrainingRecord | None:
+    """Return the record of the training, if the file has one."""
+    return TrainingRecord.from_fields(fields.subtable("training")) if "training" in fields else None
+
+
 def provenance_to_metadata(origin: MatchRecord | None, statistics: DataStatistics | None = None) -> dict[str, Any]:
     """Return the records that are known, under the names that files have for them."""
     records = {"match": origin, "data": statistics}
@@ -206,7 +212,9 @@ def read_statistics(fields: FieldReader) -> DataStatistics | None:
     return DataStatistics.from_fields(fields.subtable("data")) if "data" in fields else None
 
 
-def provenance_notes(origin: MatchRecord | None, statistics: DataStatistics | None = None) -> tuple[str, ...]:
+def provenance_notes(
+    origin: MatchRecord | None, statistics: DataStatistics | None = None, training: TrainingRecord | None = None
+) -> tuple[str, ...]:
     """Return the records that are known as lines of a summary."""
-    records = {"activations": origin, "readout": statistics}
+    records = {"activations": origin, "readout": statistics, "trained": training}
     return tuple(f"{name}: {record}" for name, record in records.items() if record is not None)

@@ -186,29 +186,28 @@ class SaveableNetwork(Saveable):
         return {"record of the match (origin)": self.origin}
 
 
-class SaveableClassifier(Saveable):
-    """A network with a readout, whose files keep labels and records exactly.
+class SaveableReadout(Saveable):
+    """A network with a readout, whose files keep records exactly.
 
     Attributes
     ----------
     network : SaveableNetwork
         The network.
-    classes : (K,) array
-        Labels in the order of the scores.
-    statistics : DataStatistics or None
-        Statistics of the data that the readout was fitted on.
     layers : {"last", "all"}
         Whose features the readout takes.
     """
 
     network: Any
-    classes: np.ndarray
-    statistics: DataStatistics | None
     layers: ReadLayers
+
+    @property
+    @abstractmethod
+    def predicted(self) -> str:
+        """What is predicted, for a representation."""
 
     def __repr__(self) -> str:
         read = "" if self.layers == "last" else ", readout of every layer"
-        return f"{type(self).__name__}({self.network!r}, {brief_labels(self.classes)}{read})"
+        return f"{type(self).__name__}({self.network!r}, {self.predicted}{read})"
 
     @property
     def _matrices(self) -> tuple[Weights, ...]:
@@ -216,12 +215,32 @@ class SaveableClassifier(Saveable):
 
     @property
     def _kept_exactly(self) -> dict[str, object]:
-        return {
-            **self.network._kept_exactly,
-            "data statistics": self.statistics,
-            "classes": np.asarray(self.classes).tolist(),
-            "layers that are read": self.layers,
-        }
+        return {**self.network._kept_exactly, "layers that are read": self.layers}
+
+
+class SaveableClassifier(SaveableReadout):
+    """A network with a readout of classes, whose files keep labels and records exactly.
+
+    Attributes
+    ----------
+    classes : (K,) array
+        Labels in the order of the scores.
+    statistics : DataStatistics or None
+        Statistics of the data that the readout was fitted on.
+    """
+
+    classes: np.ndarray
+    statistics: DataStatistics | None
+
+    @property
+    def predicted(self) -> str:
+        """What is predicted, for a representation."""
+        return brief_labels(self.classes)
+
+    @property
+    def _kept_exactly(self) -> dict[str, object]:
+        labels = np.asarray(self.classes).tolist()
+        return {**super()._kept_exactly, "data statistics": self.statistics, "classes": labels}
 
 
 def error_text(error: Exception) -> str:

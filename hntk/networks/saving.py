@@ -20,15 +20,17 @@ from hntk.files.reader import FieldReader
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import IntegerNetwork
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.network import Network
 from hntk.networks.saveable import READING_ERRORS, Saveable, error_text
 
 __all__ = ["FileError", "Saved", "encodings", "load", "load_packed", "save"]
 
-Saved = Network | Classifier | IntegerNetwork | IntegerClassifier
-# The network of every form, and the classifier, whose files have classes.
-FORMS: dict[str, tuple[type[Saved], type[Saved]]] = {
-    cls.form: (cls, with_readout) for cls, with_readout in ((Network, Classifier), (IntegerNetwork, IntegerClassifier))
+Saved = Network | Classifier | IntegerNetwork | IntegerClassifier | IntegerRegressor
+# The network of every form, and what has a readout, by what its files tell of what is predicted.
+FORMS: dict[str, tuple[type[Saved], dict[str, type[Saved]]]] = {
+    "float": (Network, {"classes": Classifier}),
+    "integer": (IntegerNetwork, {"classes": IntegerClassifier, "targets": IntegerRegressor}),
 }
 
 
@@ -40,7 +42,7 @@ def save(what: Saveable, path: str | os.PathLike[str], *, encoding: str | None =
 
     Parameters
     ----------
-    what : Network, Classifier, IntegerNetwork or IntegerClassifier
+    what : Network, Classifier, IntegerNetwork, IntegerClassifier or IntegerRegressor
         A network, or a network with a readout. The readout at initialisation, which only the NTK needs, is kept only
         for a network without a fitted readout.
     path : str or path-like
@@ -110,7 +112,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
 
     Returns
     -------
-    Network, Classifier, IntegerNetwork or IntegerClassifier
+    Network, Classifier, IntegerNetwork, IntegerClassifier or IntegerRegressor
         What was saved.
 
     Raises
@@ -151,11 +153,12 @@ def _read_fields(path: str | os.PathLike[str]) -> tuple[type[Saved], FieldReader
     """Return the class of what a file holds, and its metadata and arrays."""
     arrays, metadata = read(Path(path))
     fields, version = FieldReader(metadata, arrays), metadata.get("version")
-    _check_version(path, version, sorted({number for classes in FORMS.values() for number in classes[0].versions}))
+    _check_version(path, version, sorted({number for network, _ in FORMS.values() for number in network.versions}))
     form = fields.text("form") if "form" in fields else None
     if form not in FORMS:
         raise ValueError(f"a form {form!r} is unknown")
-    cls = FORMS[form]["classes" in fields]
+    network, readouts = FORMS[form]
+    cls = next((made for name, made in readouts.items() if name in fields), network)
     _check_version(path, version, cls.versions)
     return cls, fields
 

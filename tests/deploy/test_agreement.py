@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import hntk
 from experiments.shipping import toolchain
 from hntk.deploy.c import to_c
 from hntk.deploy.onnx import to_onnx
@@ -49,15 +51,35 @@ def check_c(samples: list[Sample], first: int, folder: Path, compiler: str, word
         np.testing.assert_array_equal(got.indices, np.argmax(sample.scores, axis=1), err_msg=str(number))
 
 
-def check_onnx(sample: Sample, weights: str) -> None:
+def onnx_results(model: Any, raw: np.ndarray) -> list[Any]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(to_onnx(sample.classifier, weights).SerializeToString())  # type: ignore[arg-type]
-    scores, labels = session.run(None, {"input": sample.raw})
+    return list(onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"input": raw}))
+
+
+def check_onnx(sample: Sample, weights: str) -> None:
+    scores, labels = onnx_results(to_onnx(sample.classifier, weights), sample.raw)  # type: ignore[arg-type]
     np.testing.assert_array_equal(scores, sample.scores)
     assert labels.tolist() == sample.labels.tolist()
     kind = sample.labels.dtype.kind
     assert labels.dtype.kind == {"U": "O"}.get(kind, kind) or labels.dtype.kind + kind == "iu"
+
+
+def check_own(first: int, count: int, folder: Path) -> None:
+    """Check classifiers with thresholds of each neuron, each in one way, in C and as one ONNX model; as regressors too."""
+    pytest.importorskip("onnxruntime")
+    samples = [random_sample(seed, own=True) for seed in range(first, first + count)]
+    if toolchain.has("gcc"):
+        check_c(samples, first, folder, "gcc", [(32, 64)[number % 2] for number in range(count)])
+    for number, sample in enumerate(samples, first):
+        check_python(sample, WAYS[number % 3])
+        check_onnx(sample, ("int2", "int8")[number % 2])
+        made, unit = sample.classifier, float(np.random.default_rng(number).lognormal(sigma=9))
+        regressor = hntk.IntegerRegressor(made.network, made.readout, made.offset, unit)
+        wanted = unit * (sample.scores[:, 0] if len(made.classes) == 1 else sample.scores)
+        scores, predictions = onnx_results(to_onnx(regressor), sample.raw)
+        np.testing.assert_array_equal(scores, sample.scores)
+        np.testing.assert_array_equal(predictions, wanted)
 
 
 def check_all(first: int, count: int, folder: Path, everywhere: bool) -> None:
@@ -90,3 +112,15 @@ def test_random_classifiers_agree_in_python_c_and_onnx(tmp_path: Path, first: in
 @pytest.mark.parametrize("first", range(10, 300, TOGETHER))
 def test_many_random_classifiers_agree_everywhere(tmp_path: Path, first: int) -> None:
     check_all(first, TOGETHER, tmp_path, everywhere=True)
+
+
+@pytest.mark.slow
+def test_classifiers_with_thresholds_of_each_neuron_agree(tmp_path: Path) -> None:
+    check_own(0, 4, tmp_path)
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(4, 84, 20))
+def test_many_classifiers_with_thresholds_of_each_neuron_agree(tmp_path: Path, first: int) -> None:
+    check_own(first, 20, tmp_path)

@@ -20,7 +20,7 @@ def test_scores_and_classes_are_those_of_python(pixels: bool, layers: str) -> No
     made = whole_classifier(levels=4, widths=(33, 17), pixels=pixels, law="orthogonal", layers=layers)
     raw = raw_samples(made)
     library = c_library(to_c(made))
-    assert (library.inputs, library.classes) == (raw.shape[1], len(made.classes))
+    assert (library.inputs, library.outputs) == (raw.shape[1], len(made.classes))
     np.testing.assert_array_equal(library.scores(raw), made.scores(raw))
     np.testing.assert_array_equal(made.classes[library.predict(raw)], made.predict(raw))
     # rows that do not lie one after the other, in another type

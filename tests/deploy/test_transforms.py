@@ -24,7 +24,7 @@ from tests.support.architectures import INPUTS, NORMALIZATION, raw_samples, whol
 from tests.support.compiled import SANITIZED, run_all
 from tests.support.random_blocks import explicit, random_block_sample, random_blocks
 
-LAYOUTS = ("transform", "planes", "gaps")
+LAYOUTS = ("transform", "planes", "rice", "gaps", "indices", "base3")
 
 
 def check(seeds: Sequence[int], folder: Path, compiler: str, options: Sequence[str], turn: int = 0) -> None:
@@ -36,7 +36,7 @@ def check(seeds: Sequence[int], folder: Path, compiler: str, options: Sequence[s
     for seed, sample in zip(seeds, samples, strict=True):
         depth = len(sample.classifier.network.weights)
         # every third one in several layouts, so that each reads what each writes
-        mixed = [LAYOUTS[(seed // 3 + number) % 3] for number in range(depth)] if seed % 3 == 0 else None
+        mixed = [LAYOUTS[(seed // 3 + number) % len(LAYOUTS)] for number in range(depth)] if seed % 3 == 0 else None
         programs.append(to_c(sample.classifier, f"net{seed}", layouts=mixed))  # type: ignore[arg-type]
     words = [(32, 64)[(seed + turn) % 2] for seed in seeds]
     given = run_all(
@@ -205,7 +205,7 @@ def test_tables_are_a_hundredth_of_two_bits_a_weight() -> None:
 
 def test_bits_lie_where_kernels_read_them() -> None:
     matrix = random_blocks(np.random.default_rng(3), (70, 100), 2, "random")
-    tables, _ = transform_tables(1, matrix, np.zeros(70, np.int64), 1)
+    tables, _ = transform_tables(1, matrix, 1, 0)
     flips, swaps = (t.values.reshape(-1, matrix.length // 16) for t in tables)
     words = matrix.length // 16
     for j in range(matrix.length):

@@ -69,6 +69,7 @@ def originals(folder: Path) -> list[tuple[bytes, Any]]:
         (classifier(widths=(20, 9)).network, "base3"),
         (whole_classifier(widths=(20, 9)), "gaps+signs"),
         (whole_classifier(widths=(20, 9), pixels=True), "mask+signs"),
+        (whole_classifier(widths=(20, 9)).network, "rice"),
         (whole_classifier(widths=(20, 9), law="bernoulli").network, "signs"),
         (whole_classifier(widths=(20, 9), law="orthogonal"), None),
         (hntk.draw_network(["relu", "tanh"], [9, 5], INPUTS, tau0=1.0, key=jax.random.key(3)), "float32"),

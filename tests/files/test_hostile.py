@@ -266,7 +266,7 @@ def test_no_file_costs_more_than_its_size_explains(originals: dict, tmp_path: Pa
 
 
 @pytest.mark.parametrize("shape", [[10**9, 10**9], [2**40, INPUTS], [1, 10**12], [10**18, 10**18]], ids=str)
-@pytest.mark.parametrize("encoding", ["bits2", "base3", "mask+signs", "gaps+signs", "float32", "hadamard"])
+@pytest.mark.parametrize("encoding", ["bits2", "base3", "mask+signs", "gaps+signs", "rice", "float32", "hadamard"])
 def test_widths_are_explained_by_bytes(originals: dict, tmp_path: Path, shape: list, encoding: str) -> None:
     arrays, metadata = originals["float"]
     kind = "float32" if encoding == "float32" else "ternary"
@@ -280,7 +280,8 @@ def test_widths_are_explained_by_bytes(originals: dict, tmp_path: Path, shape: l
     assert peak < 5e6
 
 
-def test_the_emptiest_matrix_takes_255_weights_a_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["gaps+signs", "rice"])
+def test_the_emptiest_matrix_takes_255_weights_a_byte(tmp_path: Path, encoding: str) -> None:
     values = np.zeros((100, 2550), np.int8)
     net = hntk.Network(
         (hntk.WeightMatrix(values, 1.0, "ternary"),),
@@ -289,7 +290,7 @@ def test_the_emptiest_matrix_takes_255_weights_a_byte(tmp_path: Path) -> None:
         None,
         None,  # type: ignore[arg-type]
     )
-    assert hntk.save(net, tmp_path / "net", encoding="gaps+signs") < values.size / 255 + 1500
+    assert hntk.save(net, tmp_path / "net", encoding=encoding) < values.size / 255 + 1500
     np.testing.assert_array_equal(hntk.load(tmp_path / "net").weights[0].values, values)  # type: ignore[union-attr]
 
 

@@ -18,7 +18,7 @@ from tests.support.architectures import INPUTS, architectures, raw_samples, whol
 
 @pytest.mark.nightly
 @settings(max_examples=20, deadline=None, derandomize=True)
-@given(architectures(), st.sampled_from(["bits2", "base3", "mask+signs", "gaps+signs"]))
+@given(architectures(), st.sampled_from(["bits2", "base3", "mask+signs", "gaps+signs", "rice"]))
 def test_files_give_back_every_bit(tmp_path_factory: pytest.TempPathFactory, shape: dict, encoding: str) -> None:
     made = whole_classifier(**shape)
     path = tmp_path_factory.mktemp("files") / "net.safetensors"

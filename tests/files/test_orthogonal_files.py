@@ -20,7 +20,7 @@ from hntk.weights.orthogonal import OrthogonalMatrix
 from tests.support.architectures import INPUTS, classifier, raw_samples, whole_classifier
 from tests.support.orthogonal import explicit_values, random_blocks
 
-EXPLICIT = ["bits2", "base3", "mask+signs", "gaps+signs"]
+EXPLICIT = ["bits2", "base3", "mask+signs", "gaps+signs", "rice"]
 
 
 def drawn(order: str = "random", sparsity: float = 0.75) -> hntk.Network:

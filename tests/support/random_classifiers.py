@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd, prod
 
 import numpy as np
 
 import hntk
-from hntk.networks.integer_inputs import Pixels, Rounded
+from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import EXACT, IntegerNetwork
-from hntk.networks.integer_steps import Steps
+from hntk.networks.integer_steps import NeuronSteps, Steps
 from hntk.weights.weight_matrix import WeightMatrix
 
 ALPHABET = [
@@ -17,6 +18,8 @@ ALPHABET = [
     *"é\u200b\u202e\u2066\u2069\ufeff\u4e2d\U0001f600\U0001f1e9\u0301\U0010ffff\ud7ff",
     "*/", "/*", "//", "%s", "%n", "??/", "<:", "%:", "\\0", "\\x41", "\\u0041", "\"};int x;//", "R\"(", "@name@",
 ]  # fmt: skip
+# Thresholds of all neurons of a layer, up to which they are the neurons' own.
+MOST_OWN = 200_000
 WIDTHS = [1, 2, 7, 31, 32, 33, 63, 64, 65, 100, 129]
 
 
@@ -87,17 +90,43 @@ def flat_steps(rng: np.random.Generator) -> Steps:
     return Steps(tuple(range(count)), (level,) * (count + 1))
 
 
-def random_sample(seed: int) -> Sample:
-    """Return the classifier of a seed; a few in a hundred are wide."""
-    rng = np.random.default_rng(seed)
+def own_steps(rng: np.random.Generator, sums: np.ndarray, shared: Steps) -> NeuronSteps:
+    """Draw thresholds of each neuron among its own sums, as many as the shared ones."""
+    count, width = len(shared.thresholds), sums.shape[1]
+    rows = rng.integers(0, len(sums), (count, width))
+    thresholds = np.take_along_axis(sums, rows, axis=0) + rng.integers(0, 2, (count, width))
+    extremes = rng.random((count, width)) < rng.choice([0.0, 0.1])
+    thresholds[extremes] = rng.choice([-(2**31), 2**31 - 1], int(extremes.sum()))
+    return NeuronSteps(np.sort(thresholds, axis=0).T.astype(np.int32), shared.levels)
+
+
+def pooled_inputs(rng: np.random.Generator, size: int, rows: int) -> tuple[PooledPixels, np.ndarray]:
+    """Draw images whose pixels are averaged over so many cells."""
+    height = int(rng.choice([h for h in range(1, size + 1) if size % h == 0]))
+    pooled = (height, size // height)
+    while True:
+        shape = tuple(int(rng.integers(cells, 2 * cells + 3)) for cells in pooled)
+        inputs = PooledPixels(shape, pooled)  # type: ignore[arg-type]
+        if inputs.defect is None:
+            return inputs, rng.integers(0, 256, (rows, inputs.raw_size)).astype(np.uint8)
+
+
+def random_sample(seed: int, own: bool = False) -> Sample:
+    """Return the classifier of a seed; a few in a hundred are wide.
+
+    With ``own``, most staircases have thresholds of each neuron, and pixels are averaged over cells.
+    """
+    rng, new = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     widths, sparsity = _shape(rng)
     rows = int(rng.choice([1, 5, 20, 20]))
     weights = [random_weights(rng, (d, p), sparsity) for p, d in zip(widths[:-1], widths[1:], strict=True)]
     if rng.random() < 0.05:
         weights[-1] = WeightMatrix(np.zeros(weights[-1].shape, np.int8), 1.0, "ternary")  # type: ignore[arg-type]
     inputs, raw = _inputs(rng, weights[0], rows)
+    if own and isinstance(inputs, Pixels):
+        inputs, raw = pooled_inputs(new, widths[0], rows)
     bias = None
-    if isinstance(inputs, Pixels):
+    if not isinstance(inputs, Rounded):
         bias = rng.integers(-2000, 2000, widths[1]).astype(np.int32)
     # products of floats are exact here, and fast
     values = _whole(inputs, raw)
@@ -113,7 +142,11 @@ def random_sample(seed: int) -> Sample:
         most = min(int(rng.choice([1, 2, 9, 127, 2047, 32767])), EXACT // heaviest)
         levels = int(rng.choice([2, 2, 3, 4, 4, 5, 8, 16, 17, 33, 70, 300, 1000]))
         steps.append(flat_steps(rng) if number == flat else random_steps(rng, sums, levels, max(1, most)))
-        cells = np.searchsorted(steps[-1].thresholds, sums, side="right")
+        if own and sums[0].size * levels < MOST_OWN and new.random() < 0.7:
+            steps[-1] = own_steps(new, sums, steps[-1])
+            cells = np.sum(sums[..., None] >= steps[-1].thresholds, axis=-1)
+        else:
+            cells = np.searchsorted(steps[-1].thresholds, sums, side="right")
         values = np.asarray(steps[-1].levels, np.float64)[cells]
     network = IntegerNetwork(inputs, tuple(weights), tuple(steps), bias, 1.0, (0.0,) * len(steps))
     return _with_readout(rng, network, raw, values.astype(np.int64))
@@ -171,8 +204,20 @@ def _inputs(rng: np.random.Generator, first: WeightMatrix, rows: int) -> tuple[P
     return Rounded(centre, factor, most), raw
 
 
-def _whole(inputs: Pixels | Rounded, raw: np.ndarray) -> np.ndarray:
+def _whole(inputs: Pixels | PooledPixels | Rounded, raw: np.ndarray) -> np.ndarray:
+    if isinstance(inputs, PooledPixels):
+        return _averaged(inputs, raw)
     if isinstance(inputs, Pixels):
         return raw.astype(np.float64) * inputs.fine
     scaled = (raw - inputs.centre) * np.float32(inputs.factor)
     return np.clip(np.rint(scaled), -inputs.most, inputs.most).astype(np.float64)
+
+
+def _averaged(inputs: PooledPixels, raw: np.ndarray) -> np.ndarray:
+    """Cut pixels into parts of which every cell has a whole number, and average these."""
+    images = raw.reshape(-1, *inputs.shape).astype(np.int64)
+    for axis, (size, cells) in enumerate(zip(inputs.shape, inputs.pooled, strict=True), 1):
+        parts = np.repeat(images, cells // gcd(size, cells), axis=axis)
+        images = np.add.reduceat(parts, np.arange(cells) * (size // gcd(size, cells)), axis=axis)
+    area = prod(size // gcd(size, cells) for size, cells in zip(inputs.shape, inputs.pooled, strict=True))
+    return ((2 * images + area) // (2 * area)).reshape(len(raw), -1).astype(np.float64)

@@ -1,0 +1,151 @@
+"""Regressors of whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int, Int32
+
+from hntk._utils.arrays import real_array
+from hntk._utils.pytree import array_dataclass
+from hntk.files.limits import CLASSES
+from hntk.files.reader import FieldReader
+from hntk.networks.integer_network import NEURON_VERSION, IntegerNetwork
+from hntk.networks.integer_readout import IntegerReadout, read_readout
+from hntk.networks.provenance import provenance_notes
+from hntk.networks.read_layers import ReadLayers
+from hntk.networks.summary_table import Summary
+from hntk.networks.training_record import TrainingRecord
+from hntk.weights.weight_matrix import Weights
+
+
+@array_dataclass(static=("unit", "layers", "shifts", "training"))
+class IntegerRegressor(IntegerReadout):
+    """A regressor of whole numbers: it predicts the unit times ``readout @ levels + offset``.
+
+    A readout of all layers takes their levels side by side, those of layer l times 2^{s_l}.
+
+    Regressors are pytrees: ``jax.jit`` and ``jax.vmap`` take them as arguments.
+
+    Attributes
+    ----------
+    network : IntegerNetwork
+        The network that gives the levels.
+    readout : (K, d) array of int8 or int16
+        Weights of the readout of K targets.
+    offset : (K,) array of int32
+        Scores at levels 0.
+    unit : float
+        A prediction is a whole score times this.
+    layers : {"last", "all"}
+        Whose levels the readout takes.
+    shifts : tuple of int
+        Shift s_l of each layer that is read, from 0 to 15; empty if all are 0, as those of the last layer alone are.
+    training : TrainingRecord or None
+        How the network was trained; None if it was not.
+    """
+
+    network: IntegerNetwork
+    readout: Int[np.ndarray, "K d"]
+    offset: Int32[np.ndarray, " K"]
+    unit: float
+    layers: ReadLayers = field(default="last", kw_only=True)
+    shifts: tuple[int, ...] = field(default=(), kw_only=True)
+    training: TrainingRecord | None = field(default=None, kw_only=True)
+    # The decorator would write another one.
+    __repr__ = IntegerReadout.__repr__
+
+    @property
+    def predicted(self) -> str:
+        """What is predicted, for a representation."""
+        targets = self.readout.shape[0]
+        return f"{targets:,} target{'' if targets == 1 else 's'}"
+
+    @property
+    def version(self) -> int:
+        """Version of the files."""
+        return NEURON_VERSION
+
+    def predict(self, raw: object) -> Float[np.ndarray | Array, " n *K"]:
+        """Predict the targets of raw samples: the unit times their whole scores, and nothing else.
+
+        Works under ``jax.jit`` and ``jax.vmap``, where it computes in JAX's default precision.
+
+        Parameters
+        ----------
+        raw : (n, p) array
+            Raw samples.
+
+        Returns
+        -------
+        (n, K) array of float64, or (n,) for one target
+            Predictions.
+
+        Raises
+        ------
+        ValueError
+            If the samples do not fit.
+        """
+        scores = self.scores(raw)
+        # one rounding a number
+        predictions = scores.astype(float) * self.unit
+        return predictions[:, 0] if predictions.shape[1] == 1 else predictions
+
+    def score(self, raw: object, targets: object) -> float:
+        """Return the coefficient of determination R², averaged over the targets.
+
+        Parameters
+        ----------
+        raw : (n, p) array
+            Raw samples.
+        targets : (n,) or (n, K) array
+            True values, of finite numbers.
+
+        Returns
+        -------
+        float
+            1 for exact predictions, 0 for none better than the mean. A target that does not vary counts 1 if it is
+            predicted exactly, and 0 otherwise.
+
+        Raises
+        ------
+        ValueError
+            If the samples do not fit, or the targets are no finite numbers or of another shape than the predictions.
+        """
+        predictions, true = np.asarray(self.predict(raw)), np.asarray(real_array(targets, "targets"), np.float64)
+        if true.shape != predictions.shape or not np.all(np.isfinite(true)):
+            raise ValueError(
+                f"targets must be finite numbers of shape {predictions.shape}, one row per sample; got shape "
+                f"{true.shape}."
+            )
+        errors = np.sum((true - predictions) ** 2, axis=0)
+        spread = np.sum((true - true.mean(axis=0)) ** 2, axis=0)
+        missed = np.divide(errors, spread, out=np.where(errors > 0, 1.0, 0.0), where=spread > 0)
+        return float(1 - np.mean(missed))
+
+    def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the arrays and the metadata of a file."""
+        arrays, metadata = self._common_arrays(encoding)
+        return arrays, metadata | {"targets": self.readout.shape[0]}
+
+    @staticmethod
+    def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> IntegerRegressor:
+        """Read the contents of a file; what is small is checked before matrices are unpacked."""
+        targets = fields.count("targets")
+        if targets > CLASSES:
+            raise ValueError(f"there are {targets:,} targets, and a file has {CLASSES:,} at most")
+        parts = read_readout(fields, targets)
+        regressor = IntegerRegressor(IntegerNetwork.from_arrays(fields, packed_from), **parts)
+        regressor._check_read(fields)
+        return regressor
+
+    def summary(self, encodings: Sequence[str] | None = None) -> Summary:
+        """Return bits, bytes and arithmetic of every layer; :func:`hntk.summarize` says more."""
+        unit = f"predictions: {self.predicted}, whole scores times {self.unit:.6g}"
+        notes = (*self.network.input_notes(), unit, *self._read_note())
+        notes += provenance_notes(self.network.origin, training=self.training)
+        return Summary((*self.network.layer_summaries(encodings), self._readout_summary()), "whole numbers", notes)
