@@ -30,12 +30,13 @@ from hntk.activations.surrogates import SurrogateLike
 from hntk.activations.surrogates import surrogate as as_surrogate
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import PooledPixels, Rounded
-from hntk.readouts.training import Schedule
+from hntk.networks.integer_regressor import IntegerRegressor
+from hntk.networks.training_record import TrainingRecord
+from hntk.readouts.training import Schedule, Trained
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
-from hntk.training.stand_ins import IntegerRegressor
 from hntk.training.starts import StartingPoint, StartProblem, starting_point
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
@@ -179,8 +180,25 @@ def _trained(
         checkpoint=checkpoint,
         progress=progress,
     )
-    name = start if isinstance(start, str) else "model"
-    return tuple(folded(done, points[0].layers, problem.data, name) for done in trained)
+    records = (_record(done, problem, start, augment, signal) for done in trained)
+    return tuple(
+        folded(done.parameters, points[0].layers, problem.data, record)
+        for done, record in zip(trained, records, strict=True)
+    )
+
+
+def _record(done: Trained, problem: StartProblem, start: Any, augment: Any, signal: TeacherSignal) -> TrainingRecord:
+    """Return how a member was trained, as far as the program does not show it."""
+    better = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
+    return TrainingRecord(
+        start if isinstance(start, str) else "a model",
+        len(done.history),
+        better[0] if better else len(done.history),
+        None,
+        len(problem.data.training.targets),
+        augmentation=None if augment is None else str(augment),
+        teacher=signal.name,
+    )
 
 
 def _problem(

@@ -8,6 +8,7 @@ computed exactly, layer by layer, with the folded layers before. So nothing is r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import sqrt
 from typing import NamedTuple
 
@@ -17,11 +18,11 @@ from jaxtyping import Float, Int
 
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.integer_steps import NeuronSteps
-from hntk.readouts.training import Trained
-from hntk.training.few_level_layers import LEAST_VARIANCE, READOUT_MOST, FewLevelLayer, Parameters, ternary_values
+from hntk.networks.training_record import TrainingRecord
+from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, Parameters, ternary_values
 from hntk.training.samples import TrainingData
-from hntk.training.stand_ins import IntegerRegressor
 from hntk.weights.weight_matrix import WeightMatrix
 
 # Samples whose sums are computed at a time.
@@ -114,7 +115,7 @@ def reached_levels(
 
 
 class WholeReadout(NamedTuple):
-    """Readout of 8 bits, offsets in units of scores, and that unit."""
+    """Readout in whole numbers, offsets in units of scores, and that unit."""
 
     weights: Int[np.ndarray, "K d"]
     offset: Int[np.ndarray, " K"]
@@ -122,7 +123,11 @@ class WholeReadout(NamedTuple):
 
 
 def whole_readout(
-    readout: Float[np.ndarray, "K d"], offset: Float[np.ndarray, " K"], level_unit: float, most: int
+    readout: Float[np.ndarray, "K d"],
+    offset: Float[np.ndarray, " K"],
+    level_unit: float,
+    most: int,
+    dtype: type[np.int8 | np.int16] = np.int8,
 ) -> WholeReadout:
     """Return a readout of levels in whole numbers.
 
@@ -134,6 +139,8 @@ def whole_readout(
         What one level counts for the readout.
     most : int
         Largest magnitude of a level.
+    dtype : type
+        ``np.int8`` or ``np.int16``, whose largest number the largest weight becomes.
 
     Returns
     -------
@@ -145,48 +152,62 @@ def whole_readout(
     ValueError
         If a score could leave 32 bits.
     """
-    step = np.float32(np.abs(readout).max()) / np.float32(READOUT_MOST) or np.float32(1.0)
-    weights, unit = np.rint(np.asarray(readout, np.float32) / step).astype(np.int8), float(step) * level_unit
+    step = np.float32(np.abs(readout).max()) / np.float32(np.iinfo(dtype).max) or np.float32(1.0)
+    weights, unit = np.rint(np.asarray(readout, np.float32) / step).astype(dtype), float(step) * level_unit
     whole = np.rint(np.asarray(offset, np.float64) / unit)
     if float((np.abs(weights.astype(np.int64)).sum(axis=1) * most + np.abs(whole)).max()) > LIMIT:
-        raise ValueError("a score could leave 32 bits, since offsets are far larger than weights: train longer.")
+        raise ValueError(
+            "a score could leave 32 bits, since offsets are far larger than what the network adds: train longer, or "
+            "give targets of a smaller mean."
+        )
     return WholeReadout(weights, whole.astype(np.int32), unit)
 
 
 def folded(
-    trained: Trained, layers: Sequence[FewLevelLayer], data: TrainingData, start: str
+    parameters: Parameters, layers: Sequence[FewLevelLayer], data: TrainingData, record: TrainingRecord
 ) -> IntegerClassifier | IntegerRegressor:
-    """Return a trained member as a classifier, or a regressor, of whole numbers.
+    """Return trained parameters as a classifier, or a regressor, of whole numbers.
 
     Parameters
     ----------
-    trained : Trained
-        Parameters and history of one member.
+    parameters : dict
+        Trained parameters of one member.
     layers : sequence of FewLevelLayer
         What is fixed about each layer.
     data : TrainingData
         Samples that it was trained on.
-    start : str
-        Name of the start, for the record.
+    record : TrainingRecord
+        How it was trained. What the program itself shows is filled in: the share of zeros and the number of levels of
+        each layer, and its accuracy on the validation samples, or the root mean square error of a regressor.
 
     Returns
     -------
     IntegerClassifier or IntegerRegressor
-        The program of whole numbers, with a record of its training. The validation accuracy there, or the validation
-        error of a regressor, is that of the program.
+        The program of whole numbers.
 
     Raises
     ------
     ValueError
         If sums or scores could leave the numbers in which they are exact.
     """
-    network = folded_network(trained.parameters, layers, data)
-    readout, offset = (np.asarray(trained.parameters[name], np.float64) for name in ("readout", "offset"))
-    most = max(map(abs, layers[-1].levels))
-    if data.classes is None:
-        assert data.spread is not None
-        assert data.centre is not None
-        readout, offset = readout * data.spread[:, None], offset * data.spread + data.centre
-        return IntegerRegressor(network, *whole_readout(readout, offset, network.unit, most))
-    whole = whole_readout(readout, offset, network.unit, most)
-    return IntegerClassifier(network, whole.weights, whole.offset, data.classes, whole.unit)
+    network = folded_network(parameters, layers, data)
+    readout, offset = (np.asarray(parameters[name], np.float64) for name in ("readout", "offset"))
+    most, held = max(map(abs, layers[-1].levels)), data.held
+    shares = tuple(float(np.mean(np.asarray(w.values) == 0)) for w in network.weights)
+    known = replace(record, sparsity=shares, levels=tuple(len(layer.levels) for layer in layers))
+    if data.classes is not None:
+        whole = whole_readout(readout, offset, network.unit, most)
+        classifier = IntegerClassifier(network, whole.weights, whole.offset, data.classes, whole.unit)
+        right = classifier.accuracy(held.raw, data.classes[held.targets]) if len(held.targets) else None
+        return replace(classifier, training=replace(known, validation=right))
+    assert data.spread is not None
+    assert data.centre is not None
+    # Targets of different sizes share one unit.
+    dtype = np.int8 if len(data.spread) == 1 else np.int16
+    rows, offset = readout * data.spread[:, None], offset * data.spread + data.centre
+    regressor = IntegerRegressor(network, *whole_readout(rows, offset, network.unit, most, dtype))
+    error = None
+    if len(held.targets):
+        true = held.targets * data.spread + data.centre
+        error = float(np.sqrt(np.mean(np.square(regressor.predict(held.raw).reshape(true.shape) - true))))
+    return replace(regressor, training=replace(known, validation=error))

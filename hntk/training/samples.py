@@ -64,8 +64,6 @@ class TrainingData:
         Labels in the order of the scores; None for a regression.
     centre, spread : (K,) arrays or None
         Mean and deviation of the targets of a regression.
-    flat : bool
-        Whether a regression has one target, given as (n,) numbers.
     """
 
     inputs: Inputs
@@ -76,7 +74,6 @@ class TrainingData:
     classes: np.ndarray | None
     centre: Float[np.ndarray, " K"] | None = None
     spread: Float[np.ndarray, " K"] | None = None
-    flat: bool = False
 
     @property
     def inputs_width(self) -> int:
@@ -129,7 +126,7 @@ def training_data(
         Part(side, whole_numbers(inputs, side), answers.targets(values, centre, spread))
         for side, values in ((raw[kept], answers.values[kept]), (raw_held, held_values))
     )
-    return TrainingData(inputs, training, held, kept, image, answers.classes, centre, spread, answers.flat)
+    return TrainingData(inputs, training, held, kept, image, answers.classes, centre, spread)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +139,10 @@ class Answers:
         Class indices, or targets.
     classes : (K,) array or None
         Labels; None for a regression.
-    flat : bool
-        Whether a regression has one target, given as (n,) numbers.
     """
 
     values: np.ndarray
     classes: np.ndarray | None
-    flat: bool = False
 
     @staticmethod
     def of(y: object, n: int) -> Answers:
@@ -171,7 +165,7 @@ class Answers:
         missing = int(np.sum(~np.isfinite(given)))
         if missing:
             raise ValueError(f"y holds NaN or infinite values in {missing} of {given.size} places: drop those samples.")
-        return Answers(given.reshape(n, -1), None, given.ndim == 1)
+        return Answers(given.reshape(n, -1), None)
 
     def scale(self, kept: Int[np.ndarray, " m"]) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return mean and deviation of the targets of some samples, or None for classes.
@@ -287,7 +281,7 @@ def _held_out(answers: Answers, share: Any) -> Bool[np.ndarray, " n"]:
     if share is None:
         return np.zeros(n, bool)
     index = answers.values if answers.classes is not None else np.zeros(n, int)
-    return draw_validation(index, as_share(share, "validation"), SPLIT_SEED)
+    return draw_validation(index, as_share(share, "validation"), SPLIT_SEED, "give validation=None, or more samples")
 
 
 def _given_validation(

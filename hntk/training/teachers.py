@@ -21,10 +21,13 @@ class TeacherSignal(NamedTuple):
         Outputs for the training samples, where they are known beforehand.
     live : callable or None
         Maps raw samples of a batch to (batch, K) outputs inside a compiled step, where they are not.
+    name : str or None
+        What the teacher is, for the record; None without one.
     """
 
     logits: Float[np.ndarray, "n K"] | None = None
     live: Callable | None = None
+    name: str | None = None
 
 
 def teacher_signal(teacher: Any, data: TrainingData, *, augmented: bool) -> TeacherSignal:
@@ -61,4 +64,4 @@ def teacher_signal(teacher: Any, data: TrainingData, *, augmented: bool) -> Teac
     logits = given[data.kept]
     if data.centre is not None:
         logits = (logits - data.centre) / data.spread
-    return TeacherSignal(logits.astype(np.float32))
+    return TeacherSignal(logits.astype(np.float32), name="logits")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import hntk
+from hntk.training.loop import MembersState, _counting_epochs
 
 KEY = jax.random.key(5)
 SCHEDULE = hntk.Schedule(epochs=4, batch=32, learning_rate=5e-3, patience=4, warmup=0.5)
@@ -45,6 +46,7 @@ def same(a: Any, b: Any) -> bool:
     return all(np.array_equal(p, q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+@pytest.mark.slow
 def test_training_learns_what_a_drawn_network_and_its_readout_do_not() -> None:
     """Both have the same widths and levels; ridge regression chooses the drawn one's readout."""
     x, y = rings(n=900)
@@ -57,7 +59,7 @@ def test_training_learns_what_a_drawn_network_and_its_readout_do_not() -> None:
     assert trained > 0.95
 
 
-def test_images_become_a_classifier_of_whole_numbers() -> None:
+def test_images_become_a_classifier_of_whole_numbers(tmp_path: Path) -> None:
     x, y = images()
     seen: list[Any] = []
     long = replace(SCHEDULE, epochs=12, patience=12)
@@ -71,19 +73,32 @@ def test_images_become_a_classifier_of_whole_numbers() -> None:
     assert np.mean(np.asarray(made.network.weights[0].values) == 0) == 0.5
     assert made.readout.dtype == np.int8
     assert [epoch.epoch for epoch in seen] == list(range(1, 13))
-    # the validation of the last epoch that is kept is that of the float network; the program's is near
-    assert made.scores(x[:5]).shape == (5, 3)
+    record, held = made.training, 25
+    assert (record.start, record.epochs, record.samples, record.levels) == ("uniform", 12, 240 - held, (3, 5))
+    assert record.sparsity[0] == 0.5
+    # the program's accuracy on validation samples, which is near that of the network as it was trained
+    assert round(held * record.validation) == pytest.approx(held * record.validation)
+    assert abs(record.validation - seen[record.best_epoch - 1].validation) <= 0.1
+    assert "uniform" in str(hntk.summarize(made))
+    hntk.save(made, tmp_path / "trained.hntk")
+    loaded = hntk.load(tmp_path / "trained.hntk")
+    np.testing.assert_array_equal(loaded.scores(x), made.scores(x))
+    assert loaded.training == record
 
 
 def test_a_regressor_predicts_in_the_units_of_its_targets() -> None:
     x, _ = images()
     y = 300.0 + 5 * x[:, :6].mean(axis=1) - 2 * x[:, 12:18].mean(axis=1)
     made = train(x, y, (32,), schedule=replace(SCHEDULE, epochs=30, patience=30))
-    error = np.asarray(made.predict(x)).reshape(-1) - y
+    error = np.asarray(made.predict(x)) - y
+    assert isinstance(made, hntk.IntegerRegressor)
     assert np.sqrt(np.mean(np.square(error))) < 0.5 * y.std()
     assert abs(error.mean()) < 0.1 * y.std()
+    # the error on the validation samples, in the units of the target
+    assert 0.2 < made.training.validation / np.sqrt(np.mean(np.square(error))) < 5
 
 
+@pytest.mark.slow
 def test_members_are_what_they_would_be_alone() -> None:
     """Under vmap sums are rounded in another order, by which a weight near the cut can fall on its other side."""
     keys = jax.random.split(KEY, 2)
@@ -100,6 +115,46 @@ def test_members_are_what_they_would_be_alone() -> None:
         np.mean(np.asarray(together[0].network.weights[0].values) != np.asarray(together[1].network.weights[0].values))
         > 0.2
     )
+
+
+def test_a_member_stops_where_it_would_alone() -> None:
+    """Epochs after that do not count, better ones neither."""
+    never, early = [0.1, 0.2, 0.3, 0.4, 0.5], [0.3, 0.2, 0.3, 0.9, 0.9]
+    assert _counting_epochs(np.array(never), 2) == 5
+    assert _counting_epochs(np.array(early), 2) == 3
+    # without validation samples every epoch counts
+    assert _counting_epochs(np.full(5, np.nan), 1) == 5
+    history = np.zeros((3, 2, 4))
+    history[:, :, 2] = np.array([never[:3], early[:3]]).T
+    state = MembersState({}, {}, {}, np.array([0.3, 0.3]), history)
+    assert state.running(replace(SCHEDULE, epochs=9, patience=2)).tolist() == [True, False]
+    assert state.running(replace(SCHEDULE, epochs=3, patience=2)).tolist() == [False, False]
+
+
+def test_members_go_on_from_a_checkpoint(tmp_path: Path) -> None:
+    keys, path = jax.random.split(KEY, 2), tmp_path / "training.npz"
+
+    def stop(epochs: Any) -> None:
+        assert len(epochs) == 2
+        if epochs[0].epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(key=keys, checkpoint=path, progress=stop)
+    assert same(train(key=keys, checkpoint=path), train(key=keys))
+    with pytest.raises(ValueError, match=r"another training \(other .*key"):
+        train(key=keys[0], checkpoint=path)
+
+
+def test_validation_samples_can_be_given_or_none() -> None:
+    x, y = images()
+    few = replace(SCHEDULE, epochs=3, patience=1)
+    seen: list[Any] = []
+    train(x, y, validation=(x[:50], y[:50]), schedule=few, progress=seen.append)
+    assert all(round(50 * epoch.validation) == pytest.approx(50 * epoch.validation) for epoch in seen)
+    seen.clear()
+    train(x, y, validation=None, schedule=few, progress=seen.append)
+    assert [np.isnan(epoch.validation) for epoch in seen] == [True] * 3
 
 
 def test_the_same_key_gives_the_same_and_another_key_another() -> None:
@@ -170,6 +225,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path: Path) -> 
         ({"y": [None, *Y[1:]]}, "missing"),
         ({"y": np.full(len(X), np.nan)}, "drop those samples"),
         ({"y": ["a"] * len(X)}, "only one class"),
+        ({"y": ["z", *Y[1:]]}, "at least 2 samples of every class: give validation=None"),
         ({"y": Y[:-1]}, "one per row of x"),
         ({"y": np.linspace(0, 1, len(X) - 1)}, "one row per row of x"),
         ({"y": np.ones(len(X))}, "same for all samples"),

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hntk.networks.training_record import TrainingRecord
 from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, SumStatistics, forward
 from hntk.training.folding import (
     ExactStatistics,
+    folded,
     folded_network,
     reached_levels,
     whole_readout,
@@ -102,3 +104,29 @@ def test_the_readout_is_the_trained_one_rounded_once() -> None:
     assert whole_readout(np.zeros((2, 3)), np.zeros(2), 1.0, 1).unit > 0
     with pytest.raises(ValueError, match="32 bits"):
         whole_readout(readout * 1e-12, offset, 1.0, 5)
+
+
+def test_the_program_gives_the_scores_of_the_trained_network() -> None:
+    """Scores differ by the rounding of offsets, except where float32 decides a tie the other way."""
+    data = pixels(pool=(4, 4))
+    made = parameters((9, 8), data.inputs_width)
+    program = folded(made, LAYERS, data, TrainingRecord("uniform", 3, 2, None, 300))
+    scores, _ = jax.jit(forward, static_argnums=1)(made, LAYERS, data.training.whole.astype(np.float32))
+    error = np.abs(np.asarray(program.scores(IMAGES)) * program.unit - scores).max(axis=1)
+    assert np.mean(error < 0.6 * program.unit + 1e-5) > 0.98
+    assert np.ptp(scores) > 1
+
+
+@pytest.mark.parametrize("sizes", [(3.0,), (2.0, 200.0)])
+def test_a_regressor_predicts_what_the_trained_network_does(sizes: tuple[float, ...]) -> None:
+    """Targets of different sizes share one unit, but no accuracy: their weights have 16 bits."""
+    y = RNG.normal(size=(300, len(sizes))) * sizes + 7.0
+    data = training_data(IMAGES, y, validation=None)
+    made = parameters((9, 8), 36, classes=len(sizes))
+    program = folded(made, LAYERS, data, TrainingRecord("uniform", 3, 2, None, 300))
+    assert program.readout.dtype == (np.int8 if len(sizes) == 1 else np.int16)
+    scores, _ = jax.jit(forward, static_argnums=1)(made, LAYERS, data.training.whole.astype(np.float32))
+    wanted = np.asarray(scores) * y.std(axis=0) + y.mean(axis=0)
+    error = np.abs(program.predict(IMAGES).reshape(wanted.shape) - wanted) / y.std(axis=0)
+    assert np.mean(error < 0.02 * np.std(scores), axis=0).min() > 0.98
+    assert program.training.validation is None
