@@ -8,6 +8,7 @@ from shutil import which
 import numpy as np
 import pytest
 
+import hntk
 from hntk.deploy import CompilerError, c_library, to_c
 from tests.support.architectures import raw_samples, whole_classifier
 
@@ -25,6 +26,15 @@ def test_scores_and_classes_are_those_of_python(pixels: bool, layers: str) -> No
     np.testing.assert_array_equal(made.classes[library.predict(raw)], made.predict(raw))
     # rows that do not lie one after the other, in another type
     np.testing.assert_array_equal(library.scores(np.asfortranarray(raw[::2].astype(np.float64))), made.scores(raw[::2]))
+
+
+@needs_gcc
+def test_a_regressor_predicts_what_python_predicts() -> None:
+    made = whole_classifier(levels=4, widths=(33, 17), pixels=True)
+    regressor = hntk.IntegerRegressor(made.network, made.readout[:2], made.offset[:2], 0.1 / 3)
+    library, raw = c_library(to_c(regressor)), raw_samples(made)
+    assert (library.outputs, library.unit) == (2, 0.1 / 3)
+    np.testing.assert_array_equal(library.predict(raw), regressor.predict(raw))
 
 
 @needs_gcc

@@ -141,7 +141,16 @@ def test_programs_of_every_layout_compile_for_cortex_m_without_a_warning(tmp_pat
         program = to_c(neuron_sample(4 * (seed % 2)).classifier, layouts=layouts)  # type: ignore[arg-type]
         _, source, _ = program.write(tmp_path)
         target = [f"-mcpu={processor}", "-mthumb", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
-        made = [microcontrollers.CROSS, *target, *toolchain.STRICT, "-Wconversion", "-c", str(source), "-o", f"{source}.o"]
+        made = [
+            microcontrollers.CROSS,
+            *target,
+            *toolchain.STRICT,
+            "-Wconversion",
+            "-c",
+            str(source),
+            "-o",
+            f"{source}.o",
+        ]
         subprocess.run(made, check=True)
         listed = subprocess.run(["arm-none-eabi-size", f"{source}.o"], check=True, capture_output=True, text=True)
         code = int(listed.stdout.splitlines()[1].split()[0]) - program.table_bytes
