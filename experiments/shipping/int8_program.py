@@ -8,10 +8,11 @@ from string import Template
 
 import numpy as np
 
-from experiments.shipping.int8_network import LARGEST_VALUE, Int8Layer, Int8Network
+from experiments.shipping.int8_network import Int8Layer, Int8Network
 from hntk.deploy.c import CProgram
 from hntk.deploy.c_arrays import Table
 from hntk.deploy.c_literals import CLabels, check_name
+from hntk.deploy.c_pooling import reciprocal
 from hntk.deploy.c_text import HEADER, LABELS, MAIN, PREDICT, PRINT_CLASSES
 from hntk.networks.integer_inputs import Pixels, PooledPixels
 
@@ -102,7 +103,8 @@ def int8_program(network: Int8Network, name: str = "int8_net", layout: str = "lo
         "summary": f"{'-'.join(map(str, network.widths[:-1]))} with {labels.count} classes, plain int8 dense kernel",
         "inputs": network.widths[0] if pooling is None else pooling.shape[0] * pooling.shape[1],
         "scratch": memory.size, "table_bytes": sum(table.nbytes for table in tables), "label_type": labels.type_name,
-        "label_note": labels.note, "outputs": labels.count, "OUTPUTS": "CLASSES", "input_type": "uint8_t", "input_note": "raw pixels, 0 to 255", "float_note": "",
+        "label_note": labels.note, "outputs": labels.count, "OUTPUTS": "CLASSES", "input_type": "uint8_t",
+        "input_note": "raw pixels, 0 to 255", "float_note": "",
     }  # fmt: skip
     before, after, loop = (template.substitute(texts) for template in (LABELS, PREDICT, PRINT_CLASSES))
     header = HEADER.substitute(texts, before=before, after=after)
@@ -183,24 +185,8 @@ class _Pooling:
                 f"static const axis {name} = {{{each[0].name}, {each[1].name}, {overlaps.shape[0]}, "
                 f"{overlaps.shape[1]}, {most}}};\n"
             )
-        reciprocal, shift = exact_reciprocal(2 * inputs.area, LARGEST_VALUE * 2 * inputs.area + inputs.area)
-        call = f"pool(input, &rows, &columns, {inputs.area}, {reciprocal}u, {shift}"
+        factor, shift = reciprocal(inputs.area)
+        if not factor:
+            raise ValueError(f"means over cells of area {inputs.area} are no products of 32 bits: pool to fewer cells.")
+        call = f"pool(input, &rows, &columns, {inputs.area // 2}, {factor}u, {shift}"
         return cls(inputs.shape, tables, structs, call)
-
-
-def exact_reciprocal(divisor: int, most: int) -> tuple[int, int]:
-    """Return a factor and a shift: n · factor >> shift is n // divisor in 32 bits for all n up to ``most``.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    numbers = np.arange(most + 1, dtype=np.int64)
-    for shift in range(32, 0, -1):
-        factor = -(-(2**shift) // divisor)
-        if most * factor < 2**32 and np.array_equal(numbers * factor >> shift, numbers // divisor):
-            return factor, shift
-    raise ValueError(
-        f"a division by {divisor} of numbers up to {most:,} is no product of 32 bits: pool to fewer cells."
-    )

@@ -164,10 +164,10 @@ static void score(const dense_layer *layer, const uint8_t *v, int32_t *scores)
 }
 
 #ifdef POOLED
-/* Means over cells, halves rounded up: (2 S + A) / (2 A) for a cell of area A with the sum S of area times pixel. The
- * division is a product and a shift, of which the writer of the tables has checked that they are exact. */
-static void pool(const uint8_t *raw, const axis *rows, const axis *columns, uint32_t area, uint32_t reciprocal,
-                 int shift, uint16_t *line, uint8_t *out)
+/* Means over cells, halves rounded up: (S + A / 2) / A for a cell of area A with the sum S of area times pixel. The
+ * division is a product and a shift. */
+static void pool(const uint8_t *raw, const axis *rows, const axis *columns, uint32_t half, uint32_t factor, int shift,
+                 uint16_t *line, uint8_t *out)
 {
     size_t r, c, i;
     for (r = 0; r < rows->cells; r++) {
@@ -186,7 +186,7 @@ static void pool(const uint8_t *raw, const axis *rows, const axis *columns, uint
             for (i = 0; i < columns->most && widths[i]; i++) {
                 sum += widths[i] * from[i];
             }
-            *out++ = (uint8_t)(((2 * sum + area) * reciprocal) >> shift);
+            *out++ = (uint8_t)(((sum + half) * factor) >> shift);
         }
     }
 }

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.shipping import microcontrollers, toolchain
 from experiments.shipping.int8_network import Int8Network, as_multiplier, quantised
-from experiments.shipping.int8_program import LAYOUTS, exact_reciprocal, int8_program
+from experiments.shipping.int8_program import LAYOUTS, int8_program
 from experiments.shipping.microcontrollers import DEVICES
 from hntk.networks.integer_inputs import Pixels, PooledPixels
 
@@ -69,15 +69,6 @@ def test_sums_are_brought_to_8_bits_as_the_quotient_of_scales_says() -> None:
             as_multiplier(factor)
 
 
-def test_a_division_is_a_product_and_a_shift() -> None:
-    for divisor in (8, 98, 18, 242):
-        factor, shift = exact_reciprocal(divisor, 256 * divisor)
-        n = np.arange(256 * divisor)
-        np.testing.assert_array_equal((n * factor >> shift), n // divisor)
-    with pytest.raises(ValueError, match="pool to fewer cells"):
-        exact_reciprocal(99_991, 256 * 99_991)
-
-
 @needs_gcc
 @pytest.mark.parametrize("inputs", INPUTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -118,5 +109,10 @@ def test_a_microcontroller_predicts_the_same_in_fewer_instructions_by_blocks(
 def test_what_a_program_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="layout must be one of loop, columns, blocks"):
         int8_program(network("pixels"), layout="rows")
+    coarse = PooledPixels((29, 29), (16, 16))
+    values = np.zeros((2, 256), np.uint8)
+    values[1] = 255
+    with pytest.raises(ValueError, match="cells of area 841 are no products of 32 bits: pool to fewer"):
+        int8_program(quantised(layers_of((256, 4, 10)), values, np.arange(10), coarse))
     with pytest.raises(ValueError, match="multiples of 4"):
         int8_program(network("pixels", (15,)))
