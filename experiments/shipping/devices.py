@@ -37,7 +37,7 @@ COLUMNS = [
 ]  # fmt: skip
 HNTK, BASELINE = "hntk", "int8"
 # The baseline's kernels on each device, the plain loop first: SMLAD is an instruction of the Cortex-M4.
-KERNELS = {"cortex-m4": ("loop", "blocks"), "cortex-m0plus": ("loop", "columns")}
+KERNELS = {"cortex-m4": ("loop", "columns", "blocks"), "cortex-m0plus": ("loop", "columns")}
 KERNEL_NAMES = {"loop": "a plain loop", "columns": "4 sums at a time", "blocks": "4 sums at a time, SMLAD"}
 # Deformations of the images that networks are trained on here.
 AUGMENTATION = hntk.Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=0.5)

@@ -97,7 +97,7 @@ def int8_program(network: Int8Network, name: str = "int8_net", layout: str = "lo
     memory = _Memory.of(network, 0 if pooling is None else 2 * pooling.shape[1])
     texts = {
         "name": name, "NAME": check_name(name).upper(), "classes": labels.count, "layout": layout.upper(),
-        "pooled": "" if pooling is None else "#define POOLED\n", "kernels": KERNELS.read_text(encoding="ascii"),
+        "pooled": "" if pooling is None else pooling.defines, "kernels": KERNELS.read_text(encoding="ascii"),
         "tables": "".join(table.declaration for table in tables) + structs + labels.definition(f"{name}_labels"),
         "scores_at": memory.scores_at, "calls": "\n    ".join(_calls(network, pooling, memory)),
         "summary": f"{'-'.join(map(str, network.widths[:-1]))} with {labels.count} classes, plain int8 dense kernel",
@@ -165,28 +165,27 @@ class _Pooling:
     shape: tuple[int, int]
     tables: list[Table]
     structs: str
+    defines: str
     call: str
 
     @classmethod
     def of(cls, inputs: Pixels | PooledPixels) -> _Pooling | None:
         if isinstance(inputs, Pixels):
             return None
-        tables, structs = [], ""
+        tables, structs, defines = [], "", "#define POOLED\n"
         for name, overlaps in zip(("rows", "columns"), inputs.overlaps, strict=True):
-            first = np.argmax(overlaps > 0, axis=1)
             most = int((overlaps > 0).sum(axis=1).max())
-            lengths = np.pad(overlaps, ((0, 0), (0, most)))[
-                np.arange(len(first))[:, None], first[:, None] + np.arange(most)
-            ]
+            # the last cells begin earlier, with lengths of 0, so that none reads behind the image
+            first = np.minimum(np.argmax(overlaps > 0, axis=1), overlaps.shape[1] - most)
+            lengths = np.take_along_axis(overlaps, first[:, None] + np.arange(most), axis=1)
             each = [Table(f"{name}_{kind}", np.asarray(values, np.uint8).ravel())
                     for kind, values in (("first", first), ("lengths", lengths))]  # fmt: skip
             tables += each
-            structs += (
-                f"static const axis {name} = {{{each[0].name}, {each[1].name}, {overlaps.shape[0]}, "
-                f"{overlaps.shape[1]}, {most}}};\n"
-            )
+            cells, pixels = overlaps.shape
+            structs += f"static const axis {name} = {{{each[0].name}, {each[1].name}, {cells}, {pixels}}};\n"
+            defines += f"#define POOLED_{name.upper()} {most}\n"
         factor, shift = reciprocal(inputs.area)
         if not factor:
             raise ValueError(f"means over cells of area {inputs.area} are no products of 32 bits: pool to fewer cells.")
         call = f"pool(input, &rows, &columns, {inputs.area // 2}, {factor}u, {shift}"
-        return cls(inputs.shape, tables, structs, call)
+        return cls(inputs.shape, tables, structs, defines, call)

@@ -28,7 +28,7 @@ typedef struct {
 /* Of an axis: each cell's first pixel, and the lengths that it covers of that pixel and of those behind it. */
 typedef struct {
     const uint8_t *first, *lengths;
-    size_t cells, pixels, most;
+    size_t cells, pixels;
 } axis;
 
 #ifdef LOOP
@@ -165,28 +165,37 @@ static void score(const dense_layer *layer, const uint8_t *v, int32_t *scores)
 
 #ifdef POOLED
 /* Means over cells, halves rounded up: (S + A / 2) / A for a cell of area A with the sum S of area times pixel. The
- * division is a product and a shift. */
+ * division is a product and a shift. A cell takes lengths of POOLED_ROWS rows and POOLED_COLUMNS columns, some of them 0:
+ * constants, so that the inner loops are unrolled. */
 static void pool(const uint8_t *raw, const axis *rows, const axis *columns, uint32_t half, uint32_t factor, int shift,
                  uint16_t *line, uint8_t *out)
 {
+    const uint8_t *tall = rows->lengths;
     size_t r, c, i;
-    for (r = 0; r < rows->cells; r++) {
-        const uint8_t *lengths = rows->lengths + r * rows->most, *pixels = raw + rows->first[r] * columns->pixels;
-        for (c = 0; c < columns->pixels; c++) {
+    for (r = 0; r < rows->cells; r++, tall += POOLED_ROWS) {
+        const uint8_t *pixels = raw + rows->first[r] * columns->pixels, *wide = columns->lengths;
+        /* The stores below might change a table, for all that the compiler knows. */
+        uint32_t lengths[POOLED_ROWS];
+#pragma GCC unroll 8
+        for (i = 0; i < POOLED_ROWS; i++) {
+            lengths[i] = tall[i];
+        }
+        for (c = 0; c < columns->pixels; c++, pixels++) {
             uint32_t sum = 0;
-            for (i = 0; i < rows->most && lengths[i]; i++) {
-                sum += lengths[i] * pixels[i * columns->pixels + c];
+#pragma GCC unroll 8
+            for (i = 0; i < POOLED_ROWS; i++) {
+                sum += lengths[i] * pixels[i * columns->pixels];
             }
             line[c] = (uint16_t)sum;
         }
-        for (c = 0; c < columns->cells; c++) {
+        for (c = 0; c < columns->cells; c++, wide += POOLED_COLUMNS) {
             const uint16_t *from = line + columns->first[c];
-            const uint8_t *widths = columns->lengths + c * columns->most;
-            uint32_t sum = 0;
-            for (i = 0; i < columns->most && widths[i]; i++) {
-                sum += widths[i] * from[i];
+            uint32_t sum = half;
+#pragma GCC unroll 8
+            for (i = 0; i < POOLED_COLUMNS; i++) {
+                sum += wide[i] * from[i];
             }
-            *out++ = (uint8_t)(((sum + half) * factor) >> shift);
+            *out++ = (uint8_t)((sum * factor) >> shift);
         }
     }
 }
