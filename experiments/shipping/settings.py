@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from experiments.runner.config import READ_LAYERS, READOUTS, one_of
 from experiments.runner.experiment import Experiment
+
+# Microcontrollers that QEMU emulates, repeated here as settings import nothing heavy; a test compares both.
+DEVICES = ("cortex-m4", "cortex-m0plus")
+# How hntk's C programs hold weights, of all those that hntk.deploy.to_c knows.
+C_LAYOUTS = ("smallest", "fastest", "planes", "gaps", "indices", "rice", "base3")
 
 
 @dataclass
@@ -26,7 +31,28 @@ class ShipExperiment(ShippedNetwork):
     name: str = "ship"
     flash: float | None = None  # bytes of flash of the microcontroller; a program that does not fit is an error
     ram: float | None = None  # bytes of RAM of the microcontroller; likewise
-    emulated: int = 100  # test samples on an emulated Cortex-M4
+    device: str = one_of(DEVICES, "cortex-m4")  # the microcontroller, emulated by QEMU
+    emulated: int = 100  # test samples on it
+
+
+@dataclass
+class DevicesExperiment:
+    """A trained classifier on microcontrollers, beside int8 networks."""
+
+    name: str = "devices"
+    file: str | None = None  # a classifier that hntk.train returned, saved; by default one is trained here
+    devices: list[str] = one_of(DEVICES, list(DEVICES))
+    layouts: list[str] = one_of(C_LAYOUTS, ["smallest", "fastest"])  # of hntk's weights
+    # hidden widths of the int8 networks
+    baselines: list[list[int]] = field(default_factory=lambda: [[32, 32], [48, 48], [64, 64], [64, 64, 64], [96, 64]])
+    pool: list[int] | None = field(default_factory=lambda: [16, 16])  # height and width of what networks read
+    epochs: int = 60  # of every training
+    augmented: bool = True  # whether images are deformed in training
+    emulated: int | None = None  # test images on each device; all by default
+    # the classifier that is trained here
+    widths: list[int] = field(default_factory=lambda: [256, 128])
+    sparsity: list[float] = field(default_factory=lambda: [0.86, 0.79])
+    levels: int = 8
 
 
 def _microcontroller(
@@ -77,5 +103,19 @@ EXPERIMENTS = (
         (2048, 3300),
         flash=64,
         ram=16,
+    ),
+    Experiment(
+        settings=DevicesExperiment,
+        shows="a trained classifier on a Cortex-M4 and a Cortex-M0+ beside int8 networks: flash, RAM, instructions",
+        takes="about 20 minutes",
+        leaves=("devices.csv",),
+        arguments="data=mnist data.folder=PATH experiment.file=FILE",
+        data="mnist",
+        tiny={
+            "experiment": {
+                "widths": [16, 16], "baselines": [[8, 8]], "pool": [4, 4], "epochs": 3, "augmented": False,
+                "emulated": 20, "sparsity": [0.5, 0.5], "levels": 4,
+            },
+        },
     ),
 )  # fmt: skip

@@ -13,8 +13,8 @@ from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, say, show_table, stage
 from experiments.runner.from_config import raw_dataset
 from experiments.runner.record import Record
-from experiments.shipping import classifiers, toolchain
-from experiments.shipping.toolchain import Firmware
+from experiments.shipping import classifiers, microcontrollers, toolchain
+from experiments.shipping.microcontrollers import DEVICES, Firmware
 from hntk._utils.labels import accuracy_score
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import write_onnx
@@ -126,38 +126,44 @@ def _compiled(program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray,
 def _microcontroller(
     cfg: Config, record: Record, program: CProgram, whole: hntk.IntegerClassifier, raw: np.ndarray
 ) -> Iterator[Form]:
-    if not list(toolchain.installed(toolchain.CROSS)):
+    device = DEVICES[cfg.experiment.device]
+    if not list(toolchain.installed(microcontrollers.CROSS)):
         return
-    if program.table_bytes > toolchain.MEMORY and cfg.experiment.flash is None:
-        reason = f"the tables take more than {toolchain.MEMORY:,} bytes"
-        toolchain.left_out("a microcontroller", reason, "compress.sparsity=0.99")
+    if program.table_bytes > device.flash and cfg.experiment.flash is None:
+        reason = f"the tables take more than {device.flash:,} bytes"
+        toolchain.left_out(f"a {device.label}", reason, "compress.sparsity=0.99")
         return
     sources = record.folder / "firmware"
     sources.mkdir(exist_ok=True)
-    with stage("Cortex-M4: linking"):
-        firmware = toolchain.link_firmware(program, sources, "float" if raw.dtype == np.float32 else "uint8_t")
+    with stage(f"{device.label}: linking"):
+        sample_type = "float" if raw.dtype == np.float32 else "uint8_t"
+        firmware = microcontrollers.link_firmware(program, sources, sample_type, device)
     CONSOLE.print(
-        f"  flash {firmware.flash:,} bytes, RAM {firmware.ram:,} bytes and {toolchain.STACK:,} of stack, from the "
-        "linker's map"
+        f"  flash {firmware.code:,} bytes of code and {firmware.constants:,} of tables, RAM {firmware.ram:,} bytes and "
+        f"{microcontrollers.STACK:,} of stack, from the linker's map"
     )
     _check_memory(cfg, firmware)
     labels = None
-    if list(toolchain.installed(toolchain.EMULATOR)):
-        with stage(f"Cortex-M4: {min(cfg.experiment.emulated, len(raw)):,} samples on the emulator"):
-            emulated = toolchain.emulate(firmware, raw[: cfg.experiment.emulated])
+    if list(toolchain.installed(microcontrollers.EMULATOR)):
+        with stage(f"{device.label}: {min(cfg.experiment.emulated, len(raw)):,} samples on the emulator"):
+            emulated = microcontrollers.emulate(firmware, raw[: cfg.experiment.emulated])
         labels = whole.classes[emulated.indices]
-        CONSOLE.print(f"  {emulated.instructions:,} instructions an image")
-        record.add_metrics(**{"instructions/Cortex-M4": emulated.instructions})
-    record.add_metrics(**{"flash/Cortex-M4": firmware.flash, "ram/Cortex-M4": firmware.ram + toolchain.STACK})
-    yield Form("C99, Cortex-M4 (flash)", firmware.flash, labels)
+        CONSOLE.print(
+            f"  {emulated.instructions:,} instructions an image, and {emulated.stack:,} bytes of stack in use"
+        )
+        record.add_metrics(**{f"instructions/{device.label}": emulated.instructions})
+    ram = firmware.ram + microcontrollers.STACK
+    record.add_metrics(**{f"flash/{device.label}": firmware.flash, f"ram/{device.label}": ram})
+    yield Form(f"C99, {device.label} (flash)", firmware.flash, labels)
 
 
 def _check_memory(cfg: Config, firmware: Firmware) -> None:
     """Raise an error if the program does not fit the configured memory."""
+    ram = firmware.ram + microcontrollers.STACK
     for name, needed, limit, remedy in (
         ("flash", firmware.flash, cfg.experiment.flash, "lower net.widths, set experiment.readout_bits=8, or "
          "raise compress.sparsity"),
-        ("RAM", firmware.ram + toolchain.STACK, cfg.experiment.ram, "lower net.widths, or set experiment.level_bits=8"),
+        ("RAM", ram, cfg.experiment.ram, "lower net.widths, or set experiment.level_bits=8"),
     ):  # fmt: skip
         if limit is not None and needed > limit:
             raise ValueError(f"the program needs {needed:,} bytes of {name}, and there are {limit:,.0f}: {remedy}.")

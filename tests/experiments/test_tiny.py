@@ -17,7 +17,7 @@ from experiments.benchmarks.bench_inference import REFERENCE
 from experiments.kernels.architectures import LABELS, NETS
 from experiments.kernels.settings import ARCHITECTURES
 from experiments.runner import catalog
-from experiments.shipping import toolchain
+from experiments.shipping import microcontrollers, toolchain
 from tests.support.command_line import ROOT, done, rows
 
 NEEDS = {"frontier": ("optuna", "make setup-sweeps"), "bench_inference": ("onnxruntime", "make setup")}
@@ -214,8 +214,22 @@ def ship(ran: Ran) -> None:
             assert int(forms[f"ONNX, {weights} weights"]["bytes"]) == size
     assert "hidden weights, packed, base 3" in ran.printed
     assert ran.metrics["hidden/packed, base 3"] < ran.metrics["hidden/packed, 2 bits"]
-    if toolchain.has(toolchain.CROSS, toolchain.EMULATOR):
+    if toolchain.has(microcontrollers.CROSS, microcontrollers.EMULATOR):
         assert forms["C99, Cortex-M4 (flash)"]["of"] == "20"
+
+
+def devices(ran: Ran) -> None:
+    if not toolchain.has(microcontrollers.CROSS, microcontrollers.EMULATOR):
+        return
+    table = ran.rows("devices.csv")
+    # two layouts of hntk's network on two devices, and the kernels of the int8 one: SMLAD on one device alone
+    assert len(table) == 2 * 2 + 3 + 2
+    assert all(row["same classes"] == row["of"] == "20" for row in table)
+    assert all(int(row["flash"]) == int(row["code"]) + int(row["tables"]) for row in table)
+    taken = {(row["program"], row["device"]): int(row["instructions an image"]) for row in table}
+    assert taken["int8 8-8, 4 sums at a time, SMLAD", "Cortex-M4"] < taken["int8 8-8, a plain loop", "Cortex-M4"]
+    # fewer kinds of instructions: more of them
+    assert taken["int8 8-8, a plain loop", "Cortex-M0+"] > taken["int8 8-8, a plain loop", "Cortex-M4"]
 
 
 def bench_transform(ran: Ran) -> None:
@@ -263,7 +277,7 @@ CHECKS: dict[str, Callable[[Ran], None]] = {
     check.__name__: check
     for check in (
         gmm, convergence, architectures, levels, spectrum_theory, spikes, learning_curve, dynamics, million, store,
-        solver, fetch, mnist, widths, memory, frontier, ship, bench_kernels, bench_empirical, bench_solver,
+        solver, fetch, mnist, widths, memory, frontier, ship, devices, bench_kernels, bench_empirical, bench_solver,
         bench_transform, bench_inference,
     )
 } | {"microcontroller": ship, "small_microcontroller": ship}  # fmt: skip

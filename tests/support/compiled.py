@@ -85,7 +85,7 @@ def run_all(
     main.write_text("".join(headers) + DRIVER + "".join(calls) + "    return 0;\n}\n")
     bits = [f"-D{p.name.upper()}_WORD_BITS={b}" for p, b in zip(programs, word_bits, strict=True)]
     toolchain.compile_files([*sources, main], built, compiler, (*options, *bits, f"-I{folder}"))
-    given = toolchain._call([str(built)], input=b"".join(raw.tobytes() for raw in samples)).stdout
+    given = toolchain.call([str(built)], input=b"".join(raw.tobytes() for raw in samples)).stdout
     found, at = [], 0
     for names, raw in zip(labels, samples, strict=True):
         one, at = _taken(given, at, names, len(raw))

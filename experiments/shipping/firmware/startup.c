@@ -1,4 +1,5 @@
-/* Start-up of a Cortex-M without a C library: stack, data, and the debugger's calls (semihosting) for files and exit. */
+/* Start-up of a Cortex-M without a C library: stack, data, the debugger's calls (semihosting) for files and exit, and
+ * the timer SysTick. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -7,6 +8,8 @@
 int main(void);
 
 extern uint32_t stack_top, data_load, data_start, data_end, bss_start, bss_end;
+/* How often the timer has come to 0. */
+static volatile uint32_t wraps;
 
 static void reset(void)
 {
@@ -25,9 +28,14 @@ static void fault(void)
     leave(1);
 }
 
+static void wrapped(void)
+{
+    wraps++;
+}
+
 __attribute__((section(".vectors"), used)) static void *const vectors[16] = {
     &stack_top,    (void *)reset, (void *)fault, (void *)fault, (void *)fault, (void *)fault, (void *)fault, NULL,
-    NULL,          NULL,          NULL,          (void *)fault, (void *)fault, NULL,          (void *)fault, (void *)fault,
+    NULL,          NULL,          NULL,          (void *)fault, (void *)fault, NULL,          (void *)fault, (void *)wrapped,
 };
 
 static int32_t ask(int32_t operation, const void *block)
@@ -38,36 +46,62 @@ static int32_t ask(int32_t operation, const void *block)
     return r0;
 }
 
-int32_t open_file(const char *name, int32_t length)
+int32_t open_file(const char *name, int32_t length, int32_t mode)
 {
-    const uint32_t block[3] = {(uint32_t)(uintptr_t)name, 1 /* rb */, (uint32_t)length};
+    const uint32_t block[3] = {(uint32_t)(uintptr_t)name, (uint32_t)mode, (uint32_t)length};
     return ask(0x01, block);
 }
 
-int32_t read_file(int32_t file, void *to, uint32_t count)
+int read_file(int32_t file, void *to, uint32_t count)
 {
     const uint32_t block[3] = {(uint32_t)file, (uint32_t)(uintptr_t)to, count};
-    return ask(0x06, block) == 0 ? (int32_t)count : 0;
+    return ask(0x06, block) == 0;
 }
 
-void write_text(const char *text)
+int write_file(int32_t file, const void *from, uint32_t count)
 {
-    ask(0x04, text);
+    const uint32_t block[3] = {(uint32_t)file, (uint32_t)(uintptr_t)from, count};
+    return ask(0x05, block) == 0;
 }
 
-/* SysTick, at the processor's own rate: control, reload value, current value. */
+/* SysTick, at the processor's own rate: control, reload value, current value, which falls from 2^24 - 1 to 0. */
 static volatile uint32_t *const systick = (volatile uint32_t *)0xe000e010;
 
 void start_clock(void)
 {
-    systick[1] = CLOCK_MASK;
+    systick[1] = 0xffffff;
     systick[2] = 0;
-    systick[0] = 5;
+    systick[0] = 7;
 }
 
-uint32_t clock_left(void)
+uint32_t ticks(void)
 {
-    return systick[2];
+    uint32_t before, left;
+    do {
+        before = wraps;
+        left = systick[2];
+    } while (before != wraps);
+    return (before << 24) - left;
+}
+
+#define PATTERN 0xa5c3965au
+
+void paint_stack(void)
+{
+    uint32_t *end = (uint32_t *)__builtin_frame_address(0), *at;
+    /* This function's own registers may lie at its frame's foot. */
+    for (at = &bss_end; at < end - 16; at++) {
+        *(volatile uint32_t *)at = PATTERN;
+    }
+}
+
+uint32_t stack_used(void)
+{
+    uint32_t *at = &bss_end;
+    while (*at == PATTERN) {
+        at++;
+    }
+    return (uint32_t)((uintptr_t)&stack_top - (uintptr_t)at);
 }
 
 void leave(int status)

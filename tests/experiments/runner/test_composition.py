@@ -21,8 +21,12 @@ from experiments.runner import catalog, composition, config, launching
 from experiments.runner.command_line import as_sweep, expand_tiny
 from experiments.runner.composition import CONF, check
 from experiments.runner.refusals import SettingError
+from experiments.shipping import microcontrollers
+from experiments.shipping import settings as shipping_settings
 from hntk.asymptotics.kernel_parameters import KernelName
 from hntk.data.dataset import Scaling
+from hntk.deploy.c_choice import Goal
+from hntk.deploy.c_values import Layout
 from hntk.kernels.exact import Engine
 from hntk.matching import match
 from hntk.theory.architecture import Normalize
@@ -167,6 +171,9 @@ def test_closed_sets_are_those_of_the_library() -> None:
         assert mine == get_args(getattr(sys.modules[match.__module__], theirs))
     assert set(theory_settings.MIXTURES) == set(mixtures.CAPTIONS)
     assert set(theory_settings.NETS) == set(spectrum_theory.NETS)
+    assert tuple(microcontrollers.DEVICES) == shipping_settings.DEVICES
+    # +exp=devices has no orthogonal blocks, which transforms are for
+    assert set(shipping_settings.C_LAYOUTS) == {*get_args(Goal), *get_args(Layout)} - {"transform"}
     for law in config.LAWS:
         assert hntk.weight_law(law).name == law
 

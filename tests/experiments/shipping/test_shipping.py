@@ -10,14 +10,14 @@ import pytest
 import hntk
 from experiments.runner.config import Config, NetConfig
 from experiments.runner.record import Record
-from experiments.shipping import ship, toolchain
+from experiments.shipping import microcontrollers, ship, toolchain
 from experiments.shipping.settings import ShipExperiment
 from hntk.deploy.c import to_c
 from tests.support.architectures import raw_samples, whole_classifier
 from tests.support.command_line import composed
 
 
-@pytest.mark.skipif(not toolchain.has(toolchain.CROSS), reason="needs gcc-arm-none-eabi")
+@pytest.mark.skipif(not toolchain.has(microcontrollers.CROSS), reason="needs gcc-arm-none-eabi")
 def test_what_does_not_fit_a_microcontroller_says_what_would(tmp_path: Path) -> None:
     made = whole_classifier(levels=4, widths=(129, 65, 33), pixels=True)
     cfg = composed("+exp=microcontroller", "experiment.flash=2000")
