@@ -33,7 +33,8 @@ class Epoch(NamedTuple):
     loss : float
         Mean loss of its batches.
     validation : float
-        Validation accuracy at its end.
+        Validation accuracy at its end. Of a regression it is 1 less the mean squared error of standardised targets; it
+        is NaN without validation samples.
     learning_rate : float
         Learning rate at its start.
     """

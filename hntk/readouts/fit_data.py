@@ -84,17 +84,23 @@ class FitData:
         return {"statistics": statistics, "normalization": self.normalization, "layers": self.layers}
 
 
-def draw_validation(index: Int[np.ndarray, " n"], share: float, seed: int) -> Bool[np.ndarray, " n"]:
-    """Return which samples are for validation: a random share of every class, but never all of one."""
+def draw_validation(
+    index: Int[np.ndarray, " n"], share: float, seed: int, remedy: str = "give ridge= instead, or more samples"
+) -> Bool[np.ndarray, " n"]:
+    """Return which samples are for validation: a random share of every class, but never all of one.
+
+    Raises
+    ------
+    ValueError
+        If a class has one sample; the message ends with the remedy.
+    """
     share = as_share(share, "validation_share")
     rng = np.random.default_rng(as_seed(seed))
     held = np.zeros(index.size, dtype=bool)
     for a in range(int(index.max()) + 1):
         members = rng.permutation(np.flatnonzero(index == a))
         if members.size < 2:
-            raise ValueError(
-                "choosing the ridge needs at least 2 samples of every class: give ridge= instead, or more samples."
-            )
+            raise ValueError(f"validation needs at least 2 samples of every class: {remedy}.")
         held[members[: min(max(1, round(share * members.size)), members.size - 1)]] = True
     return held
 

@@ -289,7 +289,7 @@ def _held_out(answers: Answers, share: Any) -> Bool[np.ndarray, " n"]:
     if share is None:
         return np.zeros(n, bool)
     index = answers.values if answers.classes is not None else np.zeros(n, int)
-    return draw_validation(index, as_share(share, "validation"), SPLIT_SEED)
+    return draw_validation(index, as_share(share, "validation"), SPLIT_SEED, "give validation=None, or more samples")
 
 
 def _given_validation(

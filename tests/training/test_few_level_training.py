@@ -225,6 +225,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path: Path) -> 
         ({"y": [None, *Y[1:]]}, "missing"),
         ({"y": np.full(len(X), np.nan)}, "drop those samples"),
         ({"y": ["a"] * len(X)}, "only one class"),
+        ({"y": ["z", *Y[1:]]}, "at least 2 samples of every class: give validation=None"),
         ({"y": Y[:-1]}, "one per row of x"),
         ({"y": np.linspace(0, 1, len(X) - 1)}, "one row per row of x"),
         ({"y": np.ones(len(X))}, "same for all samples"),
