@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
-from hntk.training.starts import StartingPoint, StartProblem, starting_point
+from hntk.training.start_choice import Starts, starting_points
+from hntk.training.starts import StartProblem
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
 SCHEDULE = Schedule(epochs=60, batch=128, learning_rate=2e-3, patience=20, warmup=1.0)
@@ -121,13 +122,24 @@ def train(
         are 0.
     kilobytes : float, optional
         Size of the exported program, instead of widths.
-    start : {"uniform"}
-        Where the training starts. ``"uniform"``: equidistant levels and random weights.
+    start : {"match", "uniform", "dense"}, list, Architecture, Classifier or model
+        Where the training starts. ``"match"``: random weights, and the staircases of :func:`hntk.match` that keep the
+        kernel of a ReLU network, with the calibrated surrogate as their derivative; a list of activations or an
+        architecture of as many layers is another network whose kernel is kept. ``"uniform"``: random weights, and
+        equidistant levels. ``"dense"``: a dense ReLU network of the same widths, which is trained for a quarter of the
+        epochs, of which ``progress`` is told first, and then made ternary layer by layer, with thresholds and a readout
+        that are fitted to it. Or a dense network that is made ternary: a classifier of hntk with ReLU-like activations,
+        or a model that :func:`hntk.from_model` reads; it is given raw samples, which go through its normalisation.
     surrogate : str, Activation or Surrogate, optional
         Window of the backward pass at every threshold, a function of integral 1 in units of the thresholds' distance,
         see :func:`hntk.surrogate`. By default 1 up to half that distance: the clipped straight-through gradient.
-    teacher : (n, K) array, optional
-        Logits of another model for the samples x, which are followed beside the labels.
+    teacher : array, callable, classifier, model or "kernel", optional
+        What is followed beside the labels: logits of shape (n, K) for the samples x, with classes in sorted order; a
+        function of raw samples that gives them; a classifier of hntk or scikit-learn, or a model that
+        :func:`hntk.from_model` reads, which is given raw samples; or ``"kernel"``, kernel ridge regression by the exact
+        NTK of a ReLU network on at most 10,000 of the samples, without any training. Scores of classifiers are brought
+        to logits by one factor, fitted on the validation samples. Where pixels are augmented, a teacher that JAX can
+        trace is shown the augmented ones; with other teachers all augmentations of a sample share its own logits.
     distill : pair of float
         The teacher's share of the loss, and the temperature at which its logits are compared.
     augment : callable, optional
@@ -199,21 +211,24 @@ def _trained(
 ) -> tuple[Result, ...]:
     """Train from every key, and fold what is trained."""
     _check_room(problem, keys.size)
-    points = [starting_point(start, problem, member) for member in keys]
     signal = teacher_signal(teacher, problem.data, augmented=augment is not None)
+    objective = _objective(problem.data, augment, signal, distill)
+    starts = starting_points(
+        start, problem, keys, objective, logits=signal.logits, checkpoint=checkpoint, progress=progress
+    )
+    layers = starts.points[0].layers
 
     def programs(members: Sequence[Trained]) -> tuple[Result, ...]:
-        records = (_record(done, problem, start, augment, signal) for done in members)
+        records = (_record(done, problem, starts, augment, signal) for done in members)
         return tuple(
-            folded(done.parameters, points[0].layers, problem.data, record)
-            for done, record in zip(members, records, strict=True)
+            folded(done.parameters, layers, problem.data, record) for done, record in zip(members, records, strict=True)
         )
 
     trained = train_members(
-        _objective(points[0], problem.data, augment, signal, distill),
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *(point.parameters for point in points)),
+        replace(objective, layers=layers),
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *(point.parameters for point in starts.points)),
         problem.data,
-        problem.schedule,
+        starts.schedule,
         # The start has used the key itself.
         jax.vmap(lambda member: jax.random.fold_in(member, 1))(keys),
         logits=signal.logits,
@@ -224,13 +239,15 @@ def _trained(
     return programs(trained)
 
 
-def _record(done: Trained, problem: StartProblem, start: Any, augment: Any, signal: TeacherSignal) -> TrainingRecord:
+def _record(
+    done: Trained, problem: StartProblem, starts: Starts, augment: Any, signal: TeacherSignal
+) -> TrainingRecord:
     """Return how a member was trained, as far as the program does not show it."""
     better = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
     return TrainingRecord(
-        start if isinstance(start, str) else "a model",
-        len(done.history),
-        better[0] if better else len(done.history),
+        starts.name,
+        starts.epochs + len(done.history),
+        starts.epochs + (better[0] if better else len(done.history)),
         None,
         len(problem.data.training.targets),
         augmentation=None if augment is None else str(augment),
@@ -274,9 +291,7 @@ def _check_room(problem: StartProblem, members: int) -> None:
     check_room(4 * COPIES * members * weights, "Training these layers", "Give smaller widths=, or fewer keys at once.")
 
 
-def _objective(
-    point: StartingPoint, data: TrainingData, augment: Any, signal: TeacherSignal, distill: Any
-) -> Objective:
+def _objective(data: TrainingData, augment: Any, signal: TeacherSignal, distill: Any) -> Objective:
     """Return what is minimised; raw samples take part in every step if they are augmented or shown to a teacher."""
     rounded = isinstance(data.inputs, Rounded)
     # Coordinates that were rounded are augmented as whole numbers, pixels before they are pooled.
@@ -285,7 +300,7 @@ def _objective(
         raise ValueError("augmented samples that are no pixels have no raw form for a teacher: give it as logits.")
     weight, temperature = _distillation(distill)
     return Objective(
-        point.layers,
+        (),
         data.classes is not None,
         weight,
         temperature,

@@ -103,9 +103,7 @@ def matched_start(problem: StartProblem, key: Array, original: ArchitectureLike 
     return StartingPoint(layers, drawn_parameters(problem, [each.thresholds for each in steps], key))
 
 
-def matched_staircases(
-    levels: tuple[int, ...], original: ArchitectureLike | None = None
-) -> tuple[WholeStaircase, ...]:
+def matched_staircases(levels: tuple[int, ...], original: ArchitectureLike | None = None) -> tuple[WholeStaircase, ...]:
     """Return staircases of so many levels that keep an original's kernel, for sums of deviation 1.
 
     Parameters

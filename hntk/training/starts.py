@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hntk._utils.arguments import as_choice
 from hntk.activations.surrogates import Surrogate
 from hntk.readouts.training import Schedule
 from hntk.training.few_level_layers import FewLevelLayer, Parameters
 from hntk.training.samples import TrainingData
-
-STARTS = ("uniform",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,34 +49,6 @@ class StartingPoint(NamedTuple):
 
     layers: tuple[FewLevelLayer, ...]
     parameters: Parameters
-
-
-def starting_point(start: Any, problem: StartProblem, key: Array) -> StartingPoint:
-    """Return where a training starts.
-
-    The descriptions of the layers must not depend on the key, since members of several keys share them.
-
-    Parameters
-    ----------
-    start : str or model
-        Name of the start, or a dense model to start from.
-    problem : StartProblem
-        Samples, widths, levels and settings.
-    key : jax.Array
-        Random key of the first weights.
-
-    Returns
-    -------
-    StartingPoint
-        Descriptions of the layers, and parameters.
-
-    Raises
-    ------
-    ValueError
-        If the start is unknown.
-    """
-    as_choice(start, "start", STARTS)
-    return uniform_start(problem, key)
 
 
 def uniform_start(problem: StartProblem, key: Array) -> StartingPoint:
