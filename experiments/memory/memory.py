@@ -23,6 +23,7 @@ from experiments.runner.keys import data_digest, resolved
 from experiments.runner.networks import activations
 from experiments.runner.record import Record
 from experiments.training.dense_networks import TrainingSetup
+from experiments.training.trained_arm import remove_checkpoints
 from hntk._utils.labels import accuracy_score
 from hntk.activations.fingerprint import fingerprint
 from hntk.readouts.training import Epoch, Schedule
@@ -189,8 +190,7 @@ def _measure_costs(
     )
     if not cfg.experiment.keep:
         path.unlink()
-    for checkpoint in record.folder.glob("*.npz"):
-        checkpoint.unlink()
+    remove_checkpoints(record.folder)
 
 
 def levels_of(classifier: hntk.IntegerClassifier) -> list[int]:

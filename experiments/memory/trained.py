@@ -22,6 +22,7 @@ import hntk
 from experiments.runner.config import Config
 from experiments.training.dense_networks import HELD_OUT, TrainingSetup, relu_forward
 from experiments.training.recipes import data_augmentation, data_recipe
+from experiments.training.samples import image_shape
 from hntk.readouts.fit_data import draw_validation
 from hntk.readouts.training import Epoch, Schedule, Trained
 
@@ -107,9 +108,8 @@ def fit_ternary(
     def keep(snapshot: Any) -> None:
         kept["history"] = snapshot.members[0].history
 
-    image = data.image_shape if data.pixels and len(data.image_shape or ()) == 2 else None
     classifier = hntk.train(
-        raw[~held], data.y_train[~held], widths, levels=levels, start="match", schedule=schedule, shape=image,
+        raw[~held], data.y_train[~held], widths, levels=levels, start="match", schedule=schedule, shape=image_shape(data),
         augment=data_augmentation(data.name), validation=(raw[held], data.y_train[held]),
         key=jax.random.key(int(cfg.seed)), checkpoint=folder / "ternary.npz", progress=progress, snapshot=keep,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,11 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from experiments.figures.style import MARKS, caption_above, line_style
+from experiments.training.points import Point
 from experiments.training.published import PublishedPoint
 from experiments.training.settings import ARMS
-
-if TYPE_CHECKING:
-    from experiments.training.frontier_report import Point
 
 SIZE = (7.2, 4.8)
 # Numbers at which logarithmic axes have labels, times powers of ten.
@@ -126,5 +124,3 @@ def epochs_figure(histories: Mapping[str, Mapping[str, Any]], data: str, seeds: 
         axes.set(xlabel="epochs", title=title)
     panels[0].set_ylabel("error")
     return caption_above(figure, f"{data}: means of {seeds} seeds with standard errors")
-
-

@@ -106,7 +106,7 @@ def augmentation_of(cfg: Config) -> hntk.Augmentation | None:
 def data_augmentation(data: str, name: str | None = None, strength: float = 1.0) -> hntk.Augmentation | None:
     """Return an augmentation by name, by default that of the data set; None if it leaves samples as they are."""
     numbers = AUGMENTATIONS[name or data_recipe(data).augment]
-    scaled = {key: value if key in FIXED else strength * value for key, value in numbers.items()}
+    scaled: dict[str, Any] = {key: value if key in FIXED else strength * value for key, value in numbers.items()}
     return hntk.Augmentation(**scaled) if scaled else None
 
 

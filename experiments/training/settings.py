@@ -73,9 +73,7 @@ RECIPES: Mapping[str, DataRecipe] = {
             Recipe(49.0, (512, 256), (0.90, 0.80)),
         ),
     ),
-    "fashion_mnist": DataRecipe(
-        augment="clothing", epochs=100, networks=(Recipe(59.0, (512, 256), (0.85, 0.80)),)
-    ),
+    "fashion_mnist": DataRecipe(augment="clothing", epochs=100, networks=(Recipe(59.0, (512, 256), (0.85, 0.80)),)),
     "cifar10_features": DataRecipe(
         augment="features", epochs=60, batch=128, learning_rate=2e-3, weight_decay=1e-2, patience=20
     ),
@@ -152,7 +150,7 @@ TINY = {
 EXPERIMENTS = (
     Experiment(
         settings=FrontierKilobytesExperiment,
-        shows="test accuracy against kilobytes of flash: drawn and trained layers of few levels, and what others report",
+        shows="test accuracy against kilobytes of flash: drawn and trained layers, and what others report",
         takes="hours on a GPU with all its epochs, and can be stopped and continued",
         plain_only="its drawn layers are plain networks",
         leaves=("jobs.csv", "frontier.csv", "seeds.csv", "accuracy_kilobytes.png"),

@@ -59,15 +59,18 @@ class Snapshot:
         Present parameters, validation and history of each key.
     fold : callable
         Makes programs of members.
+    before : int
+        Epochs that were spent on a dense network to start from.
     """
 
     members: tuple[Trained, ...]
     fold: Callable[[Sequence[Trained]], tuple[Result, ...]]
+    before: int = 0
 
     @property
     def epoch(self) -> int:
-        """The number of epochs so far."""
-        return len(self.members[0].history)
+        """The number of epochs so far, with those of a dense network to start from."""
+        return self.before + len(self.members[0].history)
 
     def programs(self) -> tuple[Result, ...]:
         """Return the program of whole numbers of each key, folded from its present parameters."""
@@ -234,7 +237,7 @@ def _trained(
         logits=signal.logits,
         checkpoint=checkpoint,
         progress=progress,
-        snapshot=None if snapshot is None else lambda members: snapshot(Snapshot(members, programs)),
+        snapshot=None if snapshot is None else lambda members: snapshot(Snapshot(members, programs, starts.epochs)),
     )
     return programs(trained)
 
