@@ -109,8 +109,8 @@ def fit_ternary(
         kept["history"] = snapshot.members[0].history
 
     classifier = hntk.train(
-        raw[~held], data.y_train[~held], widths, levels=levels, start="match", schedule=schedule, shape=image_shape(data),
-        augment=data_augmentation(data.name), validation=(raw[held], data.y_train[held]),
+        raw[~held], data.y_train[~held], widths, levels=levels, start="match", schedule=schedule,
+        shape=image_shape(data), augment=data_augmentation(data.name), validation=(raw[held], data.y_train[held]),
         key=jax.random.key(int(cfg.seed)), checkpoint=folder / "ternary.npz", progress=progress, snapshot=keep,
     )  # fmt: skip
     validation = classifier.accuracy(raw[held], data.y_train[held])
