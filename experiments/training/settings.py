@@ -161,9 +161,9 @@ EXPERIMENTS = (
         tiny={
             # the common tiny settings have three widths
             "net": {"widths": [2, 3]},
-            "experiment": {**TINY, "seeds": 2, "max_width": 200, "readout_epochs": 3},
+            "experiment": {**TINY, "seeds": 2, "max_width": 120, "readout_epochs": 3},
             "hydra": {
-                "sweeper": {"params": {"experiment.arm": "random8,trained4", "experiment.kilobytes": "2,3"}},
+                "sweeper": {"params": {"experiment.arm": "random8,trained4", "experiment.kilobytes": 2}},
             },
         },
     ),
