@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import ceil, gcd
+from math import ceil, floor, gcd
 from typing import NamedTuple
 
 from hntk.training.samples import TrainingData
@@ -142,9 +142,9 @@ def rule_widths(limit: float, outputs: int) -> tuple[float, float]:
     return first, min(other, first, READOUT_SHARE * limit / outputs)
 
 
-def multiple(width: float) -> int:
-    """Return the nearest multiple of 8 from 8 to 2048."""
-    return min(max(round(width / MULTIPLE), 1) * MULTIPLE, WIDEST)
+def multiple(width: float, rounding: Callable[[float], int] = round) -> int:
+    """Return a multiple of 8 from 8 to 2048, by default the nearest one."""
+    return min(max(rounding(width / MULTIPLE), 1) * MULTIPLE, WIDEST)
 
 
 def cells(size: tuple[int, int], share: float) -> tuple[int, int] | None:
@@ -184,9 +184,9 @@ def adapted(problem: StartProblem, limit: float, ratio: tuple[float, ...]) -> St
 
     sparse = min(FAN_IN / problem.data.inputs_width, DENSEST)
     while size(sparse) > limit and max(problem.widths) > MULTIPLE:
-        problem = scaled(problem, 0.8)
+        problem = scaled(problem, 0.8, floor)
     while size(max(sparse, DENSE)) < limit and max(problem.widths) < WIDEST:
-        problem = scaled(problem, 1.25)
+        problem = scaled(problem, 1.25, ceil)
     return problem
 
 
@@ -202,9 +202,9 @@ def widened(problem: StartProblem, limit: float) -> Design | None:
     return Design(scaled(problem, low), None)
 
 
-def scaled(problem: StartProblem, factor: float) -> StartProblem:
-    """Return a training with all widths times a factor, in multiples of 8."""
-    widths = tuple(multiple(factor * width) for width in problem.widths)
+def scaled(problem: StartProblem, factor: float, rounding: Callable[[float], int] = round) -> StartProblem:
+    """Return a training with all widths times a factor, rounded to multiples of 8."""
+    widths = tuple(multiple(factor * width, rounding) for width in problem.widths)
     return replace(problem, widths=widths)
 
 

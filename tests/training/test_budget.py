@@ -130,7 +130,7 @@ def freedom(
     return Freedom(made, pooled, widths, sparsity, pool)
 
 
-@pytest.mark.parametrize("limit", [500, 2000, 12300, 49000])
+@pytest.mark.parametrize("limit", [500, 6000])
 def test_designs_of_any_budget_are_within_it_and_wide(limit: int) -> None:
     made = designs(freedom(problem(), pool=True), limit)
     assert 2 <= len(made) <= 6
@@ -142,7 +142,7 @@ def test_designs_of_any_budget_are_within_it_and_wide(limit: int) -> None:
 
 
 def test_larger_budgets_have_wider_designs() -> None:
-    first = [designs(freedom(problem()), limit)[0].problem.widths for limit in (600, 2000, 8000)]
+    first = [designs(freedom(problem()), limit)[0].problem.widths for limit in (600, 1500, 4000)]
     assert first[0][0] < first[1][0] < first[2][0]
     assert all(width % 8 == 0 for widths in first for width in widths)
 
@@ -236,7 +236,8 @@ def test_train_chooses_a_network_that_fits(monkeypatch: pytest.MonkeyPatch, tmp_
     assert len(tried) == 4
     assert {candidate.widths for candidate in tried} >= {made.network.widths}
     assert {candidate.pooled for candidate in tried} == {(), (10, 10)}
-    path = made.save(tmp_path / "small.hntk")
+    path = tmp_path / "small.hntk"
+    hntk.save(made, path)
     read = hntk.load(path).training.candidates
     assert [replace(c, sparsity=()) for c in read] == [replace(c, sparsity=()) for c in tried]
     assert "chosen by 4 short trainings" in str(hntk.summarize(made))
