@@ -11,7 +11,7 @@ from experiments.runner import config
 from experiments.runner.experiment import Experiment
 
 # the packages of `experiments` that hold studies, in the order in which the experiments are listed
-STUDIES = ("kernels", "asymptotics", "memory", "shipping", "benchmarks", "fetch")
+STUDIES = ("kernels", "asymptotics", "memory", "training", "shipping", "benchmarks", "fetch")
 # imported by name, as the studies stand above this package
 EXPERIMENTS: tuple[Experiment, ...] = tuple(
     experiment for study in STUDIES for experiment in import_module(f"experiments.{study}.settings").EXPERIMENTS

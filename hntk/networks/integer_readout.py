@@ -62,6 +62,7 @@ class IntegerReadout(SaveableReadout):
     shifts: tuple[int, ...]
     training: TrainingRecord | None
     form: ClassVar[str] = "integer"
+    versions: ClassVar[tuple[int, ...]] = IntegerNetwork.versions
 
     @property
     def largest_score(self) -> int:

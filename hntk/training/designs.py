@@ -173,7 +173,7 @@ def _fitted(freedom: Freedom, problem: StartProblem, ratio: tuple[float, ...], l
     given = replace(problem, sparsity=freedom.sparsity)
     if freedom.widths is None:
         return widened(given, limit)
-    return Design(given, None) if ALLOWANCE * drawn_bytes(given) <= limit else None
+    return Design(given, None) if drawn_bytes(given) <= limit else None
 
 
 def adapted(problem: StartProblem, limit: float, ratio: tuple[float, ...]) -> StartProblem:

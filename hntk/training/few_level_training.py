@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -28,30 +28,56 @@ from hntk._utils.arguments import (
 )
 from hntk._utils.arrays import brief
 from hntk._utils.memory import check_room
-from hntk.activations.surrogates import SurrogateLike
+from hntk.activations.surrogates import Surrogate, SurrogateLike
 from hntk.activations.surrogates import surrogate as as_surrogate
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_regressor import IntegerRegressor
-from hntk.networks.training_record import TrainingRecord
+from hntk.networks.training_record import Candidate, TrainingRecord
 from hntk.readouts.training import Schedule, Trained
 from hntk.training.budget import folded_within, search
 from hntk.training.designs import Freedom, cells, designs
-from hntk.training.few_level_layers import FewLevelLayer, Parameters
+from hntk.training.few_level_layers import FewLevelLayer, Parameters, with_cuts
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
-from hntk.training.starts import StartingPoint, StartProblem, starting_point
+from hntk.training.start_choice import Starts, starting_points
+from hntk.training.starts import StartProblem
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
-SCHEDULE = Schedule(epochs=60, batch=128, learning_rate=2e-3, patience=20, warmup=1.0)
+SCHEDULE = Schedule(epochs=60, batch=256, learning_rate=8e-3, patience=20, warmup=1.0)
 MOST_LEVELS = 256
 # Levels of a layer, and layers of a network that is chosen for a budget, unless they are given.
 LEVELS, DEPTH = 4, 2
 # Arrays of the size of the weights: two of weights, two moments, their gradient, and the same again after an epoch.
 COPIES = 8
 Result = IntegerClassifier | IntegerRegressor
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A training after an epoch, with the programs that it would end with now.
+
+    Attributes
+    ----------
+    members : tuple of Trained
+        Present parameters, validation and history of each key.
+    fold : callable
+        Makes programs of members.
+    """
+
+    members: tuple[Trained, ...]
+    fold: Callable[[Sequence[Trained]], tuple[Result, ...]]
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs so far."""
+        return len(self.members[0].history)
+
+    def programs(self) -> tuple[Result, ...]:
+        """Return the program of whole numbers of each key, folded from its present parameters."""
+        return self.fold(self.members)
 
 
 def train(
@@ -62,6 +88,7 @@ def train(
     levels: int | Sequence[int] | None = None,
     weights: str = "ternary",
     sparsity: float | Sequence[float] | None = None,
+    thresholds: str | None = None,
     kilobytes: float | None = None,
     start: Any = "uniform",
     surrogate: SurrogateLike | None = None,
@@ -75,6 +102,7 @@ def train(
     key: Array,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
+    snapshot: Callable[[Snapshot], None] | None = None,
 ) -> Any:
     """Train a network of ternary weights and activations of few levels, and return it in whole numbers.
 
@@ -99,18 +127,33 @@ def train(
     sparsity : float or sequence of float, optional
         Share of zeros among the weights of each layer, by magnitude. By default weights below .7 of the mean magnitude
         are 0.
+    thresholds : {"each", "spaced"}, optional
+        What is learned of a neuron's thresholds: each of them; or the first and their distance, which take 3 bytes of
+        the program for any number of levels. By default they are spaced if ``kilobytes`` is given and the start has
+        equidistant levels.
     kilobytes : float, optional
         Largest size of the tables of the C program, :attr:`CProgram.table_bytes <hntk.deploy.c.CProgram>`, in thousand
         bytes. The result never takes more. What is not given of widths, sparsity and pooling of images is chosen by
         short trainings with the first key of up to six networks that fill this budget, for three tenths of the epochs
         in all; the record of the training names them. See :mod:`hntk.training.budget`.
-    start : {"uniform"}
-        Where the training starts. ``"uniform"``: equidistant levels and random weights.
+    start : {"match", "uniform", "dense"}, list, Architecture, Classifier or model
+        Where the training starts. ``"match"``: random weights, and the staircases of :func:`hntk.match` that keep the
+        kernel of a ReLU network, with the calibrated surrogate as their derivative; a list of activations or an
+        architecture of as many layers is another network whose kernel is kept. ``"uniform"``: random weights, and
+        equidistant levels. ``"dense"``: a dense ReLU network of the same widths, which is trained for a quarter of the
+        epochs, of which ``progress`` is told first, and then made ternary layer by layer, with thresholds and a readout
+        that are fitted to it. Or a dense network that is made ternary: a classifier of hntk with ReLU-like activations,
+        or a model that :func:`hntk.from_model` reads; it is given raw samples, which go through its normalisation.
     surrogate : str, Activation or Surrogate, optional
         Window of the backward pass at every threshold, a function of integral 1 in units of the thresholds' distance,
         see :func:`hntk.surrogate`. By default 1 up to half that distance: the clipped straight-through gradient.
-    teacher : (n, K) array, optional
-        Logits of another model for the samples x, which are followed beside the labels.
+    teacher : array, callable, classifier, model or "kernel", optional
+        What is followed beside the labels: logits of shape (n, K) for the samples x, with classes in sorted order; a
+        function of raw samples that gives them; a classifier of hntk or scikit-learn, or a model that
+        :func:`hntk.from_model` reads, which is given raw samples; or ``"kernel"``, kernel ridge regression by the exact
+        NTK of a ReLU network on at most 10,000 of the samples, without any training. Scores of classifiers are brought
+        to logits by one factor, fitted on the validation samples. Where pixels are augmented, a teacher that JAX can
+        trace is shown the augmented ones; with other teachers all augmentations of a sample share its own logits.
     distill : pair of float
         The teacher's share of the loss, and the temperature at which its logits are compared.
     augment : callable, optional
@@ -122,7 +165,8 @@ def train(
         program too. With ``kilobytes``, pooling is chosen by default or where it is ``"auto"``; give the image's own
         height and width for none.
     schedule : Schedule, optional
-        How long and how fast to train; by default 60 epochs in batches of 128 at a learning rate of .002.
+        How long and how fast to train; by default 60 epochs in batches of 256 at a learning rate of .008,
+        which rises over the first epoch, and a patience of 20.
     validation : float, (x, y) or None
         Share of every class that is held out for early stopping, the same samples for every key; or samples to use for
         it; or None to train on all samples for all epochs.
@@ -135,6 +179,9 @@ def train(
         repeated before.
     progress : callable, optional
         Called with an :class:`Epoch` after every epoch, or with a tuple of one a key.
+    snapshot : callable, optional
+        Called after every epoch with a :class:`Snapshot`, which gives the programs of the present parameters. It comes
+        before the checkpoint of the epoch, so that a training that goes on from one has left no snapshot out.
 
     Returns
     -------
@@ -161,7 +208,9 @@ def train(
     keys, several = as_keys(key)
     as_choice(weights, "weights", ("ternary",))
     data_of = partial(training_data, x, y, shape=shape, validation=validation)
-    freedom = _freedom(data_of, widths, levels, sparsity, surrogate, pool, schedule, free=kilobytes is not None)
+    freedom = _freedom(
+        data_of, widths, levels, sparsity, surrogate, pool, schedule, thresholds, start, free=kilobytes is not None
+    )
     data = freedom.problem.data
     method = Method(start, teacher_signal(teacher, data, augmented=augment is not None), distill, augment)
     path, called, limit = None if checkpoint is None else as_path(checkpoint, "checkpoint"), as_callback(progress), None
@@ -169,16 +218,39 @@ def train(
     if kilobytes is not None:
         limit = 1000 * as_positive(kilobytes, "kilobytes", "the size of the program's tables")
         problem, candidates = search(designs(freedom, limit), limit, partial(_short_training, method, keys[0]))
-    layers, trained = _trained(problem, method, keys, path, called)
-    results = []
-    for done in trained:
-        record = replace(_record(done, problem, method), candidates=candidates)
-        results.append(
-            folded(done.parameters, layers, problem.data, record)
-            if limit is None
-            else folded_within(done.parameters, layers, problem.data, record, limit)[0]
-        )
-    return tuple(results) if several else results[0]
+    finish = partial(_programs, problem, method, candidates, limit)
+    seen = as_callback(snapshot, "snapshot")
+    note = None if seen is None else partial(_note, seen, finish)
+    results = finish(*_trained(problem, method, keys, path, called, note))
+    return results if several else results[0]
+
+
+def _note(
+    snapshot: Callable[[Snapshot], None],
+    finish: Callable[[Starts, Sequence[Trained]], tuple[Result, ...]],
+    starts: Starts,
+    members: tuple[Trained, ...],
+) -> None:
+    snapshot(Snapshot(members, partial(finish, starts)))
+
+
+def _programs(
+    problem: StartProblem,
+    method: Method,
+    candidates: tuple[Candidate, ...],
+    limit: float | None,
+    starts: Starts,
+    members: Sequence[Trained],
+) -> tuple[Result, ...]:
+    """Return the programs of some members, within a limit of bytes if there is one."""
+    layers, found = starts.points[0].layers, list[Result]()
+    for done in members:
+        record = replace(_record(done, problem, method, starts), candidates=candidates)
+        if limit is None:
+            found.append(folded(done.parameters, layers, problem.data, record))
+        else:
+            found.append(folded_within(done.parameters, layers, problem.data, record, limit)[0])
+    return tuple(found)
 
 
 class Method(NamedTuple):
@@ -196,22 +268,29 @@ def _trained(
     keys: Array,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
-) -> tuple[tuple[FewLevelLayer, ...], tuple[Trained, ...]]:
-    """Train from every key, and return what is fixed about the layers and what was trained."""
+    note: Callable[[Starts, tuple[Trained, ...]], None] | None = None,
+) -> tuple[Starts, tuple[Trained, ...]]:
+    """Train from every key, and return where that started and what was trained."""
     _check_room(problem, keys.size)
-    points = [starting_point(method.start, problem, member) for member in keys]
+    objective = _objective(problem.data, method)
+    starts = starting_points(
+        method.start, problem, keys, objective, logits=method.signal.logits, checkpoint=checkpoint, progress=progress
+    )
     trained = train_members(
-        _objective(points[0], problem.data, method),
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *(point.parameters for point in points)),
+        replace(objective, layers=starts.points[0].layers),
+        jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *(with_cuts(point.parameters, point.layers) for point in starts.points)
+        ),
         problem.data,
-        problem.schedule,
+        starts.schedule,
         # The start has used the key itself.
         jax.vmap(lambda member: jax.random.fold_in(member, 1))(keys),
         logits=method.signal.logits,
         checkpoint=checkpoint,
         progress=progress,
+        snapshot=None if note is None else partial(note, starts),
     )
-    return points[0].layers, trained
+    return starts, trained
 
 
 def _short_training(
@@ -220,17 +299,17 @@ def _short_training(
     """Train a network from one key on some of the samples whose teacher's outputs are known."""
     known = method.signal.logits
     method = method._replace(signal=method.signal._replace(logits=None if known is None else known[rows]))
-    layers, (done,) = _trained(problem, method, key[None])
-    return done.parameters, layers, _record(done, problem, method)
+    starts, (done,) = _trained(problem, method, key[None])
+    return done.parameters, starts.points[0].layers, _record(done, problem, method, starts)
 
 
-def _record(done: Trained, problem: StartProblem, method: Method) -> TrainingRecord:
+def _record(done: Trained, problem: StartProblem, method: Method, starts: Starts) -> TrainingRecord:
     """Return how a member was trained, as far as the program does not show it."""
     better = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
     return TrainingRecord(
-        method.start if isinstance(method.start, str) else "a model",
-        len(done.history),
-        better[0] if better else len(done.history),
+        starts.name,
+        starts.epochs + len(done.history),
+        starts.epochs + (better[0] if better else len(done.history)),
         None,
         len(problem.data.training.targets),
         augmentation=None if method.augment is None else str(method.augment),
@@ -246,6 +325,8 @@ def _freedom(
     surrogate: SurrogateLike | None,
     pool: Any,
     schedule: Schedule | None,
+    thresholds: str | None,
+    start: Any,
     *,
     free: bool,
 ) -> Freedom:
@@ -255,7 +336,8 @@ def _freedom(
     automatic = isinstance(pool, str)
     if automatic and not (free and as_choice(pool, "pool", ("auto",))):
         raise ValueError('pool="auto" needs kilobytes=: give pool=(height, width), or None for no pooling.')
-    chosen = as_instance(SCHEDULE if schedule is None else schedule, "schedule", Schedule, "a hntk.Schedule")
+    if schedule is not None:
+        as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
     sequences = [len(value) for value in (widths, levels, sparsity) if _is_sequence(value)]
     depth = sequences[0] if sequences and sequences[0] else 1 if widths is not None else DEPTH
     given = None if widths is None else as_widths(widths, depth)
@@ -266,9 +348,10 @@ def _freedom(
     if free and len({share is None for share in shares}) > 1:
         raise ValueError("with kilobytes=, give the sparsity of every layer or of none.")
     data = data_of(pool=None if automatic else pool)
-    problem = StartProblem(
-        data, given or (1,) * depth, levels, shares, None if surrogate is None else as_surrogate(surrogate), chosen
-    )
+    chosen = schedule or replace(SCHEDULE, batch=min(SCHEDULE.batch, len(data.training.targets)))
+    window = None if surrogate is None else as_surrogate(surrogate)
+    spaced = _are_spaced(thresholds, start, window, free)
+    problem = StartProblem(data, given or (1,) * depth, levels, shares, window, chosen, spaced)
     can_pool = (automatic or pool is None) and isinstance(data.inputs, Pixels) and data.shape is not None
     return Freedom(problem, partial(_pooled, data, data_of), given, None if None in shares else shares, can_pool)
 
@@ -281,6 +364,20 @@ def _pooled(data: TrainingData, data_of: Callable[..., TrainingData], share: flo
     return None if pool is None else data_of(pool=pool)
 
 
+def _are_spaced(thresholds: str | None, start: Any, surrogate: Surrogate | None, free: bool) -> bool:
+    """Return whether the thresholds of a neuron are spaced equally."""
+    possible = surrogate is None and not (isinstance(start, str) and start == "match")
+    if thresholds is None:
+        return free and possible
+    spaced = as_choice(thresholds, "thresholds", ("each", "spaced")) == "spaced"
+    if spaced and not possible:
+        raise ValueError(
+            "thresholds that are spaced equally need equidistant levels and no surrogate=: start from 'uniform' or a "
+            "dense network, or give thresholds='each'."
+        )
+    return spaced
+
+
 def _is_sequence(value: Any) -> bool:
     return isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0
 
@@ -291,7 +388,7 @@ def _check_room(problem: StartProblem, members: int) -> None:
     check_room(4 * COPIES * members * weights, "Training these layers", "Give smaller widths=, or fewer keys at once.")
 
 
-def _objective(point: StartingPoint, data: TrainingData, method: Method) -> Objective:
+def _objective(data: TrainingData, method: Method) -> Objective:
     """Return what is minimised; raw samples take part in every step if they are augmented or shown to a teacher."""
     _, signal, distill, augment = method
     rounded = isinstance(data.inputs, Rounded)
@@ -301,7 +398,7 @@ def _objective(point: StartingPoint, data: TrainingData, method: Method) -> Obje
         raise ValueError("augmented samples that are no pixels have no raw form for a teacher: give it as logits.")
     weight, temperature = _distillation(distill)
     return Objective(
-        point.layers,
+        (),
         data.classes is not None,
         weight,
         temperature,

@@ -97,6 +97,7 @@ def train_members(
     logits: Float[np.ndarray, "n K"] | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
+    snapshot: Callable[[tuple[Trained, ...]], None] | None = None,
 ) -> tuple[Trained, ...]:
     """Train members from several keys together, each as it would be trained alone up to rounding.
 
@@ -118,6 +119,9 @@ def train_members(
         File written after every epoch, to go on from if it exists.
     progress : callable, optional
         Called with an :class:`Epoch` after every epoch, or with a tuple of one a member if there are several.
+    snapshot : callable, optional
+        Called after every epoch, before its checkpoint is written, with the present parameters, validation and history
+        of each member.
 
     Returns
     -------
@@ -143,6 +147,8 @@ def train_members(
     epoch = _Epochs(objective, data, schedule, keys, logits)
     while np.any(state.running(schedule)):
         state = epoch.advance(state)
+        if snapshot is not None:
+            snapshot(_present(state))
         if checkpoint is not None:
             save_checkpoint(checkpoint, state, known)
         if progress is not None:
@@ -198,7 +204,7 @@ class _Epochs:
 def _compiled_epoch(objective: Objective, batch: int) -> Callable:
     def run(parameters, optimizer, samples, key, rates, decay):
         parameters, optimizer, loss = training.epoch(
-            objective.loss, lambda p: p, batch, parameters, optimizer, samples, key, rates, decay, objective.take
+            objective.loss, objective.follow, batch, parameters, optimizer, samples, key, rates, decay, objective.take
         )
         # A sum that is no number reaches no threshold, which the loss does not show.
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(parameters)]))
@@ -239,6 +245,18 @@ def _check_losses(losses: np.ndarray, running: np.ndarray, number: int, schedule
 def _line(numbers: Float[np.ndarray, " 4"]) -> Epoch:
     number, loss, validation, rate = numbers.tolist()
     return Epoch(int(number), loss, validation, rate)
+
+
+def _present(state: MembersState) -> tuple[Trained, ...]:
+    """Return the members as they are after the last epoch, whether or not they were better before."""
+    return tuple(
+        Trained(
+            jax.tree.map(lambda leaf, m=member: leaf[m], state.parameters),
+            float(state.history[-1, member, 2]),
+            tuple(map(_line, state.history[:, member])),
+        )
+        for member in range(state.validation.size)
+    )
 
 
 def _results(state: MembersState, schedule: Schedule) -> tuple[Trained, ...]:

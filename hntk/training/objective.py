@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk.readouts.softmax import cross_entropy
-from hntk.training.few_level_layers import FewLevelLayer, Parameters, SumStatistics, forward
+from hntk.training.few_level_layers import FewLevelLayer, Parameters, SumStatistics, forward, with_followed_cuts
 
 # Augmented pixels are whole again, and stay in their range.
 BRIGHTEST = 255.0
@@ -86,6 +86,12 @@ class Objective:
         images = x if self.shape is None else x.reshape(-1, *self.shape)
         return jnp.clip(jnp.round(self.augment(key, images)), 0.0, BRIGHTEST).reshape(x.shape)
 
+    def forward(
+        self, parameters: Parameters, x: Float[Array, "n p"], statistics: Sequence[SumStatistics] | None = None
+    ) -> tuple[Float[Array, "n K"], tuple[SumStatistics, ...]]:
+        """Return scores and the statistics of each layer's sums, see :func:`few_level_layers.forward`."""
+        return forward(parameters, self.layers, x, statistics)
+
     def loss(
         self, parameters: Parameters, x: Float[Array, "batch d"], targets: Array, logits: Array | None = None
     ) -> Array:
@@ -95,7 +101,7 @@ class Objective:
         that and of the teacher's term, weighted 1 − w and w: T² KL(softmax(teacher/T) ‖ softmax(scores/T)) (Hinton et
         al., 2015), or the squared distance to the teacher's outputs.
         """
-        scores, _ = forward(parameters, self.layers, x)
+        scores, _ = self.forward(parameters, x)
         own = cross_entropy(scores, targets) if self.classes else jnp.mean(jnp.square(scores - targets))
         if logits is None:
             return own
@@ -108,13 +114,17 @@ class Objective:
         told = jax.nn.softmax(logits / t)
         return t * t * jnp.mean(optax.losses.kl_divergence(jax.nn.log_softmax(scores / t), told))
 
+    def follow(self, parameters: Parameters) -> Parameters:
+        """Return parameters after a step, whose cuts follow the weights."""
+        return with_followed_cuts(parameters, self.layers)
+
     def statistics(self, parameters: Parameters, x: Array) -> tuple[SumStatistics, ...]:
         """Return the statistics of the sums of each layer over whole samples."""
-        return forward(parameters, self.layers, x.astype(jnp.float32))[1]
+        return self.forward(parameters, x.astype(jnp.float32))[1]
 
     def goodness(self, parameters: Parameters, statistics: Any, x: Array, targets: Array) -> Array:
         """Return the number of samples that are classified right, or minus the sum of squared errors."""
-        scores, _ = forward(parameters, self.layers, x.astype(jnp.float32), statistics)
+        scores, _ = self.forward(parameters, x.astype(jnp.float32), statistics)
         if self.classes:
             return jnp.sum(jnp.argmax(scores, axis=1) == targets)
         return -jnp.sum(jnp.square(scores - targets))

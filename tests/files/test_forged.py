@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.networks.integer_inputs import Pixels
+from hntk.networks.integer_inputs import Pixels, PooledPixels
 from hntk.networks.saving import encodings, load_packed
 from tests.support.forgeries import forge, originals
 
@@ -41,14 +41,16 @@ class Tally:
 
 def predictions(made: Any) -> np.ndarray:
     network = getattr(made, "network", made)
-    pixels = isinstance(getattr(network, "inputs", None), Pixels)
+    pixels = isinstance(getattr(network, "inputs", None), Pixels | PooledPixels)
     # The file says how many coordinates a sample has. Samples are bytes, or have norms of about 1.
-    u = np.resize(UNIFORM, (3, network.weights[0].shape[1]))
+    whole = isinstance(network, hntk.IntegerNetwork)
+    u = np.resize(UNIFORM, (3, network.raw_size if whole else network.weights[0].shape[1]))
     x = np.floor(256 * u) if pixels else (u - 0.5) * (12 / u.shape[1]) ** 0.5
     with warnings.catch_warnings():
         # The file may claim that its readout was fitted on samples of any scale.
         warnings.filterwarnings("ignore", "samples have the root mean square norm")
-        found = made.scores(x) if hasattr(made, "scores") else next(network.feature_batches(x))
+        read = "predict" if isinstance(made, hntk.IntegerRegressor) else "scores"
+        found = getattr(made, read)(x) if hasattr(made, read) else next(network.feature_batches(x))
     return np.asarray(found)
 
 

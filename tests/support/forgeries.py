@@ -36,6 +36,36 @@ def _classifier(network: hntk.Network, classes: list, **known: Any) -> hntk.Clas
     return hntk.Classifier(network, np.array(classes), weights, offset, **known)
 
 
+def own_networks(x: np.ndarray) -> list[Any]:
+    """Return a classifier and regressors with thresholds of each neuron, in all their encodings, and pooled pixels."""
+    whole = hntk.to_integers(_network([hntk.staircase([-0.5, 0.5], [-1, 0, 1])] * 2), x=x)
+    assert isinstance(whole, hntk.IntegerNetwork)
+    rng = np.random.default_rng(2)
+
+    def own(width: int, count: int, most: int) -> hntk.NeuronSteps:
+        thresholds = np.sort(rng.integers(-most, most, (width, count)), axis=1).astype(np.int32)
+        return hntk.NeuronSteps(thresholds, tuple(range(-1, count)))
+
+    record = hntk.TrainingRecord(
+        "match", 30, 24, 0.97, 60_000, (0.4, 0.5), (4, 3), "shifts of 1 pixel", "an ensemble of 3"
+    )
+    readout = rng.integers(-99, 99, (2, sum(WIDTHS))).astype(np.int16)
+    pooled = replace(whole, inputs=hntk.PooledPixels((6, 5), (4, 3)), steps=(own(9, 3, 2000), own(5, 2, 5)))
+    mixed = replace(whole, steps=(whole.steps[0], own(5, 1, 20)))
+    wide = replace(whole, steps=(own(9, 2, 2**31 - 1), whole.steps[1]))
+    return [
+        hntk.IntegerClassifier(
+            pooled, readout[:, -5:], np.array([5, 0], np.int32), np.array(["a", "b"]), 0.5, training=record
+        ),
+        hntk.IntegerRegressor(mixed, readout, np.array([5, -7], np.int32), 0.01, layers="all", shifts=(2, 0)),
+        hntk.IntegerRegressor(
+            wide, readout[:1, -5:].astype(np.int8), np.zeros(1, np.int32), 3.0,
+            training=hntk.TrainingRecord("uniform", 0, 0, None, 7),
+        ),
+        pooled,
+    ]  # fmt: skip
+
+
 @lru_cache
 def originals() -> list[Parts]:
     """Return arrays and metadata of every form, encoding, activation and type of labels."""
@@ -79,6 +109,7 @@ def originals() -> list[Parts]:
         (replace(hntk.to_integers(every, x=x, level_bits=4), shifts=(1, 0)), "base3"),
         (_classifier(parts, ["a", "b"]), "mask+signs"),
         (_network(scaled, "gaussian"), None),
+        *((made, None) for made in own_networks(x)),
     ]  # fmt: skip
     found = []
     with TemporaryDirectory() as folder:
@@ -113,10 +144,17 @@ def forge(number: int, path: Path) -> list[str]:
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 255, 256, 2**15, 2**24, 2**31, 2**53 + 1, 2**63, 10**18, 10**19, 0.0, -0.0, 0.5,
     1.5, 1e-45, 1e-38, 1.2e-38, 1e19, 1e30, 3.4e38, 3.5e38, -3.4e38, 1e300, 5e-324, "", "a", "1", "ternary", "sign",
-    "float32", "int8", "bits2", "base3", "signs", "mask+signs", "gaps+signs", "rice", "Staircase", "registered",
-    "Polynomial", "Rectifier", "Cosine", "relu", "tanh", "nowhere", "<U1", "<U200000000", "|i1", "<f8", "|b1", "|O", "pixels",
-    "rounded", "float", "integer", "x" * 5000, "\0", "\n\x1b[2J", "é\U0001f600", "../x", [], {}, [1], [1, 2], [[]],
+    "float32", "int8", "bits2", "base3", "signs", "mask+signs", "gaps+signs", "Staircase", "registered", "Polynomial",
+    "Rectifier", "Cosine", "relu", "tanh", "nowhere", "<U1", "<U200000000", "|i1", "<f8", "|b1", "|O", "pixels",
+    "pooled_pixels", "rice", "rounded", "float", "integer", "x" * 5000,
+    "\0", "\n\x1b[2J", "é\U0001f600", "../x", [], {}, [1], [1, 2], [[]],
     ["a"], {"type": "Staircase"}, [0.5] * 300, [1] * 3000, ["a"] * 1100,
+]  # fmt: skip
+
+
+NAMES = [
+    "classes", "scale", "match", "data", "positions", "é", "name", "scales", "branch", "targets", "training", "levels",
+    "pooled",
 ]  # fmt: skip
 
 
@@ -168,9 +206,7 @@ def add_value(rng: np.random.Generator, arrays: dict, told: dict, other: Parts) 
     if isinstance(holder, list):
         holder.insert(int(rng.integers(len(holder) + 1)), value)
     else:
-        holder[["classes", "scale", "match", "data", "positions", "é", "name", "scales", "branch"][rng.integers(9)]] = (
-            value
-        )
+        holder[NAMES[rng.integers(len(NAMES))]] = value
     return f"{path}: {value!r:.60}"
 
 

@@ -22,6 +22,7 @@ from hntk.activations.quadrature import QuadratureActivation
 from tests.support.architectures import INPUTS, classifier, raw_samples, whole_classifier
 
 WIDTHS = (20, 9)
+BYTES = np.array([[0, 3, 9, 255]], np.uint8)
 
 
 @lru_cache
@@ -80,6 +81,11 @@ def leaves(made: Any) -> Any:
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(made)])
 
 
+def regressor() -> hntk.IntegerRegressor:
+    made = whole_classifier(widths=WIDTHS)
+    return hntk.IntegerRegressor(made.network, made.readout, made.offset, 0.1)
+
+
 def kernels() -> hntk.EquivalentKernels:
     return hntk.equivalent_kernels(*data(), ["relu"])
 
@@ -105,6 +111,16 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     hntk.SoftmaxClassifier: (softmax, scores),
     hntk.IntegerNetwork: (lambda: whole_classifier(widths=WIDTHS).network, levels),
     hntk.IntegerClassifier: (lambda: whole_classifier(widths=WIDTHS), whole_scores),
+    hntk.IntegerRegressor: (regressor, whole_scores),
+    hntk.Steps: (lambda: hntk.Steps((0, 3), (1, 2, 5)), lambda m: m(jnp.arange(-1, 5))),
+    hntk.NeuronSteps: (
+        lambda: hntk.NeuronSteps(np.array([[0, 3], [1, 1]], np.int32), (1, 2, 5)),
+        lambda m: m(jnp.arange(-2, 4).reshape(3, 2)),
+    ),
+    hntk.Pixels: (lambda: hntk.Pixels(2, np.arange(4, dtype=np.uint8)), lambda m: m(BYTES)),
+    hntk.PooledPixels: (lambda: hntk.PooledPixels((2, 2), (1, 2)), lambda m: m(BYTES)),
+    hntk.Rounded: (lambda: hntk.Rounded(np.ones(4, np.float32), 0.5, 9), lambda m: m(BYTES)),
+    hntk.TrainingRecord: (lambda: hntk.TrainingRecord("match", 9, 8, 0.9, 60_000), everything),
     hntk.Match: (small_match, lambda m: everything((m.certificate, m))),
     hntk.Certificate: (lambda: small_match().certificate, everything),
     hntk.MatchRecord: (lambda: small_match().record, everything),

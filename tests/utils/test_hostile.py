@@ -382,6 +382,7 @@ RETURNED = {
 }  # fmt: skip
 # tested against hostile input by tests of their own: files, whole numbers, raw samples
 ELSEWHERE = {"Normalization", "load", "on_grid", "save", "to_integers"}
+ELSEWHERE |= {"IntegerRegressor", "NeuronSteps", "Pixels", "PooledPixels", "Rounded", "Steps", "TrainingRecord"}
 
 
 @pytest.mark.slow

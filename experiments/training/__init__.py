@@ -1,0 +1,1 @@
+"""Networks of few levels that are trained: accuracy against flash, where training starts, and one network by command."""
