@@ -101,11 +101,12 @@ def designs(freedom: Freedom, limit: float) -> list[Design]:
     made = [design for problem, ratio in problems if (design := _fitted(freedom, problem, ratio, limit)) is not None]
     if not made:
         least = min(_least_bytes(freedom, problem, ratio) for problem, ratio in problems)
-        given = [name for name in ("widths", "sparsity") if getattr(freedom, name) is not None]
-        whose = f"with this {' and '.join(given)}" if given else "for these samples"
+        given = ["these widths"] * (freedom.widths is not None) + ["this sparsity"] * (freedom.sparsity is not None)
+        whose = f"with {' and '.join(given)}" if given else "for these samples"
+        enough = ceil(ALLOWANCE * least / 10) / 100
         raise ValueError(
-            f"no network {whose} fits into {limit / 1000:g} kB: the smallest takes up to "
-            f"{ceil(ALLOWANCE * least / 10) / 100:g}, so give kilobytes={ceil(ALLOWANCE * least / 10) / 100:g} or more."
+            f"no network {whose} fits into {limit / 1000:g} kB: give kilobytes={enough:g} or more, which the smallest "
+            "takes."
         )
     different = {(_place(design), design.problem.widths, design.problem.sparsity): design for design in made}
     return list(different.values())
