@@ -12,6 +12,7 @@ from typing import TextIO
 
 import hntk
 from hntk.deploy.c import to_c
+from hntk.deploy.c_choice import CHOICES
 from hntk.deploy.onnx import write_onnx
 from hntk.deploy.onnx_weights import BLOCK_FORMS
 from hntk.deploy.rounding import to_integers
@@ -119,9 +120,10 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     )
     c.add_argument(
         "--layouts",
-        choices=("planes", "gaps"),
-        help="how all matrices are stored: bit planes, or gaps between weights that are not 0 (default: the smaller "
-        "one of each)",
+        choices=CHOICES,
+        default="smallest",
+        help="how weights are stored: in the fewest bytes or for the fewest instructions on a Cortex-M4, or all in one "
+        "layout (default: %(default)s)",
     )
     export.set_defaults(run=_export)
 

@@ -26,9 +26,9 @@ def plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple | ListConfig) else value
 
 
-def recipe_within(networks: Sequence[Recipe], kilobytes: float, levels: Any) -> Recipe | None:
-    """Return the largest network with these levels that is made for a budget; None if none is near it."""
-    near = (r for r in networks if r.levels == levels and r.kilobytes <= kilobytes <= STRETCH * r.kilobytes)
+def recipe_within(networks: Sequence[Recipe], kilobytes: float) -> Recipe | None:
+    """Return the largest network that is made for a budget; None if none is near it."""
+    near = (r for r in networks if r.kilobytes <= kilobytes <= STRETCH * r.kilobytes)
     return max(near, key=lambda recipe: recipe.kilobytes, default=None)
 
 
@@ -55,14 +55,13 @@ def network_options(cfg: Config, levels: Any = None) -> dict[str, Any]:
     settings = cfg.experiment
     chosen = levels or plain(settings.levels) or LEVELS
     options = {"levels": chosen, "widths": plain(settings.widths), "sparsity": plain(settings.sparsity)}
-    options["pool"] = plain(settings.pool)
+    options |= {"pool": plain(settings.pool), "thresholds": settings.thresholds}
     if options["widths"] is None:
         if settings.kilobytes is None:
             raise ValueError("give experiment.kilobytes=NUMBER, or experiment.widths=[NUMBER,NUMBER].")
-        recipe = recipe_within(data_recipe(cfg.data.name).networks, float(settings.kilobytes), chosen)
-        if recipe is None:
-            options["kilobytes"] = float(settings.kilobytes)
-        else:
+        options["kilobytes"] = float(settings.kilobytes)
+        recipe = recipe_within(data_recipe(cfg.data.name).networks, options["kilobytes"])
+        if recipe is not None and settings.thresholds != "each":
             made = {name: getattr(recipe, name) for name in ("widths", "sparsity", "pool")}
             options |= {name: value for name, value in made.items() if options[name] is None}
     if options["pool"] is not None and not any(options["pool"]):

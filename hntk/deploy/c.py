@@ -22,13 +22,14 @@ from hntk.deploy.c_literals import CLabels, check_name
 from hntk.deploy.c_tables import NetworkTables
 from hntk.deploy.c_text import CText
 from hntk.deploy.c_values import Layout
-from hntk.deploy.checks import check_folder, check_integers
+from hntk.deploy.checks import check_folder, check_integers, check_readout_of_integers
 from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_regressor import IntegerRegressor
 
 
 @dataclass(frozen=True)
 class CProgram:
-    """A classifier in C99, and the memory that it takes.
+    """A classifier or regressor in C99, and the memory that it takes.
 
     Attributes
     ----------
@@ -38,7 +39,7 @@ class CProgram:
         Text of NAME.h and NAME.c.
     main : str
         Text of NAME_main.c, a program that reads samples from its standard input and prints the index of each one's
-        class.
+        class, or the predictions of a regressor with 17 digits.
     layouts : tuple of str
         Layout of each matrix, one of those of :func:`to_c`.
     table_bytes : int
@@ -85,15 +86,22 @@ class CProgram:
 
 
 def to_c(
-    classifier: IntegerClassifier, name: str = "hntk_net", *, layouts: Choice | Sequence[Layout] | None = None
+    classifier: IntegerClassifier | IntegerRegressor,
+    name: str = "hntk_net",
+    *,
+    layouts: Choice | Sequence[Layout] | None = None,
 ) -> CProgram:
-    """Return C99 source that predicts what the classifier predicts, to the bit.
+    """Return C99 source that predicts what a classifier or regressor predicts, to the bit.
+
+    The program of a regressor gives the whole scores of its targets: a prediction is a score, as a ``double``, times
+    the macro NAME_UNIT, which stays out of the program, as most microcontrollers do not multiply numbers of that type.
 
     Parameters
     ----------
-    classifier : IntegerClassifier
-        A classifier of ternary or ±1 weights, see :func:`hntk.to_integers`. Its labels become UTF-8 strings,
-        ``double``, ``int`` (booleans) or the first of ``int32_t``, ``int64_t`` and ``uint64_t`` that holds them.
+    classifier : IntegerClassifier or IntegerRegressor
+        A classifier of ternary or ±1 weights, see :func:`hntk.to_integers`, or a regressor. Labels become UTF-8
+        strings, ``double``, ``int`` (booleans) or the first of ``int32_t``, ``int64_t`` and ``uint64_t`` that holds
+        them.
     name : str
         An identifier of C: the files' name, and the prefix of what they declare.
     layouts : {"smallest", "fastest", "planes", "gaps", "indices", "rice", "base3", "transform"} or sequence, optional
@@ -109,7 +117,7 @@ def to_c(
     Raises
     ------
     TypeError
-        If this is no classifier of whole numbers.
+        If this is no classifier or regressor of whole numbers.
     ValueError
         If the weights are int8, or if a number, a label, the name or a layout cannot be written in C.
 
@@ -123,11 +131,15 @@ def to_c(
     >>> program.layouts, program.scratch_bytes
     (('transform', 'transform'), 896)
     """
-    labels = CLabels.of(check_integers(classifier))
+    if isinstance(classifier, IntegerRegressor):
+        check_readout_of_integers(classifier)
+        answers: CLabels | float = float(classifier.unit)
+    else:
+        answers = CLabels.of(check_integers(classifier))
     weights = classifier.network.weights
     if any(w.kind not in ("ternary", "sign") for w in weights):
         raise ValueError("a C program needs ternary or ±1 weights: draw the network with the law 'ternary'.")
     chosen = choose_layouts(classifier.network, layouts)
     tables = NetworkTables.of(classifier, chosen)
-    texts = CText(check_name(name), labels, tables, " and ".join(dict.fromkeys(chosen)))
+    texts = CText(check_name(name), answers, tables, " and ".join(dict.fromkeys(chosen)))
     return CProgram(name, texts.header, texts.source, texts.main, chosen, tables.table_bytes, tables.scratch_bytes)

@@ -13,6 +13,7 @@ from hntk.weights.orthogonal import OrthogonalMatrix
 
 Goal = Literal["smallest", "fastest"]
 Choice = Layout | Goal
+CHOICES: tuple[Choice, ...] = (*get_args(Goal), *LAYOUTS)
 
 
 def choose_layouts(network: IntegerNetwork, layouts: Choice | Sequence[Layout] | None) -> tuple[Layout, ...]:

@@ -16,15 +16,15 @@ from hntk.deploy.c_pooling import pooling, sum_bytes
 from hntk.deploy.c_thresholds import threshold_tables
 from hntk.deploy.c_transforms import NO_ORDER, input_order, longest, number_bytes
 from hntk.deploy.c_values import Layout, Reader, Values, readers
-from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import PooledPixels, Rounded
+from hntk.networks.integer_readout import IntegerReadout
 from hntk.weights.bit_planes import Code
 from hntk.weights.orthogonal import OrthogonalMatrix
 
 
 @dataclass(frozen=True)
 class NetworkTables:
-    """All tables of a classifier, and the scratch memory that its values take.
+    """All tables of a classifier or regressor, and the scratch memory that its values take.
 
     Attributes
     ----------
@@ -59,8 +59,8 @@ class NetworkTables:
     offsets: np.ndarray
 
     @classmethod
-    def of(cls, classifier: IntegerClassifier, layouts: Sequence[Layout]) -> NetworkTables:
-        """Return the tables of a classifier whose parts fit each other, in the layout of each matrix."""
+    def of(cls, classifier: IntegerReadout, layouts: Sequence[Layout]) -> NetworkTables:
+        """Return the tables of a classifier or regressor whose parts fit each other, in the layout of each matrix."""
         network = classifier.network
         *layers, readout = readers(network)
         values = [*(layer.values(layout) for layer, layout in zip(layers, layouts, strict=True)), readout.values()]
@@ -155,7 +155,7 @@ def _layer(layer: Reader, layout: Layout, after: Values) -> Struct:
     return Struct(f"layer layer{number}", tables, {**fields, "levels": reference(tables[-1])})
 
 
-def _readouts(classifier: IntegerClassifier, values: Sequence[Values]) -> list[Struct]:
+def _readouts(classifier: IntegerReadout, values: Sequence[Values]) -> list[Struct]:
     """Return the readout of each layer that is read."""
     widths = classifier.read_widths
     shifts, read = classifier.shifts or (0,) * len(widths), values[-len(widths) :]

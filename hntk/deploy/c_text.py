@@ -42,22 +42,17 @@ typedef uint32_t ${name}_word;
 #endif
 
 #define ${NAME}_INPUTS $inputs
-#define ${NAME}_CLASSES $classes
+#define ${NAME}_$OUTPUTS $outputs
 /* RAM: bytes of scratch memory that a prediction needs. */
 #define ${NAME}_SCRATCH_BYTES $scratch
 /* Flash: bytes of the tables. */
 #define ${NAME}_TABLE_BYTES $table_bytes
 
-/* Labels in the order of the scores$label_note. */
-extern const $label_type ${name}_labels[${NAME}_CLASSES];
-
+$before
 /* Write the whole scores of one sample of ${NAME}_INPUTS coordinates: $input_note.
  * scratch: ${NAME}_SCRATCH_BYTES bytes, aligned as ${name}_word is; what it held is lost. */
 void ${name}_scores(const $input_type *input, ${name}_word *scratch, int32_t *scores);
-
-/* Return the index of the largest score, the first of equals. */
-int ${name}_predict(const $input_type *input, ${name}_word *scratch);
-
+$after
 #ifdef __cplusplus
 }
 #endif
@@ -72,6 +67,20 @@ $float_input$kernels
 /* The tables of this network. */
 $tables
 $functions""")
+# What the header of a classifier declares before the scores, and after them.
+LABELS = Template("""\
+/* Labels in the order of the scores$label_note. */
+extern const $label_type ${name}_labels[${NAME}_CLASSES];
+""")
+PREDICT = Template("""
+/* Return the index of the largest score, the first of equals. */
+int ${name}_predict(const $input_type *input, ${name}_word *scratch);
+""")
+# What the header of a regressor has in place of these.
+UNIT = Template("""\
+/* A prediction is a score times this, as a double. */
+#define ${NAME}_UNIT $unit
+""")
 LAST_READ = Template("""\
 /* The levels of the last layer. */
 static const void *features(const $input_type *input, word *scratch)
@@ -83,11 +92,12 @@ void ${name}_scores(const $input_type *input, ${name}_word *scratch, int32_t *sc
 {
     const void *levels = features(input, scratch);
     size_t c;
-    for (c = 0; c < $classes; c++) {
+    for (c = 0; c < $outputs; c++) {
         scores[c] = offset[c] + score(&readout$last, levels, c);
     }
 }
-
+""")
+LAST_PREDICT = Template("""
 int ${name}_predict(const $input_type *input, ${name}_word *scratch)
 {
     return best_class(&readout$last, offset, features(input, scratch));
@@ -98,7 +108,7 @@ ALL_READ = Template("""\
 static void add_all(const $input_type *input, word *scratch, number32 *scores)
 {
     size_t c;
-    for (c = 0; c < $classes; c++) {
+    for (c = 0; c < $outputs; c++) {
         scores[c] = offset[c];
     }
     $calls
@@ -108,16 +118,17 @@ void ${name}_scores(const $input_type *input, ${name}_word *scratch, int32_t *sc
 {
     add_all(input, scratch, (number32 *)scores);
 }
-
+""")
+ALL_PREDICT = Template("""
 int ${name}_predict(const $input_type *input, ${name}_word *scratch)
 {
     number32 *scores = (number32 *)($scores);
     add_all(input, scratch, scores);
-    return largest(scores, $classes);
+    return largest(scores, $outputs);
 }
 """)
 MAIN = Template("""\
-/* Reads samples of $inputs $input_type each from the standard input; prints the index of each one's class. */
+/* Reads samples of $inputs $input_type each from the standard input; prints $printed. */
 #include <stdio.h>
 
 #include "$name.h"
@@ -127,11 +138,23 @@ static $input_type input[${NAME}_INPUTS];
 
 int main(void)
 {
+$print    return 0;
+}
+""")
+PRINT_CLASSES = Template("""\
     while (fread(input, sizeof input, 1, stdin) == 1) {
         printf("%d\\n", ${name}_predict(input, scratch));
     }
-    return 0;
-}
+""")
+PRINT_PREDICTIONS = Template("""\
+    static int32_t scores[${NAME}_TARGETS];
+    int k;
+    while (fread(input, sizeof input, 1, stdin) == 1) {
+        ${name}_scores(input, scratch, scores);
+        for (k = 0; k < ${NAME}_TARGETS; k++) {
+            printf("%.17g%c", ${NAME}_UNIT * scores[k], k + 1 < ${NAME}_TARGETS ? ' ' : '\\n');
+        }
+    }
 """)
 
 
@@ -143,8 +166,8 @@ class CText:
     ----------
     name : str
         The prefix of every name that other files see.
-    labels : CLabels
-        The classes' labels.
+    answers : CLabels or float
+        The labels of a classifier's classes, or the unit of a regressor's scores.
     tables : NetworkTables
         The network.
     layouts : str
@@ -152,33 +175,45 @@ class CText:
     """
 
     name: str
-    labels: CLabels
+    answers: CLabels | float
     tables: NetworkTables
     layouts: str
 
     @property
     def header(self) -> str:
         """NAME.h."""
-        return HEADER.substitute(self._fields)
+        fields = self._fields
+        before, after = (UNIT, Template("")) if self._labels is None else (LABELS, PREDICT)
+        return HEADER.substitute(fields, before=before.substitute(fields), after=after.substitute(fields))
 
     @property
     def main(self) -> str:
         """NAME_main.c."""
-        return MAIN.substitute(self._fields)
+        fields = self._fields
+        printed, loop = "the index of each one's class", PRINT_CLASSES
+        if self._labels is None:
+            printed, loop = "the predictions of each one", PRINT_PREDICTIONS
+        return MAIN.substitute(fields, printed=printed, print=loop.substitute(fields))
 
     @property
     def source(self) -> str:
         """NAME.c."""
         kernels = files("hntk.deploy").joinpath("hntk_kernels.h").read_text(encoding="ascii")
         float_input = "" if self.tables.pixels else "#define FLOAT_INPUT\n"
-        definitions = self.tables.definitions + self.labels.definition(f"{self.name}_labels")
-        fields = self._fields
-        functions = (ALL_READ if self.tables.reads_all else LAST_READ).substitute(
-            fields, calls="\n    ".join(self._calls()), last=len(self.tables.layers), scores=self._memory(3)
-        )
+        definitions, fields = self.tables.definitions, self._fields
+        scores, predict = (ALL_READ, ALL_PREDICT) if self.tables.reads_all else (LAST_READ, LAST_PREDICT)
+        last = len(self.tables.layers)
+        functions = scores.substitute(fields, calls="\n    ".join(self._calls()), last=last)
+        if self._labels is not None:
+            definitions += self._labels.definition(f"{self.name}_labels")
+            functions += predict.substitute(fields, last=last, scores=self._memory(3))
         return SOURCE.substitute(
             fields, kernels=kernels, float_input=float_input, tables=definitions, functions=functions
         )
+
+    @property
+    def _labels(self) -> CLabels | None:
+        return self.answers if isinstance(self.answers, CLabels) else None
 
     @property
     def _fields(self) -> dict[str, object]:
@@ -186,16 +221,23 @@ class CText:
         shape = "-".join(map(str, counts)) if len(counts) <= 9 else f"{len(counts) - 1} layers"
         if self.tables.cells is not None:
             shape = f"{self.tables.inputs} pixels in cells, {shape}"
+        outputs, labels = len(self.tables.offsets), self._labels
+        kind = "targets" if labels is None else "classes"
+        told = (
+            {"unit": repr(self.answers)}
+            if labels is None
+            else {"label_type": labels.type_name, "label_note": labels.note}
+        )
         return {
+            **told,
             "name": self.name,
             "NAME": self.name.upper(),
-            "summary": f"{shape} with {self.labels.count} classes, ternary weights, {self.layouts}",
+            "summary": f"{shape} with {outputs} {kind}, ternary weights, {self.layouts}",
             "inputs": self.tables.inputs,
-            "classes": self.labels.count,
+            "outputs": outputs,
+            "OUTPUTS": kind.upper(),
             "scratch": self.tables.scratch_bytes,
             "table_bytes": self.tables.table_bytes,
-            "label_type": self.labels.type_name,
-            "label_note": self.labels.note,
             "input_type": "uint8_t" if pixels else "float",
             "input_note": "raw pixels, 0 to 255" if pixels else "floats, rounded here to whole numbers",
             "float_note": "" if pixels else "; floating point for rounding the input alone",

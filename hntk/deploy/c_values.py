@@ -11,7 +11,8 @@ from hntk.deploy.c_arrays import Table, braced
 from hntk.deploy.c_transforms import at_places
 from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import IntegerNetwork
-from hntk.networks.integer_steps import NeuronSteps, Steps
+from hntk.networks.integer_steps import NeuronSteps
+from hntk.networks.spaced_steps import AnySteps, SpacedSteps
 from hntk.weights.bit_planes import Code
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import Weights
@@ -88,23 +89,23 @@ class Reader:
     ----------
     number : int
         Number of the layer, from 1; the readout is the last.
-    source : Pixels, PooledPixels, Rounded, Steps or NeuronSteps
+    source : Pixels, PooledPixels, Rounded, Steps, NeuronSteps or SpacedSteps
         What makes the values that are read.
     count : int
         How many there are.
     weights : WeightMatrix, OrthogonalMatrix or None
         The layer's weights; None for the readout.
-    steps : Steps, NeuronSteps or None
-        The layer's staircase, without thresholds that no sum reaches.
+    steps : Steps, NeuronSteps, SpacedSteps or None
+        The layer's staircase, without thresholds that no sum reaches unless they are spaced.
     bias : (d,) array of int64 or None
         What is added to the layer's sums.
     """
 
     number: int
-    source: Pixels | PooledPixels | Rounded | Steps | NeuronSteps
+    source: Pixels | PooledPixels | Rounded | AnySteps
     count: int
     weights: Weights | None = None
-    steps: Steps | NeuronSteps | None = None
+    steps: AnySteps | None = None
     bias: np.ndarray | None = None
 
     def values(self, layout: Layout | None = None) -> Values:
@@ -127,7 +128,10 @@ class Reader:
 def readers(network: IntegerNetwork) -> list[Reader]:
     """Return every layer, and then the readout."""
     found, source, count = [], network.inputs, network.weights[0].shape[1]
-    for number, (weights, steps) in enumerate(zip(network.weights, network.reachable, strict=True), 1):
+    layers = zip(network.weights, network.steps, network.reachable, strict=True)
+    for number, (weights, given, reachable) in enumerate(layers, 1):
+        # two numbers a neuron make the same thresholds whatever sums reach
+        steps = given if isinstance(given, SpacedSteps) else reachable
         bias = np.zeros(weights.shape[0], np.int64)
         if number == 1 and network.bias is not None:
             bias += network.bias
@@ -138,9 +142,9 @@ def readers(network: IntegerNetwork) -> list[Reader]:
     return [*found, Reader(len(found) + 1, source, count)]
 
 
-def value_range(source: Pixels | PooledPixels | Rounded | Steps | NeuronSteps) -> tuple[int, int]:
+def value_range(source: Pixels | PooledPixels | Rounded | AnySteps) -> tuple[int, int]:
     """Return the smallest and the largest value."""
-    if isinstance(source, Steps | NeuronSteps):
+    if isinstance(source, AnySteps):
         return min(source.levels), max(source.levels)
     return source.least, source.most
 

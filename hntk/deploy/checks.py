@@ -18,9 +18,10 @@ from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
 from hntk.networks.integer_readout import LARGEST_SHIFT, IntegerReadout
-from hntk.networks.integer_steps import NeuronSteps, Steps
+from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.network import Network
 from hntk.networks.read_layers import NAMES, as_read_layers, read_widths
+from hntk.networks.spaced_steps import AnySteps, SpacedSteps
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import Weights
 
@@ -233,7 +234,13 @@ def _weight_defects(matrix: Weights, inputs: int) -> Iterator[str]:
         yield f"has values that are no {matrix.kind} weights"
 
 
-def _step_defects(steps: Steps | NeuronSteps, width: int) -> Iterator[str]:
+def _step_defects(steps: AnySteps, width: int) -> Iterator[str]:
+    if isinstance(steps, SpacedSteps):
+        defect = steps.defect(width)
+        if defect:
+            yield f"has {defect}"
+            return
+        steps = steps.neuron_steps
     thresholds, levels = np.asarray(steps.thresholds), np.asarray(steps.levels)
     # Numbers of 32 bits reach from −2³¹.
     outer, most = ((width,), 2**31) if isinstance(steps, NeuronSteps) else ((), 2**63 - 1)
@@ -289,6 +296,8 @@ def _readout_defects(made: IntegerReadout) -> Iterator[str]:
         yield f"a readout must be int8 or int16 and an offset of 32 bits, not {readout.dtype} and {offset.dtype}"
     if max(network.largest_sums) > EXACT:
         yield f"sums could reach {max(network.largest_sums):,}, above 2**24"
+    elif not network.products_fit:
+        yield "products of multipliers and sums could leave 32 bits"
     if count[0] and made.largest_score > LIMIT:
         yield f"scores could reach {made.largest_score:,}, which leaves 32 bits"
     if not isinstance(made, IntegerClassifier) and not (count[0] and 0 < made.unit < np.inf):

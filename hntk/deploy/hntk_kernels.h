@@ -31,15 +31,25 @@ typedef uint32_t word;
 #define ANY_MEMORY __attribute__((may_alias))
 #define APART __restrict
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
-/* Keep a number or a pointer in a register, and what is known of it from the compiler. */
-#define IN_REGISTER(x) __asm__("" : "+r"(x))
 #else
 #define KERNEL static inline
 #define SHARED static inline
 #define ANY_MEMORY
 #define APART
 #define UNLIKELY(condition) (condition)
+#endif
+/* For processors that have few instructions: keep a number or a pointer in a register, and what is known of it from the
+ * compiler. */
+#if defined(__arm__) && (defined(__GNUC__) || defined(__clang__))
+#define IN_REGISTER(x) __asm__("" : "+r"(x))
+#else
 #define IN_REGISTER(x) (void)(x)
+#endif
+/* Unroll the loop that follows; compilers for other processors make vectors of it. */
+#if defined(__arm__) && defined(__GNUC__) && !defined(__clang__)
+#define FOUR_AT_A_TIME _Pragma("GCC unroll 4")
+#else
+#define FOUR_AT_A_TIME
 #endif
 typedef int16_t ANY_MEMORY number16;
 typedef int32_t ANY_MEMORY number32;
@@ -157,6 +167,10 @@ typedef struct {
     size_t threshold_count;
     table lowest;              /* of each neuron that has its own thresholds, the lowest one */
     unsigned_table rises;      /* and how far each of the other threshold_count - 1 is above the one before */
+    unsigned_table multipliers; /* of each neuron whose thresholds are spaced equally: it has reached as many as */
+    table offsets;              /* (multiplier * sum + offset * unit) / 2^shift, rounded down, says */
+    int32_t unit;
+    uint32_t shift;
     table levels;              /* threshold_count + 1 levels, or their codes where `out` is PLANES */
     /* ROWS */
     const word *rows;
@@ -422,12 +436,27 @@ KERNEL size_t reached_own(const layer *l, size_t i, int32_t sum)
     return k;
 }
 
+/* The same where they are spaced equally. */
+KERNEL size_t reached_spaced(const layer *l, size_t i, int32_t sum)
+{
+    const int32_t product = (int32_t)unsigned_at(l->multipliers, i) * sum + number_at(l->offsets, i) * l->unit;
+    const size_t most = l->threshold_count, cell = product < 0 ? 0 : (size_t)((uint32_t)product >> l->shift);
+    return cell < most ? cell : most;
+}
+
+/* How many thresholds the sum of neuron i has reached. */
+KERNEL size_t cell_of(const layer *l, size_t i, int32_t sum)
+{
+    if (l->multipliers.numbers) {
+        return reached_spaced(l, i, sum);
+    }
+    return l->lowest.numbers ? reached_own(l, i, sum) : reached(l->thresholds, l->threshold_count, sum);
+}
+
 /* Replace the sum of neuron i by its level. */
 KERNEL void put_level(const layer *l, word *out, size_t i, int32_t sum)
 {
-    const size_t cell =
-        l->lowest.numbers ? reached_own(l, i, sum) : reached(l->thresholds, l->threshold_count, sum);
-    put(&l->out, out, i, number_at(l->levels, cell));
+    put(&l->out, out, i, number_at(l->levels, cell_of(l, i, sum)));
 }
 
 /* What the sum of neuron i starts from. */
@@ -775,8 +804,8 @@ KERNEL int32_t level_of(const layer *l, size_t i, int32_t sum)
 {
     int32_t level = number_at(l->levels, 0);
     size_t k;
-    if (l->lowest.numbers) {
-        return number_at(l->levels, reached_own(l, i, sum));
+    if (l->lowest.numbers || l->multipliers.numbers) {
+        return number_at(l->levels, cell_of(l, i, sum));
     }
     if (l->threshold_count > 16) {
         return number_at(l->levels, reached(l->thresholds, l->threshold_count, sum));
@@ -863,22 +892,14 @@ KERNEL void apply(const layer *l, const void *in, void *sums, word *out)
     }
 }
 
-/* Weight j of class c by level j. */
-KERNEL int32_t term(const linear *r, const void *in, size_t c, size_t j)
-{
-    return number_at(r->weights, c * r->in.count + j) * get(&r->in, in, j);
-}
-
 /* What the levels of a layer add to the score of class c. */
 KERNEL int32_t score(const linear *r, const void *in, size_t c)
 {
     int32_t sum = 0;
-    size_t j = 0;
-    for (; j + 4 <= r->in.count; j += 4) {
-        sum += term(r, in, c, j) + term(r, in, c, j + 1) + term(r, in, c, j + 2) + term(r, in, c, j + 3);
-    }
-    for (; j < r->in.count; j++) {
-        sum += term(r, in, c, j);
+    size_t j;
+    FOUR_AT_A_TIME
+    for (j = 0; j < r->in.count; j++) {
+        sum += number_at(r->weights, c * r->in.count + j) * get(&r->in, in, j);
     }
     return r->factor * sum;
 }

@@ -26,10 +26,11 @@ from hntk.files.matrices import check_layers, matrices_from_fields, matrices_to_
 from hntk.files.reader import FieldReader
 from hntk.networks.forward import BATCH, Forward, Step
 from hntk.networks.integer_inputs import EXACT, Pixels, PooledPixels, Rounded, check_coordinates, read_inputs
-from hntk.networks.integer_steps import NeuronSteps, Steps, read_steps
+from hntk.networks.integer_steps import NeuronSteps, Steps
 from hntk.networks.provenance import MatchRecord, provenance_notes, provenance_to_metadata, read_origin
 from hntk.networks.read_layers import ReadLayers, as_read_layers
 from hntk.networks.saveable import VERSION, SaveableNetwork, check_version
+from hntk.networks.spaced_steps import SpacedSteps, read_steps
 from hntk.networks.summary_table import LayerSummary, Summary, pack_all
 from hntk.weights.weight_matrix import Weights
 
@@ -57,7 +58,7 @@ class IntegerNetwork(SaveableNetwork):
         What raw samples become first.
     weights : tuple of WeightMatrix or OrthogonalMatrix
         L matrices of whole numbers. Their scales are accounted for in the thresholds.
-    steps : tuple of Steps or NeuronSteps
+    steps : tuple of Steps, NeuronSteps or SpacedSteps
         L staircases, with thresholds for a layer or for each of its neurons.
     bias : (d_1,) array of int32 or None
         Bias of the first layer; None if the input is centred.
@@ -71,7 +72,7 @@ class IntegerNetwork(SaveableNetwork):
 
     inputs: Pixels | PooledPixels | Rounded
     weights: tuple[Weights, ...]
-    steps: tuple[Steps | NeuronSteps, ...]
+    steps: tuple[Steps | NeuronSteps | SpacedSteps, ...]
     bias: Int32[np.ndarray, " d"] | None
     unit: float
     rounding: tuple[float, ...]
@@ -87,7 +88,7 @@ class IntegerNetwork(SaveableNetwork):
     @property
     def version(self) -> int:
         """Version of this network's files."""
-        new = isinstance(self.inputs, PooledPixels) or any(isinstance(steps, NeuronSteps) for steps in self.steps)
+        new = isinstance(self.inputs, PooledPixels) or not all(isinstance(steps, Steps) for steps in self.steps)
         return NEURON_VERSION if new else VERSION
 
     @property
@@ -102,6 +103,12 @@ class IntegerNetwork(SaveableNetwork):
         sums = [int(w.largest_row_sum) * v for w, v in zip(self.weights, values, strict=False)]
         bias = 0 if self.bias is None else int(np.abs(np.asarray(self.bias, np.int64)).max())
         return sums[0] + bias, *sums[1:]
+
+    @property
+    def products_fit(self) -> bool:
+        """Whether the products by which spaced thresholds are compared have 31 bits."""
+        steps = zip(self.steps, self.largest_sums, strict=True)
+        return all(s.largest_product(bound) <= LIMIT for s, bound in steps if isinstance(s, SpacedSteps))
 
     @cached_property
     def reachable(self) -> tuple[Steps | NeuronSteps, ...]:
@@ -181,6 +188,8 @@ class IntegerNetwork(SaveableNetwork):
         check_version(fields, network.version)
         if any(w.kind == "float32" for w in weights) or max(network.largest_sums) > EXACT:
             raise ValueError("weights of a network of whole numbers must be such, and their sums stay below 2**24")
+        if not network.products_fit:
+            raise ValueError("products of multipliers and sums could leave 32 bits")
         return network
 
     def summary(self, encodings: Sequence[str] | None = None) -> Summary:

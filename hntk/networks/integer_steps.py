@@ -246,17 +246,3 @@ def _read_thresholds(fields: FieldReader, layer: str, width: int) -> Int32[np.nd
     if reached.max() > INT32.max:
         raise ValueError(f"the thresholds of {layer} leave 32 bits")
     return thresholds
-
-
-def read_steps(fields: FieldReader, number: int, width: int) -> Steps | NeuronSteps:
-    """Read the staircase of the layer of a number and a width from a file.
-
-    Raises
-    ------
-    KeyError, ValueError
-        If there is none, or it is not as a file may have it.
-    """
-    shared = fields.arrays.get(f"layer{number}.thresholds")
-    if f"layer{number}.first" in fields.arrays or (shared is not None and shared.ndim == 2):
-        return NeuronSteps.from_fields(fields, number, width)
-    return Steps.from_fields(fields, number)

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from hntk.activations.lookup import COMPARED, lookup
 from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.row_normalization import unit_rows
+from hntk.networks.spaced_steps import SpacedSteps
 from hntk.theory.architecture import Normalize
 from hntk.weights.bit_planes import Code
 from hntk.weights.bit_products import BitMatrix, bit_product
@@ -134,7 +135,7 @@ class Elementwise:
     def of(cls, function: Callable[[Array], Array], dtype: DTypeLike) -> Elementwise:
         """Wrap a function of sums in a dtype; if it has many thresholds, or each neuron its own, they become arrays."""
         sigma = getattr(function, "sigma", function)
-        few = not isinstance(sigma, NeuronSteps) and len(getattr(sigma, "thresholds", ())) <= COMPARED
+        few = not isinstance(sigma, NeuronSteps | SpacedSteps) and len(getattr(sigma, "thresholds", ())) <= COMPARED
         return cls(function) if few else cls(function).traced(dtype)
 
     def traced(self, dtype: DTypeLike) -> Elementwise:

@@ -199,10 +199,10 @@ class Augmentation:
         return jnp.clip(jnp.round(varied), *limits)
 
     def _deformed(self, key: Array, images: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
-        n, *shape = images.shape
+        n, height, width = images.shape
         angle = math.radians(self.rotation)
-        reach = affine_bound(*shape, angle, self.shear, self.scale, self.shift) + ELASTIC_BOUND * self.elastic
-        displacements = self.displacements(key, n, *shape)
+        reach = affine_bound(height, width, angle, self.shear, self.scale, self.shift) + ELASTIC_BOUND * self.elastic
+        displacements = self.displacements(key, n, height, width)
         return warp(images, *displacements, bound=math.ceil(reach))
 
     def displacements(self, key: Array, n: int, height: int, width: int) -> Float[Array, "2 n height width"]:

@@ -16,13 +16,14 @@ import numpy as np
 
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import PooledPixels
+from hntk.networks.integer_regressor import IntegerRegressor
+from hntk.networks.training_record import Candidate, TrainingRecord
 from hntk.training.designs import Design
 from hntk.training.few_level_layers import FewLevelLayer, Parameters
 from hntk.training.folding import folded
-from hntk.training.samples import Part, TrainingData
-from hntk.training.stand_ins import IntegerRegressor, Candidate, TrainingRecord
+from hntk.training.samples import TrainingData
 from hntk.training.starts import StartProblem
-from hntk.training.table_size import filled, table_bytes
+from hntk.training.table_size import drawn_bytes, filled, table_bytes
 
 # Share of the full training, and how many designs are left after it.
 ROUNDS = ((0.025, 2), (0.075, 1))
@@ -44,8 +45,8 @@ class Trial(NamedTuple):
 
     design: Design
     candidate: Candidate
-    # Bytes of the program with the sparsity of the design, over the limit.
-    excess: float
+    # Bytes of the trained program with the sparsity of the design, over those of the untrained one.
+    growth: float
 
 
 def search(
@@ -89,6 +90,7 @@ def _trial(design: Design, share: float, limit: float, short_training: ShortTrai
     parameters, layers, record = short_training(problem, rows)
     program, bytes_before = folded_within(parameters, layers, problem.data, record, limit)
     assert program.training is not None
+    assert program.training.validation is not None
     inputs = problem.data.inputs
     candidate = Candidate(
         problem.widths,
@@ -97,17 +99,17 @@ def _trial(design: Design, share: float, limit: float, short_training: ShortTrai
         inputs.pooled if isinstance(inputs, PooledPixels) else (),
         table_bytes(program),
         record.epochs,
-        float(program.training.validation),
+        program.training.validation,
     )
-    return Trial(design, candidate, bytes_before / limit)
+    return Trial(design, candidate, bytes_before / drawn_bytes(problem))
 
 
 def _recalibrated(trial: Trial, limit: float) -> StartProblem:
-    """Return a design with the densities that fill the limit if its trained weights take as many bytes as in a trial."""
+    """Return a design with densities that fill the limit if its trained weights grow as much as in a trial."""
     design = trial.design
     if design.ratio is None:
         return design.problem
-    denser = filled(design.problem, limit / trial.excess, design.ratio)
+    denser = filled(design.problem, limit / trial.growth, design.ratio)
     return design.problem if denser is None else denser
 
 
@@ -170,7 +172,9 @@ def folded_within(
     first = size = table_bytes(program)
     while size > limit:
         kept = 1 - CORRECTION * (size - limit) / size - LEAST_CORRECTION
-        layers = [sparser(layer, part["weights"], kept) for layer, part in zip(layers, parameters["layers"], strict=True)]
+        layers = [
+            sparser(layer, part["weights"], kept) for layer, part in zip(layers, parameters["layers"], strict=True)
+        ]
         if all(layer.sparsity == 1.0 for layer in layers):
             raise ValueError(f"thresholds and readout alone take {size:,} bytes: give more kilobytes, or fewer levels.")
         program = folded(parameters, layers, data, record)

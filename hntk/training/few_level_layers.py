@@ -9,6 +9,10 @@ Backwards, T passes the gradient on to the latent weights that it is rounded fro
 2016), and the staircase has the derivative $\sum_k (q_k - q_{k-1})\,\varphi((z - t_k)/w_k)/w_k$ with a window φ of
 integral 1. For equidistant levels and thresholds and the window 1[|·| < 1/2] that is the clipped straight-through
 gradient. A threshold gets minus its own term.
+
+The thresholds of a neuron can also be spaced equally, $t_k = a + (k - 1) e^b$ with learned a and b. Then its level is
+$\lfloor (z - a)e^{-b} \rfloor + 1$ within the range of levels, which takes one multiplication for any number of them,
+and the straight-through gradient is that of the ramp $(z - a)e^{-b} + 1/2$, clipped to the same range.
 """
 
 from __future__ import annotations
@@ -31,8 +35,8 @@ from hntk.activations.surrogates import Surrogate
 TERNARY_THRESHOLD = 0.7
 # Added to the variance of sums, which are whole numbers: a neuron whose sum never changes has z = 0.
 LEAST_VARIANCE = 1e-3
-# Halvings of the interval in which the cut of a sparsity is searched during training.
-HALVINGS = 14
+# The logarithm of a cut moves in a step by this times the relative error in the number of weights that are kept.
+CUT_GAIN = 0.05
 # The largest magnitude of a readout weight in the program.
 READOUT_MOST = 127
 
@@ -56,6 +60,8 @@ class FewLevelLayer:
     slope : Surrogate or None
         A function of standardised sums that is the staircase's derivative by them instead of the sum over windows,
         such as the one that a match is calibrated for; None for that sum. Thresholds are trained by windows anyway.
+    spaced : bool
+        Whether the thresholds of a neuron are spaced equally; levels are 0, 1, … then.
     """
 
     levels: tuple[int, ...]
@@ -63,6 +69,7 @@ class FewLevelLayer:
     sparsity: float | None = None
     surrogate: Surrogate | None = None
     slope: Surrogate | None = None
+    spaced: bool = False
 
     @property
     def jumps(self) -> tuple[int, ...]:
@@ -111,7 +118,8 @@ def forward(
     ----------
     parameters : dict
         ``{"layers": [{"weights": (d_l, d_{l-1}), "thresholds": (d_l, T_l)}, …], "readout": (K, d_L), "offset": (K,)}``
-        in float32.
+        in float32. Spaced thresholds are (d_l, 2) numbers, a and b of each neuron. A layer with a sparsity has its cut
+        under ``"cut"``.
     layers : sequence of FewLevelLayer
         What is fixed about each layer.
     x : (n, p) array of float32
@@ -128,10 +136,14 @@ def forward(
     """
     used, h = [], x
     for number, (layer, part) in enumerate(zip(layers, parameters["layers"], strict=True)):
-        sums = h @ ternary(part["weights"], layer.sparsity).T
+        sums = h @ ternary(part["weights"], cut_of(part, layer)).T
         used.append(SumStatistics.of(sums) if statistics is None else statistics[number])
         z = (sums - used[-1].mean) / used[-1].deviation
-        h: Array = staircase(z, ascending(part["thresholds"], layer), layer)
+        h: Array
+        if layer.spaced:
+            h = spaced_staircase(z, part["thresholds"], len(layer.levels))
+        else:
+            h = staircase(z, ascending(part["thresholds"], layer), layer)
     unit = layers[-1].unit / sqrt(h.shape[1])
     return (h * unit) @ eight_bits(parameters["readout"]).T + parameters["offset"], tuple(used)
 
@@ -141,42 +153,59 @@ def straight_through(values: Array, rounded: Array) -> Array:
     return jax.lax.stop_gradient(rounded) + (values - jax.lax.stop_gradient(values))
 
 
-def ternary(weights: Float[Array, "d p"], sparsity: float | None) -> Float[Array, "d p"]:
+def ternary(weights: Float[Array, "d p"], cut: Float[Array, ""] | float) -> Float[Array, "d p"]:
     """Return weights in {0, ±1} with a straight-through gradient.
 
     Parameters
     ----------
     weights : (d, p) array
         Latent weights.
-    sparsity : float or None
-        Share of zeros, see :func:`cut`.
+    cut : scalar
+        Magnitude up to which they become 0.
 
     Returns
     -------
     (d, p) array
         The signs of the weights whose magnitude is above the cut, 0 elsewhere.
     """
-    size = jnp.abs(weights)
-    return straight_through(weights, jnp.where(size > cut(size, sparsity), jnp.sign(weights), 0.0))
+    return straight_through(weights, jnp.where(jnp.abs(weights) > cut, jnp.sign(weights), 0.0))
 
 
-def cut(size: Float[Array, "d p"], sparsity: float | None) -> Float[Array, ""]:
-    """Return the magnitude up to which weights become 0.
+def cut_of(part: Parameters, layer: FewLevelLayer) -> Float[Array, ""]:
+    """Return the magnitude up to which the latent weights of a layer become 0.
 
-    Without a sparsity that is .7 of the mean magnitude. With one it is found by bisection to about 2⁻¹⁴ of the largest
-    magnitude, which costs less in every step than sorting; :func:`ternary_values` cuts exactly.
+    Without a sparsity that is .7 of the mean magnitude. With one it is a number beside the weights that follows them
+    (:func:`with_followed_cuts`), since sorting them in every step would take longer than the step; or their quantile.
     """
-    if sparsity is None:
-        return TERNARY_THRESHOLD * jnp.mean(size)
+    size = jnp.abs(part["weights"])
+    if layer.sparsity is None:
+        return jax.lax.stop_gradient(TERNARY_THRESHOLD * jnp.mean(size))
+    return jax.lax.stop_gradient(part["cut"] if "cut" in part else jnp.quantile(size, layer.sparsity))
 
-    def halve(interval: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        low, high = interval
-        middle = (low + high) / 2
-        below = jnp.mean((size <= middle).astype(size.dtype)) < sparsity
-        return (jnp.where(below, middle, low), jnp.where(below, high, middle)), None
 
-    (low, high), _ = jax.lax.scan(halve, (jnp.zeros_like(size[0, 0]), jnp.max(size)), length=HALVINGS)
-    return (low + high) / 2
+def with_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parameters:
+    """Return parameters with the exact cut beside the weights of each layer that has a sparsity."""
+    parts = [
+        part if layer.sparsity is None else part | {"cut": jnp.quantile(jnp.abs(part["weights"]), layer.sparsity)}
+        for part, layer in zip(parameters["layers"], layers, strict=True)
+    ]
+    return parameters | {"layers": parts}
+
+
+def with_followed_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parameters:
+    """Return parameters after a step, whose cuts have moved towards their sparsities.
+
+    The logarithm of a cut moves by a multiple of the relative error in the number of weights that are kept.
+    """
+    parts = []
+    for part, layer in zip(parameters["layers"], layers, strict=True):
+        if "cut" in part:
+            assert layer.sparsity is not None
+            kept = jnp.mean((jnp.abs(part["weights"]) > part["cut"]).astype(jnp.float32))
+            wanted = max(1.0 - layer.sparsity, 1.0 / part["weights"].size)
+            part = part | {"cut": part["cut"] * jnp.exp(CUT_GAIN * jnp.clip(kept / wanted - 1.0, -1.0, 1.0))}
+        parts.append(part)
+    return parameters | {"layers": parts}
 
 
 def ternary_values(weights: Float[np.ndarray, "d p"], sparsity: float | None) -> np.ndarray:
@@ -244,3 +273,33 @@ def _staircase_backward(layer: FewLevelLayer, kept: tuple[Array, Array], gradien
 
 
 staircase.defvjp(_staircase_forward, _staircase_backward)
+
+
+def spaced_staircase(z: Float[Array, "n d"], thresholds: Float[Array, "d 2"], levels: int) -> Float[Array, "n d"]:
+    """Return the level that each standardised sum has reached, of thresholds that are spaced equally.
+
+    Parameters
+    ----------
+    z : (n, d) array
+        Standardised sums.
+    thresholds : (d, 2) array
+        Smallest threshold a of each neuron, and the logarithm b of the distance of its thresholds.
+    levels : int
+        Number of levels.
+
+    Returns
+    -------
+    (n, d) array
+        Whole numbers from 0 to ``levels - 1``. The derivatives are those of the module's docstring.
+    """
+    ramp = (z - thresholds[:, 0]) * jnp.exp(-thresholds[:, 1])
+    most = levels - 1.0
+    return straight_through(jnp.clip(ramp + 0.5, 0.0, most), jnp.clip(jnp.floor(ramp) + 1.0, 0.0, most))
+
+
+def threshold_values(thresholds: Float[np.ndarray, "d T"], layer: FewLevelLayer) -> Float[np.ndarray, "d T"]:
+    """Return the thresholds of each neuron on standardised sums, in ascending order, in float64."""
+    known = np.asarray(thresholds, np.float64)
+    if layer.spaced:
+        return known[:, :1] + np.exp(known[:, 1:]) * np.arange(len(layer.levels) - 1)
+    return np.sort(known, axis=1)

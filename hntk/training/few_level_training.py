@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +28,16 @@ from hntk._utils.arguments import (
 )
 from hntk._utils.arrays import brief
 from hntk._utils.memory import check_room
-from hntk.activations.surrogates import SurrogateLike
+from hntk.activations.surrogates import Surrogate, SurrogateLike
 from hntk.activations.surrogates import surrogate as as_surrogate
 from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.integer_inputs import PooledPixels, Rounded
+from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_regressor import IntegerRegressor
-from hntk.networks.training_record import TrainingRecord
+from hntk.networks.training_record import Candidate, TrainingRecord
 from hntk.readouts.training import Schedule, Trained
+from hntk.training.budget import folded_within, search
+from hntk.training.designs import Freedom, cells, designs
+from hntk.training.few_level_layers import FewLevelLayer, Parameters, with_cuts
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
@@ -42,8 +46,12 @@ from hntk.training.start_choice import Starts, starting_points
 from hntk.training.starts import StartProblem
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
-SCHEDULE = Schedule(epochs=60, batch=128, learning_rate=2e-3, patience=20, warmup=1.0)
+SCHEDULE = Schedule(epochs=60, batch=256, learning_rate=8e-3, patience=20, warmup=1.0)
 MOST_LEVELS = 256
+# Levels of a layer unless they are given: of one with spaced thresholds in a budget, where levels cost no bytes, more.
+LEVELS, BUDGET_LEVELS = 4, 8
+# Hidden layers of a network that is chosen for a budget.
+DEPTH = 2
 # Arrays of the size of the weights: two of weights, two moments, their gradient, and the same again after an epoch.
 COPIES = 8
 Result = IntegerClassifier | IntegerRegressor
@@ -82,9 +90,10 @@ def train(
     y: object,
     widths: int | Sequence[int] | None = None,
     *,
-    levels: int | Sequence[int] = 4,
+    levels: int | Sequence[int] | None = None,
     weights: str = "ternary",
     sparsity: float | Sequence[float] | None = None,
+    thresholds: str | None = None,
     kilobytes: float | None = None,
     start: Any = "uniform",
     surrogate: SurrogateLike | None = None,
@@ -92,7 +101,7 @@ def train(
     distill: tuple[float, float] = (0.5, 4.0),
     augment: Any = None,
     shape: tuple[int, int] | None = None,
-    pool: tuple[int, int] | None = None,
+    pool: tuple[int, int] | str | None = None,
     schedule: Schedule | None = None,
     validation: Any = 0.1,
     key: Array,
@@ -114,17 +123,25 @@ def train(
         bits in one unit for all coordinates, so bring these to one size first.
     y : (n,) array of labels, or (n,) or (n, K) array of floating-point numbers
         Labels, for a classifier: whole numbers, booleans or text. Or targets, for a regressor.
-    widths : int or sequence of int
-        Number of neurons of each hidden layer.
-    levels : int or sequence of int
-        Number of levels of each layer's activation, from 2 to 256.
+    widths : int or sequence of int, optional
+        Number of neurons of each hidden layer. May be left out with ``kilobytes``.
+    levels : int or sequence of int, optional
+        Number of levels of each layer's activation, from 2 to 256; by default 4, or 8 with ``kilobytes`` and spaced
+        thresholds, of which more take no more bytes.
     weights : {"ternary"}
         Kind of the hidden weights: {0, ±1}.
     sparsity : float or sequence of float, optional
         Share of zeros among the weights of each layer, by magnitude. By default weights below .7 of the mean magnitude
         are 0.
+    thresholds : {"each", "spaced"}, optional
+        What is learned of a neuron's thresholds: each of them; or the first and their distance, which take 3 bytes of
+        the program for any number of levels. By default they are spaced if ``kilobytes`` is given and the start has
+        equidistant levels.
     kilobytes : float, optional
-        Size of the exported program, instead of widths.
+        Largest size of the tables of the C program, :attr:`CProgram.table_bytes <hntk.deploy.c.CProgram>`, in thousand
+        bytes. The result never takes more. What is not given of widths, sparsity and pooling of images is chosen by
+        short trainings with the first key of up to six networks that fill this budget, for three tenths of the epochs
+        in all; the record of the training names them. See :mod:`hntk.training.budget`.
     start : {"match", "uniform", "dense"}, list, Architecture, Classifier or model
         Where the training starts. ``"match"``: random weights, and the staircases of :func:`hntk.match` that keep the
         kernel of a ReLU network, with the calibrated surrogate as their derivative; a list of activations or an
@@ -151,9 +168,11 @@ def train(
         rows of whole numbers, their limits) to such rows.
     shape, pool : pair of int, optional
         Height and width of the image that a sample is, a square by default; and to which it is pooled, in the exported
-        program too.
+        program too. With ``kilobytes``, pooling is chosen by default or where it is ``"auto"``; give the image's own
+        height and width for none.
     schedule : Schedule, optional
-        How long and how fast to train; by default 60 epochs in batches of 128 at a learning rate of .002.
+        How long and how fast to train; by default 60 epochs in batches of 256 at a learning rate of .008,
+        which rises over the first epoch, and a patience of 20.
     validation : float, (x, y) or None
         Share of every class that is held out for early stopping, the same samples for every key; or samples to use for
         it; or None to train on all samples for all epochs.
@@ -162,7 +181,8 @@ def train(
         are trained together, each as from its key alone up to rounding.
     checkpoint : path, optional
         File written after every epoch. Where it exists, from the same training, this one goes on from it and ends as
-        it would have uninterrupted, bit for bit on the same machine.
+        it would have uninterrupted, bit for bit on the same machine. With ``kilobytes``, the short trainings are
+        repeated before.
     progress : callable, optional
         Called with an :class:`Epoch` after every epoch, or with a tuple of one a key.
     snapshot : callable, optional
@@ -179,8 +199,8 @@ def train(
     TrainingError
         If the loss stops being finite. A checkpoint keeps the epoch before.
     ValueError
-        If arguments do not fit, labels are missing, only one class occurs, or a checkpoint is of another training; the
-        message gives the remedy.
+        If arguments do not fit, labels are missing, only one class occurs, no network fits into so many kilobytes, or a
+        checkpoint is of another training; the message gives the remedy.
 
     Examples
     --------
@@ -191,60 +211,105 @@ def train(
     >>> small.accuracy(data.x, data.labels) > 0.9
     True
     """
-    if kilobytes is not None or widths is None:
-        raise ValueError("give widths=, the number of neurons of each hidden layer, such as (128, 128).")
     keys, several = as_keys(key)
-    problem = _problem(x, y, widths, levels, weights, sparsity, surrogate, shape, pool, schedule, validation)
-    path = None if checkpoint is None else as_path(checkpoint, "checkpoint")
-    calls = as_callback(progress), as_callback(snapshot, "snapshot")
-    results = _trained(problem, start, teacher, distill, augment, keys, path, *calls)
+    as_choice(weights, "weights", ("ternary",))
+    data_of = partial(training_data, x, y, shape=shape, validation=validation)
+    freedom = _freedom(
+        data_of, widths, levels, sparsity, surrogate, pool, schedule, thresholds, start, free=kilobytes is not None
+    )
+    data = freedom.problem.data
+    method = Method(start, teacher_signal(teacher, data, augmented=augment is not None), distill, augment)
+    path, called, limit = None if checkpoint is None else as_path(checkpoint, "checkpoint"), as_callback(progress), None
+    problem, candidates = freedom.problem, ()
+    if kilobytes is not None:
+        limit = 1000 * as_positive(kilobytes, "kilobytes", "the size of the program's tables")
+        problem, candidates = search(designs(freedom, limit), limit, partial(_short_training, method, keys[0]))
+    finish = partial(_programs, problem, method, candidates, limit)
+    seen = as_callback(snapshot, "snapshot")
+    note = None if seen is None else partial(_note, seen, finish)
+    results = finish(*_trained(problem, method, keys, path, called, note))
     return results if several else results[0]
+
+
+def _note(
+    snapshot: Callable[[Snapshot], None],
+    finish: Callable[[Starts, Sequence[Trained]], tuple[Result, ...]],
+    starts: Starts,
+    members: tuple[Trained, ...],
+) -> None:
+    snapshot(Snapshot(members, partial(finish, starts), starts.epochs))
+
+
+def _programs(
+    problem: StartProblem,
+    method: Method,
+    candidates: tuple[Candidate, ...],
+    limit: float | None,
+    starts: Starts,
+    members: Sequence[Trained],
+) -> tuple[Result, ...]:
+    """Return the programs of some members, within a limit of bytes if there is one."""
+    layers, found = starts.points[0].layers, list[Result]()
+    for done in members:
+        record = replace(_record(done, problem, method, starts), candidates=candidates)
+        if limit is None:
+            found.append(folded(done.parameters, layers, problem.data, record))
+        else:
+            found.append(folded_within(done.parameters, layers, problem.data, record, limit)[0])
+    return tuple(found)
+
+
+class Method(NamedTuple):
+    """How networks of any widths are trained: start, teacher, the teacher's share of the loss, and augmentation."""
+
+    start: Any
+    signal: TeacherSignal
+    distill: Any
+    augment: Any
 
 
 def _trained(
     problem: StartProblem,
-    start: Any,
-    teacher: Any,
-    distill: Any,
-    augment: Any,
+    method: Method,
     keys: Array,
-    checkpoint: Path | None,
-    progress: Callable[[Any], None] | None,
-    snapshot: Callable[[Snapshot], None] | None,
-) -> tuple[Result, ...]:
-    """Train from every key, and fold what is trained."""
+    checkpoint: Path | None = None,
+    progress: Callable[[Any], None] | None = None,
+    note: Callable[[Starts, tuple[Trained, ...]], None] | None = None,
+) -> tuple[Starts, tuple[Trained, ...]]:
+    """Train from every key, and return where that started and what was trained."""
     _check_room(problem, keys.size)
-    signal = teacher_signal(teacher, problem.data, augmented=augment is not None)
-    objective = _objective(problem.data, augment, signal, distill)
+    objective = _objective(problem.data, method)
     starts = starting_points(
-        start, problem, keys, objective, logits=signal.logits, checkpoint=checkpoint, progress=progress
+        method.start, problem, keys, objective, logits=method.signal.logits, checkpoint=checkpoint, progress=progress
     )
-    layers = starts.points[0].layers
-
-    def programs(members: Sequence[Trained]) -> tuple[Result, ...]:
-        records = (_record(done, problem, starts, augment, signal) for done in members)
-        return tuple(
-            folded(done.parameters, layers, problem.data, record) for done, record in zip(members, records, strict=True)
-        )
-
     trained = train_members(
-        replace(objective, layers=layers),
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *(point.parameters for point in starts.points)),
+        replace(objective, layers=starts.points[0].layers),
+        jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *(with_cuts(point.parameters, point.layers) for point in starts.points)
+        ),
         problem.data,
         starts.schedule,
         # The start has used the key itself.
         jax.vmap(lambda member: jax.random.fold_in(member, 1))(keys),
-        logits=signal.logits,
+        logits=method.signal.logits,
         checkpoint=checkpoint,
         progress=progress,
-        snapshot=None if snapshot is None else lambda members: snapshot(Snapshot(members, programs, starts.epochs)),
+        snapshot=None if note is None else partial(note, starts),
     )
-    return programs(trained)
+    return starts, trained
 
 
-def _record(
-    done: Trained, problem: StartProblem, starts: Starts, augment: Any, signal: TeacherSignal
-) -> TrainingRecord:
+def _short_training(
+    method: Method, key: Array, problem: StartProblem, rows: np.ndarray
+) -> tuple[Parameters, tuple[FewLevelLayer, ...], TrainingRecord]:
+    """Train a network from one key on some of the samples whose teacher's outputs are known."""
+    known = method.signal.logits
+    method = method._replace(signal=method.signal._replace(logits=None if known is None else known[rows]))
+    starts, (done,) = _trained(problem, method, key[None])
+    return done.parameters, starts.points[0].layers, _record(done, problem, method, starts)
+
+
+def _record(done: Trained, problem: StartProblem, method: Method, starts: Starts) -> TrainingRecord:
     """Return how a member was trained, as far as the program does not show it."""
     better = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
     return TrainingRecord(
@@ -253,39 +318,75 @@ def _record(
         starts.epochs + (better[0] if better else len(done.history)),
         None,
         len(problem.data.training.targets),
-        augmentation=None if augment is None else str(augment),
-        teacher=signal.name,
+        augmentation=None if method.augment is None else str(method.augment),
+        teacher=method.signal.name,
     )
 
 
-def _problem(
-    x: object,
-    y: object,
+def _freedom(
+    data_of: Callable[..., TrainingData],
     widths: Any,
     levels: Any,
-    weights: str,
     sparsity: Any,
     surrogate: SurrogateLike | None,
-    shape: Any,
     pool: Any,
     schedule: Schedule | None,
-    validation: Any,
-) -> StartProblem:
-    """Check the settings of a training and its samples."""
-    as_choice(weights, "weights", ("ternary",))
-    chosen = as_instance(SCHEDULE if schedule is None else schedule, "schedule", Schedule, "a hntk.Schedule")
-    depth = len(widths) if isinstance(widths, list | tuple | np.ndarray) and np.ndim(widths) else 1
-    given = as_widths(widths, max(1, depth))
-    return StartProblem(
-        training_data(x, y, shape=shape, pool=pool, validation=validation),
-        given,
-        _per_layer(levels, len(given), "levels", lambda value, name: as_count(value, name, 2, MOST_LEVELS)),
-        _per_layer(
-            sparsity, len(given), "sparsity", lambda value, name: None if value is None else as_share(value, name)
-        ),
-        None if surrogate is None else as_surrogate(surrogate),
-        chosen,
+    thresholds: str | None,
+    start: Any,
+    *,
+    free: bool,
+) -> Freedom:
+    """Check the settings of a training and its samples, and return what is given of them and what is free."""
+    if not free and widths is None:
+        raise ValueError("give widths=, the number of neurons of each hidden layer, such as (128, 128), or kilobytes=.")
+    automatic = isinstance(pool, str)
+    if automatic and not (free and as_choice(pool, "pool", ("auto",))):
+        raise ValueError('pool="auto" needs kilobytes=: give pool=(height, width), or None for no pooling.')
+    if schedule is not None:
+        as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
+    sequences = [len(value) for value in (widths, levels, sparsity) if _is_sequence(value)]
+    depth = sequences[0] if sequences and sequences[0] else 1 if widths is not None else DEPTH
+    given = None if widths is None else as_widths(widths, depth)
+    window = None if surrogate is None else as_surrogate(surrogate)
+    spaced = _are_spaced(thresholds, start, window, free)
+    usual = BUDGET_LEVELS if free and spaced else LEVELS
+    levels = _per_layer(
+        usual if levels is None else levels, depth, "levels", lambda v, name: as_count(v, name, 2, MOST_LEVELS)
     )
+    shares = _per_layer(sparsity, depth, "sparsity", lambda v, name: None if v is None else as_share(v, name))
+    if free and len({share is None for share in shares}) > 1:
+        raise ValueError("with kilobytes=, give the sparsity of every layer or of none.")
+    data = data_of(pool=None if automatic else pool)
+    chosen = schedule or replace(SCHEDULE, batch=min(SCHEDULE.batch, len(data.training.targets)))
+    problem = StartProblem(data, given or (1,) * depth, levels, shares, window, chosen, spaced)
+    can_pool = (automatic or pool is None) and isinstance(data.inputs, Pixels) and data.shape is not None
+    return Freedom(problem, partial(_pooled, data, data_of), given, None if None in shares else shares, can_pool)
+
+
+def _pooled(data: TrainingData, data_of: Callable[..., TrainingData], share: float) -> TrainingData | None:
+    """Return the samples with images pooled to about a share of the pixels a side, or None if they cannot be."""
+    if share == 1:
+        return data
+    pool = None if data.shape is None else cells(data.shape, share)
+    return None if pool is None else data_of(pool=pool)
+
+
+def _are_spaced(thresholds: str | None, start: Any, surrogate: Surrogate | None, free: bool) -> bool:
+    """Return whether the thresholds of a neuron are spaced equally."""
+    possible = surrogate is None and not (isinstance(start, str) and start == "match")
+    if thresholds is None:
+        return free and possible
+    spaced = as_choice(thresholds, "thresholds", ("each", "spaced")) == "spaced"
+    if spaced and not possible:
+        raise ValueError(
+            "thresholds that are spaced equally need equidistant levels and no surrogate=: start from 'uniform' or a "
+            "dense network, or give thresholds='each'."
+        )
+    return spaced
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0
 
 
 def _check_room(problem: StartProblem, members: int) -> None:
@@ -294,8 +395,9 @@ def _check_room(problem: StartProblem, members: int) -> None:
     check_room(4 * COPIES * members * weights, "Training these layers", "Give smaller widths=, or fewer keys at once.")
 
 
-def _objective(data: TrainingData, augment: Any, signal: TeacherSignal, distill: Any) -> Objective:
+def _objective(data: TrainingData, method: Method) -> Objective:
     """Return what is minimised; raw samples take part in every step if they are augmented or shown to a teacher."""
+    _, signal, distill, augment = method
     rounded = isinstance(data.inputs, Rounded)
     # Coordinates that were rounded are augmented as whole numbers, pixels before they are pooled.
     raw = signal.live is not None or (augment is not None and isinstance(data.inputs, PooledPixels))
@@ -336,7 +438,7 @@ def as_keys(key: Any) -> tuple[Array, bool]:
 
 def _per_layer(value: Any, depth: int, name: str, check: Callable[[Any, str], Any]) -> tuple[Any, ...]:
     """Return a setting of each layer, from one for all or one a layer."""
-    if not isinstance(value, list | tuple | np.ndarray):
+    if not _is_sequence(value):
         return (check(value, name),) * depth
     if len(value) != depth:
         raise ValueError(f"{name} must be one number, or one for each of the {depth} layers; got {brief(value)}.")

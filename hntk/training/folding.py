@@ -20,8 +20,15 @@ from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork
 from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.integer_steps import NeuronSteps
+from hntk.networks.spaced_steps import SpacedSteps
 from hntk.networks.training_record import TrainingRecord
-from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, Parameters, ternary_values
+from hntk.training.few_level_layers import (
+    LEAST_VARIANCE,
+    FewLevelLayer,
+    Parameters,
+    ternary_values,
+    threshold_values,
+)
 from hntk.training.samples import TrainingData
 from hntk.weights.weight_matrix import WeightMatrix
 
@@ -80,12 +87,14 @@ def folded_network(parameters: Parameters, layers: Sequence[FewLevelLayer], data
         If sums could pass 2²⁴.
     """
     h, matrices, steps = data.training.whole, [], []
+    most = max(-data.inputs.least, data.inputs.most)
     for layer, part in zip(layers, parameters["layers"], strict=True):
         values = ternary_values(np.asarray(part["weights"]), layer.sparsity)
-        thresholds = whole_thresholds(ExactStatistics.of(values, h), np.asarray(part["thresholds"], np.float64))
+        known = threshold_values(np.asarray(part["thresholds"]), layer)
+        staircase = whole_staircase(ExactStatistics.of(values, h), known, layer, largest_sum(values, most))
         matrices.append(WeightMatrix(jnp.asarray(values), 1.0, "ternary"))
-        steps.append(NeuronSteps(thresholds, layer.levels))
-        h = reached_levels(values, thresholds, layer.levels, h)
+        steps.append(staircase)
+        h, most = reached_levels(values, np.asarray(staircase.thresholds), layer.levels, h), staircase.most
     unit = layers[-1].unit / sqrt(h.shape[1])
     network = IntegerNetwork(data.inputs, tuple(matrices), tuple(steps), None, unit, (0.0,) * len(layers))
     if max(network.largest_sums) > EXACT:
@@ -93,11 +102,38 @@ def folded_network(parameters: Parameters, layers: Sequence[FewLevelLayer], data
     return network
 
 
-def whole_thresholds(statistics: ExactStatistics, thresholds: Float[np.ndarray, "d T"]) -> Int[np.ndarray, "d T"]:
-    """Return ⌈m + s t⌉ for the thresholds t of each neuron in ascending order, as int32."""
+def whole_staircase(
+    statistics: ExactStatistics, thresholds: Float[np.ndarray, "d T"], layer: FewLevelLayer, bound: int
+) -> NeuronSteps | SpacedSteps:
+    """Return the staircase of sums u that has reached the threshold t where u ≥ m + s t.
+
+    Parameters
+    ----------
+    statistics : ExactStatistics
+        Mean m and variance s² of the sums of each neuron.
+    thresholds : (d, T) array
+        Thresholds t of each neuron, ascending.
+    layer : FewLevelLayer
+        What is fixed about the layer.
+    bound : int
+        Largest magnitude of a sum.
+
+    Returns
+    -------
+    NeuronSteps or SpacedSteps
+        Thresholds ⌈m + s t⌉; those that are spaced equally, to the rounding of :meth:`SpacedSteps.of`.
+    """
     deviation = np.sqrt(statistics.variance + LEAST_VARIANCE)
-    reached = statistics.mean[:, None] + deviation[:, None] * np.sort(thresholds, axis=1)
-    return np.clip(np.ceil(reached), -LIMIT, LIMIT).astype(np.int32)
+    reached = statistics.mean[:, None] + deviation[:, None] * thresholds
+    if layer.spaced:
+        distance = reached[:, 1] - reached[:, 0] if reached.shape[1] > 1 else deviation
+        return SpacedSteps.of(reached[:, 0], distance, layer.levels, bound)
+    return NeuronSteps(np.clip(np.ceil(reached), -LIMIT, LIMIT).astype(np.int32), layer.levels)
+
+
+def largest_sum(weights: Int[np.ndarray, "d p"], most: int) -> int:
+    """Return the largest magnitude of a sum of inputs up to a magnitude."""
+    return int(np.abs(weights).sum(axis=1, dtype=np.int64).max()) * most
 
 
 def reached_levels(

@@ -1,8 +1,8 @@
 r"""Kernel ridge regression with the exact NTK of an infinitely wide ReLU network, as a teacher that is not trained.
 
-It is fitted on at most `FITTED` samples, whose kernel takes 8 n² bytes and an eigendecomposition of O(n³). These samples
-are given leave-one-out predictions: at the ridge that predicts well, the regression nearly interpolates them, and what
-it would tell of them are their labels. All other samples are predicted as new ones are.
+It is fitted on at most `FITTED` samples, whose kernel takes 8 n² bytes and an eigendecomposition of O(n³). These
+samples are given leave-one-out predictions: at the ridge that predicts well, the regression nearly interpolates them,
+and what it would tell of them are their labels. All other samples are predicted as new ones are.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ class _Epochs:
 def _compiled_epoch(objective: Objective, batch: int) -> Callable:
     def run(parameters, optimizer, samples, key, rates, decay):
         parameters, optimizer, loss = training.epoch(
-            objective.loss, lambda p: p, batch, parameters, optimizer, samples, key, rates, decay, objective.take
+            objective.loss, objective.follow, batch, parameters, optimizer, samples, key, rates, decay, objective.take
         )
         # A sum that is no number reaches no threshold, which the loss does not show.
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(parameters)]))

@@ -30,6 +30,8 @@ ORIGINAL = "relu"
 LEVEL_MOST = 7
 # cells at an end are dropped where the staircase turns back, if so few sums reach them
 RARE = 0.05
+# means of slopes that are 0 but for rounding, in units of the largest difference of levels
+EVEN = 1e-9
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,8 @@ def whole_staircase(function: Staircase, tau: float) -> WholeStaircase:
     """
     thresholds, levels = np.asarray(function.thresholds) / tau, np.asarray(function.levels)
     thresholds, levels = _without_rare_ends(thresholds, levels)
-    rising = staircase(thresholds, levels).moments(1.0).e1 >= 0
-    levels = levels - levels.min() if rising else levels.max() - levels
+    falling = staircase(thresholds, levels).moments(1.0).e1 < -EVEN * np.ptp(levels)
+    levels = levels.max() - levels if falling else levels - levels.min()
     count = len(np.unique(levels))
     most = LEVEL_MOST if count <= 4 else 4 * count - 1
     return WholeStaircase(tuple(thresholds.tolist()), round_levels(levels, most)[1])

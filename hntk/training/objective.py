@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk.readouts.softmax import cross_entropy
-from hntk.training.few_level_layers import FewLevelLayer, Parameters, SumStatistics, forward
+from hntk.training.few_level_layers import FewLevelLayer, Parameters, SumStatistics, forward, with_followed_cuts
 
 # Augmented pixels are whole again, and stay in their range.
 BRIGHTEST = 255.0
@@ -113,6 +113,10 @@ class Objective:
         t = self.temperature
         told = jax.nn.softmax(logits / t)
         return t * t * jnp.mean(optax.losses.kl_divergence(jax.nn.log_softmax(scores / t), told))
+
+    def follow(self, parameters: Parameters) -> Parameters:
+        """Return parameters after a step, whose cuts follow the weights."""
+        return with_followed_cuts(parameters, self.layers)
 
     def statistics(self, parameters: Parameters, x: Array) -> tuple[SumStatistics, ...]:
         """Return the statistics of the sums of each layer over whole samples."""

@@ -213,9 +213,10 @@ def image_inputs(raw: Real[np.ndarray, "n p"], shape: object, pool: object) -> t
     image = _image_shape(shape, p) if shape is not None or pool is not None or isqrt(p) ** 2 == p else None
     inputs = Pixels()
     if pool is not None and image is not None:
-        inputs = PooledPixels(image, _pair(pool, "pool"))
-        if inputs.defect:
-            raise ValueError(f"pool does not fit: {inputs.defect}.")
+        pooled = PooledPixels(image, _pair(pool, "pool"))
+        if pooled.defect:
+            raise ValueError(f"pool does not fit: {pooled.defect}.")
+        inputs = Pixels() if pooled.pooled == image else pooled
     width = prod(inputs.pooled) if isinstance(inputs, PooledPixels) else p
     if 255 * width > EXACT:
         raise ValueError(f"sums of {width:,} pixels could pass 2**24: give pool=(height, width) of fewer pixels.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import log, sqrt
 from typing import NamedTuple
 
 import jax
@@ -34,6 +34,8 @@ class StartProblem:
         Window of the backward pass, or None for the usual one.
     schedule : Schedule
         How long and how fast the training goes on from the start.
+    spaced : bool
+        Whether the thresholds of a neuron are spaced equally.
     """
 
     data: TrainingData
@@ -42,6 +44,7 @@ class StartProblem:
     sparsity: tuple[float | None, ...]
     surrogate: Surrogate | None
     schedule: Schedule
+    spaced: bool = False
 
 
 class StartingPoint(NamedTuple):
@@ -56,14 +59,19 @@ def uniform_start(problem: StartProblem, key: Array) -> StartingPoint:
 
     The staircase is ReLU, clipped at 2 deviations and rounded. Latent weights are normal with variance 1/fan-in.
     """
-    parameters = drawn_parameters(problem, [uniform_thresholds(n) for n in problem.levels], key)
-    return StartingPoint(uniform_layers(problem), parameters)
+    return StartingPoint(uniform_layers(problem), drawn_parameters(problem, first_thresholds(problem), key))
+
+
+def first_thresholds(problem: StartProblem) -> list[tuple[float, ...]]:
+    """Return the numbers that a uniform start gives for the thresholds of a neuron of each layer."""
+    numbers = spaced_uniform_thresholds if problem.spaced else uniform_thresholds
+    return [numbers(n) for n in problem.levels]
 
 
 def uniform_layers(problem: StartProblem) -> tuple[FewLevelLayer, ...]:
     """Return the layers of a uniform start."""
     return tuple(
-        FewLevelLayer(tuple(range(n)), (uniform_spacing(n),) * (n - 1), share, problem.surrogate)
+        FewLevelLayer(tuple(range(n)), (uniform_spacing(n),) * (n - 1), share, problem.surrogate, spaced=problem.spaced)
         for n, share in zip(problem.levels, problem.sparsity, strict=True)
     )
 
@@ -76,6 +84,11 @@ def uniform_spacing(levels: int) -> float:
 def uniform_thresholds(levels: int) -> tuple[float, ...]:
     """Return the thresholds (k − ½) s of a uniform start with the distance s, in deviations of the sums."""
     return tuple((k + 0.5) * uniform_spacing(levels) for k in range(levels - 1))
+
+
+def spaced_uniform_thresholds(levels: int) -> tuple[float, ...]:
+    """Return the smallest of these thresholds and the logarithm of their distance."""
+    return uniform_thresholds(levels)[0], log(uniform_spacing(levels))
 
 
 def drawn_parameters(problem: StartProblem, thresholds: list[tuple[float, ...]], key: Array) -> Parameters:

@@ -16,10 +16,10 @@ import numpy as np
 from hntk.deploy.c_choice import choose_layouts
 from hntk.deploy.c_tables import NetworkTables
 from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.training.folding import folded_network
 from hntk.training.samples import TrainingData
-from hntk.training.stand_ins import IntegerRegressor
-from hntk.training.starts import StartProblem, uniform_layers, uniform_thresholds
+from hntk.training.starts import StartProblem, first_thresholds, uniform_layers
 
 # Samples over which the sums of a network that is not trained are standardised.
 SAMPLES = 256
@@ -50,9 +50,9 @@ def drawn_bytes(problem: StartProblem) -> int:
     layers = [
         {
             "weights": rng.standard_normal((d, before), np.float32),
-            "thresholds": np.tile(uniform_thresholds(n), (d, 1)),
+            "thresholds": np.tile(numbers, (d, 1)),
         }
-        for before, d, n in zip(_fan_in(problem), problem.widths, problem.levels, strict=True)
+        for before, d, numbers in zip(_fan_in(problem), problem.widths, first_thresholds(problem), strict=True)
     ]
     network = folded_network({"layers": layers}, uniform_layers(problem), data)
     wide = data.classes is None and data.outputs > 1

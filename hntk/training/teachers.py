@@ -1,7 +1,7 @@
 """Teachers: outputs of another model that a network is trained to follow.
 
-What a softmax compares are logits. A teacher that is an array or a function is taken at its word. Scores of a classifier
-may be in any unit, such as those of a regression on one-hot rows: they are multiplied by the number with which their
+A softmax compares logits. A teacher that is an array or a function is taken at its word. Scores of a classifier may be
+in any unit, such as those of a regression on one-hot rows: they are multiplied by the number with which their
 cross-entropy is least on the validation samples, or on the training samples if none are held out.
 """
 
@@ -179,8 +179,8 @@ def _shown(source: Source, raw: Real[np.ndarray, "n p"], data: TrainingData) -> 
             told = np.asarray(source.outputs(block), np.float64)
         except Exception as error:  # a teacher may raise anything
             raise ValueError(
-                f"the teacher {source.name} fails on samples of shape {block.shape} and type {block.dtype}: {error}. It "
-                "is given raw samples: give a function of them, or its logits."
+                f"the teacher {source.name} fails on samples of shape {block.shape} and type {block.dtype}: {error}. "
+                "It is given raw samples: give a function of them, or its logits."
             ) from error
         if told.shape != (len(block), count):
             raise ValueError(

@@ -388,6 +388,32 @@ static void check_layers(int zeros_in_ten)
     }
 }
 
+/* Means of cells against those of every pixel cut into so many equal parts that cells are made of whole ones. */
+static void check_pooling(void)
+{
+    /* images of 7 x 6 pixels in 3 x 4 cells: 7 = 7 / 3 * 3, 6 = 3 / 2 * 4 */
+    const pooling exact = {7, 4, 3, 7, 2, 3, 0, 0}, quick = {7, 4, 3, 7, 2, 3, 3121, 16};
+    number32 sums[4];
+    uint8_t image[42], found[12];
+    int turn;
+    for (turn = 0; turn < 200; turn++) {
+        size_t i, r, c;
+        for (i = 0; i < 42; i++) {
+            image[i] = (uint8_t)(turn < 2 ? 255 * turn : turn & 1 ? draw_below(256) : 255 * draw_below(2));
+        }
+        pool_pixels(image, turn & 2 ? &exact : &quick, sums, found);
+        for (i = 0; i < 12; i++) {
+            uint32_t sum = 0;
+            for (r = 0; r < 7; r++) {
+                for (c = 0; c < 3; c++) {
+                    sum += image[(i / 4 * 7 + r) / 3 * 6 + (i % 4 * 3 + c) / 2];
+                }
+            }
+            CHECK(found[i] == (2 * sum + 21) / 42);
+        }
+    }
+}
+
 /* Thresholds of a neuron's own, and zeros above the highest bit. */
 static void check_small_parts(void)
 {
@@ -426,6 +452,7 @@ int main(void)
     check_population_counts();
     check_tables();
     check_small_parts();
+    check_pooling();
     check_thresholds();
     check_storage();
     check_places();

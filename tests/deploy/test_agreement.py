@@ -65,11 +65,13 @@ def check_onnx(sample: Sample, weights: str) -> None:
     assert labels.dtype.kind == {"U": "O"}.get(kind, kind) or labels.dtype.kind + kind == "iu"
 
 
-def check_own(first: int, count: int) -> None:
-    """Check classifiers with thresholds of each neuron, each in one way and as one ONNX model, and as a regressor."""
+def check_own(first: int, count: int, folder: Path) -> None:
+    """Check classifiers with thresholds of each neuron, each in one way, in C and in ONNX, and there as regressors."""
     pytest.importorskip("onnxruntime")
-    for number in range(first, first + count):
-        sample = random_sample(number, own=True)
+    samples = [random_sample(seed, own=True) for seed in range(first, first + count)]
+    if toolchain.has("gcc"):
+        check_c(samples, first, folder, "gcc", [(32, 64)[number % 2] for number in range(count)])
+    for number, sample in enumerate(samples, first):
         check_python(sample, WAYS[number % 3])
         check_onnx(sample, ("int2", "int8")[number % 2])
         made, unit = sample.classifier, float(np.random.default_rng(number).lognormal(sigma=9))
@@ -113,12 +115,12 @@ def test_many_random_classifiers_agree_everywhere(tmp_path: Path, first: int) ->
 
 
 @pytest.mark.slow
-def test_classifiers_with_thresholds_of_each_neuron_agree() -> None:
-    check_own(0, 4)
+def test_classifiers_with_thresholds_of_each_neuron_agree(tmp_path: Path) -> None:
+    check_own(0, 4, tmp_path)
 
 
 @pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(4, 84, 20))
-def test_many_classifiers_with_thresholds_of_each_neuron_agree(first: int) -> None:
-    check_own(first, 20)
+def test_many_classifiers_with_thresholds_of_each_neuron_agree(tmp_path: Path, first: int) -> None:
+    check_own(first, 20, tmp_path)

@@ -261,12 +261,12 @@ def test_what_is_no_classifier_is_refused_with_a_remedy() -> None:
     ids=str,
 )
 def test_layouts_that_are_none_are_refused_with_a_remedy(layouts: object) -> None:
-    with pytest.raises(ValueError, match="layouts must be 'planes', 'gaps' or 'transform'"):
+    with pytest.raises(ValueError, match="layouts must be 'planes', .* or 'base3'.*'smallest' or 'fastest'"):
         to_c(made_of([STEPS, STEPS]), layouts=layouts)  # type: ignore[arg-type]
 
 
 def test_weights_that_are_no_blocks_have_no_transform() -> None:
-    with pytest.raises(ValueError, match=r"layer 2.*no orthogonal blocks: use 'planes'"):
+    with pytest.raises(ValueError, match=r"layer 2.*no orthogonal blocks: use 'smallest'"):
         to_c(made_of([STEPS, STEPS]), layouts=["planes", "transform"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,34 @@ def test_division_by_an_area_is_exact_for_every_sum() -> None:
             np.testing.assert_array_equal(products >> np.uint64(shift), exact)
     # some large ones have no factor of 32 bits, and are divided by
     assert [area for area in areas if reciprocal(area) == (0, 0)] == [361]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("targets", [1, 3])
+def test_programs_of_regressors_print_predictions(tmp_path: Path, seed: int, targets: int) -> None:
+    if not toolchain.has("gcc"):
+        pytest.skip("gcc is not installed")
+    sample = neuron_sample(seed)
+    made = sample.classifier
+    regressor = hntk.IntegerRegressor(made.network, made.readout[:targets], made.offset[:targets], 0.1 / 3)
+    program = to_c(regressor)
+    assert "predict(" not in program.header
+    assert "labels" not in program.header + program.source
+    assert f"#define HNTK_NET_TARGETS {targets}\n" in program.header
+    built = toolchain.compile_program(program, tmp_path, "gcc", SANITIZED)
+    printed = subprocess.run([built], input=sample.raw.tobytes(), capture_output=True, check=True).stdout
+    numbers = np.array(printed.split(), float).reshape(len(sample.raw), -1)
+    np.testing.assert_array_equal(numbers, 0.1 / 3 * sample.scores[:, :targets])
+    np.testing.assert_array_equal(numbers.squeeze(), regressor.predict(sample.raw))
+
+
+def test_regressors_of_all_layers_add_up_scores(tmp_path: Path) -> None:
+    if not toolchain.has("gcc"):
+        pytest.skip("gcc is not installed")
+    sample = neuron_sample(1)
+    network, rng = sample.classifier.network, np.random.default_rng(0)
+    readout = rng.integers(-9, 10, (2, sum(network.widths))).astype(np.int8)
+    regressor = hntk.IntegerRegressor(network, readout, np.array([5, -7], np.int32), 0.5, layers="all")
+    built = toolchain.compile_program(to_c(regressor), tmp_path, "gcc", SANITIZED)
+    printed = subprocess.run([built], input=sample.raw.tobytes(), capture_output=True, check=True).stdout
+    np.testing.assert_array_equal(np.array(printed.split(), float).reshape(-1, 2), regressor.predict(sample.raw))

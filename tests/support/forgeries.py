@@ -144,9 +144,9 @@ def forge(number: int, path: Path) -> list[str]:
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 255, 256, 2**15, 2**24, 2**31, 2**53 + 1, 2**63, 10**18, 10**19, 0.0, -0.0, 0.5,
     1.5, 1e-45, 1e-38, 1.2e-38, 1e19, 1e30, 3.4e38, 3.5e38, -3.4e38, 1e300, 5e-324, "", "a", "1", "ternary", "sign",
-    "float32", "int8", "bits2", "base3", "signs", "mask+signs", "gaps+signs", "rice", "Staircase", "registered", "Polynomial",
+    "float32", "int8", "bits2", "base3", "signs", "mask+signs", "gaps+signs", "Staircase", "registered", "Polynomial",
     "Rectifier", "Cosine", "relu", "tanh", "nowhere", "<U1", "<U200000000", "|i1", "<f8", "|b1", "|O", "pixels",
-    "pooled_pixels", "rounded", "float", "integer", "x" * 5000,
+    "pooled_pixels", "rice", "rounded", "float", "integer", "x" * 5000,
     "\0", "\n\x1b[2J", "é\U0001f600", "../x", [], {}, [1], [1, 2], [[]],
     ["a"], {"type": "Staircase"}, [0.5] * 300, [1] * 3000, ["a"] * 1100,
 ]  # fmt: skip

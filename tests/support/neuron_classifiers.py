@@ -46,9 +46,11 @@ def neuron_sample(seed: int, *, orthogonal: bool = False) -> Sample:
         values = np.asarray(steps[-1].levels)[reached]
     network = IntegerNetwork(inputs, tuple(weights), tuple(steps), bias, 1.0, (0.0,) * len(steps))
     readout = rng.integers(-127, 128, (3, widths[-1])).astype(np.int8)
-    offset = rng.integers(-99, 99, 3).astype(np.int32)
+    scores = values @ readout.T.astype(np.int64)
+    # so that every class has samples
+    offset = -np.median(scores, axis=0).astype(np.int32)
     made = hntk.IntegerClassifier(network, readout, offset, np.arange(3), 1.0)
-    return Sample(made, raw, values @ readout.T.astype(np.int64) + offset)
+    return Sample(made, raw, scores + offset)
 
 
 def _inputs(

@@ -11,6 +11,7 @@ import hntk
 from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import EXACT, IntegerNetwork
 from hntk.networks.integer_steps import NeuronSteps, Steps
+from hntk.networks.spaced_steps import SpacedSteps
 from hntk.weights.weight_matrix import WeightMatrix
 
 ALPHABET = [
@@ -100,6 +101,17 @@ def own_steps(rng: np.random.Generator, sums: np.ndarray, shared: Steps) -> Neur
     return NeuronSteps(np.sort(thresholds, axis=0).T.astype(np.int32), shared.levels)
 
 
+def spaced_steps(rng: np.random.Generator, sums: np.ndarray, shared: Steps, bound: int) -> SpacedSteps:
+    """Draw a first threshold and a distance of each neuron from its own sums, a few of them extreme."""
+    width = sums.shape[1]
+    first = sums[rng.integers(len(sums)), :] + rng.normal(size=width)
+    distance = (np.ptp(sums, axis=0) + 1) / len(shared.levels) * rng.uniform(0.3, 2, width)
+    extremes = rng.random(width) < rng.choice([0.0, 0.1])
+    first[extremes] = rng.choice([-1e12, 1e12, 0.0], int(extremes.sum()))
+    distance[extremes] = rng.choice([1e-3, 1e12], int(extremes.sum()))
+    return SpacedSteps.of(first, distance, shared.levels, bound)
+
+
 def pooled_inputs(rng: np.random.Generator, size: int, rows: int) -> tuple[PooledPixels, np.ndarray]:
     """Draw images whose pixels are averaged over so many cells."""
     height = int(rng.choice([h for h in range(1, size + 1) if size % h == 0]))
@@ -130,7 +142,7 @@ def random_sample(seed: int, own: bool = False) -> Sample:
         bias = rng.integers(-2000, 2000, widths[1]).astype(np.int32)
     # products of floats are exact here, and fast
     values = _whole(inputs, raw)
-    steps = []
+    steps, largest = [], max(-inputs.least, inputs.most)
     # in a few networks, one layer passes nothing on
     flat = int(rng.integers(len(weights))) if rng.random() < 0.1 else None
     for number, w in enumerate(weights):
@@ -143,11 +155,13 @@ def random_sample(seed: int, own: bool = False) -> Sample:
         levels = int(rng.choice([2, 2, 3, 4, 4, 5, 8, 16, 17, 33, 70, 300, 1000]))
         steps.append(flat_steps(rng) if number == flat else random_steps(rng, sums, levels, max(1, most)))
         if own and sums[0].size * levels < MOST_OWN and new.random() < 0.7:
-            steps[-1] = own_steps(new, sums, steps[-1])
+            bound = int(np.abs(np.asarray(w.values, np.int64)).sum(axis=1).max()) * largest + 2000
+            spaced = len(steps[-1].levels) > 1 and new.random() < 0.4
+            steps[-1] = spaced_steps(new, sums, steps[-1], bound) if spaced else own_steps(new, sums, steps[-1])
             cells = np.sum(sums[..., None] >= steps[-1].thresholds, axis=-1)
         else:
             cells = np.searchsorted(steps[-1].thresholds, sums, side="right")
-        values = np.asarray(steps[-1].levels, np.float64)[cells]
+        values, largest = np.asarray(steps[-1].levels, np.float64)[cells], steps[-1].most
     network = IntegerNetwork(inputs, tuple(weights), tuple(steps), bias, 1.0, (0.0,) * len(steps))
     return _with_readout(rng, network, raw, values.astype(np.int64))
 

@@ -17,12 +17,16 @@ from hntk.training.few_level_layers import (
     FewLevelLayer,
     SumStatistics,
     ascending,
-    cut,
+    cut_of,
     eight_bits,
     forward,
+    spaced_staircase,
     staircase,
     ternary,
     ternary_values,
+    threshold_values,
+    with_cuts,
+    with_followed_cuts,
 )
 from tests.support.few_level_networks import parameters
 
@@ -89,12 +93,12 @@ def test_the_order_of_thresholds_matters_only_where_jumps_differ() -> None:
 
 def test_roundings_are_exact_and_pass_the_gradient_on() -> None:
     w = jnp.asarray(RNG.normal(size=(8, 9)) / 3, jnp.float32)
-    for rounding in (lambda v: ternary(v, None), lambda v: ternary(v, 0.6), eight_bits):
+    for rounding in (lambda v: ternary(v, 0.3), eight_bits):
         out = jnp.asarray(RNG.normal(size=w.shape), jnp.float32)
         value, back = jax.vjp(jax.jit(rounding), w)
         np.testing.assert_array_equal(back(out)[0], out)
         assert np.any(np.asarray(value) != np.asarray(w))
-    assert set(np.unique(ternary(w, None))) == {-1.0, 0.0, 1.0}
+    assert set(np.unique(ternary(w, 0.7))) == {-1.0, 0.0, 1.0}
     steps = np.asarray(eight_bits(w)) / (np.abs(w).max() / 127)
     np.testing.assert_allclose(steps, np.rint(steps), atol=2e-5)
     assert np.abs(np.asarray(eight_bits(w)) - w).max() <= np.abs(w).max() / 127 * 0.501
@@ -103,20 +107,35 @@ def test_roundings_are_exact_and_pass_the_gradient_on() -> None:
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.93])
 def test_a_sparsity_is_reached(sparsity: float) -> None:
     w = RNG.standard_t(3, size=(40, 50)).astype(np.float32)
-    assert abs(np.mean(np.asarray(jax.jit(ternary, static_argnums=1)(w, sparsity)) == 0) - sparsity) < 0.01
+    layer = replace(LAYER, sparsity=sparsity)
+    cut = cut_of({"weights": w}, layer)
+    assert abs(np.mean(np.asarray(ternary(w, cut)) == 0) - sparsity) <= 1 / w.size
     assert np.sum(ternary_values(w, sparsity) == 0) == round(sparsity * w.size)
-    sizes, zeros = np.sort(np.abs(w), axis=None), round(sparsity * w.size)
-    tolerance = sizes[-1] / 2**13
-    found = float(jax.jit(cut, static_argnums=1)(np.abs(w), sparsity))
-    assert sizes[zeros - 1] - tolerance < found < sizes[zeros] + tolerance
     # ties, and weights that are 0 already
     assert np.sum(ternary_values(np.ones((10, 10)), sparsity) == 0) == round(100 * sparsity)
+
+
+@pytest.mark.parametrize("sparsity", [0.3, 0.9, 0.99])
+def test_a_cut_follows_the_weights(sparsity: float) -> None:
+    """The weights grow by a half and change their law while the cut follows; a cut that stays is far off."""
+    layer = replace(LAYER, sparsity=sparsity)
+    rng = np.random.default_rng(1)
+    start, end = rng.normal(size=(100, 200)), 1.5 * rng.laplace(size=(100, 200))
+    parameters = with_cuts({"layers": [{"weights": jnp.asarray(start, jnp.float32)}]}, [layer])
+    first = parameters["layers"][0]["cut"]
+    follow = jax.jit(lambda p: with_followed_cuts(p, [layer]))
+    for share in np.linspace(0, 1, 200).tolist() + [1.0] * 60:
+        weights = jnp.asarray((1 - share) * start + share * end, jnp.float32)
+        parameters = follow({"layers": [parameters["layers"][0] | {"weights": weights}]})
+    kept = float(jnp.mean(jnp.abs(weights) > cut_of(parameters["layers"][0], layer)))
+    assert abs(kept / (1 - sparsity) - 1) < 0.03
+    assert abs(float(jnp.mean(jnp.abs(weights) > first)) / (1 - sparsity) - 1) > 0.05
 
 
 def test_without_a_sparsity_weights_below_a_share_of_the_mean_are_0() -> None:
     w = RNG.normal(size=(30, 20)).astype(np.float32)
     expected = np.sign(w) * (np.abs(w) > 0.7 * np.abs(w).mean())
-    np.testing.assert_array_equal(ternary(w, None), expected)
+    np.testing.assert_array_equal(ternary(w, cut_of({"weights": w}, LAYER)), expected)
     np.testing.assert_array_equal(ternary_values(w, None), expected)
 
 
@@ -148,3 +167,18 @@ def test_neurons_whose_sum_never_changes_stay_finite() -> None:
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
     statistics = compiled_forward(made, (LAYER, LAYER), x)[1][0]
     np.testing.assert_allclose(statistics.deviation[:2], np.sqrt(LEAST_VARIANCE), rtol=1e-6)
+
+
+def test_spaced_thresholds_are_those_of_their_two_numbers() -> None:
+    """Levels as with the list of thresholds; the gradient is that of the clipped ramp, as of windows that tile."""
+    layer = FewLevelLayer((0, 1, 2, 3), (0.8,) * 3, spaced=True)
+    spaced = jnp.asarray(np.column_stack([THRESHOLDS[:, 0], np.full(6, np.log(0.8))]), jnp.float32)
+    listed = jnp.asarray(threshold_values(np.asarray(spaced), layer), jnp.float32)
+    out = jnp.asarray(RNG.normal(size=Z.shape), jnp.float32)
+    values, back = jax.vjp(lambda z, t: spaced_staircase(z, t, 4), Z, spaced)
+    expected, back_listed = jax.vjp(lambda z, t: staircase(z, t, layer), Z, listed)
+    np.testing.assert_array_equal(values, expected)
+    by_z, by_two = back(out)
+    by_z_listed, by_each = back_listed(out)
+    np.testing.assert_allclose(by_z, by_z_listed, rtol=1e-4)
+    np.testing.assert_allclose(by_two[:, 0], by_each.sum(axis=1), rtol=1e-4, atol=1e-5)

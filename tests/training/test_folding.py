@@ -18,8 +18,8 @@ from hntk.training.folding import (
     folded_network,
     reached_levels,
     whole_readout,
+    whole_staircase,
     whole_sums,
-    whole_thresholds,
 )
 from hntk.training.samples import TrainingData, training_data
 from tests.support.few_level_networks import parameters
@@ -56,7 +56,8 @@ def test_statistics_of_large_sums_do_not_overflow() -> None:
 def test_a_sum_reaches_a_threshold_exactly_where_its_standardised_value_does() -> None:
     statistics = ExactStatistics(np.array([3.25, -7.0]), np.array([20.0, 0.0]))
     thresholds = np.array([[0.5, -0.3, 0.0], [0.0, 2.0, -1.0]])
-    whole = whole_thresholds(statistics, thresholds)
+    layer = FewLevelLayer((0, 1, 2, 3), (0.5,) * 3)
+    whole = np.asarray(whole_staircase(statistics, np.sort(thresholds, axis=1), layer, 1000).thresholds)
     assert whole.dtype == np.int32
     assert np.all(np.diff(whole, axis=1) >= 0)
     sums = np.arange(-20, 21)[:, None, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import jax
@@ -11,7 +12,9 @@ import pytest
 import hntk
 from experiments.shipping import toolchain
 from hntk.deploy.c import to_c
+from hntk.networks.integer_inputs import PooledPixels
 from tests.support.architectures import raw_samples, whole_classifier
+from tests.support.neuron_classifiers import neuron_sample
 
 FLASH, RAM = 256 * 1024, 64 * 1024
 
@@ -24,9 +27,11 @@ pytestmark = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pixels", [True, False])
-@pytest.mark.parametrize("layouts", ["planes", "gaps"])
-def test_a_cortex_m4_predicts_the_same(tmp_path: Path, pixels: bool, layouts: str) -> None:
+@pytest.mark.parametrize(
+    ("layouts", "pixels"),
+    [("planes", True), ("planes", False), ("gaps", True), ("indices", False), ("rice", True), ("base3", False)],
+)
+def test_a_cortex_m4_predicts_the_same(tmp_path: Path, layouts: str, pixels: bool) -> None:
     made = whole_classifier(levels=4, widths=(129, 65, 33), pixels=pixels)
     program = to_c(made, layouts=layouts)  # type: ignore[arg-type]
     raw = raw_samples(made)
@@ -72,6 +77,34 @@ def test_orthogonal_blocks_on_a_cortex_m4_predict_the_same(tmp_path: Path, layer
     # a pass takes some instructions for each of the additions, and for each weight of the readout
     additions = sum(sum(w.additions) for w in made.network.weights)
     assert additions < emulated.instructions < 100 * (additions + made.readout.size)
+
+
+@pytest.mark.parametrize("layouts", ["indices", "rice"])
+def test_thresholds_of_neurons_and_averaged_pixels_on_a_cortex_m4_predict_the_same(
+    tmp_path: Path, layouts: str
+) -> None:
+    # a seed of pixels in cells, and of more than one class
+    sample = neuron_sample(4)
+    assert isinstance(sample.classifier.network.inputs, PooledPixels)
+    assert len(set(sample.labels)) > 1
+    program = to_c(sample.classifier, layouts=layouts)  # type: ignore[arg-type]
+    firmware = toolchain.link_firmware(program, tmp_path, "uint8_t", FLASH, RAM)
+    emulated = toolchain.emulate(firmware, sample.raw)
+    np.testing.assert_array_equal(sample.classifier.classes[emulated.indices], sample.labels)
+
+
+@pytest.mark.parametrize("processor", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
+def test_programs_of_every_layout_compile_for_cortex_m_without_a_warning(tmp_path: Path, processor: str) -> None:
+    """Code takes at most two kilobytes and a half: what a program does not use is not in it."""
+    for seed, layouts in enumerate(("planes", "gaps", "indices", "rice", "base3")):
+        program = to_c(neuron_sample(4 * (seed % 2)).classifier, layouts=layouts)  # type: ignore[arg-type]
+        _, source, _ = program.write(tmp_path)
+        target = [f"-mcpu={processor}", "-mthumb", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
+        made = [toolchain.CROSS, *target, *toolchain.STRICT, "-Wconversion", "-c", str(source), "-o", f"{source}.o"]
+        subprocess.run(made, check=True)
+        listed = subprocess.run(["arm-none-eabi-size", f"{source}.o"], check=True, capture_output=True, text=True)
+        code = int(listed.stdout.splitlines()[1].split()[0]) - program.table_bytes
+        assert 0 < code < 2 * 2560
 
 
 def test_instructions_do_not_depend_on_how_many_samples_there_are(tmp_path: Path) -> None:

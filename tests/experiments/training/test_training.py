@@ -197,30 +197,25 @@ def test_a_course_that_is_interrupted_goes_on_from_its_file(tmp_path: Path) -> N
 
 
 def test_the_recipe_of_a_budget_is_the_largest_near_it() -> None:
-    networks = (Recipe(5.9, (10,), (0.5,)), Recipe(12.0, (20,), (0.5,)), Recipe(12.2, (30,), (0.6,), levels=4))
-    for kilobytes, levels, widths in (
-        (12.3, 8, (20,)),
-        (12.3, 4, (30,)),
-        (6.0, 8, (10,)),
-        (9.0, 8, None),
-        (5.8, 8, None),
-    ):
-        found = recipes.recipe_within(networks, kilobytes, levels)
-        assert (None if found is None else found.widths) == widths
+    networks = (Recipe(5.9, (10,), (0.5,)), Recipe(12.0, (20,), (0.5,)), Recipe(12.2, (30,), (0.6,)))
+    for kilobytes, widths in ((12.3, (30,)), (12.1, (20,)), (6.0, (10,)), (9.0, None), (5.8, None)):
+        chosen_one = recipes.recipe_within(networks, kilobytes)
+        assert (None if chosen_one is None else chosen_one.widths) == widths
 
 
 def test_settings_win_over_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = DataRecipe(networks=(Recipe(12.0, (20, 10), (0.5, 0.4), pool=(6, 6)),))
     monkeypatch.setattr(recipes, "RECIPES", {"stand_in": recipe})
     cfg = configuration("experiment.kilobytes=12.3", "experiment.widths=null", "experiment.sparsity=null", exp="train")
-    assert recipes.network_options(cfg) == {
-        "levels": 8, "widths": (20, 10), "sparsity": (0.5, 0.4), "pool": (6, 6),
-    }  # fmt: skip
+    options = recipes.network_options(cfg)
+    assert (options["widths"], options["sparsity"], options["pool"]) == ((20, 10), (0.5, 0.4), (6, 6))
+    # the library fills the budget
+    assert options["kilobytes"] == 12.3
     cfg.experiment.sparsity, cfg.experiment.pool = [0.9, 0.8], [0, 0]
     options = recipes.network_options(cfg)
     assert (options["sparsity"], options["pool"]) == ((0.9, 0.8), None)
     cfg.experiment.kilobytes = 50.0
-    assert recipes.network_options(cfg)["kilobytes"] == 50.0
+    assert recipes.network_options(cfg)["widths"] is None
     cfg.experiment.kilobytes = None
     with pytest.raises(ValueError, match=r"give experiment\.kilobytes"):
         recipes.network_options(cfg)
