@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -28,8 +29,20 @@ def lookup(
     if count > COMPARED:
         return jnp.asarray(levels)[_count_reached(jnp.asarray(thresholds), t)]
     value = jnp.full(t.shape, levels[0], levels.dtype)
-    for k in range(count):
-        value = jnp.where(t >= thresholds[k], levels[k + 1], value)
+    # A loop ends what compilers compute anew wherever a value is used: for thresholds in memory that takes long.
+    half = count // 2 if thresholds.ndim > 1 else 0
+    first = count - 2 * half
+    value = _compare(value, t, thresholds[:first], levels[1 : first + 1])
+    if not half:
+        return value
+    halves = (part.reshape(2, half, *part.shape[1:]) for part in (thresholds[first:], levels[first + 1 :]))
+    return jax.lax.scan(lambda value, part: (_compare(value, t, *part), None), value, tuple(halves))[0]
+
+
+def _compare(value: Array, t: Array, thresholds: Array | np.ndarray, levels: Array | np.ndarray) -> Array:
+    """Return the value, or the level of the last of some thresholds that are ≤ t."""
+    for k in range(thresholds.shape[0]):
+        value = jnp.where(t >= thresholds[k], levels[k], value)
     return value
 
 

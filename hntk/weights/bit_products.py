@@ -109,18 +109,15 @@ def bit_product(matrix: BitMatrix, h: Float[Array, "n p"]) -> Int32[Array, "n d"
 def _value_planes(h: Float[Array, "n p"], matrix: BitMatrix) -> UInt32[Array, "words planes n"]:
     """Return the planes of values, the words at one position side by side."""
     words, code = matrix.mask.shape[0], matrix.code
+    count = len(code.jumps)
     if code.thermometer:
-        numbers = code.base + jnp.cumsum(jnp.asarray(code.jumps)).astype(jnp.float32)
+        levels = code.base + jnp.cumsum(jnp.asarray(code.jumps)).astype(jnp.float32)
+        planes = jnp.stack([h >= levels[t] for t in range(count)])
     else:
         # rounded, because a compiler may divide by multiplying with a rounded reciprocal
-        h = jnp.rint((h - code.base) / code.jumps[0]).astype(jnp.int32)
-        numbers = jnp.arange(len(code.jumps), dtype=jnp.int32)
+        rank = jnp.rint((h - code.base) / code.jumps[0]).astype(jnp.int32)
+        planes = jnp.stack([(rank >> t) & 1 for t in range(count)])
+    padded = jnp.pad(planes.astype(jnp.uint32), ((0, 0), (0, 0), (0, words * WORD_BITS - h.shape[1])))
     places = jnp.arange(WORD_BITS, dtype=jnp.uint32)
-
-    def packed(number: Array) -> UInt32[Array, "words n"]:
-        plane = (h >= number if code.thermometer else (h >> number) & 1).astype(jnp.uint32)
-        padded = jnp.pad(plane, ((0, 0), (0, words * WORD_BITS - h.shape[1])))
-        return jnp.sum(padded.reshape(h.shape[0], words, WORD_BITS) << places, axis=-1, dtype=jnp.uint32).T
-
-    # A loop, because the compiler would compute the values anew for every plane.
-    return jax.lax.map(packed, numbers).transpose(1, 0, 2)
+    packed = jnp.sum(padded.reshape(count, h.shape[0], words, WORD_BITS) << places, axis=-1, dtype=jnp.uint32)
+    return packed.transpose(2, 0, 1)
