@@ -142,8 +142,9 @@ def test_designs_of_any_budget_are_within_it_and_wide(limit: int) -> None:
 
 
 def test_larger_budgets_have_wider_designs() -> None:
-    first = [designs(freedom(problem()), limit)[0].problem.widths for limit in (600, 1500, 4000)]
-    assert first[0][0] < first[1][0] < first[2][0]
+    first = [designs(freedom(problem()), limit)[0].problem.widths for limit in (600, 2000)]
+    assert first[0][0] < first[1][0]
+    assert first[0][1] < first[1][1]
     assert all(width % 8 == 0 for widths in first for width in widths)
 
 
@@ -238,16 +239,16 @@ def test_train_chooses_a_network_that_fits(monkeypatch: pytest.MonkeyPatch, tmp_
     assert {candidate.pooled for candidate in tried} == {(), (10, 10)}
     path = tmp_path / "small.hntk"
     hntk.save(made, path)
-    read = hntk.load(path).training.candidates
-    assert [replace(c, sparsity=()) for c in read] == [replace(c, sparsity=()) for c in tried]
+    read: Any = hntk.load(path)
+    assert [replace(c, sparsity=()) for c in read.training.candidates] == [replace(c, sparsity=()) for c in tried]
     assert "chosen by 4 short trainings" in str(hntk.summarize(made))
 
 
 def test_members_and_regressors_are_within_the_budget() -> None:
-    members = train(1.4, (40, 16), pool=(14, 14), sparsity=None, key=jax.random.split(KEY, 2), levels=8)
+    members = train(0.8, (32,), pool=(14, 14), key=jax.random.split(KEY, 2), levels=8)
     assert len(members) == 2
-    assert all(to_c(member).table_bytes <= 1400 for member in members)
-    assert members[0].training.candidates == members[1].training.candidates != ()
+    assert all(700 < to_c(member).table_bytes <= 800 for member in members)
+    assert members[0].training.candidates == members[1].training.candidates == ()
     x, _ = images()
     y = x[:, 40:60].mean(axis=1) + 0.5
     made = hntk.train(x, y, (24,), kilobytes=0.8, pool=(10, 10), key=KEY, schedule=SCHEDULE, start="uniform")
