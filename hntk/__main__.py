@@ -155,8 +155,6 @@ def _export(options: argparse.Namespace) -> None:
         size = write_onnx(classifier, out, options.weights, blocks=options.blocks)
         print(f"{out}: {size:,} bytes")
         return
-    if isinstance(classifier, IntegerRegressor):
-        raise ValueError(f"{options.file} holds a regressor, and C programs give labels: export it with --to onnx.")
     program = to_c(classifier, options.name, layouts=options.layouts)
     folder = options.out or options.file.parent
     folder.mkdir(parents=True, exist_ok=True)

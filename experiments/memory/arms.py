@@ -25,6 +25,8 @@ from hntk.networks.forward import LEAST_ZEROS
 
 # Bytes of a file besides its arrays: names, shapes and other metadata.
 HEADER = 2048
+# Ternary weights of a byte in base 3, which any share of zeros allows.
+TRITS = 5
 # The matches of this process, by all that decides them.
 _MATCHES: dict[str, hntk.Match] = {}
 
@@ -71,7 +73,6 @@ def match_question(
 def weight_law(cfg: Config, arm: ArmConfig) -> hntk.WeightLaw:
     """Return the law of the arm's weights; for trained networks, a law whose weights take as many bytes."""
     if arm.training == "ternary":
-        # The number of zeros is known only after training, but base 3 takes 1.6 bits a weight for any number.
         return hntk.WeightLaw("ternary", sparsity=1 / 3)
     if arm.law == "orthogonal":
         # More zeros would save no byte of orthogonal blocks.
@@ -105,6 +106,10 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
         return scaled(cfg.experiment.width)
 
     def size(width: int) -> int:
+        if arm.training == "ternary":
+            fixed = whole_number_bytes(scaled(width), inputs, classes, [int(arm.activations)] * len(shape))
+            weights = sum(d * before for d, before in zip(scaled(width), (inputs, *scaled(width)), strict=False))
+            return -(-weights // TRITS) + fixed + HEADER
         staircases = _placeholders(cfg, arm)
         read: Any = arm.layers
         return storage_of(staircases, scaled(width), inputs, law, classes, read).smallest + 4 * inputs + HEADER
@@ -115,6 +120,32 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
     if widest == 0:
         raise Skip(f"not even one neuron a layer fits {budget:,.0f} bytes")
     return scaled(widest)
+
+
+def whole_number_bytes(widths: Sequence[int], inputs: int, classes: int, levels: Sequence[int]) -> int:
+    """Return the most bytes that a trained network of whole numbers takes besides its weights and names.
+
+    Each neuron has a first threshold in 32 bits and gaps between the others in 16. The readout has 8 bits a weight, and
+    32 an offset. Inputs that are no pixels have a centre in float32.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Width of each layer.
+    inputs : int
+        Dimension of a sample.
+    classes : int
+        Number of classes.
+    levels : sequence of int
+        Number of levels of each layer.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    thresholds = sum(d * (4 + 2 * (n - 2)) for d, n in zip(widths, levels, strict=True))
+    return thresholds + 2 * sum(levels) + classes * (widths[-1] + 4) + 4 * inputs
 
 
 def _limits(cfg: Config, arm: ArmConfig, law: hntk.WeightLaw, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -39,6 +39,8 @@ LOOK: dict[str, tuple[str, str]] = {
     "trained_pruned": ("#999999", "X"),
     "trained_finetuned": ("#777777", "P"),
     "trained_ternary": ("#444444", "D"),
+    "trained_ternary2": ("#bbbbbb", "v"),
+    "trained_ternary8": ("#222222", "s"),
 }
 # The costs on horizontal axes, with label and unit.
 LABELS = {

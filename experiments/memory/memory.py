@@ -22,13 +22,15 @@ from experiments.runner.from_config import Engine, engine_of, features, raw_data
 from experiments.runner.keys import data_digest, resolved
 from experiments.runner.networks import activations
 from experiments.runner.record import Record
+from experiments.training.dense_networks import TrainingSetup
+from experiments.training.trained_arm import remove_checkpoints
 from hntk._utils.labels import accuracy_score
 from hntk.activations.fingerprint import fingerprint
 from hntk.readouts.training import Epoch, Schedule
 
 gather = memory_report.gather
 # the training data, which are kept with the dense networks trained on them for the next job
-_setup = lru_cache(maxsize=1)(trained.TrainingSetup)
+_setup = lru_cache(maxsize=1)(TrainingSetup.of)
 # What a sweeper optimises: the first is maximised, the second minimised.
 OBJECTIVES = ("validation/softmax", metrics.FILE_BYTES)
 
@@ -73,7 +75,7 @@ def run(cfg: Config, record: Record) -> None:
     arm, data = _arm(cfg), data_read(cfg)
     widths = arms.widths(cfg, arm, data.p, len(data.classes))
     fit = _fit_trained if arm.family == "trained" else _fit_random
-    classifier = fit(cfg, arm, data, widths, record)
+    classifier: Any = fit(cfg, arm, data, widths, record)
     _measure_costs(cfg, record, classifier, data)
     for name in metrics.READOUTS:
         if metrics.accuracy(name) in record.metrics:
@@ -129,49 +131,77 @@ def _add_history(record: Record, history: tuple[Epoch, ...]) -> None:
 
 def _fit_trained(
     cfg: Config, arm: ArmConfig, data: hntk.Dataset, widths: tuple[int, ...], record: Record
-) -> hntk.Classifier:
-    """Train the whole network."""
-    setup, start = _setup(data, int(cfg.seed), cfg.experiment.epochs), time.perf_counter()
-    with progress("training, epochs", 2 * cfg.experiment.epochs * (1 + (arm.training == "finetuned"))) as advance:
+) -> hntk.Classifier | hntk.IntegerClassifier:
+    """Train the whole network; a ternary one is returned in whole numbers."""
+    start, total = time.perf_counter(), trained.TRAININGS * cfg.experiment.epochs
+    with progress("training, epochs", total * (1 + (arm.training == "finetuned"))) as advance:
         options: dict[str, Any] = {"folder": record.folder, "progress": lambda _: advance(1)}
         if arm.training == "ternary":
-            classifier, training = trained.fit_ternary(setup, widths, int(arm.activations), **options)
-        elif arm.training == "dense":
-            classifier, training = trained.fit_dense(setup, widths, **options)
+            fitted = trained.fit_ternary(cfg, data, widths, int(arm.activations), **options)
         else:
-            classifier, training = trained.fit_pruned(
-                setup, widths, float(cfg.compress.sparsity), finetune=arm.training == "finetuned", **options
-            )
-    _add_accuracies(record, "softmax", classifier.accuracy(data.x_test, data.y_test), training.validation, start)
-    _add_history(record, training.history)
+            setup = _setup(data, int(cfg.seed), cfg.experiment.epochs)
+            if arm.training == "dense":
+                fitted = trained.fit_dense(setup, widths, **options)
+            else:
+                finetune = arm.training == "finetuned"
+                fitted = trained.fit_pruned(
+                    setup, widths, float(cfg.compress.sparsity), finetune=finetune, **options
+                )  # fmt: skip
+    _add_history(record, fitted.history)
+    classifier = fitted.classifier
+    whole = isinstance(classifier, hntk.IntegerClassifier)
+    accuracy = classifier.accuracy(data.raw(data.x_test) if whole else data.x_test, data.y_test)
+    _add_accuracies(record, "softmax", accuracy, fitted.validation, start)
     return classifier
 
 
-def _measure_costs(cfg: Config, record: Record, classifier: hntk.Classifier, data: hntk.Dataset) -> None:
-    """Record bytes by formula and as written, operations, and memory for activations."""
-    path = record.folder / "net.safetensors"
-    whole = replace(classifier, normalization=data.normalization)
+def _measure_costs(
+    cfg: Config, record: Record, classifier: hntk.Classifier | hntk.IntegerClassifier, data: hntk.Dataset
+) -> None:
+    """Record bytes by formula and as written, operations, and memory for activations.
+
+    The readout counts as float32 in all operations, as that of every arm does.
+    """
+    path, layers = record.folder / "net.safetensors", classifier.layers
+    if isinstance(classifier, hntk.IntegerClassifier):
+        whole: Any = classifier
+        network = counted_network(classifier)
+        formula = hntk.storage(network, len(data.classes), layers)
+        rest = arms.whole_number_bytes(network.widths, data.p, len(data.classes), levels_of(classifier))
+    else:
+        whole = replace(classifier, normalization=data.normalization)
+        network = classifier.network
+        formula = hntk.storage(network, len(data.classes), layers)
+        rest = formula.activations + formula.readout
     size = hntk.save(whole, path)
-    formula = hntk.storage(classifier.network, len(data.classes), classifier.layers)
-    rest = formula.activations + formula.readout
-    cost = hntk.arithmetic(classifier.network, len(data.classes), 8 if data.pixels else 32, classifier.layers)
+    cost = hntk.arithmetic(network, len(data.classes), 8 if data.pixels else 32, layers)
     record.add_metrics(
         **{
             metrics.FILE_BYTES: size,
-            metrics.FORMULA_BYTES: formula.total,
+            metrics.FORMULA_BYTES: formula.hidden + rest,
             "bytes/base3": None if formula.hidden_base3 is None else formula.hidden_base3 + rest,
             "bytes/entropy": None if formula.hidden_entropy is None else formula.hidden_entropy + rest,
             "operations/multiply_accumulates": cost.multiply_accumulates,
             metrics.BIT_OPERATIONS: cost.bit_operations,
             metrics.PLANE_OPERATIONS: cost.plane_operations,
             metrics.ACTIVATION_BYTES: cost.activation_bytes,
-            "widths": "-".join(map(str, classifier.network.widths)),
+            "widths": "-".join(map(str, network.widths)),
         }
     )
     if not cfg.experiment.keep:
         path.unlink()
-    for checkpoint in record.folder.glob("*.npz"):
-        checkpoint.unlink()
+    remove_checkpoints(record.folder)
+
+
+def levels_of(classifier: hntk.IntegerClassifier) -> list[int]:
+    """Return the number of levels of each layer."""
+    return [len(steps.levels) for steps in classifier.network.steps]
+
+
+def counted_network(classifier: hntk.IntegerClassifier) -> hntk.Network:
+    """Return a network of the same weights and numbers of levels, whose operations are counted."""
+    staircases = [hntk.staircase(list(range(n - 1)), list(range(n))) for n in levels_of(classifier)]
+    return hntk.Network(classifier.network.weights, tuple(staircases), (0.0,) * len(staircases), None, None)
 
 
 # The exact kernel of the last job in this process, by all that decides it.

@@ -1,1 +1,1 @@
-"""Networks of few levels that are trained: accuracy against flash, where training starts, and one network by command."""
+"""Networks of few levels that are trained: accuracy against flash, starts, one network by command."""

@@ -35,15 +35,15 @@ class TrainingSetup:
     ----------
     samples : Samples
         Training and validation samples of that size, with class indices.
-    classes : int
-        Number of classes.
+    classes : (K,) array
+        Labels, in the order of the scores.
     seed : int
         Seed of the initial weights and of the order of samples.
     epochs : int
         Most epochs of a training.
     """
 
-    def __init__(self, samples: Samples, classes: int, seed: int, epochs: int) -> None:
+    def __init__(self, samples: Samples, classes: np.ndarray, seed: int, epochs: int) -> None:
         self.samples, self.classes, self.seed = Samples(*map(jnp.asarray, samples)), classes, seed
         self.dense: dict[tuple[int, ...], Trained] = {}
         self.schedule = Schedule(epochs=epochs, batch=min(BATCH, len(self.samples.x)), patience=PATIENCE)
@@ -54,7 +54,7 @@ class TrainingSetup:
         index = np.searchsorted(data.classes, data.y_train)
         held = draw_validation(index, HELD_OUT, seed)
         x = data.x_train * np.float32(sqrt(data.p))
-        return cls(Samples(x[~held], index[~held], x[held], index[held]), len(data.classes), seed, epochs)  # type: ignore[arg-type]
+        return cls(Samples(x[~held], index[~held], x[held], index[held]), data.classes, seed, epochs)  # type: ignore[arg-type]
 
     def start(self, widths: tuple[int, ...]) -> dict[str, Any]:
         """Return initial parameters: He initialisation of the hidden layers, and a readout."""
@@ -64,8 +64,9 @@ class TrainingSetup:
             jax.random.normal(key, (d, before), jnp.float32) * np.float32(sqrt(2 / before))
             for key, d, before in zip(keys, widths, fan_in, strict=False)
         ]
-        readout = jax.random.normal(last, (widths[-1], self.classes), jnp.float32) / np.float32(sqrt(widths[-1]))
-        return {"hidden": hidden, "readout": readout, "offset": jnp.zeros(self.classes, jnp.float32)}
+        outputs = len(self.classes)
+        readout = jax.random.normal(last, (widths[-1], outputs), jnp.float32) / np.float32(sqrt(widths[-1]))
+        return {"hidden": hidden, "readout": readout, "offset": jnp.zeros(outputs, jnp.float32)}
 
     def best(
         self, forward: Callable, start: dict[str, Any], path: Path, progress: Progress, project: Callable | None = None

@@ -30,7 +30,7 @@ SHARED = ("name", "arm", "kilobytes", "seeds")
 
 
 def identity(cfg: Config) -> dict[str, Any]:
-    """Return the settings that decide a job's result: those of training for trained arms, of drawing for random ones."""
+    """Return the settings that decide a result: those of training for trained arms, of drawing for others."""
     plain, trained = resolved(cfg), ARMS[cfg.experiment.arm].trained
     training = set(TrainingSettings.__dataclass_fields__)
     own = set(FrontierKilobytesExperiment.__dataclass_fields__) - training

@@ -98,9 +98,13 @@ def schedule_of(cfg: Config, samples: int, *, to_the_end: bool = False) -> hntk.
 
 def augmentation_of(cfg: Config) -> hntk.Augmentation | None:
     """Return the augmentation that the settings name, or that of the data set."""
-    name = cfg.experiment.augment
-    numbers = AUGMENTATIONS[data_recipe(cfg.data.name).augment if name == "auto" else name]
-    strength = float(cfg.experiment.strength)
+    name = None if cfg.experiment.augment == "auto" else cfg.experiment.augment
+    return data_augmentation(cfg.data.name, name, float(cfg.experiment.strength))
+
+
+def data_augmentation(data: str, name: str | None = None, strength: float = 1.0) -> hntk.Augmentation | None:
+    """Return an augmentation by name, by default that of the data set; None if it leaves samples as they are."""
+    numbers = AUGMENTATIONS[name or data_recipe(data).augment]
     scaled: dict[str, Any] = {key: value if key in FIXED else strength * value for key, value in numbers.items()}
     return hntk.Augmentation(**scaled) if scaled else None
 

@@ -33,6 +33,14 @@ def dataset_of(cfg: Config) -> hntk.Dataset:
     return raw_dataset(cfg.data)
 
 
+def image_shape(data: hntk.Dataset) -> tuple[int, int] | None:
+    """Return height and width of the images of bytes that samples are; None if they are none."""
+    if not data.pixels or data.image_shape is None or len(data.image_shape) != 2:
+        return None
+    height, width = data.image_shape
+    return height, width
+
+
 def split_samples(cfg: Config, data: hntk.Dataset) -> SplitSamples:
     """Return the raw samples, a share of every class of the training ones held out.
 
@@ -46,8 +54,7 @@ def split_samples(cfg: Config, data: hntk.Dataset) -> SplitSamples:
         raise ValueError(f"experiment.validation must be between 0 and 1, got {share:g}: .1 holds out a tenth.")
     raw = data.raw(data.x_train)
     held = draw_validation(as_labels(data.y_train, len(raw))[1], share, SPLIT_SEED)
-    image = data.image_shape if data.image_shape is not None and len(data.image_shape) == 2 else None
     return SplitSamples(
         raw[~held], data.y_train[~held], raw[held], data.y_train[held], data.raw(data.x_test), data.y_test,
-        image if data.pixels else None,
+        image_shape(data),
     )  # fmt: skip

@@ -64,7 +64,7 @@ def _dense_scores(cfg: Config, samples: SplitSamples, folder: Path) -> Callable[
     index, held = (np.searchsorted(classes, y) for y in (samples.y, samples.y_held))
     setup = TrainingSetup(
         Samples(scaled(samples.x), index, scaled(samples.x_held), held),  # type: ignore[arg-type]
-        len(classes),
+        classes,
         int(cfg.seed),
         int(cfg.experiment.teacher_epochs),
     )

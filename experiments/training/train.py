@@ -26,9 +26,11 @@ def run(cfg: Config, record: Record) -> None:
     """Train one seed, write packed file, C99 and ONNX, and run each form that this machine can run."""
     samples = split_samples(cfg, dataset_of(cfg))
     history: list[list[Any]] = []
-    (network,) = train_seeds(
-        cfg, samples, [int(cfg.seed)], record.folder, snapshot=lambda s: history.append(list(s.members[0].history[-1]))
-    )
+
+    def keep(snapshot: Any) -> None:
+        history[:] = [list(epoch) for epoch in snapshot.members[0].history]
+
+    (network,) = train_seeds(cfg, samples, [int(cfg.seed)], record.folder, snapshot=keep)
     record.add_history(metrics.TRAINING, metrics.TRAINING_COLUMNS, history)
     say(f"\n{network.summary()}\n")
     program = to_c(network, layouts=cfg.experiment.layouts)

@@ -66,7 +66,7 @@ def train_seeds(
     settings, schedule = cfg.experiment, schedule_of(cfg, len(samples.x), to_the_end=to_the_end)
     augment = augmentation_of(cfg)
     with progress(f"training {len(seeds)} seeds, epochs", schedule.epochs) as advance:
-        trained = hntk.train(
+        return hntk.train(
             samples.x,
             samples.y,
             **network_options(cfg, levels),
@@ -81,10 +81,9 @@ def train_seeds(
             progress=lambda _: advance(1),
             snapshot=snapshot,
         )
-    return trained
 
 
 def remove_checkpoints(folder: Path) -> None:
     """Remove what trainings kept to go on from, once their results are written."""
-    for checkpoint in folder.glob("*.npz"):
+    for checkpoint in folder.glob("*.npz*"):
         checkpoint.unlink()

@@ -151,8 +151,14 @@ def folded_within(
 
     Parameters
     ----------
-    parameters, layers, data, record
-        See :func:`hntk.training.folding.folded`.
+    parameters : dict
+        Trained parameters of one member.
+    layers : sequence of FewLevelLayer
+        What is fixed about each layer, with a sparsity.
+    data : TrainingData
+        Samples that it was trained on.
+    record : TrainingRecord
+        How it was trained, see :func:`hntk.training.folding.folded`.
     limit : float
         Largest number of bytes.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import ceil, gcd
+from math import ceil, floor, gcd
 from typing import NamedTuple
 
 from hntk.training.samples import TrainingData
@@ -101,11 +101,12 @@ def designs(freedom: Freedom, limit: float) -> list[Design]:
     made = [design for problem, ratio in problems if (design := _fitted(freedom, problem, ratio, limit)) is not None]
     if not made:
         least = min(_least_bytes(freedom, problem, ratio) for problem, ratio in problems)
-        given = [name for name in ("widths", "sparsity") if getattr(freedom, name) is not None]
-        whose = f"with this {' and '.join(given)}" if given else "for these samples"
+        given = ["these widths"] * (freedom.widths is not None) + ["this sparsity"] * (freedom.sparsity is not None)
+        whose = f"with {' and '.join(given)}" if given else "for these samples"
+        enough = ceil(ALLOWANCE * least / 10) / 100
         raise ValueError(
-            f"no network {whose} fits into {limit / 1000:g} kB: the smallest takes up to "
-            f"{ceil(ALLOWANCE * least / 10) / 100:g}, so give kilobytes={ceil(ALLOWANCE * least / 10) / 100:g} or more."
+            f"no network {whose} fits into {limit / 1000:g} kB: give kilobytes={enough:g} or more, which the smallest "
+            "takes."
         )
     different = {(_place(design), design.problem.widths, design.problem.sparsity): design for design in made}
     return list(different.values())
@@ -142,9 +143,9 @@ def rule_widths(limit: float, outputs: int) -> tuple[float, float]:
     return first, min(other, first, READOUT_SHARE * limit / outputs)
 
 
-def multiple(width: float) -> int:
-    """Return the nearest multiple of 8 from 8 to 2048."""
-    return min(max(round(width / MULTIPLE), 1) * MULTIPLE, WIDEST)
+def multiple(width: float, rounding: Callable[[float], int] = round) -> int:
+    """Return a multiple of 8 from 8 to 2048, by default the nearest one."""
+    return min(max(rounding(width / MULTIPLE), 1) * MULTIPLE, WIDEST)
 
 
 def cells(size: tuple[int, int], share: float) -> tuple[int, int] | None:
@@ -184,9 +185,9 @@ def adapted(problem: StartProblem, limit: float, ratio: tuple[float, ...]) -> St
 
     sparse = min(FAN_IN / problem.data.inputs_width, DENSEST)
     while size(sparse) > limit and max(problem.widths) > MULTIPLE:
-        problem = scaled(problem, 0.8)
+        problem = scaled(problem, 0.8, floor)
     while size(max(sparse, DENSE)) < limit and max(problem.widths) < WIDEST:
-        problem = scaled(problem, 1.25)
+        problem = scaled(problem, 1.25, ceil)
     return problem
 
 
@@ -202,9 +203,9 @@ def widened(problem: StartProblem, limit: float) -> Design | None:
     return Design(scaled(problem, low), None)
 
 
-def scaled(problem: StartProblem, factor: float) -> StartProblem:
-    """Return a training with all widths times a factor, in multiples of 8."""
-    widths = tuple(multiple(factor * width) for width in problem.widths)
+def scaled(problem: StartProblem, factor: float, rounding: Callable[[float], int] = round) -> StartProblem:
+    """Return a training with all widths times a factor, rounded to multiples of 8."""
+    widths = tuple(multiple(factor * width, rounding) for width in problem.widths)
     return replace(problem, widths=widths)
 
 

@@ -48,8 +48,10 @@ from hntk.training.teachers import TeacherSignal, teacher_signal
 
 SCHEDULE = Schedule(epochs=60, batch=256, learning_rate=4e-3, patience=20, warmup=1.0)
 MOST_LEVELS = 256
-# Levels of a layer, and layers of a network that is chosen for a budget, unless they are given.
-LEVELS, DEPTH = 4, 2
+# Levels of a layer unless they are given: of one with spaced thresholds in a budget, where levels cost no bytes, more.
+LEVELS, BUDGET_LEVELS = 4, 8
+# Hidden layers of a network that is chosen for a budget.
+DEPTH = 2
 # Arrays of the size of the weights: two of weights, two moments, their gradient, and the same again after an epoch.
 COPIES = 8
 Result = IntegerClassifier | IntegerRegressor
@@ -65,15 +67,18 @@ class Snapshot:
         Present parameters, validation and history of each key.
     fold : callable
         Makes programs of members.
+    before : int
+        Epochs that were spent on a dense network to start from.
     """
 
     members: tuple[Trained, ...]
     fold: Callable[[Sequence[Trained]], tuple[Result, ...]]
+    before: int = 0
 
     @property
     def epoch(self) -> int:
-        """The number of epochs so far."""
-        return len(self.members[0].history)
+        """The number of epochs so far, with those of a dense network to start from."""
+        return self.before + len(self.members[0].history)
 
     def programs(self) -> tuple[Result, ...]:
         """Return the program of whole numbers of each key, folded from its present parameters."""
@@ -121,7 +126,8 @@ def train(
     widths : int or sequence of int, optional
         Number of neurons of each hidden layer. May be left out with ``kilobytes``.
     levels : int or sequence of int, optional
-        Number of levels of each layer's activation, from 2 to 256; by default 4.
+        Number of levels of each layer's activation, from 2 to 256; by default 4, or 8 with ``kilobytes`` and spaced
+        thresholds, of which more take no more bytes.
     weights : {"ternary"}
         Kind of the hidden weights: {0, ±1}.
     sparsity : float or sequence of float, optional
@@ -231,7 +237,7 @@ def _note(
     starts: Starts,
     members: tuple[Trained, ...],
 ) -> None:
-    snapshot(Snapshot(members, partial(finish, starts)))
+    snapshot(Snapshot(members, partial(finish, starts), starts.epochs))
 
 
 def _programs(
@@ -341,16 +347,17 @@ def _freedom(
     sequences = [len(value) for value in (widths, levels, sparsity) if _is_sequence(value)]
     depth = sequences[0] if sequences and sequences[0] else 1 if widths is not None else DEPTH
     given = None if widths is None else as_widths(widths, depth)
+    window = None if surrogate is None else as_surrogate(surrogate)
+    spaced = _are_spaced(thresholds, start, window, free)
+    usual = BUDGET_LEVELS if free and spaced else LEVELS
     levels = _per_layer(
-        LEVELS if levels is None else levels, depth, "levels", lambda v, name: as_count(v, name, 2, MOST_LEVELS)
+        usual if levels is None else levels, depth, "levels", lambda v, name: as_count(v, name, 2, MOST_LEVELS)
     )
     shares = _per_layer(sparsity, depth, "sparsity", lambda v, name: None if v is None else as_share(v, name))
     if free and len({share is None for share in shares}) > 1:
         raise ValueError("with kilobytes=, give the sparsity of every layer or of none.")
     data = data_of(pool=None if automatic else pool)
     chosen = schedule or replace(SCHEDULE, batch=min(SCHEDULE.batch, len(data.training.targets)))
-    window = None if surrogate is None else as_surrogate(surrogate)
-    spaced = _are_spaced(thresholds, start, window, free)
     problem = StartProblem(data, given or (1,) * depth, levels, shares, window, chosen, spaced)
     can_pool = (automatic or pool is None) and isinstance(data.inputs, Pixels) and data.shape is not None
     return Freedom(problem, partial(_pooled, data, data_of), given, None if None in shares else shares, can_pool)

@@ -170,7 +170,7 @@ def pack(matrix: Weights, encoding: str | None = None) -> PackedMatrix:
     >>> from hntk.weights.encodings import pack
     >>> matrix = hntk.weight_law("ternary", sparsity=0.9).draw(jax.random.key(0), (100, 100))
     >>> pack(matrix).encoding, pack(matrix, "bits2").nbytes
-    ('gaps+signs', 2500)
+    ('rice', 2500)
     >>> bool((pack(matrix).unpack().values == matrix.values).all())
     True
     """

@@ -1,4 +1,4 @@
-"""Thresholds of each neuron, pooled pixels and regressors in ONNX, and what exports refuse."""
+"""Thresholds of each neuron, pooled pixels and regressors in ONNX, and what does not fit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.deploy import to_c, to_onnx
+from hntk.deploy import to_onnx
 
 pytest.importorskip("onnxruntime")
 
@@ -133,8 +133,3 @@ def test_outputs_of_regressors() -> None:
     single = regressor(readout=np.ones((1, 2), np.int8), offset=np.zeros(1, np.int32), unit=0.1)
     np.testing.assert_array_equal(run(single, raw)[1], single.predict(raw))
     assert run(single, raw)[1].shape == (3,)
-
-
-def test_c_refuses_regressors() -> None:
-    with pytest.raises(TypeError, match="a classifier of whole numbers is needed, not IntegerRegressor"):
-        to_c(regressor())  # type: ignore[arg-type]

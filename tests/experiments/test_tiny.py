@@ -198,6 +198,38 @@ def frontier(ran: Ran) -> None:
     assert validation == sorted(validation)
 
 
+def frontier_kilobytes(ran: Ran) -> None:
+    table = ran.rows("frontier.csv")
+    # two arms, one budget
+    assert len(table) == 2
+    assert all(row["seeds"] == "2" for row in table)
+    drawn = [row for row in table if row["arm"] == "random8"]
+    assert all(float(row["kB"]) <= float(row["at most kB"]) for row in drawn)
+    assert min(float(row["test"]) for row in drawn) > 0.8
+    # of drawn and of trained layers, one for each budget
+    assert [row["chosen"] for row in table] == ["yes"] * 2
+    assert len(ran.rows("seeds.csv")) == 2 * 2
+
+
+def starts(ran: Ran) -> None:
+    table = {row["start"]: row for row in ran.rows("starts.csv")}
+    assert set(table) == {"match", "uniform"}
+    (difference,) = ran.rows("differences.csv")
+    assert difference["start"] == "match"
+    for column in ("epoch 1", "at the end"):
+        gap = float(table["match"][column]) - float(table["uniform"][column])
+        assert float(difference[column]) == pytest.approx(gap, abs=1e-9)
+
+
+def train(ran: Ran) -> None:
+    forms = {row["form"]: row for row in ran.rows("forms.csv")}
+    assert all(row["same classes"] == row["of"] for row in forms.values())
+    assert int(forms["packed file"]["bytes"]) == (ran.out / "net.safetensors").stat().st_size
+    assert (ran.out / "net.onnx").exists() == ("ONNX" in forms)
+    assert ran.metrics["test"] > 0.2
+    assert len(ran.rows("training.csv")) == 3
+
+
 def ship(ran: Ran) -> None:
     forms = {row["form"]: row for row in ran.rows("forms.csv")}
     whole = [row for name, row in forms.items() if "float32" not in name]
@@ -277,8 +309,8 @@ CHECKS: dict[str, Callable[[Ran], None]] = {
     check.__name__: check
     for check in (
         gmm, convergence, architectures, levels, spectrum_theory, spikes, learning_curve, dynamics, million, store,
-        solver, fetch, mnist, widths, memory, frontier, ship, devices, bench_kernels, bench_empirical, bench_solver,
-        bench_transform, bench_inference,
+        solver, fetch, mnist, widths, memory, frontier, ship, devices, frontier_kilobytes, starts, train,
+        bench_kernels, bench_empirical, bench_solver, bench_transform, bench_inference,
     )
 } | {"microcontroller": ship, "small_microcontroller": ship}  # fmt: skip
 

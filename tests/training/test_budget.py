@@ -130,7 +130,7 @@ def freedom(
     return Freedom(made, pooled, widths, sparsity, pool)
 
 
-@pytest.mark.parametrize("limit", [500, 2000, 12300, 49000])
+@pytest.mark.parametrize("limit", [900, 6000])
 def test_designs_of_any_budget_are_within_it_and_wide(limit: int) -> None:
     made = designs(freedom(problem(), pool=True), limit)
     assert 2 <= len(made) <= 6
@@ -142,8 +142,9 @@ def test_designs_of_any_budget_are_within_it_and_wide(limit: int) -> None:
 
 
 def test_larger_budgets_have_wider_designs() -> None:
-    first = [designs(freedom(problem()), limit)[0].problem.widths for limit in (600, 2000, 8000)]
-    assert first[0][0] < first[1][0] < first[2][0]
+    first = [designs(freedom(problem()), limit)[0].problem.widths for limit in (600, 2000)]
+    assert first[0][0] < first[1][0]
+    assert first[0][1] < first[1][1]
     assert all(width % 8 == 0 for widths in first for width in widths)
 
 
@@ -236,17 +237,18 @@ def test_train_chooses_a_network_that_fits(monkeypatch: pytest.MonkeyPatch, tmp_
     assert len(tried) == 4
     assert {candidate.widths for candidate in tried} >= {made.network.widths}
     assert {candidate.pooled for candidate in tried} == {(), (10, 10)}
-    path = made.save(tmp_path / "small.hntk")
-    read = hntk.load(path).training.candidates
-    assert [replace(c, sparsity=()) for c in read] == [replace(c, sparsity=()) for c in tried]
+    path = tmp_path / "small.hntk"
+    hntk.save(made, path)
+    read: Any = hntk.load(path)
+    assert [replace(c, sparsity=()) for c in read.training.candidates] == [replace(c, sparsity=()) for c in tried]
     assert "chosen by 4 short trainings" in str(hntk.summarize(made))
 
 
 def test_members_and_regressors_are_within_the_budget() -> None:
-    members = train(1.4, (40, 16), pool=(14, 14), sparsity=None, key=jax.random.split(KEY, 2), levels=8)
+    members = train(0.8, (32,), pool=(14, 14), key=jax.random.split(KEY, 2), levels=8)
     assert len(members) == 2
-    assert all(to_c(member).table_bytes <= 1400 for member in members)
-    assert members[0].training.candidates == members[1].training.candidates != ()
+    assert all(700 < to_c(member).table_bytes <= 800 for member in members)
+    assert members[0].training.candidates == members[1].training.candidates == ()
     x, _ = images()
     y = x[:, 40:60].mean(axis=1) + 0.5
     made = hntk.train(x, y, (24,), kilobytes=0.8, pool=(10, 10), key=KEY, schedule=SCHEDULE, start="uniform")
@@ -260,9 +262,9 @@ def test_members_and_regressors_are_within_the_budget() -> None:
     ("options", "message"),
     [
         ({"kilobytes": 0.05}, "for these samples fits"),
-        ({"kilobytes": 0.3, "widths": (64, 32)}, "this widths fits"),
+        ({"kilobytes": 0.3, "widths": (64, 32)}, "these widths fits"),
         ({"kilobytes": 0.05, "sparsity": 0.8}, "this sparsity fits"),
-        ({"kilobytes": 0.5, "widths": (64, 32), "sparsity": 0.5}, "this widths and sparsity fits"),
+        ({"kilobytes": 0.5, "widths": (64, 32), "sparsity": 0.5}, "these widths and this sparsity fits"),
     ],
 )
 def test_a_budget_that_nothing_fits_is_refused_with_one_that_does(options: dict[str, Any], message: str) -> None:
@@ -270,12 +272,12 @@ def test_a_budget_that_nothing_fits_is_refused_with_one_that_does(options: dict[
         train(**options, pool=(14, 14))
     named = re.search(r"kilobytes=([\d.]+)", str(refused.value))
     assert named
-    made = problem(options.get("widths", (1, 1)))
+    made = replace(problem(options.get("widths", (1, 1)), levels=8), spaced=True)
     sparsity = options.get("sparsity")
     wanted = freedom(made, widths=options.get("widths"), sparsity=None if sparsity is None else (sparsity,) * 2)
     assert designs(wanted, 1000 * float(named[1]))
     with pytest.raises(ValueError, match="fits"):
-        designs(wanted, 1000 * float(named[1]) / 1.08)
+        designs(wanted, 1000 * float(named[1]) / 1.2)
 
 
 @pytest.mark.parametrize(

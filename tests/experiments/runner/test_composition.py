@@ -140,7 +140,7 @@ def test_nine_hundred_jobs_are_checked_in_seconds(monkeypatch: pytest.MonkeyPatc
     # composing every job would take a minute
     assert time.process_time() - start < 20
     # the first configuration, and one for each arm
-    assert len(composed) == 1 + 20
+    assert len(composed) == 1 + 22
 
 
 def test_a_sweep_starts_without_a_second_check() -> None:
