@@ -217,16 +217,14 @@ def train(
     freedom = _freedom(
         data_of, widths, levels, sparsity, surrogate, pool, schedule, thresholds, start, free=kilobytes is not None
     )
-    data = freedom.problem.data
-    method = Method(start, teacher_signal(teacher, data, augmented=augment is not None), distill, augment)
-    path, called, limit = None if checkpoint is None else as_path(checkpoint, "checkpoint"), as_callback(progress), None
-    problem, candidates = freedom.problem, ()
+    signal = teacher_signal(teacher, freedom.problem.data, augmented=augment is not None)
+    path, called = None if checkpoint is None else as_path(checkpoint, "checkpoint"), as_callback(progress)
+    problem, method, candidates, limit = freedom.problem, Method(start, signal, distill, augment), (), None
     if kilobytes is not None:
         limit = 1000 * as_positive(kilobytes, "kilobytes", "the size of the program's tables")
         problem, candidates = search(designs(freedom, limit), limit, partial(_short_training, method, keys[0]))
     finish = partial(_programs, problem, method, candidates, limit)
-    seen = as_callback(snapshot, "snapshot")
-    note = None if seen is None else partial(_note, seen, finish)
+    note = None if snapshot is None else partial(_note, as_callback(snapshot, "snapshot"), finish)
     results = finish(*_trained(problem, method, keys, path, called, note))
     return results if several else results[0]
 
