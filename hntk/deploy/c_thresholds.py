@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from hntk.deploy.c_arrays import Table, reference, smallest_type, smallest_unsigned_type
-from hntk.deploy.c_values import Reader
+from hntk.deploy.c_values import Reader, common_unit
 from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.spaced_steps import SpacedSteps
 
@@ -16,7 +16,8 @@ def threshold_tables(layer: Reader, start: Int64[np.ndarray, " d"]) -> tuple[lis
 
     Of thresholds that are spaced equally, multipliers and offsets are stored. Of a neuron that has its own thresholds,
     the lowest one is stored and how far each other one is above that before it, in the smallest types that hold them;
-    the start of the neuron's sum is subtracted from its thresholds.
+    the start of the neuron's sum is subtracted from its thresholds. Where all are
+    multiples of a power of two, they are stored as such.
     """
     assert layer.steps is not None
     if isinstance(layer.steps, SpacedSteps):
@@ -24,8 +25,10 @@ def threshold_tables(layer: Reader, start: Int64[np.ndarray, " d"]) -> tuple[lis
     number, thresholds = layer.number, np.asarray(layer.steps.thresholds, np.int64)
     if isinstance(layer.steps, NeuronSteps) and thresholds.size:
         thresholds = thresholds - start[:, None]
+        unit, count = common_unit(thresholds), thresholds.shape[1]
+        thresholds = thresholds // unit
         lowest = Table(f"lowest{number}", smallest_type(thresholds[:, 0]))
-        fields: dict[str, object] = {"threshold_count": thresholds.shape[1], "lowest": reference(lowest)}
+        fields: dict[str, object] = {"threshold_count": count, "threshold_unit": unit, "lowest": reference(lowest)}
         if thresholds.shape[1] == 1:
             return [lowest], fields
         rises = Table(f"rises{number}", smallest_unsigned_type(np.diff(thresholds, axis=1).ravel()))

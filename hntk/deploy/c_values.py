@@ -20,6 +20,8 @@ from hntk.weights.weight_matrix import Weights
 Layout = Literal["planes", "gaps", "transform", "indices", "rice", "base3"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 Form = Literal["PLANES", "BYTES", "PAIRS", "PIXELS"]
+# Largest power of two that thresholds of neurons are stored as multiples of.
+LARGEST_UNIT = 2**7
 
 
 @dataclass(frozen=True)
@@ -150,16 +152,26 @@ def value_range(source: Pixels | PooledPixels | Rounded | AnySteps) -> tuple[int
 
 
 def _within_rows(steps: NeuronSteps, weights: Weights, between: tuple[int, int], bias: np.ndarray) -> NeuronSteps:
-    """Return the same staircase with thresholds that no sum of their neuron reaches, or all do, moved to the next sum.
+    """Return the same staircase with thresholds that no sum of their neuron reaches, or all do, moved near the sums.
 
-    That makes the numbers small that are stored.
+    That makes the numbers small that are stored. Without the bias they become multiples of the power of two that the
+    other thresholds are multiples of.
     """
     values = np.asarray(weights.values)
     plus, minus = ((values == sign).sum(axis=1, dtype=np.int64) for sign in (1, -1))
     least, most = between
-    lowest, highest = plus * least - minus * most + bias, plus * most - minus * least + bias
-    thresholds = np.clip(np.asarray(steps.thresholds, np.int64), lowest[:, None], highest[:, None] + 1)
-    return replace(steps, thresholds=thresholds.astype(np.int32))
+    lowest, highest = (plus * least - minus * most)[:, None], (plus * most - minus * least)[:, None]
+    thresholds = np.asarray(steps.thresholds, np.int64) - bias[:, None]
+    always, never = thresholds <= lowest, thresholds > highest
+    unit = common_unit(thresholds[~(always | never)])
+    thresholds = np.where(always, lowest // unit * unit, np.where(never, (highest // unit + 1) * unit, thresholds))
+    return replace(steps, thresholds=(thresholds + bias[:, None]).astype(np.int32))
+
+
+def common_unit(values: np.ndarray) -> int:
+    """Return the largest power of two, of at most 2⁷, that all values are multiples of."""
+    bits = int(np.bitwise_or.reduce(values, axis=None)) | LARGEST_UNIT
+    return bits & -bits
 
 
 def _with_a_plane(code: Code) -> Code:

@@ -167,6 +167,7 @@ typedef struct {
     size_t threshold_count;
     table lowest;              /* of each neuron that has its own thresholds, the lowest one */
     unsigned_table rises;      /* and how far each of the other threshold_count - 1 is above the one before */
+    int32_t threshold_unit;    /* what these two are multiplied by */
     unsigned_table multipliers; /* of each neuron whose thresholds are spaced equally: it has reached as many as */
     table offsets;              /* (multiplier * sum + offset * unit) / 2^shift, rounded down, says */
     int32_t unit;
@@ -426,12 +427,12 @@ KERNEL size_t reached_own(const layer *l, size_t i, int32_t sum)
 {
     const size_t rises = l->threshold_count - 1;
     size_t k = 0;
-    sum -= number_at(l->lowest, i);
+    sum -= l->threshold_unit * number_at(l->lowest, i);
     while (sum >= 0) {
         if (++k > rises) {
             break;
         }
-        sum -= (int32_t)unsigned_at(l->rises, i * rises + k - 1);
+        sum -= l->threshold_unit * (int32_t)unsigned_at(l->rises, i * rises + k - 1);
     }
     return k;
 }

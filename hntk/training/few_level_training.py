@@ -315,7 +315,10 @@ def _short_training(
 ) -> tuple[Parameters, tuple[FewLevelLayer, ...], TrainingRecord]:
     """Train a network from one key on some of the samples whose teacher's outputs are known."""
     known = method.signal.logits
-    method = method._replace(signal=method.signal._replace(logits=None if known is None else known[rows]))
+    # A dense network's training would be a quarter of a short one.
+    start = "uniform" if isinstance(method.start, str) and method.start == "dense" else method.start
+    signal = method.signal._replace(logits=None if known is None else known[rows])
+    method = method._replace(start=start, signal=signal)
     starts, (done,) = _trained(problem, method, key[None])
     return done.parameters, starts.points[0].layers, _record(done, problem, method, starts)
 

@@ -314,8 +314,8 @@ static void fill_others(uint32_t low_bits)
 static void check_layers(int zeros_in_ten)
 {
     static const layer empty = {ROWS, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {NULL, 0},
-                                NULL, 0, {NULL, 0}, {NULL, 0}, {NULL, 0}, NULL, 0, NULL, NULL, 0, NULL, {NULL, 0},
-                                NULL, 0, NULL, 0, 0, 0, NULL, NULL};
+                                NULL, 0, {NULL, 0}, {NULL, 0}, 1, {NULL, 0}, NULL, 0, NULL, NULL, 0, NULL,
+                                {NULL, 0}, NULL, 0, NULL, 0, 0, 0, NULL, NULL};
     const int32_t jumps[3] = {1, 2, 4}, thresholds[3] = {-20, 0, 15}, bias[OUTPUTS] = {3, -7, 0, 1, 2, 9, -9, 4, 5};
     const int8_t levels[4] = {-50, -3, 7, 100};
     const values planes = {PLANES, INPUTS, 3, jumps, 0, 1, NULL, INPUTS}, numbers = values_of(BYTES, INPUTS);
@@ -374,10 +374,20 @@ static void check_layers(int zeros_in_ten)
     made[5].lowest.numbers = lowest;
     made[5].lowest.bytes = 2;
     made[5].rises.numbers = rises;
-    for (i = 0; i < OUTPUTS; i++) {
-        lowest[i] = (int16_t)(-20 - bias[i]);
-        rises[2 * i] = 20;
-        rises[2 * i + 1] = 15;
+    made[5].threshold_unit = (zeros_in_ten & 1) ? 1 : 5;
+    if (zeros_in_ten & 1) {
+        for (i = 0; i < OUTPUTS; i++) {
+            lowest[i] = (int16_t)(-20 - bias[i]);
+            rises[2 * i] = 20;
+            rises[2 * i + 1] = 15;
+        }
+    } else {
+        made[5].start.numbers = bias;
+        for (i = 0; i < OUTPUTS; i++) {
+            lowest[i] = -4;
+            rises[2 * i] = 4;
+            rises[2 * i + 1] = 3;
+        }
     }
     for (k = 0; k < 6; k++) {
         apply(&made[k], k ? as_numbers : as_planes, NULL, found);

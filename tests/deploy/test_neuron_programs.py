@@ -86,6 +86,11 @@ def test_thresholds_take_few_bytes() -> None:
     for layouts in EXPLICIT:
         without, bias = size(thresholds[:, :3], None, layouts), rng.integers(-99, 99, 50).astype(np.int32)
         assert size(thresholds[:, :3], bias, layouts) == without
+    # the gaps of multiples of 4 have 8 bits, until one neuron has others; thresholds below all sums are no others
+    coarse = (4 * np.stack([lowest // 12, lowest // 12 + 100, lowest // 12 + 200], axis=1)).astype(np.int32)
+    coarse[9] = 1 - 2**31
+    fine = coarse + (np.arange(50, dtype=np.int32) == 8)[:, None]
+    assert size(fine, None, "rice") - size(coarse, None, "rice") == 2 * 50
     # a threshold beyond all sums becomes the neuron's largest sum and 1: gaps of 16 bits, and not of 32
     assert size(thresholds, None, "rice") - three == 50 * (3 * 2 - 2) + 1
 

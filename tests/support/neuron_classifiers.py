@@ -91,6 +91,8 @@ def _steps(rng: np.random.Generator, sums: np.ndarray) -> NeuronSteps | Steps:
         return Steps(tuple(np.sort(rng.choice(sums.ravel(), count)).tolist()), levels)
     rows = [rng.choice(column, count) + rng.integers(0, 2, count) for column in sums.T]
     thresholds = np.sort(np.stack(rows), axis=1)
+    if rng.random() < 0.3:
+        thresholds = thresholds // 4 * 4
     if rng.random() < 0.5:
         thresholds[rng.integers(len(thresholds)), -1] = 2**31 - 1
         thresholds[rng.integers(len(thresholds)), 0] = 1 - 2**31
