@@ -13,7 +13,7 @@ from experiments.runner import metrics
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, say, stage
 from experiments.runner.record import Record
-from experiments.shipping import toolchain
+from experiments.shipping import microcontrollers, toolchain
 from experiments.training.samples import SplitSamples, dataset_of, split_samples
 from experiments.training.trained_arm import remove_checkpoints, train_seeds
 from hntk.deploy.c import CProgram, to_c
@@ -119,15 +119,17 @@ def _onnx(network: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Seq
 
 def _emulated(
     cfg: Config, record: Record, program: CProgram, raw: np.ndarray
-) -> tuple[int, toolchain.Emulated] | None:  # fmt: skip
+) -> tuple[int, microcontrollers.Emulated] | None:  # fmt: skip
     """Link the program for a Cortex-M4 and run it on an emulated one, where the tools are installed."""
-    if not list(toolchain.installed(toolchain.CROSS)) or program.table_bytes > toolchain.MEMORY:
+    device = microcontrollers.DEVICES["cortex-m4"]
+    if not list(toolchain.installed(microcontrollers.CROSS)) or program.table_bytes > device.flash:
         return None
     folder = record.folder / "firmware"
     folder.mkdir(exist_ok=True)
-    firmware = toolchain.link_firmware(program, folder, "uint8_t" if raw.dtype == np.uint8 else "float")
-    record.add_metrics(flash=firmware.flash, ram=firmware.ram + toolchain.STACK)
-    if not list(toolchain.installed(toolchain.EMULATOR)):
+    kind = "uint8_t" if raw.dtype == np.uint8 else "float"
+    firmware = microcontrollers.link_firmware(program, folder, kind, device)
+    record.add_metrics(flash=firmware.flash, ram=firmware.ram + microcontrollers.STACK)
+    if not list(toolchain.installed(microcontrollers.EMULATOR)):
         return None
     with stage("Cortex-M4, emulated"):
-        return firmware.flash, toolchain.emulate(firmware, raw[: cfg.experiment.emulated])
+        return firmware.flash, microcontrollers.emulate(firmware, raw[: cfg.experiment.emulated])

@@ -218,15 +218,27 @@ def train(
         data_of, widths, levels, sparsity, surrogate, pool, schedule, thresholds, start, free=kilobytes is not None
     )
     signal = teacher_signal(teacher, freedom.problem.data, augmented=augment is not None)
+    method = Method(start, signal, distill, augment)
     path, called = None if checkpoint is None else as_path(checkpoint, "checkpoint"), as_callback(progress)
-    problem, method, candidates, limit = freedom.problem, Method(start, signal, distill, augment), (), None
-    if kilobytes is not None:
-        limit = 1000 * as_positive(kilobytes, "kilobytes", "the size of the program's tables")
-        problem, candidates = search(designs(freedom, limit), limit, partial(_short_training, method, keys[0]))
+    limit = _bytes(kilobytes)
+    problem, candidates = _chosen(freedom, method, keys[0], limit)
     finish = partial(_programs, problem, method, candidates, limit)
     note = None if snapshot is None else partial(_note, as_callback(snapshot, "snapshot"), finish)
     results = finish(*_trained(problem, method, keys, path, called, note))
     return results if several else results[0]
+
+
+def _bytes(kilobytes: float | None) -> float | None:
+    return None if kilobytes is None else 1000 * as_positive(kilobytes, "kilobytes", "the size of the program's tables")
+
+
+def _chosen(
+    freedom: Freedom, method: Method, key: Array, limit: float | None
+) -> tuple[StartProblem, tuple[Candidate, ...]]:
+    """Return what is trained, and the short trainings by which it was chosen for a limit of bytes."""
+    if limit is None:
+        return freedom.problem, ()
+    return search(designs(freedom, limit), limit, partial(_short_training, method, key))
 
 
 def _note(

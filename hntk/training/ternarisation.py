@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.training.dense_chains import DenseChain, fitted_rows
-from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, ternary_values
+from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, ternary_values, threshold_values
 from hntk.training.starts import StartingPoint, StartProblem, uniform_spacing
 
 # steps that are tried, in units of the root mean square of what is quantised
@@ -57,13 +57,10 @@ def ternarised(chain: DenseChain, problem: StartProblem) -> StartingPoint:
         z = standardised(q @ ternary_values(weights.astype(np.float32), sparsity).T.astype(np.float64))
         thresholds = fitted_thresholds(z, values, levels)
         windows = (uniform_spacing(levels),) * (levels - 1)
-        if problem.spaced:
-            known = spaced_numbers(thresholds)
-            thresholds = known[:, :1] + np.exp(known[:, 1:]) * np.arange(levels - 1)
+        stored = spaced_numbers(thresholds) if problem.spaced else thresholds
         layers.append(FewLevelLayer(tuple(range(levels)), windows, sparsity, problem.surrogate, spaced=problem.spaced))
-        stored = known if problem.spaced else thresholds
         parts.append({"weights": jnp.asarray(weights, jnp.float32), "thresholds": jnp.asarray(stored, jnp.float32)})
-        h, q = values, reached(z, thresholds)
+        h, q = values, reached(z, threshold_values(stored, layers[-1]))
     readout = regression(q, chain.scores)
     offset = chain.scores.mean(axis=0) - readout @ q.mean(axis=0)
     scaled = readout * sqrt(q.shape[1]) / layers[-1].unit
