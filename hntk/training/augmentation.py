@@ -97,13 +97,13 @@ class Augmentation:
             raise ValueError(f"dropout must be below 1, got {self.dropout:g}: nothing would be left.")
 
     @classmethod
-    def digits(cls, strength: float = 1.0) -> Augmentation:
+    def digits(cls, strength: float = 0.75) -> Augmentation:
         """Return settings for handwritten digits and letters of about 28 by 28 pixels.
 
         Parameters
         ----------
         strength : float
-            What the displacements are multiplied by: less for small networks.
+            What the displacements are multiplied by: more for large networks and long trainings.
 
         Returns
         -------
@@ -199,10 +199,10 @@ class Augmentation:
         return jnp.clip(jnp.round(varied), *limits)
 
     def _deformed(self, key: Array, images: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
-        n, *shape = images.shape
+        n, height, width = images.shape
         angle = math.radians(self.rotation)
-        reach = affine_bound(*shape, angle, self.shear, self.scale, self.shift) + ELASTIC_BOUND * self.elastic
-        displacements = self.displacements(key, n, *shape)
+        reach = affine_bound(height, width, angle, self.shear, self.scale, self.shift) + ELASTIC_BOUND * self.elastic
+        displacements = self.displacements(key, n, height, width)
         return warp(images, *displacements, bound=math.ceil(reach))
 
     def displacements(self, key: Array, n: int, height: int, width: int) -> Float[Array, "2 n height width"]:

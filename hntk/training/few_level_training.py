@@ -42,7 +42,7 @@ from hntk.training.start_choice import Starts, starting_points
 from hntk.training.starts import StartProblem
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
-SCHEDULE = Schedule(epochs=60, batch=128, learning_rate=2e-3, patience=20, warmup=1.0)
+SCHEDULE = Schedule(epochs=60, batch=256, learning_rate=8e-3, patience=20, warmup=1.0)
 MOST_LEVELS = 256
 # Arrays of the size of the weights: two of weights, two moments, their gradient, and the same again after an epoch.
 COPIES = 8
@@ -124,7 +124,8 @@ def train(
         Height and width of the image that a sample is, a square by default; and to which it is pooled, in the exported
         program too.
     schedule : Schedule, optional
-        How long and how fast to train; by default 60 epochs in batches of 128 at a learning rate of .002.
+        How long and how fast to train; by default 60 epochs in batches of 256 at a learning rate of .008,
+        which rises over the first epoch, and a patience of 20.
     validation : float, (x, y) or None
         Share of every class that is held out for early stopping, the same samples for every key; or samples to use for
         it; or None to train on all samples for all epochs.
@@ -234,18 +235,20 @@ def _problem(
 ) -> StartProblem:
     """Check the settings of a training and its samples."""
     as_choice(weights, "weights", ("ternary",))
-    chosen = as_instance(SCHEDULE if schedule is None else schedule, "schedule", Schedule, "a hntk.Schedule")
+    if schedule is not None:
+        as_instance(schedule, "schedule", Schedule, "a hntk.Schedule")
     depth = len(widths) if isinstance(widths, list | tuple | np.ndarray) and np.ndim(widths) else 1
     given = as_widths(widths, max(1, depth))
+    data = training_data(x, y, shape=shape, pool=pool, validation=validation)
     return StartProblem(
-        training_data(x, y, shape=shape, pool=pool, validation=validation),
+        data,
         given,
         _per_layer(levels, len(given), "levels", lambda value, name: as_count(value, name, 2, MOST_LEVELS)),
         _per_layer(
             sparsity, len(given), "sparsity", lambda value, name: None if value is None else as_share(value, name)
         ),
         None if surrogate is None else as_surrogate(surrogate),
-        chosen,
+        schedule or replace(SCHEDULE, batch=min(SCHEDULE.batch, len(data.training.targets))),
     )
 
 

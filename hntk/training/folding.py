@@ -21,7 +21,7 @@ from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork
 from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.training_record import TrainingRecord
-from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, Parameters, ternary_values
+from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, Parameters, eight_bits, ternary_values
 from hntk.training.samples import TrainingData
 from hntk.weights.weight_matrix import WeightMatrix
 
@@ -202,9 +202,10 @@ def folded(
         return replace(classifier, training=replace(known, validation=right))
     assert data.spread is not None
     assert data.centre is not None
-    # Targets of different sizes share one unit.
+    # Targets of different sizes share one unit, in which 16 bits tell the steps apart that were trained.
     dtype = np.int8 if len(data.spread) == 1 else np.int16
-    rows, offset = readout * data.spread[:, None], offset * data.spread + data.centre
+    rows = np.asarray(eight_bits(jnp.asarray(readout, jnp.float32)), np.float64) * data.spread[:, None]
+    offset = offset * data.spread + data.centre
     regressor = IntegerRegressor(network, *whole_readout(rows, offset, network.unit, most, dtype))
     error = None
     if len(held.targets):

@@ -35,7 +35,8 @@ def pixels(**options: Any) -> TrainingData:
 
 
 def test_statistics_are_exact() -> None:
-    weights = RNG.integers(-1, 2, (4, 36)).astype(np.int8)
+    rng = np.random.default_rng(2)
+    weights = rng.integers(-1, 2, (4, 36)).astype(np.int8)
     mean, variance = ExactStatistics.of(weights, IMAGES)
     for neuron, row in enumerate(weights.tolist()):
         sums = [sum(w * v for w, v in zip(row, image, strict=True)) for image in IMAGES.tolist()]
@@ -94,7 +95,8 @@ def test_the_program_reaches_the_levels_of_the_float_network(options: dict[str, 
 
 
 def test_the_readout_is_the_trained_one_rounded_once() -> None:
-    readout, offset = RNG.normal(size=(3, 7)), RNG.normal(size=3)
+    rng = np.random.default_rng(2)
+    readout, offset = rng.normal(size=(3, 7)), rng.normal(size=3)
     whole = whole_readout(readout, offset, 0.25, 5)
     assert whole.weights.dtype == np.int8
     assert np.abs(whole.weights).max() == 127
@@ -120,7 +122,8 @@ def test_the_program_gives_the_scores_of_the_trained_network() -> None:
 @pytest.mark.parametrize("sizes", [(3.0,), (2.0, 200.0)])
 def test_a_regressor_predicts_what_the_trained_network_does(sizes: tuple[float, ...]) -> None:
     """Targets of different sizes share one unit, but no accuracy: their weights have 16 bits."""
-    y = RNG.normal(size=(300, len(sizes))) * sizes + 7.0
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=(300, len(sizes))) * sizes + 7.0
     data = training_data(IMAGES, y, validation=None)
     made = parameters((9, 8), 36, classes=len(sizes))
     program = folded(made, LAYERS, data, TrainingRecord("uniform", 3, 2, None, 300))
