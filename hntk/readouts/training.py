@@ -263,5 +263,6 @@ def learning_rates(schedule: Schedule, epoch: int, steps: int) -> Float[np.ndarr
     passed = epoch + np.arange(steps) / steps
     rates = schedule.learning_rate * 0.5 * (1 + np.cos(np.pi * (passed / schedule.epochs)))
     if schedule.warmup:
-        rates *= np.minimum(1.0, (passed + 1 / steps) / schedule.warmup)
+        with np.errstate(over="ignore"):
+            rates *= np.minimum(1.0, (passed + 1 / steps) / schedule.warmup)
     return rates.astype(np.float32)

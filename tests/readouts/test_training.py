@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from hntk.readouts.training import Epoch, Schedule, TrainingError
+from hntk.readouts.training import Epoch, Schedule, TrainingError, learning_rates
 from tests.support.trainings import SCHEDULE, blobs, run, scores
 
 
@@ -74,8 +74,24 @@ def test_weight_decay_keeps_from_the_optimum() -> None:
     assert free + 0.02 < held < np.log(2)
 
 
+def test_a_warm_up_rises_to_the_cosine_and_then_is_it() -> None:
+    plain, warm = (
+        np.concatenate([learning_rates(replace(SCHEDULE, warmup=w), epoch, 10) for epoch in range(SCHEDULE.epochs)])
+        for w in (0.0, 1.5)
+    )
+    np.testing.assert_allclose(warm[:15], plain[:15] * np.arange(1, 16) / 15, rtol=1e-6)
+    np.testing.assert_array_equal(warm[15:], plain[15:])
+
+
 def test_schedules_that_make_no_sense_are_refused() -> None:
-    for change in ({"epochs": 0}, {"batch": 0}, {"patience": 0}, {"learning_rate": 0.0}, {"weight_decay": -1.0}):
+    for change in (
+        {"epochs": 0},
+        {"batch": 0},
+        {"patience": 0},
+        {"learning_rate": 0.0},
+        {"weight_decay": -1.0},
+        {"warmup": -1.0},
+    ):
         with pytest.raises(ValueError, match=f"{next(iter(change))} must be"):
             replace(SCHEDULE, **change)
     with pytest.raises(ValueError, match="make the batch smaller"):

@@ -156,6 +156,7 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     hntk.Storage: (lambda: hntk.storage(tanh_net(), 2), everything),
     hntk.Arithmetic: (lambda: hntk.arithmetic(tanh_net(), 2), everything),
     hntk.Summary: (lambda: tanh_net().summary(), everything),
+    hntk.Augmentation: (hntk.Augmentation.digits, everything),
     hntk.Schedule: (lambda: hntk.Schedule(epochs=1), everything),
     hntk.Architecture: (
         lambda: hntk.Architecture(["tanh"], 2.0, 0.1, False, 0.5, "rms"),

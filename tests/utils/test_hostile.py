@@ -146,8 +146,13 @@ CASES = {
                        overlaps=(np.ones((1, 1)), "kernel"), proportions=(np.ones(1), "numbers")),
     "QuadraticForms": case(hntk.QuadraticForms.of, x=SAMPLES, index=CLASSES, tau0=SCALE),
     "QuadraticForms.__call__": case(lambda x, index: regression().forms(x, index), x=SAMPLES, index=CLASSES),
+    "Augmentation": case(
+        hntk.Augmentation, shift=(1.0, "real"), rotation=(5.0, "real"), scale=(0.1, "real"), shear=(0.1, "real"),
+        elastic=(1.0, "real"), elastic_sigma=(4.0, "real"), flip=(0.5, "real"), cutout=(3, "count"),
+        cutout_probability=(0.5, "real"), noise=(1.0, "real"), dropout=(0.1, "real")),
+    "Augmentation.digits": case(hntk.Augmentation.digits, strength=(1.0, "real")),
     "Schedule": case(hntk.Schedule, epochs=(1, "count"), batch=(1, "count"), patience=(1, "count"),
-                     learning_rate=(0.1, "real"), weight_decay=(0.1, "real")),
+                     learning_rate=(0.1, "real"), weight_decay=(0.1, "real"), warmup=(0.5, "real")),
     "StructuredKernel": case(
         lambda **a: hntk.StructuredKernel(**a).eigvalsh(), x=SAMPLES, weight=(1.0, "real"),
         factor=(np.ones((N, 1)), "samples"), core=(np.ones((1, 1)), "kernel"), shift=(0.5, "real")),
