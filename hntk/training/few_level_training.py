@@ -42,7 +42,7 @@ from hntk.training.start_choice import Starts, starting_points
 from hntk.training.starts import StartProblem
 from hntk.training.teachers import TeacherSignal, teacher_signal
 
-SCHEDULE = Schedule(epochs=60, batch=256, learning_rate=8e-3, patience=20, warmup=1.0)
+SCHEDULE = Schedule(epochs=60, batch=256, learning_rate=4e-3, patience=20, warmup=1.0)
 MOST_LEVELS = 256
 # Arrays of the size of the weights: two of weights, two moments, their gradient, and the same again after an epoch.
 COPIES = 8
@@ -124,8 +124,8 @@ def train(
         Height and width of the image that a sample is, a square by default; and to which it is pooled, in the exported
         program too.
     schedule : Schedule, optional
-        How long and how fast to train; by default 60 epochs in batches of 256 at a learning rate of .008,
-        which rises over the first epoch, and a patience of 20.
+        How long and how fast to train; by default 60 epochs in batches of 256 at a learning rate of .004, which
+        rises over the first epoch, and a patience of 20.
     validation : float, (x, y) or None
         Share of every class that is held out for early stopping, the same samples for every key; or samples to use for
         it; or None to train on all samples for all epochs.
