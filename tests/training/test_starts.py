@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -169,6 +170,30 @@ def test_a_dense_network_made_ternary_is_far_above_a_drawn_one_and_chance() -> N
     q = np.column_stack([q, np.ones(len(q))])
     drawn = np.mean(np.argmax(q @ np.linalg.lstsq(q, np.eye(2)[y], rcond=None)[0], axis=1) == y)
     assert accuracy(begun.points[0], given) > max(0.7, drawn + 0.1)
+
+
+@pytest.mark.parametrize("stop", [1, 4])
+def test_an_interrupted_training_from_a_dense_network_goes_on_bit_for_bit(tmp_path: Path, stop: int) -> None:
+    """Epochs 1 and 2 are the dense network's; it is interrupted there, or after two of the others."""
+    x, y = images(120)
+    settings: dict[str, Any] = {"start": "dense", "schedule": replace(SCHEDULE, epochs=8, patience=8), "key": KEYS[0]}
+    seen: list[int] = []
+
+    def interrupt(epoch: Any) -> None:
+        seen.append(epoch.epoch)
+        if len(seen) == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hntk.train(x, y, (12,), checkpoint=tmp_path / "part", progress=interrupt, **settings)
+    resumed = hntk.train(x, y, (12,), checkpoint=tmp_path / "part", progress=lambda e: seen.append(e.epoch), **settings)
+    assert seen == [1, 2, 1, 2, 3, 4, 5, 6]
+    whole = hntk.train(x, y, (12,), **settings)
+    assert isinstance(whole, hntk.IntegerClassifier)
+    for one, other in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert whole.training is not None
+    assert (whole.training.start, whole.training.epochs) == ("dense", 8)
 
 
 def dense_model(x: np.ndarray, y: np.ndarray, widths: tuple[int, int] = (24, 24)) -> hntk.Classifier:
