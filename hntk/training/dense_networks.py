@@ -37,6 +37,10 @@ class DenseObjective(Objective):
         settings["layers"] = ()
         return cls(**settings)
 
+    def follow(self, parameters: Parameters) -> Parameters:
+        """Return the parameters: dense weights have no cuts."""
+        return parameters
+
     def forward(
         self, parameters: Parameters, x: Array, statistics: Sequence[SumStatistics] | None = None
     ) -> tuple[Float[Array, "n K"], tuple[SumStatistics, ...]]:
