@@ -47,6 +47,7 @@ from hntk.networks.network import Network
 from hntk.networks.operation_counts import Arithmetic, arithmetic
 from hntk.networks.provenance import DataStatistics, MatchRecord
 from hntk.networks.saving import FileError, load, save
+from hntk.networks.spaced_steps import SpacedSteps
 from hntk.networks.summary import summarize
 from hntk.networks.summary_table import Summary
 from hntk.networks.training_record import TrainingRecord
@@ -121,6 +122,7 @@ __all__ = [
     "Rounded",
     "Schedule",
     "SoftmaxClassifier",
+    "SpacedSteps",
     "SpectralDensity",
     "Spectrum",
     "Staircase",

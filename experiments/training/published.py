@@ -53,7 +53,21 @@ class PublishedPoint:
             raise ValueError(f"{self.name}: give the source of the numbers, and its address.")
 
 
-POINTS: tuple[PublishedPoint, ...] = ()
+# Read on 2026-11-27 in mcu/readme.md at commit def8bc4: a table of "Size (kB)" and "Test Accuracy" of every model.
+BITNETMCU = "cpldcpu/BitNetMCU, mcu/readme.md, table of models"
+POINTS: tuple[PublishedPoint, ...] = tuple(
+    PublishedPoint(name, "mnist", kilobytes, accuracy, "weights", BITNETMCU, "github.com/cpldcpu/BitNetMCU")
+    for name, kilobytes, accuracy in (
+        ("BitNetMCU, CNN 16 small", 3.2, 0.9892),
+        ("BitNetMCU, CNN 16", 5.4, 0.9906),
+        ("BitNetMCU, CNN 32", 7.3, 0.9928),
+        ("BitNetMCU, CNN 48", 9.3, 0.9944),
+        ("BitNetMCU, CNN 64", 11.0, 0.9955),
+        ("BitNetMCU, dense, 2 bits", 1.1, 0.9422),
+        ("BitNetMCU, dense, 4 bits", 12.3, 0.9902),
+        ("BitNetMCU, dense, FP130", 12.3, 0.9886),
+    )
+)
 COLUMNS = ["name", "kB", "test accuracy", "counted", "computed", "source", "address"]
 
 

@@ -311,11 +311,35 @@ static void fill_others(uint32_t low_bits)
     }
 }
 
+static const layer empty = {ROWS, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {NULL, 0},
+                            NULL, 0, {NULL, 0}, {NULL, 0}, 1, {NULL, 0}, {NULL, 0}, 1, 0, {NULL, 0}, NULL, 0, NULL,
+                            NULL, 0, NULL, {NULL, 0}, NULL, 0, NULL, 0, 0, 0, NULL, NULL};
+
+/* Equally spaced thresholds against a division that rounds down. */
+static void check_spaced_thresholds(void)
+{
+    const uint8_t multipliers[2] = {3, 200};
+    const int16_t offsets[2] = {-50, 40};
+    layer l = empty;
+    int32_t i, sum;
+    l.multipliers.numbers = multipliers;
+    l.multipliers.bytes = 1;
+    l.offsets.numbers = offsets;
+    l.offsets.bytes = 2;
+    l.unit = 4;
+    l.shift = 5;
+    l.threshold_count = 7;
+    for (i = 0; i < 2; i++) {
+        for (sum = -300; sum <= 300; sum++) {
+            const int32_t product = multipliers[i] * sum + 4 * offsets[i];
+            const int32_t cell = product < 0 ? 0 : product / 32;
+            CHECK(cell_of(&l, (size_t)i, sum) == (size_t)(cell < 7 ? cell : 7));
+        }
+    }
+}
+
 static void check_layers(int zeros_in_ten)
 {
-    static const layer empty = {ROWS, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {NULL, 0},
-                                NULL, 0, {NULL, 0}, {NULL, 0}, 1, {NULL, 0}, NULL, 0, NULL, NULL, 0, NULL,
-                                {NULL, 0}, NULL, 0, NULL, 0, 0, 0, NULL, NULL};
     const int32_t jumps[3] = {1, 2, 4}, thresholds[3] = {-20, 0, 15}, bias[OUTPUTS] = {3, -7, 0, 1, 2, 9, -9, 4, 5};
     const int8_t levels[4] = {-50, -3, 7, 100};
     const values planes = {PLANES, INPUTS, 3, jumps, 0, 1, NULL, INPUTS}, numbers = values_of(BYTES, INPUTS);
@@ -464,6 +488,7 @@ int main(void)
     check_small_parts();
     check_pooling();
     check_thresholds();
+    check_spaced_thresholds();
     check_storage();
     check_places();
     check_transforms();

@@ -177,8 +177,8 @@ def test_networks_of_whole_numbers_have_no_parts(tmp_path: Path) -> None:
     net = hntk.draw_network(staircases, 9, INPUTS, tau0=1.0, law="ternary", key=jax.random.key(0))
     hntk.save(hntk.to_integers(net, x=samples()), tmp_path / "net")
     arrays, metadata = container.read(tmp_path / "net")
-    container.write(tmp_path / "net", arrays, metadata | {"version": 2})
-    with pytest.raises(hntk.FileError, match="format version 2, and this hntk reads 1:"):
+    container.write(tmp_path / "net", arrays, metadata | {"version": 3})
+    with pytest.raises(hntk.FileError, match="format version 3, and this hntk reads 1 and 2:"):
         hntk.load(tmp_path / "net")
 
 

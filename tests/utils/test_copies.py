@@ -117,6 +117,10 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda: hntk.NeuronSteps(np.array([[0, 3], [1, 1]], np.int32), (1, 2, 5)),
         lambda m: m(jnp.arange(-2, 4).reshape(3, 2)),
     ),
+    hntk.SpacedSteps: (
+        lambda: hntk.SpacedSteps(np.array([3, 5], np.uint8), np.array([1, -2], np.int16), 1, 2, (1, 2, 5)),
+        lambda m: m(jnp.arange(-2, 4).reshape(3, 2)),
+    ),
     hntk.Pixels: (lambda: hntk.Pixels(2, np.arange(4, dtype=np.uint8)), lambda m: m(BYTES)),
     hntk.PooledPixels: (lambda: hntk.PooledPixels((2, 2), (1, 2)), lambda m: m(BYTES)),
     hntk.Rounded: (lambda: hntk.Rounded(np.ones(4, np.float32), 0.5, 9), lambda m: m(BYTES)),

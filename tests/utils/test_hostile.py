@@ -387,7 +387,8 @@ RETURNED = {
 }  # fmt: skip
 # tested against hostile input by tests of their own: files, whole numbers, raw samples
 ELSEWHERE = {"Normalization", "load", "on_grid", "save", "to_integers"}
-ELSEWHERE |= {"IntegerRegressor", "NeuronSteps", "Pixels", "PooledPixels", "Rounded", "Steps", "TrainingRecord"}
+ELSEWHERE |= {"IntegerRegressor", "NeuronSteps", "Pixels", "PooledPixels", "Rounded", "SpacedSteps", "Steps"}
+ELSEWHERE |= {"TrainingRecord"}
 
 
 @pytest.mark.slow
