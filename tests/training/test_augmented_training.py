@@ -30,6 +30,7 @@ def train(x: np.ndarray, y: np.ndarray, **options: Any) -> Any:
     return hntk.train(x, y, (32,), key=jax.random.key(2), start="uniform", schedule=SCHEDULE, **options)
 
 
+@pytest.mark.nightly
 def test_an_augmentation_without_settings_changes_no_training() -> None:
     x, y = patterns(200, 0, 0)
     plain, idle = (train(x, y, pool=(6, 4), augment=augment) for augment in (None, Augmentation()))

@@ -244,6 +244,7 @@ def test_train_chooses_a_network_that_fits(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "chosen by 4 short trainings" in str(hntk.summarize(made))
 
 
+@pytest.mark.nightly
 def test_members_and_regressors_are_within_the_budget() -> None:
     members = train(0.8, (32,), pool=(14, 14), key=jax.random.split(KEY, 2), levels=8)
     assert len(members) == 2

@@ -81,6 +81,7 @@ def test_a_match_keeps_the_kernels_of_the_original_better_than_uniform_levels() 
     assert ntk < 0.75 * ntk_uniform
 
 
+@pytest.mark.nightly
 def test_the_network_of_a_match_has_its_kernel_as_it_widens() -> None:
     """Features of the untrained network, with its ternary weights and standardised sums; three draws a width."""
     x = np.asarray(hntk.reference_mixture(n=60, p=60, key=jax.random.key(3)).x, np.float32)
