@@ -98,7 +98,7 @@ def train(
     start: Any = "uniform",
     surrogate: SurrogateLike | None = None,
     teacher: Any = None,
-    distill: tuple[float, float] = (0.5, 4.0),
+    distill: tuple[float, float] = (0.5, 1.0),
     augment: Any = None,
     shape: tuple[int, int] | None = None,
     pool: tuple[int, int] | str | None = None,
