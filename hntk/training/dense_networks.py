@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ class DenseObjective(Objective):
             sums = h @ part["weights"].T
             used.append(SumStatistics.of(sums) if statistics is None else statistics[number])
             h = jax.nn.relu((sums - used[-1].mean) / used[-1].deviation - part["thresholds"][:, 0])
-        return h @ parameters["readout"].T / sqrt(h.shape[1]) + parameters["offset"], tuple(used)
+        return h @ parameters["readout"].T + parameters["offset"], tuple(used)
 
 
 def trained_chains(
@@ -117,7 +116,7 @@ def _chain(parameters: Parameters, x: Float[np.ndarray, "n p"]) -> DenseChain:
             DenseLayer(weights / deviation[:, None], -sums.mean(axis=0) / deviation - part["thresholds"][:, 0], _relu)
         )
         h = layers[-1](h)[1]
-    return DenseChain(x, tuple(layers), h @ parameters["readout"].T / sqrt(h.shape[1]) + parameters["offset"])
+    return DenseChain(x, tuple(layers), h @ parameters["readout"].T + parameters["offset"])
 
 
 def _relu(t: np.ndarray) -> np.ndarray:

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import sqrt
 from typing import Any, NamedTuple
 
 import jax
@@ -37,6 +36,8 @@ TERNARY_THRESHOLD = 0.7
 LEAST_VARIANCE = 1e-3
 # The logarithm of a cut moves in a step by this times the relative error in the number of weights that are kept.
 CUT_GAIN = 0.05
+# Levels of a larger deviation would let a step of Adam change scores too much.
+LARGEST_DEVIATION = 4.0
 # The largest magnitude of a readout weight in the program.
 READOUT_MOST = 127
 
@@ -78,8 +79,8 @@ class FewLevelLayer:
 
     @property
     def unit(self) -> float:
-        """One over the deviation of the levels: a readout takes levels times this."""
-        return 1 / (float(np.std(self.levels)) or 1.0)
+        """What a readout takes levels times: 1, or what brings their deviation down to 4."""
+        return min(1.0, LARGEST_DEVIATION / (float(np.std(self.levels)) or 1.0))
 
     @property
     def is_uniform(self) -> bool:
@@ -144,8 +145,7 @@ def forward(
             h = spaced_staircase(z, part["thresholds"], len(layer.levels))
         else:
             h = staircase(z, ascending(part["thresholds"], layer), layer)
-    unit = layers[-1].unit / sqrt(h.shape[1])
-    return (h * unit) @ eight_bits(parameters["readout"]).T + parameters["offset"], tuple(used)
+    return (h * layers[-1].unit) @ eight_bits(parameters["readout"]).T + parameters["offset"], tuple(used)
 
 
 def straight_through(values: Array, rounded: Array) -> Array:

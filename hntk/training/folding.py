@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import sqrt
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -96,7 +95,7 @@ def folded_network(parameters: Parameters, layers: Sequence[FewLevelLayer], data
         matrices.append(WeightMatrix(jnp.asarray(values), 1.0, "ternary"))
         steps.append(staircase)
         h, most = reached_levels(values, np.asarray(staircase.thresholds), layer.levels, h), staircase.most
-    unit = layers[-1].unit / sqrt(h.shape[1])
+    unit = layers[-1].unit
     network = IntegerNetwork(data.inputs, tuple(matrices), tuple(steps), None, unit, (0.0,) * len(layers))
     if max(network.largest_sums) > EXACT:
         raise ValueError(f"sums could reach {max(network.largest_sums):,}, above 2**24: give smaller widths.")

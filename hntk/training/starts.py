@@ -103,5 +103,8 @@ def drawn_parameters(problem: StartProblem, thresholds: list[tuple[float, ...]],
         for own, d, before, steps in zip(keys, problem.widths, fan_in, thresholds, strict=False)
     ]
     outputs = problem.data.outputs
-    readout = jax.random.normal(last, (outputs, problem.widths[-1]), jnp.float32)
+    # with standard normal weights over √d, Adam's steps would be too short for scores of confident classes
+    readout = jax.random.normal(last, (outputs, problem.widths[-1]), jnp.float32) / jnp.float32(
+        sqrt(problem.widths[-1])
+    )
     return {"layers": layers, "readout": readout, "offset": jnp.zeros(outputs, jnp.float32)}

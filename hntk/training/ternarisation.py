@@ -9,8 +9,6 @@ have $\sigma(a_i) \ge y_0 + (k - \frac12)\delta$. The readout is a regression of
 
 from __future__ import annotations
 
-from math import sqrt
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -63,7 +61,7 @@ def ternarised(chain: DenseChain, problem: StartProblem) -> StartingPoint:
         h, q = values, reached(z, threshold_values(stored, layers[-1]))
     readout = regression(q, chain.scores)
     offset = chain.scores.mean(axis=0) - readout @ q.mean(axis=0)
-    scaled = readout * sqrt(q.shape[1]) / layers[-1].unit
+    scaled = readout / layers[-1].unit
     parameters = {
         "layers": parts,
         "readout": jnp.asarray(scaled, jnp.float32),
