@@ -34,8 +34,8 @@ from hntk.activations.surrogates import Surrogate
 TERNARY_THRESHOLD = 0.7
 # Added to the variance of sums, which are whole numbers: a neuron whose sum never changes has z = 0.
 LEAST_VARIANCE = 1e-3
-# The logarithm of a cut moves in a step by this times the relative error in the number of weights that are kept. Trained
-# weights gather at the cut: one that moves faster turns many of them on and off in every step.
+# The logarithm of a cut moves in a step by this times the relative error in the number of weights that are kept.
+# Trained weights gather at the cut: one that moves faster turns many of them on and off in every step.
 CUT_GAIN = 0.003
 # Levels of a larger deviation would let a step of Adam change scores too much.
 LARGEST_DEVIATION = 4.0
