@@ -101,6 +101,7 @@ def run(path: Path, first: int, files: int) -> Tally:
     return tally
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_originals_are_well(tmp_path: Path) -> None:
     from hntk.files import container

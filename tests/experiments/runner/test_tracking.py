@@ -216,5 +216,5 @@ def test_the_wandb_sweep_has_the_grid_of_ours_and_forms_commands_that_compose() 
     given = {"args": {name: {"value": values[-1]} for name, values in theirs.items()}}
     chosen = sweeps.create_sweep_command_args(given)["args_no_hyphens"]
     cfg = composed(*words[3:], *chosen)
-    assert (cfg.arm.name, cfg.experiment.budget, cfg.seed, cfg.wandb.mode) == ("trained_ternary", 5e6, 2, "online")
+    assert (cfg.arm.name, cfg.experiment.budget, cfg.seed, cfg.wandb.mode) == (theirs["arm"][-1], 5e6, 2, "online")
     assert set(theirs["arm"]) == {path.stem for path in (ROOT / "conf" / "arm").glob("*.yaml")}
