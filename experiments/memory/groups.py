@@ -1,23 +1,23 @@
-"""Networks of a sweep, gathered over seeds, the best ones among them, and tables of them."""
+"""Networks of a sweep, gathered over seeds, and the best ones among them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
-from experiments.runner import metrics
 from experiments.runner.jobs import Job
-from experiments.runner.metrics import BIT_OPERATIONS, FILE_BYTES, READOUTS
-from experiments.runner.record import Table
+from experiments.runner.metrics import READOUTS
 from experiments.runner.statistics import mean_and_error
+from experiments.training.job_tables import rows_of
 
+# The table of a job's seeds, of which it has several.
+SEEDS = "seeds"
 # Costs of networks that were made for the same budget differ by less than this factor.
 ALIKE = 1.02
-# Test accuracies for which tables list the costs.
-ACCURACIES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995)
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Group:
         ε; None where it does not apply.
     widths : str
         Widths of its layers.
-    seeds : int
-        Number of seeds.
+    seeds : tuple of int
+        Its seeds, in the order of the accuracies.
     test, validation : dict
         By readout, accuracies of shape (seeds,).
     values : dict
@@ -47,7 +47,7 @@ class Group:
     family: str
     sparsity: float | None
     widths: str
-    seeds: int
+    seeds: tuple[int, ...]
     test: dict[str, np.ndarray]
     validation: dict[str, np.ndarray]
     values: dict[str, float]
@@ -67,6 +67,10 @@ class Group:
         """Mean test accuracy of that readout."""
         return float(self.test[self.readout].mean())
 
+    def test_of(self, seed: int) -> float:
+        """Return the test accuracy of one seed, with that readout."""
+        return float(self.test[self.readout][self.seeds.index(seed)])
+
     @property
     def spread(self) -> float:
         """Standard error of that accuracy; NaN for one seed."""
@@ -75,30 +79,49 @@ class Group:
 
 def groups_of(jobs: Iterable[Job]) -> list[Group]:
     """Return the finished jobs gathered over seeds, in the order of arms in the sweep and then by size."""
-    rows = [(job.config, job.metrics) for job in jobs if job.state == "done"]
-    order = list(dict.fromkeys(cfg.arm.name for cfg, _ in rows))
+    rows = list({_identity(row): row for job in jobs if job.state == "done" for row in measured(job)}.values())
+    order = list(dict.fromkeys(cfg.arm.name for cfg, *_ in rows))
 
     def key(row: tuple) -> tuple:
-        cfg, metrics = row
+        cfg, _, metrics = row
         sparsity = float(cfg.compress.sparsity) if cfg.arm.sparse else -1.0
         return order.index(cfg.arm.name), sparsity, [int(d) for d in metrics["widths"].split("-")]
 
-    rows.sort(key=lambda row: (key(row), row[0].seed))
+    rows.sort(key=lambda row: (key(row), row[1]))
     return [_group(list(members)) for _, members in groupby(rows, key)]
 
 
+def measured(job: Job) -> list[tuple[Any, int, dict[str, Any]]]:
+    """Return configuration, seed and metrics of every seed of a finished job."""
+    cfg, means = job.config, job.metrics
+    if cfg.experiment.get("seeds", 1) == 1:
+        return [(cfg, int(cfg.seed), means)]
+    return [(cfg, int(row["seed"]), {k: _read(v, means.get(k)) for k, v in row.items()}) for row in rows_of(job, SEEDS)]
+
+
+def _read(cell: str, mean: Any) -> Any:
+    """Return a cell of a table, of whose column the mean is known."""
+    return cell if isinstance(mean, str) else float(cell) if cell else None
+
+
+def _identity(row: tuple[Any, int, dict[str, Any]]) -> tuple:
+    """Return what rows of the same network have in common, if jobs share a seed."""
+    cfg, seed, metrics = row
+    return cfg.arm.name, float(cfg.compress.sparsity) if cfg.arm.sparse else None, metrics["widths"], seed
+
+
 def _group(members: list[tuple]) -> Group:
-    cfg, first = members[0]
+    cfg, _, first = members[0]
     readouts = [name for name in READOUTS if f"accuracy/{name}" in first]
-    numbers = {k for _, m in members for k, v in m.items() if isinstance(v, int | float)}
-    values = {k: float(np.mean([m[k] for _, m in members if m.get(k) is not None])) for k in numbers}
+    numbers = {k for *_, m in members for k, v in m.items() if isinstance(v, int | float)}
+    values = {k: float(np.mean([m[k] for *_, m in members if m.get(k) is not None])) for k in numbers}
     test, validation = (
-        {name: np.array([m[f"{part}/{name}"] for _, m in members]) for name in readouts}
+        {name: np.array([m[f"{part}/{name}"] for *_, m in members]) for name in readouts}
         for part in ("accuracy", "validation")
     )
     sparsity = float(cfg.compress.sparsity) if cfg.arm.sparse else None
     arm = (cfg.arm.name, cfg.arm.label, cfg.arm.family)
-    return Group(*arm, sparsity, first["widths"], len(members), test, validation, values)
+    return Group(*arm, sparsity, first["widths"], tuple(seed for _, seed, _ in members), test, validation, values)
 
 
 def by_arm(groups: Sequence[Group]) -> dict[str, list[Group]]:
@@ -142,83 +165,3 @@ def cost_of_accuracy(groups: Sequence[Group], cost: str, accuracy: float) -> flo
         share = (accuracy - before.accuracy) / (after.accuracy - before.accuracy)
         return float(start * (end / start) ** max(share, 0.0))
     return None
-
-
-def accuracy_within(groups: Sequence[Group], cost: str, budgets: Sequence[float], name: Callable) -> Table:
-    """Return test accuracies, one row an arm and one column a budget; None where nothing fits."""
-    rows: list[list] = []
-    for label, members in by_arm(groups).items():
-        best = [best_within(members, cost, budget) for budget in budgets]
-        rows.append([label, *(None if g is None else round(g.accuracy, 4) for g in best)])
-    return ["arm", *(name(b) for b in budgets)], rows
-
-
-def choices(groups: Sequence[Group], cost: str, budgets: Sequence[float]) -> Table:
-    """Return the networks behind :func:`accuracy_within`, one row for every arm and budget."""
-    rows = []
-    for label, members in by_arm(groups).items():
-        for budget in budgets:
-            g = best_within(members, cost, budget)
-            if g is not None:
-                rows.append(
-                    [label, int(budget), int(g.values[cost]), g.sparsity, g.widths, g.readout, round(g.accuracy, 5),
-                     _finite(g.spread)]
-                )  # fmt: skip
-    return ["arm", "at most", "cost", "ε", "widths", "readout", "test accuracy", "±"], rows
-
-
-def targets(groups: Sequence[Group], count: int = 6) -> list[float]:
-    """Return the highest accuracies of ``ACCURACIES`` that are reached."""
-    best = max(g.accuracy for g in groups)
-    return [a for a in ACCURACIES if a <= best][-count:] or [ACCURACIES[0]]
-
-
-def costs(groups: Sequence[Group], cost: str, accuracies: Sequence[float]) -> Table:
-    """Return costs, one row an arm and one column a test accuracy; None where it is not reached."""
-    rows: list[list] = []
-    for label, members in by_arm(groups).items():
-        needed = [cost_of_accuracy(members, cost, a) for a in accuracies]
-        rows.append([label, *(None if v is None else int(round(v)) for v in needed)])
-    return ["arm", *(f"{a:g}" for a in accuracies)], rows
-
-
-def front(groups: Sequence[Group]) -> Table:
-    """Return the networks, of all arms, whose validation accuracy no smaller one reaches."""
-    columns = ["arm", "ε", "widths", "readout", "file (bytes)", "bit operations", "validation", "test"]
-    return columns, [
-        [g.label, g.sparsity, g.widths, g.readout, int(g.values[FILE_BYTES]), int(g.values[BIT_OPERATIONS]),
-         round(g.validation_accuracy, 4), round(g.accuracy, 4)]
-        for g in frontier(groups, FILE_BYTES)
-    ]  # fmt: skip
-
-
-def everything(groups: Sequence[Group]) -> Table:
-    """Return all that was measured, one row a group."""
-    columns = [
-        "arm", "ε", "widths", "seeds", "file (bytes)", "2 bits (bytes)", "base 3 (bytes)", "entropy (bytes)",
-        "test, ridge", "± ", "test, softmax", "±", "bit operations", "on bit planes", "activations (bytes)",
-        "kernel error", "seconds",
-    ]  # fmt: skip
-    return columns, [_row(g) for g in groups]
-
-
-def _row(g: Group) -> list:
-    def whole(name: str) -> int | None:
-        value = g.values.get(name, np.nan)
-        return None if np.isnan(value) else int(round(value))
-
-    accuracies: list = []
-    for name in metrics.READOUTS:
-        mean, error = mean_and_error(g.test[name]) if name in g.test else (np.nan, np.nan)
-        accuracies += [_finite(mean), _finite(error)]
-    seconds = sum(v for k, v in g.values.items() if k.startswith("seconds/"))
-    return [
-        g.label, g.sparsity, g.widths, g.seeds, whole(FILE_BYTES), whole(metrics.FORMULA_BYTES), whole("bytes/base3"),
-        whole("bytes/entropy"), *accuracies, whole(BIT_OPERATIONS), whole(metrics.PLANE_OPERATIONS),
-        whole(metrics.ACTIVATION_BYTES), _finite(g.values.get(metrics.KERNEL_ERROR, np.nan), 4), round(seconds, 1),
-    ]  # fmt: skip
-
-
-def _finite(number: float, digits: int = 5) -> float | None:
-    """Return the number rounded, and None if it is not finite."""
-    return round(number, digits) if np.isfinite(number) else None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +14,9 @@ import numpy as np
 import hntk
 from experiments.memory import arms, trained
 from experiments.memory import report as memory_report
+from experiments.memory.choices import Tried, seeds_of
+from experiments.memory.costs import network_costs
+from experiments.memory.groups import SEEDS
 from experiments.runner import metrics
 from experiments.runner.config import ArmConfig, Config
 from experiments.runner.console import progress
@@ -22,7 +24,6 @@ from experiments.runner.from_config import Engine, engine_of, features, raw_data
 from experiments.runner.keys import data_digest, resolved
 from experiments.runner.networks import activations
 from experiments.runner.record import Record
-from experiments.training.dense_networks import TrainingSetup
 from experiments.training.trained_arm import remove_checkpoints
 from hntk._utils.labels import accuracy_score
 from hntk.activations.fingerprint import fingerprint
@@ -30,7 +31,9 @@ from hntk.readouts.training import Epoch, Schedule
 
 gather = memory_report.gather
 # the training data, which are kept with the dense networks trained on them for the next job
-_setup = lru_cache(maxsize=1)(TrainingSetup.of)
+_setup = lru_cache(maxsize=1)(trained.TrainingSetup)
+# What was measured of one seed, by name.
+Measured = dict[str, Any]
 # What a sweeper optimises: the first is maximised, the second minimised.
 OBJECTIVES = ("validation/softmax", metrics.FILE_BYTES)
 
@@ -51,6 +54,9 @@ def identity(cfg: Config) -> dict[str, Any]:
     compress = ("sparsity",) if arm.sparse else ()
     if arm.activations == "paper" or not isinstance(arm.activations, str):
         compress += ("objective", "labels", "samples", "alpha2", "kernel", "method")
+    settings = ("name", "epochs", "kernel_samples", "keep", "seeds")
+    if arm.family == "trained":
+        settings += ("learning_rates", "strengths", "weight_decays")
     # a result of the native engine keeps the key that it has always had
     engine = {} if cfg.kernels.engine == "native" else {"kernels": plain["kernels"]}
     return engine | {
@@ -59,7 +65,7 @@ def identity(cfg: Config) -> dict[str, Any]:
         "original": plain["net"]["activations"],
         "compress": {k: plain["compress"][k] for k in compress},
         "data": {k: v for k, v in plain["data"].items() if k != "folder"},
-        "experiment": {k: plain["experiment"][k] for k in ("name", "epochs", "kernel_samples", "keep")},
+        "experiment": {k: plain["experiment"][k] for k in settings},
         "seed": plain["seed"],
     }
 
@@ -71,137 +77,116 @@ def _arm(cfg: Config) -> ArmConfig:
 
 
 def run(cfg: Config, record: Record) -> None:
-    """Build the arm within its budget, fit it, and measure accuracy, bytes and operations."""
+    """Build the arm within its budget, fit it, and measure accuracy, bytes and operations of every seed."""
     arm, data = _arm(cfg), data_read(cfg)
-    widths = arms.widths(cfg, arm, data.p, len(data.classes))
+    seeds, widths = seeds_of(cfg), arms.widths(cfg, arm, data.p, len(data.classes))
     fit = _fit_trained if arm.family == "trained" else _fit_random
-    classifier: Any = fit(cfg, arm, data, widths, record)
-    _measure_costs(cfg, record, classifier, data)
+    measured = fit(cfg, arm, data, widths, record)
+    record.add_metrics(**means(measured))
+    if len(seeds) > 1:
+        names = list(measured[0])
+        rows = [[seed, *(one[name] for name in names)] for seed, one in zip(seeds, measured, strict=True)]
+        record.add_table(SEEDS, ["seed", *names], rows)
+    remove_checkpoints(record.folder)
     for name in metrics.READOUTS:
         if metrics.accuracy(name) in record.metrics:
             record.headline[name] = record.metrics[metrics.accuracy(name)]
     record.headline["kB"] = record.metrics[metrics.FILE_BYTES] / 1e3
 
 
+def means(measured: Sequence[Measured]) -> Measured:
+    """Return the means of numbers over seeds; texts, and numbers that no seed has, are those of the first."""
+    found = dict(measured[0])
+    for name in found:
+        numbers = [one[name] for one in measured if isinstance(one[name], int | float)]
+        if len(measured) > 1 and numbers:
+            found[name] = float(np.mean(numbers))
+    return found
+
+
 def _fit_random(
     cfg: Config, arm: ArmConfig, data: hntk.Dataset, widths: tuple[int, ...], record: Record
-) -> hntk.Classifier:
-    """Draw the hidden layers, and fit both readouts on the same features."""
-    read: Any = arm.layers
+) -> list[Measured]:
+    """Draw the hidden layers of every seed, and fit both readouts on the same features."""
     law = arms.weight_law(cfg, arm)
     layers = arms.arm_layers(cfg, arm, data, widths, law)
-    net = hntk.draw_network(layers, widths, data.p, tau0=data.tau0, law=law, key=jax.random.key(cfg.seed))
+    seeds = seeds_of(cfg)
+    nets = (
+        hntk.draw_network(layers, widths, data.p, tau0=data.tau0, law=law, key=jax.random.key(seed)) for seed in seeds
+    )
+    return [_fit_readouts(cfg, arm, data, net, seed, record) for seed, net in zip(seeds, nets, strict=True)]
+
+
+def _fit_readouts(
+    cfg: Config, arm: ArmConfig, data: hntk.Dataset, net: hntk.Network, seed: int, record: Record
+) -> Measured:
+    read: Any = arm.layers
     start = time.perf_counter()
     with progress("features", len(data.x_train) + len(data.x_test)) as advance:
         training, test = (features(net, x, advance, read) for x in (data.x_train, data.x_test))
-    record.add_metrics(**{"seconds/features": time.perf_counter() - start})
+    measured: Measured = {"seconds/features": time.perf_counter() - start}
 
-    def measured(classifier: Any) -> float:
+    def accuracy(classifier: Any) -> float:
         predicted = classifier.classes[np.argmax(classifier.scores_of(test), axis=1)]
         return accuracy_score(predicted, data.y_test)
 
     start = time.perf_counter()
-    ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=training, layers=read, seed=cfg.seed)
-    _add_accuracies(record, "ridge", measured(ridge), ridge.validation_accuracy, start)
-    record.add_metrics(ridge=ridge.ridge)
+    ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=training, layers=read, seed=seed)
+    measured |= _accuracies("ridge", accuracy(ridge), ridge.validation_accuracy, start) | {"ridge": ridge.ridge}
     start = time.perf_counter()
-    schedule = Schedule(epochs=2 * cfg.experiment.epochs, batch=min(256, len(training) // 2))
+    schedule = Schedule(epochs=cfg.experiment.epochs, batch=min(256, len(training) // 2))
     with progress("softmax readout, epochs", 2 * schedule.epochs) as advance:
         softmax = hntk.fit_softmax(
-            net, data.x_train, data.y_train, features=training, layers=read, schedule=schedule, seed=cfg.seed,
-            checkpoint=record.folder / "softmax.npz", progress=lambda _: advance(1),
+            net, data.x_train, data.y_train, features=training, layers=read, schedule=schedule, seed=seed,
+            checkpoint=record.folder / f"softmax-{seed}.npz", progress=lambda _: advance(1),
         )  # fmt: skip
-    _add_accuracies(record, "softmax", measured(softmax), softmax.validation_accuracy, start)
-    record.add_metrics(learning_rate=softmax.learning_rate)
-    _add_history(record, softmax.history)
-    last = test[:, -widths[-1] :]
-    record.add_metrics(**{metrics.KERNEL_ERROR: kernel_error(cfg, last, data)})
-    return softmax
+    measured |= _accuracies("softmax", accuracy(softmax), softmax.validation_accuracy, start)
+    measured |= {"learning_rate": softmax.learning_rate}
+    _add_history(cfg, record, seed, softmax.history)
+    measured |= {metrics.KERNEL_ERROR: kernel_error(cfg, test[:, -net.widths[-1] :], data)}
+    return measured | network_costs(cfg, record, softmax, data)
 
 
-def _add_accuracies(record: Record, readout: str, test: float, validation: float | None, start: float) -> None:
-    """Record the accuracies of a readout, and the seconds since its fit began."""
+def _accuracies(readout: str, test: float, validation: float | None, start: float) -> Measured:
+    """Return the accuracies of a readout, and the seconds since its fit began."""
     scores = {metrics.accuracy(readout): test, f"validation/{readout}": validation}
-    record.add_metrics(**scores, **{f"seconds/{readout}": time.perf_counter() - start})
+    return scores | {f"seconds/{readout}": time.perf_counter() - start}
 
 
-def _add_history(record: Record, history: tuple[Epoch, ...]) -> None:
-    record.add_history(metrics.TRAINING, metrics.TRAINING_COLUMNS, [list(epoch) for epoch in history])
+def _add_history(cfg: Config, record: Record, seed: int, history: tuple[Epoch, ...]) -> None:
+    """Keep the history of the first seed of a job."""
+    if seed == int(cfg.seed):
+        record.add_history(metrics.TRAINING, metrics.TRAINING_COLUMNS, [list(epoch) for epoch in history])
 
 
 def _fit_trained(
     cfg: Config, arm: ArmConfig, data: hntk.Dataset, widths: tuple[int, ...], record: Record
-) -> hntk.Classifier | hntk.IntegerClassifier:
-    """Train the whole network; a ternary one is returned in whole numbers."""
-    start, total = time.perf_counter(), trained.TRAININGS * cfg.experiment.epochs
+) -> list[Measured]:
+    """Train the whole network from every seed; ternary ones are returned in whole numbers."""
+    tried = Tried.of(cfg)
+    start, total = time.perf_counter(), len(tried.choices) * tried.epochs
     with progress("training, epochs", total * (1 + (arm.training == "finetuned"))) as advance:
         options: dict[str, Any] = {"folder": record.folder, "progress": lambda _: advance(1)}
+        setup = _setup(data, tried)
         if arm.training == "ternary":
-            fitted = trained.fit_ternary(cfg, data, widths, int(arm.activations), **options)
+            fitted = trained.fit_ternary(setup, widths, int(arm.activations), **options)
+        elif arm.training == "dense":
+            fitted = trained.fit_dense(setup, widths, **options)
         else:
-            setup = _setup(data, int(cfg.seed), cfg.experiment.epochs)
-            if arm.training == "dense":
-                fitted = trained.fit_dense(setup, widths, **options)
-            else:
-                finetune = arm.training == "finetuned"
-                fitted = trained.fit_pruned(
-                    setup, widths, float(cfg.compress.sparsity), finetune=finetune, **options
-                )  # fmt: skip
-    _add_history(record, fitted.history)
-    classifier = fitted.classifier
-    whole = isinstance(classifier, hntk.IntegerClassifier)
-    accuracy = classifier.accuracy(data.raw(data.x_test) if whole else data.x_test, data.y_test)
-    _add_accuracies(record, "softmax", accuracy, fitted.validation, start)
-    return classifier
-
-
-def _measure_costs(
-    cfg: Config, record: Record, classifier: hntk.Classifier | hntk.IntegerClassifier, data: hntk.Dataset
-) -> None:
-    """Record bytes by formula and as written, operations, and memory for activations.
-
-    The readout counts as float32 in all operations, as that of every arm does.
-    """
-    path, layers = record.folder / "net.safetensors", classifier.layers
-    if isinstance(classifier, hntk.IntegerClassifier):
-        whole: Any = classifier
-        network = counted_network(classifier)
-        formula = hntk.storage(network, len(data.classes), layers)
-        rest = arms.whole_number_bytes(network.widths, data.p, len(data.classes), levels_of(classifier))
-    else:
-        whole = replace(classifier, normalization=data.normalization)
-        network = classifier.network
-        formula = hntk.storage(network, len(data.classes), layers)
-        rest = formula.activations + formula.readout
-    size = hntk.save(whole, path)
-    cost = hntk.arithmetic(network, len(data.classes), 8 if data.pixels else 32, layers)
-    record.add_metrics(
-        **{
-            metrics.FILE_BYTES: size,
-            metrics.FORMULA_BYTES: formula.hidden + rest,
-            "bytes/base3": None if formula.hidden_base3 is None else formula.hidden_base3 + rest,
-            "bytes/entropy": None if formula.hidden_entropy is None else formula.hidden_entropy + rest,
-            "operations/multiply_accumulates": cost.multiply_accumulates,
-            metrics.BIT_OPERATIONS: cost.bit_operations,
-            metrics.PLANE_OPERATIONS: cost.plane_operations,
-            metrics.ACTIVATION_BYTES: cost.activation_bytes,
-            "widths": "-".join(map(str, network.widths)),
-        }
-    )
-    if not cfg.experiment.keep:
-        path.unlink()
-    remove_checkpoints(record.folder)
-
-
-def levels_of(classifier: hntk.IntegerClassifier) -> list[int]:
-    """Return the number of levels of each layer."""
-    return [len(steps.levels) for steps in classifier.network.steps]
-
-
-def counted_network(classifier: hntk.IntegerClassifier) -> hntk.Network:
-    """Return a network of the same weights and numbers of levels, whose operations are counted."""
-    staircases = [hntk.staircase(list(range(n - 1)), list(range(n))) for n in levels_of(classifier)]
-    return hntk.Network(classifier.network.weights, tuple(staircases), (0.0,) * len(staircases), None, None)
+            options["finetune"] = arm.training == "finetuned"
+            fitted = trained.fit_pruned(setup, widths, float(cfg.compress.sparsity), **options)
+    measured = []
+    for seed, network in zip(tried.seeds, fitted, strict=True):
+        classifier = network.classifier
+        whole = isinstance(classifier, hntk.IntegerClassifier)
+        accuracy = classifier.accuracy(setup.samples.x_test if whole else data.x_test, data.y_test)
+        _add_history(cfg, record, seed, network.history)
+        measured.append(
+            _accuracies("softmax", accuracy, network.validation, start)
+            | network.choice._asdict()
+            | network_costs(cfg, record, classifier, data)
+        )
+    return measured
 
 
 # The exact kernel of the last job in this process, by all that decides it.

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from experiments.memory import figures
-from experiments.memory.groups import Group, accuracy_within, choices, costs, everything, front, groups_of, targets
+from experiments.memory.comparisons import accuracy_within, choices, costs, differences, everything, front, targets
+from experiments.memory.groups import Group, groups_of
 from experiments.report import page
 from experiments.report.tables import Table
 from experiments.runner.console import show_table, shown
@@ -16,6 +17,8 @@ from experiments.runner.jobs import Job
 from experiments.runner.metrics import BIT_OPERATIONS, FILE_BYTES
 from experiments.runner.record import Record, circumstances
 
+# The arm that others are compared with, seed by seed.
+REFERENCE = "trained"
 OPERATIONS = (1e6, 1e7, 1e8, 1e9, 1e10)
 # Tables that are too long for a terminal.
 LONG = ("groups", "chosen")
@@ -34,7 +37,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...], dict[str, Literal["max", "min"]
         "Random hidden layers with a trained readout in colours; networks trained as a whole dashed, in greys. "
         "Every matrix is stored in the smallest of the encodings that suit it.",
         ("accuracy_bytes",),
-        {"equal_bytes": "max", "chosen": None, "equal_accuracy": "min", "front": None},
+        {"equal_bytes": "max", "chosen": None, "differences": None, "equal_accuracy": "min", "front": None},
     ),
     (
         "Arithmetic",
@@ -73,9 +76,10 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
 
 
 def _add_figures(record: Record, cfg: Any, groups: Sequence[Group]) -> None:
+    seeds = max(len(g.seeds) for g in groups)
     caption = (
-        f"{cfg.data.name}: {len(cfg.net.widths)} hidden layers, means of {max(g.seeds for g in groups)} seeds with "
-        "standard errors; of every arm the networks that no cheaper one beats on validation data"
+        f"{cfg.data.name}: {len(cfg.net.widths)} hidden layers, means of {seeds} seeds with standard errors; "
+        "of every arm the networks that no cheaper one beats on validation data"
     )
     record.add_figure("accuracy_bytes", figures.bytes_figure(groups, caption))
     record.add_figure("accuracy_operations", figures.operations_figure(groups, caption))
@@ -100,6 +104,10 @@ def _tables(groups: Sequence[Group], budgets: Sequence[float]) -> Tables:
             *accuracy_within(groups, FILE_BYTES, budgets, lambda b: _bytes(b / TOLERANCE)),
         ),
         "chosen": ("The networks behind that table", *choices(groups, FILE_BYTES, budgets)),
+        "differences": (
+            "Test accuracy against the trained dense network's within the same bytes, seed by seed",
+            *differences(groups, FILE_BYTES, budgets, REFERENCE),
+        ),
         "equal_accuracy": ("Bytes for a test accuracy", *costs(groups, FILE_BYTES, accuracies)),
         "equal_operations": (
             "Test accuracy within a number of bit operations a prediction",
@@ -152,4 +160,4 @@ def _lead(written: Tables) -> str:
         if present:
             best = max(present, key=lambda row: row[index])
             winners.append(f"{name}: {best[0]}, {best[index]:.4f}")
-    return "Best test accuracy of random hidden layers within " + "; ".join(winners) + "."
+    return f"Best test accuracy of random hidden layers within {'; '.join(winners)}." if winners else ""

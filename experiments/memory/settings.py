@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from experiments.runner.experiment import Experiment
 
@@ -18,7 +18,12 @@ class MemoryExperiment:
     max_sparse_width: int = 6500  # of random layers so sparse that their zeros are skipped
     max_orthogonal_width: int = 4096  # of hidden layers of orthogonal blocks; their last is limited by max_width
     max_trained_width: int = 400  # of trained layers, whose accuracy no longer rises beyond
-    epochs: int = 30  # at most, of trained networks; readouts take twice as many
+    epochs: int = 60  # of trained networks, and at most of readouts
+    seeds: int = 1  # of a job, from cfg.seed on; trained networks of all of them are trained together
+    # Each trained network is the best by validation accuracy of all combinations of these, whatever its arm.
+    learning_rates: list[float] = field(default_factory=lambda: [3e-3, 1e-3])
+    strengths: list[float] = field(default_factory=lambda: [1.0])  # what the data's augmentation is multiplied by
+    weight_decays: list[float] | None = None  # null takes the recipe's of the data set
     kernel_samples: int = 1000  # test samples on which kernels are compared
     keep: bool = False  # keep the network's file
 
@@ -41,7 +46,7 @@ EXPERIMENTS = (
         tiny={
             "compress": {"objective": "theory"},
             "experiment": {
-                "epochs": 2, "max_width": 200, "max_sparse_width": 200, "max_trained_width": 40,
+                "epochs": 2, "strengths": [0.0], "max_width": 200, "max_sparse_width": 200, "max_trained_width": 40,
                 "kernel_samples": 100,
             },
             "hydra": {

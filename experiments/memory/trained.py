@@ -1,48 +1,135 @@
 """Networks whose hidden layers are trained: dense, pruned, fine-tuned, and ternary with activations of few levels.
 
-Dense ones are trained without biases in hidden layers on samples whose coordinates have root mean square 1, and
-returned as networks of this library, so that bytes and operations are counted alike. Ternary ones are those of
-`hntk.train`, on the same samples.
+All are trained by the loop of `hntk.train` on the same whole numbers, with the same choices of augmentation, weight
+decay and learning rate, of which the best by validation accuracy counts. Dense ones have no biases in hidden layers,
+and are returned as networks of this library, so that bytes and operations are counted alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 import hntk
-from experiments.runner.config import Config
-from experiments.training.dense_networks import HELD_OUT, TrainingSetup, relu_forward
-from experiments.training.recipes import data_augmentation, data_recipe
-from experiments.training.samples import image_shape
-from hntk.readouts.fit_data import draw_validation
-from hntk.readouts.training import Epoch, Schedule, Trained
+from experiments.memory.choices import Choice, Tried
+from experiments.training.dense_networks import relu_forward, started, train_relu, weights_of
+from experiments.training.recipes import data_augmentation
+from experiments.training.samples import split
+from experiments.training.trained_arm import keys_of
+from hntk.networks.integer_inputs import Rounded
+from hntk.readouts.training import Epoch, Trained
+from hntk.training.few_level_layers import Parameters
+from hntk.training.samples import Inputs, TrainingData, training_data
 
 Progress = Callable[[Any], None] | None
-# What a training of the library is given instead of the two learning rates at which dense networks are trained.
-TRAININGS = 2
+# Share of the training samples that is held out for validation.
+HELD_OUT = 0.1
 
 
 class FittedNetwork(NamedTuple):
-    """A trained classifier, its validation accuracy, and the history of its training."""
+    """A trained classifier, its validation accuracy, the history of its training, and how it was trained."""
 
     classifier: hntk.Classifier | hntk.IntegerClassifier
     validation: float
     history: tuple[Epoch, ...]
+    choice: Choice
 
 
-def fit_dense(setup: TrainingSetup, widths: tuple[int, ...], folder: Path, progress: Progress = None) -> FittedNetwork:
-    """Train a dense ReLU network; checkpoints go into the folder."""
-    trained = setup.trained(widths, folder, progress)
-    return _relu_classifier(setup, trained)
+class TrainingSetup:
+    """Samples of a data set, what is tried on them, and the dense networks trained so far.
+
+    Parameters
+    ----------
+    data : Dataset
+        The data set.
+    tried : Tried
+        Seeds and choices.
+    """
+
+    def __init__(self, data: hntk.Dataset, tried: Tried) -> None:
+        self.name, self.tried, self.samples = data.name, tried, split(data, HELD_OUT)
+        self.keys = keys_of(tried.seeds)
+        x, y, x_held, y_held = self.samples[:4]
+        self.data: TrainingData = training_data(x, y, shape=self.samples.shape, validation=(x_held, y_held))
+        self.input = _input(data, self.data.inputs)
+        self.dense: dict[tuple[int, ...], list[tuple[Trained, Choice]]] = {}
+
+    def best(
+        self,
+        train: Callable[..., Sequence[Any]],
+        validation: Callable[[Any], float],
+        path: Path,
+    ) -> list[tuple[Any, Choice]]:
+        """Train by every choice, and return the training of each seed with the best validation accuracy.
+
+        Parameters
+        ----------
+        train : callable
+            Maps schedule, augmentation and checkpoint, by these names, to the trainings of all seeds.
+        validation : callable
+            Returns the validation accuracy of a training.
+        path : Path
+            Checkpoints get this name and a number.
+
+        Returns
+        -------
+        list of pairs
+            Training and choice of each seed; the first of equals.
+        """
+        tried, samples = self.tried, len(self.samples.x)
+        trainings = [
+            train(
+                schedule=tried.schedule(self.name, choice, samples),
+                augment=data_augmentation(self.name, strength=choice.strength) if choice.strength else None,
+                checkpoint=path.with_name(f"{path.name}-{number}.npz"),
+            )
+            for number, choice in enumerate(tried.choices)
+        ]
+        by_seed = [list(zip(each, tried.choices, strict=True)) for each in zip(*trainings, strict=True)]
+        return [max(each, key=lambda pair: validation(pair[0])) for each in by_seed]
+
+    def trained(
+        self, starts: Sequence[Parameters], path: Path, progress: Progress = None
+    ) -> list[tuple[Trained, Choice]]:
+        """Return the best dense networks from some starts, one a seed."""
+
+        def train(**options: Any) -> Sequence[Trained]:
+            return train_relu(starts, self.data, keys=self.keys, progress=progress, **options)
+
+        return self.best(train, lambda training: training.validation, path)
+
+    def trained_dense(
+        self, widths: tuple[int, ...], folder: Path, progress: Progress = None
+    ) -> list[tuple[Trained, Choice]]:
+        """Return dense networks, which are trained once for a setup; checkpoints go into the folder."""
+        if widths not in self.dense:
+            starts = [started(widths, self.input, self.data.outputs, key) for key in self.keys]
+            self.dense[widths] = self.trained(starts, folder / "dense", progress)
+        return self.dense[widths]
+
+
+def _input(data: hntk.Dataset, inputs: Inputs) -> dict[str, Array]:
+    """Return what brings whole numbers to the data set's normalised samples, times √p for coordinates of size 1."""
+    zero, factor = (inputs.centre, inputs.factor) if isinstance(inputs, Rounded) else (np.zeros(data.p), 1.0)
+    centre = (np.asarray(data.centre, np.float64) - zero) * factor
+    return {
+        "centre": jnp.asarray(centre, jnp.float32),
+        "size": jnp.float32(factor * float(data.scale) / sqrt(data.p)),
+    }
+
+
+def fit_dense(
+    setup: TrainingSetup, widths: tuple[int, ...], folder: Path, progress: Progress = None
+) -> list[FittedNetwork]:
+    """Train dense ReLU networks, one a seed; checkpoints go into the folder."""
+    return [_relu_network(setup, *pair) for pair in setup.trained_dense(widths, folder, progress)]
 
 
 def fit_pruned(
@@ -53,65 +140,67 @@ def fit_pruned(
     *,
     finetune: bool,
     progress: Progress = None,
-) -> FittedNetwork:
-    """Prune the dense network: set the smallest weights of each hidden layer to 0, and fine-tune the rest if asked."""
-    trained = setup.trained(widths, folder, progress)
-    pruned = trained.parameters | {"hidden": [_pruned(w, sparsity) for w in trained.parameters["hidden"]]}
-    masks = [w != 0 for w in pruned["hidden"]]
-
-    def keep_zeros(parameters: dict[str, Any]) -> dict[str, Any]:
-        return parameters | {"hidden": [w * m for w, m in zip(parameters["hidden"], masks, strict=True)]}
-
+) -> list[FittedNetwork]:
+    """Prune dense networks: set the smallest weights of each hidden layer to 0, and fine-tune the rest if asked."""
+    dense = setup.trained_dense(widths, folder, progress)
+    pruned = [_pruned(trained.parameters, sparsity) for trained, _ in dense]
     if finetune:
-        trained = setup.best(relu_forward, pruned, folder / "finetuned", progress, keep_zeros)
-    else:
-        scores = relu_forward(pruned, setup.samples.x_held)
-        right = int(jnp.sum(jnp.argmax(scores, axis=1) == setup.samples.y_held)) / setup.samples.y_held.size
-        trained = replace(trained, parameters=pruned, validation=right)
-    return _relu_classifier(setup, trained)
+        return [_relu_network(setup, *pair) for pair in setup.trained(pruned, folder / "finetuned", progress)]
+    return [
+        _relu_network(setup, replace(trained, parameters=left, validation=_validation(left, setup.data)), choice)
+        for left, (trained, choice) in zip(pruned, dense, strict=True)
+    ]
 
 
-def _pruned(w: Array, sparsity: float) -> Array:
-    """Set the share ``sparsity`` of the weights with the smallest magnitudes to 0."""
-    size = jnp.abs(w)
-    return jnp.where(size > jnp.quantile(size, sparsity), w, 0.0)
+def _pruned(parameters: Parameters, sparsity: float) -> Parameters:
+    """Keep the weights of each layer but the share ``sparsity`` with the smallest magnitudes."""
+
+    def kept(w: Array) -> Array:
+        size = jnp.abs(w)
+        return (size > jnp.quantile(size, sparsity)).astype(jnp.float32)
+
+    return parameters | {"layers": [layer | {"kept": kept(layer["weights"])} for layer in parameters["layers"]]}
 
 
-def _relu_classifier(setup: TrainingSetup, trained: Trained) -> FittedNetwork:
+def _validation(parameters: Parameters, data: TrainingData) -> float:
+    scores = relu_forward(parameters, jnp.asarray(data.held.whole, jnp.float32))
+    return float(np.mean(np.argmax(np.asarray(scores), axis=1) == data.held.targets))
+
+
+def _relu_network(setup: TrainingSetup, trained: Trained, choice: Choice) -> FittedNetwork:
     """Return a classifier in the library's scaling: 1/√fan-in from the second layer on, and samples of norm 1."""
     parameters = trained.parameters
-    matrices = [hntk.WeightMatrix(w) for w in parameters["hidden"]]
-    fan_in = [setup.samples.x.shape[1], *(m.shape[0] for m in matrices)]
+    matrices = [hntk.WeightMatrix(weights_of(layer)) for layer in parameters["layers"]]
+    fan_in = [setup.data.inputs_width, *(m.shape[0] for m in matrices)]
     scaled = [replace(m, scale=m.scale * sqrt(d)) for m, d in zip(matrices, fan_in, strict=False)]
     relus = (hntk.activation("relu"),) * len(matrices)
     network = hntk.Network(tuple(scaled), relus, (0.0,) * len(matrices), None, None)
     readout, offset = (np.asarray(parameters[name], np.float64) for name in ("readout", "offset"))
-    classifier = hntk.Classifier(network, setup.classes, readout * sqrt(fan_in[-1]), offset)
-    return FittedNetwork(classifier, trained.validation, trained.history)
+    assert setup.data.classes is not None
+    classifier = hntk.Classifier(network, setup.data.classes, readout.T * sqrt(fan_in[-1]), offset)
+    return FittedNetwork(classifier, trained.validation, trained.history, choice)
 
 
 def fit_ternary(
-    cfg: Config, data: hntk.Dataset, widths: tuple[int, ...], levels: int, folder: Path, progress: Progress = None
-) -> FittedNetwork:
-    """Train ternary weights and activations of a few levels, with the augmentation and the decay of the data's recipe.
+    setup: TrainingSetup, widths: tuple[int, ...], levels: int, folder: Path, progress: Progress = None
+) -> list[FittedNetwork]:
+    """Train networks of ternary weights and activations of a few levels, one a seed."""
+    x, y, x_held, y_held = setup.samples[:4]
 
-    The validation samples are those of the dense networks of the same seed.
-    """
-    raw, recipe, kept = data.raw(data.x_train), data_recipe(data.name), {}
-    held = draw_validation(np.searchsorted(data.classes, data.y_train), HELD_OUT, int(cfg.seed))
-    epochs = TRAININGS * cfg.experiment.epochs
-    schedule = Schedule(
-        epochs=epochs, batch=min(recipe.batch, int(np.sum(~held))), learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay, warmup=recipe.warmup, patience=epochs,
-    )  # fmt: skip
+    def train(**options: Any) -> list[tuple[hntk.IntegerClassifier, tuple[Epoch, ...]]]:
+        histories: list[tuple[Epoch, ...]] = [() for _ in setup.keys]
 
-    def keep(snapshot: Any) -> None:
-        kept["history"] = snapshot.members[0].history
+        def keep(snapshot: Any) -> None:
+            histories[:] = [member.history for member in snapshot.members]
 
-    classifier = hntk.train(
-        raw[~held], data.y_train[~held], widths, levels=levels, start="match", schedule=schedule,
-        shape=image_shape(data), augment=data_augmentation(data.name), validation=(raw[held], data.y_train[held]),
-        key=jax.random.key(int(cfg.seed)), checkpoint=folder / "ternary.npz", progress=progress, snapshot=keep,
-    )  # fmt: skip
-    validation = classifier.accuracy(raw[held], data.y_train[held])
-    return FittedNetwork(classifier, validation, kept.get("history", ()))
+        classifiers = hntk.train(
+            x, y, widths, levels=levels, start="match", shape=setup.samples.shape, validation=(x_held, y_held),
+            key=setup.keys, progress=progress, snapshot=keep, **options,
+        )  # fmt: skip
+        return list(zip(classifiers, histories, strict=True))
+
+    def validation(training: tuple[hntk.IntegerClassifier, Any]) -> float:
+        return training[0].accuracy(x_held, y_held)
+
+    chosen = setup.best(train, validation, folder / "ternary")
+    return [FittedNetwork(found[0], validation(found), found[1], choice) for found, choice in chosen]

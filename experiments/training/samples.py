@@ -52,6 +52,11 @@ def split_samples(cfg: Config, data: hntk.Dataset) -> SplitSamples:
     share = float(cfg.experiment.validation)
     if not 0 < share < 1:
         raise ValueError(f"experiment.validation must be between 0 and 1, got {share:g}: .1 holds out a tenth.")
+    return split(data, share)
+
+
+def split(data: hntk.Dataset, share: float) -> SplitSamples:
+    """Return the raw samples of a data set, so large a share of every class of the training ones held out."""
     raw = data.raw(data.x_train)
     held = draw_validation(as_labels(data.y_train, len(raw))[1], share, SPLIT_SEED)
     return SplitSamples(

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from experiments.runner.config import Config
 from experiments.runner.console import progress
-from experiments.training.dense_networks import LEARNING_RATES, TrainingSetup, relu_forward
+from experiments.training.dense_networks import relu_forward, scaled_input, started, train_relu
 from experiments.training.samples import SplitSamples
-from hntk.readouts.training import Samples
+from hntk.readouts.training import Schedule
+from hntk.training.samples import training_data
 
+# Learning rates of the dense teacher, the better of which is taken.
+LEARNING_RATES = (3e-3, 1e-3)
+BATCH = 128
+# Epochs without improvement after which a training stops.
+PATIENCE = 8
 # Samples whose logits are computed at a time.
 BLOCK = 8192
 
@@ -54,21 +62,17 @@ def teacher_of(cfg: Config, samples: SplitSamples, folder: Path, *, varied: bool
 
 def _dense_scores(cfg: Config, samples: SplitSamples, folder: Path) -> Callable[[Array], Array]:
     """Train the dense teacher, and return its scores as a function of raw samples."""
-    centre = samples.x.mean(axis=0, dtype=np.float64).astype(np.float32)
-    spread = np.float32(np.sqrt(np.mean(np.square(samples.x - centre, dtype=np.float64))))
-
-    def scaled(raw: Any) -> Any:
-        return (raw.astype(jnp.float32) - centre) / spread
-
-    classes = np.unique(samples.y)
-    index, held = (np.searchsorted(classes, y) for y in (samples.y, samples.y_held))
-    setup = TrainingSetup(
-        Samples(scaled(samples.x), index, scaled(samples.x_held), held),  # type: ignore[arg-type]
-        classes,
-        int(cfg.seed),
-        int(cfg.experiment.teacher_epochs),
-    )
-    total = len(LEARNING_RATES) * setup.schedule.epochs
-    with progress("training the dense teacher, epochs", total) as advance:
-        trained = setup.trained(tuple(cfg.experiment.teacher_widths), folder, lambda _: advance(1))
-    return lambda raw: relu_forward(trained.parameters, scaled(raw))
+    data = training_data(samples.x, samples.y, shape=samples.shape, validation=(samples.x_held, samples.y_held))
+    key, epochs = jax.random.key(int(cfg.seed)), int(cfg.experiment.teacher_epochs)
+    start = started(cfg.experiment.teacher_widths, scaled_input(data.training.whole), data.outputs, key)
+    schedule = Schedule(epochs=epochs, batch=BATCH, patience=PATIENCE)
+    with progress("training the dense teacher, epochs", len(LEARNING_RATES) * epochs) as advance:
+        trainings = [
+            train_relu(
+                [start], data, replace(schedule, learning_rate=rate), key[None],
+                checkpoint=folder / f"dense-{rate:g}.npz", progress=lambda _: advance(1),
+            )[0]
+            for rate in LEARNING_RATES
+        ]  # fmt: skip
+    best = max(trainings, key=lambda training: training.validation)
+    return lambda raw: relu_forward(best.parameters, data.inputs(raw))

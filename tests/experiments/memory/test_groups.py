@@ -9,17 +9,8 @@ import numpy as np
 import pytest
 
 from experiments.memory import figures as memory_figures
-from experiments.memory.groups import (
-    Group,
-    accuracy_within,
-    best_within,
-    by_arm,
-    choices,
-    cost_of_accuracy,
-    costs,
-    frontier,
-    targets,
-)
+from experiments.memory.comparisons import accuracy_within, choices, costs, targets
+from experiments.memory.groups import Group, best_within, by_arm, cost_of_accuracy, frontier
 from experiments.runner.metrics import FILE_BYTES
 
 
@@ -28,7 +19,7 @@ def group(size: float, validation: float, test: float | None = None, label: str 
     mean = validation if test is None else test
     tests = mean + 0.01 * (np.arange(seeds) - (seeds - 1) / 2)
     return Group(
-        label, label, "random", 0.5, "8-8-4", seeds, {"ridge": tests, "softmax": tests - 0.05},
+        label, label, "random", 0.5, "8-8-4", tuple(range(seeds)), {"ridge": tests, "softmax": tests - 0.05},
         {"ridge": np.full(seeds, validation), "softmax": np.full(seeds, validation - 0.05)}, {"bytes/file": size},
     )  # fmt: skip
 
