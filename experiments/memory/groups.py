@@ -96,7 +96,8 @@ def measured(job: Job) -> list[tuple[Any, int, dict[str, Any]]]:
     cfg, means = job.config, job.metrics
     if cfg.experiment.get("seeds", 1) == 1:
         return [(cfg, int(cfg.seed), means)]
-    return [(cfg, int(row["seed"]), {k: _read(v, means.get(k)) for k, v in row.items()}) for row in rows_of(job, SEEDS)]
+    rows = rows_of(job, SEEDS)
+    return [(cfg, int(row["seed"]), {k: _read(row[k], means[k]) for k in means if k in row}) for row in rows]
 
 
 def _read(cell: str, mean: Any) -> Any:

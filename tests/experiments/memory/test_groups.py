@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,8 +11,9 @@ import numpy as np
 import pytest
 
 from experiments.memory import figures as memory_figures
-from experiments.memory.comparisons import accuracy_within, choices, costs, targets
-from experiments.memory.groups import Group, best_within, by_arm, cost_of_accuracy, frontier
+from experiments.memory.comparisons import accuracy_within, choices, costs, differences, targets
+from experiments.memory.groups import Group, best_within, by_arm, cost_of_accuracy, frontier, groups_of
+from experiments.runner.jobs import Job
 from experiments.runner.metrics import FILE_BYTES
 
 
@@ -87,3 +90,58 @@ def test_figures_take_any_label(tmp_path: Path) -> None:
     figure.savefig(tmp_path / "a.png")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [r"\$x [/] </b>"]
     plt.close(figure)
+
+
+def job(folder: Path, budget: float, tests: dict[int, float], seeds: int, arm: str = "trained") -> Job:
+    """Return a finished job with the test accuracy of each of its seeds."""
+    folder.mkdir()
+    columns = ["seed", "accuracy/softmax", "validation/softmax", FILE_BYTES, "bytes/base3", "widths"]
+    rows = [[seed, test, 0.5, budget + seed, "", "8-4"] for seed, test in tests.items()]
+    first = {name: value or None for name, value in zip(columns[1:], rows[0][1:], strict=True)}
+    (folder / "metrics.json").write_text(json.dumps(first))
+    if seeds > 1:
+        with (folder / "seeds.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([columns, *rows])
+    asked = {
+        "experiment": {"seeds": seeds, "budget": budget, "width": None}, "seed": next(iter(tests)),
+        "arm": {"name": arm, "label": arm, "family": "trained", "sparse": False}, "compress": {"sparsity": 0.5},
+    }  # fmt: skip
+    return Job(folder.name, "done", 1.0, folder, key=folder.name, requests=(asked,))
+
+
+def test_seeds_of_one_job_count_as_those_of_several(tmp_path: Path) -> None:
+    tests = {0: 0.6, 1: 0.7, 2: 0.9}
+    (together,) = groups_of([job(tmp_path / "all", 1000, tests, 3)])
+    (alone,) = groups_of([job(tmp_path / str(seed), 1000, {seed: test}, 1) for seed, test in tests.items()])
+    assert together.seeds == alone.seeds == (0, 1, 2)
+    np.testing.assert_array_equal(together.test["softmax"], alone.test["softmax"])
+    assert together.values == alone.values
+    assert together.values[FILE_BYTES] == 1001
+    # jobs may overlap, but a seed counts once
+    overlapping = [job(tmp_path / "a", 1000, {0: 0.6, 1: 0.7}, 2), job(tmp_path / "b", 1000, {1: 0.7, 2: 0.9}, 2)]
+    (joined,) = groups_of(overlapping)
+    assert joined.seeds == (0, 1, 2)
+    assert joined.spread == pytest.approx(together.spread)
+
+
+def test_differences_are_taken_seed_by_seed_from_what_fits_the_same_bytes() -> None:
+    def of(label: str, size: float, tests: list[float], seeds: tuple[int, ...], validation: float = 0.5) -> Group:
+        known = {"softmax": np.full(len(tests), validation)}
+        return Group(label, label, "trained", None, "8", seeds, {"softmax": np.array(tests)}, known, {FILE_BYTES: size})
+
+    groups = [
+        of("trained", 100, [0.5, 0.7, 0.6], (0, 1, 2)), of("trained", 900, [0.8, 0.9, 0.7], (0, 1, 2), validation=0.9),
+        of("few", 90, [0.72, 0.63, 0.51], (1, 2, 0)), of("none in common", 90, [0.9], (7,)),
+        of("too large", 5000, [0.9], (0,)),
+    ]  # fmt: skip
+    columns, rows = differences(groups, FILE_BYTES, [150, 1000], "trained")
+    named = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert [(row["arm"], row["at most"], row["cost"], row["its cost"]) for row in named] == [
+        ("few", 150, 90, 100), ("few", 1000, 90, 900),
+    ]  # fmt: skip
+    # .01, .02 and .03 seed by seed, though the accuracies differ by far more between seeds
+    assert named[0]["difference"] == pytest.approx(0.02)
+    assert named[0]["±"] == pytest.approx(0.01 / np.sqrt(3), abs=1e-5)
+    assert named[1]["difference"] == pytest.approx(0.62 - 0.8)
+    assert differences(groups, FILE_BYTES, [50], "trained")[1] == []
+    assert differences(groups, FILE_BYTES, [150], "absent")[1] == []
