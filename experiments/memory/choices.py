@@ -34,11 +34,14 @@ class Tried:
         Epochs of each training.
     choices : tuple of Choice
         Ways to train.
+    checkpoints : bool
+        Whether every training keeps what it needs to go on after an interruption.
     """
 
     seeds: tuple[int, ...]
     epochs: int
     choices: tuple[Choice, ...]
+    checkpoints: bool = True
 
     @classmethod
     def of(cls, cfg: Config) -> Tried:
@@ -56,7 +59,7 @@ class Tried:
             if not len(values):
                 raise ValueError(f"experiment.{name} is empty: give at least one number to choose from.")
         choices = tuple(Choice(*map(float, numbers)) for numbers in product(*grid.values()))
-        return cls(seeds_of(cfg), int(settings.epochs), choices)
+        return cls(seeds_of(cfg), int(settings.epochs), choices, bool(settings.checkpoints))
 
     def schedule(self, data: str, choice: Choice, samples: int) -> Schedule:
         """Return the schedule of a choice: all epochs, with batches and the slow beginning of the data's recipe."""

@@ -26,6 +26,7 @@ class MemoryExperiment:
     weight_decays: list[float] | None = None  # null takes the recipe's of the data set
     kernel_samples: int = 1000  # test samples on which kernels are compared
     keep: bool = False  # keep the network's file
+    checkpoints: bool = True  # of trainings after every epoch, to go on from; they take time for large networks
 
 
 EXPERIMENTS = (

@@ -88,7 +88,7 @@ class TrainingSetup:
             train(
                 schedule=tried.schedule(self.name, choice, samples),
                 augment=data_augmentation(self.name, strength=choice.strength) if choice.strength else None,
-                checkpoint=path.with_name(f"{path.name}-{number}.npz"),
+                checkpoint=path.with_name(f"{path.name}-{number}.npz") if tried.checkpoints else None,
             )
             for number, choice in enumerate(tried.choices)
         ]
