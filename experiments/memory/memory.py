@@ -57,6 +57,8 @@ def identity(cfg: Config) -> dict[str, Any]:
     settings = ("name", "epochs", "kernel_samples", "keep", "seeds")
     if arm.family == "trained":
         settings += ("learning_rates", "strengths", "weight_decays")
+    if arm.training == "ternary":
+        settings += ("start",)
     # a result of the native engine keeps the key that it has always had
     engine = {} if cfg.kernels.engine == "native" else {"kernels": plain["kernels"]}
     return engine | {
@@ -169,7 +171,7 @@ def _fit_trained(
         options: dict[str, Any] = {"folder": record.folder, "progress": lambda _: advance(1)}
         setup = _setup(data, tried)
         if arm.training == "ternary":
-            fitted = trained.fit_ternary(setup, widths, int(arm.activations), **options)
+            fitted = trained.fit_ternary(setup, widths, int(arm.activations), start=cfg.experiment.start, **options)
         elif arm.training == "dense":
             fitted = trained.fit_dense(setup, widths, **options)
         else:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from experiments.runner.config import one_of
 from experiments.runner.experiment import Experiment
+from experiments.training.settings import STARTS
 
 
 @dataclass
@@ -25,6 +27,7 @@ class MemoryExperiment:
     strengths: list[float] = field(default_factory=lambda: [1.0])  # what the data's augmentation is multiplied by
     weight_decays: list[float] | None = None  # null takes the recipe's of the data set
     kernel_samples: int = 1000  # test samples on which kernels are compared
+    start: str = one_of(STARTS, "uniform")  # of networks of few levels, see `hntk.train`
     keep: bool = False  # keep the network's file
     checkpoints: bool = True  # of trainings after every epoch, to go on from; they take time for large networks
 

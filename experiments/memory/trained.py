@@ -182,9 +182,15 @@ def _relu_network(setup: TrainingSetup, trained: Trained, choice: Choice) -> Fit
 
 
 def fit_ternary(
-    setup: TrainingSetup, widths: tuple[int, ...], levels: int, folder: Path, progress: Progress = None
+    setup: TrainingSetup,
+    widths: tuple[int, ...],
+    levels: int,
+    folder: Path,
+    *,
+    start: str = "uniform",
+    progress: Progress = None,
 ) -> list[FittedNetwork]:
-    """Train networks of ternary weights and activations of a few levels, one a seed."""
+    """Train networks of ternary weights and activations of a few levels, one a seed; see `hntk.train`."""
     x, y, x_held, y_held = setup.samples[:4]
 
     def train(**options: Any) -> list[tuple[hntk.IntegerClassifier, tuple[Epoch, ...]]]:
@@ -194,7 +200,7 @@ def fit_ternary(
             histories[:] = [member.history for member in snapshot.members]
 
         classifiers = hntk.train(
-            x, y, widths, levels=levels, start="match", shape=setup.samples.shape, validation=(x_held, y_held),
+            x, y, widths, levels=levels, start=start, shape=setup.samples.shape, validation=(x_held, y_held),
             key=setup.keys, progress=progress, snapshot=keep, **options,
         )  # fmt: skip
         return list(zip(classifiers, histories, strict=True))
