@@ -19,7 +19,7 @@ from experiments.memory.trained import TrainingSetup
 from experiments.training.dense_networks import relu_forward, weights_of
 from hntk.networks.integer_inputs import Rounded
 from hntk.readouts.training import Trained
-from tests.support.command_line import composed
+from tests.support.command_line import composed, run_here
 
 WIDTHS = (6, 5)
 CHOICES = (Choice(0.0, 0.0, 1e-2), Choice(1.0, 0.1, 3e-3), Choice(2.0, 0.1, 1e-3))
@@ -140,3 +140,30 @@ def test_settings_give_all_combinations_and_refuse_none() -> None:
     cfg.experiment.seeds = 0
     with pytest.raises(ValueError, match=r"experiment\.seeds must be at least 1"):
         Tried.of(cfg)
+
+
+@pytest.mark.parametrize("arm", ["trained_pruned", "binary"])
+def test_seeds_of_a_job_are_those_of_jobs_alone(arm: str, tmp_path: Path) -> None:
+    words = (
+        "+exp=memory",
+        "+debug=tiny",
+        "data=stand_in",
+        f"arm={arm}",
+        "experiment.epochs=1",
+        "compress.sparsity=0.5",
+    )
+    words += ("experiment.budget=4e3", "experiment.learning_rates=[1e-3]")
+    together = run_here(tmp_path / "both", *words, "experiment.seeds=2", "seed=3")
+    columns, rows = together.tables["seeds"]
+    named = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert [row["seed"] for row in named] == [3, 4]
+    assert named[0]["bytes/file"] > 1000
+    accuracies = {name for name in columns if name.startswith(("accuracy/", "validation/"))}
+    alone = run_here(tmp_path / "one", *words, "seed=4").metrics
+    assert [named[1][name] for name in ("bytes/file", "widths")] == [alone[name] for name in ("bytes/file", "widths")]
+    for name in accuracies:
+        # trained together is trained alone up to rounding, which turns hardly a sample
+        assert named[1][name] == pytest.approx(alone[name], abs=0.02)
+        assert together.metrics[name] == np.mean([row[name] for row in named])
+    assert not (tmp_path / "one" / "seeds.csv").exists()
+    assert not list((tmp_path / "both").glob("*.npz*"))
