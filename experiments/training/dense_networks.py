@@ -21,16 +21,16 @@ from jaxtyping import Float
 import hntk
 from hntk.networks.integer_inputs import Rounded
 from hntk.readouts.training import Schedule, Trained
+from hntk.training.dense_networks import DenseObjective
 from hntk.training.few_level_layers import Parameters, SumStatistics
 from hntk.training.loop import train_members
-from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData
 
 Progress = Callable[[Any], None] | None
 
 
 @dataclass(frozen=True)
-class ReluObjective(Objective):
+class ReluObjective(DenseObjective):
     """The objective of a dense ReLU network without biases in hidden layers; ``layers`` is empty.
 
     Parameters are those of :func:`started`. Only ``weights`` and ``readout`` decay, as in few-level networks.
@@ -41,10 +41,6 @@ class ReluObjective(Objective):
         """Return the objective of a classifier of some samples, varied by an augmentation."""
         limits = (data.inputs.least, data.inputs.most) if isinstance(data.inputs, Rounded) else None
         return cls((), True, augment=augment, shape=data.shape, limits=limits)
-
-    def follow(self, parameters: Parameters) -> Parameters:
-        """Return the parameters: dense weights have no cuts."""
-        return parameters
 
     def forward(
         self, parameters: Parameters, x: Array, statistics: Sequence[SumStatistics] | None = None
