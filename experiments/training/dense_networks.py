@@ -37,7 +37,7 @@ class ReluObjective(DenseObjective):
     """
 
     @classmethod
-    def of(cls, data: TrainingData, augment: hntk.Augmentation | None = None) -> ReluObjective:
+    def of_data(cls, data: TrainingData, augment: hntk.Augmentation | None = None) -> ReluObjective:
         """Return the objective of a classifier of some samples, varied by an augmentation."""
         limits = (data.inputs.least, data.inputs.most) if isinstance(data.inputs, Rounded) else None
         return cls((), True, augment=augment, shape=data.shape, limits=limits)
@@ -111,7 +111,7 @@ def train_relu(
 ) -> tuple[Trained, ...]:
     """Train a dense network from every start together; see :func:`hntk.training.loop.train_members`."""
     return train_members(
-        ReluObjective.of(data, augment),
+        ReluObjective.of_data(data, augment),
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts),
         data,
         replace(schedule, batch=min(schedule.batch, len(data.training.targets))),
