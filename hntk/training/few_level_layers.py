@@ -18,7 +18,7 @@ and the straight-through gradient is that of the ramp $(z - a)e^{-b} + 1/2$, cli
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,6 +37,10 @@ LEAST_VARIANCE = 1e-3
 # The logarithm of a cut moves in a step by this times the relative error in the number of weights that are kept.
 # Trained weights gather at the cut: one that moves faster turns many of them on and off in every step.
 CUT_GAIN = 0.003
+# Largest share of weights that are not 0 of layers whose density is free: with more of them, fewer bits are needed.
+DENSEST = 2 / 3
+# The name, among the parameters, of what densities are multiplied by where they follow the bytes of the program.
+DENSITY_SCALE = "density_scale"
 # Levels of a larger deviation would let a step of Adam change scores too much.
 LARGEST_DEVIATION = 4.0
 # The largest magnitude of a readout weight in the program.
@@ -121,7 +125,8 @@ def forward(
     parameters : dict
         ``{"layers": [{"weights": (d_l, d_{l-1}), "thresholds": (d_l, T_l)}, …], "readout": (K, d_L), "offset": (K,)}``
         in float32. Spaced thresholds are (d_l, 2) numbers, a and b of each neuron. A layer with a sparsity has its cut
-        under ``"cut"``.
+        under ``"cut"``. Where densities follow the bytes of the program, ``"density_scale"`` is what those of all
+        layers are multiplied by.
     layers : sequence of FewLevelLayer
         What is fixed about each layer.
     x : (n, p) array of float32
@@ -198,15 +203,54 @@ def with_followed_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) 
 
     The logarithm of a cut moves by a multiple of the relative error in the number of weights that are kept.
     """
-    parts = []
+    parts, scale = [], parameters.get(DENSITY_SCALE)
     for part, layer in zip(parameters["layers"], layers, strict=True):
         if "cut" in part:
-            assert layer.sparsity is not None
             kept = jnp.mean((jnp.abs(part["weights"]) > part["cut"]).astype(jnp.float32))
-            wanted = max(1.0 - layer.sparsity, 1.0 / part["weights"].size)
+            wanted = density(layer, part["weights"].size, scale)
             part = part | {"cut": part["cut"] * jnp.exp(CUT_GAIN * jnp.clip(kept / wanted - 1.0, -1.0, 1.0))}
         parts.append(part)
     return parameters | {"layers": parts}
+
+
+def density(layer: FewLevelLayer, size: int, scale: Any = None) -> Any:
+    """Return the share of weights that a layer with a sparsity keeps.
+
+    Parameters
+    ----------
+    layer : FewLevelLayer
+        The layer.
+    size : int
+        Number of its weights, of which at least one is kept.
+    scale : scalar array of float32, optional
+        What its density is multiplied by, as far as at most 2/3 of the weights are kept, or as many as without it.
+
+    Returns
+    -------
+    float or scalar array of float32
+        The share.
+    """
+    assert layer.sparsity is not None
+    usual = max(1.0 - layer.sparsity, 1.0 / size)
+    return usual if scale is None else (scale * usual).clip(1.0 / size, max(usual, DENSEST))
+
+
+def own_layers(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> tuple[FewLevelLayer, ...]:
+    """Return the layers with the sparsity that the parameters of one member say, where they do."""
+    if DENSITY_SCALE not in parameters:
+        return tuple(layers)
+    scale = np.float32(parameters[DENSITY_SCALE])
+    return tuple(
+        replace(layer, sparsity=1.0 - float(density(layer, part["weights"].size, scale)))
+        for layer, part in zip(layers, parameters["layers"], strict=True)
+    )
+
+
+def exact_cut(weights: Float[np.ndarray, "d p"], sparsity: float) -> np.float32:
+    """Return the cut at which the weights that are kept are those of :func:`ternary_values`, if no two are equal."""
+    size = np.abs(np.asarray(weights, np.float32)).ravel()
+    zeros = round(sparsity * size.size)
+    return np.partition(size, zeros - 1)[zeros - 1] if zeros else np.float32(0.0)
 
 
 def ternary_values(weights: Float[np.ndarray, "d p"], sparsity: float | None) -> np.ndarray:

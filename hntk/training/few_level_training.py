@@ -37,7 +37,7 @@ from hntk.networks.training_record import Candidate, TrainingRecord
 from hntk.readouts.training import Schedule, Trained
 from hntk.training.budget import folded_within, search
 from hntk.training.designs import Freedom, cells, designs
-from hntk.training.few_level_layers import FewLevelLayer, Parameters, with_cuts
+from hntk.training.few_level_layers import DENSITY_SCALE, FewLevelLayer, Parameters, own_layers, with_cuts
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
@@ -224,7 +224,7 @@ def train(
     problem, candidates = _chosen(freedom, method, keys[0], limit)
     finish = partial(_programs, problem, method, candidates, limit)
     note = None if snapshot is None else partial(_note, as_callback(snapshot, "snapshot"), finish)
-    results = finish(*_trained(problem, method, keys, path, called, note))
+    results = finish(*_trained(problem, method, keys, limit, path, called, note))
     return results if several else results[0]
 
 
@@ -259,8 +259,9 @@ def _programs(
     members: Sequence[Trained],
 ) -> tuple[Result, ...]:
     """Return the programs of some members, within a limit of bytes if there is one."""
-    layers, found = starts.points[0].layers, list[Result]()
+    found = list[Result]()
     for done in members:
+        layers = own_layers(done.parameters, starts.points[0].layers)
         record = replace(_record(done, problem, method, starts), candidates=candidates)
         if limit is None:
             found.append(folded(done.parameters, layers, problem.data, record))
@@ -282,26 +283,30 @@ def _trained(
     problem: StartProblem,
     method: Method,
     keys: Array,
+    limit: float | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
     note: Callable[[Starts, tuple[Trained, ...]], None] | None = None,
 ) -> tuple[Starts, tuple[Trained, ...]]:
-    """Train from every key, and return where that started and what was trained."""
+    """Train from every key, for a limit of bytes if there is one; return where that started and what was trained."""
     _check_room(problem, keys.size)
     objective = _objective(problem.data, method)
     starts = starting_points(
         method.start, problem, keys, objective, logits=method.signal.logits, checkpoint=checkpoint, progress=progress
     )
+    scale = {} if limit is None else {DENSITY_SCALE: jnp.float32(1.0)}
     trained = train_members(
         replace(objective, layers=starts.points[0].layers),
         jax.tree.map(
-            lambda *leaves: jnp.stack(leaves), *(with_cuts(point.parameters, point.layers) for point in starts.points)
+            lambda *leaves: jnp.stack(leaves),
+            *(with_cuts(point.parameters, point.layers) | scale for point in starts.points),
         ),
         problem.data,
         starts.schedule,
         # The start has used the key itself.
         jax.vmap(lambda member: jax.random.fold_in(member, 1))(keys),
         logits=method.signal.logits,
+        limit=limit,
         checkpoint=checkpoint,
         progress=progress,
         snapshot=None if note is None else partial(note, starts),
