@@ -3,8 +3,8 @@
 The positions of trained weights cluster, and take more bytes than those of random ones. So a sparsity that fills a limit
 with untrained weights is too dense at the end of a training, and by how much is not known before. Here the shares of
 weights that are kept follow the bytes instead: after every epoch they are scaled, all by one factor, so that the program
-of the present weights just fills the limit. Cuts go there slowly, as they do anyway. Validation is that of the
-program's weights, so that every epoch counts with what would be shipped of it.
+of the present weights just fills the limit; upwards by 2 % at most, but after the first epoch. Cuts go there slowly, as
+they do anyway. Validation is that of the program's weights, so that every epoch counts with what would be shipped of it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ LEAST, WANTED = 0.99, 0.995
 # Power of the bytes' relative change by which densities change: not all bytes are weights, and sparser ones take more
 # bits each.
 POWER = 1.3
+# What a scale of densities is multiplied by at most after an epoch that is not the first: weights that are turned on
+# have not been trained since they were turned off, and thresholds can need another type for a few epochs only.
+RISE = 1.02
 # How often a program is measured at most.
 TRIES = 10
 
@@ -58,7 +61,9 @@ class ByteLimit:
     layers: tuple[FewLevelLayer, ...]
     data: TrainingData
 
-    def follow(self, parameters: Parameters, running: Bool[np.ndarray, " S"]) -> tuple[Parameters, Parameters]:
+    def follow(
+        self, parameters: Parameters, running: Bool[np.ndarray, " S"], rise: float = RISE
+    ) -> tuple[Parameters, Parameters]:
         """Return parameters between two epochs, of densities that fill the limit.
 
         Parameters
@@ -67,6 +72,8 @@ class ByteLimit:
             Parameters with a scale of densities, with a first axis of length S.
         running : (S,) array of bool
             Members that are still trained. Others stay as they are.
+        rise : float
+            What scales are multiplied by at most.
 
         Returns
         -------
@@ -79,7 +86,7 @@ class ByteLimit:
         scales, cuts = host[DENSITY_SCALE].copy(), [part["cut"].copy() for part in host["layers"]]
         for member in np.flatnonzero(running):
             own = jax.tree.map(lambda leaf, m=member: leaf[m], host)
-            scales[member] = self.filling(own, scales[member])
+            scales[member] = self.filling(own, scales[member], rise)
             layers = own_layers(own | {DENSITY_SCALE: scales[member]}, self.layers)
             for cut, layer, part in zip(cuts, layers, own["layers"], strict=True):
                 cut[member] = exact_cut(part["weights"], layer.sparsity)
@@ -87,19 +94,18 @@ class ByteLimit:
         parts = [part | {"cut": jnp.asarray(cut)} for part, cut in zip(parameters["layers"], cuts, strict=True)]
         return following, following | {"layers": parts}
 
-    def filling(self, own: Parameters, scale: np.float32) -> np.float32:
-        """Return the scale of densities with which a member's program fills the limit, near a scale."""
+    def filling(self, own: Parameters, scale: np.float32, rise: float) -> np.float32:
+        """Return the scale of densities with which a member's program fills the limit, from the present one."""
         usual = [density(layer, part["weights"].size) for layer, part in zip(self.layers, own["layers"], strict=True)]
-        return filling_scale(partial(self.size, own), scale, self.limit, max(1.0, DENSEST / min(usual)))
+        most = min(rise * float(scale), max(1.0, DENSEST / min(usual)))
+        return filling_scale(partial(self.size, own), scale, self.limit, most)
 
     def size(self, own: Parameters, scale: np.float32) -> int:
         """Return the bytes of a member's program with a scale of densities."""
         return network_bytes(own, own_layers(own | {DENSITY_SCALE: scale}, self.layers), self.data)
 
 
-def filling_scale(
-    size: Callable[[np.float32], int], scale: np.float32, limit: float, most: float = float("inf")
-) -> np.float32:
+def filling_scale(size: Callable[[np.float32], int], scale: np.float32, limit: float, most: float) -> np.float32:
     """Return a scale of densities at which a size just fills a limit.
 
     Parameters
@@ -111,7 +117,7 @@ def filling_scale(
     limit : float
         Largest size.
     most : float
-        Scale above which nothing grows.
+        Largest scale to return, if it is above the first one.
 
     Returns
     -------
@@ -119,7 +125,7 @@ def filling_scale(
         A scale with a size of at least .99 of the limit. If sizes jump over that, or the largest scale is below it, the
         last one that is within the limit; if none is, the smallest that was tried.
     """
-    fits, exceeds = 0.0, float("inf")
+    fits, exceeds, most = 0.0, float("inf"), float(np.float32(most))
     for _ in range(TRIES):
         now = size(scale)
         if LEAST * limit <= now <= limit or (now < limit and scale >= most):

@@ -29,6 +29,7 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk.activations.surrogates import Surrogate
+from hntk.networks.spaced_steps import LEAST_MULTIPLIER
 
 # Weights below this multiple of the mean magnitude become 0 unless a sparsity is asked for (Li and Liu, 2016).
 TERNARY_THRESHOLD = 0.7
@@ -41,6 +42,9 @@ CUT_GAIN = 0.003
 DENSEST = 2 / 3
 # The name, among the parameters, of what densities are multiplied by where they follow the bytes of the program.
 DENSITY_SCALE = "density_scale"
+# Smallest multiplier of spaced thresholds in 8 bits there, whose rounding moves them by up to a 32nd of their distance
+# for each level.
+COARSE_MULTIPLIER = 16
 # Levels of a larger deviation would let a step of Adam change scores too much.
 LARGEST_DEVIATION = 4.0
 # The largest magnitude of a readout weight in the program.
@@ -68,6 +72,9 @@ class FewLevelLayer:
         such as the one that a match is calibrated for; None for that sum. Thresholds are trained by windows anyway.
     spaced : bool
         Whether the thresholds of a neuron are spaced equally; levels are 0, 1, … then.
+    least_multiplier : int
+        Smallest multiplier of spaced thresholds for which 8 bits are enough in the program, see
+        :meth:`SpacedSteps.of <hntk.networks.spaced_steps.SpacedSteps.of>`.
     """
 
     levels: tuple[int, ...]
@@ -76,6 +83,7 @@ class FewLevelLayer:
     surrogate: Surrogate | None = None
     slope: Surrogate | None = None
     spaced: bool = False
+    least_multiplier: int = LEAST_MULTIPLIER
 
     @property
     def jumps(self) -> tuple[int, ...]:
@@ -236,21 +244,29 @@ def density(layer: FewLevelLayer, size: int, scale: Any = None) -> Any:
 
 
 def own_layers(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> tuple[FewLevelLayer, ...]:
-    """Return the layers with the sparsity that the parameters of one member say, where they do."""
+    """Return the layers of the program of one member: with its own sparsity, where densities follow the bytes.
+
+    There multipliers of spaced thresholds may be coarser too, rather than that a single neuron makes those of the whole
+    layer take a byte more.
+    """
     if DENSITY_SCALE not in parameters:
         return tuple(layers)
     scale = np.float32(parameters[DENSITY_SCALE])
     return tuple(
-        replace(layer, sparsity=1.0 - float(density(layer, part["weights"].size, scale)))
+        replace(
+            layer,
+            sparsity=1.0 - float(density(layer, part["weights"].size, scale)),
+            least_multiplier=COARSE_MULTIPLIER,
+        )
         for layer, part in zip(layers, parameters["layers"], strict=True)
     )
 
 
-def exact_cut(weights: Float[np.ndarray, "d p"], sparsity: float) -> np.float32:
-    """Return the cut at which the weights that are kept are those of :func:`ternary_values`, if no two are equal."""
-    size = np.abs(np.asarray(weights, np.float32)).ravel()
+def exact_cut(weights: Float[np.ndarray, "d p"], sparsity: float) -> Any:
+    """Return the magnitude up to which weights become 0 in :func:`ternary_values`, if no two are equal."""
+    size = np.abs(weights)
     zeros = round(sparsity * size.size)
-    return np.partition(size, zeros - 1)[zeros - 1] if zeros else np.float32(0.0)
+    return np.partition(size, zeros - 1, axis=None)[zeros - 1] if zeros else size.dtype.type(0)
 
 
 def ternary_values(weights: Float[np.ndarray, "d p"], sparsity: float | None) -> np.ndarray:
@@ -262,8 +278,10 @@ def ternary_values(weights: Float[np.ndarray, "d p"], sparsity: float | None) ->
     size = np.abs(latent)
     if sparsity is None:
         return (np.sign(latent) * (size > TERNARY_THRESHOLD * size.mean())).astype(np.int8)
-    values = np.sign(latent).astype(np.int8)
-    values.flat[np.argsort(size, axis=None, kind="stable")[: round(sparsity * size.size)]] = 0
+    values, cut = np.sign(latent).astype(np.int8), exact_cut(latent, sparsity)
+    below = size < cut
+    values[below] = 0
+    values.flat[np.flatnonzero(size == cut)[: round(sparsity * size.size) - np.count_nonzero(below)]] = 0
     return values
 
 

@@ -127,7 +127,7 @@ def whole_staircase(
     reached = statistics.mean[:, None] + deviation[:, None] * thresholds
     if layer.spaced:
         distance = reached[:, 1] - reached[:, 0] if reached.shape[1] > 1 else deviation
-        return SpacedSteps.of(reached[:, 0], distance, layer.levels, bound)
+        return SpacedSteps.of(reached[:, 0], distance, layer.levels, bound, layer.least_multiplier)
     return NeuronSteps(np.clip(np.ceil(reached), -LIMIT, LIMIT).astype(np.int32), layer.levels)
 
 
@@ -143,7 +143,7 @@ def reached_levels(
     known = np.asarray(levels, np.min_scalar_type(min(min(levels), -1 - max(levels))))
     blocks = []
     for sums in whole_sums(weights, h):
-        cells = np.zeros(sums.shape, np.intp)
+        cells = np.zeros(sums.shape, np.min_scalar_type(thresholds.shape[1]))
         for threshold in thresholds.T:
             cells += sums >= threshold
         blocks.append(known[cells])

@@ -18,7 +18,7 @@ from hntk._utils.digest import array_digest
 from hntk.readouts import checkpoints, training
 from hntk.readouts.checkpoints import Epoch, load_parts, save_checkpoint
 from hntk.readouts.training import ADAM, Schedule, Trained, TrainingError, learning_rates
-from hntk.training.byte_limit import ByteLimit
+from hntk.training.byte_limit import RISE, ByteLimit
 from hntk.training.few_level_layers import Parameters
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData
@@ -197,7 +197,9 @@ class _Epochs:
         parameters, optimizer, losses = run(state.parameters, state.optimizer, self.samples, keys, rates, decay)
         losses, running = np.asarray(losses, float), state.running(schedule)
         _check_losses(losses, running, number, schedule)
-        parameters, exact = (parameters,) * 2 if self.limit is None else self.limit.follow(parameters, running)
+        exact = parameters
+        if self.limit is not None:
+            parameters, exact = self.limit.follow(parameters, running, RISE if number else np.inf)
         values = self._validate(exact)
         better = running & ~(values <= state.validation)
         best = jax.tree.map(partial(_choose, jnp.asarray(better)), parameters, state.best)
