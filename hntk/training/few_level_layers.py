@@ -29,7 +29,6 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk.activations.surrogates import Surrogate
-from hntk.networks.spaced_steps import LEAST_MULTIPLIER
 
 # Weights below this multiple of the mean magnitude become 0 unless a sparsity is asked for (Li and Liu, 2016).
 TERNARY_THRESHOLD = 0.7
@@ -42,9 +41,6 @@ CUT_GAIN = 0.003
 DENSEST = 2 / 3
 # The name, among the parameters, of what densities are multiplied by where they follow the bytes of the program.
 DENSITY_SCALE = "density_scale"
-# Smallest multiplier of spaced thresholds in 8 bits there, whose rounding moves them by up to a 32nd of their distance
-# for each level.
-COARSE_MULTIPLIER = 16
 # Levels of a larger deviation would let a step of Adam change scores too much.
 LARGEST_DEVIATION = 4.0
 # The largest magnitude of a readout weight in the program.
@@ -72,9 +68,9 @@ class FewLevelLayer:
         such as the one that a match is calibrated for; None for that sum. Thresholds are trained by windows anyway.
     spaced : bool
         Whether the thresholds of a neuron are spaced equally; levels are 0, 1, … then.
-    least_multiplier : int
-        Smallest multiplier of spaced thresholds for which 8 bits are enough in the program, see
-        :meth:`SpacedSteps.of <hntk.networks.spaced_steps.SpacedSteps.of>`.
+    coarse : bool
+        Whether the program may change spaced thresholds where they would take a byte more of every neuron otherwise; see
+        :func:`hntk.training.folding.byte_distances`.
     """
 
     levels: tuple[int, ...]
@@ -83,7 +79,7 @@ class FewLevelLayer:
     surrogate: Surrogate | None = None
     slope: Surrogate | None = None
     spaced: bool = False
-    least_multiplier: int = LEAST_MULTIPLIER
+    coarse: bool = False
 
     @property
     def jumps(self) -> tuple[int, ...]:
@@ -246,8 +242,7 @@ def density(layer: FewLevelLayer, size: int, scale: Any = None) -> Any:
 def own_layers(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> tuple[FewLevelLayer, ...]:
     """Return the layers of the program of one member: with its own sparsity, where densities follow the bytes.
 
-    There multipliers of spaced thresholds may be coarser too, rather than that a single neuron makes those of the whole
-    layer take a byte more.
+    There spaced thresholds are coarse too, rather than that single neurons make those of the whole layer take a byte more.
     """
     if DENSITY_SCALE not in parameters:
         return tuple(layers)
@@ -256,7 +251,7 @@ def own_layers(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> tuple
         replace(
             layer,
             sparsity=1.0 - float(density(layer, part["weights"].size, scale)),
-            least_multiplier=COARSE_MULTIPLIER,
+            coarse=True,
         )
         for layer, part in zip(layers, parameters["layers"], strict=True)
     )
