@@ -1,15 +1,15 @@
 """The sparsity of layers that are trained for a number of bytes.
 
-The positions of trained weights cluster, and take more bytes than those of random ones. So a sparsity that fills a limit
-with untrained weights is too dense at the end of a training, and by how much is not known before. Here the shares of
-weights that are kept follow the bytes instead: after every epoch they are scaled, all by one factor, so that the program
-of the present weights just fills the limit; upwards by 2 % at most, but after the first epoch. Cuts go there slowly, as
-they do anyway. Validation is that of the program's weights, so that every epoch counts with what would be shipped of it.
+The positions of trained weights cluster, and take more bytes than those of random ones. So a sparsity that fills a
+limit with untrained weights is too dense at the end of a training, and by how much is not known before. Here the shares
+of weights that are kept follow the bytes instead: after every epoch they are scaled, all by one factor, so that the
+program of the present weights just fills the limit. Cuts go there slowly, as they do anyway. Validation is that of the
+program's weights, so that every epoch counts with what would be shipped of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
@@ -39,6 +39,8 @@ POWER = 1.3
 # What a scale of densities is multiplied by at most after an epoch that is not the first: weights that are turned on
 # have not been trained since they were turned off, and thresholds can need another type for a few epochs only.
 RISE = 1.02
+# A cut that keeps more than this share too many or too few weights is set exactly: it cannot follow in short epochs.
+LAG = 0.2
 # How often a program is measured at most.
 TRIES = 10
 
@@ -78,21 +80,25 @@ class ByteLimit:
         Returns
         -------
         parameters : pytree of arrays
-            The parameters to go on from, with the cuts as they were.
+            The parameters to go on from, with the cuts as they were unless they are far off.
         exact : pytree of arrays
             The same with the cuts at which exactly the weights of the program are kept.
         """
         host = jax.tree.map(np.asarray, parameters)
-        scales, cuts = host[DENSITY_SCALE].copy(), [part["cut"].copy() for part in host["layers"]]
+        scales = host[DENSITY_SCALE].copy()
+        near, exact = ([part["cut"].copy() for part in host["layers"]] for _ in range(2))
         for member in np.flatnonzero(running):
             own = jax.tree.map(lambda leaf, m=member: leaf[m], host)
             scales[member] = self.filling(own, scales[member], rise)
             layers = own_layers(own | {DENSITY_SCALE: scales[member]}, self.layers)
-            for cut, layer, part in zip(cuts, layers, own["layers"], strict=True):
-                cut[member] = exact_cut(part["weights"], layer.sparsity)
+            for number, (layer, part) in enumerate(zip(layers, own["layers"], strict=True)):
+                assert layer.sparsity is not None
+                exact[number][member] = exact_cut(part["weights"], layer.sparsity)
+                kept = np.mean(np.abs(part["weights"]) > part["cut"])
+                if abs(kept / (1.0 - layer.sparsity) - 1.0) > LAG:
+                    near[number][member] = exact[number][member]
         following = parameters | {DENSITY_SCALE: jnp.asarray(scales)}
-        parts = [part | {"cut": jnp.asarray(cut)} for part, cut in zip(parameters["layers"], cuts, strict=True)]
-        return following, following | {"layers": parts}
+        return _with_given_cuts(following, near), _with_given_cuts(following, exact)
 
     def filling(self, own: Parameters, scale: np.float32, rise: float) -> np.float32:
         """Return the scale of densities with which a member's program fills the limit, from the present one."""
@@ -134,3 +140,8 @@ def filling_scale(size: Callable[[np.float32], int], scale: np.float32, limit: f
         following = min(float(scale) * (WANTED * limit / now) ** POWER, most)
         scale = np.float32(following if fits < following < exceeds else sqrt(fits * exceeds))
     return np.float32(fits or exceeds)
+
+
+def _with_given_cuts(parameters: Parameters, cuts: Sequence[np.ndarray]) -> Parameters:
+    parts = [part | {"cut": jnp.asarray(cut)} for part, cut in zip(parameters["layers"], cuts, strict=True)]
+    return parameters | {"layers": parts}

@@ -69,8 +69,8 @@ class FewLevelLayer:
     spaced : bool
         Whether the thresholds of a neuron are spaced equally; levels are 0, 1, … then.
     coarse : bool
-        Whether the program may change spaced thresholds where they would take a byte more of every neuron otherwise; see
-        :func:`hntk.training.folding.byte_distances`.
+        Whether the program may change spaced thresholds where those of every neuron would take a byte more otherwise;
+        see :func:`hntk.training.folding.byte_distances`.
     """
 
     levels: tuple[int, ...]
@@ -242,7 +242,7 @@ def density(layer: FewLevelLayer, size: int, scale: Any = None) -> Any:
 def own_layers(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> tuple[FewLevelLayer, ...]:
     """Return the layers of the program of one member: with its own sparsity, where densities follow the bytes.
 
-    There spaced thresholds are coarse too, rather than that single neurons make those of the whole layer take a byte more.
+    There spaced thresholds are coarse too, rather than that single neurons make those of the layer take a byte more.
     """
     if DENSITY_SCALE not in parameters:
         return tuple(layers)

@@ -32,8 +32,8 @@ from hntk.training.few_level_layers import (
 from hntk.training.samples import TrainingData
 from hntk.weights.weight_matrix import WeightMatrix
 
-# Smallest multiplier of coarse thresholds in a byte, whose rounding moves them by up to a 16th of their distance for each
-# level; and the largest one.
+# Smallest multiplier of coarse thresholds in a byte, whose rounding moves them by up to a 16th of their distance for
+# each level; and the largest one.
 COARSE_MULTIPLIER, BYTE = 8, 255
 # Largest share of neurons whose thresholds are changed for that.
 MOST_STILL = 1 / 16
@@ -148,8 +148,8 @@ def byte_distances(
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
     """Return spaced thresholds whose multipliers take a byte, where a few neurons would make them take two.
 
-    Those are neurons whose sums hardly ever change, such as those of a sparse layer whose weights are at the dark rim of
-    images. They get a larger distance of thresholds, and keep the level that they have at their mean sum.
+    Those are neurons whose sums hardly ever change, such as those of a sparse layer whose weights are at the dark rim
+    of images. They get a larger distance of thresholds, and keep the level that they have at their mean sum.
 
     Parameters
     ----------
