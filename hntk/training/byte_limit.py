@@ -39,8 +39,8 @@ POWER = 1.3
 # What a scale of densities is multiplied by at most after an epoch that is not the first: weights that are turned on
 # have not been trained since they were turned off, and thresholds can need another type for a few epochs only.
 RISE = 1.02
-# A cut that keeps more than this share too many or too few weights is set exactly: it cannot follow in short epochs.
-LAG = 0.2
+# A cut that keeps half as many weights too many, or too few, is set exactly: it cannot follow in epochs of few steps.
+LAG = 0.5
 # How often a program is measured at most.
 TRIES = 10
 

@@ -164,8 +164,10 @@ def byte_distances(
 
     Returns
     -------
-    first, distance : (d,) arrays
-        Both as they were if more than a sixteenth of the neurons are such.
+    first : (d,) array
+        Smallest thresholds.
+    distance : (d,) array
+        Distances; all are as they were if more than a sixteenth of the neurons are such.
     """
     least = min(distance.max(), 2.0 * bound + 1.0) * COARSE_MULTIPLIER / BYTE * (1 + 1e-9)
     still = distance < least
