@@ -3,13 +3,13 @@
 The positions of trained weights cluster, and take more bytes than those of random ones. So a sparsity that fills a
 limit with untrained weights is too dense at the end of a training, and by how much is not known before. Here the shares
 of weights that are kept follow the bytes instead: after every epoch they are scaled, all by one factor, so that the
-program of the present weights just fills the limit. Cuts go there slowly, as they do anyway. Validation is that of the
-program's weights, so that every epoch counts with what would be shipped of it.
+program of the present weights just fills the limit, and cuts are set accordingly. So validation is that of the
+program's weights, and every epoch counts with what would be shipped of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
@@ -39,8 +39,6 @@ POWER = 1.3
 # What a scale of densities is multiplied by at most after an epoch that is not the first: weights that are turned on
 # have not been trained since they were turned off, and thresholds can need another type for a few epochs only.
 RISE = 1.02
-# A cut that keeps half as many weights too many, or too few, is set exactly: it cannot follow in epochs of few steps.
-LAG = 0.5
 # How often a program is measured at most.
 TRIES = 10
 
@@ -63,10 +61,8 @@ class ByteLimit:
     layers: tuple[FewLevelLayer, ...]
     data: TrainingData
 
-    def follow(
-        self, parameters: Parameters, running: Bool[np.ndarray, " S"], rise: float = RISE
-    ) -> tuple[Parameters, Parameters]:
-        """Return parameters between two epochs, of densities that fill the limit.
+    def follow(self, parameters: Parameters, running: Bool[np.ndarray, " S"], rise: float = RISE) -> Parameters:
+        """Return parameters between two epochs, of densities that fill the limit, with the cuts of these.
 
         Parameters
         ----------
@@ -79,26 +75,20 @@ class ByteLimit:
 
         Returns
         -------
-        parameters : pytree of arrays
-            The parameters to go on from, with the cuts as they were unless they are far off.
-        exact : pytree of arrays
-            The same with the cuts at which exactly the weights of the program are kept.
+        pytree of arrays
+            The parameters to validate and to go on from.
         """
         host = jax.tree.map(np.asarray, parameters)
-        scales = host[DENSITY_SCALE].copy()
-        near, exact = ([part["cut"].copy() for part in host["layers"]] for _ in range(2))
+        scales, cuts = host[DENSITY_SCALE].copy(), [part["cut"].copy() for part in host["layers"]]
         for member in np.flatnonzero(running):
             own = jax.tree.map(lambda leaf, m=member: leaf[m], host)
             scales[member] = self.filling(own, scales[member], rise)
             layers = own_layers(own | {DENSITY_SCALE: scales[member]}, self.layers)
-            for number, (layer, part) in enumerate(zip(layers, own["layers"], strict=True)):
+            for cut, layer, part in zip(cuts, layers, own["layers"], strict=True):
                 assert layer.sparsity is not None
-                exact[number][member] = exact_cut(part["weights"], layer.sparsity)
-                kept = np.mean(np.abs(part["weights"]) > part["cut"])
-                if abs(kept / (1.0 - layer.sparsity) - 1.0) > LAG:
-                    near[number][member] = exact[number][member]
-        following = parameters | {DENSITY_SCALE: jnp.asarray(scales)}
-        return _with_given_cuts(following, near), _with_given_cuts(following, exact)
+                cut[member] = exact_cut(part["weights"], layer.sparsity)
+        parts = [part | {"cut": jnp.asarray(cut)} for part, cut in zip(parameters["layers"], cuts, strict=True)]
+        return parameters | {DENSITY_SCALE: jnp.asarray(scales), "layers": parts}
 
     def filling(self, own: Parameters, scale: np.float32, rise: float) -> np.float32:
         """Return the scale of densities with which a member's program fills the limit, from the present one."""
@@ -140,8 +130,3 @@ def filling_scale(size: Callable[[np.float32], int], scale: np.float32, limit: f
         following = min(float(scale) * (WANTED * limit / now) ** POWER, most)
         scale = np.float32(following if fits < following < exceeds else sqrt(fits * exceeds))
     return np.float32(fits or exceeds)
-
-
-def _with_given_cuts(parameters: Parameters, cuts: Sequence[np.ndarray]) -> Parameters:
-    parts = [part | {"cut": jnp.asarray(cut)} for part, cut in zip(parameters["layers"], cuts, strict=True)]
-    return parameters | {"layers": parts}

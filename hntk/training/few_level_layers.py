@@ -196,10 +196,13 @@ def cut_of(part: Parameters, layer: FewLevelLayer) -> Float[Array, ""]:
 
 def with_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parameters:
     """Return parameters with the exact cut beside the weights of each layer that has a sparsity."""
-    parts = [
-        part if layer.sparsity is None else part | {"cut": jnp.quantile(jnp.abs(part["weights"]), layer.sparsity)}
-        for part, layer in zip(parameters["layers"], layers, strict=True)
-    ]
+    parts, scale = [], parameters.get(DENSITY_SCALE)
+    for part, layer in zip(parameters["layers"], layers, strict=True):
+        if layer.sparsity is not None:
+            size = jnp.abs(part["weights"])
+            zeros = layer.sparsity if scale is None else 1.0 - density(layer, size.size, scale)
+            part = part | {"cut": jnp.quantile(size, zeros)}
+        parts.append(part)
     return parameters | {"layers": parts}
 
 

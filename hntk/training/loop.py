@@ -197,10 +197,9 @@ class _Epochs:
         parameters, optimizer, losses = run(state.parameters, state.optimizer, self.samples, keys, rates, decay)
         losses, running = np.asarray(losses, float), state.running(schedule)
         _check_losses(losses, running, number, schedule)
-        exact = parameters
         if self.limit is not None:
-            parameters, exact = self.limit.follow(parameters, running, RISE if number else np.inf)
-        values = self._validate(exact)
+            parameters = self.limit.follow(parameters, running, RISE if number else np.inf)
+        values = self._validate(parameters)
         better = running & ~(values <= state.validation)
         best = jax.tree.map(partial(_choose, jnp.asarray(better)), parameters, state.best)
         lines = np.stack([np.full_like(values, number + 1), losses, values, np.full_like(values, rates[0])], axis=1)

@@ -15,7 +15,7 @@ import hntk
 from hntk.deploy import to_c
 from hntk.training import few_level_training
 from hntk.training.budget import folded_within
-from hntk.training.byte_limit import LAG, filling_scale
+from hntk.training.byte_limit import filling_scale
 from hntk.training.few_level_layers import (
     DENSEST,
     DENSITY_SCALE,
@@ -97,8 +97,7 @@ def test_an_epoch_is_validated_with_the_weights_of_its_program(followed: Followe
         assert abs(line.validation - program.training.validation) <= 1.5 / 40
 
 
-def test_kept_shares_are_near_the_wanted_ones_after_every_epoch(followed: Followed) -> None:
-    """An epoch is 11 steps at a high rate here, in which cuts alone fall behind: then they are set."""
+def test_an_epoch_ends_with_the_weights_that_are_wanted(followed: Followed) -> None:
     layers = tuple(FewLevelLayer((0, 1, 2, 3), (2 / 3,) * 3, zeros) for zeros in SPARSITY)
     parameters = [member.parameters for members in followed.snapshots for member in members]
     assert parameters[-1][DENSITY_SCALE] > 1.05
@@ -108,7 +107,7 @@ def test_kept_shares_are_near_the_wanted_ones_after_every_epoch(followed: Follow
             assert wanted.sparsity is not None
             assert 1 - wanted.sparsity == pytest.approx((1 - layer.sparsity) * float(own[DENSITY_SCALE]))
             kept = float(jnp.mean(jnp.abs(part["weights"]) > part["cut"]))
-            assert kept / (1 - wanted.sparsity) == pytest.approx(1, abs=LAG + 0.01)
+            assert kept == pytest.approx(1 - wanted.sparsity, abs=0.6 / part["weights"].size)
 
 
 @pytest.mark.parametrize("scale", [0.7, 1.4])
@@ -119,6 +118,10 @@ def test_cuts_follow_a_wanted_share_that_changes(scale: float) -> None:
     follow = jax.jit(lambda p: jax.lax.fori_loop(0, 600, lambda _, q: with_followed_cuts(q, [layer], 1e-3), p))
     kept = float(jnp.mean(jnp.abs(weights) > cut_of(follow(parameters)["layers"][0], layer)))
     assert kept == pytest.approx(0.1 * scale, rel=0.02)
+    # and are there at once after an epoch
+    assert float(jnp.mean(jnp.abs(weights) > with_cuts(parameters, [layer])["layers"][0]["cut"])) == pytest.approx(
+        0.1 * scale, abs=1e-4
+    )
     # without a scale they stay where they were
     del parameters[DENSITY_SCALE]
     assert float(jnp.mean(jnp.abs(weights) > cut_of(follow(parameters)["layers"][0], layer))) == pytest.approx(
