@@ -56,7 +56,12 @@ class SpacedSteps(Levelled):
 
     @classmethod
     def of(
-        cls, first: Float[np.ndarray, " d"], distance: Float[np.ndarray, " d"], levels: tuple[int, ...], bound: int
+        cls,
+        first: Float[np.ndarray, " d"],
+        distance: Float[np.ndarray, " d"],
+        levels: tuple[int, ...],
+        bound: int,
+        least_multiplier: int = LEAST_MULTIPLIER,
     ) -> SpacedSteps:
         """Return the staircase whose thresholds are nearest to ``first + k · distance`` for k = 0, 1, ….
 
@@ -70,6 +75,8 @@ class SpacedSteps(Levelled):
             The levels.
         bound : int
             Largest magnitude of a sum, with which products must have 31 bits.
+        least_multiplier : int
+            Multipliers have 16 bits where the smallest of 8 bits would be below this.
 
         Returns
         -------
@@ -81,7 +88,7 @@ class SpacedSteps(Levelled):
         middle = (count + 1) // 2
         # A neuron of a distance beyond all sums has one threshold that matters, if any.
         steepness = 1.0 / np.minimum(distance, 2.0 * bound + 1.0)
-        bits = 8 if steepness.min() / steepness.max() >= LEAST_MULTIPLIER / 255 else 16
+        bits = 8 if steepness.min() / steepness.max() >= least_multiplier / 255 else 16
         shift = int(np.clip(np.floor(np.log2((2**bits - 1) / steepness.max())), 0, LARGEST_SHIFT))
         while shift > 0 and (steepness.max() * 2.0**shift + 1) * bound + count * 2.0**shift > INT32.max / 4:
             shift -= 1

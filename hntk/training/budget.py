@@ -1,9 +1,10 @@
 """The search for the network of the best accuracy in a budget of bytes of the C program's tables.
 
 A few designs that fill the budget are trained for a fortieth of the epochs, the two best of them for three more
-fortieths, and the best for all epochs: together at most three tenths more than one training. Layers are made so sparse
-that a program never takes more bytes than the budget. How many its trained weights need is known after a training only:
-where they need more than untrained ones, those of the smallest magnitude become 0 before the program is made.
+fortieths, and the best for all epochs: together at most three tenths more than one training. Designs are so sparse that
+untrained weights fill the budget, and after a short training the weights of the smallest magnitude become 0 that do not
+fit. In the full training densities follow the bytes, see :mod:`hntk.training.byte_limit`, so that nothing is left to
+cut off its weights but where thresholds take more bytes over all samples than over those that are measured.
 """
 
 from __future__ import annotations

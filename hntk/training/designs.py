@@ -13,9 +13,10 @@ from itertools import product
 from math import ceil, floor, gcd
 from typing import NamedTuple
 
+from hntk.training.few_level_layers import DENSEST
 from hntk.training.samples import TrainingData
 from hntk.training.starts import StartProblem
-from hntk.training.table_size import DENSEST, drawn_bytes, filled, with_density
+from hntk.training.table_size import drawn_bytes, filled, with_density
 
 # Cells a side, as a share of the pixels, and factors of the first and of the other widths of the rule.
 OF_IMAGES = ((5 / 7, 1, 1), (5 / 7, 1.25, 1), (5 / 7, 1, 0.5), (1, 1, 1), (1, 1.25, 1), (4 / 7, 1, 1))

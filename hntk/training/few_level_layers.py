@@ -18,7 +18,7 @@ and the straight-through gradient is that of the ramp $(z - a)e^{-b} + 1/2$, cli
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,6 +34,10 @@ from hntk.activations.surrogates import Surrogate
 TERNARY_THRESHOLD = 0.7
 # Added to the variance of sums, which are whole numbers: a neuron whose sum never changes has z = 0.
 LEAST_VARIANCE = 1e-3
+# Largest share of weights that are not 0 of layers whose density is free: with more of them, fewer bits are needed.
+DENSEST = 2 / 3
+# The name, among the parameters, of what densities are multiplied by where they follow the bytes of the program.
+DENSITY_SCALE = "density_scale"
 # The logarithm of a cut moves in a step by this times the learning rate, times the relative error in the number of
 # weights that are kept. Trained weights gather at the cut: where it moves faster than they do, as at the end of a
 # training, it turns many of them on and off in every step.
@@ -65,6 +69,9 @@ class FewLevelLayer:
         such as the one that a match is calibrated for; None for that sum. Thresholds are trained by windows anyway.
     spaced : bool
         Whether the thresholds of a neuron are spaced equally; levels are 0, 1, … then.
+    coarse : bool
+        Whether the program may change spaced thresholds where those of every neuron would take a byte more otherwise;
+        see :func:`hntk.training.folding.byte_distances`.
     """
 
     levels: tuple[int, ...]
@@ -73,6 +80,7 @@ class FewLevelLayer:
     surrogate: Surrogate | None = None
     slope: Surrogate | None = None
     spaced: bool = False
+    coarse: bool = False
 
     @property
     def jumps(self) -> tuple[int, ...]:
@@ -122,7 +130,8 @@ def forward(
     parameters : dict
         ``{"layers": [{"weights": (d_l, d_{l-1}), "thresholds": (d_l, T_l)}, …], "readout": (K, d_L), "offset": (K,)}``
         in float32. Spaced thresholds are (d_l, 2) numbers, a and b of each neuron. A layer with a sparsity has its cut
-        under ``"cut"``.
+        under ``"cut"``. Where densities follow the bytes of the program, ``"density_scale"`` is what those of all
+        layers are multiplied by.
     layers : sequence of FewLevelLayer
         What is fixed about each layer.
     x : (n, p) array of float32
@@ -187,10 +196,13 @@ def cut_of(part: Parameters, layer: FewLevelLayer) -> Float[Array, ""]:
 
 def with_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parameters:
     """Return parameters with the exact cut beside the weights of each layer that has a sparsity."""
-    parts = [
-        part if layer.sparsity is None else part | {"cut": jnp.quantile(jnp.abs(part["weights"]), layer.sparsity)}
-        for part, layer in zip(parameters["layers"], layers, strict=True)
-    ]
+    parts, scale = [], parameters.get(DENSITY_SCALE)
+    for part, layer in zip(parameters["layers"], layers, strict=True):
+        if layer.sparsity is not None:
+            size = jnp.abs(part["weights"])
+            zeros = layer.sparsity if scale is None else 1.0 - density(layer, size.size, scale)
+            part = part | {"cut": jnp.quantile(size, zeros)}
+        parts.append(part)
     return parameters | {"layers": parts}
 
 
@@ -202,15 +214,61 @@ def with_followed_cuts(
     The logarithm of a cut moves by three times the rate, times the relative error in the number of weights that are
     kept. So cuts come to rest together with the weights.
     """
-    parts = []
+    parts, scale = [], parameters.get(DENSITY_SCALE)
     for part, layer in zip(parameters["layers"], layers, strict=True):
         if "cut" in part:
-            assert layer.sparsity is not None
             kept = jnp.mean((jnp.abs(part["weights"]) > part["cut"]).astype(jnp.float32))
-            wanted = max(1.0 - layer.sparsity, 1.0 / part["weights"].size)
+            wanted = density(layer, part["weights"].size, scale)
             part = part | {"cut": part["cut"] * jnp.exp(CUT_SPEED * rate * jnp.clip(kept / wanted - 1.0, -1.0, 1.0))}
         parts.append(part)
     return parameters | {"layers": parts}
+
+
+def density(layer: FewLevelLayer, size: int, scale: Any = None) -> Any:
+    """Return the share of weights that a layer with a sparsity keeps.
+
+    Parameters
+    ----------
+    layer : FewLevelLayer
+        The layer.
+    size : int
+        Number of its weights, of which at least one is kept.
+    scale : scalar array of float32, optional
+        What its density is multiplied by, as far as at most 2/3 of the weights are kept, or as many as without it.
+
+    Returns
+    -------
+    float or scalar array of float32
+        The share.
+    """
+    assert layer.sparsity is not None
+    usual = max(1.0 - layer.sparsity, 1.0 / size)
+    return usual if scale is None else (scale * usual).clip(1.0 / size, max(usual, DENSEST))
+
+
+def own_layers(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> tuple[FewLevelLayer, ...]:
+    """Return the layers of the program of one member: with its own sparsity, where densities follow the bytes.
+
+    There spaced thresholds are coarse too, rather than that single neurons make those of the layer take a byte more.
+    """
+    if DENSITY_SCALE not in parameters:
+        return tuple(layers)
+    scale = np.float32(parameters[DENSITY_SCALE])
+    return tuple(
+        replace(
+            layer,
+            sparsity=1.0 - float(density(layer, part["weights"].size, scale)),
+            coarse=True,
+        )
+        for layer, part in zip(layers, parameters["layers"], strict=True)
+    )
+
+
+def exact_cut(weights: Float[np.ndarray, "d p"], sparsity: float) -> Any:
+    """Return the magnitude up to which weights become 0 in :func:`ternary_values`, if no two are equal."""
+    size = np.abs(weights)
+    zeros = round(sparsity * size.size)
+    return np.partition(size, zeros - 1, axis=None)[zeros - 1] if zeros else size.dtype.type(0)
 
 
 def ternary_values(weights: Float[np.ndarray, "d p"], sparsity: float | None) -> np.ndarray:
@@ -222,8 +280,10 @@ def ternary_values(weights: Float[np.ndarray, "d p"], sparsity: float | None) ->
     size = np.abs(latent)
     if sparsity is None:
         return (np.sign(latent) * (size > TERNARY_THRESHOLD * size.mean())).astype(np.int8)
-    values = np.sign(latent).astype(np.int8)
-    values.flat[np.argsort(size, axis=None, kind="stable")[: round(sparsity * size.size)]] = 0
+    values, cut = np.sign(latent).astype(np.int8), exact_cut(latent, sparsity)
+    below = size < cut
+    values[below] = 0
+    values.flat[np.flatnonzero(size == cut)[: round(sparsity * size.size) - np.count_nonzero(below)]] = 0
     return values
 
 

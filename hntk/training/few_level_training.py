@@ -37,7 +37,7 @@ from hntk.networks.training_record import Candidate, TrainingRecord
 from hntk.readouts.training import Schedule, Trained
 from hntk.training.budget import folded_within, search
 from hntk.training.designs import Freedom, cells, designs
-from hntk.training.few_level_layers import FewLevelLayer, Parameters, with_cuts
+from hntk.training.few_level_layers import DENSITY_SCALE, FewLevelLayer, Parameters, own_layers, with_cuts
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
@@ -132,14 +132,16 @@ def train(
         Kind of the hidden weights: {0, ±1}.
     sparsity : float or sequence of float, optional
         Share of zeros among the weights of each layer, by magnitude. By default weights below .7 of the mean magnitude
-        are 0.
+        are 0. With ``kilobytes``, where the training starts: the shares of other weights are scaled while it goes on.
     thresholds : {"each", "spaced"}, optional
         What is learned of a neuron's thresholds: each of them; or the first and their distance, which take 3 bytes of
         the program for any number of levels. By default they are spaced if ``kilobytes`` is given and the start has
         equidistant levels.
     kilobytes : float, optional
         Largest size of the tables of the C program, :attr:`CProgram.table_bytes <hntk.deploy.c.CProgram>`, in thousand
-        bytes. The result never takes more. What is not given of widths, sparsity and pooling of images is chosen by
+        bytes. The result never takes more, and 99 % of it or more where possible: after every epoch, the density of all
+        layers is scaled so that the program of the present weights fills it, and that program is validated. See
+        :mod:`hntk.training.byte_limit`. What is not given of widths, sparsity and pooling of images is chosen by
         short trainings with the first key of up to six networks that fill this budget, for three tenths of the epochs
         in all; the record of the training names them. See :mod:`hntk.training.budget`.
     start : {"match", "uniform", "dense"}, list, Architecture, Classifier or model
@@ -224,7 +226,7 @@ def train(
     problem, candidates = _chosen(freedom, method, keys[0], limit)
     finish = partial(_programs, problem, method, candidates, limit)
     note = None if snapshot is None else partial(_note, as_callback(snapshot, "snapshot"), finish)
-    results = finish(*_trained(problem, method, keys, path, called, note))
+    results = finish(*_trained(problem, method, keys, limit, path, called, note))
     return results if several else results[0]
 
 
@@ -259,8 +261,9 @@ def _programs(
     members: Sequence[Trained],
 ) -> tuple[Result, ...]:
     """Return the programs of some members, within a limit of bytes if there is one."""
-    layers, found = starts.points[0].layers, list[Result]()
+    found = list[Result]()
     for done in members:
+        layers = own_layers(done.parameters, starts.points[0].layers)
         record = replace(_record(done, problem, method, starts), candidates=candidates)
         if limit is None:
             found.append(folded(done.parameters, layers, problem.data, record))
@@ -282,26 +285,30 @@ def _trained(
     problem: StartProblem,
     method: Method,
     keys: Array,
+    limit: float | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
     note: Callable[[Starts, tuple[Trained, ...]], None] | None = None,
 ) -> tuple[Starts, tuple[Trained, ...]]:
-    """Train from every key, and return where that started and what was trained."""
+    """Train from every key, for a limit of bytes if there is one; return where that started and what was trained."""
     _check_room(problem, keys.size)
     objective = _objective(problem.data, method)
     starts = starting_points(
         method.start, problem, keys, objective, logits=method.signal.logits, checkpoint=checkpoint, progress=progress
     )
+    scale = {} if limit is None else {DENSITY_SCALE: jnp.float32(1.0)}
     trained = train_members(
         replace(objective, layers=starts.points[0].layers),
         jax.tree.map(
-            lambda *leaves: jnp.stack(leaves), *(with_cuts(point.parameters, point.layers) for point in starts.points)
+            lambda *leaves: jnp.stack(leaves),
+            *(with_cuts(point.parameters, point.layers) | scale for point in starts.points),
         ),
         problem.data,
         starts.schedule,
         # The start has used the key itself.
         jax.vmap(lambda member: jax.random.fold_in(member, 1))(keys),
         logits=method.signal.logits,
+        limit=limit,
         checkpoint=checkpoint,
         progress=progress,
         snapshot=None if note is None else partial(note, starts),

@@ -18,14 +18,19 @@ from hntk._utils.digest import array_digest
 from hntk.readouts import checkpoints, training
 from hntk.readouts.checkpoints import Epoch, load_parts, save_checkpoint
 from hntk.readouts.training import ADAM, Schedule, Trained, TrainingError, learning_rates
+from hntk.training.byte_limit import RISE, ByteLimit
 from hntk.training.few_level_layers import Parameters
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData
 
 # The modules that a training's numbers are computed by: a checkpoint of other code is refused.
 CODE = (*checkpoints.CODE, Path(__file__).parent)
+# And those that count bytes, which decide the densities where there is a limit.
+BYTES_CODE = tuple(Path(__file__).parents[1] / name for name in ("deploy", "weights"))
 # Training samples over which sums are standardised for validation at the end of an epoch.
 STATISTICS_SAMPLES = 4096
+# Those over which they are to count the bytes of a program.
+MEASURED_SAMPLES = 1024
 # Validation samples at a time.
 VALIDATED = 8192
 
@@ -95,6 +100,7 @@ def train_members(
     keys: Array,
     *,
     logits: Float[np.ndarray, "n K"] | None = None,
+    limit: float | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[Any], None] | None = None,
     snapshot: Callable[[tuple[Trained, ...]], None] | None = None,
@@ -115,6 +121,9 @@ def train_members(
         Random keys of the order of samples and of the augmentation; epoch e uses ``fold_in(key, e)``.
     logits : (n, K) array, optional
         A teacher's outputs for the training samples.
+    limit : float, optional
+        Number of bytes that the program's tables fill; densities follow it after every epoch, in parameters with a
+        scale of them. See :mod:`hntk.training.byte_limit`.
     checkpoint : Path, optional
         File written after every epoch, to go on from if it exists.
     progress : callable, optional
@@ -142,9 +151,9 @@ def train_members(
         )
     state, known = MembersState.start(parameters), {}
     if checkpoint is not None:
-        known = _identity(objective, parameters, data, schedule, keys, logits)
+        known = _identity(objective, parameters, data, schedule, keys, logits, limit)
         state = _resumed(checkpoint, state, known)
-    epoch = _Epochs(objective, data, schedule, keys, logits)
+    epoch = _Epochs(objective, data, schedule, keys, logits, limit)
     while np.any(state.running(schedule)):
         state = epoch.advance(state)
         if snapshot is not None:
@@ -161,14 +170,22 @@ class _Epochs:
     """Epochs of one training, with its arrays on the device."""
 
     def __init__(
-        self, objective: Objective, data: TrainingData, schedule: Schedule, keys: Array, logits: np.ndarray | None
+        self,
+        objective: Objective,
+        data: TrainingData,
+        schedule: Schedule,
+        keys: Array,
+        logits: np.ndarray | None,
+        limit: float | None,
     ) -> None:
         self.objective, self.schedule, self.keys, self.held = objective, schedule, keys, data.held
         shown = data.training.whole if objective.inputs is None else data.training.raw
         parts = (shown, data.training.targets, *([] if logits is None else [np.asarray(logits, np.float32)]))
         self.samples = tuple(map(jnp.asarray, parts))
-        chosen = np.random.default_rng(0).permutation(len(data.training.targets))[:STATISTICS_SAMPLES]
-        self.few = jnp.asarray(data.training.whole[np.sort(chosen)])
+        order = np.random.default_rng(0).permutation(len(data.training.targets))
+        self.few = jnp.asarray(data.training.whole[np.sort(order[:STATISTICS_SAMPLES])])
+        measured = np.sort(order[:MEASURED_SAMPLES])
+        self.limit = None if limit is None else ByteLimit(limit, objective.layers, data.subset(measured))
 
     def advance(self, state: MembersState) -> MembersState:
         """Train for one epoch, and validate."""
@@ -180,6 +197,8 @@ class _Epochs:
         parameters, optimizer, losses = run(state.parameters, state.optimizer, self.samples, keys, rates, decay)
         losses, running = np.asarray(losses, float), state.running(schedule)
         _check_losses(losses, running, number, schedule)
+        if self.limit is not None:
+            parameters = self.limit.follow(parameters, running, RISE if number else np.inf)
         values = self._validate(parameters)
         better = running & ~(values <= state.validation)
         best = jax.tree.map(partial(_choose, jnp.asarray(better)), parameters, state.best)
@@ -279,11 +298,14 @@ def _identity(
     schedule: Schedule,
     keys: Array,
     logits: np.ndarray | None,
+    limit: float | None,
 ) -> dict[str, Any]:
     """Return what decides the numbers of a training."""
     samples = [data.training.raw, data.training.targets, data.held.raw, data.held.targets]
-    known = checkpoints.training_identity(parameters, samples, schedule, keys, (), code=CODE)
+    code = CODE if limit is None else (*CODE, *BYTES_CODE)
+    known = checkpoints.training_identity(parameters, samples, schedule, keys, (), code=code)
     return known | {
+        "kilobytes": limit,
         "input": array_digest(data.training.whole),
         "layers": list(map(repr, objective.layers)),
         "teacher": [

@@ -2,7 +2,7 @@
 
 Before a training its tables are those of random weights, with the sums that these have over a few samples. A trained
 network's differ from them by a few per cent: its weights are not spread evenly over a matrix, and its thresholds are
-further apart. They are measured where it matters, from the program itself.
+further apart. So they are measured again while it is trained; see :mod:`hntk.training.byte_limit`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from hntk.deploy.c_choice import choose_layouts
 from hntk.deploy.c_tables import NetworkTables
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_regressor import IntegerRegressor
+from hntk.training.few_level_layers import DENSEST, FewLevelLayer, Parameters
 from hntk.training.folding import folded_network
 from hntk.training.samples import TrainingData
 from hntk.training.starts import StartProblem, first_thresholds, uniform_layers
 
 # Samples over which the sums of a network that is not trained are standardised.
 SAMPLES = 256
-# Largest share of weights that are not 0: with more of them, fewer bits are needed.
-DENSEST = 2 / 3
 # Fewest weights of a neuron that are not 0, in the mean.
 SPARSEST = 2.0
 # Densities are searched for until they are known as well as this, relatively.
@@ -54,10 +53,32 @@ def drawn_bytes(problem: StartProblem) -> int:
         }
         for before, d, numbers in zip(_fan_in(problem), problem.widths, first_thresholds(problem), strict=True)
     ]
-    network = folded_network({"layers": layers}, uniform_layers(problem), data)
+    return network_bytes({"layers": layers}, uniform_layers(problem), data)
+
+
+def network_bytes(parameters: Parameters, layers: Sequence[FewLevelLayer], data: TrainingData) -> int:
+    """Return the bytes of flash of the program that hidden layers would give.
+
+    Parameters
+    ----------
+    parameters : dict
+        Parameters of one member, of which those of the hidden layers are read: whatever the readout is, its largest
+        number is that of its type.
+    layers : sequence of FewLevelLayer
+        What is fixed about each layer.
+    data : TrainingData
+        Samples over which sums are standardised. With few of them thresholds can be others than with all, which changes
+        the bytes only where they need another type.
+
+    Returns
+    -------
+    int
+        Bytes of the tables.
+    """
+    network = folded_network(parameters, layers, data)
     wide = data.classes is None and data.outputs > 1
     dtype = np.int16 if wide else np.int8
-    readout = np.full((data.outputs, problem.widths[-1]), np.iinfo(dtype).max, dtype)
+    readout = np.full((data.outputs, network.widths[-1]), np.iinfo(dtype).max, dtype)
     return table_bytes(_as_classifier(network, readout, np.zeros(data.outputs, np.int32)))
 
 
