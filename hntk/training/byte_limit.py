@@ -2,9 +2,9 @@
 
 The positions of trained weights cluster, and take more bytes than those of random ones. So a sparsity that fills a
 limit with untrained weights is too dense at the end of a training, and by how much is not known before. Here the shares
-of weights that are kept follow the bytes instead: after every epoch they are scaled, all by one factor, so that the
-program of the present weights just fills the limit, and cuts are set accordingly. So validation is that of the
-program's weights, and every epoch counts with what would be shipped of it.
+of weights that are kept follow the bytes instead: after every epoch, or some fifty times in a longer training, they are
+scaled, all by one factor, so that the program of the present weights just fills the limit, and cuts are set
+accordingly. So validation is that of the program's weights.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ BYTES_CODE = tuple(Path(__file__).parents[1] / name for name in ("deploy", "weig
 STATISTICS_SAMPLES = 4096
 # Those over which they are to count the bytes of a program.
 MEASURED_SAMPLES = 1024
+# How often densities follow the bytes in a training, about: more epochs than that leave some out between.
+FOLLOWED = 50
 # Validation samples at a time.
 VALIDATED = 8192
 
@@ -122,8 +124,8 @@ def train_members(
     logits : (n, K) array, optional
         A teacher's outputs for the training samples.
     limit : float, optional
-        Number of bytes that the program's tables fill; densities follow it after every epoch, in parameters with a
-        scale of them. See :mod:`hntk.training.byte_limit`.
+        Number of bytes that the program's tables fill; densities follow it between epochs, in parameters with a scale
+        of them. See :mod:`hntk.training.byte_limit`.
     checkpoint : Path, optional
         File written after every epoch, to go on from if it exists.
     progress : callable, optional
@@ -190,6 +192,7 @@ class _Epochs:
     def advance(self, state: MembersState) -> MembersState:
         """Train for one epoch, and validate."""
         number, schedule = len(state.history), self.schedule
+        last = number == schedule.epochs - 1
         rates = learning_rates(schedule, number, len(self.samples[1]) // schedule.batch)
         decay = _decays(state.parameters, schedule.weight_decay)
         keys = jax.vmap(jax.random.fold_in, (0, None))(self.keys, number)
@@ -197,7 +200,7 @@ class _Epochs:
         parameters, optimizer, losses = run(state.parameters, state.optimizer, self.samples, keys, rates, decay)
         losses, running = np.asarray(losses, float), state.running(schedule)
         _check_losses(losses, running, number, schedule)
-        if self.limit is not None:
+        if self.limit is not None and (number % max(1, schedule.epochs // FOLLOWED) == 0 or last):
             parameters = self.limit.follow(parameters, running, RISE if number else np.inf)
         values = self._validate(parameters)
         better = running & ~(values <= state.validation)
