@@ -71,7 +71,7 @@ class FewLevelLayer:
         Whether the thresholds of a neuron are spaced equally; levels are 0, 1, … then.
     coarse : bool
         Whether the program may change spaced thresholds where those of every neuron would take a byte more otherwise;
-        see :func:`hntk.training.folding.byte_distances`.
+        see :mod:`hntk.training.byte_distances`.
     """
 
     levels: tuple[int, ...]

@@ -21,6 +21,7 @@ from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.spaced_steps import SpacedSteps
 from hntk.networks.training_record import TrainingRecord
+from hntk.training.byte_distances import COARSE_MULTIPLIER, spread_thresholds
 from hntk.training.few_level_layers import (
     LEAST_VARIANCE,
     FewLevelLayer,
@@ -32,11 +33,6 @@ from hntk.training.few_level_layers import (
 from hntk.training.samples import TrainingData
 from hntk.weights.weight_matrix import WeightMatrix
 
-# Smallest multiplier of coarse thresholds in a byte, whose rounding moves them by up to a 16th of their distance for
-# each level; and the largest one.
-COARSE_MULTIPLIER, BYTE = 8, 255
-# Largest share of neurons whose thresholds are changed for that.
-MOST_STILL = 1 / 16
 # Samples whose sums are computed at a time.
 BLOCK = 4096
 
@@ -134,47 +130,9 @@ def whole_staircase(
         distance = reached[:, 1] - reached[:, 0] if reached.shape[1] > 1 else deviation
         if not layer.coarse:
             return SpacedSteps.of(reached[:, 0], distance, layer.levels, bound)
-        first, distance = byte_distances(reached[:, 0], distance, statistics.mean, len(layer.levels), bound)
+        first, distance = spread_thresholds(reached[:, 0], distance, statistics.mean, len(layer.levels), bound)
         return SpacedSteps.of(first, distance, layer.levels, bound, COARSE_MULTIPLIER)
     return NeuronSteps(np.clip(np.ceil(reached), -LIMIT, LIMIT).astype(np.int32), layer.levels)
-
-
-def byte_distances(
-    first: Float[np.ndarray, " d"],
-    distance: Float[np.ndarray, " d"],
-    mean: Float[np.ndarray, " d"],
-    levels: int,
-    bound: int,
-) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
-    """Return spaced thresholds whose multipliers take a byte, where a few neurons would make them take two.
-
-    Those are neurons whose sums hardly ever change, such as those of a sparse layer whose weights are at the dark rim
-    of images. They get a larger distance of thresholds, and keep the level that they have at their mean sum.
-
-    Parameters
-    ----------
-    first, distance : (d,) arrays
-        Smallest threshold of each neuron, and the distance of its thresholds.
-    mean : (d,) array
-        Mean sum of each neuron.
-    levels : int
-        Number of levels.
-    bound : int
-        Largest magnitude of a sum, beyond which distances do not matter.
-
-    Returns
-    -------
-    first : (d,) array
-        Smallest thresholds.
-    distance : (d,) array
-        Distances; all are as they were if more than a sixteenth of the neurons are such.
-    """
-    least = min(distance.max(), 2.0 * bound + 1.0) * COARSE_MULTIPLIER / BYTE * (1 + 1e-9)
-    still = distance < least
-    if still.mean() > MOST_STILL:
-        return first, distance
-    level = np.clip(np.floor((mean - first) / distance), -1, levels - 2)
-    return np.where(still, mean - (level + 0.5) * least, first), np.where(still, least, distance)
 
 
 def largest_sum(weights: Int[np.ndarray, "d p"], most: int) -> int:

@@ -15,6 +15,7 @@ import hntk
 from hntk.deploy import to_c
 from hntk.training import few_level_training
 from hntk.training.budget import folded_within
+from hntk.training.byte_distances import COARSE_MULTIPLIER, spread_thresholds
 from hntk.training.byte_limit import filling_scale
 from hntk.training.few_level_layers import (
     DENSEST,
@@ -28,7 +29,7 @@ from hntk.training.few_level_layers import (
     with_cuts,
     with_followed_cuts,
 )
-from hntk.training.folding import COARSE_MULTIPLIER, ExactStatistics, byte_distances, whole_staircase
+from hntk.training.folding import ExactStatistics, whole_staircase
 from hntk.training.table_size import table_bytes
 
 KEYS = jax.random.split(jax.random.key(4), 2)
@@ -224,6 +225,6 @@ def test_a_few_neurons_that_hardly_change_do_not_cost_every_neuron_a_byte() -> N
     reached = [np.sum(np.asarray(steps.thresholds) <= mean[:, None], axis=1)[[5, 40]] for steps in (exact, coarse)]
     np.testing.assert_array_equal(*reached)
     half = np.where(np.arange(64) % 2, 1.0, 1000.0)
-    first, same = byte_distances(mean, half, mean, levels, bound)
+    first, same = spread_thresholds(mean, half, mean, levels, bound)
     assert first is mean
     assert same is half
