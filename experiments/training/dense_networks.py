@@ -22,7 +22,8 @@ import hntk
 from hntk.networks.integer_inputs import Rounded
 from hntk.readouts.training import Schedule, Trained
 from hntk.training.dense_networks import DenseObjective
-from hntk.training.few_level_layers import Parameters, SumStatistics
+from hntk.training.few_level_layers import Parameters
+from hntk.training.forward_pass import SumStatistics
 from hntk.training.loop import train_members
 from hntk.training.samples import TrainingData
 

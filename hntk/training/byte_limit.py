@@ -19,16 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from hntk.training.few_level_layers import (
-    DENSEST,
-    DENSITY_SCALE,
-    FewLevelLayer,
-    Parameters,
-    density,
-    exact_cut,
-    own_layers,
-)
+from hntk.training.few_level_layers import FewLevelLayer, Parameters
 from hntk.training.samples import TrainingData
+from hntk.training.sparse_weights import DENSEST, DENSITY_SCALE, density, exact_cut, own_layers
 from hntk.training.table_size import network_bytes
 
 # Tables of more than the first of these shares of the limit are left alone, others brought to the second.

@@ -19,7 +19,8 @@ from jaxtyping import Float
 
 from hntk.readouts.training import Schedule
 from hntk.training.dense_chains import DenseChain, DenseLayer, fitted_rows
-from hntk.training.few_level_layers import Parameters, SumStatistics
+from hntk.training.few_level_layers import Parameters
+from hntk.training.forward_pass import SumStatistics
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.starts import StartProblem, drawn_parameters
@@ -47,7 +48,7 @@ class DenseObjective(Objective):
     def forward(
         self, parameters: Parameters, x: Array, statistics: Sequence[SumStatistics] | None = None
     ) -> tuple[Float[Array, "n K"], tuple[SumStatistics, ...]]:
-        """Return scores and the statistics of each layer's sums, as :func:`few_level_layers.forward` does."""
+        """Return scores and the statistics of each layer's sums, as :func:`forward_pass.forward` does."""
         used, h = [], x
         for number, part in enumerate(parameters["layers"]):
             sums = h @ part["weights"].T

@@ -13,8 +13,8 @@ from itertools import product
 from math import ceil, floor, gcd
 from typing import NamedTuple
 
-from hntk.training.few_level_layers import DENSEST
 from hntk.training.samples import TrainingData
+from hntk.training.sparse_weights import DENSEST
 from hntk.training.starts import StartProblem
 from hntk.training.table_size import drawn_bytes, filled, with_density
 

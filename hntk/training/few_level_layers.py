@@ -17,10 +17,9 @@ and the straight-through gradient is that of the ramp $(z - a)e^{-b} + 1/2$, cli
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,22 +29,8 @@ from jaxtyping import Float
 
 from hntk.activations.surrogates import Surrogate
 
-# Weights below this multiple of the mean magnitude become 0 unless a sparsity is asked for (Li and Liu, 2016).
-TERNARY_THRESHOLD = 0.7
-# Added to the variance of sums, which are whole numbers: a neuron whose sum never changes has z = 0.
-LEAST_VARIANCE = 1e-3
-# Largest share of weights that are not 0 of layers whose density is free: with more of them, fewer bits are needed.
-DENSEST = 2 / 3
-# The name, among the parameters, of what densities are multiplied by where they follow the bytes of the program.
-DENSITY_SCALE = "density_scale"
-# The logarithm of a cut moves in a step by this times the learning rate, times the relative error in the number of
-# weights that are kept. Trained weights gather at the cut: where it moves faster than they do, as at the end of a
-# training, it turns many of them on and off in every step.
-CUT_SPEED = 3.0
 # Levels of a larger deviation would let a step of Adam change scores too much.
 LARGEST_DEVIATION = 4.0
-# The largest magnitude of a readout weight in the program.
-READOUT_MOST = 127
 
 Parameters = dict[str, Any]
 
@@ -104,193 +89,9 @@ class FewLevelLayer:
         return self.surrogate(t)
 
 
-class SumStatistics(NamedTuple):
-    """Mean and deviation of the sums of each neuron of a layer."""
-
-    mean: Float[Array, " d"]
-    deviation: Float[Array, " d"]
-
-    @staticmethod
-    def of(sums: Float[Array, "n d"]) -> SumStatistics:
-        """Return the statistics over some samples; no deviation is 0."""
-        mean = jnp.mean(sums, axis=0)
-        return SumStatistics(mean, jnp.sqrt(jnp.mean(jnp.square(sums - mean), axis=0) + LEAST_VARIANCE))
-
-
-def forward(
-    parameters: Parameters,
-    layers: Sequence[FewLevelLayer],
-    x: Float[Array, "n p"],
-    statistics: Sequence[SumStatistics] | None = None,
-) -> tuple[Float[Array, "n K"], tuple[SumStatistics, ...]]:
-    """Return the scores of samples, and the statistics by which the sums of each layer were standardised.
-
-    Parameters
-    ----------
-    parameters : dict
-        ``{"layers": [{"weights": (d_l, d_{l-1}), "thresholds": (d_l, T_l)}, …], "readout": (K, d_L), "offset": (K,)}``
-        in float32. Spaced thresholds are (d_l, 2) numbers, a and b of each neuron. A layer with a sparsity has its cut
-        under ``"cut"``. Where densities follow the bytes of the program, ``"density_scale"`` is what those of all
-        layers are multiplied by.
-    layers : sequence of FewLevelLayer
-        What is fixed about each layer.
-    x : (n, p) array of float32
-        Whole numbers.
-    statistics : sequence of SumStatistics, optional
-        Statistics of each layer; by default those of these samples.
-
-    Returns
-    -------
-    scores : (n, K) array of float32
-        Scores with a readout of 8 bits.
-    statistics : tuple of SumStatistics
-        Statistics of each layer.
-    """
-    used, h = [], x
-    for number, (layer, part) in enumerate(zip(layers, parameters["layers"], strict=True)):
-        sums = h @ ternary(part["weights"], cut_of(part, layer)).T
-        used.append(SumStatistics.of(sums) if statistics is None else statistics[number])
-        z = (sums - used[-1].mean) / used[-1].deviation
-        h: Array
-        if layer.spaced:
-            h = spaced_staircase(z, part["thresholds"], len(layer.levels))
-        else:
-            h = staircase(z, ascending(part["thresholds"], layer), layer)
-    return (h * layers[-1].unit) @ eight_bits(parameters["readout"]).T + parameters["offset"], tuple(used)
-
-
 def straight_through(values: Array, rounded: Array) -> Array:
     """Return the rounded values exactly, whose gradient is passed on to the values as they were."""
     return jax.lax.stop_gradient(rounded) + (values - jax.lax.stop_gradient(values))
-
-
-def ternary(weights: Float[Array, "d p"], cut: Float[Array, ""] | float) -> Float[Array, "d p"]:
-    """Return weights in {0, ±1} with a straight-through gradient.
-
-    Parameters
-    ----------
-    weights : (d, p) array
-        Latent weights.
-    cut : scalar
-        Magnitude up to which they become 0.
-
-    Returns
-    -------
-    (d, p) array
-        The signs of the weights whose magnitude is above the cut, 0 elsewhere.
-    """
-    return straight_through(weights, jnp.where(jnp.abs(weights) > cut, jnp.sign(weights), 0.0))
-
-
-def cut_of(part: Parameters, layer: FewLevelLayer) -> Float[Array, ""]:
-    """Return the magnitude up to which the latent weights of a layer become 0.
-
-    Without a sparsity that is .7 of the mean magnitude. With one it is a number beside the weights that follows them
-    (:func:`with_followed_cuts`), since sorting them in every step would take longer than the step; or their quantile.
-    """
-    size = jnp.abs(part["weights"])
-    if layer.sparsity is None:
-        return jax.lax.stop_gradient(TERNARY_THRESHOLD * jnp.mean(size))
-    return jax.lax.stop_gradient(part["cut"] if "cut" in part else jnp.quantile(size, layer.sparsity))
-
-
-def with_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parameters:
-    """Return parameters with the exact cut beside the weights of each layer that has a sparsity."""
-    parts, scale = [], parameters.get(DENSITY_SCALE)
-    for part, layer in zip(parameters["layers"], layers, strict=True):
-        if layer.sparsity is not None:
-            size = jnp.abs(part["weights"])
-            zeros = layer.sparsity if scale is None else 1.0 - density(layer, size.size, scale)
-            part = part | {"cut": jnp.quantile(size, zeros)}
-        parts.append(part)
-    return parameters | {"layers": parts}
-
-
-def with_followed_cuts(
-    parameters: Parameters, layers: Sequence[FewLevelLayer], rate: Float[Array, ""] | float
-) -> Parameters:
-    """Return parameters after a step of a learning rate, whose cuts have moved towards their sparsities.
-
-    The logarithm of a cut moves by three times the rate, times the relative error in the number of weights that are
-    kept. So cuts come to rest together with the weights.
-    """
-    parts, scale = [], parameters.get(DENSITY_SCALE)
-    for part, layer in zip(parameters["layers"], layers, strict=True):
-        if "cut" in part:
-            kept = jnp.mean((jnp.abs(part["weights"]) > part["cut"]).astype(jnp.float32))
-            wanted = density(layer, part["weights"].size, scale)
-            part = part | {"cut": part["cut"] * jnp.exp(CUT_SPEED * rate * jnp.clip(kept / wanted - 1.0, -1.0, 1.0))}
-        parts.append(part)
-    return parameters | {"layers": parts}
-
-
-def density(layer: FewLevelLayer, size: int, scale: Any = None) -> Any:
-    """Return the share of weights that a layer with a sparsity keeps.
-
-    Parameters
-    ----------
-    layer : FewLevelLayer
-        The layer.
-    size : int
-        Number of its weights, of which at least one is kept.
-    scale : scalar array of float32, optional
-        What its density is multiplied by, as far as at most 2/3 of the weights are kept, or as many as without it.
-
-    Returns
-    -------
-    float or scalar array of float32
-        The share.
-    """
-    assert layer.sparsity is not None
-    usual = max(1.0 - layer.sparsity, 1.0 / size)
-    return usual if scale is None else (scale * usual).clip(1.0 / size, max(usual, DENSEST))
-
-
-def own_layers(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> tuple[FewLevelLayer, ...]:
-    """Return the layers of the program of one member: with its own sparsity, where densities follow the bytes.
-
-    There spaced thresholds are coarse too, rather than that single neurons make those of the layer take a byte more.
-    """
-    if DENSITY_SCALE not in parameters:
-        return tuple(layers)
-    scale = np.float32(parameters[DENSITY_SCALE])
-    return tuple(
-        replace(
-            layer,
-            sparsity=1.0 - float(density(layer, part["weights"].size, scale)),
-            coarse=True,
-        )
-        for layer, part in zip(layers, parameters["layers"], strict=True)
-    )
-
-
-def exact_cut(weights: Float[np.ndarray, "d p"], sparsity: float) -> Any:
-    """Return the magnitude up to which weights become 0 in :func:`ternary_values`, if no two are equal."""
-    size = np.abs(weights)
-    zeros = round(sparsity * size.size)
-    return np.partition(size, zeros - 1, axis=None)[zeros - 1] if zeros else size.dtype.type(0)
-
-
-def ternary_values(weights: Float[np.ndarray, "d p"], sparsity: float | None) -> np.ndarray:
-    """Return the weights of a trained layer as int8 in {0, ±1}, with exactly the sparsity that is asked for.
-
-    The share of zeros is the nearest that the number of weights allows. Of equal magnitudes the first become 0.
-    """
-    latent = np.asarray(weights, np.float64)
-    size = np.abs(latent)
-    if sparsity is None:
-        return (np.sign(latent) * (size > TERNARY_THRESHOLD * size.mean())).astype(np.int8)
-    values, cut = np.sign(latent).astype(np.int8), exact_cut(latent, sparsity)
-    below = size < cut
-    values[below] = 0
-    values.flat[np.flatnonzero(size == cut)[: round(sparsity * size.size) - np.count_nonzero(below)]] = 0
-    return values
-
-
-def eight_bits(readout: Float[Array, "K d"]) -> Float[Array, "K d"]:
-    """Round readout weights to 127 steps of the largest magnitude, with a straight-through gradient."""
-    step = jax.lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(readout)), jnp.finfo(jnp.float32).tiny)) / READOUT_MOST
-    return straight_through(readout, jnp.round(readout / step) * step)
 
 
 def ascending(thresholds: Float[Array, "d T"], layer: FewLevelLayer) -> Float[Array, "d T"]:

@@ -37,11 +37,12 @@ from hntk.networks.training_record import Candidate, TrainingRecord
 from hntk.readouts.training import Schedule, Trained
 from hntk.training.budget import folded_within, search
 from hntk.training.designs import Freedom, cells, designs
-from hntk.training.few_level_layers import DENSITY_SCALE, FewLevelLayer, Parameters, own_layers, with_cuts
+from hntk.training.few_level_layers import FewLevelLayer, Parameters
 from hntk.training.folding import folded
 from hntk.training.loop import train_members
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData, training_data
+from hntk.training.sparse_weights import DENSITY_SCALE, own_layers, with_cuts
 from hntk.training.start_choice import Starts, starting_points
 from hntk.training.starts import StartProblem
 from hntk.training.teachers import TeacherSignal, teacher_signal

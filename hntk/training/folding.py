@@ -22,15 +22,10 @@ from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.spaced_steps import SpacedSteps
 from hntk.networks.training_record import TrainingRecord
 from hntk.training.byte_distances import COARSE_MULTIPLIER, spread_thresholds
-from hntk.training.few_level_layers import (
-    LEAST_VARIANCE,
-    FewLevelLayer,
-    Parameters,
-    eight_bits,
-    ternary_values,
-    threshold_values,
-)
+from hntk.training.few_level_layers import FewLevelLayer, Parameters, threshold_values
+from hntk.training.forward_pass import LEAST_VARIANCE, eight_bits
 from hntk.training.samples import TrainingData
+from hntk.training.sparse_weights import ternary_values
 from hntk.weights.weight_matrix import WeightMatrix
 
 # Samples whose sums are computed at a time.
@@ -71,7 +66,7 @@ def folded_network(parameters: Parameters, layers: Sequence[FewLevelLayer], data
     Parameters
     ----------
     parameters : dict
-        Trained parameters of one member, see :func:`few_level_layers.forward`.
+        Trained parameters of one member, see :func:`forward_pass.forward`.
     layers : sequence of FewLevelLayer
         What is fixed about each layer.
     data : TrainingData

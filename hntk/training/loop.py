@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from hntk._utils.digest import array_digest
 from hntk.readouts import checkpoints, training
-from hntk.readouts.checkpoints import Epoch, load_parts, save_checkpoint
-from hntk.readouts.training import ADAM, Schedule, Trained, TrainingError, learning_rates
+from hntk.readouts.checkpoints import load_parts, save_checkpoint
+from hntk.readouts.training import Schedule, Trained, TrainingError, learning_rates
 from hntk.training.byte_limit import RISE, ByteLimit
 from hntk.training.few_level_layers import Parameters
+from hntk.training.members import MembersState, best_members, epoch_line, present_members, where_better
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData
 
@@ -35,63 +35,6 @@ MEASURED_SAMPLES = 1024
 FOLLOWED = 50
 # Validation samples at a time.
 VALIDATED = 8192
-
-
-@dataclass(frozen=True, eq=False)
-class MembersState:
-    """A training of S members between two epochs.
-
-    Attributes
-    ----------
-    parameters, optimizer, best : pytrees of arrays
-        Parameters, the optimizer's state and the parameters that are kept, each with a first axis of length S.
-    validation : (S,) array
-        Best validation of each member.
-    history : (epochs, S, 4) array
-        An :class:`Epoch` of each member, for every epoch.
-    """
-
-    parameters: Any
-    optimizer: Any
-    best: Any
-    validation: Float[np.ndarray, " S"]
-    history: Float[np.ndarray, "epochs S 4"]
-
-    @staticmethod
-    def start(parameters: Parameters) -> MembersState:
-        """Return the state before the first epoch."""
-        members = parameters["offset"].shape[0]
-        optimizer = jax.vmap(ADAM.init)(parameters)
-        return MembersState(parameters, optimizer, parameters, np.full(members, -np.inf), np.empty((0, members, 4)))
-
-    @property
-    def trees(self) -> tuple[Any, Any, Any]:
-        """The pytrees, whose leaves a checkpoint holds."""
-        return self.parameters, self.optimizer, self.best
-
-    def lengths(self, patience: int) -> Int[np.ndarray, " S"]:
-        """Return how many epochs of each member count: those up to the one after which it would stop alone."""
-        return np.array([_counting_epochs(validations, patience) for validations in self.history[:, :, 2].T])
-
-    def running(self, schedule: Schedule) -> np.ndarray:
-        """Return which members would go on if they were alone."""
-        done = len(self.history)
-        if done >= schedule.epochs:
-            return np.zeros(self.validation.size, bool)
-        # Another epoch without a better accuracy would not count for one that has stopped.
-        longer = np.concatenate([self.history[:, :, 2], np.full((1, self.validation.size), -np.inf)])
-        return np.array([_counting_epochs(validations, schedule.patience) > done for validations in longer.T])
-
-
-def _counting_epochs(validations: Float[np.ndarray, " epochs"], patience: int) -> int:
-    """Return the number of epochs until so many in a row were not better than the best; without validation all are."""
-    best, at = -np.inf, 0
-    for number, value in enumerate(validations):
-        if not value <= best:
-            best, at = value, number
-        if number - at >= patience:
-            return number + 1
-    return len(validations)
 
 
 def train_members(
@@ -159,13 +102,13 @@ def train_members(
     while np.any(state.running(schedule)):
         state = epoch.advance(state)
         if snapshot is not None:
-            snapshot(_present(state))
+            snapshot(present_members(state))
         if checkpoint is not None:
             save_checkpoint(checkpoint, state, known)
         if progress is not None:
-            lines = tuple(map(_line, state.history[-1]))
+            lines = tuple(map(epoch_line, state.history[-1]))
             progress(lines if keys.size > 1 else lines[0])
-    return _results(state, schedule)
+    return best_members(state, schedule)
 
 
 class _Epochs:
@@ -204,7 +147,7 @@ class _Epochs:
             parameters = self.limit.follow(parameters, running, RISE if number else np.inf)
         values = self._validate(parameters)
         better = running & ~(values <= state.validation)
-        best = jax.tree.map(partial(_choose, jnp.asarray(better)), parameters, state.best)
+        best = jax.tree.map(partial(where_better, jnp.asarray(better)), parameters, state.best)
         lines = np.stack([np.full_like(values, number + 1), losses, values, np.full_like(values, rates[0])], axis=1)
         validation = np.where(better, values, state.validation)
         return MembersState(parameters, optimizer, best, validation, np.concatenate([state.history, lines[None]]))
@@ -250,10 +193,6 @@ def _decays(parameters: Parameters, decay: float) -> Parameters:
     )
 
 
-def _choose(better: Array, new: Array, old: Array) -> Array:
-    return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-
 def _check_losses(losses: np.ndarray, running: np.ndarray, number: int, schedule: Schedule) -> None:
     wrong = np.flatnonzero(running & ~np.isfinite(losses))
     if wrong.size:
@@ -263,35 +202,6 @@ def _check_losses(losses: np.ndarray, running: np.ndarray, number: int, schedule
             f"{schedule.learning_rate:g}: lower the learning rate, or look for values in the data or in the teacher's "
             "logits that are far out of scale. A checkpoint keeps the epoch before."
         )
-
-
-def _line(numbers: Float[np.ndarray, " 4"]) -> Epoch:
-    number, loss, validation, rate = numbers.tolist()
-    return Epoch(int(number), loss, validation, rate)
-
-
-def _present(state: MembersState) -> tuple[Trained, ...]:
-    """Return the members as they are after the last epoch, whether or not they were better before."""
-    return tuple(
-        Trained(
-            jax.tree.map(lambda leaf, m=member: leaf[m], state.parameters),
-            float(state.history[-1, member, 2]),
-            tuple(map(_line, state.history[:, member])),
-        )
-        for member in range(state.validation.size)
-    )
-
-
-def _results(state: MembersState, schedule: Schedule) -> tuple[Trained, ...]:
-    lengths = state.lengths(schedule.patience)
-    return tuple(
-        Trained(
-            jax.tree.map(lambda leaf, m=member: leaf[m], state.best),
-            float(state.validation[member]),
-            tuple(_line(numbers) for numbers in state.history[:length, member]),
-        )
-        for member, length in enumerate(lengths)
-    )
 
 
 def _identity(

@@ -13,14 +13,9 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk.readouts.softmax import cross_entropy
-from hntk.training.few_level_layers import (
-    FewLevelLayer,
-    Parameters,
-    SumStatistics,
-    forward,
-    with_cuts,
-    with_followed_cuts,
-)
+from hntk.training.few_level_layers import FewLevelLayer, Parameters
+from hntk.training.forward_pass import SumStatistics, forward
+from hntk.training.sparse_weights import with_cuts, with_followed_cuts
 
 # Augmented pixels are whole again, and stay in their range.
 BRIGHTEST = 255.0
@@ -96,7 +91,7 @@ class Objective:
     def forward(
         self, parameters: Parameters, x: Float[Array, "n p"], statistics: Sequence[SumStatistics] | None = None
     ) -> tuple[Float[Array, "n K"], tuple[SumStatistics, ...]]:
-        """Return scores and the statistics of each layer's sums, see :func:`few_level_layers.forward`."""
+        """Return scores and the statistics of each layer's sums, see :func:`forward_pass.forward`."""
         return forward(parameters, self.layers, x, statistics)
 
     def loss(

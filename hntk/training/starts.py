@@ -48,7 +48,7 @@ class StartProblem:
 
 
 class StartingPoint(NamedTuple):
-    """Fixed descriptions of the layers, and the first parameters of :func:`few_level_layers.forward`."""
+    """Fixed descriptions of the layers, and the first parameters of :func:`forward_pass.forward`."""
 
     layers: tuple[FewLevelLayer, ...]
     parameters: Parameters

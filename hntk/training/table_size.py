@@ -17,9 +17,10 @@ from hntk.deploy.c_choice import choose_layouts
 from hntk.deploy.c_tables import NetworkTables
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_regressor import IntegerRegressor
-from hntk.training.few_level_layers import DENSEST, FewLevelLayer, Parameters
+from hntk.training.few_level_layers import FewLevelLayer, Parameters
 from hntk.training.folding import folded_network
 from hntk.training.samples import TrainingData
+from hntk.training.sparse_weights import DENSEST
 from hntk.training.starts import StartProblem, first_thresholds, uniform_layers
 
 # Samples over which the sums of a network that is not trained are standardised.

@@ -14,7 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.training.dense_chains import DenseChain, fitted_rows
-from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, ternary_values, threshold_values
+from hntk.training.few_level_layers import FewLevelLayer, threshold_values
+from hntk.training.forward_pass import LEAST_VARIANCE
+from hntk.training.sparse_weights import ternary_values
 from hntk.training.starts import StartingPoint, StartProblem, uniform_spacing
 
 # steps that are tried, in units of the root mean square of what is quantised

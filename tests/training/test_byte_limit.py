@@ -17,10 +17,11 @@ from hntk.training import few_level_training
 from hntk.training.budget import folded_within
 from hntk.training.byte_distances import COARSE_MULTIPLIER, spread_thresholds
 from hntk.training.byte_limit import filling_scale
-from hntk.training.few_level_layers import (
+from hntk.training.few_level_layers import FewLevelLayer
+from hntk.training.folding import ExactStatistics, whole_staircase
+from hntk.training.sparse_weights import (
     DENSEST,
     DENSITY_SCALE,
-    FewLevelLayer,
     cut_of,
     density,
     exact_cut,
@@ -29,7 +30,6 @@ from hntk.training.few_level_layers import (
     with_cuts,
     with_followed_cuts,
 )
-from hntk.training.folding import ExactStatistics, whole_staircase
 from hntk.training.table_size import table_bytes
 
 KEYS = jax.random.split(jax.random.key(4), 2)

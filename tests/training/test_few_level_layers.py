@@ -12,22 +12,9 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.training.few_level_layers import (
-    LEAST_VARIANCE,
-    FewLevelLayer,
-    SumStatistics,
-    ascending,
-    cut_of,
-    eight_bits,
-    forward,
-    spaced_staircase,
-    staircase,
-    ternary,
-    ternary_values,
-    threshold_values,
-    with_cuts,
-    with_followed_cuts,
-)
+from hntk.training.few_level_layers import FewLevelLayer, ascending, spaced_staircase, staircase, threshold_values
+from hntk.training.forward_pass import LEAST_VARIANCE, SumStatistics, eight_bits, forward
+from hntk.training.sparse_weights import cut_of, ternary, ternary_values, with_cuts, with_followed_cuts
 from tests.support.few_level_networks import parameters
 
 # Levels that are neither equidistant nor monotone.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.training.loop import MembersState, _counting_epochs
+from hntk.training.members import MembersState, counting_epochs
 from tests.support.training_samples import images, rings
 
 KEY = jax.random.key(5)
@@ -102,10 +102,10 @@ def test_members_are_what_they_would_be_alone() -> None:
 def test_a_member_stops_where_it_would_alone() -> None:
     """Epochs after that do not count, better ones neither."""
     never, early = [0.1, 0.2, 0.3, 0.4, 0.5], [0.3, 0.2, 0.3, 0.9, 0.9]
-    assert _counting_epochs(np.array(never), 2) == 5
-    assert _counting_epochs(np.array(early), 2) == 3
+    assert counting_epochs(np.array(never), 2) == 5
+    assert counting_epochs(np.array(early), 2) == 3
     # without validation samples every epoch counts
-    assert _counting_epochs(np.full(5, np.nan), 1) == 5
+    assert counting_epochs(np.full(5, np.nan), 1) == 5
     history = np.zeros((3, 2, 4))
     history[:, :, 2] = np.array([never[:3], early[:3]]).T
     state = MembersState({}, {}, {}, np.array([0.3, 0.3]), history)

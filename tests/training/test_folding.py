@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hntk.networks.training_record import TrainingRecord
-from hntk.training.few_level_layers import LEAST_VARIANCE, FewLevelLayer, SumStatistics, forward
+from hntk.training.few_level_layers import FewLevelLayer
 from hntk.training.folding import (
     ExactStatistics,
     folded,
@@ -21,6 +21,7 @@ from hntk.training.folding import (
     whole_staircase,
     whole_sums,
 )
+from hntk.training.forward_pass import LEAST_VARIANCE, SumStatistics, forward
 from hntk.training.samples import TrainingData, training_data
 from tests.support.few_level_networks import parameters
 

@@ -15,7 +15,8 @@ import pytest
 
 import hntk
 from hntk.training.dense_chains import DenseChain, DenseLayer
-from hntk.training.few_level_layers import Parameters, forward
+from hntk.training.few_level_layers import Parameters
+from hntk.training.forward_pass import forward
 from hntk.training.matched_start import WholeStaircase, matched_staircases, whole_staircase
 from hntk.training.objective import Objective
 from hntk.training.samples import training_data
