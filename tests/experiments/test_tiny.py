@@ -329,6 +329,8 @@ def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here(
     assert studies == set(catalog.STUDIES)
 
 
+# as `microcontroller`, but for the bytes that a device has
+REPEATED = ("small_microcontroller",)
 # those of a dozen processes or more, each of which imports JAX; bench_transform and bench_inference have fewer
 MANY_PROCESSES = ("bench_kernels", "bench_empirical", "bench_solver")
 
@@ -358,8 +360,8 @@ def _check(name: str, ran: Ran) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(experiment.name, marks=pytest.mark.nightly if experiment.name in MANY_PROCESSES else ())
-        for experiment in catalog.EXPERIMENTS
+        pytest.param(name, marks=pytest.mark.nightly if name in (*MANY_PROCESSES, *REPEATED) else ())
+        for name in (experiment.name for experiment in catalog.EXPERIMENTS)
     ],
 )
 def test_tiny(name: str, tmp_path: Path) -> None:

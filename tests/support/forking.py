@@ -1,7 +1,7 @@
 """Experiments in processes that begin with everything imported, which takes a process of its own seconds.
 
-A server imports once what experiments import, but starts no backend of JAX: a process that has one cannot be forked. For
-each experiment it forks a process, which then goes on as ``python -m experiments.run`` does.
+A server imports once what experiments import, but starts no backend of JAX, whose threads a fork would lose. For each
+experiment it forks a process, which then goes on as ``python -m experiments.run`` does.
 """
 
 from __future__ import annotations
