@@ -73,9 +73,10 @@ def _measure(
     seeds: Sequence[int],
     samples: SplitSamples,
 ) -> None:
-    """Record what each seed's network takes and reaches, and means over seeds."""
+    """Save each seed's network, record what it takes and reaches, and means over seeds."""
     rows = []
     for seed, network, validation in zip(seeds, networks, validations, strict=True):
+        network.save(record.folder / f"seed-{seed}.safetensors")
         program = to_c(network)
         accuracies = [validation, network.accuracy(samples.x_test, samples.y_test)]
         rows.append([seed, *described(network), "-".join(program.layouts), program.table_bytes, *accuracies])

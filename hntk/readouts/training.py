@@ -176,7 +176,12 @@ def train(
 
 @lru_cache(maxsize=32)
 def _compiled_epoch(loss: Loss, project: Callable[[Parameters], Parameters] | None, batch: int) -> Callable:
-    return jax.jit(partial(epoch, loss, project or (lambda p: p), batch))
+    return jax.jit(partial(epoch, loss, _after_step(project), batch))
+
+
+def _after_step(project: Callable[[Parameters], Parameters] | None) -> Callable[[Parameters, Array], Parameters]:
+    """Return what :func:`epoch` applies after a step, of a function of the parameters alone."""
+    return lambda parameters, _: parameters if project is None else project(parameters)
 
 
 @lru_cache(maxsize=32)
@@ -194,7 +199,7 @@ def epoch(
     loss : callable
         Maps the parameters and the parts of a batch to a scalar.
     project : callable
-        Applied to the parameters after every step.
+        Maps the parameters after a step, and its learning rate, to those of the next one.
     batch : int
         Samples per step.
     parameters, state : pytrees of arrays
@@ -227,7 +232,7 @@ def epoch(
         value, gradient = jax.value_and_grad(loss)(parameters, *parts)
         updates, state = ADAM.update(gradient, state)
         moved = jax.tree.map(lambda p, u, d: p - rate * (u + d * p), parameters, updates, decay)
-        return (project(moved), state), value
+        return (project(moved, rate), state), value
 
     (parameters, state), losses = jax.lax.scan(step, (parameters, state), (jnp.arange(steps), order, rates))
     return parameters, state, jnp.mean(losses)

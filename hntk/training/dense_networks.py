@@ -36,7 +36,11 @@ class DenseObjective(Objective):
         settings["layers"] = ()
         return cls(**settings)
 
-    def follow(self, parameters: Parameters) -> Parameters:
+    def follow(self, parameters: Parameters, rate: Array) -> Parameters:
+        """Return the parameters: dense weights have no cuts."""
+        return parameters
+
+    def settle(self, parameters: Parameters) -> Parameters:
         """Return the parameters: dense weights have no cuts."""
         return parameters
 

@@ -34,9 +34,10 @@ from hntk.activations.surrogates import Surrogate
 TERNARY_THRESHOLD = 0.7
 # Added to the variance of sums, which are whole numbers: a neuron whose sum never changes has z = 0.
 LEAST_VARIANCE = 1e-3
-# The logarithm of a cut moves in a step by this times the relative error in the number of weights that are kept.
-# Trained weights gather at the cut: one that moves faster turns many of them on and off in every step.
-CUT_GAIN = 0.003
+# The logarithm of a cut moves in a step by this times the learning rate, times the relative error in the number of
+# weights that are kept. Trained weights gather at the cut: where it moves faster than they do, as at the end of a
+# training, it turns many of them on and off in every step.
+CUT_SPEED = 3.0
 # Levels of a larger deviation would let a step of Adam change scores too much.
 LARGEST_DEVIATION = 4.0
 # The largest magnitude of a readout weight in the program.
@@ -193,10 +194,13 @@ def with_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parame
     return parameters | {"layers": parts}
 
 
-def with_followed_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) -> Parameters:
-    """Return parameters after a step, whose cuts have moved towards their sparsities.
+def with_followed_cuts(
+    parameters: Parameters, layers: Sequence[FewLevelLayer], rate: Float[Array, ""] | float
+) -> Parameters:
+    """Return parameters after a step of a learning rate, whose cuts have moved towards their sparsities.
 
-    The logarithm of a cut moves by a multiple of the relative error in the number of weights that are kept.
+    The logarithm of a cut moves by three times the rate, times the relative error in the number of weights that are
+    kept. So cuts come to rest together with the weights.
     """
     parts = []
     for part, layer in zip(parameters["layers"], layers, strict=True):
@@ -204,7 +208,7 @@ def with_followed_cuts(parameters: Parameters, layers: Sequence[FewLevelLayer]) 
             assert layer.sparsity is not None
             kept = jnp.mean((jnp.abs(part["weights"]) > part["cut"]).astype(jnp.float32))
             wanted = max(1.0 - layer.sparsity, 1.0 / part["weights"].size)
-            part = part | {"cut": part["cut"] * jnp.exp(CUT_GAIN * jnp.clip(kept / wanted - 1.0, -1.0, 1.0))}
+            part = part | {"cut": part["cut"] * jnp.exp(CUT_SPEED * rate * jnp.clip(kept / wanted - 1.0, -1.0, 1.0))}
         parts.append(part)
     return parameters | {"layers": parts}
 

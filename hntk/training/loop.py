@@ -206,6 +206,7 @@ def _compiled_epoch(objective: Objective, batch: int) -> Callable:
         parameters, optimizer, loss = training.epoch(
             objective.loss, objective.follow, batch, parameters, optimizer, samples, key, rates, decay, objective.take
         )
+        parameters = objective.settle(parameters)
         # A sum that is no number reaches no threshold, which the loss does not show.
         finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(parameters)]))
         return parameters, optimizer, jnp.where(finite, loss, jnp.nan)

@@ -13,7 +13,14 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from hntk.readouts.softmax import cross_entropy
-from hntk.training.few_level_layers import FewLevelLayer, Parameters, SumStatistics, forward, with_followed_cuts
+from hntk.training.few_level_layers import (
+    FewLevelLayer,
+    Parameters,
+    SumStatistics,
+    forward,
+    with_cuts,
+    with_followed_cuts,
+)
 
 # Augmented pixels are whole again, and stay in their range.
 BRIGHTEST = 255.0
@@ -114,9 +121,13 @@ class Objective:
         told = jax.nn.softmax(logits / t)
         return t * t * jnp.mean(optax.losses.kl_divergence(jax.nn.log_softmax(scores / t), told))
 
-    def follow(self, parameters: Parameters) -> Parameters:
-        """Return parameters after a step, whose cuts follow the weights."""
-        return with_followed_cuts(parameters, self.layers)
+    def follow(self, parameters: Parameters, rate: Array) -> Parameters:
+        """Return parameters after a step of a learning rate, whose cuts follow the weights."""
+        return with_followed_cuts(parameters, self.layers, rate)
+
+    def settle(self, parameters: Parameters) -> Parameters:
+        """Return parameters after an epoch, whose cuts are those of the program that they would be folded into."""
+        return with_cuts(parameters, self.layers)
 
     def statistics(self, parameters: Parameters, x: Array) -> tuple[SumStatistics, ...]:
         """Return the statistics of the sums of each layer over whole samples."""

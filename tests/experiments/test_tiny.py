@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+import hntk
 from experiments.benchmarks import harness, workers
 from experiments.benchmarks.bench_inference import REFERENCE
 from experiments.kernels.architectures import LABELS, NETS
 from experiments.kernels.settings import ARCHITECTURES
 from experiments.runner import catalog
 from experiments.shipping import microcontrollers, toolchain
+from hntk.deploy import to_c
 from tests.support.command_line import ROOT, done, rows, run_here
 from tests.support.precision import precision
 from tests.support.workers_here import WorkerHere
@@ -211,7 +213,12 @@ def frontier_kilobytes(ran: Ran) -> None:
     assert min(float(row["test"]) for row in drawn) > 0.8
     # of drawn and of trained layers, one for each budget
     assert [row["chosen"] for row in table] == ["yes"] * 2
-    assert len(ran.rows("seeds.csv")) == 2 * 2
+    seeds = ran.rows("seeds.csv")
+    assert len(seeds) == 2 * 2
+    files = sorted((ran.out.parent / "jobs").glob("*/seed-*.safetensors"))
+    sizes = {to_c(hntk.load(path)).table_bytes for path in files}
+    assert len(files) == 4
+    assert sizes == {int(row["table bytes"]) for row in seeds}
 
 
 def starts(ran: Ran) -> None:

@@ -125,14 +125,25 @@ def test_a_cut_follows_the_weights(sparsity: float) -> None:
     start, end = rng.normal(size=(100, 200)), 1.5 * rng.laplace(size=(100, 200))
     parameters = with_cuts({"layers": [{"weights": jnp.asarray(start, jnp.float32)}]}, [layer])
     first = parameters["layers"][0]["cut"]
-    # a hundred steps each
-    follow = jax.jit(lambda p: jax.lax.fori_loop(0, 100, lambda _, q: with_followed_cuts(q, [layer]), p))
+    # a hundred steps each, at a learning rate of .001
+    follow = jax.jit(lambda p: jax.lax.fori_loop(0, 100, lambda _, q: with_followed_cuts(q, [layer], 0.001), p))
     for share in np.linspace(0, 1, 40).tolist() + [1.0] * 20:
         weights = jnp.asarray((1 - share) * start + share * end, jnp.float32)
         parameters = follow({"layers": [parameters["layers"][0] | {"weights": weights}]})
     kept = float(jnp.mean(jnp.abs(weights) > cut_of(parameters["layers"][0], layer)))
     assert abs(kept / (1 - sparsity) - 1) < 0.03
     assert abs(float(jnp.mean(jnp.abs(weights) > first)) / (1 - sparsity) - 1) > 0.05
+
+
+def test_a_cut_rests_with_the_weights() -> None:
+    """At a learning rate of 0 weights do not move, and none may be turned on or off by a cut that does."""
+    layer = replace(LAYER, sparsity=0.9)
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=(100, 200)), jnp.float32)
+    parameters = {"layers": [{"weights": weights, "cut": jnp.float32(1.0)}]}
+    rested, moved = (with_followed_cuts(parameters, [layer], rate)["layers"][0]["cut"] for rate in (0.0, 0.01))
+    assert rested == 1.0 < moved
+    settled = with_cuts(parameters, [layer])["layers"][0]
+    assert np.sum(np.asarray(ternary(weights, settled["cut"])) == 0) == round(0.9 * weights.size)
 
 
 def test_without_a_sparsity_weights_below_a_share_of_the_mean_are_0() -> None:
