@@ -16,9 +16,10 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 # thread for its matrices, as more would wait for each other.
 PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 XLA_PYTHON_CLIENT_PREALLOCATE=false JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 $(RUN) -m pytest -n $(JOBS) --dist worksteal
-# Half of the tests' time is compilation: here it optimises less, and takes XLA's older code generator for fused operations.
-# make test-all runs the programs that users run.
-QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS="$(XLA_FLAGS) --xla_cpu_use_fusion_emitters=false"
+# Half of the tests' time is compilation: here it optimises less, takes XLA's older code generator for fused operations,
+# splits no program among threads, and notes no line of Python at its operations. make test-all runs what users run.
+QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_TRACEBACK_IN_LOCATIONS_LIMIT=0 \
+    XLA_FLAGS="$(XLA_FLAGS) --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 # Debian packages beside Python's.
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium

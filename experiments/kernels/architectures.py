@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,19 +25,19 @@ from hntk.spectra.comparison import centred_kernel
 SMALLEST = 40
 ROOT2 = 2**0.5
 LEVELS4 = hntk.staircase([0.19, 0.99, 1.82], [0.0, 0.56, 1.32, 2.57])
-# The names are those of settings.ARCHITECTURES.
+# The names are those of settings.ARCHITECTURES. Each is made when it is called: to make one of GELU computes with JAX.
 NETS = {
-    "relu_he": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False),
-    "relu_unit": hntk.Architecture(["relu"] * 3, centred=False),
-    "relu_large_biases": hntk.Architecture(["relu"] * 3, ROOT2, 1.0, centred=False),
+    "relu_he": partial(hntk.Architecture, ["relu"] * 3, ROOT2, 0.3, centred=False),
+    "relu_unit": partial(hntk.Architecture, ["relu"] * 3, centred=False),
+    "relu_large_biases": partial(hntk.Architecture, ["relu"] * 3, ROOT2, 1.0, centred=False),
     # an odd function whose biases are small has next to no d and e
-    "erf": hntk.Architecture(["erf"] * 3, 1.0, 1.0, centred=False),
-    "gelu_he": hntk.Architecture(["gelu"] * 3, ROOT2, 0.3, centred=False),
-    "levels4_he": hntk.Architecture([LEVELS4] * 3, ROOT2, 0.3, centred=False),
-    "relu_residual": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False, residual=0.7),
-    "relu_layer_norm": hntk.Architecture(["relu"] * 3, ROOT2, 0.3, centred=False, normalize="layer"),
-    "relu_implicit": hntk.Architecture(["relu"], 1.0, 0.3, centred=False, implicit=True),
-    "erf_implicit": hntk.Architecture(["erf"], 0.9, 0.3, centred=False, implicit=True),
+    "erf": partial(hntk.Architecture, ["erf"] * 3, 1.0, 1.0, centred=False),
+    "gelu_he": partial(hntk.Architecture, ["gelu"] * 3, ROOT2, 0.3, centred=False),
+    "levels4_he": partial(hntk.Architecture, [LEVELS4] * 3, ROOT2, 0.3, centred=False),
+    "relu_residual": partial(hntk.Architecture, ["relu"] * 3, ROOT2, 0.3, centred=False, residual=0.7),
+    "relu_layer_norm": partial(hntk.Architecture, ["relu"] * 3, ROOT2, 0.3, centred=False, normalize="layer"),
+    "relu_implicit": partial(hntk.Architecture, ["relu"], 1.0, 0.3, centred=False, implicit=True),
+    "erf_implicit": partial(hntk.Architecture, ["erf"], 0.9, 0.3, centred=False, implicit=True),
 }
 # What tables and figures call them: activation, σ_w, σ_b and what else there is.
 LABELS = {
@@ -68,7 +69,7 @@ def run(cfg: Config, record: Record) -> None:
     sizes = [n for n in (round(cfg.data.n / 2**k) for k in range(settings.halvings, -1, -1)) if n >= SMALLEST]
     if len(sizes) < 2:
         raise ValueError(f"a rate needs two sizes of at least {SMALLEST}: increase data.n or experiment.halvings.")
-    nets = {name: NETS[name] for name in settings.networks}
+    nets = {name: NETS[name]() for name in settings.networks}
     errors = {
         (name, kernel, curve): np.empty((len(sizes), settings.draws))
         for name in nets

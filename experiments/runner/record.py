@@ -153,6 +153,8 @@ class Record:
             path = self.folder / f"{name}.{suffix}"
             with replacing(path) as part:
                 figure.savefig(part, format=suffix, dpi=DPI)
+            # it is laid out once for both
+            figure.set_layout_engine("none")
         self.figures[name] = self.folder / f"{name}.png"
 
 

@@ -95,7 +95,7 @@ def train_dense(
     state, validation = ADAM.init(parameters), -1.0
 
     take = partial(_batch, inputs, shape, augment, centre, spread)
-    run = jax.jit(partial(epoch, _loss, lambda p: p, schedule.batch, take=take))
+    run = jax.jit(partial(epoch, _loss, lambda p, _: p, schedule.batch, take=take))
     samples = jnp.asarray(raw[~held]), jnp.asarray(y[~held])
     decay = jax.tree.map(lambda _: np.float32(schedule.weight_decay), parameters)
     scores = jax.jit(lambda p, part: relu_scores(p, (part.astype(jnp.float32) - centre) / spread))

@@ -45,8 +45,14 @@ COMPUTED: dict[str, Callable[[hntk.Activation], np.ndarray]] = {
 
 # programs of functions take seconds to compile
 SLOW = {("functions", "exact"), ("breakpoints", "exact"), ("functions", "limits"), ("breakpoints", "limits")}
+# a function of other breakpoints has the same kernels, and another program
+REPEATED = {("breakpoints", "exact"), ("breakpoints", "limits")}
 TRIED = [
-    pytest.param(pair, computed, marks=[pytest.mark.slow] * ((pair, computed) in SLOW))
+    pytest.param(
+        pair,
+        computed,
+        marks=[pytest.mark.slow] * ((pair, computed) in SLOW) + [pytest.mark.nightly] * ((pair, computed) in REPEATED),
+    )
     for pair in PAIRS
     for computed in COMPUTED
     if computed != "sharded" or pair in ("coefficients", "levels")

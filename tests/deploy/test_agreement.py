@@ -98,7 +98,9 @@ def check_all(first: int, count: int, folder: Path, everywhere: bool) -> None:
             words = [(32, 64)[(number + turn + other) % 2] for number in range(count)]
             made = folder / f"{compiler}{other}"
             made.mkdir()
-            check_c(samples, first, made, compiler, words)
+            # clang takes three times as long as gcc
+            some = count if everywhere or compiler == "gcc" else 2
+            check_c(samples[:some], first, made, compiler, words[:some])
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import pytest
 
 import hntk
 from experiments.shipping import toolchain
+from hntk.__main__ import main
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.onnx import to_onnx, write_onnx
 from hntk.networks.integer_steps import Steps
@@ -127,38 +128,40 @@ def test_onnx_files_hold_two_bits_a_weight(tmp_path: Path) -> None:
         to_onnx(made, "int4")  # type: ignore[arg-type]
 
 
-def hntk_command(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hntk", *map(str, words)], capture_output=True, text=True, cwd=Path(__file__).parents[2]
-    )
-
-
 @pytest.mark.slow
-def test_the_command_line_inspects_and_exports(tmp_path: Path) -> None:
+def test_the_command_line_inspects_and_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def hntk_command(*words: object) -> tuple[int, str, str]:
+        status = main(list(map(str, words)))
+        return status, *capsys.readouterr()
+
     made = classifier(levels=4, widths=(100, 65))
     path = tmp_path / "net.safetensors"
     hntk.save(made, path)
-    refused = hntk_command("export", path, "--to", "c")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert "--pixels" in refused.stderr
+    status, out, err = hntk_command("export", path, "--to", "c")
+    assert (status, out) == (1, "")
+    assert "--pixels" in err
     known = hntk.Classifier(made.network, made.classes, made.weights, made.offset, normalization=NORMALIZATION)
     size = hntk.save(known, path)
-    shown = hntk_command("inspect", path)
-    assert f"{size:,} bytes" in shown.stdout
-    assert "layer 2" in shown.stdout
-    told = json.loads(hntk_command("inspect", path, "--json").stdout)
+    _, shown, _ = hntk_command("inspect", path)
+    assert f"{size:,} bytes" in shown
+    assert "layer 2" in shown
+    told = json.loads(hntk_command("inspect", path, "--json")[1])
     assert told["file_bytes"] == size
     assert told["layers"][0]["inputs"] == INPUTS
     assert {layer["encoding"] for layer in told["layers"][:-1]} == {"mask+signs"}
     hntk.save(known, tmp_path / "base3.safetensors", encoding="base3")
-    packed = json.loads(hntk_command("inspect", tmp_path / "base3.safetensors", "--json").stdout)["layers"]
+    packed = json.loads(hntk_command("inspect", tmp_path / "base3.safetensors", "--json")[1])["layers"]
     assert [layer["encoding"] for layer in packed] == ["base3", "base3", "float32"]
     assert packed[0]["bits"] == pytest.approx(1.6, abs=0.01)
-    assert max(map(len, shown.stdout.splitlines()[1:6])) <= 120
-    done = hntk_command("export", path, "--to", "c", "--pixels", "--name", "mine", "--out", tmp_path / "made")
-    assert done.returncode == 0, done.stderr
+    assert max(map(len, shown.splitlines()[1:6])) <= 120
+    status, _, err = hntk_command("export", path, "--to", "c", "--pixels", "--name", "mine", "--out", tmp_path / "made")
+    assert status == 0, err
     assert {p.name for p in (tmp_path / "made").iterdir()} == {"mine.h", "mine.c", "mine_main.c"}
     path.write_bytes(path.read_bytes()[:-1])
-    damaged = hntk_command("inspect", path)
-    assert damaged.returncode == 1
+    # in a process of its own, as a user runs it
+    damaged = subprocess.run(
+        [sys.executable, "-m", "hntk", "inspect", path], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert (damaged.returncode, damaged.stdout) == (1, "")
+    assert "damaged" in damaged.stderr
     assert "Traceback" not in damaged.stderr

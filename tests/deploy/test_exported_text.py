@@ -32,7 +32,7 @@ HOSTILE = [
     "\ud7ff", "\ufffe", "7\U0001f6007", "@name@", "@labels@", "$(touch x)", "`x`", "a" * 4095, "b" * 4096,
     "?" * 5000, "\u4e2d" * 3000,
 ]  # fmt: skip
-STRICTEST = ("-O0", "-std=c99", "-pedantic-errors", "-Wall", "-Wextra", "-Werror", "-trigraphs", "-Wtrigraphs")
+STRICTEST = ("-O1", "-std=c99", "-pedantic-errors", "-Wall", "-Wextra", "-Werror", "-trigraphs", "-Wtrigraphs")
 
 
 def labelled(classes: object, pixels: int = 3) -> hntk.IntegerClassifier:

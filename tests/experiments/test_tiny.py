@@ -1,6 +1,6 @@
 """Tests that every experiment, with ``+debug=tiny`` alone, leaves the files that it promises.
 
-Each runs once, in a process of its own.
+Each runs once, in a process of its own; benchmarks of many processes do so nightly, and else have workers in this one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from pathlib import Path
 import pytest
 
 import hntk
+from experiments.benchmarks import harness, workers
 from experiments.benchmarks.bench_inference import REFERENCE
 from experiments.kernels.architectures import LABELS, NETS
 from experiments.kernels.settings import ARCHITECTURES
 from experiments.runner import catalog
 from experiments.shipping import microcontrollers, toolchain
 from hntk.deploy import to_c
-from tests.support.command_line import ROOT, done, rows
+from tests.support.command_line import ROOT, done, rows, run_here
+from tests.support.precision import precision
+from tests.support.workers_here import WorkerHere
 
 NEEDS = {"frontier": ("optuna", "make setup-sweeps"), "bench_inference": ("onnxruntime", "make setup")}
 
@@ -333,8 +336,41 @@ def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here(
     assert studies == set(catalog.STUDIES)
 
 
+# as `microcontroller`, but for the bytes that a device has
+REPEATED = ("small_microcontroller",)
+# those of a dozen processes or more, each of which imports JAX; bench_transform and bench_inference have fewer
+MANY_PROCESSES = ("bench_kernels", "bench_empirical", "bench_solver")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [experiment.name for experiment in catalog.EXPERIMENTS])
+# warnings are no errors in workers' own processes
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MANY_PROCESSES)
+def test_tiny_with_workers_in_this_process(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in (harness, workers):
+        monkeypatch.setattr(module, "Worker", WorkerHere)
+    # processes of workers compute in float32
+    with precision(double=False):
+        run_here(tmp_path, f"+exp={name}", "+debug=tiny")
+    _check(name, Ran(capsys.readouterr().out, tmp_path))
+
+
+def _check(name: str, ran: Ran) -> None:
+    missing = [left for left in catalog.find(name).leaves if not any(p.stat().st_size for p in ran.out.glob(left))]
+    assert not missing
+    CHECKS[name](ran)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.nightly if name in (*MANY_PROCESSES, *REPEATED) else ())
+        for name in (experiment.name for experiment in catalog.EXPERIMENTS)
+    ],
+)
 def test_tiny(name: str, tmp_path: Path) -> None:
     module, remedy = NEEDS.get(name, ("jax", ""))
     if find_spec(module) is None:
@@ -346,7 +382,5 @@ def test_tiny(name: str, tmp_path: Path) -> None:
         f"sweep.store={tmp_path / 'jobs'}",
     )  # fmt: skip
     out = tmp_path / ("sweep" if (tmp_path / "sweep").exists() else "run")
-    missing = [left for left in catalog.find(name).leaves if not any(p.stat().st_size for p in out.glob(left))]
-    assert not missing
     assert str(out) in printed.replace("\n", "")
-    CHECKS[name](Ran(printed, out))
+    _check(name, Ran(printed, out))

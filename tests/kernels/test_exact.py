@@ -103,7 +103,7 @@ def test_exact_kernels_against_the_recursion_and_between_two_sets() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.nightly] if name == "clipped" else []) for name in STACKS]
+    "name", [pytest.param(name, marks=[] if name in ("relu", "mixed") else [pytest.mark.nightly]) for name in STACKS]
 )
 def test_the_tile_changes_nothing_but_rounding(name: str) -> None:
     x = spread(101, 30)

@@ -12,6 +12,9 @@ import pytest
 
 import hntk
 
+# (layers, samples, devices): a part that no tile divides, fewer samples than a tile has, and jumps of any architecture
+CASES = "(relu, 61, 3), (relu, 5, 4), (full, 61, 4)"
+MORE_CASES = "(relu, 64, 4), (relu, 61, 1), ([stairs] * 2, 61, 4)"
 FOUR = """
 import jax, numpy as np, hntk
 jax.config.update("jax_enable_x64", True)
@@ -20,7 +23,7 @@ stairs = hntk.staircase([-0.4, 0.2, 1.1], [0.0, 0.4, 1.0, 2.2])
 x = np.array(hntk.reference_mixture(n=64, p=30, key=jax.random.key(0)).x)
 x[3], x[40] = x[17], -x[5]  # pairs that no series is certified for
 relu, full = ["relu"] * 3, hntk.Architecture(["relu", stairs], 1.3, 0.3, False, [0, 0.7], "layer")
-cases = (relu, 64, 4), (relu, 61, 3), (relu, 61, 1), (relu, 5, 4), ([stairs] * 2, 61, 4), (full, 61, 4)
+cases = {cases}
 for layers, n, count in cases:
     expected = hntk.exact_kernels(x[:n], layers)
     found = hntk.sharded_kernels(x[:n], layers, jax.devices()[:count], tile=7)
@@ -39,10 +42,12 @@ print("all the same")
 
 
 @pytest.mark.slow
-def test_four_devices_give_what_one_gives() -> None:
+@pytest.mark.parametrize("cases", [CASES, pytest.param(MORE_CASES, marks=pytest.mark.nightly)], ids=["a few", "more"])
+def test_four_devices_give_what_one_gives(cases: str) -> None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    result = subprocess.run([sys.executable, "-c", FOUR], capture_output=True, text=True, check=False, env=environment)
+    code = FOUR.replace("{cases}", cases)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "all the same" in result.stdout
 

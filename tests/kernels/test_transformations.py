@@ -25,7 +25,7 @@ CLOSED_FORMS: dict[str, list] = {
     "sign": ["sign"],
 }
 QUICK = ("relu, erf", "sin, cos")
-REPEATED = ("stairs, relu", "leaky_relu, quadratic", "linear, polynomial")
+REPEATED = ("abs, gaussian", "stairs, relu", "leaky_relu, quadratic", "linear, polynomial")
 by_cost = [
     pytest.param(name, marks=pytest.mark.nightly if name in REPEATED else () if name in QUICK else pytest.mark.slow)
     for name in CLOSED_FORMS

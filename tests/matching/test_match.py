@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,16 +31,21 @@ def coefficients_of(found: hntk.Match) -> tuple[dict[str, float], dict[str, floa
     return tables[0], tables[1]
 
 
+JOINT = [
+    (RELU3, 3), (RELU3, [3, 4, 2]), (RELU3, 8), (["relu", "erf", "cos"], 4), (["tanh"] * 2, 2), (["linear"] * 3, 3),
+    (["sign", "relu"], 4), (["gelu"] * 2, 4), (["cos"], 3), (["abs", "relu"], 4), (["relu", "tanh", "silu", "sin"], 5),
+]  # fmt: skip
+
+
+def _asked() -> Iterator[Any]:
+    """Yield all that is asked for; of one kernel alone, those of 3 levels are not nightly's."""
+    for (names, levels), alpha2, kernel in itertools.product(JOINT, (True, False), ("alpha", "beta", "both")):
+        marks = () if kernel == "both" or levels == 3 else pytest.mark.nightly
+        yield pytest.param(names, levels, kernel, alpha2, marks=marks, id=f"{names}-{levels}-{alpha2}-{kernel}")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kernel", ["alpha", "beta", "both"])
-@pytest.mark.parametrize("alpha2", [True, False])
-@pytest.mark.parametrize(
-    ("names", "levels"),
-    [(RELU3, 3), (RELU3, [3, 4, 2]), (RELU3, 8), (["relu", "erf", "cos"], 4), (["tanh"] * 2, 2), (["linear"] * 3, 3),
-     (["sign", "relu"], 4), (["gelu"] * 2, 4), (["cos"], 3), (["abs", "relu"], 4),
-     (["relu", "tanh", "silu", "sin"], 5)],
-    ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize(("names", "levels", "kernel", "alpha2"), list(_asked()))
 def test_joint_matches_reach_what_was_asked(names: list, levels: object, kernel: str, alpha2: bool) -> None:
     found = hntk.match(names, 0.9, levels, kernel=kernel, alpha2=alpha2)  # type: ignore[arg-type]
     assert found.converged
@@ -69,7 +76,10 @@ def test_layerwise_matches_reach_every_coefficient(names: list, levels: object) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("levels", "with_alpha2", "without"), TARGETS)
+@pytest.mark.parametrize(
+    ("levels", "with_alpha2", "without"),
+    [pytest.param(*target, marks=pytest.mark.nightly if target[0] in (4, 8) else ()) for target in TARGETS],
+)
 def test_relu_matches_are_as_good_as_called_for_and_certified(levels: int, with_alpha2: float, without: float) -> None:
     for alpha2, most in ((True, with_alpha2), (False, without)):
         found = hntk.match(RELU3, 1.0, levels, alpha2=alpha2)

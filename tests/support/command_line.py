@@ -19,26 +19,28 @@ from hydra import compose, initialize_config_dir
 from experiments.runner import catalog
 from experiments.runner.command_line import expand_tiny
 from experiments.runner.record import Record
+from tests.support.forking import run_forked
 
 ROOT = Path(__file__).parents[2]
 
 
 def started(*words: str, data: Path | None = None) -> subprocess.Popen[str]:
     """Start an experiment, without this process's environment variables of hntk and W&B."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HNTK_", "WANDB_"))}
-    if data is not None:
-        environment["HNTK_DATA"] = str(data)
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.run", *words],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env=_environment(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
+def _environment(data: Path | None) -> dict[str, str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HNTK_", "WANDB_"))}
+    return environment if data is None else environment | {"HNTK_DATA": str(data)}
+
+
 def run(*words: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run an experiment to its end, whether it succeeds or not."""
-    with started(*words, data=data) as process:
-        out, err = process.communicate(timeout=500)
-    return subprocess.CompletedProcess(words, process.returncode, out, err)
+    """Run an experiment to its end in a forked process, whether it succeeds or not."""
+    status, out, err = run_forked(words, _environment(data), 500)
+    return subprocess.CompletedProcess(words, status, out, err)
 
 
 def done(*words: str, data: Path | None = None) -> str:

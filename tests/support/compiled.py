@@ -12,7 +12,8 @@ import numpy as np
 from experiments.shipping import toolchain
 from hntk.deploy.c import CProgram
 
-SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# with -Og, gcc compiles in two thirds of the time that it takes with -O1, and in a tenth of that with -O0
+SANITIZED = ("-Og", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 DRIVER = """
 #include <stdio.h>
 #include <string.h>

@@ -98,7 +98,9 @@ def test_the_error_of_the_equivalents_falls_and_needs_every_term() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["steps", "residual", "rms", "layer, residual"])
+@pytest.mark.parametrize(
+    "name", ["steps", *(pytest.param(n, marks=pytest.mark.nightly) for n in ("residual", "rms")), "layer, residual"]
+)
 def test_errors_of_other_networks_fall(name: str) -> None:
     sizes = [75, 150, 300]
     measured = np.log([errors(NETS[name], p) for p in sizes])

@@ -240,12 +240,12 @@ def imported(*words: str) -> tuple[set[str], str]:
     ("words", "told"),
     [
         ([], "+exp=microcontroller"),
-        (["seed=1"], "+exp=NAME"),
+        pytest.param(["seed=1"], "+exp=NAME", marks=pytest.mark.nightly),
         (["--help"], "== Configuration groups =="),
         (["+exp=gmm", "--cfg", "job"], "finite_width: true"),
-        (["+exp=gmm", "--info", "searchpath"], "conf"),
+        pytest.param(["+exp=gmm", "--info", "searchpath"], "conf", marks=pytest.mark.nightly),
         (["+exp=gmm", "experiment.spkies=1"], "experiment.spikes"),
-        (["+exp=gmm", "experiment.spkies=1", "--cfg", "job"], "experiment.spikes"),
+        pytest.param(["+exp=gmm", "experiment.spkies=1", "--cfg", "job"], "spikes", marks=pytest.mark.nightly),
         (["-m", "+exp=gmm", "seed=0,x"], "seed=x"),
     ],
 )  # fmt: skip

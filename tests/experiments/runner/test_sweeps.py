@@ -66,7 +66,7 @@ def tell_to_end(words: list[str], job: Path, data: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path, digits: Path) -> None:
-    words = ("experiment.budget=20e3", "compress.sparsity=0.5", "arm=levels2,trained", "experiment.epochs=60")
+    words = ("experiment.budget=20e3", "compress.sparsity=0.5", "arm=dense,trained", "experiment.epochs=60")
     done(*sweep(tmp_path / "whole", *words), data=digits)
     killed = tmp_path / "killed"
     process = started(*sweep(killed, *words), data=digits)
