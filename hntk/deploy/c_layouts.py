@@ -144,8 +144,8 @@ def _indices(number: int, values: np.ndarray) -> StoredWeights:
 
 
 def _rice(number: int, values: np.ndarray) -> StoredWeights:
-    """Return Golomb–Rice codes, as words of 16 bits."""
-    stored = encode_rice(values.ravel())
+    """Return Golomb–Rice codes of rows from the last column to the first one, as words of 16 bits."""
+    stored = encode_rice(values[:, ::-1].ravel())
     codes = Table(f"codes{number}", np.pad(stored[1:], (0, 1 - stored.size % 2)).view(">u2").astype(np.uint16))
     fields = {"layout_of": "RICE", "codes": codes.name, "low_bits": int(stored[0])}
     return StoredWeights([codes], fields, np.zeros(len(values), np.int64))
