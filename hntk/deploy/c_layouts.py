@@ -102,7 +102,7 @@ def instructions(weights: Weights, layout: Layout, before: Values) -> float:
         return 25.0 * outputs * -(-inputs // 32) * len(before.code.jumps)
     if layout == "base3":
         return 5.2 * outputs * inputs
-    each, row = {"indices": (3.4, 35 * -(-inputs // SEGMENT)), "rice": (20, 10), "gaps": (26, 10)}[layout]
+    each, row = {"indices": (3.1, 16 * -(-inputs // SEGMENT)), "rice": (19, 10), "gaps": (26, 10)}[layout]
     return each * weights.nonzero + row * outputs
 
 

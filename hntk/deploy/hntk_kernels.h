@@ -82,8 +82,13 @@ KERNEL int popcount(word x)
 #define POPCOUNT(x) popcount(x)
 #endif
 
+/* The Cortex-M0+ and its like count no zeros and jump to no place in a table in one instruction. */
+#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB < 2
+#define FEW_INSTRUCTIONS
+#endif
+
 /* Zeros above the highest bit that is set, on processors that have an instruction for that. */
-#if (defined(__GNUC__) || defined(__clang__)) && !defined(NO_COUNT_ZEROS)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(FEW_INSTRUCTIONS)
 #if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__) || defined(__ARM_FEATURE_CLZ) || \
     defined(__riscv_zbb)
 #define COUNT_ZEROS(x) __builtin_clz(x)
@@ -604,50 +609,76 @@ KERNEL void apply_gaps(const layer *l, const void *in, word *out)
 /* Columns that a byte tells apart. */
 #define SEGMENT 256
 
-/* Add `sign` times the values at n columns, and return what follows these. A jump into a row of additions is the
- * fastest way to few of them. */
+/* Add `sign` times the values at n columns, and return what follows these. */
 KERNEL const uint8_t *add_up(const values *v, const void *in, const uint8_t *indices, size_t n, int32_t sign, int32_t *sum)
 {
+#ifdef FEW_INSTRUCTIONS
+    if (n & 1) {
+        *sum += sign * get(v, in, indices[0]);
+        indices += 1;
+    }
+    if (n & 2) {
+        *sum += sign * get(v, in, indices[0]);
+        *sum += sign * get(v, in, indices[1]);
+        indices += 2;
+    }
+    for (n >>= 2; n; n--) {
+        *sum += sign * get(v, in, indices[0]);
+        *sum += sign * get(v, in, indices[1]);
+        *sum += sign * get(v, in, indices[2]);
+        *sum += sign * get(v, in, indices[3]);
+        indices += 4;
+    }
+    return indices;
+#else
+    /* a jump into a row of additions is the fastest way to few of them */
     const uint8_t *next = indices + n;
-    for (; UNLIKELY(n > 15); n -= 4, indices += 4) {
-        *sum += sign * (get(v, in, indices[0]) + get(v, in, indices[1]));
-        *sum += sign * (get(v, in, indices[2]) + get(v, in, indices[3]));
-    }
+    /* else a compiler makes another one for each n */
     IN_REGISTER(next);
-    switch (n) {
-    case 15:
-        *sum += sign * get(v, in, indices[14]); /* fall through */
-    case 14:
-        *sum += sign * get(v, in, indices[13]); /* fall through */
-    case 13:
-        *sum += sign * get(v, in, indices[12]); /* fall through */
-    case 12:
-        *sum += sign * get(v, in, indices[11]); /* fall through */
-    case 11:
-        *sum += sign * get(v, in, indices[10]); /* fall through */
-    case 10:
-        *sum += sign * get(v, in, indices[9]); /* fall through */
-    case 9:
-        *sum += sign * get(v, in, indices[8]); /* fall through */
-    case 8:
-        *sum += sign * get(v, in, indices[7]); /* fall through */
-    case 7:
-        *sum += sign * get(v, in, indices[6]); /* fall through */
-    case 6:
-        *sum += sign * get(v, in, indices[5]); /* fall through */
-    case 5:
-        *sum += sign * get(v, in, indices[4]); /* fall through */
-    case 4:
-        *sum += sign * get(v, in, indices[3]); /* fall through */
-    case 3:
-        *sum += sign * get(v, in, indices[2]); /* fall through */
-    case 2:
-        *sum += sign * get(v, in, indices[1]); /* fall through */
-    case 1:
-        *sum += sign * get(v, in, indices[0]); /* fall through */
-    default:
-        return next;
+    for (;;) {
+        switch (n) {
+        case 15:
+            *sum += sign * get(v, in, indices[14]); /* fall through */
+        case 14:
+            *sum += sign * get(v, in, indices[13]); /* fall through */
+        case 13:
+            *sum += sign * get(v, in, indices[12]); /* fall through */
+        case 12:
+            *sum += sign * get(v, in, indices[11]); /* fall through */
+        case 11:
+            *sum += sign * get(v, in, indices[10]); /* fall through */
+        case 10:
+            *sum += sign * get(v, in, indices[9]); /* fall through */
+        case 9:
+            *sum += sign * get(v, in, indices[8]); /* fall through */
+        case 8:
+            *sum += sign * get(v, in, indices[7]); /* fall through */
+        case 7:
+            *sum += sign * get(v, in, indices[6]); /* fall through */
+        case 6:
+            *sum += sign * get(v, in, indices[5]); /* fall through */
+        case 5:
+            *sum += sign * get(v, in, indices[4]); /* fall through */
+        case 4:
+            *sum += sign * get(v, in, indices[3]); /* fall through */
+        case 3:
+            *sum += sign * get(v, in, indices[2]); /* fall through */
+        case 2:
+            *sum += sign * get(v, in, indices[1]); /* fall through */
+        case 1:
+            *sum += sign * get(v, in, indices[0]); /* fall through */
+        case 0:
+            return next;
+        default:
+            *sum += sign * (get(v, in, indices[0]) + get(v, in, indices[1]));
+            *sum += sign * (get(v, in, indices[2]) + get(v, in, indices[3]));
+            indices += 4;
+            n -= 4;
+            /* else a compiler subtracts pointers to get n */
+            IN_REGISTER(indices);
+        }
     }
+#endif
 }
 
 /* The same by columns: additions alone for all weights of one sign. */
