@@ -610,7 +610,8 @@ KERNEL void apply_gaps(const layer *l, const void *in, word *out)
 #define SEGMENT 256
 
 /* Add `sign` times the values at n columns, and return what follows these. */
-KERNEL const uint8_t *add_up(const values *v, const void *in, const uint8_t *indices, size_t n, int32_t sign, int32_t *sum)
+KERNEL const uint8_t *add_up(
+    const values *v, const void *in, const uint8_t *indices, size_t n, int32_t sign, int32_t *sum)
 {
 #ifdef FEW_INSTRUCTIONS
     if (n & 1) {
@@ -699,8 +700,8 @@ KERNEL void apply_indices(const layer *l, const void *in, word *out)
     }
 }
 
-/* The same by Golomb-Rice codes, of rows from the last column to the first one. Of `bits`, the highest ones are the next
- * of the codes; behind them a bit 1 marks their end, and all others are 0. */
+/* The same by Golomb-Rice codes, of rows from the last column to the first one. The highest ones of `bits` are the next
+ * ones of the codes. Behind them a bit 1 marks their end, and all others are 0. */
 KERNEL void apply_rice(const layer *l, const void *in, word *out)
 {
     const uint32_t low_bits = l->low_bits;

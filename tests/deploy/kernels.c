@@ -440,7 +440,8 @@ static uint32_t parts(size_t others, size_t own)
 }
 
 /* Means of cells against those of every pixel cut into so many equal parts that cells are made of whole ones. */
-static void check_means(size_t height, size_t width, size_t rows_of_cells, size_t cells, uint32_t factor, uint32_t shift)
+SHARED void check_means(
+    size_t height, size_t width, size_t rows_of_cells, size_t cells, uint32_t factor, uint32_t shift)
 {
     const uint32_t row_part = parts(rows_of_cells, height), row_cell = parts(height, rows_of_cells);
     const uint32_t column_part = parts(cells, width), column_cell = parts(width, cells), area = row_cell * column_cell;
