@@ -157,7 +157,7 @@ typedef enum {
     ROWS,      /* of each row a plane of the weights that are +1, then one of those that are not 0 */
     GAPS,      /* a byte for the zeros before each weight that is not 0, and a bit for its sign */
     INDICES,   /* of each row the columns of the weights that are +1, then of those that are -1 */
-    RICE,      /* Golomb-Rice codes of the zeros before each weight that is not 0, and of its sign */
+    RICE,      /* of each row from its last column on, Golomb-Rice codes of the zeros between weights, and of signs */
     BASE3,     /* twenty weights a number of 32 bits */
     TRANSFORMS /* orthogonal blocks, by what makes them */
 } layout;
