@@ -102,7 +102,7 @@ def instructions(weights: Weights, layout: Layout, before: Values) -> float:
         return 25.0 * outputs * -(-inputs // 32) * len(before.code.jumps)
     if layout == "base3":
         return 5.2 * outputs * inputs
-    each, row = {"indices": (3.4, 35 * -(-inputs // SEGMENT)), "rice": (20, 10), "gaps": (26, 10)}[layout]
+    each, row = {"indices": (3.1, 16 * -(-inputs // SEGMENT)), "rice": (19, 10), "gaps": (26, 10)}[layout]
     return each * weights.nonzero + row * outputs
 
 
@@ -144,8 +144,8 @@ def _indices(number: int, values: np.ndarray) -> StoredWeights:
 
 
 def _rice(number: int, values: np.ndarray) -> StoredWeights:
-    """Return Golomb–Rice codes, as words of 16 bits."""
-    stored = encode_rice(values.ravel())
+    """Return Golomb–Rice codes of rows from the last column to the first one, as words of 16 bits."""
+    stored = encode_rice(values[:, ::-1].ravel())
     codes = Table(f"codes{number}", np.pad(stored[1:], (0, 1 - stored.size % 2)).view(">u2").astype(np.uint16))
     fields = {"layout_of": "RICE", "codes": codes.name, "low_bits": int(stored[0])}
     return StoredWeights([codes], fields, np.zeros(len(values), np.int64))

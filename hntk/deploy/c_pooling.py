@@ -18,8 +18,6 @@ from hntk.networks.integer_inputs import PooledPixels
 
 # What n f must stay below.
 LIMIT = 2**32
-# Bytes of a sum.
-SUM_BYTES = 4
 
 
 def pooling(inputs: PooledPixels) -> Struct:
@@ -53,8 +51,3 @@ def reciprocal(area: int) -> tuple[int, int]:
         if most * (factor * area - 2**shift) < 2**shift:
             return factor, shift
     return 0, 0
-
-
-def sum_bytes(inputs: PooledPixels) -> int:
-    """Return the bytes of memory for the sums of a row of cells."""
-    return SUM_BYTES * inputs.pooled[1]

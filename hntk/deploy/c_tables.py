@@ -12,7 +12,7 @@ import numpy as np
 
 from hntk.deploy.c_arrays import Struct, Table, reference, smallest_type
 from hntk.deploy.c_layouts import stored_weights
-from hntk.deploy.c_pooling import pooling, sum_bytes
+from hntk.deploy.c_pooling import pooling
 from hntk.deploy.c_thresholds import threshold_tables
 from hntk.deploy.c_transforms import NO_ORDER, input_order, longest, number_bytes
 from hntk.deploy.c_values import Layout, Reader, Values, readers
@@ -43,7 +43,7 @@ class NetworkTables:
     order : Struct
         Where the inputs of the first layer are put.
     sum_bytes : int
-        Bytes of memory for a transform, or for the sums of a row of cells.
+        Bytes of memory for a transform.
     offsets : ndarray
         Scores at levels 0.
     """
@@ -74,10 +74,7 @@ class NetworkTables:
             for w, layout, v in zip(network.weights, layouts, values, strict=False)
             if layout == "transform" and isinstance(w, OrthogonalMatrix)
         ]
-        cells = None
-        if isinstance(network.inputs, PooledPixels):
-            sizes.append(sum_bytes(network.inputs))
-            cells = pooling(network.inputs)
+        cells = pooling(network.inputs) if isinstance(network.inputs, PooledPixels) else None
         memory = -(-max(sizes, default=0) // 8) * 8
         readouts, offset = _readouts(classifier, values), np.asarray(classifier.offset, np.int32)
         rounding = network.inputs if isinstance(network.inputs, Rounded) else None

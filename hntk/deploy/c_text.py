@@ -270,7 +270,7 @@ class CText:
             return [f"take_rounded(input, centre, {factor}, {most}, &places, &layer1.in, {target});"], target
         if tables.cells is not None:
             source = target if tables.reads_pixels else self._memory(1)
-            calls.append(f"pool_pixels(input, &cells, (number32 *)({self._memory(2)}), (uint8_t *)({source}));")
+            calls.append(f"pool_pixels(input, &cells, (uint8_t *)({source}));")
             source = f"(const uint8_t *)({source})"
         if tables.reads_pixels:
             return calls, source

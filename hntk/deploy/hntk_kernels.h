@@ -82,18 +82,33 @@ KERNEL int popcount(word x)
 #define POPCOUNT(x) popcount(x)
 #endif
 
-/* Zeros above the highest bit of 32 that is set; the lowest bit counts as set. */
-KERNEL int32_t leading_zeros(uint32_t x)
-{
-#if defined(__GNUC__) || defined(__clang__)
-    return __builtin_clz(x | 1);
-#else
-    int32_t n = 0;
-    for (; n < 31 && !(x >> 31); n++) {
-        x <<= 1;
-    }
-    return n;
+/* The Cortex-M0+ and its like count no zeros and jump to no place in a table in one instruction. */
+#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB < 2
+#define FEW_INSTRUCTIONS
 #endif
+
+/* Zeros above the highest bit that is set, on processors that have an instruction for that. */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(FEW_INSTRUCTIONS)
+#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__) || defined(__ARM_FEATURE_CLZ) || \
+    defined(__riscv_zbb)
+#define COUNT_ZEROS(x) __builtin_clz(x)
+#endif
+#endif
+
+/* Shift the highest bit that is set to the top, and return how far it was from there. There is one. */
+KERNEL uint32_t skip_zeros(uint32_t *x)
+{
+    uint32_t n = 0;
+#ifdef COUNT_ZEROS
+    n = (uint32_t)COUNT_ZEROS(*x);
+    *x <<= n;
+#else
+    /* few zeros are skipped faster than they are counted without an instruction for that */
+    for (; !(*x >> 31); n++) {
+        *x <<= 1;
+    }
+#endif
+    return n;
 }
 
 /* Signed whole numbers of `bytes` (1, 2 or 4) bytes each. */
@@ -142,7 +157,7 @@ typedef enum {
     ROWS,      /* of each row a plane of the weights that are +1, then one of those that are not 0 */
     GAPS,      /* a byte for the zeros before each weight that is not 0, and a bit for its sign */
     INDICES,   /* of each row the columns of the weights that are +1, then of those that are -1 */
-    RICE,      /* Golomb-Rice codes of the zeros before each weight that is not 0, and of its sign */
+    RICE,      /* of each row from its last column on, Golomb-Rice codes of the zeros between weights, and of signs */
     BASE3,     /* twenty weights a number of 32 bits */
     TRANSFORMS /* orthogonal blocks, by what makes them */
 } layout;
@@ -324,41 +339,112 @@ KERNEL size_t place(const order *o, const values *v, size_t t)
     return t;
 }
 
-/* Means of the pixels in cells, rounded, with halves up. */
-KERNEL void pool_pixels(const uint8_t *input, const pooling *p, number32 *sums, uint8_t *out)
+/* Of a column of pixels, the sum of what lies in a row of cells: `top` of its first pixel, all of `whole` further ones,
+ * and `bottom` of another one. */
+KERNEL uint32_t column_sum(const pooling *p, const uint8_t *pixel, uint32_t top, size_t whole, uint32_t bottom)
+{
+    const size_t width = p->cells * p->column_cell / p->column_part;
+    uint32_t sum = top * *pixel, between = 0;
+    if (p->row_cell == p->row_part) {
+        return sum;
+    }
+    for (; whole; whole--) {
+        pixel += width;
+        between += *pixel;
+    }
+    return sum + p->row_part * between + bottom * pixel[width];
+}
+
+/* What is read of a row of cells, and written: */
+typedef struct {
+    const uint8_t *pixel; /* of the next column */
+    uint32_t column;      /* the last column's sum */
+    uint32_t left;        /* how much of that is not in a cell yet */
+    uint8_t *out;
+} pooled_row;
+
+/* Its next cell. */
+KERNEL void pool_cell(const pooling *p, pooled_row *row, uint32_t top, size_t whole, uint32_t bottom)
 {
     const uint32_t area = p->row_cell * p->column_cell, part = p->column_part;
-    uint32_t below = p->row_cell; /* what is missing of the row of cells */
-    size_t r, c;
-    for (c = 0; c < p->cells; c++) {
-        sums[c] = (int32_t)(area / 2);
+    uint32_t missing = p->column_cell - row->left, sum = row->left * row->column, columns = 0;
+    for (; missing >= part; missing -= part) {
+        columns += column_sum(p, row->pixel++, top, whole, bottom);
     }
-    for (r = 0; r < p->rows; r++) {
-        const uint32_t here = below < p->row_part ? below : p->row_part, next = p->row_part - here;
-        uint32_t left = 0, pixel = 0; /* what the last cell left of a pixel */
-        below -= here;
-        for (c = 0; c < p->cells; c++) {
-            uint32_t missing = p->column_cell - left, sum = left * pixel, whole_pixels = 0;
-            for (; missing >= part; missing -= part) {
-                whole_pixels += *input++;
-            }
-            sum += part * whole_pixels;
-            left = 0;
-            if (missing) {
-                pixel = *input++;
-                sum += missing * pixel;
-                left = part - missing;
-            }
-            if (below) {
-                sums[c] += (int32_t)(here * sum);
-            } else {
-                const uint32_t all = (uint32_t)sums[c] + here * sum;
-                *out++ = (uint8_t)(p->factor ? all * p->factor >> p->shift : all / area);
-                sums[c] = (int32_t)(area / 2 + next * sum);
+    sum += part * columns;
+    row->left = 0;
+    if (missing) {
+        row->column = column_sum(p, row->pixel++, top, whole, bottom);
+        row->left = part - missing;
+        sum += missing * row->column;
+    }
+    *row->out++ = (uint8_t)(p->factor ? (sum * p->factor + area / 2 * p->factor) >> p->shift : (sum + area / 2) / area);
+}
+
+/* A row of cells, whose pixels begin in one row of these. */
+KERNEL void pool_row(
+    const pooling *p, const uint8_t *pixel, uint32_t top, size_t whole, uint32_t bottom, uint8_t *out)
+{
+    const uint8_t *const end = out + p->cells;
+    pooled_row row;
+    row.pixel = pixel;
+    row.out = out;
+    row.column = 0;
+    while (row.out != end) {
+        /* After as many cells as a pixel has parts, their borders are those of pixels again. So the compiler knows all
+         * lengths. */
+        row.left = 0;
+        switch (p->column_part) {
+        case 8:
+            pool_cell(p, &row, top, whole, bottom); /* fall through */
+        case 7:
+            pool_cell(p, &row, top, whole, bottom); /* fall through */
+        case 6:
+            pool_cell(p, &row, top, whole, bottom); /* fall through */
+        case 5:
+            pool_cell(p, &row, top, whole, bottom); /* fall through */
+        case 4:
+            pool_cell(p, &row, top, whole, bottom); /* fall through */
+        case 3:
+            pool_cell(p, &row, top, whole, bottom); /* fall through */
+        case 2:
+            pool_cell(p, &row, top, whole, bottom); /* fall through */
+        case 1:
+            pool_cell(p, &row, top, whole, bottom);
+            break;
+        default:
+            while (row.out != end) {
+                pool_cell(p, &row, top, whole, bottom);
             }
         }
-        if (!below) {
-            below = p->row_cell - next;
+    }
+}
+
+/* Means of the pixels in cells, rounded, with halves up. */
+KERNEL void pool_pixels(const uint8_t *input, const pooling *p, uint8_t *out)
+{
+    const uint32_t part = p->row_part, cell = p->row_cell;
+    /* of a row of cells, the most rows of pixels that lie between its first and its last one */
+    const uint32_t most = cell > 1 ? (cell - 2) / part : 0;
+    const size_t width = p->cells * p->column_cell / p->column_part;
+    uint32_t top = part; /* what is left of a row of pixels */
+    size_t r;
+    for (r = p->rows * part / cell; r; r--) {
+        const size_t whole = most ? (cell - top - 1) / part : 0;
+        const uint32_t bottom = cell - top - (uint32_t)whole * part;
+        if (!whole) {
+            pool_row(p, input, top, 0, bottom, out);
+        } else if (most == 1) {
+            pool_row(p, input, top, 1, bottom, out);
+        } else {
+            pool_row(p, input, top, whole, bottom, out);
+        }
+        out += p->cells;
+        input += (whole + 1) * width;
+        top = part - bottom;
+        if (!top) {
+            input += width;
+            top = part;
         }
     }
 }
@@ -523,43 +609,77 @@ KERNEL void apply_gaps(const layer *l, const void *in, word *out)
 /* Columns that a byte tells apart. */
 #define SEGMENT 256
 
-/* The sum of the values at 2, 4 or 8 columns. */
-KERNEL int32_t two(const values *v, const void *in, size_t column, const uint8_t *indices)
+/* Add `sign` times the values at n columns, and return what follows these. */
+KERNEL const uint8_t *add_up(
+    const values *v, const void *in, const uint8_t *indices, size_t n, int32_t sign, int32_t *sum)
 {
-    return get(v, in, column + indices[0]) + get(v, in, column + indices[1]);
-}
-
-KERNEL int32_t four(const values *v, const void *in, size_t column, const uint8_t *indices)
-{
-    return two(v, in, column, indices) + two(v, in, column, indices + 2);
-}
-
-KERNEL int32_t eight(const values *v, const void *in, size_t column, const uint8_t *indices)
-{
-    return four(v, in, column, indices) + four(v, in, column, indices + 4);
-}
-
-/* The sum of the values at n columns. */
-KERNEL int32_t total(const values *v, const void *in, size_t column, const uint8_t *indices, size_t n)
-{
-    const uint8_t *end = indices + n;
-    int32_t sum = 0;
+#ifdef FEW_INSTRUCTIONS
     if (n & 1) {
-        sum = get(v, in, column + indices[0]);
+        *sum += sign * get(v, in, indices[0]);
         indices += 1;
     }
     if (n & 2) {
-        sum += two(v, in, column, indices);
+        *sum += sign * get(v, in, indices[0]);
+        *sum += sign * get(v, in, indices[1]);
         indices += 2;
     }
-    if (n & 4) {
-        sum += four(v, in, column, indices);
+    for (n >>= 2; n; n--) {
+        *sum += sign * get(v, in, indices[0]);
+        *sum += sign * get(v, in, indices[1]);
+        *sum += sign * get(v, in, indices[2]);
+        *sum += sign * get(v, in, indices[3]);
         indices += 4;
     }
-    for (; indices != end; indices += 8) {
-        sum += eight(v, in, column, indices);
+    return indices;
+#else
+    /* a jump into a row of additions is the fastest way to few of them */
+    const uint8_t *next = indices + n;
+    /* else a compiler makes another one for each n */
+    IN_REGISTER(next);
+    for (;;) {
+        switch (n) {
+        case 15:
+            *sum += sign * get(v, in, indices[14]); /* fall through */
+        case 14:
+            *sum += sign * get(v, in, indices[13]); /* fall through */
+        case 13:
+            *sum += sign * get(v, in, indices[12]); /* fall through */
+        case 12:
+            *sum += sign * get(v, in, indices[11]); /* fall through */
+        case 11:
+            *sum += sign * get(v, in, indices[10]); /* fall through */
+        case 10:
+            *sum += sign * get(v, in, indices[9]); /* fall through */
+        case 9:
+            *sum += sign * get(v, in, indices[8]); /* fall through */
+        case 8:
+            *sum += sign * get(v, in, indices[7]); /* fall through */
+        case 7:
+            *sum += sign * get(v, in, indices[6]); /* fall through */
+        case 6:
+            *sum += sign * get(v, in, indices[5]); /* fall through */
+        case 5:
+            *sum += sign * get(v, in, indices[4]); /* fall through */
+        case 4:
+            *sum += sign * get(v, in, indices[3]); /* fall through */
+        case 3:
+            *sum += sign * get(v, in, indices[2]); /* fall through */
+        case 2:
+            *sum += sign * get(v, in, indices[1]); /* fall through */
+        case 1:
+            *sum += sign * get(v, in, indices[0]); /* fall through */
+        case 0:
+            return next;
+        default:
+            *sum += sign * (get(v, in, indices[0]) + get(v, in, indices[1]));
+            *sum += sign * (get(v, in, indices[2]) + get(v, in, indices[3]));
+            indices += 4;
+            n -= 4;
+            /* else a compiler subtracts pointers to get n */
+            IN_REGISTER(indices);
+        }
     }
-    return sum;
+#endif
 }
 
 /* The same by columns: additions alone for all weights of one sign. */
@@ -570,59 +690,46 @@ KERNEL void apply_indices(const layer *l, const void *in, word *out)
     for (i = 0; i < l->out.count; i++) {
         int32_t sum = first(l, i);
         for (column = 0; column < l->in.count; column += SEGMENT) {
-            const size_t plus = unsigned_at(l->counts, segment++), minus = unsigned_at(l->counts, segment++);
-            sum += total(&l->in, in, column, indices, plus);
-            indices += plus;
-            sum -= total(&l->in, in, column, indices, minus);
-            indices += minus;
+            values v = l->in;
+            const void *part = (const unsigned char *)in + column * (v.form_of == PAIRS ? 2 : 1);
+            v.centre = v.centre ? v.centre + column : v.centre;
+            indices = add_up(&v, part, indices, unsigned_at(l->counts, segment++), 1, &sum);
+            indices = add_up(&v, part, indices, unsigned_at(l->counts, segment++), -1, &sum);
         }
         put_level(l, out, i, sum);
     }
 }
 
-/* The same by Golomb-Rice codes. Of `bits`, the highest ones were read and not used yet, `rest` more than `spare`; the
- * others are 0. */
+/* The same by Golomb-Rice codes, of rows from the last column to the first one. The highest ones of `bits` are the next
+ * ones of the codes. Behind them a bit 1 marks their end, and all others are 0. */
 KERNEL void apply_rice(const layer *l, const void *in, word *out)
 {
-    const size_t inputs = l->in.count;
-    const int32_t low_bits = (int32_t)l->low_bits, rest = 2 + low_bits;
+    const uint32_t low_bits = l->low_bits;
     const uint16_t *codes = l->codes;
-    uint32_t bits = 0;
-    int32_t spare = -rest, sum = first(l, 0);
-    size_t i = 0, column = 0;
+    uint32_t bits = (uint32_t)1 << 31;
+    int32_t sum = first(l, 0), column = (int32_t)l->in.count - 1;
+    size_t i = 0;
     for (;;) {
-        const int32_t zeros = leading_zeros(bits);
-        spare -= zeros;
-        if (UNLIKELY(spare < 0)) {
-            /* the code goes on in the next bits */
-            int32_t left = spare + zeros + rest;
-            if (left > 16) {
-                const int32_t taken = zeros < left ? zeros : left;
-                column += (size_t)taken << low_bits;
-                bits <<= taken;
-                left -= taken;
-            }
-            if (left <= 16) {
-                bits |= (uint32_t)*codes++ << (16 - left);
-                left += 16;
-            }
-            spare = left - rest;
+        uint32_t code = bits;
+        column -= (int32_t)(skip_zeros(&code) << low_bits);
+        bits = code << 1 << low_bits << 1;
+        if (UNLIKELY(!bits)) {
+            /* the code goes on in the next 16 bits, which take the mark's place */
+            const uint32_t mark = code & (0 - code);
+            bits = code + (mark >> 16) * (2 * (uint32_t)*codes++ + 1 - 65536u);
             continue;
         }
-        bits <<= zeros;
-        spare -= rest;
-        column += ((size_t)zeros << low_bits) + ((bits << 1) >> 1 >> (31 - low_bits));
-        while (UNLIKELY(column >= inputs)) {
+        column -= (int32_t)(code << 1 >> 1 >> (31 - low_bits));
+        while (UNLIKELY(column < 0)) {
             put_level(l, out, i++, sum);
             if (i == l->out.count) {
                 return;
             }
             sum = first(l, i);
-            column -= inputs;
+            column += (int32_t)l->in.count;
         }
-        sum += get(&l->in, in, column) * (-(int32_t)(bits >> (30 - low_bits) & 1) | 1);
-        bits <<= rest;
-        column++;
+        sum += get(&l->in, in, (size_t)column) * (-(int32_t)(code >> (30 - low_bits) & 1) | 1);
+        column--;
     }
 }
 

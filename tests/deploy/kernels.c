@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define INPUTS 130
 #define OUTPUTS 9
@@ -292,12 +293,14 @@ static void fill_others(uint32_t low_bits)
             }
             counts[2 * i + (sign < 0)] = (uint8_t)(index - before);
         }
-        for (j = 0; j < INPUTS; j++) {
-            if (weights[i][j] == 0) {
+        /* from the last column to the first one */
+        for (j = INPUTS; j; j--) {
+            const int32_t w = weights[i][j - 1];
+            if (w == 0) {
                 gap++;
                 continue;
             }
-            put_code(gap, low_bits, weights[i][j] < 0);
+            put_code(gap, low_bits, w < 0);
             gap = 0;
         }
     }
@@ -422,42 +425,78 @@ static void check_layers(int zeros_in_ten)
     }
 }
 
-/* Means of cells against those of every pixel cut into so many equal parts that cells are made of whole ones. */
-static void check_pooling(void)
+#define MOST_PIXELS 784
+
+/* The number of parts that a pixel, or a cell, has on an axis, so that cells are made of whole ones. */
+static uint32_t parts(size_t others, size_t own)
 {
-    /* images of 7 x 6 pixels in 3 x 4 cells: 7 = 7 / 3 * 3, 6 = 3 / 2 * 4 */
-    const pooling exact = {7, 4, 3, 7, 2, 3, 0, 0}, quick = {7, 4, 3, 7, 2, 3, 3121, 16};
-    number32 sums[4];
-    uint8_t image[42], found[12];
-    int turn;
-    for (turn = 0; turn < 200; turn++) {
-        size_t i, r, c;
-        for (i = 0; i < 42; i++) {
-            image[i] = (uint8_t)(turn < 2 ? 255 * turn : turn & 1 ? draw_below(256) : 255 * draw_below(2));
-        }
-        pool_pixels(image, turn & 2 ? &exact : &quick, sums, found);
-        for (i = 0; i < 12; i++) {
-            uint32_t sum = 0;
-            for (r = 0; r < 7; r++) {
-                for (c = 0; c < 3; c++) {
-                    sum += image[(i / 4 * 7 + r) / 3 * 6 + (i % 4 * 3 + c) / 2];
-                }
-            }
-            CHECK(found[i] == (2 * sum + 21) / 42);
-        }
+    size_t a = others, b = own;
+    while (b) {
+        const size_t rest = a % b;
+        a = b;
+        b = rest;
     }
+    return (uint32_t)(others / a);
 }
 
-/* Thresholds of a neuron's own, and zeros above the highest bit. */
+/* Means of cells against those of every pixel cut into so many equal parts that cells are made of whole ones. */
+SHARED void check_means(
+    size_t height, size_t width, size_t rows_of_cells, size_t cells, uint32_t factor, uint32_t shift)
+{
+    const uint32_t row_part = parts(rows_of_cells, height), row_cell = parts(height, rows_of_cells);
+    const uint32_t column_part = parts(cells, width), column_cell = parts(width, cells), area = row_cell * column_cell;
+    const pooling p = {height, cells, row_part, row_cell, column_part, column_cell, factor, shift};
+    /* no more than the image, so that what is read behind it is noticed */
+    uint8_t *image = (uint8_t *)malloc(height * width), found[MOST_PIXELS];
+    int turn;
+    for (turn = 0; turn < 20; turn++) {
+        size_t i, r, c;
+        for (i = 0; i < height * width; i++) {
+            image[i] = (uint8_t)(turn < 2 ? 255 * turn : turn & 1 ? draw_below(256) : 255 * draw_below(2));
+        }
+        pool_pixels(image, &p, found);
+        for (i = 0; i < rows_of_cells * cells; i++) {
+            uint32_t sum = 0;
+            for (r = 0; r < row_cell; r++) {
+                for (c = 0; c < column_cell; c++) {
+                    const size_t row = (i / cells * row_cell + r) / row_part;
+                    sum += image[row * width + (i % cells * column_cell + c) / column_part];
+                }
+            }
+            CHECK(found[i] == (2 * sum + area) / (2 * area));
+        }
+    }
+    free(image);
+}
+
+static void check_pooling(void)
+{
+    size_t rows_of_cells, cells;
+    check_means(7, 6, 3, 4, 3121, 16);
+    check_means(28, 28, 20, 20, 2675, 17);
+    check_means(28, 28, 16, 16, 2675, 17);
+    check_means(28, 28, 14, 14, 1, 2);
+    /* every number of parts, and of rows between the first one of a cell and the last one */
+    for (rows_of_cells = 1; rows_of_cells <= 11; rows_of_cells++) {
+        for (cells = 1; cells <= 13; cells++) {
+            check_means(11, 13, rows_of_cells, cells, 0, 0);
+        }
+    }
+    check_means(1, 28, 1, 18, 0, 0);
+    check_means(28, 1, 12, 1, 0, 0);
+}
+
+/* Numbers without a sign, and zeros above the highest bit. */
 static void check_small_parts(void)
 {
     const uint16_t counted[3] = {0, 65535, 7};
     const unsigned_table t = {counted, 2};
     uint32_t i, x;
     CHECK(unsigned_at(t, 0) == 0 && unsigned_at(t, 1) == 65535 && unsigned_at(t, 2) == 7);
-    CHECK(leading_zeros(0) == 31);
-    for (i = 0, x = 0x80000001u; i < 32; i++, x >>= 1) {
-        CHECK(leading_zeros(x) == (int32_t)i);
+    for (i = 0, x = 0xa5c3965au; i < 32; i++) {
+        const uint32_t shifted = x >> i | 1;
+        uint32_t given = shifted;
+        CHECK(skip_zeros(&given) == i && given == shifted << i);
     }
 }
 
