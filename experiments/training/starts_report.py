@@ -16,7 +16,7 @@ from experiments.training.figures import epochs_figure
 from experiments.training.job_tables import rows_of
 from experiments.training.settings import STARTS, TEACHERS
 
-# The program that a training returns: that of the epoch of the best validation accuracy.
+# The program that a training returns, of an epoch that validation chose.
 END = "end"
 REFERENCE = "uniform"
 

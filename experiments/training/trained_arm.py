@@ -41,7 +41,7 @@ def train_seeds(
     cfg : Config
         The configuration.
     samples : SplitSamples
-        Training samples, and validation samples by which the best epoch is chosen.
+        Training samples, and validation samples by which an epoch is chosen.
     seeds : sequence of int
         Seeds of starts, of the order of samples and of their variations.
     folder : Path

@@ -89,7 +89,7 @@ def trained_chains(
     Returns
     -------
     tuple of DenseChain
-        One a key, of the epoch of the best validation.
+        One a key, of the epoch that is kept.
     """
     drawn = [drawn_parameters(problem, [(0.0,)] * len(problem.widths), key) for key in keys]
     members = train_members(

@@ -195,7 +195,8 @@ def train(
     Returns
     -------
     IntegerClassifier or IntegerRegressor, or a tuple of them
-        The trained program of whole numbers, from the epoch of the best validation accuracy.
+        The trained program of whole numbers, from the last epoch whose validation accuracy is within a standard error
+        of the best one; of a regressor from the epoch of the least error.
 
     Raises
     ------
@@ -332,11 +333,11 @@ def _short_training(
 
 def _record(done: Trained, problem: StartProblem, method: Method, starts: Starts) -> TrainingRecord:
     """Return how a member was trained, as far as the program does not show it."""
-    better = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
+    equal = [epoch.epoch for epoch in done.history if epoch.validation == done.validation]
     return TrainingRecord(
         starts.name,
         starts.epochs + len(done.history),
-        starts.epochs + (better[0] if better else len(done.history)),
+        starts.epochs + (equal[-1] if equal else len(done.history)),
         None,
         len(problem.data.training.targets),
         augmentation=None if method.augment is None else str(method.augment),

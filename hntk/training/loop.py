@@ -19,7 +19,7 @@ from hntk.readouts.checkpoints import load_parts, save_checkpoint
 from hntk.readouts.training import Schedule, Trained, TrainingError, learning_rates
 from hntk.training.byte_limit import RISE, ByteLimit
 from hntk.training.few_level_layers import Parameters
-from hntk.training.members import MembersState, best_members, epoch_line, present_members, where_better
+from hntk.training.members import MembersState, as_good, epoch_line, kept_members, present_members, where_kept
 from hntk.training.objective import Objective
 from hntk.training.samples import TrainingData
 
@@ -80,7 +80,8 @@ def train_members(
     Returns
     -------
     tuple of Trained
-        The best parameters and the history of each member.
+        The parameters that are kept and the history of each member: those of the last epoch whose validation accuracy
+        is within a standard error of the best, see :func:`hntk.training.members.as_good`.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def train_members(
         if progress is not None:
             lines = tuple(map(epoch_line, state.history[-1]))
             progress(lines if keys.size > 1 else lines[0])
-    return best_members(state, schedule)
+    return kept_members(state, schedule)
 
 
 class _Epochs:
@@ -146,11 +147,12 @@ class _Epochs:
         if self.limit is not None and (number % max(1, schedule.epochs // FOLLOWED) == 0 or last):
             parameters = self.limit.follow(parameters, running, RISE if number else np.inf)
         values = self._validate(parameters)
-        better = running & ~(values <= state.validation)
-        best = jax.tree.map(partial(where_better, jnp.asarray(better)), parameters, state.best)
+        samples = len(self.held.targets) if self.objective.classes else None
+        chosen = running & as_good(values, state.history[:, :, 2], samples)
+        kept = jax.tree.map(partial(where_kept, jnp.asarray(chosen)), parameters, state.kept)
         lines = np.stack([np.full_like(values, number + 1), losses, values, np.full_like(values, rates[0])], axis=1)
-        validation = np.where(better, values, state.validation)
-        return MembersState(parameters, optimizer, best, validation, np.concatenate([state.history, lines[None]]))
+        validation = np.where(chosen, values, state.validation)
+        return MembersState(parameters, optimizer, kept, validation, np.concatenate([state.history, lines[None]]))
 
     def _validate(self, parameters: Parameters) -> Float[np.ndarray, " S"]:
         """Return each member's accuracy on the validation samples, or 1 − its mean squared error; NaN without any."""
@@ -235,5 +237,5 @@ def _resumed(path: Path, start: MembersState, identity: dict[str, Any]) -> Membe
     if not path.exists():
         return start
     trees, history, validation = load_parts(path, start.trees, identity, start.history.shape[1:])
-    parameters, optimizer, best = trees
-    return MembersState(parameters, optimizer, best, np.asarray(validation, float), np.asarray(history, float))
+    parameters, optimizer, kept = trees
+    return MembersState(parameters, optimizer, kept, np.asarray(validation, float), np.asarray(history, float))

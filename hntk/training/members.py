@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from hntk.readouts.checkpoints import Epoch
 from hntk.readouts.training import ADAM, Schedule, Trained
@@ -22,17 +22,17 @@ class MembersState:
 
     Attributes
     ----------
-    parameters, optimizer, best : pytrees of arrays
+    parameters, optimizer, kept : pytrees of arrays
         Parameters, the optimizer's state and the parameters that are kept, each with a first axis of length S.
     validation : (S,) array
-        Best validation of each member.
+        Validation of those that are kept.
     history : (epochs, S, 4) array
         An :class:`Epoch` of each member, for every epoch.
     """
 
     parameters: Any
     optimizer: Any
-    best: Any
+    kept: Any
     validation: Float[np.ndarray, " S"]
     history: Float[np.ndarray, "epochs S 4"]
 
@@ -46,7 +46,7 @@ class MembersState:
     @property
     def trees(self) -> tuple[Any, Any, Any]:
         """The pytrees, whose leaves a checkpoint holds."""
-        return self.parameters, self.optimizer, self.best
+        return self.parameters, self.optimizer, self.kept
 
     def lengths(self, patience: int) -> Int[np.ndarray, " S"]:
         """Return how many epochs of each member count: those up to the one after which it would stop alone."""
@@ -73,9 +73,37 @@ def counting_epochs(validations: Float[np.ndarray, " epochs"], patience: int) ->
     return len(validations)
 
 
-def where_better(better: Array, new: Array, old: Array) -> Array:
-    """Return a leaf of the new parameters for members that are better, and of the old ones for others."""
-    return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+def as_good(
+    values: Float[np.ndarray, " S"], history: Float[np.ndarray, "epochs S"], samples: int | None
+) -> Bool[np.ndarray, " S"]:
+    r"""Return which members are to be kept after an epoch: those at most a standard error worse than at their best.
+
+    Accuracies p of n samples that differ by less than their standard error :math:`\sqrt{p(1 - p)/n}` can hardly be told
+    apart, and of such epochs the last one has the lowest learning rate. The epoch of the best of many such numbers is
+    that of the luckiest.
+
+    Parameters
+    ----------
+    values : (S,) array
+        Validation after the epoch; NaN is as good as any.
+    history : (epochs, S) array
+        Validation after the epochs before.
+    samples : int or None
+        Number n of validation samples; None if values are no accuracies, which must be as good as the best then.
+
+    Returns
+    -------
+    (S,) array of bool
+        Which members are kept.
+    """
+    best = np.fmax.reduce(np.concatenate([history, values[None]]))
+    margin = 0.0 if samples is None else np.sqrt(best * (1 - best) / max(samples, 1))
+    return ~(values < best - margin)
+
+
+def where_kept(chosen: Array, new: Array, old: Array) -> Array:
+    """Return a leaf of the new parameters for members that are chosen, and of the old ones for others."""
+    return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def epoch_line(numbers: Float[np.ndarray, " 4"]) -> Epoch:
@@ -96,12 +124,12 @@ def present_members(state: MembersState) -> tuple[Trained, ...]:
     )
 
 
-def best_members(state: MembersState, schedule: Schedule) -> tuple[Trained, ...]:
-    """Return the members after their best epochs, with the histories that they would have alone."""
+def kept_members(state: MembersState, schedule: Schedule) -> tuple[Trained, ...]:
+    """Return the members after the epochs that are kept, with the histories that they would have alone."""
     lengths = state.lengths(schedule.patience)
     return tuple(
         Trained(
-            jax.tree.map(lambda leaf, m=member: leaf[m], state.best),
+            jax.tree.map(lambda leaf, m=member: leaf[m], state.kept),
             float(state.validation[member]),
             tuple(epoch_line(numbers) for numbers in state.history[:length, member]),
         )

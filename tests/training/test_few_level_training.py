@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk.training.members import MembersState, counting_epochs
+from hntk.training.members import MembersState, as_good, counting_epochs
 from tests.support.training_samples import images, rings
 
 KEY = jax.random.key(5)
@@ -111,6 +111,30 @@ def test_a_member_stops_where_it_would_alone() -> None:
     state = MembersState({}, {}, {}, np.array([0.3, 0.3]), history)
     assert state.running(replace(SCHEDULE, epochs=9, patience=2)).tolist() == [True, False]
     assert state.running(replace(SCHEDULE, epochs=3, patience=2)).tolist() == [False, False]
+
+
+def test_an_epoch_within_a_standard_error_of_the_best_is_kept() -> None:
+    """Of 400 samples .9 is known to .015. Errors of regressors have none, and without validation any epoch will do."""
+    before = np.array([[0.8, 0.9, 0.9, np.nan], [0.9, 0.7, 0.8, np.nan]])
+    values = np.array([0.886, 0.884, 0.9, np.nan])
+    assert as_good(values, before, 400).tolist() == [True, False, True, True]
+    assert as_good(values, before, 40000).tolist() == [False, False, True, True]
+    assert as_good(values, before, None).tolist() == [False, False, True, True]
+    assert as_good(np.array([0.1, 1.0]), np.empty((0, 2)), 10).all()
+    # a perfect one is known exactly
+    assert not as_good(np.array([0.99]), np.array([[1.0]]), 100).any()
+
+
+def test_the_last_of_epochs_that_cannot_be_told_apart_is_what_is_returned() -> None:
+    seen: list[Any] = []
+    record = train(schedule=replace(SCHEDULE, epochs=12, patience=12), progress=seen.append).training
+    assert record is not None
+    values, n = np.array([epoch.validation for epoch in seen]), len(images()[0]) - record.samples
+    best = np.maximum.accumulate(values)
+    chosen = np.flatnonzero(values >= best - np.sqrt(best * (1 - best) / n))
+    assert record.best_epoch == chosen[-1] + 1
+    # the first of the best would be another
+    assert record.best_epoch != np.argmax(values) + 1
 
 
 def test_members_go_on_from_a_checkpoint(tmp_path: Path) -> None:
