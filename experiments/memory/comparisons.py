@@ -55,9 +55,9 @@ def differences(groups: Sequence[Group], cost: str, budgets: Sequence[float], re
 
     Returns
     -------
-    columns, rows : list
-        One row for every budget and other arm that has seeds in common with the reference. The standard errors are
-        those of the differences; they are None for one seed.
+    pair of list
+        Columns and rows. One row for every budget and other arm that has seeds in common with the reference. The
+        standard errors are those of the differences; they are None for one seed.
     """
     arms = by_arm(groups)
     others = [members for members in arms.values() if members[0].arm != reference]
