@@ -32,6 +32,8 @@ POWER = 1.3
 # What a scale of densities is multiplied by at most after an epoch that is not the first: weights that are turned on
 # have not been trained since they were turned off, and thresholds can need another type for a few epochs only.
 RISE = 1.02
+# What a size is taken to change by at most, so that numbers stay finite.
+LARGEST_CHANGE = 1e6
 # How often a program is measured at most.
 TRIES = 10
 
@@ -120,6 +122,6 @@ def filling_scale(size: Callable[[np.float32], int], scale: np.float32, limit: f
         if LEAST * limit <= now <= limit or (now < limit and scale >= most):
             return scale
         fits, exceeds = (float(scale), exceeds) if now < limit else (fits, float(scale))
-        following = min(float(scale) * (WANTED * limit / now) ** POWER, most)
+        following = min(float(scale) * min(WANTED * limit / now, LARGEST_CHANGE) ** POWER, most)
         scale = np.float32(following if fits < following < exceeds else sqrt(fits * exceeds))
     return np.float32(fits or exceeds)
