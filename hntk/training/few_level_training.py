@@ -133,16 +133,17 @@ def train(
         Kind of the hidden weights: {0, ±1}.
     sparsity : float or sequence of float, optional
         Share of zeros among the weights of each layer, by magnitude. By default weights below .7 of the mean magnitude
-        are 0. With ``kilobytes``, where the training starts: the shares of other weights are scaled while it goes on.
+        are 0. With ``kilobytes`` these are the shares at the start; they change while the network is trained, so that
+        the program fills its budget.
     thresholds : {"each", "spaced"}, optional
         What is learned of a neuron's thresholds: each of them; or the first and their distance, which take 3 bytes of
         the program for any number of levels. By default they are spaced if ``kilobytes`` is given and the start has
         equidistant levels.
     kilobytes : float, optional
         Largest size of the tables of the C program, :attr:`CProgram.table_bytes <hntk.deploy.c.CProgram>`, in thousand
-        bytes. The result never takes more, and 99 % of it or more where possible: after every epoch, the density of all
-        layers is scaled so that the program of the present weights fills it, and that program is validated. See
-        :mod:`hntk.training.byte_limit`. What is not given of widths, sparsity and pooling of images is chosen by
+        bytes. The result never takes more, and 99 % of it or more where possible: after every epoch, or some fifty
+        times in a longer training, the density of all layers is scaled so that the program of the present weights fills
+        it. See :mod:`hntk.training.byte_limit`. What is not given of widths, sparsity and pooling of images is chosen by
         short trainings with the first key of up to six networks that fill this budget, for three tenths of the epochs
         in all; the record of the training names them. See :mod:`hntk.training.budget`.
     start : {"match", "uniform", "dense"}, list, Architecture, Classifier or model
