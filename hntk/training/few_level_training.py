@@ -143,9 +143,9 @@ def train(
         Largest size of the tables of the C program, :attr:`CProgram.table_bytes <hntk.deploy.c.CProgram>`, in thousand
         bytes. The result never takes more, and 99 % of it or more where possible: after every epoch, or some fifty
         times in a longer training, the density of all layers is scaled so that the program of the present weights fills
-        it. See :mod:`hntk.training.byte_limit`. What is not given of widths, sparsity and pooling of images is chosen by
-        short trainings with the first key of up to six networks that fill this budget, for three tenths of the epochs
-        in all; the record of the training names them. See :mod:`hntk.training.budget`.
+        it. See :mod:`hntk.training.byte_limit`. What is not given of widths, sparsity and pooling of images is chosen
+        by short trainings with the first key of up to six networks that fill this budget, for three tenths of the
+        epochs in all; the record of the training names them. See :mod:`hntk.training.budget`.
     start : {"match", "uniform", "dense"}, list, Architecture, Classifier or model
         Where the training starts. ``"match"``: random weights, and the staircases of :func:`hntk.match` that keep the
         kernel of a ReLU network, with the calibrated surrogate as their derivative; a list of activations or an
