@@ -171,7 +171,8 @@ def _fit_trained(
         options: dict[str, Any] = {"folder": record.folder, "progress": lambda _: advance(1)}
         setup = _setup(data, tried)
         if arm.training == "ternary":
-            fitted = trained.fit_ternary(setup, widths, int(arm.activations), start=cfg.experiment.start, **options)
+            levels, sparsity = int(arm.activations), float(cfg.compress.sparsity)
+            fitted = trained.fit_ternary(setup, widths, levels, sparsity, start=cfg.experiment.start, **options)
         elif arm.training == "dense":
             fitted = trained.fit_dense(setup, widths, **options)
         else:

@@ -185,12 +185,13 @@ def fit_ternary(
     setup: TrainingSetup,
     widths: tuple[int, ...],
     levels: int,
+    sparsity: float,
     folder: Path,
     *,
     start: str = "uniform",
     progress: Progress = None,
 ) -> list[FittedNetwork]:
-    """Train networks of ternary weights and activations of a few levels, one a seed; see `hntk.train`."""
+    """Train networks of ternary weights, with a share of zeros, and of few levels, one a seed; see `hntk.train`."""
     x, y, x_held, y_held = setup.samples[:4]
 
     def train(**options: Any) -> list[tuple[hntk.IntegerClassifier, tuple[Epoch, ...]]]:
@@ -200,8 +201,8 @@ def fit_ternary(
             histories[:] = [member.history for member in snapshot.members]
 
         classifiers = hntk.train(
-            x, y, widths, levels=levels, start=start, shape=setup.samples.shape, validation=(x_held, y_held),
-            key=setup.keys, progress=progress, snapshot=keep, **options,
+            x, y, widths, levels=levels, sparsity=sparsity, start=start, shape=setup.samples.shape,
+            validation=(x_held, y_held), key=setup.keys, progress=progress, snapshot=keep, **options,
         )  # fmt: skip
         return list(zip(classifiers, histories, strict=True))
 

@@ -55,7 +55,7 @@ def test_every_arm_is_trained_in_the_same_ways(
         return [Trained(start, 0.5, ()) for start in starts]
 
     def ternary(*_: Any, **options: Any) -> list[Any]:
-        asked["ternary"].append((options["schedule"], options["augment"], options["key"]))
+        asked["ternary"].append((options["schedule"], options["augment"], options["key"], options["sparsity"]))
         return [SimpleNamespace(accuracy=lambda *_: 0.5) for _ in options["key"]]
 
     monkeypatch.setattr(trained, "train_relu", dense)
@@ -63,7 +63,7 @@ def test_every_arm_is_trained_in_the_same_ways(
     setup = setup_of(data, (3, 4), CHOICES, epochs=8)
     trained.fit_dense(setup, WIDTHS, tmp_path)
     trained.fit_pruned(setup, WIDTHS, 0.5, tmp_path, finetune=True)
-    trained.fit_ternary(setup, WIDTHS, 4, tmp_path)
+    trained.fit_ternary(setup, WIDTHS, 4, 0.9, tmp_path)
     one = asked["ternary"]
     # the dense network is trained once for both of its arms, and fine-tuned in the same ways again
     assert len(one) == 3
@@ -71,7 +71,8 @@ def test_every_arm_is_trained_in_the_same_ways(
         assert (schedule, augment) == one[number % 3][:2]
         assert np.all(jax.random.key_data(keys) == jax.random.key_data(one[number % 3][2]))
     assert len(asked["dense"]) == 6
-    assert [str(augment) for _, augment, _ in one] == ["None", "noise 3, dropout 0.2", "noise 6, dropout 0.4"]
+    assert {sparsity for *_, sparsity in one} == {0.9}
+    assert [str(augment) for _, augment, *_ in one] == ["None", "noise 3, dropout 0.2", "noise 6, dropout 0.4"]
     assert [(s.weight_decay, s.learning_rate) for s, *_ in one] == [tuple(choice[1:]) for choice in CHOICES]
     assert {(s.epochs, s.patience, s.warmup) for s, *_ in one} == {(8, 8, 2.0)}
 

@@ -306,12 +306,18 @@ def test_a_dense_teacher_knows_the_classes_of_samples_that_it_saw(tmp_path: Path
 
 
 @pytest.mark.nightly
-def test_memory_sizes_a_trained_network_of_whole_numbers_by_what_its_file_takes(tmp_path: Path) -> None:
-    cfg = composed("+exp=memory", *TINY, "arm=trained_ternary", "experiment.budget=6e3")
+@pytest.mark.parametrize("sparsity", [0.5, 0.9, 0.97])
+def test_memory_sizes_a_trained_network_of_whole_numbers_by_what_its_file_takes(
+    sparsity: float, tmp_path: Path
+) -> None:
+    words = ("arm=trained_ternary", "experiment.budget=6e3", f"compress.sparsity={sparsity}")
+    cfg = composed("+exp=memory", *TINY, *words)
     cfg.experiment.max_trained_width = 400
     data = dataset_of(cfg)
     widths = memory_arms.widths(cfg, cfg.arm, data.p, 10)
     schedule = hntk.Schedule(epochs=1, batch=128, learning_rate=1e-2)
     raw = data.raw(data.x_train)
-    network = hntk.train(raw, data.y_train, widths, start="uniform", schedule=schedule, key=jax.random.key(0))
+    network = hntk.train(
+        raw, data.y_train, widths, sparsity=sparsity, start="uniform", schedule=schedule, key=jax.random.key(0)
+    )
     assert 3000 < hntk.save(network, tmp_path / "net.safetensors") <= 6000
