@@ -10,7 +10,7 @@ from experiments.runner.experiment import Experiment
 # Microcontrollers that QEMU emulates, repeated here as settings import nothing heavy; a test compares both.
 DEVICES = ("cortex-m4", "cortex-m0plus")
 # How hntk's C programs hold weights, of all those that hntk.deploy.to_c knows.
-C_LAYOUTS = ("smallest", "fastest", "planes", "gaps", "indices", "rice", "base3")
+C_LAYOUTS = ("smallest", "fastest", "planes", "gaps", "indices", "indices16", "rice", "base3")
 
 
 @dataclass

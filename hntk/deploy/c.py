@@ -104,10 +104,12 @@ def to_c(
         them.
     name : str
         An identifier of C: the files' name, and the prefix of what they declare.
-    layouts : {"smallest", "fastest", "planes", "gaps", "indices", "rice", "base3", "transform"} or sequence, optional
+    layouts : {"smallest", "fastest"}, a layout or sequence of layouts, optional
         How weights are stored: one layout for all matrices, or one each. ``"smallest"``, the default, takes the
-        layout of the fewest bytes for each matrix, and ``"fastest"`` that of the fewest instructions on a Cortex-M4,
-        estimated as in :mod:`hntk.deploy.c_layouts`. ``"transform"`` is for orthogonal blocks, and theirs by either.
+        layout of the fewest bytes for each matrix, and ``"fastest"`` that of the fewest instructions on a Cortex-M4.
+        Layouts are ``"planes"``, ``"gaps"``, ``"indices"``, ``"indices16"``, ``"rice"``, ``"base3"`` and
+        ``"transform"``, which is for orthogonal blocks, and theirs by either. :mod:`hntk.deploy.c_layouts` describes
+        them, and how instructions are estimated.
 
     Returns
     -------

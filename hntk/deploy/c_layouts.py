@@ -6,18 +6,21 @@ r"""Tables of weight matrices in each layout of ``hntk_kernels.h``, and the choi
 | rice | Golomb–Rice codes of the gaps between weights that are not 0 | within 2.2 % of the entropy |
 | base3 | five trits a byte | 1 for 5 weights |
 | planes | two bit planes; one if no weight is 0 | 1 for 4 weights, or for 8 |
-| indices | the column of each weight that is not 0 | 1 for each of these |
+| indices | the column of each weight that is not 0, in parts of 256 columns | 1 for each of these |
+| indices16 | the same in 16 bits | 2 for each of these |
 | gaps | the zeros before each weight that is not 0, and its sign | 1.13 for each of these |
 
 How many instructions a product takes on a Cortex-M4, which has no population count, is told by :func:`instructions`.
 Indices take the fewest for all but dense matrices: a load of the column, a load of the value and an addition for each
-weight that is not 0. On processors with population counts, planes are the fastest for dense matrices.
+weight that is not 0. Every part of a row takes some 16 more, which is why indices of 16 bits are faster for more than
+256 columns. On processors with population counts, planes are the fastest for dense matrices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Int64
@@ -31,8 +34,8 @@ from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.rice_codes import encode_rice
 from hntk.weights.weight_matrix import WeightMatrix, Weights
 
-# Columns that a byte tells apart.
-SEGMENT = 256
+# Numbers in which columns are stored; a row has as many parts as their columns need.
+INDICES = {"indices": np.uint8, "indices16": np.uint16}
 # Weights in a number of 32 bits: 3²⁰ is the largest power of 3 below 2³².
 TRITS = 20
 
@@ -75,7 +78,8 @@ def stored_weights(layer: Reader, layout: Layout) -> StoredWeights:
     if layout == "planes":
         stored = _planes(number, weights, before)
     else:
-        stored = {"gaps": _gaps, "indices": _indices, "rice": _rice, "base3": _trits}[layout](number, values)
+        makers = {"gaps": _gaps, "rice": _rice, "base3": _trits} | {n: partial(_indices, t) for n, t in INDICES.items()}
+        stored = makers[layout](number, values)
     return StoredWeights(stored.tables, stored.fields, stored.start + bias)
 
 
@@ -102,7 +106,8 @@ def instructions(weights: Weights, layout: Layout, before: Values) -> float:
         return 25.0 * outputs * -(-inputs // 32) * len(before.code.jumps)
     if layout == "base3":
         return 5.2 * outputs * inputs
-    each, row = {"indices": (3.1, 16 * -(-inputs // SEGMENT)), "rice": (19, 10), "gaps": (26, 10)}[layout]
+    by_column = {name: (3.1, 16 * -(-inputs // _columns(kind))) for name, kind in INDICES.items()}
+    each, row = ({"rice": (19, 10), "gaps": (26, 10)} | by_column)[layout]
     return each * weights.nonzero + row * outputs
 
 
@@ -131,15 +136,21 @@ def _gaps(number: int, values: np.ndarray) -> StoredWeights:
     return StoredWeights([gaps, signs], fields, np.zeros(len(values), np.int64))
 
 
-def _indices(number: int, values: np.ndarray) -> StoredWeights:
-    """Return of each row and segment the columns of the weights that are +1, then of those that are −1."""
+def _columns(kind: type[np.unsignedinteger]) -> int:
+    """Return how many columns an index of a type tells apart."""
+    return int(np.iinfo(kind).max) + 1
+
+
+def _indices(kind: type[np.unsignedinteger], number: int, values: np.ndarray) -> StoredWeights:
+    """Return of each row and part the columns of the weights that are +1, then of those that are −1."""
     outputs, inputs = values.shape
-    segments = -(-inputs // SEGMENT)
-    padded = np.pad(values, ((0, 0), (0, segments * SEGMENT - inputs))).reshape(outputs, segments, 1, SEGMENT)
+    width = min(_columns(kind), inputs)
+    parts = -(-inputs // width)
+    padded = np.pad(values, ((0, 0), (0, parts * width - inputs))).reshape(outputs, parts, 1, width)
     used = padded == np.array([1, -1], np.int8)[:, None]
     counts = Table(f"counts{number}", smallest_unsigned_type(used.sum(axis=-1).ravel()))
-    columns = Table(f"indices{number}", _not_empty(np.nonzero(used)[-1].astype(np.uint8)))
-    fields = {"layout_of": "INDICES", "indices": columns.name, "counts": reference(counts)}
+    columns = Table(f"indices{number}", _not_empty(np.nonzero(used)[-1].astype(kind)))
+    fields = {"layout_of": "INDICES", "indices": reference(columns), "counts": reference(counts)}
     return StoredWeights([columns, counts], fields, np.zeros(outputs, np.int64))
 
 

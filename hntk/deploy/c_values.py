@@ -17,7 +17,7 @@ from hntk.weights.bit_planes import Code
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import Weights
 
-Layout = Literal["planes", "gaps", "transform", "indices", "rice", "base3"]
+Layout = Literal["planes", "gaps", "transform", "indices", "indices16", "rice", "base3"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 Form = Literal["PLANES", "BYTES", "PAIRS", "PIXELS"]
 # Largest power of two that thresholds of neurons are stored as multiples of.

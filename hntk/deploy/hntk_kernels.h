@@ -195,9 +195,9 @@ typedef struct {
     const uint8_t *gaps;  /* 255: 255 zeros, and go on */
     const uint8_t *signs; /* 1 where a weight is -1 */
     size_t gap_count;
-    /* INDICES: columns are counted in each SEGMENT of a row */
-    const uint8_t *indices;
-    unsigned_table counts; /* of each row and segment, how many weights are +1, and how many -1 */
+    /* INDICES: a row has parts of as many columns as an index tells apart, from the first of which columns count */
+    unsigned_table indices;
+    unsigned_table counts; /* of each row and part, how many weights are +1, and how many -1 */
     /* RICE */
     const uint16_t *codes; /* highest bits first: zeros / 2^low_bits as so many bits 0, a bit 1, low bits, the sign */
     uint32_t low_bits;
@@ -606,77 +606,81 @@ KERNEL void apply_gaps(const layer *l, const void *in, word *out)
     }
 }
 
-/* Columns that a byte tells apart. */
-#define SEGMENT 256
+/* A table from its number n on. */
+KERNEL unsigned_table behind(unsigned_table t, size_t n)
+{
+    t.numbers = (const unsigned char *)t.numbers + n * t.bytes;
+    return t;
+}
 
 /* Add `sign` times the values at n columns, and return what follows these. */
-KERNEL const uint8_t *add_up(
-    const values *v, const void *in, const uint8_t *indices, size_t n, int32_t sign, int32_t *sum)
+KERNEL unsigned_table add_up(
+    const values *v, const void *in, unsigned_table indices, size_t n, int32_t sign, int32_t *sum)
 {
 #ifdef FEW_INSTRUCTIONS
     if (n & 1) {
-        *sum += sign * get(v, in, indices[0]);
-        indices += 1;
+        *sum += sign * get(v, in, unsigned_at(indices, 0));
+        indices = behind(indices, 1);
     }
     if (n & 2) {
-        *sum += sign * get(v, in, indices[0]);
-        *sum += sign * get(v, in, indices[1]);
-        indices += 2;
+        *sum += sign * get(v, in, unsigned_at(indices, 0));
+        *sum += sign * get(v, in, unsigned_at(indices, 1));
+        indices = behind(indices, 2);
     }
     for (n >>= 2; n; n--) {
-        *sum += sign * get(v, in, indices[0]);
-        *sum += sign * get(v, in, indices[1]);
-        *sum += sign * get(v, in, indices[2]);
-        *sum += sign * get(v, in, indices[3]);
-        indices += 4;
+        *sum += sign * get(v, in, unsigned_at(indices, 0));
+        *sum += sign * get(v, in, unsigned_at(indices, 1));
+        *sum += sign * get(v, in, unsigned_at(indices, 2));
+        *sum += sign * get(v, in, unsigned_at(indices, 3));
+        indices = behind(indices, 4);
     }
     return indices;
 #else
     /* a jump into a row of additions is the fastest way to few of them */
-    const uint8_t *next = indices + n;
+    unsigned_table next = behind(indices, n);
     /* else a compiler makes another one for each n */
-    IN_REGISTER(next);
+    IN_REGISTER(next.numbers);
     for (;;) {
         switch (n) {
         case 15:
-            *sum += sign * get(v, in, indices[14]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 14)); /* fall through */
         case 14:
-            *sum += sign * get(v, in, indices[13]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 13)); /* fall through */
         case 13:
-            *sum += sign * get(v, in, indices[12]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 12)); /* fall through */
         case 12:
-            *sum += sign * get(v, in, indices[11]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 11)); /* fall through */
         case 11:
-            *sum += sign * get(v, in, indices[10]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 10)); /* fall through */
         case 10:
-            *sum += sign * get(v, in, indices[9]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 9)); /* fall through */
         case 9:
-            *sum += sign * get(v, in, indices[8]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 8)); /* fall through */
         case 8:
-            *sum += sign * get(v, in, indices[7]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 7)); /* fall through */
         case 7:
-            *sum += sign * get(v, in, indices[6]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 6)); /* fall through */
         case 6:
-            *sum += sign * get(v, in, indices[5]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 5)); /* fall through */
         case 5:
-            *sum += sign * get(v, in, indices[4]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 4)); /* fall through */
         case 4:
-            *sum += sign * get(v, in, indices[3]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 3)); /* fall through */
         case 3:
-            *sum += sign * get(v, in, indices[2]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 2)); /* fall through */
         case 2:
-            *sum += sign * get(v, in, indices[1]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 1)); /* fall through */
         case 1:
-            *sum += sign * get(v, in, indices[0]); /* fall through */
+            *sum += sign * get(v, in, unsigned_at(indices, 0)); /* fall through */
         case 0:
             return next;
         default:
-            *sum += sign * (get(v, in, indices[0]) + get(v, in, indices[1]));
-            *sum += sign * (get(v, in, indices[2]) + get(v, in, indices[3]));
-            indices += 4;
+            *sum += sign * (get(v, in, unsigned_at(indices, 0)) + get(v, in, unsigned_at(indices, 1)));
+            *sum += sign * (get(v, in, unsigned_at(indices, 2)) + get(v, in, unsigned_at(indices, 3)));
+            indices = behind(indices, 4);
             n -= 4;
             /* else a compiler subtracts pointers to get n */
-            IN_REGISTER(indices);
+            IN_REGISTER(indices.numbers);
         }
     }
 #endif
@@ -685,16 +689,18 @@ KERNEL const uint8_t *add_up(
 /* The same by columns: additions alone for all weights of one sign. */
 KERNEL void apply_indices(const layer *l, const void *in, word *out)
 {
-    const uint8_t *indices = l->indices;
-    size_t i, column, segment = 0;
+    const uint32_t width = l->indices.bytes == 1 ? 256 : 65536; /* of a part */
+    unsigned_table indices = l->indices;
+    size_t i, part = 0;
+    uint32_t column;
     for (i = 0; i < l->out.count; i++) {
         int32_t sum = first(l, i);
-        for (column = 0; column < l->in.count; column += SEGMENT) {
+        for (column = 0; column < l->in.count; column += width) {
             values v = l->in;
-            const void *part = (const unsigned char *)in + column * (v.form_of == PAIRS ? 2 : 1);
+            const void *read = (const unsigned char *)in + column * (v.form_of == PAIRS ? 2 : 1);
             v.centre = v.centre ? v.centre + column : v.centre;
-            indices = add_up(&v, part, indices, unsigned_at(l->counts, segment++), 1, &sum);
-            indices = add_up(&v, part, indices, unsigned_at(l->counts, segment++), -1, &sum);
+            indices = add_up(&v, read, indices, unsigned_at(l->counts, part++), 1, &sum);
+            indices = add_up(&v, read, indices, unsigned_at(l->counts, part++), -1, &sum);
         }
         put_level(l, out, i, sum);
     }

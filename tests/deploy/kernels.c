@@ -209,7 +209,7 @@ static void check_rounding(void)
 static int32_t weights[OUTPUTS][INPUTS];
 static word rows[OUTPUTS * 2 * WORDS(INPUTS)];
 static uint8_t gaps[OUTPUTS * INPUTS], signs[OUTPUTS * INPUTS], indices[OUTPUTS * INPUTS], counts[2 * OUTPUTS];
-static uint16_t codes[OUTPUTS * INPUTS];
+static uint16_t codes[OUTPUTS * INPUTS], wide_indices[OUTPUTS * INPUTS];
 static uint32_t trits[(OUTPUTS * INPUTS + 19) / 20];
 static size_t bit_count;
 
@@ -288,6 +288,7 @@ static void fill_others(uint32_t low_bits)
             const size_t before = index;
             for (j = 0; j < INPUTS; j++) {
                 if (weights[i][j] == sign) {
+                    wide_indices[index] = (uint16_t)j;
                     indices[index++] = (uint8_t)j;
                 }
             }
@@ -316,7 +317,7 @@ static void fill_others(uint32_t low_bits)
 
 static const layer empty = {ROWS, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {BYTES, 0, 0, NULL, 0, 1, NULL, 0}, {NULL, 0},
                             NULL, 0, {NULL, 0}, {NULL, 0}, 1, {NULL, 0}, {NULL, 0}, 1, 0, {NULL, 0}, NULL, 0, NULL,
-                            NULL, 0, NULL, {NULL, 0}, NULL, 0, NULL, 0, 0, 0, NULL, NULL};
+                            NULL, 0, {NULL, 0}, {NULL, 0}, NULL, 0, NULL, 0, 0, 0, NULL, NULL};
 
 /* Equally spaced thresholds against a division that rounds down. */
 static void check_spaced_thresholds(void)
@@ -351,7 +352,7 @@ static void check_layers(int zeros_in_ten)
     int16_t lowest[OUTPUTS];
     uint8_t rises[2 * OUTPUTS];
     word as_planes[3 * WORDS(INPUTS)], as_numbers[(INPUTS + 7) / 8 * 8 / sizeof(word)], found[2 * WORDS(64)];
-    layer made[6];
+    layer made[7];
     size_t i, j, k;
     draw_weights(zeros_in_ten);
     clear(&planes, as_planes, 0);
@@ -367,7 +368,7 @@ static void check_layers(int zeros_in_ten)
             start[i] += 7 * (weights[i][j] > 0);
         }
     }
-    for (k = 0; k < 6; k++) {
+    for (k = 0; k < 7; k++) {
         made[k] = empty;
         made[k].in = numbers;
         made[k].out = out;
@@ -378,7 +379,8 @@ static void check_layers(int zeros_in_ten)
         made[k].threshold_count = 3;
         made[k].levels.numbers = levels;
         made[k].counts.numbers = counts;
-        made[k].indices = indices;
+        made[k].indices.numbers = indices;
+        made[k].indices.bytes = 1;
         made[k].codes = codes;
         made[k].low_bits = (uint32_t)zeros_in_ten % 6;
         made[k].trits = trits;
@@ -395,6 +397,9 @@ static void check_layers(int zeros_in_ten)
     made[2].layout_of = INDICES;
     made[3].layout_of = RICE;
     made[4].layout_of = BASE3;
+    made[6].layout_of = INDICES;
+    made[6].indices.numbers = wide_indices;
+    made[6].indices.bytes = 2;
     /* thresholds less the bias */
     made[5].layout_of = INDICES;
     made[5].start.numbers = NULL;
@@ -416,7 +421,7 @@ static void check_layers(int zeros_in_ten)
             rises[2 * i + 1] = 3;
         }
     }
-    for (k = 0; k < 6; k++) {
+    for (k = 0; k < 7; k++) {
         apply(&made[k], k ? as_numbers : as_planes, NULL, found);
         for (i = 0; i < OUTPUTS; i++) {
             const int32_t level = levels[(expected[i] >= -20) + (expected[i] >= 0) + (expected[i] >= 15)];

@@ -19,7 +19,7 @@ from tests.support.random_classifiers import Sample, random_sample
 # classifiers a binary: compilers take their time for each call
 TOGETHER = 10
 COMPILERS = ("gcc", "clang")
-EXPLICIT = ("planes", "gaps", "indices", "rice", "base3")
+EXPLICIT = ("planes", "gaps", "indices", "indices16", "rice", "base3")
 WAYS = ("dense", "planes", "sparse")
 
 

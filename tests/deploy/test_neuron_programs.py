@@ -20,7 +20,7 @@ from tests.support.compiled import SANITIZED, run_all
 from tests.support.neuron_classifiers import neuron_sample
 from tests.support.random_classifiers import Sample
 
-EXPLICIT = ("planes", "gaps", "indices", "rice", "base3")
+EXPLICIT = ("planes", "gaps", "indices", "indices16", "rice", "base3")
 
 
 def check(samples: list[Sample], programs: list[CProgram], folder: Path, compiler: str) -> None:
@@ -143,3 +143,33 @@ def test_regressors_of_all_layers_add_up_scores(tmp_path: Path) -> None:
     built = toolchain.compile_program(to_c(regressor), tmp_path, "gcc", SANITIZED)
     printed = subprocess.run([built], input=sample.raw.tobytes(), capture_output=True, check=True).stdout
     np.testing.assert_array_equal(np.array(printed.split(), float).reshape(-1, 2), regressor.predict(sample.raw))
+
+
+def pixels_classifier(inputs: int, ones: int) -> Sample:
+    """Return a classifier of so many pixels, of which each neuron reads a few."""
+    rng = np.random.default_rng(inputs)
+    values = np.zeros((6, inputs), np.int8)
+    for row in values:
+        row[rng.choice(inputs, ones, replace=False)] = rng.choice([-1, 1], ones)
+    values[:, -1] = 1
+    thresholds = np.sort(rng.integers(-200, 201, (6, 3)), axis=1).astype(np.int32)
+    weights = WeightMatrix(values, 1.0, "ternary")  # type: ignore[arg-type]
+    steps = NeuronSteps(thresholds, (0, 1, 2, 3))
+    network = IntegerNetwork(Pixels(), (weights,), (steps,), None, 1.0, (0.0,))
+    readout, offset = rng.integers(-99, 100, (3, 6)).astype(np.int8), np.zeros(3, np.int32)
+    classifier = hntk.IntegerClassifier(network, readout, offset, np.arange(3), 1.0)
+    raw = rng.integers(0, 256, (5, inputs)).astype(np.uint8)
+    sums = raw.astype(np.int64) @ values.T.astype(np.int64)
+    levels = np.sum(sums[..., None] >= thresholds, axis=-1)
+    return Sample(classifier, raw, levels @ readout.T.astype(np.int64))
+
+
+@pytest.mark.parametrize(("inputs", "fastest"), [(256, "indices"), (257, "indices16"), (66_000, "indices16")])
+def test_columns_are_told_apart_however_many_there_are(tmp_path: Path, inputs: int, fastest: str) -> None:
+    sample = pixels_classifier(inputs, ones=9)
+    programs = [
+        to_c(sample.classifier, name, layouts=layouts)
+        for name, layouts in (("bytes", "indices"), ("pairs", "indices16"), ("fast", "fastest"))
+    ]
+    assert programs[2].layouts == (fastest,)
+    check([sample] * 3, programs, tmp_path, "gcc")

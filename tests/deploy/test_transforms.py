@@ -24,7 +24,7 @@ from tests.support.architectures import INPUTS, NORMALIZATION, raw_samples, whol
 from tests.support.compiled import SANITIZED, run_all
 from tests.support.random_blocks import explicit, random_block_sample, random_blocks
 
-LAYOUTS = ("transform", "planes", "rice", "gaps", "indices", "base3")
+LAYOUTS = ("transform", "planes", "rice", "gaps", "indices", "indices16", "base3")
 
 
 def check(seeds: Sequence[int], folder: Path, compiler: str, options: Sequence[str], turn: int = 0) -> None:

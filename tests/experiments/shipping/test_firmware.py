@@ -48,8 +48,9 @@ pytestmark = [
     ("device", "layouts", "pixels"),
     [
         ("cortex-m4", "planes", True), ("cortex-m0plus", "planes", False), ("cortex-m0plus", "gaps", True),
-        ("cortex-m4", "indices", False), ("cortex-m0plus", "indices", True), ("cortex-m4", "rice", True),
-        ("cortex-m0plus", "rice", False), ("cortex-m4", "base3", False), ("cortex-m0plus", "base3", True),
+        ("cortex-m4", "indices", False), ("cortex-m0plus", "indices", True), ("cortex-m4", "indices16", True),
+        ("cortex-m0plus", "indices16", False), ("cortex-m4", "rice", True), ("cortex-m0plus", "rice", False),
+        ("cortex-m4", "base3", False), ("cortex-m0plus", "base3", True),
     ],
 )  # fmt: skip
 def test_a_microcontroller_predicts_the_same(tmp_path: Path, device: str, layouts: str, pixels: bool) -> None:
@@ -137,7 +138,7 @@ def test_thresholds_of_neurons_and_averaged_pixels_on_a_microcontroller_predict_
 @pytest.mark.parametrize("processor", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
 def test_programs_of_every_layout_compile_for_cortex_m_without_a_warning(tmp_path: Path, processor: str) -> None:
     """Code takes at most two kilobytes and a half: what a program does not use is not in it."""
-    for seed, layouts in enumerate(("planes", "gaps", "indices", "rice", "base3")):
+    for seed, layouts in enumerate(("planes", "gaps", "indices", "indices16", "rice", "base3")):
         program = to_c(neuron_sample(4 * (seed % 2)).classifier, layouts=layouts)  # type: ignore[arg-type]
         _, source, _ = program.write(tmp_path)
         target = [f"-mcpu={processor}", "-mthumb", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
