@@ -25,7 +25,7 @@ QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_TRACEBACK_IN_LOCATIONS_LIMIT=0 \
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-sweeps setup-models setup-tools gmm test test-all unit coverage wheel lint types format lock clean
+.PHONY: help setup setup-sweeps setup-models setup-torch setup-tools gmm test test-all unit coverage wheel lint types format lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ setup-sweeps: setup $(VENV)/.sweeps  ## add Hydra's launchers and the Optuna swe
 	@:
 
 setup-models: setup $(VENV)/.models  ## add the frameworks whose models hntk.from_model reads, but for PyTorch
+	@:
+
+setup-torch: setup $(VENV)/.torch  ## add PyTorch, whose models hntk.from_model reads too (gigabytes, with its CUDA libraries)
 	@:
 
 setup-tools:  ## install the compilers, emulator and browser that some tests skip without (Debian, as root)
@@ -83,6 +86,7 @@ lock:  ## pin the newest versions pyproject.toml allows, and the oldest for one 
 	    -o requirements/oldest.txt
 	@$(COMPILE) --upgrade pyproject.toml --extra sweeps -c requirements/lock.txt -o requirements/sweeps.txt
 	@$(COMPILE) --upgrade pyproject.toml --extra models -c requirements/lock.txt -o requirements/models.txt
+	@$(COMPILE) --upgrade pyproject.toml --extra torch -c requirements/lock.txt -o requirements/torch.txt
 
 clean:  ## remove .venv, caches and build files (never what experiments wrote)
 	@rm -rf .venv .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -113,4 +117,9 @@ $(VENV)/.sweeps: $(VENV)/.lock requirements/sweeps.txt | $(VENV)/.project
 $(VENV)/.models: $(VENV)/.lock requirements/models.txt | $(VENV)/.project
 	@echo "Adding frameworks whose models are read: 36 MB to download ..."
 	@$(LOCKED) requirements/models.txt
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.lock requirements/torch.txt | $(VENV)/.project
+	@echo "Adding PyTorch: up to 3 GB to download on Linux, minutes ..."
+	@$(LOCKED) requirements/torch.txt
 	@touch $@
