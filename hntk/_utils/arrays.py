@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from decimal import Decimal
 from numbers import Real as RealNumber
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax import Array
 from jaxtyping import Float, Real
-from scipy.sparse import issparse
 
 # Characters of a value that a message shows.
 SHOWN = 80
@@ -75,8 +76,13 @@ def point_array(given: object, name: str) -> np.ndarray:
     return array
 
 
+def is_sparse(given: object) -> bool:
+    """Return whether an object is a sparse matrix of SciPy's, without loading what would make one."""
+    return "scipy.sparse" in sys.modules and scipy.sparse.issparse(given)
+
+
 def _numpy(given: object, name: str) -> np.ndarray:
-    if issparse(given):
+    if is_sparse(given):
         raise ValueError(f"{name} is a sparse matrix: give {name}.toarray(), where that fits into memory.")
     if isinstance(given, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in given):
         given = _converted(np.ma.array, given, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
+import scipy
 
 
 class Cells(NamedTuple):
@@ -52,7 +52,7 @@ def gaussian_cells(u: np.ndarray) -> Cells:
 
 def _distribution(u: np.ndarray, density_at_u: np.ndarray) -> np.ndarray:
     """Return Φ(u), to first order in an imaginary part."""
-    values = ndtr(np.real(u))
+    values = scipy.special.ndtr(np.real(u))
     return values + 1j * np.real(density_at_u) * np.imag(u) if np.iscomplexobj(u) else values
 
 

@@ -22,8 +22,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import ndtr
 
 from hntk._utils.float64 import float64
 from hntk.activations.gaussian_cells import density
@@ -190,7 +190,7 @@ def smoothed_steps(
     root, jumps = math.sqrt(spread), np.diff(levels)
     y = (z - thresholds[:, None]) / root
     out = np.empty((ORDER + 1, len(z)))
-    out[0] = levels[0] - centre + jumps @ ndtr(y)
+    out[0] = levels[0] - centre + jumps @ scipy.special.ndtr(y)
     before, term = np.zeros_like(y), density(y) / root
     for j in range(1, ORDER + 1):
         out[j] = jumps @ term

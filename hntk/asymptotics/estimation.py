@@ -17,8 +17,8 @@ on average (docs/theory.md, "From samples and labels alone").
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from jaxtyping import Complex, Float, Int, Real
-from scipy.optimize import nnls
 
 from hntk._utils.labels import as_labels
 from hntk._utils.pytree import array_dataclass
@@ -186,7 +186,8 @@ def _fitted_measure(
     """
     rows, right = transform * (1 / scale)[:, None], observed * (1 / scale)
     matrix = np.concatenate([rows.real, rows.imag, TOTALS_WEIGHT * totals])
-    return nnls(matrix, np.concatenate([right.real, right.imag, TOTALS_WEIGHT * np.ones(len(totals))]))[0]
+    values = np.concatenate([right.real, right.imag, TOTALS_WEIGHT * np.ones(len(totals))])
+    return scipy.optimize.nnls(matrix, values)[0]
 
 
 def _means_measures(

@@ -24,8 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy.interpolate import PchipInterpolator
 
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.distribution import EigenvalueDistribution
@@ -75,7 +75,8 @@ class FiniteSizeDensity(EigenvalueDistribution):
         return np.interp(x, self.grid, self.values, left=0.0, right=0.0)
 
     def _cdf_at(self, x: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
-        return np.asarray(PchipInterpolator(self.grid, self.shares)(np.clip(x, self.grid[0], self.grid[-1])))
+        shares = scipy.interpolate.PchipInterpolator(self.grid, self.shares)
+        return np.asarray(shares(np.clip(x, self.grid[0], self.grid[-1])))
 
     def _quantiles_at(self, levels: Float[np.ndarray, " j"]) -> Float[np.ndarray, " j"]:
         rising = np.concatenate([[True], np.diff(self.shares) > 0])

@@ -28,8 +28,8 @@ from __future__ import annotations
 from itertools import combinations_with_replacement
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import factorial
 
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import Noise
@@ -112,12 +112,12 @@ class ProductExpansion:
         pair_shares = np.outer(law.proportions, law.proportions)
         counts, variances, weights = [], [], []
         for part, sizes, k in zip(self.parts[1:], relative_sizes, NOISE_DEGREES, strict=True):
-            quotient = float(np.sum(pair_shares * part / deviation**k)) / np.sqrt(factorial(k))
+            quotient = float(np.sum(pair_shares * part / deviation**k)) / np.sqrt(scipy.special.factorial(k))
             if quotient <= 0:
                 continue
             numbers, products = monomials(*law.algebra.spectra, law.dimension, k, NOISE_RATIO * n)
             counts += list(numbers / law.dimension)
-            variances += list(quotient * factorial(k) / law.dimension ** (k - 1) * products)
+            variances += list(quotient * scipy.special.factorial(k) / law.dimension ** (k - 1) * products)
             weights += [sizes] * len(numbers)
         return Noise(np.array(counts), np.array(variances), np.array(weights)) if counts else None
 
@@ -153,7 +153,7 @@ def monomials(
     for chosen in combinations_with_replacement(range(len(counts)), degree):
         repeats = np.bincount(chosen, minlength=len(counts))
         ways = [np.prod(np.maximum(counts[g] - np.arange(r), 0.0)) for g, r in enumerate(repeats)]
-        numbers.append(np.prod(ways / factorial(repeats)))
+        numbers.append(np.prod(ways / scipy.special.factorial(repeats)))
         products.append(np.prod(values[list(chosen)], axis=0))
     one_group = _grouped(np.array(numbers), np.array(products), 1)
     if one_group[0].sum() >= most:
@@ -216,7 +216,7 @@ def _hermite_parts(
     products = mean[..., None] + deviation[..., None] * nodes
     values = kernel.exact_dependence().across(kernel.scale, products, square)
     polynomials = np.array([np.polynomial.hermite_e.hermeval(nodes, np.eye(k + 1)[k]) for k in degrees])
-    polynomials = polynomials / np.sqrt(factorial(degrees))[:, None]
+    polynomials = polynomials / np.sqrt(scipy.special.factorial(degrees))[:, None]
     return np.moveaxis(values @ (polynomials * weights / weights.sum()).T, -1, 0)
 
 

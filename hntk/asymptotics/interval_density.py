@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.fft import dct
 
 from hntk._utils.pytree import array_dataclass
 
@@ -69,7 +69,7 @@ class IntervalDensity:
         count = least
         while True:
             x, slope = _point_and_slope(ends, _midpoints(count))
-            series = np.asarray(dct(density(x) * slope, type=2)) / count
+            series = np.asarray(scipy.fft.dct(density(x) * slope, type=2)) / count
             series[0] /= 2
             tail = np.max(np.abs(series[-count // 8 :]))
             if tail <= tolerance * abs(series[0]) or 2 * count > most:

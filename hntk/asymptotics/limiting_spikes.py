@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.optimize import brentq
 
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.resolvent import Resolvent
@@ -124,7 +124,7 @@ def _spikes_in_gap(kernel: SpikedKernel, left: Edge, right: Edge | None) -> Iter
         return float(values[j])
 
     rising = np.flatnonzero(negative & (at_ends[high] > 0))
-    roots = [brentq(eigenvalue, low, high, args=(j,), xtol=1e-14 * high) for j in rising]
+    roots = [scipy.optimize.brentq(eigenvalue, low, high, args=(j,), xtol=1e-14 * high) for j in rising]
     yield from _spikes_at(kernel, np.sort(np.array(roots, dtype=float)))
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.interpolate import barycentric_interpolate
 
 from hntk._utils.float64 import float64
 from hntk.kernels.exact import exact_kernels
@@ -113,4 +113,5 @@ def interpolated_over_norms(
         return np.array([function(float(s)) for s in squares]).T
     angles = np.pi * (np.arange(NORM_NODES) + 0.5) / NORM_NODES
     nodes = (low + high) / 2 + (high - low) / 2 * np.cos(angles)
-    return barycentric_interpolate(nodes, np.array([function(float(s)) for s in np.exp(nodes)]), np.log(squares)).T
+    values = np.array([function(float(s)) for s in np.exp(nodes)])
+    return scipy.interpolate.barycentric_interpolate(nodes, values, np.log(squares)).T

@@ -7,8 +7,8 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import ndtr, ndtri
 
 # Eigenvalues of a correlation matrix are raised to this one, so that it has a Cholesky factor.
 LEAST_EIGENVALUE = 1e-12
@@ -43,7 +43,7 @@ def positive_probability(
     scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
     bound = np.clip(mean / scale, -MOST_DEVIATIONS, MOST_DEVIATIONS)
     if len(mean) == 1:
-        return float(ndtr(bound[0]))
+        return float(scipy.special.ndtr(bound[0]))
     return _below_probability(bound, covariance / np.outer(scale, scale), points)
 
 
@@ -58,10 +58,10 @@ def _below_probability(bound: Float[np.ndarray, " d"], correlation: Float[np.nda
     uniform = np.abs(2 * lattice - 1)
     coordinates, probability = np.zeros((points, d)), np.ones(points)
     for i in range(d):
-        conditional = ndtr((bound[i] - coordinates[:, :i] @ root[i, :i]) / root[i, i])
+        conditional = scipy.special.ndtr((bound[i] - coordinates[:, :i] @ root[i, :i]) / root[i, i])
         probability = probability * conditional
         if i + 1 < d:
-            coordinates[:, i] = ndtri(np.clip(uniform[:, i] * conditional, 1e-300, 1 - 1e-16))
+            coordinates[:, i] = scipy.special.ndtri(np.clip(uniform[:, i] * conditional, 1e-300, 1 - 1e-16))
     return float(np.mean(probability))
 
 

@@ -30,9 +30,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.linalg import eigh_tridiagonal
-from scipy.special import gammainccinv, gammaincinv
 
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import DiagonalLaw, Noise
@@ -182,7 +181,7 @@ def gauss_points(shape: float, count: int = 9) -> tuple[Float[np.ndarray, " q"],
     orders = np.arange(count)
     # Golub and Welsch: points are eigenvalues of the recurrence of Laguerre polynomials. SciPy's roots_genlaguerre
     # overflows at the shapes of high dimensions.
-    points, vectors = eigh_tridiagonal(2 * orders + shape, np.sqrt(orders[1:] * (orders[1:] + shape - 1)))
+    points, vectors = scipy.linalg.eigh_tridiagonal(2 * orders + shape, np.sqrt(orders[1:] * (orders[1:] + shape - 1)))
     points, shares = points / shape, vectors[0] ** 2
     likely = points[shares > NEGLIGIBLE_PROBABILITY]
     return np.clip(points, likely[0], likely[-1]), shares
@@ -195,7 +194,7 @@ def dense_points(shape: float, count: int = 400) -> tuple[Float[np.ndarray, " q"
     """
     if not np.isfinite(shape) or not shape > 0:
         return gauss_points(shape, count)
-    low, high = gammaincinv(shape, TAIL_PROBABILITY), gammainccinv(shape, TAIL_PROBABILITY)
+    low, high = scipy.special.gammaincinv(shape, TAIL_PROBABILITY), scipy.special.gammainccinv(shape, TAIL_PROBABILITY)
     points = np.geomspace(low, high, count) / shape
     log_density = shape * (np.log(points) - points)
     shares = np.exp(log_density - log_density.max())

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy.optimize import root
 
 from hntk._utils.pytree import array_dataclass
 from hntk.asymptotics.bulk import Bulk
@@ -156,7 +156,7 @@ def _bracketed(
 def _polished(bulk: Bulk, outer: float, inner: float, start: Float[np.ndarray, "1 K"]) -> Edge:
     """Return the edge to rounding, or the outer point of its bracket if the equations are not solved near it."""
     scale = np.append(np.maximum(np.abs(start), 1e-12), outer)
-    solution = root(_edge_equations(bulk, scale), np.append(start, outer) / scale, tol=1e-13)
+    solution = scipy.optimize.root(_edge_equations(bulk, scale), np.append(start, outer) / scale, tol=1e-13)
     *self_energy, location = solution.x * scale
     if abs(location - outer) <= 2 * abs(inner - outer) and np.max(np.abs(solution.fun)) < 1e-8:
         return Edge(float(location), np.array([self_energy]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from hntk.compression.design import Design
 from hntk.compression.error_budget import LossAccount, Terms
@@ -130,7 +130,9 @@ class WidthProblem:
         """Return the widths of least cost where ``slack`` is not negative; both take logarithms of widths."""
         bounds = [(np.log(NARROWEST), np.log(WIDEST))] * self.depth
         constraint = {"type": "ineq", "fun": slack}
-        solution = minimize(cost, start, method="SLSQP", bounds=bounds, constraints=constraint, options={"ftol": 1e-9})
+        solution = scipy.optimize.minimize(
+            cost, start, method="SLSQP", bounds=bounds, constraints=constraint, options={"ftol": 1e-9}
+        )
         u = solution.x
         better = np.all(np.isfinite(u)) and slack(u) >= -1e-3 and cost(u) <= cost(start)
         return np.exp(u if better else start)

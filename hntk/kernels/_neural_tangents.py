@@ -27,7 +27,7 @@ from typing import Any
 
 import jax
 import jax.extend.core
-import scipy.linalg
+import scipy
 
 from hntk._utils.extras import import_extra
 

@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 from numpy.polynomial.hermite_e import hermevander
-from scipy.special import gammaln
 
 from hntk.activations.gaussian_cells import density, gaussian_cells
 from hntk.activations.step_function import StepFunction
@@ -142,5 +142,5 @@ class StepNetwork(NamedTuple):
 
 def weighted_hermite(u: np.ndarray, order: int) -> Float[np.ndarray, "order+1 u"]:
     """Return φ(u) h_k(u), k = 0 … order, with h_k the orthonormal Hermite polynomials."""
-    norms = np.exp(gammaln(np.arange(order + 1) + 1) / 2)
+    norms = np.exp(scipy.special.gammaln(np.arange(order + 1) + 1) / 2)
     return density(u) * hermevander(u, order).T / norms[:, None]

@@ -28,9 +28,9 @@ from functools import cached_property, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax import Array
 from jaxtyping import Float, Int
-from scipy.optimize import OptimizeResult, minimize
 
 from hntk._utils.float64 import float64
 from hntk._utils.pytree import array_dataclass
@@ -213,7 +213,7 @@ def refine(
         inputs = sample.inputs
         errors, usable = [], start
 
-        def report(intermediate_result: OptimizeResult) -> None:
+        def report(intermediate_result: scipy.optimize.OptimizeResult) -> None:
             nonlocal usable
             errors.append(float(intermediate_result.fun))
             usable = np.array(intermediate_result.x)
@@ -221,7 +221,7 @@ def refine(
             if len(errors) > PATIENCE and errors[-1] > (1 - LEAST_GAIN) * errors[-1 - PATIENCE]:
                 raise StopIteration
 
-        best = minimize(
+        best = scipy.optimize.minimize(
             lambda z: _cost(network, z, inputs),
             start,
             jac=True,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.linalg import block_diag
+import scipy
 
 from hntk.matching.cell_pattern import REACH, StepNetwork
 from hntk.matching.complex_step import jacobian
@@ -163,9 +163,9 @@ class _Search:
         weights = np.concatenate([[1.0], multipliers])
         moments, moment_jacobians = self.network.moments(state.z)
         first, second = self._by_moments(moments, weights)
-        by_unknowns = block_diag(*moment_jacobians)
+        by_unknowns = scipy.linalg.block_diag(*moment_jacobians)
         layers = zip(self.network.patterns, self.network.parts(state.z), first, strict=True)
-        curvatures = block_diag(*(pattern.curvature(part, gradient) for pattern, part, gradient in layers))
+        curvatures = scipy.linalg.block_diag(*(pattern.curvature(part, gradient) for pattern, part, gradient in layers))
         return by_unknowns.T @ second @ by_unknowns + curvatures
 
     def _by_moments(self, moments: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.optimize import linprog
 
 from hntk.matching.joint_target import ZERO
 
@@ -93,7 +93,7 @@ def _inside(
     matrix, count = rows / scale[:, None], unit.size
     if not count:
         return np.zeros(0) if np.all(sizes <= ZERO) else None
-    found = linprog(
+    found = scipy.optimize.linprog(
         np.append(np.zeros(count), -1.0),
         A_ub=np.column_stack([-np.eye(count), unit]),
         b_ub=np.zeros(count),

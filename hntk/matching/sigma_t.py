@@ -10,8 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import root
-from scipy.special import ndtr
+import scipy
 
 from hntk.activations.gaussian_cells import density
 from hntk.activations.step_function import StepFunction
@@ -32,7 +31,7 @@ def sigma_t(target: Target) -> StepFunction | None:
 
 def _solve(target: Target, start: np.ndarray) -> StepFunction | None:
     with np.errstate(all="ignore"):
-        u = root(lambda u: _mismatch(target, u), start, tol=1e-14).x
+        u = scipy.optimize.root(lambda u: _mismatch(target, u), start, tol=1e-14).x
         if not np.all(np.isfinite(u)) or np.max(np.abs(u)) > REACH or u[1] - u[0] < 1e-6:
             return None
         if np.max(np.abs(_mismatch(target, u))) > TOLERANCE / 10:
@@ -57,6 +56,6 @@ def _mismatch(target: Target, u: np.ndarray) -> np.ndarray:
     """Return the misses of the direction of (E_1, E_2), and of S_2 at the best amplitude."""
     unit = _per_amplitude(u)
     direction = (target.e1 * unit[1] - target.e2 * unit[0]) / np.sqrt(unit @ unit)
-    q = ndtr(u[1]) - ndtr(u[0])
+    q = scipy.special.ndtr(u[1]) - scipy.special.ndtr(u[0])
     s2 = _amplitude(target, u) ** 2 * (2 * q - 1) * unit[1]
     return np.array([direction, s2 - (0.0 if target.s2 is None else target.s2)])

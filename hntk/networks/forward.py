@@ -23,9 +23,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax import Array
 from jaxtyping import Float
-from scipy.sparse import csr_array
 
 from hntk._utils.pytree import is_traced, known_numbers
 from hntk.networks.layers import Elementwise, Layer, Pass, Step
@@ -120,8 +120,9 @@ class Forward:
             return Pass.of([Layer.of(step, code) for step, code in pairs])
 
     @cached_property
-    def _compressed_rows(self) -> list[list[csr_array]]:
-        return [[csr_array(np.asarray(w.values, np.float32)) for w in step.matrices] for step in self.steps]
+    def _compressed_rows(self) -> list[list[scipy.sparse.csr_array]]:
+        rows = scipy.sparse.csr_array
+        return [[rows(np.asarray(w.values, np.float32)) for w in step.matrices] for step in self.steps]
 
     @cached_property
     def _functions(self) -> list[Elementwise]:
@@ -147,7 +148,9 @@ class Forward:
         return jnp.asarray(out)
 
 
-def _sparse_layer(matrices: Sequence[csr_array], step: Step, function: Elementwise, h: np.ndarray) -> np.ndarray:
+def _sparse_layer(
+    matrices: Sequence[scipy.sparse.csr_array], step: Step, function: Elementwise, h: np.ndarray
+) -> np.ndarray:
     """Return what the next layer takes, of columns of samples."""
     sums = matrices[0] @ (h if step.normalize is None else unit_columns_on_host(h, step.normalize))
     sums = sums if step.bias is None else sums + np.asarray(step.bias, np.float32)[:, None]

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int, Real
-from scipy.linalg import block_diag
 
 from hntk._utils.arguments import (
     as_callback,
@@ -242,7 +242,8 @@ class _Regression:
         means = kernel.factor.mean(axis=0)
         factor = np.column_stack([kernel.factor - means, along - square, np.ones(n)])
         beside = -kernel.weight * np.array([[0.0, 1.0], [1.0, square]])
-        centred = StructuredKernel(x, kernel.weight, factor, np.asarray(block_diag(kernel.core, beside)), kernel.shift)
+        core = np.asarray(scipy.linalg.block_diag(kernel.core, beside))
+        centred = StructuredKernel(x, kernel.weight, factor, core, kernel.shift)
         return _Regression(centred, means)
 
     def leave_one_out_grid(

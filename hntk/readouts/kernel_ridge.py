@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import row_blocks
@@ -248,8 +248,8 @@ def solve_ridge(
     np.fill_diagonal(shifted, diagonal + ridge)
     try:
         # LAPACK writes the factor into columns: of the transpose, so that nothing is copied and A's lower half stays.
-        return cho_solve(cho_factor(shifted.T, lower=True, overwrite_a=True), y)
-    except LinAlgError:
+        return scipy.linalg.cho_solve(scipy.linalg.cho_factor(shifted.T, lower=True, overwrite_a=True), y)
+    except np.linalg.LinAlgError:
         np.fill_diagonal(shifted, diagonal)
         values, vectors = np.linalg.eigh(matrix)
         return solve_truncated(values, vectors, y, ridge)

@@ -10,8 +10,8 @@ import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.linalg import LinAlgError, eigh_tridiagonal, get_lapack_funcs, solveh_banded
 
 from hntk.readouts.kernel_ridge import solve_truncated
 
@@ -37,16 +37,16 @@ def ridge_path(
         The solution at one ridge, in the order given.
     """
     n = len(matrix)
-    reduce, room = get_lapack_funcs(("sytrd", "sytrd_lwork"), (matrix,))
+    reduce, room = scipy.linalg.get_lapack_funcs(("sytrd", "sytrd_lwork"), (matrix,))
     # LAPACK writes into columns: of the transpose, so that nothing is copied
     reduced, diagonal, beside, factors, _ = reduce(matrix.T, lower=1, lwork=int(room(n, lower=1)[0]), overwrite_a=1)
     reflectors = np.asfortranarray(reduced[1:, : n - 1])
     turned = _turned(reflectors, factors, y, "T")
-    spectrum = functools.cache(lambda: eigh_tridiagonal(diagonal, beside))
+    spectrum = functools.cache(lambda: scipy.linalg.eigh_tridiagonal(diagonal, beside))
     for ridge in ridges:
         try:
             solved = _solved(diagonal, beside, turned, ridge)
-        except LinAlgError:
+        except np.linalg.LinAlgError:
             values, vectors = spectrum()
             solved = solve_truncated(values, vectors, turned, ridge)
         yield _turned(reflectors, factors, solved, "N")
@@ -56,7 +56,7 @@ def _turned(reflectors: np.ndarray, factors: np.ndarray, y: np.ndarray, transpos
     """Return Q y, or Qᵀ y for ``transpose="T"``."""
     turned = y.copy()
     if factors.size:
-        (multiply,) = get_lapack_funcs(("ormqr",), (reflectors,))
+        (multiply,) = scipy.linalg.get_lapack_funcs(("ormqr",), (reflectors,))
         room = int(multiply("L", transpose, reflectors, factors, turned[1:], -1)[1][0])
         turned[1:] = multiply("L", transpose, reflectors, factors, turned[1:], room)[0]
     return turned
@@ -66,4 +66,4 @@ def _solved(diagonal: np.ndarray, beside: np.ndarray, y: np.ndarray, ridge: floa
     """Return (T + λI)⁻¹ y by a Cholesky factor."""
     if not beside.size:
         return y / (diagonal + ridge)
-    return solveh_banded(np.stack([np.append(0.0, beside), diagonal + ridge]), y)
+    return scipy.linalg.solveh_banded(np.stack([np.append(0.0, beside), diagonal + ridge]), y)

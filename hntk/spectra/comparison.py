@@ -7,8 +7,8 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from hntk._utils.arguments import as_count
 from hntk._utils.arrays import check_result, real_array
@@ -164,10 +164,11 @@ def _symmetric_norm(matrix: Float[np.ndarray, "n n"]) -> float:
 def _largest(n: int, product: Callable[[np.ndarray], np.ndarray], matrix: Callable[[], np.ndarray]) -> float:
     """Return the largest absolute eigenvalue of a symmetric operator."""
     start: Any = np.random.default_rng(0).standard_normal(n)
-    operator: Any = LinearOperator((n, n), matvec=lambda v: product(v.reshape(-1)), dtype=np.float64)  # type: ignore[call-arg]
+    operator: Any = scipy.sparse.linalg.LinearOperator((n, n), lambda v: product(v.reshape(-1)), dtype=np.float64)
     try:
-        return float(np.abs(eigsh(operator, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)[0]))  # type: ignore[arg-type]
-    except ArpackNoConvergence:
+        found = scipy.sparse.linalg.eigsh(operator, k=1, which="LM", return_eigenvectors=False, v0=start, tol=1e-9)
+        return float(np.abs(found[0]))
+    except scipy.sparse.linalg.ArpackNoConvergence:
         # two eigenvalues of equal size and opposite sign
         return float(np.max(np.abs(np.linalg.eigvalsh(matrix()))))
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.linalg import eigh_tridiagonal
-from scipy.special import ndtr
 
 from hntk._utils.arguments import as_callback, as_count, as_finite, as_nonnegative, as_positive, as_seed
 from hntk._utils.arrays import check_result, point_array, real_array
@@ -137,7 +136,7 @@ class SpectralDensity:
             return self.size * np.diff(self.cdf(bounds))
         with np.errstate(over="ignore"):
             scores = (bounds[:, None, None] - self.nodes) / width
-        below = np.sum(self.weights * ndtr(scores), axis=(1, 2))
+        below = np.sum(self.weights * scipy.special.ndtr(scores), axis=(1, 2))
         return self.size * np.diff(below) / len(self.nodes)
 
 
@@ -198,7 +197,7 @@ def spectral_density(
     nodes, weights = np.zeros((probes, steps)), np.zeros((probes, steps))
     for k in range(probes):
         diagonal, off_diagonal = _lanczos(product, rng.choice([-1.0, 1.0], n) / np.sqrt(n), steps)
-        values, vectors = eigh_tridiagonal(diagonal, off_diagonal)
+        values, vectors = scipy.linalg.eigh_tridiagonal(diagonal, off_diagonal)
         nodes[k, : values.size], weights[k, : values.size] = values, vectors[0] ** 2
         nodes[k, values.size :] = values[-1]
         if progress is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from hntk._utils.arguments import as_count, as_nonnegative, as_seed
 from hntk._utils.memory import check_room
@@ -98,10 +98,10 @@ def _by_arpack(
     n: int, product: Product, k: int, tolerance: float, steps: int | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     start: Any = np.random.default_rng(seed).standard_normal(n)
-    operator: Any = LinearOperator((n, n), matvec=product, dtype=np.float64)  # type: ignore[call-arg]
+    operator: Any = scipy.sparse.linalg.LinearOperator((n, n), matvec=product, dtype=np.float64)
     try:
-        return eigsh(operator, k=k, which="LA", v0=start, tol=tolerance, maxiter=steps)  # type: ignore[arg-type]
-    except ArpackNoConvergence as error:
+        return scipy.sparse.linalg.eigsh(operator, k=k, which="LA", v0=start, tol=tolerance, maxiter=steps)
+    except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise ArithmeticError(
             f"Lanczos found {len(error.eigenvalues)} of {k} eigenpairs: give more steps=, or a tolerance= of, say, "
             "1e-6; close eigenvalues take long."

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.integrate import cumulative_trapezoid
 
 NODES = 4001
 # quantile .99 of the law of Tracy and Widom for real matrices
@@ -92,5 +92,5 @@ def cumulative_share(eigenvalues: Float[np.ndarray, " k"], ratio: float) -> Floa
     places = 1 + ratio - 2 * sqrt(ratio) * np.cos(theta)
     # at θ = 0 and y = 1 both vanish, and the quotient's limit is 1
     density = np.divide(np.sin(theta) ** 2, places, out=np.ones_like(theta), where=places > 0)
-    shares = 2 / np.pi * cumulative_trapezoid(density, theta, initial=0.0)
+    shares = 2 / np.pi * scipy.integrate.cumulative_trapezoid(density, theta, initial=0.0)
     return np.interp(eigenvalues, places, shares, left=0.0, right=1.0)

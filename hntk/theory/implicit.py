@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 from hntk.activations import Moments
 from hntk.activations.smoothing import PairDerivatives
@@ -125,7 +125,7 @@ def _bracket(at: Callable[[float], _Point], fixed: float, wanted: float) -> tupl
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
     """Return the root of an increasing function between two points."""
-    found: Any = brentq(function, low, high, xtol=EPSILON * low, rtol=np.float64(4 * EPSILON))
+    found: Any = scipy.optimize.brentq(function, low, high, xtol=EPSILON * low, rtol=np.float64(4 * EPSILON))
     return float(found)
 
 

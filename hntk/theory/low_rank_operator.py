@@ -12,10 +12,9 @@ from functools import cached_property
 import numpy as np
 from jax import Array
 from jaxtyping import Float
-from scipy.sparse import issparse
 
 from hntk._utils.arguments import as_count, as_finite, as_number, as_reals
-from hntk._utils.arrays import as_columns, check_result, finite_array, real_array
+from hntk._utils.arrays import as_columns, check_result, finite_array, is_sparse, real_array
 from hntk._utils.copies import Copyable
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
@@ -65,7 +64,7 @@ class StructuredKernel(Copyable):
 
     def __post_init__(self) -> None:
         # samples that are read from elsewhere, such as an object that reads rows from files, stay as they are
-        foreign = hasattr(self.x, "shape") and not isinstance(self.x, np.ndarray | Array) and not issparse(self.x)
+        foreign = hasattr(self.x, "shape") and not isinstance(self.x, np.ndarray | Array) and not is_sparse(self.x)
         x = self.x if foreign else np.asanyarray(real_array(self.x, "x"))
         check_shape(x, "x")
         factor, core = finite_array(self.factor, "factor"), finite_array(self.core, "core")

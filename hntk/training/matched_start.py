@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jax import Array
-from scipy.special import ndtr
 
 from hntk.activations import Staircase, Surrogate, staircase
 from hntk.deploy.rounding import round_levels
@@ -171,6 +171,6 @@ def whole_staircase(function: Staircase, tau: float) -> WholeStaircase:
 def _without_rare_ends(thresholds: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Drop the thresholds up to the first turn from below, and from the last turn on, where hardly a sum is beyond."""
     turns = np.flatnonzero(np.diff(np.sign(np.diff(levels)))) + 1
-    first = int(turns[0]) if turns.size and ndtr(thresholds[turns[0] - 1]) < RARE else 0
-    last = int(turns[-1]) if turns.size and ndtr(-thresholds[turns[-1]]) < RARE else len(thresholds)
+    first = int(turns[0]) if turns.size and scipy.special.ndtr(thresholds[turns[0] - 1]) < RARE else 0
+    last = int(turns[-1]) if turns.size and scipy.special.ndtr(-thresholds[turns[-1]]) < RARE else len(thresholds)
     return thresholds[first:last], levels[first : last + 1]

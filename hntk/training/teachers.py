@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax import Array
 from jaxtyping import Float, Real
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from hntk._utils.arrays import brief, finite_array
 from hntk.networks.integer_inputs import Rounded
@@ -216,9 +215,9 @@ def calibrated_factor(scores: Float[np.ndarray, "n K"], targets: Any) -> float:
     own = np.arange(len(scores))
 
     def entropy(power: float) -> float:
-        return -float(np.mean(log_softmax(scores * (np.exp(power) / unit), axis=1)[own, targets]))
+        return -float(np.mean(scipy.special.log_softmax(scores * (np.exp(power) / unit), axis=1)[own, targets]))
 
-    least: Any = minimize_scalar(entropy, bounds=FACTORS, method="bounded")
+    least: Any = scipy.optimize.minimize_scalar(entropy, bounds=FACTORS, method="bounded")
     return float(np.exp(least.x) / unit)
 
 

@@ -7,8 +7,8 @@ from math import exp, pi, sqrt
 
 import jax
 import jax.numpy as jnp
+import scipy
 from jax import Array
-from scipy.special import ndtri
 
 from hntk.weights.weight_matrix import WeightMatrix
 
@@ -38,7 +38,7 @@ def pruned_gaussian(key: Array, shape: tuple[int, int], sparsity: float) -> Weig
 
 
 def _threshold(sparsity: float) -> float:
-    return -float(ndtri((1.0 - sparsity) / 2))
+    return -float(scipy.special.ndtri((1.0 - sparsity) / 2))
 
 
 def tail_moments(sparsity: float) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
+import scipy
 
 from hntk._utils.arguments import as_instance
 from hntk._utils.arrays import brief, finite_array
@@ -53,9 +53,9 @@ READERS: dict[str, Reader] = {
 # functions at the end of models, of scores
 LINKS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
     None: np.asarray,
-    "softmax": lambda scores: special.softmax(scores, axis=1),
-    "log_softmax": lambda scores: special.log_softmax(scores, axis=1),
-    "sigmoid": special.expit,
+    "softmax": lambda scores: scipy.special.softmax(scores, axis=1),
+    "log_softmax": lambda scores: scipy.special.log_softmax(scores, axis=1),
+    "sigmoid": lambda scores: scipy.special.expit(scores),
 }
 # largest difference of outputs on samples, relative to the largest output, that float32 explains
 ROUNDING = 1e-4

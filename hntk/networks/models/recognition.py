@@ -13,7 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
+import scipy
 
 from hntk.activations import Activation, activation
 from hntk.activations.quadrature import QuadratureActivation
@@ -25,13 +25,13 @@ EDGE = 12.0
 LARGEST = 3e38
 # places of the two points that are farthest out below 0, and above it
 OUTER = np.argsort(POINTS)[[0, 1, -2, -1]]
-# Activations without parameters by the values they have, and how each is made.
+# Activations without parameters by the values they have, and how each is made; SciPy's are loaded at the first call.
 NAMED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
-    "sigmoid": special.expit,
-    "gelu": lambda t: t * special.ndtr(t),
-    "silu": lambda t: t * special.expit(t),
-    "erf": special.erf,
+    "sigmoid": lambda t: scipy.special.expit(t),
+    "gelu": lambda t: t * scipy.special.ndtr(t),
+    "silu": lambda t: t * scipy.special.expit(t),
+    "erf": lambda t: scipy.special.erf(t),
     "sin": np.sin,
     "cos": np.cos,
     "sign": np.sign,
@@ -103,7 +103,7 @@ def _known(values: np.ndarray) -> Activation | None:
 def is_sigmoid(record: Elementwise) -> bool:
     """Return whether a function is the logistic sigmoid."""
     values = record.values()
-    return values.shape == POINTS.shape and _equal(special.expit(POINTS), values)
+    return values.shape == POINTS.shape and _equal(scipy.special.expit(POINTS), values)
 
 
 def _remedy(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from hntk.networks.models.chain import Chain, Value, unchanged
 from hntk.networks.models.records import refuse
@@ -15,7 +15,7 @@ FUNCTIONS = {
     "identity": unchanged,
     "relu": lambda t: np.maximum(t, 0),
     "tanh": np.tanh,
-    "logistic": special.expit,
+    "logistic": lambda t: scipy.special.expit(t),
     "exp": np.exp,
 }
 
