@@ -16,9 +16,14 @@ import numpy as np
 import pytest
 
 from tests.support.precision import precision
+from tests.support.shared_contexts import share_contexts
 
 # Bytes by which a test process may grow before the programs it compiled are dropped.
 GROWTH = 700_000_000
+
+# as for everything that makes compilation for tests shorter, see the Makefile: `make test-all` runs what users run
+if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS"):
+    share_contexts()
 
 
 def pytest_collection_finish() -> None:

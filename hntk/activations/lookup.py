@@ -10,6 +10,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Num
 
+from hntk._utils.pytree import is_traced
+
 # up to so many thresholds, comparing with each (vectorised over the numbers) is faster than a binary search
 COMPARED = 64
 
@@ -27,7 +29,9 @@ def lookup(
     """
     count = thresholds.shape[0]
     if count > COMPARED:
-        return jnp.asarray(levels)[_count_reached(jnp.asarray(thresholds), t)]
+        # for known numbers one program, where each operation would be one of its own
+        search = _searched if is_traced(thresholds, levels, t) else _search_program
+        return search(thresholds, levels, t)
     value = jnp.full(t.shape, levels[0], levels.dtype)
     # A loop ends what compilers compute anew wherever a value is used: for thresholds in memory that takes long.
     half = count // 2 if thresholds.ndim > 1 else 0
@@ -37,6 +41,13 @@ def lookup(
         return value
     halves = (part.reshape(2, half, *part.shape[1:]) for part in (thresholds[first:], levels[first + 1 :]))
     return jax.lax.scan(lambda value, part: (_compare(value, t, *part), None), value, tuple(halves))[0]
+
+
+def _searched(thresholds: Array | np.ndarray, levels: Array | np.ndarray, t: Array) -> Array:
+    return jnp.asarray(levels)[_count_reached(jnp.asarray(thresholds), t)]
+
+
+_search_program = jax.jit(_searched)
 
 
 def _compare(value: Array, t: Array, thresholds: Array | np.ndarray, levels: Array | np.ndarray) -> Array:

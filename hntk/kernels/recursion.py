@@ -161,7 +161,8 @@ class Recursion:
         self.form = Form(kinds, net.normalize, shapes, net.implicit)
         self.numbers = Numbers(
             [next(steps) if kind is None else None for kind in kinds],
-            jnp.asarray(centres, dtype),
+            # numbers are rounded on the host: JAX would compile their conversion for every depth
+            jnp.asarray(centres if isinstance(centres, Array) else np.asarray(centres, dtype), dtype),
             squares_of(net, dtype),
             [None if s is None else (jnp.asarray(s.width, dtype), jnp.asarray(s.height, dtype)) for s in backward],
         )

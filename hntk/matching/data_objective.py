@@ -136,8 +136,10 @@ class Sample:
     def inputs(self) -> Inputs:
         """Part a's rows of the Gram matrix, its whole diagonal, C, and the factors of the noise, as JAX arrays."""
         half = len(self.gram) // 2
-        noise = None if self.noise is None else jnp.asarray(self.noise)
-        return jnp.asarray(self.gram[:half]), jnp.asarray(np.diag(self.gram)), jnp.asarray(self.covariance), noise
+        noise = None if self.noise is None else jax.device_put(self.noise)
+        # jnp.asarray would compile a copy for every shape
+        gram, diagonal, covariance = map(jax.device_put, (self.gram[:half], np.diag(self.gram), self.covariance))
+        return gram, diagonal, covariance, noise
 
 
 def _leading(x: Float[np.ndarray, "n p"], network: ArchitectureLike, tau0: float) -> Float[np.ndarray, "n k"]:

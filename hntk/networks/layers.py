@@ -20,6 +20,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from hntk._utils.pytree import is_traced
 from hntk.activations.lookup import COMPARED, lookup
 from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.row_normalization import unit_rows
@@ -281,8 +282,15 @@ def _prepared(w: Weights, transforms: bool) -> tuple[OrthogonalMatrix | Array, b
     if transforms:
         return w, False  # type: ignore[return-value]
     values = w.values
-    borrowed = values.dtype == jnp.float32 or values.size > COPIED
-    return values if borrowed else values.astype(jnp.float32), borrowed
+    if values.dtype == jnp.float32 or values.size > COPIED:
+        return values, True
+    # on the host, where no conversion is compiled for every shape
+    return values.astype(jnp.float32) if is_traced(values) else _on_device(np.asarray(values)), False
+
+
+def _on_device(values: np.ndarray) -> Array:
+    """Return numbers as a JAX array in float32."""
+    return jnp.asarray(values.astype(np.float32), np.float32)
 
 
 def _sums(weights: OrthogonalMatrix | Array, h: Array) -> Array:
@@ -338,8 +346,9 @@ def _form(traced: Layer) -> tuple[Any, ...]:
 
 
 def _stacked(*leaves: Array) -> Array:
-    # On the host, where stacking needs no compilation.
-    return jnp.asarray(np.stack([np.asarray(leaf) for leaf in leaves]))
+    # On the host, where stacking needs no compilation, nor with a type the copy.
+    stacked = np.stack([np.asarray(leaf) for leaf in leaves])
+    return jnp.asarray(stacked, stacked.dtype)
 
 
 def _can_be_scanned(equal: Sequence[Layer]) -> bool:

@@ -61,9 +61,10 @@ class BitMatrix:
     @classmethod
     def of(cls, matrix: Weights, code: Code, bias: np.ndarray | None = None) -> BitMatrix:
         """Return the bit planes of a matrix, for values of a code."""
-        mask, signs = (jnp.asarray(np.ascontiguousarray(plane.T)) for plane in word_planes(matrix))
+        # with a type, arrays are not copied by a program that is compiled for every shape
+        mask, signs = (jnp.asarray(np.ascontiguousarray(plane.T), plane.dtype) for plane in word_planes(matrix))
         start = row_constants(matrix, code) + (0 if bias is None else bias)
-        return cls(mask, signs, jnp.asarray(start, jnp.int32), None, code)
+        return cls(mask, signs, jnp.asarray(np.asarray(start, np.int32), jnp.int32), None, code)
 
     @property
     def code(self) -> Code | TracedCode:
@@ -75,7 +76,7 @@ class BitMatrix:
     def traced(self) -> BitMatrix:
         """Return this matrix with the code's numbers as arrays."""
         code = self.code
-        numbers = jnp.asarray(code.base, jnp.float32), jnp.asarray(code.jumps, jnp.int32)
+        numbers = jnp.asarray(code.base, jnp.float32), jnp.asarray(np.asarray(code.jumps, np.int32), jnp.int32)
         return replace(self, traced_code=TracedCode(*numbers, code.thermometer), known_code=None)
 
 

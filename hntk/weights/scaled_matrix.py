@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any, Protocol, TypeVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+
+
+@partial(jax.jit, static_argnames="dtype")
+def _scaled(values: Array, scale: float, dtype: jnp.dtype) -> Array:
+    return values.astype(dtype) * jnp.asarray(scale, dtype)
 
 
 class _Scaled(Protocol):
@@ -44,7 +51,7 @@ class ScaledMatrix:
         (outputs, inputs) array
             The matrix.
         """
-        return self.values.astype(dtype) * jnp.asarray(self.scale, dtype)
+        return _scaled(self.values, self.scale, dtype)
 
     @property
     def unscaled(self: Matrix) -> Matrix:

@@ -198,7 +198,7 @@ def _network(folded: FoldedModel, activations: tuple[Activation, ...]) -> Networ
             refuse(dense.name, "all its weights are 0", "leave out a layer that passes nothing on")
         values = _to_float32(dense, dense.weights)
         # the model's own numbers, which the scales turn into themselves
-        weights.append(WeightMatrix(jnp.asarray(values), factor / size))
+        weights.append(WeightMatrix(jnp.asarray(values, values.dtype), factor / size))
         biases.append(jnp.asarray(_to_float32(dense, dense.bias / bias_std)) if bias_std else None)
         scales.append(LayerScales(size, bias_std, 0.0))
     centres = (0.0,) * len(weights)

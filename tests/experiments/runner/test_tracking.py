@@ -11,7 +11,6 @@ import pytest
 import wandb
 import yaml
 from omegaconf import OmegaConf
-from wandb.sdk.launch.sweeps import utils as sweeps
 
 from experiments.runner import tracking
 from experiments.runner.config import Config
@@ -202,6 +201,9 @@ def number(word: str) -> float | str:
 
 
 def test_the_wandb_sweep_has_the_grid_of_ours_and_forms_commands_that_compose() -> None:
+    # here, as it loads what takes every test process a second
+    from wandb.sdk.launch.sweeps import utils as sweeps
+
     plan = yaml.safe_load((ROOT / "conf" / "wandb_sweep" / "memory.yaml").read_text())
     assert plan["method"] == "grid"
     assert plan["metric"] == {"name": "accuracy/softmax", "goal": "maximize"}
