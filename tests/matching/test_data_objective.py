@@ -176,7 +176,7 @@ def test_a_search_that_leaves_where_errors_exist_returns_its_last_step_there(mon
         return (1.0, np.ones_like(z)) if usable else (data_objective.UNUSABLE, np.zeros_like(z))
 
     monkeypatch.setattr(data_objective, "_cost", lost)
-    monkeypatch.setattr(data_objective, "minimize", lambda cost, start, **_: went_astray(cost, start))
+    monkeypatch.setattr("scipy.optimize.minimize", lambda cost, start, **_: went_astray(cost, start))
     reached, found = refine(sample, functions, 5)
     assert reached == 1.0
     for function, before in zip(found, network.functions(), strict=True):
