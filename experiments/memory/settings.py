@@ -19,7 +19,7 @@ class MemoryExperiment:
     max_width: int = 3000  # of random layers, to bound the computation
     max_sparse_width: int = 6500  # of random layers so sparse that their zeros are skipped
     max_orthogonal_width: int = 4096  # of hidden layers of orthogonal blocks; their last is limited by max_width
-    max_trained_width: int = 1200  # of trained layers, to bound the computation
+    max_trained_width: int = 400  # of trained layers, to bound the computation
     epochs: int = 60  # of trained networks, and at most of readouts
     seeds: int = 1  # of a job, from cfg.seed on; trained networks of all of them are trained together
     # Each trained network is the best by validation accuracy of all combinations of these, whatever its arm.
