@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from experiments.runner.keys import resolved
 from experiments.runner.record import Record
 from experiments.runner.statistics import mean_and_error
 from experiments.training import frontier_report
-from experiments.training.random_arm import fitted_network, matched_staircases, widths_within
+from experiments.training.random_arm import check_budget, fitted_network, matched_staircases, widths_within
 from experiments.training.recipes import described
 from experiments.training.samples import SplitSamples, dataset_of, split_samples
 from experiments.training.settings import ARMS, FrontierKilobytesExperiment, TrainingSettings
@@ -30,8 +31,16 @@ SHARED = ("name", "arm", "kilobytes", "seeds")
 
 
 def identity(cfg: Config) -> dict[str, Any]:
-    """Return the settings that decide a result: those of training for trained arms, of drawing for others."""
-    plain, trained = resolved(cfg), ARMS[cfg.experiment.arm].trained
+    """Return the settings that decide a result: those of training for trained arms, of drawing for others.
+
+    Raises
+    ------
+    Skip
+        If the budget is too small for random layers.
+    """
+    plain, (trained, levels) = resolved(cfg), astuple(ARMS[cfg.experiment.arm])
+    if not trained and cfg.experiment.kilobytes is not None:
+        check_budget(cfg, data_read(cfg), levels)
     training = set(TrainingSettings.__dataclass_fields__)
     own = set(FrontierKilobytesExperiment.__dataclass_fields__) - training
     kept = SHARED + tuple(training if trained else own)

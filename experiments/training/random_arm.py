@@ -12,6 +12,7 @@ import numpy as np
 import hntk
 from experiments.runner.config import Config
 from experiments.runner.console import progress, stage
+from experiments.runner.errors import Skip
 from experiments.runner.from_config import features, matched
 from experiments.runner.networks import activations
 from hntk.deploy.c import to_c
@@ -113,6 +114,21 @@ def widths_within(
             "give a larger experiment.kilobytes."
         )
     return scaled(most + len(shape) - 1)
+
+
+def check_budget(cfg: Config, data: hntk.Dataset, levels: int) -> None:
+    """Skip a job whose budget random layers do not fit, before anything is matched.
+
+    Raises
+    ------
+    Skip
+        If not even one neuron a layer fits.
+    """
+    steps = hntk.staircase(list(range(levels - 1)), list(range(levels)))
+    layers = len(cfg.net.widths)
+    least = table_bytes(data, _drawn(data, [steps] * layers, [1] * layers, 0)) / 1e3
+    if least > float(cfg.experiment.kilobytes):
+        raise Skip(f"no random layers fit {cfg.experiment.kilobytes:g} kB: one neuron a layer takes {least:g} kB")
 
 
 def table_bytes(data: hntk.Dataset, net: hntk.Network) -> int:

@@ -18,8 +18,18 @@ from omegaconf import OmegaConf
 import hntk
 from experiments.memory import arms as memory_arms
 from experiments.runner import catalog, sweep
+from experiments.runner.errors import Skip
 from experiments.runner.jobs import Job
-from experiments.training import figures, frontier_report, published, random_arm, recipes, starts, starts_report
+from experiments.training import (
+    figures,
+    frontier_kilobytes,
+    frontier_report,
+    published,
+    random_arm,
+    recipes,
+    starts,
+    starts_report,
+)
 from experiments.training.points import Point, chosen, points_of
 from experiments.training.samples import SplitSamples, dataset_of, split_samples
 from experiments.training.settings import AUGMENTATIONS, DataRecipe, Recipe
@@ -268,6 +278,17 @@ def test_random_layers_are_the_widest_that_fit_and_too_small_a_budget_says_what_
     assert size(width) <= 400 < size(width + 1)
     with pytest.raises(ValueError, match=r"no random layers fit 0\.02 kB: one neuron a layer takes [\d.]+ kB"):
         random_arm.widths_within(cfg, data, staircases, 20)
+
+
+def test_a_budget_too_small_for_random_layers_is_skipped() -> None:
+    cfg = composed("+exp=frontier_kilobytes", *TINY, "experiment.arm=random8", "experiment.kilobytes=0.2")
+    with pytest.raises(Skip, match=r"no random layers fit 0\.2 kB: one neuron a layer takes [\d.]+ kB"):
+        frontier_kilobytes.identity(cfg)
+    cfg.experiment.kilobytes = 4.0
+    assert frontier_kilobytes.identity(cfg)["experiment"]["kilobytes"] == 4.0
+    # trained layers have sizes of their own
+    small = composed("+exp=frontier_kilobytes", *TINY, "experiment.arm=trained8", "experiment.kilobytes=0.2")
+    assert frontier_kilobytes.identity(small)["experiment"]["arm"] == "trained8"
 
 
 def test_no_seeds_are_refused(tmp_path: Path) -> None:
