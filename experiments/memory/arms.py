@@ -26,7 +26,7 @@ from hntk.networks.forward import LEAST_ZEROS
 
 # Bytes of a file besides its arrays: names, shapes and other metadata.
 HEADER = 2048
-# Zeros of trained weights lie less evenly than random ones: how much more of a file they take, measured.
+# Zeros of trained weights lie less evenly than random ones, so that they take some 5 % more of a file; and a margin.
 UNEVEN = 1.06
 # The matches of this process, by all that decides them.
 _MATCHES: dict[str, hntk.Match] = {}
@@ -109,7 +109,8 @@ def widths(cfg: Config, arm: ArmConfig, inputs: int, classes: int) -> tuple[int,
         storage = storage_of(_placeholders(cfg, arm), scaled(width), inputs, law, classes, read)
         if arm.training == "ternary":
             fixed = whole_number_bytes(scaled(width), inputs, classes, [int(arm.activations)] * len(shape))
-            return min(storage.hidden_base3 or 0, ceil(UNEVEN * storage.hidden_smallest)) + fixed + HEADER
+            assert storage.hidden_base3 is not None
+            return min(storage.hidden_base3, ceil(UNEVEN * storage.hidden_smallest)) + fixed + HEADER
         return storage.smallest + 4 * inputs + HEADER
 
     budget = float(cfg.experiment.budget)

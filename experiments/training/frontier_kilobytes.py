@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -38,13 +37,13 @@ def identity(cfg: Config) -> dict[str, Any]:
     Skip
         If the budget is too small for random layers.
     """
-    plain, (trained, levels) = resolved(cfg), astuple(ARMS[cfg.experiment.arm])
-    if not trained and cfg.experiment.kilobytes is not None:
-        check_budget(cfg, data_read(cfg), levels)
+    plain, family = resolved(cfg), ARMS[cfg.experiment.arm]
+    if not family.trained and cfg.experiment.kilobytes is not None:
+        check_budget(cfg, data_read(cfg), family.levels)
     training = set(TrainingSettings.__dataclass_fields__)
     own = set(FrontierKilobytesExperiment.__dataclass_fields__) - training
-    kept = SHARED + tuple(training if trained else own)
-    groups = () if trained else ("net", "compress")
+    kept = SHARED + tuple(training if family.trained else own)
+    groups = () if family.trained else ("net", "compress")
     return {
         "experiment": {name: plain["experiment"][name] for name in sorted(set(kept))},
         "data": {k: v for k, v in plain["data"].items() if k != "folder"},
