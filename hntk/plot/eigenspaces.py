@@ -80,7 +80,7 @@ def eigenvectors(
     groups = near_groups([space.values for space in spaces.values()], most, near)
     shown = aligned([space.vectors for space in spaces.values()], groups)
     classes = None if labels is None else as_labels(labels, n, least=1)[1]
-    axes = panels(ax, (count, 1), (7.2, 1.7 * count + 0.9), sharex=True)
+    axes = panels(ax, (count, 1), (8.0, 1.7 * count + 0.9), sharex=True)
     for k, a in enumerate(axes):
         for i, (name, vectors) in enumerate(zip(spaces, shown, strict=True)):
             _draw_vector(a, vectors[:, k], classes, i, name)

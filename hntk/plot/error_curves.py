@@ -130,6 +130,7 @@ def learning_curve(
     lines = {name: _predictions(one, name, places, error) for name, one in named(predicted, "predicted").items()}
     at = places if measured_sizes is None else _sizes(measured_sizes, "measured_sizes")
     marks = {} if measured is None else named(measured, "measured")
+    draws = {name: _errors(one, name, at, least=None) for name, one in marks.items()}
     unknown = [name for name in marks if name not in lines]
     if unknown:
         raise ValueError(f"measured has {brief(unknown)}, of which there is no line: predicted has {brief([*lines])}.")
@@ -137,7 +138,7 @@ def learning_curve(
     for i, (name, line) in enumerate(lines.items()):
         axes.plot(places, line, lw=1.6, label=name or ("theory" if marks else None), **line_style(i))
         if name in marks:
-            _draw_measured(axes, at, _errors(marks[name], name, at, least=None), i, "" if name else "measured")
+            _draw_measured(axes, at, draws[name], i, "" if name else "measured")
     axes.set(xscale=scale, xlabel="training samples n", ylabel=ERROR_NAMES[error])
     if scale == "log":
         _label_sizes(axes, at if marks else places)

@@ -74,8 +74,8 @@ def named(given: Any, what: str) -> dict[str, Any]:
         If a mapping is empty, or a name is no text.
     """
     if not isinstance(given, Mapping):
-        fields = getattr(given, "_fields", None)
-        return {KERNEL_NAMES[f]: getattr(given, f) for f in fields} if fields == ("ck", "ntk") else {"": given}
+        pair = getattr(given, "_fields", None) == tuple(KERNEL_NAMES)
+        return {name: getattr(given, kernel) for kernel, name in KERNEL_NAMES.items()} if pair else {"": given}
     if not given:
         raise ValueError(f"{what} is empty: give at least one.")
     wrong = next((name for name in given if not isinstance(name, str)), None)
