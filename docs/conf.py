@@ -43,6 +43,7 @@ nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", r"(jax|numpy|np|optax
 # Markdown
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block", "attrs_inline"]
 myst_heading_anchors = 4
+highlight_language = "none"
 suppress_warnings = ["config.cache"]
 
 # API reference: docstrings state shapes and units, which types of signatures would only repeat
@@ -63,6 +64,7 @@ sphinx_gallery_conf = {
     "only_warn_on_example_error": False,
     "download_all_examples": False,
     "show_signature": False,
+    "write_computation_times": False,
     "show_memory": False,
     "min_reported_time": 1,
     "remove_config_comments": True,
@@ -86,9 +88,12 @@ mathjax_path = MATHJAX.name
 mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "global"}}
 
 
-def link_theory(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Turn mentions of docs/theory.md in docstrings into links to that page."""
-    lines[:] = [re.sub(r"(?<![`/])docs/theory\.md", ":doc:`docs/theory.md </theory>`", line) for line in lines]
+def adapt_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Link mentions of docs/theory.md to that page, and keep |x| an absolute value, where reST sees a substitution."""
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            linked = re.sub(r"(?<![`/])docs/theory\.md", ":doc:`docs/theory.md </theory>`", line)
+            lines[number] = re.sub(r"(?<!`)\|(\S[^|`]*)\|", r"\|\1\|", linked)
 
 
 def write_help(app: Sphinx) -> None:
@@ -111,4 +116,4 @@ def write_help(app: Sphinx) -> None:
 def setup(app: Sphinx) -> None:
     """Register what this file adds to Sphinx."""
     app.connect("builder-inited", write_help)
-    app.connect("autodoc-process-docstring", link_theory, priority=400)
+    app.connect("autodoc-process-docstring", adapt_docstring, priority=400)
