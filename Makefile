@@ -68,7 +68,7 @@ wheel: setup  ## build the wheel, install it into an empty environment and use i
 
 docs: setup-docs  ## build the documentation site in build/docs, tutorials included, without a warning or a dead link
 	@$(RUN) -m sphinx -q -W --keep-going -n -b html -d build/doctrees docs build/docs
-	@$(RUN) -m tests.docs.check_site build/docs
+	@$(RUN) tests/docs/check_site.py build/docs
 
 lint: setup  ## check style, layout, docstrings, and which package imports which
 	@$(RUN) -m ruff check --quiet .

@@ -11,9 +11,10 @@ import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
-import jax
 from sphinx.application import Sphinx
 
+# Tutorials give the same figures on every machine.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 HERE = Path(__file__).parent
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # The package that carries MathJax is named with dashes, so that it is found by its distribution's folder.
@@ -35,7 +36,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["tutorials/*.rst", "**/README.rst"]
+exclude_patterns = ["tutorials/*.rst", "reference/generated/command_line.md"]
 nitpicky = True
 # Private modules are named in docstrings for readers of the code and have no pages; so have names of other libraries.
 nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", r"(jax|numpy|np|optax|collections|typing|pathlib)\..*")]
@@ -55,7 +56,6 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
 # Tutorials: executed when the site is built
-jax.config.update("jax_enable_x64", True)
 sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
@@ -100,17 +100,17 @@ def write_help(app: Sphinx) -> None:
     """Write what ``hntk --help`` and the help of each of its commands print, for the page of the command line."""
 
     def printed(*words: str) -> str:
-        run = [sys.executable, "-m", "hntk", *words, "--help"]
-        environment = {**os.environ, "COLUMNS": "100"}
+        run = [sys.executable, "-c", "from hntk.__main__ import main; main()", *words, "--help"]
+        environment = {**os.environ, "COLUMNS": "90", "PYTHONPATH": str(HERE.parent)}
         return subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout
 
     top = printed()
-    commands = re.search(r"\{([a-z,]+)\}", top)
-    pages = [("",), *((word,) for word in commands[1].split(","))] if commands else [("",)]
-    shown = [f"$ hntk {' '.join([*words, '--help']).strip()}\n{printed(*filter(None, words))}" for words in pages]
+    commands = re.findall(r"^    ([a-z]+)", top.partition("\ncommands:\n")[2].partition("\n\n")[0], re.M)
+    parts = {"hntk": top, **{f"hntk {command}": printed(command) for command in commands}}
     folder = HERE / "reference" / "generated"
     folder.mkdir(exist_ok=True)
-    (folder / "command_line.txt").write_text("\n".join(shown), encoding="utf-8")
+    text = "\n".join(f"## {title}\n\n```text\n{shown}```\n" for title, shown in parts.items())
+    (folder / "command_line.md").write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:
