@@ -14,7 +14,7 @@ from experiments.shipping import microcontrollers, toolchain
 ROOT = Path(__file__).parents[2]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 # Pages with firmware around a generated header, whose fence begins so.
-PAGES = ("docs/tutorial.md", "README.md")
+PAGES = ("docs/tutorial.md", "docs/how_to/train.md")
 HEADER = """
 #include <stdint.h>
 typedef uint32_t digits_word;
