@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import hntk
+import hntk.plot
 from hntk.asymptotics import LimitingKernel, MixtureLaw, estimate_law
 
 jax.config.update("jax_enable_x64", True)
@@ -66,34 +67,30 @@ def simulate(n, activations, ridges, seed):
 
 
 sizes = np.array([50, 100, 200, 400])
-shares = (0.1, 1.0)
-draws = np.array([[simulate(n, network, [s * tau_sq for s in shares], seed) for seed in range(10)] for n in sizes])
-mean, error = draws.mean(axis=1), draws.std(axis=1, ddof=1) / np.sqrt(10)
+ridges = {"ridge .1 τ²": 0.1 * tau_sq, "ridge τ²": tau_sq}
+draws = np.array([[simulate(n, network, ridges.values(), seed) for seed in range(10)] for n in sizes])
 
-figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
+
+def curve(law, places, activations, ridge, finite_size=True):
+    """Return what theory predicts at each number of samples."""
+    kernels = [LimitingKernel.of(law, int(n), activations) for n in places]
+    return [kernel.ridge_regression(ridge, finite_size=finite_size) for kernel in kernels]
+
+
 grid = np.geomspace(40, 500, 25).astype(int)
-for column, (share, colour, mark) in enumerate(zip(shares, ("#0072B2", "#D55E00"), "os", strict=True)):
-    predicted = [
-        LimitingKernel.of(law, n, network).ridge_regression(share * tau_sq, finite_size=True).test for n in grid
-    ]
-    axes.plot(grid, [each.classification_error for each in predicted], color=colour, label=f"theory, ridge {share:g} τ²")
-    axes.errorbar(sizes, mean[:, column], 2 * error[:, column], fmt=mark, color=colour, capsize=3, label="simulated")
-axes.set(xlabel="training samples", ylabel="share of wrong classes", xscale="log", yscale="log")
-axes.set_xticks(sizes, [str(n) for n in sizes])
-axes.set_yticks([0.02, 0.03, 0.04, 0.05], [".02", ".03", ".04", ".05"])
-axes.minorticks_off()
-axes.legend(frameon=False)
+predicted = {name: curve(law, grid, network, ridge) for name, ridge in ridges.items()}
+measured = {name: draws[:, :, column] for column, name in enumerate(ridges)}
+hntk.plot.learning_curve(grid, predicted, measured, measured_sizes=sizes)
 plt.show()
 
 # %%
-# Bars are two standard errors over ten draws. In numbers, in units of one standard error:
+# Bars are standard errors over ten draws. In units of them:
 
-for column, share in enumerate(shares):
-    theory = [
-        LimitingKernel.of(law, int(n), network).ridge_regression(share * tau_sq, finite_size=True).test for n in sizes
-    ]
-    off = (mean[:, column] - [each.classification_error for each in theory]) / error[:, column]
-    print(f"ridge {share:g} τ²: simulation less theory", off.round(1))
+for column, (name, ridge) in enumerate(ridges.items()):
+    theory = [learned.test.classification_error for learned in curve(law, sizes, network, ridge)]
+    error = draws[:, :, column].std(axis=1, ddof=1) / np.sqrt(10)
+    off = (draws[:, :, column].mean(axis=1) - theory) / error
+    print(f"{name:11s} simulation less theory at n = 50, 100, 200, 400:", off.round(1))
 
 # %%
 # The compressed network
@@ -102,17 +99,15 @@ for column, share in enumerate(shares):
 # limit. At 200 dimensions the exact kernels differ by a little more than :math:`\delta I`:
 
 match = hntk.match(network, law.tau0, levels=4)
-ridge = 1.0 * tau_sq
-print("n     dense, limit  4 levels, limit  dense, exact  4 levels, exact")
-for n in sizes:
-    dense = LimitingKernel.of(law, int(n), network)
-    few = LimitingKernel.of(law, int(n), match.activations)
-    errors = [
-        each.ridge_regression(own, finite_size=finite).test.classification_error
-        for finite in (False, True)
-        for each, own in ((dense, ridge), (few, match.ridge_for(ridge)))
-    ]
-    print(f"{n:3d}" + "".join(f"  {each:13.4f}" for each in errors))
+curves = {
+    "dense, limit": curve(law, sizes, network, tau_sq, finite_size=False),
+    "4 levels, limit": curve(law, sizes, match.activations, match.ridge_for(tau_sq), finite_size=False),
+    "dense, exact": curve(law, sizes, network, tau_sq),
+    "4 levels, exact": curve(law, sizes, match.activations, match.ridge_for(tau_sq)),
+}
+print("wrong classes at n =", *(f"{n:7d}" for n in sizes))
+for name, learned in curves.items():
+    print(f"{name:18s}", *(f"{each.test.classification_error:8.4f}" for each in learned))
 
 # %%
 # From data
@@ -123,12 +118,8 @@ for n in sizes:
 
 sample = hntk.reference_mixture(n=400, p=p, key=jax.random.key(99))
 estimated = estimate_law(sample.x, sample.labels)
-for n in sizes:
-    known, guessed = (
-        LimitingKernel.of(each, int(n), network).ridge_regression(ridge, finite_size=True).test.classification_error
-        for each in (law, estimated)
-    )
-    print(f"n = {n:3d}: wrong classes {known:.4f} by the law, {guessed:.4f} from the sample")
+for name, each in (("by the law", law), ("from the sample", estimated)):
+    print(f"{name:18s}", *(f"{learned.test.classification_error:8.4f}" for learned in curve(each, sizes, network, tau_sq)))
 
 # %%
 # Gradient flow

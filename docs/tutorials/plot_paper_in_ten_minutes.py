@@ -25,6 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import hntk
+import hntk.plot
 
 jax.config.update("jax_enable_x64", True)
 data = hntk.reference_mixture(n=800, p=400, key=jax.random.key(0))
@@ -79,21 +80,14 @@ print(match.report())
 # With more levels :math:`\delta` becomes 0.
 #
 # The staircases are not rounded ReLUs. They have the Gaussian moments of the original's layers, up to what later layers
-# make good, and may turn back where that helps; the sign of a layer is free. Here both are drawn over inputs and outputs
-# in units of their standard deviations.
+# make good, and may turn back where that helps. Here they are over centred ReLUs, with the share of inputs on each level;
+# a function may be drawn mirrored where that brings it nearer to ReLU, as a kernel does not see that.
 
-figure, panels = plt.subplots(1, 3, figsize=(8, 2.6), sharey=True, layout="constrained")
-t = np.linspace(-3, 3, 1201)
+figure, panels = plt.subplots(3, 1, figsize=(7, 9), layout="constrained")
 for number, (axes, staircase) in enumerate(zip(panels, match.activations, strict=True)):
-    # the standard deviation of what the layer takes in: of the data, or of the layer before
-    scale = match.coefficients.tau[number]
-    for activation, style in ((hntk.activation("relu"), {"color": "#555555", "ls": "--"}), (staircase, {"lw": 2})):
-        moments = activation.moments(scale)
-        values = (np.asarray(activation(t * scale)) - moments.mean) / moments.variance**0.5
-        axes.plot(t, values, label=activation.name, **style)
-    axes.set(title=f"layer {number + 1}", xlabel="input")
-panels[0].set_ylabel("output")
-panels[2].legend(frameon=False)
+    scales = {"tau": match.coefficients.tau[number], "original_tau": match.original_coefficients.tau[number]}
+    hntk.plot.activation(staircase, original[number], **scales, ax=axes)
+    axes.set_title(f"layer {number + 1}")
 plt.show()
 
 # %%
@@ -114,22 +108,15 @@ from hntk.asymptotics import LimitingKernel, MixtureLaw
 
 law = MixtureLaw.of(3 * np.eye(2, 400), [1.0, 1 + 3 / np.sqrt(400)])
 limit = LimitingKernel.of(law, 800, original)
-density = limit.density()
-spikes = [spike.value for spike in limit.spikes() if spike.value > density.edges.max()]
-print("edges of the bulk:", density.edges.round(4).tolist(), " spikes:", np.round(spikes, 3).tolist())
+print("edges of the bulk:", limit.support().round(4).tolist())
+for spike in limit.spikes()[:2]:
+    print(spike)
 
-figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
-bins = np.linspace(0.02, 0.3, 85)
 shifted = compressed - match.identity_shift * np.eye(len(compressed))
-for kernel, colour, name in ((exact.ck, "#0072B2", "original"), (shifted, "#E69F00", "4 levels, less δ")):
-    axes.hist(np.linalg.eigvalsh(kernel), bins, density=True, histtype="step", color=colour, lw=1.5, label=name)
-points = np.linspace(*density.edges[0], 400)
-axes.plot(points, density.density(points), color="#D55E00", ls="--", label="theory: bulk")
-((location, mass),) = density.atoms
-axes.axvline(location, color="#D55E00", ls=":", label=f"theory: {mass:.0%} of all eigenvalues")
-axes.plot(spikes, [0.3] * len(spikes), "v", color="#D55E00", label="theory: spikes")
-axes.set(xlabel="eigenvalue of the conjugate kernel", ylabel="density", yscale="log", ylim=(0.05, 300))
-axes.legend(frameon=False)
+figure, panels = plt.subplots(2, 1, figsize=(7, 7), sharex=True, layout="constrained")
+for axes, kernel, name in zip(panels, (exact.ck, shifted), ("the original", "4 levels, less δ"), strict=True):
+    hntk.plot.density(limit, kernel, spikes=limit.spikes()[:2], ax=axes)
+    axes.set_title(f"conjugate kernel of {name}")
 plt.show()
 
 # %%

@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import hntk
+import hntk.plot
 
 jax.config.update("jax_enable_x64", True)
 
@@ -45,10 +46,10 @@ except ValueError as error:
 # A layer takes in Gaussian values of some scale :math:`\tau`. Of its activation theory needs the mean, the variance, and
 # three more moments: :math:`e_1 = E[\sigma'(\tau\xi)]` and :math:`e_2 = E[\sigma''(\tau\xi)]`, of which Stein's identity
 # makes integrals without a derivative, and :math:`s_2`, the same as :math:`e_2` for the square of the centred function.
-# Ten million draws agree with the integrals:
+# Four million draws agree with the integrals:
 
 moments = shrinkage.moments(1.0)
-xi = np.random.default_rng(1).standard_normal(10_000_000)
+xi = np.random.default_rng(1).standard_normal(4_000_000)
 values = np.asarray(shrink(xi))
 for name, ours, drawn in (
     ("mean", moments.mean, values),
@@ -97,18 +98,13 @@ for levels, match in matches.items():
     print(f"{levels:6d}  {match.relative_shift:5.3f}  {max(match.certificate.bound - 1, 0):5.3f}")
 
 # %%
-# The first layer's staircases over the function they stand for, both centred and in units of their standard deviation:
+# The first layer's staircases over the function they stand for, both less their means. A kernel does not see the signs of
+# a function, so they are drawn the way round that is nearest:
 
-figure, panels = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
-t = np.linspace(-3.2, 3.2, 1281)
+figure, panels = plt.subplots(2, 1, figsize=(7, 7), layout="constrained")
 for axes, levels in zip(panels, (3, 8), strict=True):
-    for activation, style in ((shrinkage, {"color": "#555555", "ls": "--"}), (matches[levels].activations[0], {"lw": 2})):
-        of_layer = activation.moments(1.0)
-        centred = (np.asarray(activation(t)) - of_layer.mean) / of_layer.variance**0.5
-        axes.plot(t, centred, label=activation.name, **style)
-    axes.set(title=f"{levels} levels", xlabel="input")
-    axes.legend(frameon=False, loc="upper left")
-panels[0].set_ylabel("output")
+    hntk.plot.activation(matches[levels].activations[0], shrinkage, ax=axes)
+    axes.set_title(f"{levels} levels")
 plt.show()
 
 # %%
