@@ -1,9 +1,21 @@
-"""Tests and documented examples compute in float64; which pages of the documentation are run otherwise."""
+"""Tests and documented examples compute in float64 and leave no figure open; which pages are run otherwise."""
+
+import sys
+from collections.abc import Iterator
 
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 
-# the settings and tutorials of the site are run by its build, and docs/tutorial.md by tests/docs/test_tutorial.py
-collect_ignore = ["docs/conf.py", "docs/tutorial.md"]
+# the settings and tutorials of the site are run by its build, and torch_to_cortex_m by tests/docs/test_tutorial.py
+collect_ignore = ["docs/conf.py", "docs/tutorials/torch_to_cortex_m.md"]
 collect_ignore_glob = ["docs/tutorials/*.py", "docs/auto_tutorials/*", "docs/reference/generated/*"]
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_closed() -> Iterator[None]:
+    """Close what figures a test or an example has drawn."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from experiments.figures.style import caption_above, engineering_axis, legend_handles
 from experiments.memory.groups import Group, by_arm, frontier
 from experiments.runner.metrics import ACTIVATION_BYTES, BIT_OPERATIONS, FILE_BYTES, KERNEL_ERROR
-from experiments.runner.statistics import mean_and_error
+from hntk._utils.statistics import mean_and_error
 
 # Colour and mark of every arm. Compressed networks are blue, darker with more levels; rivals have other hues, and
 # networks that are trained as a whole are gray.
