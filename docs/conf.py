@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from collections import Counter
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,8 +39,14 @@ extensions = [
 ]
 templates_path = ["_templates"]
 # What an earlier build made of a tutorial that is gone is no page.
-gone = [page.name for page in HERE.glob("auto_tutorials/plot_*.rst") if not (HERE / f"tutorials/{page.stem}.py").exists()]
-exclude_patterns = ["tutorials/*.rst", "reference/generated/command_line.md", *(f"auto_tutorials/{name}" for name in gone)]
+gone = [
+    page.name for page in HERE.glob("auto_tutorials/plot_*.rst") if not (HERE / f"tutorials/{page.stem}.py").exists()
+]
+exclude_patterns = [
+    "tutorials/*.rst",
+    "reference/generated/command_line.md",
+    *(f"auto_tutorials/{name}" for name in gone),
+]
 nitpicky = True
 # Private modules are named in docstrings for readers of the code and have no pages; so have names of other libraries.
 nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", r"(jax|numpy|np|optax|collections|typing|pathlib)\..*")]
@@ -51,6 +59,11 @@ suppress_warnings = ["config.cache"]
 
 # API reference: docstrings state shapes and units, which types of signatures would only repeat
 autosummary_generate = True
+# a class and a function of one name but for its capital, Spectrum and spectrum, would share a file on some systems
+NAMES = [f"{p}.{name}" for p in ("hntk", "hntk.asymptotics", "hntk.deploy") for name in import_module(p).__all__]
+COUNTS = Counter(name.lower() for name in NAMES)
+TWICE = [name for name in NAMES if COUNTS[name.lower()] > 1 and name.rpartition(".")[2][0].isupper()]
+autosummary_filename_map = {name: f"{name}-class" for name in TWICE}
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
