@@ -39,14 +39,9 @@ extensions = [
 ]
 templates_path = ["_templates"]
 # What an earlier build made of a tutorial that is gone is no page.
-gone = [
-    page.name for page in HERE.glob("auto_tutorials/plot_*.rst") if not (HERE / f"tutorials/{page.stem}.py").exists()
-]
-exclude_patterns = [
-    "tutorials/*.rst",
-    "reference/generated/command_line.md",
-    *(f"auto_tutorials/{name}" for name in gone),
-]
+SCRIPTS = {script.stem for script in HERE.glob("tutorials/plot_*.py")}
+gone = [f"auto_tutorials/{page.name}" for page in HERE.glob("auto_tutorials/plot_*.rst") if page.stem not in SCRIPTS]
+exclude_patterns = ["tutorials/*.rst", "reference/generated/command_line.md", *gone]
 nitpicky = True
 # Private modules are named in docstrings for readers of the code and have no pages; so have names of other libraries.
 nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", r"(jax|numpy|np|optax|collections|typing|pathlib)\..*")]

@@ -44,9 +44,7 @@ for share in (0.001, 0.1, 1.0, 10.0):
 
 for criterion in ("squared", "classification"):
     best = kernel.optimal_ridge(criterion=criterion)
-    print(
-        f"least {criterion} error: ridge {best.ridge / tau_sq:.3g} τ², wrong classes {best.test.classification_error:.4f}"
-    )
+    print(f"least {criterion} error: ridge {best.ridge / tau_sq:.3g} τ², wrong classes {best.test.classification_error:.4f}")
 
 # %%
 # A curve, and the simulation beside it
@@ -121,9 +119,7 @@ for name, learned in curves.items():
 sample = hntk.reference_mixture(n=400, p=p, key=jax.random.key(99))
 estimated = estimate_law(sample.x, sample.labels)
 for name, each in (("by the law", law), ("from the sample", estimated)):
-    print(
-        f"{name:18s}", *(f"{learned.test.classification_error:8.4f}" for learned in curve(each, sizes, network, tau_sq))
-    )
+    print(f"{name:18s}", *(f"{learned.test.classification_error:8.4f}" for learned in curve(each, sizes, network, tau_sq)))
 
 # %%
 # Gradient flow
