@@ -1,4 +1,4 @@
-"""Tests and documented examples compute in float64, and leave no figure open."""
+"""Tests and documented examples compute in float64 and leave no figure open; which pages are run otherwise."""
 
 import sys
 from collections.abc import Iterator
@@ -7,6 +7,10 @@ import jax
 import pytest
 
 jax.config.update("jax_enable_x64", True)
+
+# the settings and tutorials of the site are run by its build, and torch_to_cortex_m by tests/docs/test_tutorial.py
+collect_ignore = ["docs/conf.py", "docs/tutorials/torch_to_cortex_m.md"]
+collect_ignore_glob = ["docs/tutorials/*.py", "docs/auto_tutorials/*", "docs/reference/generated/*"]
 
 
 @pytest.fixture(autouse=True)

@@ -93,10 +93,10 @@ def fit_softmax(
     seed : int
         Seed of the held-out part and of the order of samples.
     checkpoint : path, optional
-        File to resume an interrupted training from, see :func:`hntk.readouts.training.train`. Each rate has a file of
-        its own, with the rate in its name.
+        File written after every epoch, from which an interrupted training goes on. Each rate has a file of its own,
+        with the rate in its name.
     progress : callable, optional
-        Called with an :class:`Epoch` after every epoch.
+        Called with an :class:`~hntk.readouts.checkpoints.Epoch` after every epoch.
 
     Returns
     -------
