@@ -2,9 +2,11 @@
 
 from hntk.sklearn import _installed  # noqa: F401  (first: it refuses to go on without scikit-learn)
 from hntk.sklearn.compressed_networks import CompressedClassifier
+from hntk.sklearn.kernel_regression import EquivalentRidgeClassifier
 from hntk.sklearn.ternary_features import TernaryFeatures
 
 __all__ = [
     "CompressedClassifier",
+    "EquivalentRidgeClassifier",
     "TernaryFeatures",
 ]

@@ -7,9 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy
-from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
 from hntk._utils.arguments import as_choice
 from hntk.activations import Activation
@@ -20,7 +18,7 @@ from hntk.networks.read_layers import ReadLayers
 from hntk.readouts.ridge import fit_ridge
 from hntk.readouts.softmax import fit_softmax
 from hntk.readouts.training import Schedule
-from hntk.sklearn.labels import known_labels, margins
+from hntk.sklearn.answers import LabelEstimator
 from hntk.sklearn.network_parameters import draw_seed
 from hntk.sklearn.readout_parameters import ReadoutEstimator
 from hntk.theory.architecture import ArchitectureLike
@@ -33,7 +31,7 @@ def _has_probabilities(estimator: CompressedClassifier) -> bool:
     return estimator.readout == "softmax"
 
 
-class CompressedClassifier(ClassifierMixin, ReadoutEstimator):
+class CompressedClassifier(LabelEstimator, ReadoutEstimator):
     """Classifier by a random network with weights in {0, ±1} and a fitted readout.
 
     The hidden weights are drawn and stay as they are, with activations of few levels that are solved for so that the
@@ -155,73 +153,17 @@ class CompressedClassifier(ClassifierMixin, ReadoutEstimator):
         self.schedule = schedule
         self.validation_share = validation_share
 
-    def fit(self, X: Any, y: Any) -> CompressedClassifier:
-        """Solve for the activations, draw the weights and fit the readout.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Raw samples. Those of the type uint8 are pixels, which a C program takes as they are.
-        y : array-like of shape (n_samples,)
-            Labels.
-
-        Returns
-        -------
-        CompressedClassifier
-            The classifier itself.
-
-        Raises
-        ------
-        MatchError
-            If so few levels cannot keep the kernel; the message says what can.
-        ValueError
-            If samples, labels or parameters do not fit.
-        """
+    def _fit_model(self, X: np.ndarray, answers: np.ndarray) -> None:
         as_choice(self.readout, "readout", ("ridge", "softmax"))
-        checked: Any = validate_data(self, X, y, ensure_min_samples=2)
-        X, y = checked
-        self.classes_, labels = known_labels(y)
         seed = draw_seed(self.random_state)
         samples = self._draw_network(X, seed)
         common: dict[str, Any] = {"layers": self.layers, "normalization": self.normalization_, "seed": seed}
         common |= {"validation_share": self.validation_share}
         if self.readout == "ridge":
-            self.model_ = fit_ridge(self.network_, samples, labels, self.ridge, **common)
+            self.model_ = fit_ridge(self.network_, samples, answers, self.ridge, **common)
         else:
             schedule = self.schedule or Schedule(batch=max(1, min(BATCH, len(samples) // STEPS)))
-            self.model_ = fit_softmax(self.network_, samples, labels, schedule=schedule, **common)
-        return self
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return a score for each class, of which the largest is predicted.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Raw samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes), or (n_samples,)
-            Scores; of two classes the second one's less the first one's.
-        """
-        return margins(self._scores(X))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the labels of the largest scores.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Raw samples.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Labels.
-        """
-        scores = self._scores(X)
-        return self.classes_[np.argmax(scores, axis=1)]
+            self.model_ = fit_softmax(self.network_, samples, answers, schedule=schedule, **common)
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:

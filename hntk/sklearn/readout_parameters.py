@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from hntk.deploy.c import CProgram, to_c
 from hntk.deploy.c_choice import Choice
@@ -15,15 +15,13 @@ from hntk.deploy.c_values import Layout
 from hntk.deploy.rounding import to_integers
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.saving import save
-from hntk.readouts.ridge import RidgeClassifier
-from hntk.readouts.softmax import SoftmaxClassifier
 from hntk.sklearn.network_parameters import NetworkParameters
 
 
 class ReadoutEstimator(NetworkParameters):
     """A compressed network with a readout, ``model_``, fitted on raw samples."""
 
-    model_: RidgeClassifier | SoftmaxClassifier
+    model_: Any
 
     def _draw_network(self, X: np.ndarray, seed: int) -> np.ndarray:
         """Draw the network, and keep what a program of whole numbers needs to know of the samples."""
@@ -31,12 +29,6 @@ class ReadoutEstimator(NetworkParameters):
         self._pixels = X.dtype == np.uint8
         self._largest = float(np.abs(samples).max())
         return samples
-
-    def _scores(self, X: Any) -> np.ndarray:
-        """Return the readout's scores of raw samples."""
-        check_is_fitted(self)
-        samples: Any = validate_data(self, X, reset=False)
-        return np.asarray(self.model_.scores(samples, raw=True))
 
     def to_integers(self) -> IntegerClassifier:
         """Return the network in whole numbers, which predicts what its C program does, bit for bit.
