@@ -46,6 +46,7 @@ from hntk.networks.models.reading import from_model
 from hntk.networks.network import Network
 from hntk.networks.operation_counts import Arithmetic, arithmetic
 from hntk.networks.provenance import DataStatistics, MatchRecord
+from hntk.networks.regressor import Regressor
 from hntk.networks.saving import FileError, load, save
 from hntk.networks.spaced_steps import SpacedSteps
 from hntk.networks.summary import summarize
@@ -54,7 +55,7 @@ from hntk.networks.training_record import TrainingRecord
 from hntk.readouts.equivalent_ridge import EquivalentRegression, fit_equivalent
 from hntk.readouts.held_out import TaskAccuracy
 from hntk.readouts.quadratic_forms import QuadraticForms
-from hntk.readouts.ridge import RidgeClassifier, fit_ridge
+from hntk.readouts.ridge import RidgeClassifier, RidgeRegressor, fit_ridge
 from hntk.readouts.softmax import SoftmaxClassifier, fit_softmax
 from hntk.readouts.training import Schedule, TrainingError
 from hntk.spectra.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
@@ -118,7 +119,9 @@ __all__ = [
     "PooledPixels",
     "Population",
     "QuadraticForms",
+    "Regressor",
     "RidgeClassifier",
+    "RidgeRegressor",
     "Rounded",
     "Schedule",
     "SoftmaxClassifier",
