@@ -1,23 +1,21 @@
-"""What every classifier does with labels: it gives them to a model of hntk, and predicts by the model's scores."""
+"""What every classifier does with labels, and every regressor with targets: it gives them to a model of hntk."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 class LabelEstimator(ClassifierMixin, BaseEstimator):
-    """A classifier that keeps a model of hntk, ``model_``, which gives a score for each class of raw samples."""
+    """A classifier whose other base fits a model of hntk on labels, and gives its scores of raw samples."""
 
-    model_: Any
-
-    def _fit_model(self, X: np.ndarray, answers: np.ndarray) -> None:
-        """Set ``model_``, fitted on raw samples and labels."""
-        raise NotImplementedError
+    _fit_model: Callable[[np.ndarray, np.ndarray], None]
+    _scores: Callable[[Any], np.ndarray]
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit on samples and their labels.
@@ -77,10 +75,62 @@ class LabelEstimator(ClassifierMixin, BaseEstimator):
         scores = self._scores(X)
         return self.classes_[np.argmax(scores, axis=1)]
 
-    def _scores(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        samples: Any = validate_data(self, X, reset=False)
-        return np.asarray(self.model_.scores(samples, raw=True))
+
+class TargetEstimator(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """A regressor whose other base fits a model of hntk on targets, and gives its predictions of raw samples."""
+
+    _fit_model: Callable[[np.ndarray, np.ndarray], None]
+    _scores: Callable[[Any], np.ndarray]
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit on samples and their targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Raw samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+
+        Returns
+        -------
+        Self
+            The regressor itself.
+
+        Raises
+        ------
+        ValueError
+            If samples, targets or parameters do not fit.
+        """
+        checked: Any = validate_data(self, X, y, ensure_min_samples=2, multi_output=True, y_numeric=True)
+        X, y = checked
+        self._answer_shape = y.shape[1:]
+        # columns are targets for certain; a row of whole numbers would be taken for classes, with a warning
+        self._fit_model(X, np.asarray(y, np.float64).reshape(len(y), -1))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the targets of samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Raw samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predictions, of the shape and in the units of the targets that were fitted.
+        """
+        scores = self._scores(X)
+        return scores.reshape(len(scores), *self._answer_shape)
+
+
+def new_samples(estimator: BaseEstimator, X: Any) -> np.ndarray:
+    """Return samples for a fitted estimator, as it was fitted on such."""
+    check_is_fitted(estimator)
+    samples: Any = validate_data(estimator, X, reset=False)
+    return samples
 
 
 def known_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

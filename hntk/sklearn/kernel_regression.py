@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator
 from hntk.activations import Activation
 from hntk.data.normalization import Normalization
 from hntk.data.scaling import Scaling
-from hntk.readouts.equivalent_ridge import EquivalentRegression, fit_equivalent
-from hntk.sklearn.answers import LabelEstimator
+from hntk.readouts.equivalent_ridge import fit_equivalent
+from hntk.sklearn.answers import LabelEstimator, new_samples
 from hntk.theory.architecture import ArchitectureLike
 
 
@@ -20,11 +20,17 @@ class KernelParameters(BaseEstimator):
 
     normalize: bool | Scaling
     activations: Any
+    model_: Any
 
     def _normalised(self, X: np.ndarray) -> np.ndarray:
         """Set the normalisation for raw samples, and return the normalised samples."""
         self.normalization_ = Normalization.of(X, self.normalize)
         return np.asarray(self.normalization_(X))
+
+    def _scores(self, X: Any) -> np.ndarray:
+        """Return the scores of raw samples."""
+        samples = new_samples(self, X)
+        return np.asarray(self.model_.scores(samples, raw=True))
 
     def _network(self) -> Any:
         """Return the network; one activation is that of its only layer."""
@@ -34,7 +40,7 @@ class KernelParameters(BaseEstimator):
 class EquivalentParameters(KernelParameters):
     """Parameters of a regression with an equivalent kernel, and how it is fitted."""
 
-    model_: EquivalentRegression
+    kernel: Literal["ntk", "ck"]
 
     def __init__(
         self,
@@ -59,7 +65,7 @@ class EquivalentParameters(KernelParameters):
         )  # fmt: skip
 
 
-class EquivalentRidgeClassifier(EquivalentParameters, LabelEstimator):
+class EquivalentRidgeClassifier(LabelEstimator, EquivalentParameters):
     """Classifier by kernel ridge regression with the equivalent kernel of a wide network.
 
     In high dimension the conjugate kernel and the neural tangent kernel of a wide network act like a linear kernel with

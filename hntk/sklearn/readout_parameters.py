@@ -15,6 +15,7 @@ from hntk.deploy.c_values import Layout
 from hntk.deploy.rounding import to_integers
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.saving import save
+from hntk.sklearn.answers import new_samples
 from hntk.sklearn.network_parameters import NetworkParameters
 
 
@@ -22,6 +23,7 @@ class ReadoutEstimator(NetworkParameters):
     """A compressed network with a readout, ``model_``, fitted on raw samples."""
 
     model_: Any
+    validation_share: float
 
     def _draw_network(self, X: np.ndarray, seed: int) -> np.ndarray:
         """Draw the network, and keep what a program of whole numbers needs to know of the samples."""
@@ -29,6 +31,17 @@ class ReadoutEstimator(NetworkParameters):
         self._pixels = X.dtype == np.uint8
         self._largest = float(np.abs(samples).max())
         return samples
+
+    def _scores(self, X: Any) -> np.ndarray:
+        """Return the readout's scores, summed in float64: in float32 they depend on how many samples there are."""
+        samples = new_samples(self, X)
+        batches = self.network_.feature_batches(self.normalization_(samples), layers=self.layers)
+        return np.concatenate([self.model_.scores_of(np.asarray(batch, np.float64)) for batch in batches])
+
+    def _readout_options(self, seed: int) -> dict[str, Any]:
+        """Return the options that all readouts take."""
+        common = {"layers": self.layers, "normalization": self.normalization_, "seed": seed}
+        return common | {"validation_share": self.validation_share}
 
     def to_integers(self) -> IntegerClassifier:
         """Return the network in whole numbers, which predicts what its C program does, bit for bit.

@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from hntk.activations import Activation
 from hntk.data.scaling import Scaling
 from hntk.matching import Levels, Match
 from hntk.matching.options import Method
 from hntk.networks.read_layers import ReadLayers, read_widths
+from hntk.sklearn.answers import new_samples
 from hntk.sklearn.network_parameters import NetworkParameters, draw_seed
 from hntk.theory.architecture import ArchitectureLike
 
@@ -146,9 +147,8 @@ class TernaryFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Network
         ndarray of float32 of shape (n_samples, n_features_out)
             Features.
         """
-        check_is_fitted(self)
-        samples: Any = validate_data(self, X, reset=False)
-        return np.asarray(self.network_.features(self.normalization_(samples), layers=self.layers))
+        samples = self.normalization_(new_samples(self, X))
+        return np.asarray(self.network_.features(samples, layers=self.layers))
 
     @property
     def _n_features_out(self) -> int:
