@@ -1,25 +1,20 @@
-"""What estimators with a compressed network and a readout share: programs of whole numbers, and files."""
+"""What estimators with a compressed network and a readout share: the readout's scores and whole numbers."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from hntk.deploy.c import CProgram, to_c
-from hntk.deploy.c_choice import Choice
-from hntk.deploy.c_values import Layout
 from hntk.deploy.rounding import to_integers
 from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.saving import save
 from hntk.sklearn.answers import new_samples
 from hntk.sklearn.network_parameters import NetworkParameters
+from hntk.sklearn.programs import ProgramWriter
 
 
-class ReadoutEstimator(NetworkParameters):
+class ReadoutEstimator(ProgramWriter, NetworkParameters):
     """A compressed network with a readout, ``model_``, fitted on raw samples."""
 
     model_: Any
@@ -64,50 +59,3 @@ class ReadoutEstimator(NetworkParameters):
         integers = to_integers(self.model_, pixels=self._pixels, x=None if self._pixels else widest)
         assert isinstance(integers, IntegerClassifier)
         return integers
-
-    def to_c(self, name: str = "hntk_net", *, layouts: Choice | Sequence[Layout] | None = None) -> CProgram:
-        """Return a C99 program that takes raw samples and predicts without floating point.
-
-        Parameters
-        ----------
-        name : str, default="hntk_net"
-            An identifier of C: the files' name, and the prefix of what they declare.
-        layouts : str or sequence of str, optional
-            How weights are stored, see :func:`hntk.deploy.to_c`.
-
-        Returns
-        -------
-        CProgram
-            The program; its method ``write`` writes the files to a folder.
-
-        Raises
-        ------
-        NotIntegerError
-            If sums could pass 2²⁴.
-        ValueError
-            If samples were whitened or brought to unit norm, or the name or a layout cannot be written in C.
-        """
-        return to_c(self.to_integers(), name, layouts=layouts)
-
-    def save(self, path: str | os.PathLike[str]) -> int:
-        """Write the network, its readout and its normalisation to a file that :func:`hntk.load` reads.
-
-        The file holds ``model_``, not this estimator's parameters: use pickle or joblib to keep these.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Name of the file, which is replaced as a whole or not at all.
-
-        Returns
-        -------
-        int
-            Bytes of the file.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        """
-        check_is_fitted(self)
-        return save(self.model_, path)

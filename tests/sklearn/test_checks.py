@@ -11,7 +11,14 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import hntk
-from hntk.sklearn import CompressedClassifier, EquivalentRidgeClassifier, TernaryFeatures
+from hntk.sklearn import (
+    CompressedClassifier,
+    CompressedRegressor,
+    EquivalentRidgeClassifier,
+    TernaryFeatures,
+    TrainedClassifier,
+    TrainedRegressor,
+)
 
 # what can go wrong in other ways for each estimator; the rest only repeats fits
 BY_DEFAULT = {
@@ -25,18 +32,38 @@ BY_DEFAULT = {
     "check_methods_subset_invariance",
     "check_no_attributes_set_in_init",
     "check_parameters_default_constructible",
+    "check_regressor_multioutput",
+    "check_regressors_int",
     "check_transformer_preserve_dtypes",
+}
+# of estimators that compile a training for every shape
+OF_TRAINED = {
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimator_sparse_array",
+    "check_fit2d_1sample",
+    "check_methods_subset_invariance",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
 }
 ESTIMATORS = [
     TernaryFeatures(16, levels=2),
     TernaryFeatures((16, 8), levels=3, layers="all", random_state=0),
     CompressedClassifier(32, levels=3),
     CompressedClassifier(32, levels=3, readout="softmax"),
+    CompressedRegressor(32, levels=3),
     EquivalentRidgeClassifier(),
     EquivalentRidgeClassifier(hntk.Architecture(["relu"], bias_std=0.5), kernel="ck", ridge=0.1),
+    TrainedClassifier(8),
+    TrainedRegressor(8),
 ]
 # the first of each class, in its default settings but for size
-FIRST = {type(estimator): estimator for estimator in reversed(ESTIMATORS)}.values()
+FIRST = list({type(estimator): estimator for estimator in reversed(ESTIMATORS)}.values())
+
+
+def repeats(estimator: BaseEstimator, name: str) -> bool:
+    """Return whether a check only repeats what others do a part of."""
+    chosen = OF_TRAINED if isinstance(estimator, TrainedClassifier | TrainedRegressor) else BY_DEFAULT
+    return name not in chosen or not any(estimator is first for first in FIRST)
 
 
 def checks() -> Iterator[Any]:
@@ -44,9 +71,8 @@ def checks() -> Iterator[Any]:
     for estimator in ESTIMATORS:
         for tried, check in estimator_checks_generator(estimator):
             name = check.func.__name__
-            repeats = name not in BY_DEFAULT or not any(estimator is first for first in FIRST)
             given = ", ".join(f"{key}={value}" for key, value in check.keywords.items())
-            marks = [pytest.mark.nightly] if repeats else []
+            marks = [pytest.mark.nightly] if repeats(estimator, name) else []
             yield pytest.param(tried, check, id=f"{estimator!r}-{name}({given})", marks=marks)
 
 
@@ -56,7 +82,13 @@ def test_scikit_learns_check(estimator: BaseEstimator, check: Callable[[BaseEsti
 
 
 @pytest.mark.filterwarnings("ignore:X .*feature names")
-@pytest.mark.parametrize("estimator", FIRST, ids=repr)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        pytest.param(each, id=repr(each), marks=[pytest.mark.nightly] * repeats(each, "check_estimators_pickle"))
+        for each in FIRST
+    ],
+)
 def test_names_of_columns(estimator: BaseEstimator) -> None:
     pytest.importorskip("pandas")
     name = type(estimator).__name__
