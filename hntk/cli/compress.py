@@ -19,7 +19,7 @@ from hntk._utils.arguments import as_count, as_positive, as_seed
 from hntk._utils.atomic_file import replacing
 from hntk.cli.data_files import DataFile, read_data
 from hntk.cli.drawn import fit_drawn
-from hntk.cli.fitted import Candidate, Fitted
+from hntk.cli.fitted import Candidate, Fitted, candidate_columns
 from hntk.cli.measured import Measured, agrees
 from hntk.cli.output_folder import OutputFolder, name_for
 from hntk.cli.report import report_page
@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> None:
         show(f"{data}")
     fitted = _fitted(data, options, folder)
     if not options.json:
-        show(candidates_text(fitted.candidates, options.kilobytes, regression=data.regression))
+        show(candidates_text(fitted.candidates, options.kilobytes, data.score))
     made = _written(options, data, fitted, folder)
     show_json(made.to_dict()) if options.json else show(_as_text(made))
 
@@ -165,25 +165,15 @@ def _written(options: argparse.Namespace, data: DataFile, fitted: Fitted, folder
     return made
 
 
-def candidates_text(candidates: tuple[Candidate, ...], kilobytes: float, *, regression: bool) -> str:
+def candidates_text(candidates: tuple[Candidate, ...], kilobytes: float, score: str) -> str:
     """Return the table of networks that fit."""
-    theory = any(each.predicted is not None for each in candidates)
-    score = "R²" if regression else "accuracy"
-    rows = [["", f"networks that fit {kilobytes:g} kB", "bytes"]]
-    rows[0] += ["predicted"] * theory + [f"validation {score}"]
-    for each in candidates:
-        row = ["→" if each.chosen else "", each.network, f"{each.bytes:,}"]
-        row += [_share(each.predicted)] * theory + [_share(each.validation)]
-        rows.append(row)
-    return "\n" + table(rows, left=(0, 1))
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None or not np.isfinite(value) else f"{value:.4f}"
+    headings, rows = candidate_columns(candidates, score)
+    marked = [["→" if each.chosen else "", *row] for each, row in zip(candidates, rows, strict=True)]
+    return f"\nnetworks that fit {kilobytes:g} kB:\n{table([['', *headings], *marked], left=(0, 1))}\n"
 
 
 def _as_text(made: Compressed) -> str:
-    score = "R²" if made.data.regression else "accuracy"
+    score = made.data.score
     fitted, program = made.fitted, made.c_program
     lines = [f"{summarize(fitted.program)}", ""]
     if fitted.predicted is not None:

@@ -96,6 +96,11 @@ class DataFile:
         return self.y_train.dtype.kind == "f"
 
     @property
+    def score(self) -> str:
+        """What tells how good predictions are, in words."""
+        return "R²" if self.regression else "accuracy"
+
+    @property
     def classes(self) -> np.ndarray:
         """The labels, sorted; empty for a regression."""
         return np.empty(0) if self.regression else np.unique(self.y_train)

@@ -138,7 +138,7 @@ def fit_drawn(
         raise ValueError(f"no drawn layers fit into {kilobytes:g} kB: give --kilobytes {1.05 * least:.3g} or more.")
     law = _law(samples)
     rows = _compared(samples, fitting, law, seed, tell)
-    chosen = max(range(len(rows)), key=lambda place: rows[place].validation)
+    chosen = max(range(len(rows)), key=lambda place: rows[place].validation or 0.0)
     best = fitting[chosen]
     tell(f"fitting the readout of {'-'.join(map(str, best.widths))} neurons")
     classifier = fit_ridge(
@@ -215,13 +215,15 @@ def _compared(
     few = replace(samples, x=samples.x[rows], y=samples.y[rows])
     found = []
     for design in designs:
-        words = f"{'-'.join(map(str, design.widths))} neurons, {design.match.level_counts[0]} levels"
-        tell(f"trying {words}")
+        levels = design.match.level_counts
+        tell(f"trying {'-'.join(map(str, design.widths))} neurons of {levels[0]} levels")
         classifier = fit_ridge(_draw(samples, design.match, design.widths, seed), few.x, few.y)
         theory = None
         if law is not None:
             features = RandomFeatures(law, len(samples.x), design.match.coefficients, LAW)
             best = features.best(np.array(design.widths, float))
             theory = None if best is None else best.accuracy
-        found.append(Candidate(words, design.bytes, theory, classifier.validation_accuracy or 0.0, chosen=False))
+        zeros = (LAW.sparsity,) * len(levels)
+        validation = classifier.validation_accuracy or 0.0
+        found.append(Candidate(design.widths, levels, zeros, (), None, design.bytes, theory, validation, chosen=False))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -24,8 +25,16 @@ class Candidate(NamedTuple):
 
     Attributes
     ----------
-    network : str
-        What is different about it, in words.
+    widths : tuple of int
+        Neurons of each hidden layer.
+    levels : tuple of int
+        Levels of each layer's activation.
+    zeros : tuple of float
+        Share of zeros of each layer's weights.
+    cells : tuple of int
+        Height and width to which images are averaged; empty if they are not.
+    epochs : int or None
+        Epochs for which it was tried; None of drawn layers.
     bytes : int
         Bytes of its tables in the C program.
     predicted : float or None
@@ -36,11 +45,40 @@ class Candidate(NamedTuple):
         Whether it was chosen.
     """
 
-    network: str
+    widths: tuple[int, ...]
+    levels: tuple[int, ...]
+    zeros: tuple[float, ...]
+    cells: tuple[int, ...]
+    epochs: int | None
     bytes: int
     predicted: float | None
-    validation: float
+    validation: float | None
     chosen: bool
+
+
+def candidate_columns(candidates: Sequence[Candidate], score: str) -> tuple[list[str], list[list[str]]]:
+    """Return the table of networks that fit: headings and rows, without columns that are empty."""
+    columns = {
+        "neurons": ["-".join(map(str, each.widths)) for each in candidates],
+        "levels": ["-".join(map(str, each.levels)) for each in candidates],
+        "zeros": [", ".join(f"{share:.0%}" for share in each.zeros) for each in candidates],
+        "image": [" x ".join(map(str, each.cells)) for each in candidates],
+        "tried for": ["" if each.epochs is None else _epochs(each.epochs) for each in candidates],
+        "bytes": [f"{each.bytes:,}" for each in candidates],
+        f"predicted {score}": [as_score(each.predicted) for each in candidates],
+        f"validation {score}": [as_score(each.validation) for each in candidates],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    return list(shown), [list(row) for row in zip(*shown.values(), strict=True)]
+
+
+def as_score(value: float | None) -> str:
+    """Return an accuracy or R² with four digits; nothing where there is none."""
+    return "" if value is None or not np.isfinite(value) else f"{value:.4f}"
+
+
+def _epochs(count: int) -> str:
+    return f"{count:,} epoch{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, eq=False)

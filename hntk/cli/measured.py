@@ -30,7 +30,8 @@ class Measured:
     score : float
         Share of right classes; of a regression the coefficient of determination R².
     error : float
-        Standard error of the accuracy; of a regression the root mean square error.
+        Standard error of the accuracy, as if one more sample had been right and one wrong; of a regression the root
+        mean square error.
     confusion : (K, K) array or None
         Numbers of samples by true and predicted class; None for a regression.
     """
@@ -51,12 +52,14 @@ class Measured:
         true = np.searchsorted(program.classes, data.y_test)
         predicted = np.searchsorted(program.classes, program.predict(data.x_test))
         confusion = np.bincount(true * count + predicted, minlength=count**2).reshape(count, count)
-        share = float(np.trace(confusion) / n)
-        return cls(n, share, sqrt(share * (1 - share) / n), confusion)
+        right = int(np.trace(confusion))
+        # with all samples right the plain estimate would be 0
+        likely = (right + 1) / (n + 2)
+        return cls(n, right / n, sqrt(likely * (1 - likely) / n), confusion)
 
     def __str__(self) -> str:
         if self.confusion is None:
-            return f"R² {self.score:.4f} on {self.samples:,} test samples, root mean square error {self.error:.4g}"
+            return f"{self.score:.4f} on {self.samples:,} test samples, root mean square error {self.error:.4g}"
         return f"{self.score:.4f} ± {self.error:.4f} of {self.samples:,} test samples"
 
     def to_dict(self) -> dict[str, Any]:

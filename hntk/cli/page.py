@@ -81,6 +81,11 @@ def commands(*lines: str) -> Markup:
     return Markup(f'<pre tabindex="0"><code>{text(chr(10).join(lines))}</code></pre>')
 
 
+def listing(lines: Sequence[object]) -> Markup:
+    """Return lines as a list."""
+    return Markup("<ul>\n" + "\n".join(f"<li>{text(line)}</li>" for line in lines) + "\n</ul>")
+
+
 def facts(pairs: Sequence[tuple[str, object]]) -> Markup:
     """Return names with values."""
     rows = "\n".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs)
@@ -127,8 +132,8 @@ def table(
         f"<tr{' class=chosen' if place == marked else ''}>{cells(row, 'td')}</tr>" for place, row in enumerate(rows)
     )
     return Markup(
-        f'<div class="scroll" tabindex="0"><table>\n<caption>{text(caption)}</caption>\n'
-        f"<thead><tr>{cells(headings, 'th')}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
+        f'<figure>\n<figcaption>{text(caption)}</figcaption>\n<div class="scroll" tabindex="0"><table>\n'
+        f"<thead><tr>{cells(headings, 'th')}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n</figure>"
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hntk.cli.page import Markup, commands, facts, page, section, shaded, table
+from hntk.cli.fitted import Candidate, as_score, candidate_columns
+from hntk.cli.page import Markup, commands, facts, listing, page, section, shaded, table
 
 # With more classes the most frequent confusions are listed in place of the matrix.
 MOST_CLASSES = 20
@@ -77,17 +78,13 @@ def _data(made: dict[str, Any]) -> Markup:
 
 
 def _candidates(made: dict[str, Any]) -> Markup:
-    rows, chosen = [], None
-    theory = any(each["predicted"] is not None for each in made["candidates"])
-    for place, each in enumerate(made["candidates"]):
-        chosen = place if each["chosen"] else chosen
-        rows.append([each["network"], f"{each['bytes']:,}", *[_number(each["predicted"])] * theory,
-                     _number(each["validation"])])  # fmt: skip
-    headings = ["network", "bytes of tables", *["predicted"] * theory, "validation"]
+    candidates = [Candidate(**each) for each in made["candidates"]]
+    headings, rows = candidate_columns(candidates, "R²" if made["data"]["task"] == "regression" else "accuracy")
+    chosen = next((place for place, each in enumerate(candidates) if each.chosen), None)
     how = (
         "Hidden layers are drawn; only the readout is fitted."
         if made["method"] == "random"
-        else "The best one after short trainings was trained to the end."
+        else "The best one after short trainings was trained to the end, with zeros that follow the budget."
     )
     caption = f"Networks that fit {made['kilobytes']:g} kB; the highlighted one was chosen by validation samples."
     return section("What fits", how, table(caption, headings, rows, marked=chosen))
@@ -95,12 +92,12 @@ def _candidates(made: dict[str, Any]) -> Markup:
 
 def _accuracy(made: dict[str, Any]) -> Markup:
     measured, parts = made["measured"], list[object]()
-    pairs = [("predicted", f"{_number(made['predicted'])}, {made['predicted_by']}")]
+    pairs = [("predicted", f"{as_score(made['predicted'])}, {made['predicted_by']}")]
     if made["method"] == "random":
-        pairs.append(("validation", f"{_number(made['validation'])}, by which the ridge was chosen"))
+        pairs.append(("validation", f"{as_score(made['validation'])}, by which the ridge was chosen"))
     if "r2" in measured:
         pairs += [
-            ("R² on test samples", _number(measured["r2"])),
+            ("R² on test samples", as_score(measured["r2"])),
             ("root mean square error", f"{measured['rmse']:.4g}"),
         ]
     else:
@@ -141,7 +138,7 @@ def _layers(made: dict[str, Any]) -> Markup:
         facts([("flash: tables of the C program", f"{sizes['table_bytes']:,} bytes"),
                ("RAM: scratch memory", f"{sizes['scratch_bytes']:,} bytes")])
     ]  # fmt: skip
-    return section("Layers", table(caption, headings, rows, words=3), *memory, *made["network"]["notes"])
+    return section("Layers", table(caption, headings, rows, words=3), *memory, listing(made["network"]["notes"]))
 
 
 def _use(made: dict[str, Any]) -> Markup:
@@ -161,7 +158,3 @@ def _use(made: dict[str, Any]) -> Markup:
             commands(FIRMWARE.format(name=name, NAME=name.upper(), kind=kind, use=use)),
         ]
     return section("How to use it", *parts)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None or not np.isfinite(value) else f"{value:.4f}"

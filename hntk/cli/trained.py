@@ -145,21 +145,20 @@ def _candidates(tried: tuple[training_record.Candidate, ...], score: Callable[[f
     last = {(each.widths, each.pooled, each.levels): each for each in tried}
     ranked = sorted(last.values(), key=lambda each: (each.epochs, score(each.validation)), reverse=True)
     return tuple(
-        Candidate(_words(each), each.table_bytes, None, score(each.validation), place == 0)
+        Candidate(
+            each.widths, each.levels, each.sparsity, each.pooled, each.epochs, each.table_bytes, None,
+            score(each.validation), place == 0,
+        )
         for place, each in enumerate(ranked)
-    )
-
-
-def _words(candidate: training_record.Candidate) -> str:
-    epochs = f"{candidate.epochs} epoch{'' if candidate.epochs == 1 else 's'}"
-    cells = f" on {' x '.join(map(str, candidate.pooled))} cells" if candidate.pooled else ""
-    zeros = " and ".join(f"{share:.0%}" for share in candidate.sparsity)
-    widths = "-".join(map(str, candidate.widths))
-    return f"{widths} neurons{cells}, {candidate.levels[0]} levels, {zeros} zeros, tried for {epochs}"
+    )  # fmt: skip
 
 
 def _itself(program: Program, validation: float | None) -> Candidate:
-    widths = "-".join(map(str, program.network.widths))
+    """Return the row of a network that was the only one to fit."""
+    record, inputs = program.training, program.network.inputs
+    assert record is not None
+    cells = tuple(getattr(inputs, "pooled", ()))
+    size = table_bytes(program)
     return Candidate(
-        f"{widths} neurons", table_bytes(program), None, np.nan if validation is None else validation, True
+        program.network.widths, record.levels, record.sparsity, cells, record.epochs, size, None, validation, True
     )
