@@ -16,6 +16,7 @@ from numpydoc.validate import validate
 
 import hntk
 import hntk.deploy
+import hntk.interchange
 import hntk.plot
 import hntk.sklearn
 
@@ -82,7 +83,7 @@ def test_no_module_bears_the_name_of_a_function_of_its_package() -> None:
 def public() -> dict[str, object]:
     """Return what users import, by its full name."""
     exported = {}
-    for package in (hntk, hntk.asymptotics, hntk.deploy, hntk.plot, hntk.sklearn):
+    for package in (hntk, hntk.asymptotics, hntk.deploy, hntk.interchange, hntk.plot, hntk.sklearn):
         for name in package.__all__:
             value = getattr(package, name)
             if inspect.isclass(value) or inspect.isfunction(value):

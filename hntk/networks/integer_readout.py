@@ -114,13 +114,28 @@ class IntegerReadout(SaveableReadout):
         """
         parts = list(self.network.feature_batches(raw, layers=self.layers))
         if is_traced(parts, self.readout, self.offset):
-            # No partial sum of a score leaves 32 bits.
-            weights = (jnp.asarray(self.readout).astype(jnp.int32) * self.factors.astype(np.int32)).T
-            return jnp.concatenate([levels.astype(jnp.int32) @ weights for levels in parts]) + jnp.asarray(self.offset)
+            return jnp.concatenate([self.scores_of(levels) for levels in parts])
         # BLAS in float64 is exact up to 2⁵³.
         readout = (self.readout * self.factors).T.astype(np.float64)
         scores = np.concatenate([np.asarray(levels, np.float64) @ readout for levels in parts])
         return scores.astype(np.int64) + self.offset
+
+    def scores_of(self, levels: Array) -> Int32[Array, "n K"]:
+        """Compute whole scores of levels in JAX.
+
+        Parameters
+        ----------
+        levels : (n, d) array
+            Levels of the layers that are read, as the network's ``feature_batches`` gives.
+
+        Returns
+        -------
+        (n, K) array of int32
+            Scores.
+        """
+        # No partial sum of a score leaves 32 bits.
+        weights = (jnp.asarray(self.readout).astype(jnp.int32) * self.factors.astype(np.int32)).T
+        return levels.astype(jnp.int32) @ weights + jnp.asarray(self.offset)
 
     def _common_arrays(self, encoding: str | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the arrays and the metadata of a file, without what is predicted."""

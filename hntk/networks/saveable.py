@@ -178,6 +178,11 @@ class SaveableNetwork(Saveable):
         return self.weights
 
     @property
+    def layer_steps(self) -> tuple[Any, ...]:
+        """The layers as a forward pass takes them, each a :class:`hntk.networks.layers.Step`."""
+        return self._forward.steps  # type: ignore[attr-defined]
+
+    @property
     def _matrices(self) -> tuple[Weights, ...]:
         return self.matrices
 

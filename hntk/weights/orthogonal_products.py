@@ -72,7 +72,7 @@ def block_product(
 
 def _sums(layout: BlockLayout, placed: Array, signs: Array, swaps: Array, rows: tuple[int, ...]) -> Array:
     """Return the products with some blocks, of which every group gives so many of its first rows."""
-    n, count, groups = len(placed), len(signs), layout.groups
+    n, count, groups = placed.shape[0], len(signs), layout.groups
     values = (placed[:, None] * signs).reshape(n, count, groups, layout.length)
     for bit in range(groups.bit_length() - 1):
         pairs = values.reshape(n, count, groups >> (bit + 1), 2, 1 << bit, layout.length)

@@ -59,10 +59,20 @@ class Chain:
     ----------
     of_jax : bool
         Whether functions take arrays of JAX.
+
+    Attributes
+    ----------
+    records : list of Dense, Affine or Elementwise
+        What was read so far.
+    link : str or None
+        Softmax or its logarithm at the end.
+    edges : list of float
+        Numbers that the present argument is compared with, where a reader knows them.
     """
 
     def __init__(self, of_jax: bool = False) -> None:
         self.records: list[Record] = []
+        self.edges: list[float] = []
         self.link: str | None = None
         self._of_jax, self._argument, self._width = of_jax, 0, 0
 
@@ -268,7 +278,7 @@ class Chain:
             )
 
     def _next(self) -> Value:
-        self._argument += 1
+        self._argument, self.edges = self._argument + 1, []
         return Value(self._argument, unchanged)
 
     def _end(self, value: Value, name: str) -> None:
@@ -278,7 +288,7 @@ class Chain:
             refuse(name, f"it follows the {self.link} that ends the model", "give the model without it")
         if value.function is unchanged:
             return
-        made = Elementwise(value.name, value.function, self._of_jax)
+        made = Elementwise(value.name, value.function, self._of_jax, tuple(sorted(set(self.edges))))
         try:
             line = _line(made.values())
         except Exception as error:  # a framework's function may raise anything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from hntk._utils.extras import import_extra
 from hntk.networks.models.chain import Chain, Value, normalised
-from hntk.networks.models.records import refuse
+from hntk.networks.models.records import POINTS, refuse
 from hntk.networks.models.source import Options, Source, refuse_options, words
 
 ELEMENTWISE = words(
@@ -19,8 +20,11 @@ ELEMENTWISE = words(
     "Reciprocal Relu Selu Sigmoid Sign Sin Softplus Softsign Sqrt Sub Tanh ThresholdedRelu Where Greater Less "
     "GreaterOrEqual LessOrEqual Not And Or Swish"
 )
+COMPARISONS = words("Greater Less GreaterOrEqual LessOrEqual")
 UNCHANGED = frozenset(["Identity", "Squeeze"])
 LINKS = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}
+# ONNX's numbers of the types int8 and int16
+WHOLE_TYPES = frozenset([3, 5])
 # names that exporters give to scores
 SCORES = ("scores", "logits", "output", "probabilities")
 
@@ -52,7 +56,12 @@ def read(model: Any, options: Options) -> Source:
     onnx = import_extra("onnx", "export", "Reading an ONNX model")
     refuse_options(options, "an ONNX model")
     if isinstance(model, str | os.PathLike):
-        model = _loaded(onnx, Path(model))
+        model = load_model(onnx, Path(model))
+    if holds_whole_numbers(model):
+        raise ValueError(
+            "the ONNX model is one of whole numbers that hntk wrote, and no float32 chain: read it with "
+            "hntk.interchange.from_onnx(model)."
+        )
     if model.functions:
         model = import_extra("onnx.inliner", "export", "Reading an ONNX model").inline_local_functions(model)
     reading = _Graph(onnx, model)
@@ -62,7 +71,45 @@ def read(model: Any, options: Options) -> Source:
     return Source(chain, lambda x: evaluator.run([output], {reading.input: x.astype(reading.dtype)})[0])
 
 
-def _loaded(onnx: Any, path: Path) -> Any:
+def holds_whole_numbers(model: Any) -> bool:
+    """Return whether a model says that it is a classifier or regressor of whole numbers, written by hntk.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        The model.
+
+    Returns
+    -------
+    bool
+        Whether its producer is hntk, and its readout whole.
+    """
+    kinds = {tensor.data_type for tensor in model.graph.initializer if tensor.name == "readout"}
+    return model.producer_name == "hntk" and bool(kinds & WHOLE_TYPES)
+
+
+def load_model(onnx: Any, path: Path) -> Any:
+    """Return the ONNX model of a file.
+
+    Parameters
+    ----------
+    onnx : module
+        The package onnx.
+    path : Path
+        The file.
+
+    Returns
+    -------
+    onnx.ModelProto
+        The model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it holds no ONNX model.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give the path of an ONNX model.")
     try:
@@ -80,6 +127,13 @@ def _output(onnx: Any, graph: Any) -> str:
         every = ", ".join(output.name for output in graph.output)
         raise ValueError(f"the ONNX model has the outputs {every}: give a model of one output of float32, the scores.")
     return names[0] if len(names) == 1 else named[0]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """The shape of a value, which only a constant of this shape is made of."""
+
+    value: Value
 
 
 class _Graph:
@@ -110,7 +164,7 @@ class _Graph:
         """Return the chain from the input to an output."""
         for node in _needed(self._nodes, output):
             given = [self._values[name] if name else None for name in node.input]
-            if any(isinstance(part, Value) for part in given):
+            if any(isinstance(part, Value | _Shape) for part in given):
                 self._values[node.output[0]] = self._node(node, given)
             else:
                 self._values.update(zip(node.output, self._evaluated(node, given), strict=True))
@@ -119,12 +173,16 @@ class _Graph:
             raise ValueError(f"the output {output!r} of the ONNX model does not depend on its input.")
         return self.chain.close(value)
 
-    def _node(self, node: Any, given: list[Any]) -> Value:
+    def _node(self, node: Any, given: list[Any]) -> Value | _Shape:
         kind, value = node.op_type, given[0]
         if node.domain not in ("", "ai.onnx"):
             refuse(_name(node), f"it is a {kind} of the domain {node.domain}", "only standard operators can be read")
         if kind in self._readers and isinstance(value, Value):
             return self._readers[kind](node, given)
+        if kind == "Shape":
+            return _Shape(value)
+        if kind == "Expand" and isinstance(given[1], _Shape) and np.size(value) == 1:
+            return self.chain.apply(_name(node), lambda t: np.full(np.shape(t), value, np.float64), given[1].value)
         if kind in UNCHANGED:
             return value
         if kind in LINKS:
@@ -172,7 +230,9 @@ class _Graph:
         real = (self._onnx.TensorProto.FLOAT, self._onnx.TensorProto.DOUBLE)
         if self._attributes(node)["to"] not in real:
             refuse(_name(node), "it casts to another type than float32 and float64", "give a model of float32")
-        return given[0]
+        if given[0].function(POINTS).dtype.kind != "b":
+            return given[0]
+        return self.chain.apply(_name(node), lambda t: np.asarray(t, np.float64), given[0])
 
     def _dropout(self, node: Any, given: list[Any]) -> Value:
         if len(given) > 2 and (not isinstance(given[2], np.ndarray) or bool(given[2])):
@@ -190,6 +250,9 @@ class _Graph:
             return self.chain.arithmetic(values[0], _name(node), kind.lower(), vector, behind=behind)
         if arrays:
             refuse(_name(node), "its function has other numbers for each neuron", "give one for all")
+
+        if kind in COMPARISONS:
+            self.chain.edges.extend(float(part) for part in given if isinstance(part, np.ndarray))
 
         def function(*parts: np.ndarray) -> np.ndarray:
             queue = iter(parts)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 
-from hntk.activations import Activation, activation
+from hntk.activations import Activation, activation, staircase
 from hntk.activations.quadrature import QuadratureActivation
 from hntk.activations.rectifier import Rectifier
 from hntk.networks.models import functions
@@ -80,7 +80,7 @@ def recognise(record: Elementwise, given: Mapping[str, object]) -> Activation:
                 record.name, f"the activation given for it, {sigma.name!r}, has other values than it", "give another"
             )
         return sigma
-    found = _known(values)
+    found = _known(values) or _staircase(record, values)
     if found is not None:
         return found
     if record.of_jax:
@@ -202,6 +202,20 @@ def _softshrink(values: np.ndarray) -> Activation | None:
     if not 0 < size < EDGE or not _equal(_values(shrink), values):
         return None
     return _made(shrink, (-size, size), f"softshrink({size:g})")
+
+
+def _staircase(record: Elementwise, values: np.ndarray) -> Activation | None:
+    """A staircase, whose edges are known: it is constant between them, and has the upper level on each."""
+    edges = np.asarray(record.edges)
+    if not edges.size:
+        return None
+    inside = np.concatenate([edges[:1] - 1, (edges[:-1] + edges[1:]) / 2, edges[-1:] + 1])
+    levels = record.values(inside)
+    made = staircase(edges.tolist(), levels.tolist())
+    upper = np.array_equal(record.values(edges), levels[1:])
+    # a reader that knows edges computes in float32
+    cells = np.searchsorted(edges, np.float32(POINTS), side="right")
+    return made if upper and _equal(levels[cells], values) else None
 
 
 def _values(function: Callable) -> np.ndarray:

@@ -69,11 +69,14 @@ class Elementwise:
         The function, of arrays that the framework computes with, or of NumPy's.
     of_jax : bool
         Whether the function takes arrays of JAX, traced ones included.
+    edges : tuple of float
+        Points at which it may jump, ascending, where they are known.
     """
 
     name: str
     function: Function
     of_jax: bool = False
+    edges: tuple[float, ...] = ()
 
     def values(self, points: np.ndarray = POINTS) -> np.ndarray:
         """Return the function's values at points, in float64."""
