@@ -16,6 +16,8 @@ from hntk._utils.rows import row_blocks
 LABELS = 2**20
 # Names of the four arrays.
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+# Kinds of NumPy types of numbers: real, whole, booleans.
+NUMBERS = "fiub"
 
 
 class Part(NamedTuple):
@@ -38,11 +40,18 @@ class Splits:
     pixels: bool  # whether samples are bytes
 
 
-def check_shapes(parts: dict[str, Part]) -> None:
+def check_shapes(parts: dict[str, Part], label_kinds: str = NUMBERS) -> None:
     """Check types and shapes against each other without reading a value.
 
     Arrays may be those of :func:`stand_in`, of the type and shape that a header claims, so that nothing is read that
     does not fit.
+
+    Parameters
+    ----------
+    parts : dict of Part
+        The four arrays of `KEYS`.
+    label_kinds : str
+        Kinds of NumPy types that labels may have.
 
     Raises
     ------
@@ -53,7 +62,7 @@ def check_shapes(parts: dict[str, Part]) -> None:
     for split in ("train", "test"):
         _check_rows(parts[f"x_{split}"])
     for split in ("train", "test"):
-        _check_labels(parts[f"y_{split}"])
+        _check_labels(parts[f"y_{split}"], label_kinds)
     for split in ("train", "test"):
         x, y = parts[f"x_{split}"], parts[f"y_{split}"]
         if len(x.array) != len(y.array):
@@ -90,7 +99,7 @@ def as_splits(parts: dict[str, Part]) -> Splits:
         If the shapes do not fit (see :func:`check_shapes`), samples are not finite, or labels are no whole numbers.
     """
     check_shapes(parts)
-    rows = {f"x_{split}": _as_rows(parts[f"x_{split}"]) for split in ("train", "test")}
+    rows = {f"x_{split}": as_rows(parts[f"x_{split}"]) for split in ("train", "test")}
     labels = {f"y_{split}": _as_whole_numbers(parts[f"y_{split}"]) for split in ("train", "test")}
     sample_shape = parts["x_train"].array.shape[1:]
     pixels = all(parts[f"x_{split}"].array.dtype == np.uint8 for split in ("train", "test"))
@@ -135,7 +144,7 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
 
 def _check_rows(part: Part) -> None:
     x = part.array
-    if x.dtype.kind not in "fiub":
+    if x.dtype.kind not in NUMBERS:
         raise ValueError(f"{part.origin} must be real numbers, got dtype {x.dtype}: convert it, and {part.remedy}.")
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(
@@ -144,21 +153,28 @@ def _check_rows(part: Part) -> None:
         )
 
 
-def _check_labels(part: Part) -> None:
+def _check_labels(part: Part, kinds: str) -> None:
     y = part.array
     if y.ndim != 1:
         raise ValueError(
             f"{part.origin} must hold one label per sample in one dimension, got shape {y.shape}: flatten a column "
             f"with y.ravel(), turn one-hot rows into y.argmax(1), or {part.remedy}."
         )
-    if y.dtype.kind not in "fiub":
+    if y.dtype.kind not in kinds:
         raise ValueError(
             f"{part.origin} must be whole numbers, got dtype {y.dtype}: encode the labels with "
             f"np.unique(y, return_inverse=True)[1], and {part.remedy}."
         )
 
 
-def _as_rows(part: Part) -> Real[np.ndarray, "n p"]:
+def as_rows(part: Part) -> Real[np.ndarray, "n p"]:
+    """Return samples as rows, images flattened, in the type they were stored in; booleans become bytes.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or float32 cannot hold it.
+    """
     x = part.array
     rows = x.reshape(len(x), -1)
     if x.dtype.kind == "f":
