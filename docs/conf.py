@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx_gallery.sorting import ExplicitOrder
 
 # Tutorials give the same figures on every machine.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -66,6 +67,7 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
 # Tutorials: executed when the site is built
+ORDER = ("paper_in_ten_minutes", "your_own_data", "your_own_activation", "learning_curves")
 sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
@@ -79,7 +81,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "remove_config_comments": True,
     "copyfile_regex": r"(?!)",
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": ExplicitOrder([*(f"plot_{name}.py" for name in ORDER), "*"]),
 }
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 

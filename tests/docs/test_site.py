@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -143,6 +144,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if find_spec("furo") is None or find_spec("sphinx_gallery") is None:
         pytest.skip("needs what make setup-docs installs")
     folder = tmp_path_factory.mktemp("site")
+    shutil.rmtree(DOCS / "reference" / "generated", ignore_errors=True)
     options = ["-q", "-W", "--keep-going", "-n", "-b", "html", "-d", str(folder / "doctrees")]
     built = subprocess.run(
         [sys.executable, "-m", "sphinx", *options, str(DOCS), str(folder / "html")],
