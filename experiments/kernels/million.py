@@ -104,10 +104,12 @@ def _equivalent(samples: LabelledSamples, net: Network, kernel: str) -> tuple[Re
     start = time.perf_counter()
     with stage(f"equivalent {kernel.upper()}, {n:,} samples"), progress("trying ridges", n) as advance:
         fitted = hntk.fit_equivalent(samples.x, samples.labels, net, kernel=kernel, progress=advance)  # type: ignore[arg-type]
+        assert isinstance(fitted, hntk.EquivalentClassifier)
         middle = time.perf_counter()
         predicted = fitted.predict(samples.x_test)
     end = time.perf_counter()
     left_out = next(share for ridge, _, share in fitted.tried if ridge == fitted.ridge)
+    assert left_out is not None
     return _regression("equivalent", samples, predicted, left_out, fitted.ridge, (start, middle, end)), fitted
 
 
@@ -135,11 +137,17 @@ def _exact(
         across = getattr(hntk.exact_kernels(samples.x_test, net, x2=samples.x, tau0=tau0, engine=engine), kernel)
         predicted = classes[np.argmax(fitted.scores(np.asarray(across)), axis=1)]
     times = (start, middle, time.perf_counter())
+    assert fitted.trial.accuracy is not None
     return _regression("exact", samples, predicted, fitted.trial.accuracy, fitted.trial.ridge, times)
 
 
 def _regression(
-    kernel: str, samples: LabelledSamples, predicted: np.ndarray, left_out: float, ridge: float, times: Sequence[float]
+    kernel: str,
+    samples: LabelledSamples,
+    predicted: np.ndarray,
+    left_out: float | None,
+    ridge: float,
+    times: Sequence[float],
 ) -> Regression:
     """Return a regression that has just predicted, with the times at which it began, was fitted and had predicted."""
     accuracy, peak = float(np.mean(predicted == samples.labels_test)), status_bytes(os.getpid(), "VmHWM")

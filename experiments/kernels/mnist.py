@@ -104,6 +104,7 @@ def _evaluate(
     net = hntk.draw_network(arm.net, widths, p, tau0=tau0, law=arm.law, key=key)
     start = time.perf_counter()
     readout = hntk.fit_ridge(net, data.x_train, data.y_train, layers=arm.layers, progress=advance)
+    assert isinstance(readout, hntk.RidgeClassifier)
     seconds = time.perf_counter() - start
     accuracy = readout.accuracy(data.x_test, data.y_test)
     advance(len(data.x_test))

@@ -102,6 +102,7 @@ def _measure(
     widths = [width] * len(cfg.net.widths)
     net = hntk.draw_network(curve.net, widths, data.p, tau0=data.tau0, law=curve.law, key=key)
     fitted = hntk.fit_ridge(net, data.x_train, data.y_train, seed=cfg.seed)
+    assert isinstance(fitted, hntk.RidgeClassifier)
     features = np.asarray(net.features(_compared(cfg, data)), np.float64)
     error = np.linalg.norm(features @ features.T - exact) / np.linalg.norm(exact)
     return fitted.accuracy(data.x_test, data.y_test), float(error)

@@ -1,10 +1,10 @@
-"""Read an .npz archive of x_train, y_train, x_test and y_test, each checked before it is read."""
+"""Read an .npz archive of samples and labels, each array checked before it is read."""
 
 from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hntk._utils.memory import DEFLATE_LIMIT, available_memory, gigabytes
-from hntk.data.splits import KEYS, Part, check_shapes, stand_in
+from hntk.data.splits import KEYS, NUMBERS, Part, check_shapes, stand_in
 
 REMEDY = "write the archive again with numpy.savez"
 # NumPy stores arrays whole, or deflated.
@@ -28,39 +28,66 @@ class _Header(NamedTuple):
     entry: zipfile.ZipInfo
 
 
-def read_npz(path: Path) -> dict[str, Part]:
-    """Read training and test samples and labels; other arrays of the archive are left alone.
-
-    Nothing is unpickled. What the archive claims is checked before anything is allocated: shapes against each other,
-    sizes against the bytes there are and against the memory that is free.
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays of an archive.
 
     Raises
     ------
     ValueError
-        If the archive is damaged, lacks one of the four arrays, or holds one as Python objects; or if they do not fit
+        If the archive is damaged.
+    """
+    with _readable(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def read_npz(path: Path, names: Sequence[str] = KEYS, label_kinds: str = NUMBERS) -> dict[str, Part]:
+    """Read samples and labels; other arrays of the archive are left alone.
+
+    Nothing is unpickled. What the archive claims is checked before anything is allocated: shapes against each other,
+    sizes against the bytes there are and against the memory that is free.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    names : sequence of str
+        Names of training samples, their labels, test samples and theirs; or of samples and labels alone.
+    label_kinds : str
+        Kinds of NumPy types that labels may have.
+
+    Returns
+    -------
+    dict of Part
+        The arrays, by name.
+
+    Raises
+    ------
+    ValueError
+        If the archive is damaged, lacks one of the arrays, or holds one as Python objects; or if they do not fit
         together.
     MemoryError
         If they do not fit into memory.
     """
+    present = array_names(path)
     with _readable(path) as archive:
-        present = [name.removesuffix(".npy") for name in archive.namelist()]
-        headers = {key: _read_header(archive, key) for key in KEYS if key in present}
-    missing = [key for key in KEYS if key not in headers]
+        headers = {key: _read_header(archive, key) for key in names if key in present}
+    missing = [key for key in names if key not in headers]
     if missing:
         raise ValueError(
-            f"{path} holds {present} but not {missing}: it must hold {', '.join(KEYS)}; rename or add the missing ones."
+            f"{path} holds {present} but not {missing}: it must hold {', '.join(names)}; rename or add the missing "
+            "ones."
         )
-    twice = [key for key in KEYS if present.count(key) > 1]
+    twice = [key for key in names if present.count(key) > 1]
     if twice:
         raise ValueError(f"{path} holds {', '.join(twice)} twice, and it is not clear which counts: {REMEDY}.")
     for key, header in headers.items():
         _check_header(header, f"{key} of {path}", path.stat().st_size)
-    _check_together(headers, path)
+    _check_together(headers, path, label_kinds)
     with _readable(path) as archive:
-        return {key: Part(_read_values(archive, key), f"{key} of {path}", REMEDY) for key in KEYS}
+        return {key: Part(_read_values(archive, key), f"{key} of {path}", REMEDY) for key in names}
 
 
-def _check_together(headers: dict[str, _Header], path: Path) -> None:
+def _check_together(headers: dict[str, _Header], path: Path, label_kinds: str) -> None:
     """Refuse arrays whose headers say that they do not fit together or into memory."""
     try:
         parts = {
@@ -69,7 +96,8 @@ def _check_together(headers: dict[str, _Header], path: Path) -> None:
         }
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): download it again, or {REMEDY}.") from error
-    check_shapes(parts)
+    # Samples and labels alone are compared with themselves.
+    check_shapes(dict(zip(KEYS, 2 * [*parts.values()], strict=False)), label_kinds)
     needed, free = sum(header.stored for header in headers.values()), available_memory()
     if free is not None and needed > free:
         raise MemoryError(

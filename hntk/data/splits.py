@@ -9,12 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from hntk._utils.labels import brief_list
 from hntk._utils.rows import row_blocks
 
 # Labels checked at a time: checks take several times the memory of what they check.
 LABELS = 2**20
 # Names of the four arrays.
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+# Kinds of NumPy types of numbers: real, whole, booleans.
+NUMBERS = "fiub"
 
 
 class Part(NamedTuple):
@@ -37,11 +40,18 @@ class Splits:
     pixels: bool  # whether samples are bytes
 
 
-def check_shapes(parts: dict[str, Part]) -> None:
+def check_shapes(parts: dict[str, Part], label_kinds: str = NUMBERS) -> None:
     """Check types and shapes against each other without reading a value.
 
     Arrays may be those of :func:`stand_in`, of the type and shape that a header claims, so that nothing is read that
     does not fit.
+
+    Parameters
+    ----------
+    parts : dict of Part
+        The four arrays of `KEYS`.
+    label_kinds : str
+        Kinds of NumPy types that labels may have.
 
     Raises
     ------
@@ -52,7 +62,7 @@ def check_shapes(parts: dict[str, Part]) -> None:
     for split in ("train", "test"):
         _check_rows(parts[f"x_{split}"])
     for split in ("train", "test"):
-        _check_labels(parts[f"y_{split}"])
+        _check_labels(parts[f"y_{split}"], label_kinds)
     for split in ("train", "test"):
         x, y = parts[f"x_{split}"], parts[f"y_{split}"]
         if len(x.array) != len(y.array):
@@ -89,7 +99,7 @@ def as_splits(parts: dict[str, Part]) -> Splits:
         If the shapes do not fit (see :func:`check_shapes`), samples are not finite, or labels are no whole numbers.
     """
     check_shapes(parts)
-    rows = {f"x_{split}": _as_rows(parts[f"x_{split}"]) for split in ("train", "test")}
+    rows = {f"x_{split}": as_rows(parts[f"x_{split}"]) for split in ("train", "test")}
     labels = {f"y_{split}": _as_whole_numbers(parts[f"y_{split}"]) for split in ("train", "test")}
     sample_shape = parts["x_train"].array.shape[1:]
     pixels = all(parts[f"x_{split}"].array.dtype == np.uint8 for split in ("train", "test"))
@@ -112,7 +122,7 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
     unseen = np.setdiff1d(splits.y_test, known)
     if classes is None and unseen.size:
         raise ValueError(
-            f"test labels {unseen.tolist()} do not occur in training (labels {known.tolist()}): "
+            f"test labels {brief_list(unseen)} do not occur in training (labels {brief_list(known)}): "
             "name the classes to keep with classes=."
         )
     train = _draw(splits.y_train, kept, n_train, seed, "train")
@@ -120,7 +130,7 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
     absent = np.setdiff1d(kept, splits.y_train[train])
     if absent.size:
         raise ValueError(
-            f"n_train = {n_train} samples leave out classes {absent.tolist()} of {kept.tolist()}: "
+            f"n_train = {n_train} samples leave out classes {brief_list(absent)} of {brief_list(kept)}: "
             "increase n_train, try another seed, or keep fewer classes."
         )
     return replace(
@@ -134,7 +144,7 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
 
 def _check_rows(part: Part) -> None:
     x = part.array
-    if x.dtype.kind not in "fiub":
+    if x.dtype.kind not in NUMBERS:
         raise ValueError(f"{part.origin} must be real numbers, got dtype {x.dtype}: convert it, and {part.remedy}.")
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(
@@ -143,21 +153,28 @@ def _check_rows(part: Part) -> None:
         )
 
 
-def _check_labels(part: Part) -> None:
+def _check_labels(part: Part, kinds: str) -> None:
     y = part.array
     if y.ndim != 1:
         raise ValueError(
             f"{part.origin} must hold one label per sample in one dimension, got shape {y.shape}: flatten a column "
             f"with y.ravel(), turn one-hot rows into y.argmax(1), or {part.remedy}."
         )
-    if y.dtype.kind not in "fiub":
+    if y.dtype.kind not in kinds:
         raise ValueError(
             f"{part.origin} must be whole numbers, got dtype {y.dtype}: encode the labels with "
             f"np.unique(y, return_inverse=True)[1], and {part.remedy}."
         )
 
 
-def _as_rows(part: Part) -> Real[np.ndarray, "n p"]:
+def as_rows(part: Part) -> Real[np.ndarray, "n p"]:
+    """Return samples as rows, images flattened, in the type they were stored in; booleans become bytes.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or float32 cannot hold it.
+    """
     x = part.array
     rows = x.reshape(len(x), -1)
     if x.dtype.kind == "f":
@@ -183,7 +200,8 @@ def _as_whole_numbers(part: Part) -> Int[np.ndarray, " n"]:
     if not all(map(_are_whole, blocks)):
         raise ValueError(
             f"{part.origin} must be whole numbers that int64 holds, but some are not (first labels "
-            f"{y[:5].tolist()}): encode the classes as integers, and {part.remedy}."
+            f"{y[:5].tolist()}): encode the classes as integers, and {part.remedy}. Targets of a regression are no "
+            "part of a data set: give x and y as arrays, such as to hntk.fit_ridge(net, x, y)."
         )
     return y.astype(np.int64)
 
@@ -200,9 +218,11 @@ def _check_classes(classes: Iterable[int], known: Int[np.ndarray, " K"]) -> np.n
     wanted = np.unique(np.asarray(list(classes)))
     unknown = np.setdiff1d(wanted, known)
     if unknown.size:
-        raise ValueError(f"classes {unknown.tolist()} do not occur in training: choose among {known.tolist()}.")
+        raise ValueError(f"classes {brief_list(unknown)} do not occur in training: choose among {brief_list(known)}.")
     if wanted.size < 2:
-        raise ValueError(f"at least two classes are needed, got {wanted.tolist()}: choose among {known.tolist()}.")
+        raise ValueError(
+            f"at least two classes are needed, got {brief_list(wanted)}: choose among {brief_list(known)}."
+        )
     return wanted
 
 
@@ -211,7 +231,7 @@ def _draw(y: Int[np.ndarray, " n"], kept: np.ndarray, n: int | None, seed: int, 
     eligible = np.flatnonzero(np.isin(y, kept))
     if not eligible.size:
         raise ValueError(
-            f"no {split} sample is of classes {kept.tolist()}: choose among its labels {np.unique(y).tolist()}."
+            f"no {split} sample is of classes {brief_list(kept)}: choose among its labels {brief_list(np.unique(y))}."
         )
     if n is None:
         return eligible if eligible.size < y.size else slice(None)

@@ -110,9 +110,12 @@ class NetworkTables:
     @property
     def tables(self) -> list[Table]:
         """Every table, before what refers to it."""
-        centre = [] if self.rounding is None else [Table("centre", np.asarray(self.rounding.centre, np.float32))]
+        rounding, own = self.rounding, list[Table]()
+        if rounding is not None:
+            own.append(Table("centre", np.asarray(rounding.centre, np.float32)))
+            own += [Table("factors", np.asarray(rounding.factor, np.float32))] if np.ndim(rounding.factor) else []
         parts = (*self.values, *self.structs)
-        return [*centre, *(table for part in parts for table in part.tables), Table("offset", self.offsets)]
+        return [*own, *(table for part in parts for table in part.tables), Table("offset", self.offsets)]
 
     @property
     def definitions(self) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
 
+import numpy as np
+
 from hntk.deploy.c_literals import CLabels
 from hntk.deploy.c_tables import NetworkTables
 
@@ -265,7 +267,8 @@ class CText:
         tables, source = self.tables, "input"
         values, rounding, calls = tables.values[0], tables.rounding, []
         if rounding is not None:
-            factor = f"{float(rounding.factor).hex()}f"
+            each = np.ndim(rounding.factor) > 0
+            factor = "factors, 0.0f" if each else f"NULL, {float(rounding.factor).hex()}f"
             most = rounding.most
             return [f"take_rounded(input, centre, {factor}, {most}, &places, &layer1.in, {target});"], target
         if tables.cells is not None:

@@ -276,10 +276,14 @@ def _rounded_defects(inputs: Rounded, size: int) -> Iterator[str]:
     centre, factor = np.asarray(inputs.centre), np.asarray(inputs.factor)
     if centre.shape != (size,) or centre.dtype.kind != "f" or not np.abs(centre).max() <= LARGEST_FLOAT:
         yield f"the input's centre must be {size} numbers of float32's range"
-    if factor.shape != () or factor.dtype.kind not in "fiu" or not SMALLEST_FLOAT <= factor <= LARGEST_FLOAT:
+    if factor.shape not in ((), (size,)) or factor.dtype.kind not in "fiu" or not _are_factors(factor):
         yield f"the input's factor must be positive and of float32's range, not {inputs.factor!r:.40}"
     if not _are_whole(np.asarray(inputs.most), 2**15 - 1) or inputs.most < 1:
         yield f"the largest coordinate must be from 1 to 32767, not {inputs.most!r:.40}"
+
+
+def _are_factors(factor: np.ndarray) -> bool:
+    return bool(np.all((factor >= SMALLEST_FLOAT) & (factor <= LARGEST_FLOAT)))
 
 
 def _readout_defects(made: IntegerReadout) -> Iterator[str]:

@@ -493,15 +493,16 @@ KERNEL int32_t whole(float x, int32_t most)
     return i;
 }
 
-/* (input - centre) * factor as whole numbers, at their places. */
+/* (input - centre) * factor as whole numbers, at their places; each coordinate has its own factor if there are factors. */
 KERNEL void take_rounded(
-    const float *input, const float *centre, float factor, int32_t most, const order *o, const values *v, word *out)
+    const float *input, const float *centre, const float *factors, float factor, int32_t most, const order *o,
+    const values *v, word *out)
 {
     size_t j;
     clear(v, out, 0);
     for (j = 0; j < v->count; j++) {
         const float moved = input[j] - centre[j];
-        const int32_t value = whole(moved * factor, most);
+        const int32_t value = whole(moved * (factors ? factors[j] : factor), most);
         /* the code of a value is its distance from the least one */
         put(v, out, place(o, v, j), v->form_of == PLANES ? value + most : value);
     }

@@ -190,7 +190,7 @@ def _take_input(graph: Graph, inputs: Pixels | PooledPixels | Rounded) -> str:
             pixels = graph.node("Sub", [pixels, graph.constant("centre", np.asarray(inputs.centre, np.float32))])
         return graph.node("Mul", [pixels, graph.constant("fine", np.float32(inputs.fine))])
     moved = graph.node("Sub", ["input", graph.constant("centre", np.asarray(inputs.centre, np.float32))])
-    scaled = graph.node("Mul", [moved, graph.constant("factor", np.float32(inputs.factor))])
+    scaled = graph.node("Mul", [moved, graph.constant("factor", np.asarray(inputs.factor, np.float32))])
     bounds = [graph.constant(name, np.float32(v)) for name, v in (("least", inputs.least), ("most", inputs.most))]
     return graph.node("Clip", [graph.node("Round", [scaled]), *bounds])
 

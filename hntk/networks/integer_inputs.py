@@ -24,6 +24,7 @@ from hntk.weights.bit_planes import Code
 
 # Sums of whole numbers up to here are exact in float32 in any order.
 EXACT = 2**24
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 @jax.jit
@@ -259,14 +260,14 @@ class Rounded:
     ----------
     centre : (p,) array of float32
         What is subtracted.
-    factor : float
-        One over the unit; a float32 number.
+    factor : float, or (p,) array of float32
+        One over the unit; a float32 number, or one for each coordinate.
     most : int
         Largest magnitude of a coordinate, such as 127 or 32767.
     """
 
     centre: Float[np.ndarray, " p"]
-    factor: float
+    factor: float | Float[np.ndarray, " p"]
     most: int
 
     @property
@@ -291,18 +292,60 @@ class Rounded:
         check_coordinates(samples, self.centre.shape[0])
         # Outside JAX's transformations NumPy computes, which compiles nothing for a new shape.
         xp = jnp if is_traced(samples, self.centre) else np
-        scaled = (xp.asarray(samples, xp.float32) - self.centre) * np.float32(self.factor)
+        scaled = (xp.asarray(samples, xp.float32) - self.centre) * np.asarray(self.factor, np.float32)
         return jnp.asarray(xp.clip(xp.rint(scaled), -self.most, self.most))
 
     @property
     def note(self) -> str:
         """A line of a summary."""
-        return f"input: rounded to whole numbers of at most {self.most}"
+        units = ", each coordinate in a unit of its own" if np.ndim(self.factor) else ""
+        return f"input: rounded to whole numbers of at most {self.most}{units}"
+
+    def after(self, mean: object, deviation: object) -> Rounded:
+        """Return the same of raw samples, where these inputs are (raw − mean)/deviation.
+
+        Parameters
+        ----------
+        mean, deviation : (p,) arrays
+            What each coordinate was standardised by before it was rounded.
+
+        Returns
+        -------
+        Rounded
+            Takes raw samples, with a factor for each coordinate. Both agree but for numbers that lie halfway between
+            two whole ones up to the rounding errors of float32.
+
+        Raises
+        ------
+        ValueError
+            If these are not finite numbers for each coordinate, deviations are not positive, or a factor leaves
+            float32's range.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hntk.networks.integer_inputs import Rounded
+        >>> standard = Rounded(np.zeros(2, np.float32), 50.0, 127)
+        >>> standard.after([10.0, 1000.0], [1.0, 100.0])([[11.0, 1200.0]]).tolist()
+        [[50.0, 100.0]]
+        """
+        size = np.shape(self.centre)
+        shifts, widths = (np.asarray(numbers, np.float64) for numbers in (mean, deviation))
+        if shifts.shape != size or widths.shape != size or not np.all(np.isfinite(shifts) & (widths > 0)):
+            raise ValueError(f"mean and deviation must be {size[0]} finite numbers each, and deviations positive.")
+        centre, factors = shifts + widths * self.centre, self.factor / widths
+        if float(np.max((np.abs(centre) + LARGEST_INPUT) * factors)) > LARGEST or factors.min() < SMALLEST:
+            raise ValueError("mean and deviation leave float32's range: rescale the samples.")
+        return Rounded(centre.astype(np.float32), factors.astype(np.float32), self.most)
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return arrays and the table of metadata for a file."""
-        centre = np.asarray(self.centre, np.float32)
-        return {"input.centre": centre}, {"type": "rounded", "factor": self.factor, "most": self.most}
+        arrays = {"input.centre": np.asarray(self.centre, np.float32)}
+        if not np.ndim(self.factor):
+            return arrays, {"type": "rounded", "factor": self.factor, "most": self.most}
+        # A type of its own, because readers that know one factor alone must refuse the file.
+        arrays["input.factor"] = np.asarray(self.factor, np.float32)
+        return arrays, {"type": "rounded_each", "most": self.most}
 
     @classmethod
     def from_fields(cls, fields: FieldReader, size: int) -> Rounded:
@@ -310,10 +353,23 @@ class Rounded:
         most = fields.number("most", positive=True)
         if most not in range(1, 2**15):
             raise ValueError(f"most must be a whole number below 2**15, not {most}")
-        centre, factor = fields.array("input.centre", np.float32, size), fields.number("factor", positive=True)
-        if (float(np.abs(centre).max()) + LARGEST_INPUT) * factor > LARGEST:
-            raise ValueError(f"samples times the factor {factor:.3g} would overflow float32: rescale them")
+        centre = fields.array("input.centre", np.float32, size)
+        factor = (
+            _read_factors(fields, size)
+            if fields.text("type") == "rounded_each"
+            else fields.number("factor", positive=True)
+        )
+        largest = float(np.max((np.abs(centre.astype(np.float64)) + LARGEST_INPUT) * factor))
+        if largest > LARGEST:
+            raise ValueError(f"samples times the factor {np.max(factor):.3g} would overflow float32: rescale them")
         return cls(centre, factor, int(most))
+
+
+def _read_factors(fields: FieldReader, size: int) -> Float[np.ndarray, " p"]:
+    factors = fields.array("input.factor", np.float32, size)
+    if not np.all(factors >= SMALLEST):
+        raise ValueError("factors of the input must be positive, and not below float32's range")
+    return factors
 
 
 def check_coordinates(samples: Float[Array, "n p"], size: int) -> None:
@@ -331,5 +387,6 @@ def read_inputs(fields: FieldReader, size: int) -> Pixels | PooledPixels | Round
         If a file describes none.
     """
     table = fields.subtable("input")
-    kinds = {"pixels": Pixels, "centred_pixels": Pixels, "pooled_pixels": PooledPixels, "rounded": Rounded}
+    kinds = {"pixels": Pixels, "centred_pixels": Pixels, "pooled_pixels": PooledPixels}
+    kinds |= {"rounded": Rounded, "rounded_each": Rounded}
     return kinds[table.text("type", kinds)].from_fields(table, size)

@@ -209,7 +209,7 @@ CASES = {
         lambda **a: hntk.compress(**{"levels": matched(), **a}).features(X), activations=NET, widths=([6], "widths"),
         x=SAMPLES, sparsity=(0.5, "real"), key=(KEY, "key"), tau0=SCALE),
     "compress, the match": case(
-        lambda **a: hntk.compress(RELU, [6], X, key=KEY, **a).weights, levels=(3, "count"),
+        lambda **a: hntk.compress(RELU, [6], X, key=KEY, **a).weights, levels=(3, "count"), method=("joint", "choice"),
         objective=("theory", "choice"), weights=("iid", "choice")),
     "Design.draw": case(lambda **a: design().draw(**a).weights, x=SAMPLES, key=(KEY, "key")),
     "dense": case(lambda **a: hntk.dense(**a).weights, activations=NET, widths=([6], "widths"), x=SAMPLES,

@@ -1,0 +1,229 @@
+"""Draw hidden layers of a number of kilobytes, and fit their readout: nothing but that is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Real
+
+from hntk._utils.labels import as_labels
+from hntk.asymptotics import MixtureLaw, estimate_law
+from hntk.asymptotics.finite_width import RandomFeatures
+from hntk.cli.data_files import DataFile
+from hntk.cli.fitted import FACTOR_BYTES, Candidate, Fitted, Standardization
+from hntk.data.normalization import Normalization
+from hntk.data.scaling import scale_samples
+from hntk.deploy.rounding import on_grid, to_integers
+from hntk.matching import Match, match
+from hntk.networks.classifier import Classifier
+from hntk.networks.drawing import draw_network
+from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.network import Network
+from hntk.readouts.ridge import fit_ridge
+from hntk.training.table_size import table_bytes
+from hntk.weights.laws import WeightLaw
+
+# More zeros would save no byte of orthogonal blocks.
+LAW = WeightLaw("orthogonal", sparsity=0.5)
+ORIGINAL = ("relu", "relu")
+LEVELS = (4, 8)
+# Widths of the first layer, as multiples of the last one's.
+RATIOS = (1, 2)
+WIDEST = 4096
+# How often a network is measured at most.
+TRIES = 8
+READOUT_BITS = 8
+# Samples that networks are compared on, and those by which a network whose size alone matters is rounded.
+COMPARED, FEW = 10_000, 64
+# The theory's law needs so many samples of every class.
+LEAST_PER_CLASS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledData:
+    """Training samples as drawn networks take them.
+
+    Attributes
+    ----------
+    x : (n, p) array of float32
+        Samples of root mean square norm 1.
+    y : (n,) array
+        Their labels.
+    pixels : bool
+        Whether raw samples are bytes.
+    normalization : Normalization
+        What brings raw samples, or standardised ones, to x.
+    """
+
+    x: Float[np.ndarray, "n p"]
+    y: np.ndarray
+    pixels: bool
+    normalization: Normalization
+
+    @classmethod
+    def of(cls, x: Real[np.ndarray, "n p"], y: np.ndarray) -> ScaledData:
+        """Centre and scale samples."""
+        scaled = scale_samples(x, x[:1], "scale")
+        normalization = Normalization(scaled.centre.astype(np.float32), scaled.scale)
+        return cls(scaled.x_train, y, x.dtype == np.uint8, normalization)
+
+    @property
+    def tau0(self) -> float:
+        """Root mean square norm of the samples."""
+        return float(np.sqrt(np.mean(np.sum(self.x.astype(np.float64) ** 2, axis=1))))
+
+
+class Design(NamedTuple):
+    """Widths and activations of a network that fits."""
+
+    widths: tuple[int, ...]
+    match: Match
+    bytes: int
+
+
+def fit_drawn(
+    data: DataFile,
+    kilobytes: float,
+    *,
+    levels: int | None = None,
+    seed: int = 0,
+    columns: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Fitted:
+    """Draw networks that fill a budget, choose one by validation samples, and fit its readout on all.
+
+    Parameters
+    ----------
+    data : DataFile
+        The samples.
+    kilobytes : float
+        Largest size of the C program's tables, in thousand bytes.
+    levels : int, optional
+        Levels of the activations; by default 4 and 8 are tried.
+    seed : int
+        Seed of the random weights.
+    columns : bool
+        Whether each coordinate is brought to the same size.
+    progress : callable, optional
+        Called with what is being done.
+
+    Returns
+    -------
+    Fitted
+        The program of raw samples. The theory's accuracy, for a Gaussian mixture of the same means and covariances, is
+        the prediction.
+
+    Raises
+    ------
+    ValueError
+        If nothing fits into so many kilobytes, or quantities are to be predicted.
+    """
+    if data.regression:
+        raise ValueError("drawn layers are fitted to classes alone: leave --method random out for a quantity.")
+    tell = progress or (lambda _: None)
+    standard = Standardization.of(data.x_train) if columns and not data.pixels else None
+    x = data.x_train if standard is None else standard(data.x_train)
+    samples = ScaledData.of(x, data.y_train)
+    limit = 1000 * kilobytes - (0 if standard is None else FACTOR_BYTES * x.shape[1])
+    tell("matching activations")
+    matches = [match(ORIGINAL, samples.tau0, count, alpha2=False) for count in ([levels] if levels else LEVELS)]
+    designs = [_within(samples, matched, ratio, limit, seed) for matched in matches for ratio in RATIOS]
+    fitting = [design for design in designs if design is not None]
+    if not fitting:
+        least = min(_bytes(samples, matched, (1, 1), seed) for matched in matches) / 1000
+        raise ValueError(f"no drawn layers fit into {kilobytes:g} kB: give --kilobytes {1.05 * least:.3g} or more.")
+    law = _law(samples)
+    rows = _compared(samples, fitting, law, seed, tell)
+    chosen = max(range(len(rows)), key=lambda place: rows[place].validation or 0.0)
+    best = fitting[chosen]
+    tell(f"fitting the readout of {'-'.join(map(str, best.widths))} neurons")
+    classifier = fit_ridge(
+        _draw(samples, best.match, best.widths, seed), samples.x, samples.y, normalization=samples.normalization
+    )
+    program = to_integers(classifier, x=samples.x, pixels=samples.pixels, readout_bits=READOUT_BITS)
+    assert isinstance(program, IntegerClassifier)
+    program = program if standard is None else standard.undone(program)
+    table = tuple(row._replace(chosen=place == chosen) for place, row in enumerate(rows))
+    by = "by theory, for a Gaussian mixture of the same means and covariances"
+    return Fitted(program, table, rows[chosen].predicted, by, classifier.validation_accuracy)
+
+
+def _draw(samples: ScaledData, matched: Match, widths: Sequence[int], seed: int) -> Network:
+    p = samples.x.shape[1]
+    return on_grid(draw_network(matched.activations, widths, p, tau0=samples.tau0, law=LAW, key=jax.random.key(seed)))
+
+
+def _bytes(samples: ScaledData, matched: Match, widths: Sequence[int], seed: int) -> int:
+    """Return the bytes of the C tables of a network with some readout."""
+    classes = np.unique(samples.y)
+    readout = np.random.default_rng(0).normal(size=(widths[-1], classes.size))
+    network = _draw(samples, matched, widths, seed)
+    classifier = Classifier(network, classes, readout, np.zeros(classes.size), normalization=samples.normalization)
+    whole = to_integers(classifier, x=samples.x[:FEW], pixels=samples.pixels, readout_bits=READOUT_BITS)
+    assert isinstance(whole, IntegerClassifier)
+    return table_bytes(whole)
+
+
+def _within(samples: ScaledData, matched: Match, ratio: int, limit: float, seed: int) -> Design | None:
+    """Return the widest network whose tables fit, or None if none does.
+
+    Bytes grow with the last width almost along a line, which is followed from two widths.
+    """
+
+    def widths(last: int) -> tuple[int, int]:
+        return min(WIDEST, ratio * last), last
+
+    low, size = 1, _bytes(samples, matched, widths(1), seed)
+    if size > limit:
+        return None
+    high, slope = WIDEST, float(len(np.unique(samples.y)))
+    best = Design(widths(low), matched, size)
+    for _ in range(TRIES):
+        last = min(high, low + int((limit - best.bytes) / slope))
+        if last <= low:
+            break
+        size = _bytes(samples, matched, widths(last), seed)
+        if size > limit:
+            high = last - 1
+            slope = (size - best.bytes) / (last - low)
+            continue
+        slope = max(1.0, (size - best.bytes) / (last - low))
+        low, best = last, Design(widths(last), matched, size)
+    return best
+
+
+def _law(samples: ScaledData) -> MixtureLaw | None:
+    """Return the law of a Gaussian mixture like the samples; None where a class is too small for an estimate."""
+    _, index = as_labels(samples.y, len(samples.y))
+    if np.bincount(index).min() < LEAST_PER_CLASS:
+        return None
+    try:
+        return estimate_law(samples.x, index)
+    except (ValueError, ArithmeticError):
+        return None
+
+
+def _compared(
+    samples: ScaledData, designs: Sequence[Design], law: MixtureLaw | None, seed: int, tell: Callable[[str], None]
+) -> list[Candidate]:
+    """Return the designs with their predicted accuracy, and that on validation samples, fitted on at most 10,000."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(samples.x))[:COMPARED])
+    few = replace(samples, x=samples.x[rows], y=samples.y[rows])
+    found = []
+    for design in designs:
+        levels = design.match.level_counts
+        tell(f"trying {'-'.join(map(str, design.widths))} neurons of {levels[0]} levels")
+        classifier = fit_ridge(_draw(samples, design.match, design.widths, seed), few.x, few.y)
+        theory = None
+        if law is not None:
+            features = RandomFeatures(law, len(samples.x), design.match.coefficients, LAW)
+            best = features.best(np.array(design.widths, float))
+            theory = None if best is None else best.accuracy
+        zeros = (LAW.sparsity,) * len(levels)
+        validation = classifier.validation_accuracy or 0.0
+        found.append(Candidate(design.widths, levels, zeros, (), None, design.bytes, theory, validation, chosen=False))
+    return found
