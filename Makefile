@@ -67,8 +67,9 @@ wheel: setup  ## build the wheel, install it into an empty environment and use i
 	@$(RUN) tests/wheel/check_wheel.py
 
 docs: setup-docs  ## build the documentation site in build/docs, tutorials included, without a warning or a dead link
+	@rm -rf build/docs build/doctrees docs/reference/generated
 	@$(RUN) -m sphinx -q -W --keep-going -n -b html -d build/doctrees docs build/docs
-	@$(RUN) -m tests.docs.check_site build/docs
+	@$(RUN) tests/docs/check_site.py build/docs
 
 lint: setup  ## check style, layout, docstrings, and which package imports which
 	@$(RUN) -m ruff check --quiet .
@@ -97,7 +98,7 @@ lock:  ## pin the newest versions pyproject.toml allows, and the oldest for one 
 	@$(COMPILE) --upgrade pyproject.toml --extra docs -c requirements/lock.txt -o requirements/docs.txt
 
 clean:  ## remove .venv, caches and build files (never what experiments wrote)
-	@rm -rf .venv .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis docs/auto_tutorials docs/reference/generated
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is made by set-up. Each file here is written last, so that an interrupted set-up starts again from nothing.

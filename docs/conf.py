@@ -8,12 +8,16 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from collections import Counter
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-import jax
 from sphinx.application import Sphinx
+from sphinx_gallery.sorting import ExplicitOrder
 
+# Tutorials give the same figures on every machine.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 HERE = Path(__file__).parent
 PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # The package that carries MathJax is named with dashes, so that it is found by its distribution's folder.
@@ -35,7 +39,10 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["tutorials/*.rst", "**/README.rst"]
+# What an earlier build made of a tutorial that is gone is no page.
+SCRIPTS = {script.stem for script in HERE.glob("tutorials/plot_*.py")}
+gone = [f"auto_tutorials/{page.name}" for page in HERE.glob("auto_tutorials/plot_*.rst") if page.stem not in SCRIPTS]
+exclude_patterns = ["tutorials/*.rst", "reference/generated/command_line.md", *gone]
 nitpicky = True
 # Private modules are named in docstrings for readers of the code and have no pages; so have names of other libraries.
 nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", r"(jax|numpy|np|optax|collections|typing|pathlib)\..*")]
@@ -48,6 +55,11 @@ suppress_warnings = ["config.cache"]
 
 # API reference: docstrings state shapes and units, which types of signatures would only repeat
 autosummary_generate = True
+# a class and a function of one name but for its capital, Spectrum and spectrum, would share a file on some systems
+NAMES = [f"{p}.{name}" for p in ("hntk", "hntk.asymptotics", "hntk.deploy") for name in import_module(p).__all__]
+COUNTS = Counter(name.lower() for name in NAMES)
+TWICE = [name for name in NAMES if COUNTS[name.lower()] > 1 and name.rpartition(".")[2][0].isupper()]
+autosummary_filename_map = {name: f"{name}-class" for name in TWICE}
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
@@ -55,7 +67,7 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
 # Tutorials: executed when the site is built
-jax.config.update("jax_enable_x64", True)
+ORDER = ("paper_in_ten_minutes", "your_own_data", "your_own_activation", "learning_curves")
 sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
@@ -69,7 +81,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "remove_config_comments": True,
     "copyfile_regex": r"(?!)",
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": ExplicitOrder([*(f"plot_{name}.py" for name in ORDER), "*"]),
 }
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 
@@ -100,17 +112,17 @@ def write_help(app: Sphinx) -> None:
     """Write what ``hntk --help`` and the help of each of its commands print, for the page of the command line."""
 
     def printed(*words: str) -> str:
-        run = [sys.executable, "-m", "hntk", *words, "--help"]
-        environment = {**os.environ, "COLUMNS": "100"}
+        run = [sys.executable, "-c", "from hntk.__main__ import main; main()", *words, "--help"]
+        environment = {**os.environ, "COLUMNS": "90", "PYTHONPATH": str(HERE.parent)}
         return subprocess.run(run, capture_output=True, text=True, check=True, env=environment).stdout
 
     top = printed()
-    commands = re.search(r"\{([a-z,]+)\}", top)
-    pages = [("",), *((word,) for word in commands[1].split(","))] if commands else [("",)]
-    shown = [f"$ hntk {' '.join([*words, '--help']).strip()}\n{printed(*filter(None, words))}" for words in pages]
+    commands = re.findall(r"^    ([a-z]+)", top.partition("\ncommands:\n")[2].partition("\n\n")[0], re.M)
+    parts = {"hntk": top, **{f"hntk {command}": printed(command) for command in commands}}
     folder = HERE / "reference" / "generated"
     folder.mkdir(exist_ok=True)
-    (folder / "command_line.txt").write_text("\n".join(shown), encoding="utf-8")
+    text = "\n".join(f"## {title}\n\n```text\n{shown}```\n" for title, shown in parts.items())
+    (folder / "command_line.md").write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:
