@@ -139,7 +139,7 @@ def _draw_panel(a: Axes, panel: Panel, names: Sequence[str]) -> None:
         exponent = growth_exponent(values, heights) if with_exponents else None
         if exponent is not None:
             text = rf"$\propto\mathrm{{{across}}}^{{{exponent:.2f}}}$"
-            a.annotate(text, (values[-1], heights[-1]), (-4, 7), textcoords="offset points", fontsize=9, ha="right",
+            a.annotate(text, (values[-1], heights[-1]), (6, -3), textcoords="offset points", fontsize=9,
                        color=style["color"])  # fmt: skip
     sizes = sorted({v for values, _ in lines.values() for v in values})
     a.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
@@ -147,4 +147,7 @@ def _draw_panel(a: Axes, panel: Panel, names: Sequence[str]) -> None:
     a.set_xticks(sizes, [f"{v:,}" for v in sizes])
     a.minorticks_off()
     a.margins(y=0.12)
+    if with_exponents:
+        # room for the exponents beside the ends of the lines
+        a.set_xlim(right=sizes[-1] * max(sizes[-1] / sizes[0], 2) ** 0.3)
     plain_ticks(a.yaxis)

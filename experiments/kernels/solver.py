@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import WIDEST, caption_above
+from experiments.figures.style import WIDEST, caption_above, legend_below
 from experiments.kernels.least_squares import restarted, restarts_in_words
 from experiments.kernels.matching_problems import Attempt, MatchingProblem, random_problems, timed
 from experiments.runner.config import Config
@@ -131,9 +131,9 @@ def _solver_figure(attempts: Mapping[str, list[tuple[MatchingProblem, Attempt]]]
         left.set(xscale="log", xlim=(1e-17, 10), ylim=(-0.02, 1.04), ylabel="share of problems")
         right.set(xscale="log", ylim=(-0.02, 1.04))
         left.set_title(f"{OWN}, and {name}" if name else OWN, fontsize=10, loc="left")
-        right.legend(loc="lower right")
     axes[-1, 0].set_xlabel("largest relative miss of α")
     axes[-1, 1].set_xlabel("seconds per problem")
+    legend_below(figure, [axes[0, 0]])
     return caption_above(figure, "Random feasible matching problems: solved to within a miss, and within a time")
 
 

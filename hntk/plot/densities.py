@@ -16,7 +16,7 @@ from hntk.asymptotics.finite_density import FiniteSizeDensity
 from hntk.asymptotics.limiting_kernel import LimitingKernel
 from hntk.asymptotics.limiting_spikes import Spike
 from hntk.plot.panels import named, one_panel
-from hntk.plot.spectra import eigenvalues
+from hntk.plot.spectra import MOST_BINS, eigenvalues
 from hntk.plot.style import COLOURS, GRAY, STYLES, styled
 from hntk.spectra.density import SpectralDensity
 
@@ -76,7 +76,7 @@ def density(
     >>> [text.get_text() for text in axes.get_legend().get_texts()]
     ['limit', 'spikes']
     """
-    bins = as_count(bins, "bins")
+    bins = as_count(bins, "bins", 1, MOST_BINS)
     if isinstance(of, LimitingKernel):
         of, spikes = {"limit": of.density()}, of.spikes() if spikes is None else spikes
     shown = {name: _checked(one) for name, one in named(of, "of").items()}

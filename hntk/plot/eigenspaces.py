@@ -126,12 +126,14 @@ def aligned(spaces: Sequence[Float[np.ndarray, "n k"]], groups: Sequence[range])
     The orthogonal Q that makes ‖VQ − V_1‖ least is UWᵀ, where VᵀV_1 = USWᵀ; for one column it is a sign.
     """
     reference = spaces[0]
+    # products of columns of any scale do not overflow
+    first, *_ = units = [vectors / (np.max(np.abs(vectors)) or 1.0) for vectors in spaces]
     turned = []
-    for vectors in spaces:
+    for vectors, unit in zip(spaces, units, strict=True):
         own = vectors.copy()
         for group in groups:
             part = slice(group.start, group.stop)
-            u, _, w = np.linalg.svd(own[:, part].T @ reference[:, part])
+            u, _, w = np.linalg.svd(unit[:, part].T @ first[:, part])
             own[:, part] = own[:, part] @ u @ w
         turned.append(own)
     return [reference, *turned[1:]]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from hntk._utils.arguments import as_choice
+from hntk._utils.arguments import as_choice, as_instance
 from hntk._utils.arrays import brief, finite_array, real_array
 from hntk._utils.statistics import growth_exponent, mean_and_error
 from hntk.asymptotics.learning import Criterion, Learned
@@ -55,12 +55,13 @@ def convergence(sizes: object, errors: object, *, across: str = "n", ax: Axes | 
     >>> [text.get_text() for text in axes.get_legend().get_texts()]
     ['CK: $n^{-1.00}$']
     """
+    as_instance(across, "across", str, "text, such as 'n'")
     places = _sizes(sizes)
     lines = {name: _errors(one, name, places) for name, one in named(errors, "errors").items()}
     axes = one_panel(ax, (6.4, 4.4))
     for i, (name, draws) in enumerate(lines.items()):
         means = draws.mean(axis=1)
-        rate = growth_exponent(places, means)
+        rate = growth_exponent(places, means) if np.unique(places).size > 1 else None
         label = ": ".join([*([name] if name else []), *([] if rate is None else [f"${across}^{{{rate:.2f}}}$"])])
         axes.plot(places, means, marker=MARKS[i % len(MARKS)], ms=5, label=label or None, **line_style(i))
         if draws.shape[1] > 1:

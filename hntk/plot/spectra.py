@@ -18,6 +18,7 @@ from hntk.spectra.operators import is_operator, knows_spectrum, symmetric
 
 # The share of the largest eigenvalue below which others are left out: a logarithmic axis has no place for 0.
 SMALLEST_SHARE = 1e-6
+MOST_BINS = 10_000
 
 
 @styled
@@ -58,17 +59,17 @@ def spectrum(kernel: object, *, spikes: int | None = None, bins: int = 70, ax: A
     >>> axes.get_xlabel(), [text.get_text() for text in axes.get_legend().get_texts()]
     ('eigenvalue', ['exact', 'theory'])
     """
-    bins = as_count(bins, "bins")
+    bins = as_count(bins, "bins", 1, MOST_BINS)
     given = named(kernel, "kernel")
     spectra = {name: eigenvalues(one) for name, one in given.items()}
     marked = [
         _spikes_of(one, spikes, values.size) for one, values in zip(given.values(), spectra.values(), strict=True)
     ]
-    axes = one_panel(ax, (6.4, 4.4))
     shown = [values[values > SMALLEST_SHARE * max(values.max(), 0)] for values in spectra.values()]
     together = np.concatenate(shown)
     if not together.size:
-        raise ValueError("no eigenvalue is positive: a logarithmic axis has no place for them. Look for a wrong sign.")
+        raise ValueError("no eigenvalue is positive, and a logarithmic axis needs some: check the kernel's sign.")
+    axes = one_panel(ax, (6.4, 4.4))
     edges = np.geomspace(together.min() * 0.95, together.max() * 1.05, bins + 1)
     for i, (name, values) in enumerate(zip(spectra, shown, strict=True)):
         look = {"color": COLOURS[0], "alpha": 0.3, "fill": True} if i == 0 else {"lw": 1.6, **line_style(i)}

@@ -285,6 +285,7 @@ CASES = {
         method=("joint", "choice"), max_shift=(None, "bound"), objective=("theory", "choice")),
     "match of bits": case(lambda bits: hntk.match(RELU, 1.0, bits=bits).residuals, bits=(2, "count")),
     "match of data": case(lambda x: hntk.match(RELU, 1.0, 2, objective="data", x=x).residuals, x=(X, "samples")),
+    "Match.final_shares": case(of(matched, "final_shares"), name=("alpha1", "choice")),
     "Match.ridge_for": case(of(matched, "ridge_for"), ridge=(9.0, "real")),
     "operator_norm": case(hntk.operator_norm, kernel=(KERNEL, "kernel")),
     "plan": case(
