@@ -45,7 +45,8 @@ gone = [f"auto_tutorials/{page.name}" for page in HERE.glob("auto_tutorials/plot
 exclude_patterns = ["tutorials/*.rst", "reference/generated/command_line.md", *gone]
 nitpicky = True
 # Private modules are named in docstrings for readers of the code and have no pages; so have names of other libraries.
-nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", r"(jax|numpy|np|optax|sklearn|collections|typing|pathlib)\..*")]
+OTHERS = "jax|numpy|np|optax|sklearn|collections|typing|pathlib"
+nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", rf"({OTHERS})\..*")]
 
 # Markdown
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block", "attrs_inline"]
