@@ -67,7 +67,7 @@ wheel: setup  ## build the wheel, install it into an empty environment and use i
 	@$(RUN) tests/wheel/check_wheel.py
 
 docs: setup-docs  ## build the documentation site in build/docs, tutorials included, without a warning or a dead link
-	@rm -rf build/docs docs/reference/generated
+	@rm -rf build/docs build/doctrees docs/reference/generated
 	@$(RUN) -m sphinx -q -W --keep-going -n -b html -d build/doctrees docs build/docs
 	@$(RUN) tests/docs/check_site.py build/docs
 

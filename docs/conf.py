@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx_gallery.sorting import ExplicitOrder
 
 # Tutorials give the same figures on every machine.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -44,7 +45,8 @@ gone = [f"auto_tutorials/{page.name}" for page in HERE.glob("auto_tutorials/plot
 exclude_patterns = ["tutorials/*.rst", "reference/generated/command_line.md", *gone]
 nitpicky = True
 # Private modules are named in docstrings for readers of the code and have no pages; so have names of other libraries.
-nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", r"(jax|numpy|np|optax|collections|typing|pathlib)\..*")]
+OTHERS = "jax|numpy|np|optax|sklearn|collections|typing|pathlib"
+nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", rf"({OTHERS})\..*")]
 
 # Markdown
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block", "attrs_inline"]
@@ -66,6 +68,7 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
 # Tutorials: executed when the site is built
+ORDER = ("paper_in_ten_minutes", "your_own_data", "your_own_activation", "learning_curves")
 sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
@@ -79,7 +82,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "remove_config_comments": True,
     "copyfile_regex": r"(?!)",
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": ExplicitOrder([*(f"plot_{name}.py" for name in ORDER), "*"]),
 }
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 
@@ -99,11 +102,12 @@ mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "globa
 
 
 def adapt_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Link mentions of docs/theory.md to that page, and keep |x| an absolute value, where reST sees a substitution."""
+    """Link mentions of docs/theory.md to that page, and keep |x| and (n_,) as they are, which reST reads otherwise."""
     for number, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             linked = re.sub(r"(?<![`/])docs/theory\.md", ":doc:`docs/theory.md </theory>`", line)
-            lines[number] = re.sub(r"(?<!`)\|(\S[^|`]*)\|", r"\|\1\|", linked)
+            absolute = re.sub(r"(?<!`)\|(\S[^|`]*)\|", r"\|\1\|", linked)
+            lines[number] = re.sub(r"\((\w+)_,\)", r"(\1\_,)", absolute)
 
 
 def write_help(app: Sphinx) -> None:

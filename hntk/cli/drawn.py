@@ -128,13 +128,14 @@ def fit_drawn(
     standard = Standardization.of(data.x_train) if columns and not data.pixels else None
     x = data.x_train if standard is None else standard(data.x_train)
     samples = ScaledData.of(x, data.y_train)
-    limit = 1000 * kilobytes - (0 if standard is None else FACTOR_BYTES * x.shape[1])
+    factors = 0 if standard is None else FACTOR_BYTES * x.shape[1]
+    limit = 1000 * kilobytes - factors
     tell("matching activations")
     matches = [match(ORIGINAL, samples.tau0, count, alpha2=False) for count in ([levels] if levels else LEVELS)]
     designs = [_within(samples, matched, ratio, limit, seed) for matched in matches for ratio in RATIOS]
     fitting = [design for design in designs if design is not None]
     if not fitting:
-        least = min(_bytes(samples, matched, (1, 1), seed) for matched in matches) / 1000
+        least = (min(_bytes(samples, matched, (1, 1), seed) for matched in matches) + factors) / 1000
         raise ValueError(f"no drawn layers fit into {kilobytes:g} kB: give --kilobytes {1.05 * least:.3g} or more.")
     law = _law(samples)
     rows = _compared(samples, fitting, law, seed, tell)
@@ -147,7 +148,7 @@ def fit_drawn(
     program = to_integers(classifier, x=samples.x, pixels=samples.pixels, readout_bits=READOUT_BITS)
     assert isinstance(program, IntegerClassifier)
     program = program if standard is None else standard.undone(program)
-    table = tuple(row._replace(chosen=place == chosen) for place, row in enumerate(rows))
+    table = tuple(row._replace(bytes=row.bytes + factors, chosen=place == chosen) for place, row in enumerate(rows))
     by = "by theory, for a Gaussian mixture of the same means and covariances"
     return Fitted(program, table, rows[chosen].predicted, by, classifier.validation_accuracy)
 

@@ -106,17 +106,17 @@ def fit_trained(data: DataFile, options: TrainingOptions, progress: Callable[[An
     """
     standard = Standardization.of(data.x_train) if options.columns and not data.pixels else None
     x = data.x_train if standard is None else standard(data.x_train)
-    factors = 0 if standard is None else FACTOR_BYTES * x.shape[1] / 1000
-    if options.kilobytes <= factors:
+    factors = 0 if standard is None else FACTOR_BYTES * x.shape[1]
+    if 1000 * options.kilobytes <= factors:
         raise ValueError(
-            f"the factors of {x.shape[1]:,} columns alone take {factors:g} kB: give --kilobytes more, or --scale one."
+            f"factors of {x.shape[1]:,} columns alone take {factors:,} bytes: raise --kilobytes, or add --scale one."
         )
     shape = data.image_shape if data.pixels and data.image_shape and len(data.image_shape) == 2 else None
     program: Program = train(
         x,
         data.y_train,
         levels=options.levels,
-        kilobytes=options.kilobytes - factors,
+        kilobytes=options.kilobytes - factors / 1000,
         shape=shape,  # type: ignore[arg-type]
         augment=Augmentation.digits() if options.augment == "digits" else None,
         schedule=schedule_for(len(x), options.epochs),
@@ -130,6 +130,7 @@ def fit_trained(data: DataFile, options: TrainingOptions, progress: Callable[[An
     score = partial(_score, data)
     validation = None if record.validation is None else score(record.validation)
     candidates = _candidates(record.candidates, score) or (_itself(program, validation),)
+    candidates = tuple(each._replace(bytes=each.bytes + factors) for each in candidates)
     program = program if standard is None else standard.undone(program)
     part = f"a tenth of the training samples, which also chose epoch {record.best_epoch} of {record.epochs}"
     return Fitted(program, candidates, validation, f"on {part}", validation)

@@ -19,10 +19,10 @@ from hntk.plot.style import COLOURS, GRAY, styled
 
 # Standard deviations that are drawn on either side, and points of a curve between them.
 REACH, POINTS = 3.5, 1401
-# Where bars of shares begin, in standard deviations, and how long a share of 1 is.
-BARS_FROM, BAR_LENGTH = 3.75, 3.0
-# Most levels whose shares are written beside their bars.
-MOST_WRITTEN = 20
+# Where bars of shares begin, in standard deviations, and how long the longest is.
+BARS_FROM, BAR_LENGTH = 3.75, 2.0
+# Shares are written beside bars that are so far apart, in terms of the levels' span.
+WRITTEN_APART = 0.045
 # The functions that have the kernels of σ, by their labels.
 MIRRORED: dict[str, tuple[int, int]] = {
     "": (1, 1),
@@ -63,7 +63,7 @@ def activation(
     Returns
     -------
     Axes
-        The axes; the bars at the right are the shares, of which a whole is three units long.
+        The axes. The bars at the right are as long as the shares, in units of the largest.
 
     Raises
     ------
@@ -97,8 +97,12 @@ def activation(
     axes.stairs(heights[inside], np.clip(ends, -REACH, REACH), baseline=None, color=COLOURS[0], lw=2,
                 label=f"{staircase.name}{note}")  # fmt: skip
     _draw_shares(axes, heights, gaussian_cells(cells[1:-1]).probability)
-    unit = "" if tau == own_tau == 1 else f", of τ = {tau:.3g}" + (f" ({own_tau:.3g})" if own_tau != tau else "")
-    axes.set(xlim=(-REACH, BARS_FROM + 1.15 * BAR_LENGTH), xticks=range(-3, 4),
+    unit = (
+        ""
+        if tau == own_tau == 1
+        else f", of τ = {tau:.3g}" + (f" and {own_tau:.3g}" if f"{own_tau:.3g}" != f"{tau:.3g}" else "")
+    )
+    axes.set(xlim=(-REACH, BARS_FROM + 1.5 * BAR_LENGTH), xticks=range(-3, 4),
              xlabel=f"input in standard deviations{unit}",
              ylabel="output" if whole is None else "output less its mean")  # fmt: skip
     axes.legend(loc="upper left")
@@ -128,12 +132,15 @@ def _draw_shares(axes: Axes, heights: Float[np.ndarray, " c"], masses: Float[np.
     gaps = np.diff(levels)
     span = max(float(np.ptp(levels)), 1e-300)
     thick = min(0.06 * span, 0.8 * float(gaps.min())) if gaps.size else 0.1
-    axes.barh(levels, BAR_LENGTH * shares, thick, left=BARS_FROM, color=COLOURS[0], alpha=0.45, lw=0)
+    lengths = BAR_LENGTH * shares / shares.max()
+    axes.barh(levels, lengths, thick, left=BARS_FROM, color=COLOURS[0], alpha=0.45, lw=0)
     axes.axvline(BARS_FROM, color=GRAY, lw=0.8)
     axes.annotate("share of inputs", (BARS_FROM, 1.0), (3, 3), xycoords=axes.get_xaxis_transform(),
                   textcoords="offset points", fontsize=8, color=GRAY)  # fmt: skip
-    if levels.size <= MOST_WRITTEN:
-        for level, share in zip(levels, shares, strict=True):
-            text = f"{share:.0%}" if share >= 0.0095 or share == 0 else "< 1%"
-            axes.annotate(text.replace("%", " %"), (BARS_FROM + BAR_LENGTH * share, level), (3, 0),
-                          textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+    written: list[float] = []
+    for k in np.argsort(-shares, kind="stable").tolist():
+        if all(abs(levels[k] - other) >= WRITTEN_APART * span for other in written):
+            written.append(float(levels[k]))
+            text = "< 1 %" if 0 < shares[k] < 0.0095 else f"{100 * shares[k]:.0f} %"
+            axes.annotate(text, (BARS_FROM + lengths[k], levels[k]), (3, 0), textcoords="offset points", va="center",
+                          fontsize=8)  # fmt: skip

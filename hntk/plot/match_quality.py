@@ -109,5 +109,7 @@ def _draw_bounds(axes: Axes, certificate: Certificate) -> None:
     axes.locator_params(axis="x", nbins=5)
     axes.ticklabel_format(axis="x", useOffset=False)
     axes.set_xlabel("output variance (the original's: 1)")
-    axes.set_title(f"δ = {certificate.ratio - 1:.2%} of τ_L², at most {certificate.gap:.2%} from the best", fontsize=9)
+    # a lossless match has δ = 0 up to rounding, of either sign
+    shift, gap = (0.0 if abs(number) < ROUNDING else number for number in (certificate.ratio - 1, certificate.gap))
+    axes.set_title(f"δ = {shift:.2%} of τ_L², at most {gap:.2%} from the best", fontsize=9)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=2)

@@ -63,7 +63,7 @@ def layers(summary: Summary | Saveable, *, ax: Sequence[Axes] | np.ndarray | Non
         a.set_xlim(*_limits([getattr(row, field) for row in rows for *_, field in pair]))
         plain_ticks(a.xaxis, EngFormatter(unit))
         a.set_ylim(len(rows) - 0.4, -0.6)
-        a.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22 if len(rows) < 4 else 1.14), ncol=2)
+        a.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
     axes[0].set_yticks(range(len(rows)), [f"{row.name}\n{row.outputs} × {row.inputs}" for row in rows])
     axes[0].set_xlabel("bytes")
     axes[1].set_xlabel("operations of a prediction")

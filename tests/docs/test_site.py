@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,6 +18,7 @@ import pytest
 import hntk
 import hntk.deploy
 import hntk.plot
+import hntk.sklearn
 from experiments.runner import catalog
 from tests.docs.check_site import faults
 from tests.support.chromium import browser, opened
@@ -27,7 +29,7 @@ README = ROOT / "README.md"
 BUILT = ("auto_tutorials", "generated")
 PAGES = sorted(path for path in DOCS.rglob("*.md") if not set(BUILT) & set(path.relative_to(DOCS).parts))
 LINKING = [README, ROOT / "CONTRIBUTING.md", *PAGES]
-PACKAGES = (hntk, hntk.asymptotics, hntk.deploy, hntk.plot)
+PACKAGES = (hntk, hntk.asymptotics, hntk.deploy, hntk.plot, hntk.sklearn)
 
 
 def text_of(path: Path) -> str:
@@ -143,6 +145,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if find_spec("furo") is None or find_spec("sphinx_gallery") is None:
         pytest.skip("needs what make setup-docs installs")
     folder = tmp_path_factory.mktemp("site")
+    shutil.rmtree(DOCS / "reference" / "generated", ignore_errors=True)
     options = ["-q", "-W", "--keep-going", "-n", "-b", "html", "-d", str(folder / "doctrees")]
     built = subprocess.run(
         [sys.executable, "-m", "sphinx", *options, str(DOCS), str(folder / "html")],
