@@ -83,10 +83,10 @@ class CompressedRegressor(TargetEstimator, ReadoutEstimator):
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
-    >>> from sklearn.model_selection import cross_val_score
     >>> from hntk.sklearn import CompressedRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> bool(cross_val_score(CompressedRegressor(256, random_state=0), X, y, cv=5).mean() > 0.4)
+    >>> model = CompressedRegressor(256, random_state=0).fit(X[:300], y[:300])
+    >>> model.score(X[300:], y[300:]) > 0.45
     True
     """
 

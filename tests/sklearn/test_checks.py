@@ -44,7 +44,6 @@ OF_TRAINED = {
     "check_do_not_raise_errors_in_init_or_set_params",
     "check_estimator_sparse_array",
     "check_fit2d_1sample",
-    "check_methods_subset_invariance",
     "check_no_attributes_set_in_init",
     "check_parameters_default_constructible",
 }
