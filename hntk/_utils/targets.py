@@ -28,15 +28,15 @@ def as_targets(y: object, n: int, name: str = "y") -> Float[np.ndarray, "n K"]:
     ndarray of shape (n, K)
         The targets.
 
-    Warns
-    -----
-    UserWarning
-        If they look like classes in a floating-point type: few whole numbers that are not negative.
-
     Raises
     ------
     ValueError
         If they have another shape, are no finite numbers, or none of them varies.
+
+    Warns
+    -----
+    UserWarning
+        If they look like classes in a floating-point type: few whole numbers that are not negative.
     """
     given = np.asarray(real_array(y, name), np.float64)
     if given.ndim not in (1, 2) or given.shape[0] != n or given.size == 0:

@@ -21,10 +21,13 @@ class ProgramWriter(BaseEstimator):
     """An estimator whose other base has a network of whole numbers, and a model of hntk that files hold."""
 
     model_: Any
-    to_integers: Callable[[], IntegerClassifier | IntegerRegressor]
+    to_integers: Callable[..., IntegerClassifier | IntegerRegressor]
 
     def to_c(self, name: str = "hntk_net", *, layouts: Choice | Sequence[Layout] | None = None) -> CProgram:
-        """Return a C99 program that takes raw samples and predicts without floating point.
+        """Return a C99 program that takes raw samples and predicts what ``to_integers`` does, bit for bit.
+
+        Bytes are taken as they are, and computed with in whole numbers alone. Other numbers are rounded, by the only
+        floating-point operations that there are.
 
         Parameters
         ----------

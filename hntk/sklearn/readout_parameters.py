@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from hntk.deploy.rounding import to_integers
+from hntk.deploy.rounding import INPUT_BITS, to_integers
 from hntk.networks.integer_classifier import IntegerClassifier
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.sklearn.answers import new_samples
 from hntk.sklearn.network_parameters import NetworkParameters
 from hntk.sklearn.programs import ProgramWriter
@@ -38,24 +39,29 @@ class ReadoutEstimator(ProgramWriter, NetworkParameters):
         common = {"layers": self.layers, "normalization": self.normalization_, "seed": seed}
         return common | {"validation_share": self.validation_share}
 
-    def to_integers(self) -> IntegerClassifier:
+    def to_integers(self, *, input_bits: int = INPUT_BITS) -> IntegerClassifier | IntegerRegressor:
         """Return the network in whole numbers, which predicts what its C program does, bit for bit.
+
+        Parameters
+        ----------
+        input_bits : int, default=8
+            Bits of a coordinate, from 2 to 16. Estimators that were fitted on an array of uint8 take bytes as they are.
 
         Returns
         -------
-        IntegerClassifier
-            The network of whole numbers, which takes raw samples: bytes as they are if it was fitted on an array of
-            uint8, and other numbers rounded to 8 bits.
+        IntegerClassifier or IntegerRegressor
+            The network of whole numbers, which takes raw samples.
 
         Raises
         ------
         NotIntegerError
             If sums could pass 2²⁴.
         ValueError
-            If samples were whitened or brought to unit norm.
+            If samples were whitened or brought to unit norm, or bits are out of range.
         """
         check_is_fitted(self)
+        # the largest coordinate of the training samples sets the unit of the input
         widest = np.full((1, self.n_features_in_), self._largest)
-        integers = to_integers(self.model_, pixels=self._pixels, x=None if self._pixels else widest)
-        assert isinstance(integers, IntegerClassifier)
+        integers = to_integers(self.model_, x=widest, pixels=self._pixels, input_bits=input_bits)
+        assert isinstance(integers, IntegerClassifier | IntegerRegressor)
         return integers

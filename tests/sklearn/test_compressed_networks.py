@@ -1,4 +1,4 @@
-"""Classifiers with a compressed network: predictions, programs, files, and scikit-learn's model selection."""
+"""Classifiers and regressors with a compressed network: predictions, programs, files and model selection."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import hntk
-from hntk.deploy import c_library
-from hntk.sklearn import CompressedClassifier
+from hntk.deploy import c_library, to_c
+from hntk.sklearn import CompressedClassifier, CompressedRegressor
 
 RNG = np.random.default_rng(1)
 MEANS = 1.5 * RNG.normal(size=(3, 8))
@@ -26,6 +26,8 @@ INDEX = np.arange(90) % 3
 X = 5.0 + MEANS[INDEX] + RNG.normal(size=(90, 8))
 Y = np.array(["ant", "bee", "cow"])[INDEX]
 PIXELS = np.clip(np.rint(25 * X), 0, 255).astype(np.uint8)
+TARGETS = np.stack([X @ MEANS[0], 1e3 + np.sin(X[:, 0])], axis=1)
+REGRESSOR = CompressedRegressor(64, levels=4, random_state=0)
 SMALL = CompressedClassifier(32, levels=3, random_state=0)
 needs_compiler = pytest.mark.skipif(which("gcc") is None and which("clang") is None, reason="needs a C compiler")
 
@@ -96,6 +98,39 @@ def test_the_c_program_takes_raw_samples_and_predicts_the_same(x: np.ndarray) ->
     np.testing.assert_array_equal(predicted, fitted.to_integers().predict(x))
     # the input is rounded, to 8 bits or by the whole centre of pixels
     assert np.mean(predicted == fitted.predict(x)) > 0.95
+
+
+@needs_compiler
+@pytest.mark.parametrize("y", [TARGETS, TARGETS[:, :1]], ids=["two", "a column"])
+def test_a_regressors_program_predicts_fixed_point_numbers_near_its_own(y: np.ndarray) -> None:
+    x = X.astype(np.float32)
+    fitted = clone(REGRESSOR).fit(x, y)
+    assert fitted.predict(x).shape == y.shape
+    integers = fitted.to_integers(input_bits=16)
+    library = c_library(to_c(integers, "targets"))
+    np.testing.assert_array_equal(library.predict(x).reshape(y.shape), integers.predict(x).reshape(y.shape))
+    # of 90 samples one may fall on the other side of a threshold, by rounding to 16 bits
+    moved = np.abs(integers.predict(x).reshape(y.shape) - fitted.predict(x)) / y.std(axis=0)
+    assert np.quantile(moved, 0.9) < 0.01
+    coarse = fitted.to_integers(input_bits=4).predict(x).reshape(y.shape)
+    assert np.mean(np.abs(coarse - fitted.predict(x)) / y.std(axis=0)) > 5 * np.mean(moved)
+
+
+def test_a_regressor_is_hntks_readout_of_targets(tmp_path: Path) -> None:
+    fitted = clone(REGRESSOR).set_params(ridge=0.01).fit(X, TARGETS)
+    samples = hntk.Normalization.of(X)(X)
+    network = hntk.on_grid(hntk.compress(["relu"], 64, samples, 4, key=jax.random.key(0)))
+    regressor = hntk.fit_ridge(network, samples, TARGETS, 0.01)
+    np.testing.assert_allclose(fitted.predict(X), regressor.predict(samples), rtol=1e-5)
+    assert fitted.score(X, TARGETS) > 0.9
+    fitted.save(tmp_path / "net.safetensors")
+    np.testing.assert_allclose(
+        hntk.load(tmp_path / "net.safetensors").predict(X, raw=True), fitted.predict(X), rtol=1e-5
+    )
+    # whole numbers are targets here, whatever their type
+    counts = clone(REGRESSOR).fit(X, INDEX)
+    assert counts.predict(X).shape == (90,)
+    assert counts.score(X, INDEX) > 0.5
 
 
 def test_no_program_of_samples_that_were_whitened() -> None:
