@@ -199,5 +199,5 @@ def _draw_spikes(axes: Axes, places: Sequence[float]) -> None:
 def _tell_beyond(axes: Axes, values: Float[np.ndarray, " n"], high: float) -> None:
     beyond = int(np.sum(values > high))
     if beyond:
-        axes.annotate(f"{beyond / values.size:.2%} beyond →", (0.99, 0.21), va="bottom", xycoords="axes fraction",
+        axes.annotate(f"{beyond / values.size:.2%} beyond →", (0.99, 0.12), va="bottom", xycoords="axes fraction",
                       ha="right", fontsize=8, color=GRAY)  # fmt: skip
