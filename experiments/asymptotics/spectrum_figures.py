@@ -14,7 +14,7 @@ from experiments.figures.style import WIDEST, caption_above, legend_below, limit
 from hntk.asymptotics.density import LimitingDensity
 from hntk.asymptotics.finite_density import FiniteSizeDensity
 from hntk.plot.densities import histogram
-from hntk.plot.style import COLOURS, MARKS, STYLES, listed_ticks
+from hntk.plot.style import COLOURS, MARKS, STYLES, listed_ticks, plain_ticks
 
 # Bins of the enlarged part.
 BINS = 30
@@ -75,6 +75,7 @@ def distance_figure(
     for a in figure.axes:
         a.set_xlabel("dimension p")
         a.tick_params(labelbottom=True)
+    plain_ticks(figure.axes[0].yaxis)
     legend_below(figure, [axes[0, 0]], 3)
     return caption_above(figure, caption)
 

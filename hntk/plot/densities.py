@@ -26,6 +26,8 @@ KINDS = (LimitingDensity, FiniteSizeDensity, SpectralDensity)
 MARGIN, POINTS = 0.06, 600
 # Bulk of a finite size that is shown: all but so small a share below and above.
 TAILS = (0.001, 0.9995)
+# Spikes are shown that are no further from the bulk than so many of its widths.
+FAR_SPIKE = 4.0
 # Height of the axis where an atom stands beside the bulk, in terms of the bulk's largest density.
 ATOM_ROOM = 2.6
 
@@ -41,7 +43,8 @@ def density(
 ) -> Axes:
     """Draw a density of eigenvalues with its edges, atoms and spikes, over a histogram of eigenvalues.
 
-    Dotted lines are edges of a limit's support, arrows its atoms with their masses, and triangles spikes.
+    Dotted lines are edges of a limit's support, arrows its atoms with their masses, and triangles spikes. Spikes more
+    than four widths of the bulk away, such as that of the vector 1, are told at the right end of the axis.
 
     Parameters
     ----------
@@ -102,9 +105,11 @@ def density(
 
 
 def shown_range(densities: Sequence[Density], spikes: Sequence[float] = ()) -> tuple[float, float]:
-    """Return the ends of an axis that shows the bulk of every density, and the spikes, with a margin."""
+    """Return the ends of an axis that shows the bulk of every density, and spikes that are not far, with a margin."""
     ends = np.array([_bulk_ends(one) for one in densities]).reshape(-1, 2)
-    left, right = ends[:, 0].min(), max(ends[:, 1].max(), *spikes, -np.inf)
+    left, right = ends[:, 0].min(), ends[:, 1].max()
+    near = [place for place in spikes if place - right <= FAR_SPIKE * (right - left)]
+    left, right = min([left, *near]), max([right, *near])
     margin = MARGIN * (right - left) or 0.05 * abs(left) or 1.0
     return float(left - margin), float(right + margin)
 
@@ -186,8 +191,14 @@ def _draw_atom(axes: Axes, place: float, mass: float, width: float) -> None:
                   xycoords=axes.get_xaxis_transform(), va="top", fontsize=8, color=GRAY)  # fmt: skip
 
 
-def _draw_spikes(axes: Axes, places: Sequence[float]) -> None:
-    """Draw triangles at spikes, above the axis, with their values."""
+def _draw_spikes(axes: Axes, spikes: Sequence[float]) -> None:
+    """Draw triangles at spikes, above the axis, with their values; tell at its end which are far beyond it."""
+    end = axes.get_xlim()[1]
+    places = [place for place in spikes if place <= end]
+    far = [f"{place:.4g}" for place in spikes if place > end]
+    if far:
+        axes.annotate(f"spikes at {', '.join(far)} →", (0.99, 0.04), xycoords="axes fraction", ha="right", fontsize=8,
+                      color=COLOURS[3])  # fmt: skip
     if places:
         axes.plot(places, np.full(len(places), 0.04), linestyle="none", marker="v", ms=7, color=COLOURS[3],
                   label="spikes", transform=axes.get_xaxis_transform())  # fmt: skip
@@ -199,5 +210,5 @@ def _draw_spikes(axes: Axes, places: Sequence[float]) -> None:
 def _tell_beyond(axes: Axes, values: Float[np.ndarray, " n"], high: float) -> None:
     beyond = int(np.sum(values > high))
     if beyond:
-        axes.annotate(f"{beyond / values.size:.2%} beyond →", (0.99, 0.21), va="bottom", xycoords="axes fraction",
+        axes.annotate(f"{beyond / values.size:.2%} beyond →", (0.99, 0.12), va="bottom", xycoords="axes fraction",
                       ha="right", fontsize=8, color=GRAY)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import matplotlib.pyplot as plt
@@ -61,6 +62,15 @@ def test_directions_below_their_transition_are_no_spikes() -> None:
     axes = hntk.plot.density(weak)
     assert not marks(axes)
     assert marks(hntk.plot.density(weak.density(), spikes=kernel(50).spikes()))
+
+
+def test_a_spike_far_away_does_not_hide_the_bulk() -> None:
+    limit = kernel(50).density()
+    near, *_ = kernel(50).spikes()
+    axes = hntk.plot.density(limit, spikes=[near, replace(near, value=592.4)])
+    assert axes.get_xlim()[1] < 5
+    assert marks(axes) == [near.value]
+    assert "spikes at 592.4 →" in [text.get_text() for text in axes.texts]
 
 
 def test_eigenvalues_are_drawn_as_shares_per_unit_and_the_rest_is_told() -> None:
