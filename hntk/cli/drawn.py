@@ -36,6 +36,8 @@ RATIOS = (1, 2)
 WIDEST = 4096
 # How often a network is measured at most.
 TRIES = 8
+# A network that takes this share of the budget fills it.
+FULL = 0.995
 READOUT_BITS = 8
 # Samples that networks are compared on, and those by which a network whose size alone matters is rounded.
 COMPARED, FEW = 10_000, 64
@@ -194,6 +196,8 @@ def _within(samples: ScaledData, matched: Match, ratio: int, limit: float, seed:
             continue
         slope = max(1.0, (size - best.bytes) / (last - low))
         low, best = last, Design(widths(last), matched, size)
+        if size > FULL * limit:
+            break
     return best
 
 

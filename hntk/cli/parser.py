@@ -137,6 +137,11 @@ def _add_compress(commands: argparse._SubParsersAction) -> None:
         default=0.2,
         help="share of DATA kept for the test, where it has no test part of its own (default: 0.2)",
     )
+    _add_fitting(command)
+    _add_json(command)
+
+
+def _add_fitting(command: argparse.ArgumentParser) -> None:
     fitting = command.add_argument_group("fitting")
     fitting.add_argument(
         "--method",
@@ -159,7 +164,6 @@ def _add_compress(commands: argparse._SubParsersAction) -> None:
         default="smallest",
         help="how C stores weights: in the fewest bytes, for which the budget is, or for the fewest instructions",
     )
-    _add_json(command)
 
 
 def _add_check(commands: argparse._SubParsersAction) -> None:
