@@ -64,8 +64,8 @@ test-all: setup setup-sweeps setup-models lint types wheel  ## run all checks an
 coverage: setup setup-sweeps setup-models  ## run the tests and measure which lines of hntk they run; below 95 % is an error
 	@$(QUICK) $(PYTEST) --cov=hntk --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
 
-wheel: setup  ## build sdist and wheel, check them, and use the wheel in an empty environment
-	@$(RUN) tests/wheel/check_wheel.py
+wheel: setup  ## build sdist and wheel, check both, and use the wheel in an empty environment (to keep them: DIST=dist)
+	@$(RUN) tests/wheel/check_wheel.py $(DIST)
 
 lint: setup  ## check style, layout, docstrings, and which package imports which
 	@$(RUN) -m ruff check --quiet .
