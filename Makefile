@@ -9,7 +9,11 @@ LOCK ?= requirements/lock.txt
 UV ?= uv
 
 RUN := $(VENV)/bin/python
-PIP := $(RUN) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
+# An environment that belongs to another folder is used as it is: to set it up would empty it, or point it to this folder.
+NOT_A_LINK := test ! -L $(patsubst %/,%,$(VENV)) || { \
+    echo "$(VENV) is a link to $$(readlink -f $(VENV)), which setting up would empty or change. Remove the link (rm $(VENV))," \
+    "or name an environment of your own: make setup VENV=.venv-own" >&2; exit 1; };
+PIP := $(NOT_A_LINK) $(RUN) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
 LOCKED := $(PIP) --require-hashes --requirement
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 # Several test processes share one accelerator, where there is one, what they compile, and the processors: each takes one
@@ -63,8 +67,8 @@ test-all: setup setup-sweeps setup-models lint types wheel  ## run all checks an
 coverage: setup setup-sweeps setup-models  ## run the tests and measure which lines of hntk they run; below 95 % is an error
 	@$(QUICK) $(PYTEST) --cov=hntk --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
 
-wheel: setup  ## build the wheel, install it into an empty environment and use it there
-	@$(RUN) tests/wheel/check_wheel.py
+wheel: setup  ## build sdist and wheel, check both, and use the wheel in an empty environment (to keep them: DIST=dist)
+	@$(RUN) tests/wheel/check_wheel.py $(DIST)
 
 docs: setup-docs  ## build the documentation site in build/docs, tutorials included, without a warning or a dead link
 	@rm -rf build/docs build/doctrees docs/reference/generated
@@ -103,13 +107,14 @@ clean:  ## remove .venv, caches and build files (never what experiments wrote)
 
 # What is made by set-up. Each file here is written last, so that an interrupted set-up starts again from nothing.
 $(VENV)/.lock: requirements/build.txt $(LOCK)
+	@$(NOT_A_LINK)
 	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here. Name one: make setup PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "hntk needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "$(PYTHON) has no venv module (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
 	@echo "Setting up $(VENV): about 300 MB to download, 1.3 GB on disk, about a minute ..."
-	@$(PYTHON) -m venv --clear $(VENV)
+	@$(NOT_A_LINK) $(PYTHON) -m venv --clear $(VENV)
 	@$(LOCKED) requirements/build.txt
 	@$(LOCKED) $(LOCK)
 	@touch $@

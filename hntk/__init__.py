@@ -80,7 +80,7 @@ from hntk.weights.laws import WeightLaw, weight_law
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import WeightMatrix
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Activation",
     "Applicability",

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from hntk import __version__
-from hntk._utils.arguments import as_finite, as_instance, as_number
+from hntk._utils.arguments import as_count, as_finite, as_instance, as_number
 from hntk._utils.arrays import brief
 from hntk._utils.extras import import_extra
 from hntk._utils.printable import printable
+from hntk.interchange.checks import as_filename, as_license, as_repo_id, as_text, as_words
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, PooledPixels
@@ -107,19 +108,24 @@ def model_card(
         given for a network without a readout.
     """
     saved = as_instance(network, "network", Saveable, "a network or a classifier, in floats or in integers")
-    summary, measured = saved.summary(encodings), _checked_scores(saved, scores)
+    named, size = as_filename(filename), None if file_bytes is None else as_count(file_bytes, "file_bytes")
+    words = as_text(description, "description", "text of the card").strip()
+    summary, measured = (
+        saved.summary(None if encodings is None else as_words(encodings, "encodings")),
+        _checked_scores(saved, scores),
+    )
     hidden = [row for row in summary.layers if not BRANCH_OR_READOUT.fullmatch(row.name)]
-    title = repo_id.rpartition("/")[2]
+    title = as_repo_id(repo_id).rpartition("/")[2]
     metadata = {
-        "license": _checked_license(license),
+        "license": as_license(license),
         "tags": _tags(saved, summary, tags),
-        "hntk": _table(saved, summary, hidden, file_bytes),
+        "hntk": _table(saved, summary, hidden, size),
     }
     text = TEXT.format(
         title=title,
-        description=f"{description.strip()}\n\n" if description.strip() else "",
-        sentence=_sentence(saved, summary, hidden, file_bytes),
-        arguments=f'"{repo_id}"' + ("" if filename == FILE else f', filename="{filename}"'),
+        description=f"{words}\n\n" if words else "",
+        sentence=_sentence(saved, summary, hidden, size),
+        arguments=f'"{repo_id}"' + ("" if named == FILE else f', filename="{named}"'),
         use=_use(saved),
         table=_fenced(printable(str(summary))),
         measured=_measured(saved, measured),
@@ -142,16 +148,6 @@ def _yaml(saved: Saveable, title: str, measured: Mapping[str, float], metadata: 
     return hub.ModelCardData(library_name="hntk", **metadata).to_yaml().strip()
 
 
-def _checked_license(name: object) -> str:
-    """Return the Hub's name of a license."""
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.\-]*", name):
-        raise ValueError(
-            f"license must be the Hub's name of one, such as 'apache-2.0', 'mit' or 'other', got {brief(name)}: "
-            "whoever publishes a network says what others may do with it."
-        )
-    return name
-
-
 def _checked_scores(saved: Saveable, scores: object) -> dict[str, float]:
     """Return measured scores by the name of the data."""
     if scores is None:
@@ -172,14 +168,11 @@ def _checked_scores(saved: Saveable, scores: object) -> dict[str, float]:
 
 def _tags(saved: Saveable, summary: Summary, more: Iterable[str]) -> list[str]:
     """Return tags, each once: those that follow from the network, and the user's."""
-    given = [more] if isinstance(more, str) else list(more)
-    if not all(isinstance(tag, str) and tag.strip() for tag in given):
-        raise ValueError(f"tags must be words, got {brief(given)}.")
     kinds = {row.weights for row in summary.layers if row.name != "readout"}
     own = ["hntk", "neural-tangent-kernel"]
     own += [f"{kind}-weights" for kind in sorted(kinds & {"ternary", "sign", "int8"})]
     own += ["integer-only"] if saved.form == "integer" else []
-    return list(dict.fromkeys([*own, *given]))
+    return list(dict.fromkeys([*own, *as_words(more, "tags")]))
 
 
 def _table(saved: Saveable, summary: Summary, hidden: Sequence[LayerSummary], file_bytes: int | None) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from hntk._utils.arguments import as_count, as_instance, as_path
 from hntk._utils.arrays import brief
 from hntk._utils.extras import import_extra
 from hntk.interchange.cards import FILE, model_card
+from hntk.interchange.checks import SUFFIX, as_filename, as_repo_id, as_text
 from hntk.networks.saveable import Saveable
 from hntk.networks.saving import FileError, Saved, load, load_packed, save
 
 PURPOSE = "The Hugging Face Hub"
-SUFFIX = ".safetensors"
 MOST_BYTES = 2**30
 TOKEN = "give token=, set HF_TOKEN, or sign in with 'hf auth login'"
 
@@ -91,8 +91,10 @@ def push_to_hub(
     ConnectionError
         If the Hub cannot be reached, or answers with another error.
     """
-    name = _checked_name(filename)
-    api, title = _api(token, endpoint), message or f"{name}, made with hntk {__version__}"
+    name = as_filename(filename)
+    as_repo_id(repo_id)
+    title = as_text(message, "message", "text", optional=True) or f"{name}, made with hntk {__version__}"
+    api = _api(token, endpoint)
     with TemporaryDirectory() as folder:
         path = _file_of(network, Path(folder))
         if card is None:
@@ -158,9 +160,11 @@ def pull_from_hub(
     ConnectionError
         If the Hub cannot be reached and the file was not pulled before.
     """
-    name, most, api = _checked_name(filename), as_count(most_bytes, "most_bytes"), _api(token, endpoint)
-    where = f"{name} of {repo_id}" + ("" if revision is None else f" at {brief(revision)}")
-    download: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir}
+    name, most, api = as_filename(filename), as_count(most_bytes, "most_bytes"), _api(token, endpoint)
+    as_text(revision, "revision", "a commit, tag or branch", optional=True)
+    cache = None if cache_dir is None else as_path(cache_dir, "cache_dir")
+    where = f"{name} of {as_repo_id(repo_id)}" + ("" if revision is None else f" at {brief(revision)}")
+    download: dict[str, Any] = {"revision": revision, "cache_dir": cache}
     with _explained(api, f"{where} cannot be pulled"):
         try:
             listed = api.model_info(repo_id, revision=revision, files_metadata=True)
@@ -192,16 +196,6 @@ def _file_of(network: object, folder: Path) -> Path:
     return path
 
 
-def _checked_name(filename: object) -> str:
-    """Return the name of a file that may be fetched or stored."""
-    if not isinstance(filename, str) or not filename.endswith(SUFFIX):
-        raise ValueError(
-            f"filename must end in {SUFFIX}, got {brief(filename)}: hntk reads files that hntk.save wrote, and never "
-            "unpickles anything."
-        )
-    return filename
-
-
 def _commit(api: Any, repo_id: str, files: Mapping[str, Path | bytes], message: str) -> str:
     """Upload files in one commit, and return its hash."""
     add = import_extra("huggingface_hub", "hub", PURPOSE).CommitOperationAdd
@@ -210,6 +204,12 @@ def _commit(api: Any, repo_id: str, files: Mapping[str, Path | bytes], message: 
 
 def _api(token: str | None, endpoint: str | None) -> Any:
     hub = import_extra("huggingface_hub", "hub", PURPOSE)
+    if not (token is None or (isinstance(token, str) and token.isascii() and token.isprintable() and token)):
+        # a token is a secret, and no part of a message
+        raise ValueError("token must be an access token of the Hub, or None for the one you signed in with.")
+    address = as_text(endpoint, "endpoint", "the address of a Hub", optional=True)
+    if address is not None and not (address.isprintable() and address.startswith(("https://", "http://"))):
+        raise ValueError(f"endpoint must be an address that begins with https:// or http://, got {brief(endpoint)}.")
     return hub.HfApi(endpoint=endpoint, token=token, library_name="hntk", library_version=__version__)
 
 
@@ -253,7 +253,7 @@ def _explained(api: Any, what: str) -> Iterator[None]:
     except errors.RevisionNotFoundError as error:
         raise FileNotFoundError(f"{what}: there is no such revision. Give a commit, tag or branch of it.") from error
     except errors.LocalEntryNotFoundError as error:
-        raise ConnectionError(f"{_offline(api, what)} A file that was pulled before would do too.") from error
+        raise ConnectionError(f"{_offline(api, what, error)} A file that was pulled before would do too.") from error
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         if status in (401, 403):
@@ -263,9 +263,12 @@ def _explained(api: Any, what: str) -> Iterator[None]:
         ) from error
     except FileNotFoundError:
         raise
-    except (*_unanswered(), RuntimeError) as error:  # an upload that breaks off is a RuntimeError
-        raise ConnectionError(_offline(api, what)) from error
+    except RuntimeError as error:
+        raise ConnectionError(f"{what}: the upload broke off ({error}). Try again later.") from error
+    except _unanswered() as error:
+        raise ConnectionError(_offline(api, what, error)) from error
 
 
-def _offline(api: Any, what: str) -> str:
-    return f"{what}: {api.endpoint} cannot be reached. Connect, or pass the file on by other means: hntk.load reads it."
+def _offline(api: Any, what: str, error: Exception) -> str:
+    remedy = "Connect, or pass the file on by other means: hntk.load reads it."
+    return f"{what}: {api.endpoint} cannot be reached ({brief(str(error))}). {remedy}"

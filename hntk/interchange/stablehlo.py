@@ -22,6 +22,7 @@ from hntk._utils.arrays import brief, real_array
 from hntk._utils.extras import import_extra
 from hntk._utils.rows import check_shape
 from hntk.data.normalization import prepare_samples
+from hntk.interchange.checks import as_words
 from hntk.networks.classifier import Classifier
 from hntk.networks.integer_inputs import Pixels, PooledPixels
 from hntk.networks.integer_network import IntegerNetwork
@@ -204,8 +205,8 @@ def import_forward(data: bytes) -> ForwardProgram:
             raise ValueError("it takes or gives something else than one matrix")
     except Exception as error:  # flatbuffers raises what Python's own types raise
         raise ValueError(
-            f"data is no program of export_forward that this JAX {jax.__version__} reads ({brief(str(error))}): export "
-            "the network again."
+            f"data is no program of export_forward that this JAX {jax.__version__} reads ({brief(str(error))}): give "
+            "the bytes of the network exported again."
         ) from error
     return ForwardProgram(exported)
 
@@ -221,9 +222,7 @@ def _checked_platforms(platforms: Any) -> list[str] | None:
     """Return the names of platforms; None for JAX's own choice."""
     if platforms is None:
         return None
-    names = [platforms] if isinstance(platforms, str) else list(platforms)
-    if not names:
-        raise ValueError(f"platforms is empty: give one or more of {', '.join(PLATFORMS)}.")
+    names = as_words(platforms, "platforms", empty=False)
     return [as_choice(name, "every platform", PLATFORMS) for name in names]
 
 
