@@ -27,8 +27,8 @@ law = MixtureLaw.of(3 * np.eye(2, p), [1.0, 1 + 3 / np.sqrt(p)])
 network = ["relu", "relu", "relu"]
 
 # %%
-# :class:`~hntk.asymptotics.LimitingKernel` is a network's kernel on so many samples of a law. The network is infinitely
-# wide. The ridge is given in units of the kernel's diagonal, :math:`\tau_L^2`.
+# :class:`~hntk.asymptotics.LimitingKernel` is a network's kernel on so many samples of a law. The network is
+# infinitely wide. The ridge is given in units of the kernel's diagonal, :math:`\tau_L^2`.
 
 tau_sq = float(hntk.coefficients(network, law.tau0).tau[-1] ** 2)
 kernel = LimitingKernel.of(law, 400, network)
@@ -44,7 +44,8 @@ for share in (0.001, 0.1, 1.0, 10.0):
 
 for criterion in ("squared", "classification"):
     best = kernel.optimal_ridge(criterion=criterion)
-    print(f"least {criterion} error: ridge {best.ridge / tau_sq:.3g} τ², wrong classes {best.test.classification_error:.4f}")
+    wrong = best.test.classification_error
+    print(f"least {criterion} error: ridge {best.ridge / tau_sq:.3g} τ², wrong classes {wrong:.4f}")
 
 # %%
 # A curve, and the simulation beside it
@@ -112,14 +113,16 @@ for name, learned in curves.items():
 # %%
 # From data
 # ---------
-# If there is a sample but no law, :func:`~hntk.asymptotics.estimate_law` estimates what the theory needs from samples
-# and labels, with n and p comparable. Here 400 samples predict the whole curve, a
-# little too low from this sample:
+# If there is a sample but no law, :func:`~hntk.asymptotics.estimate_law` estimates what the theory needs from
+# samples and labels, with n and p comparable. Here 400 samples predict the whole curve, a little too low from this
+# sample:
 
 sample = hntk.reference_mixture(n=400, p=p, key=jax.random.key(99))
 estimated = estimate_law(sample.x, sample.labels)
 for name, each in (("by the law", law), ("from the sample", estimated)):
-    print(f"{name:18s}", *(f"{learned.test.classification_error:8.4f}" for learned in curve(each, sizes, network, tau_sq)))
+    print(
+        f"{name:18s}", *(f"{learned.test.classification_error:8.4f}" for learned in curve(each, sizes, network, tau_sq))
+    )
 
 # %%
 # Gradient flow
@@ -129,16 +132,14 @@ for name, each in (("by the law", law), ("from the sample", estimated)):
 flow = LimitingKernel.of(law, 200, network, kernel="ntk")
 for time in (0.1, 1, 10):
     learned = flow.gradient_flow(time)
-    print(
-        f"time {time:4g}: squared error {abs(learned.training.squared_error):.3f} in training, {learned.test.squared_error:.3f} "
-        f"on new samples, wrong classes {learned.test.classification_error:.4f}"
-    )
+    known, new = abs(learned.training.squared_error), learned.test
+    print(f"time {time:4g}: squared error {known:.3f} in training, {new.squared_error:.3f} on new samples")
 
 # %%
 # How far to trust it
 # -------------------
 # ``python -m experiments.run +exp=learning_curve data.p=1600`` compares 144 test errors on Gaussian mixtures with 20
-# draws each, and all are within two standard errors of theory; of 28 in ``+exp=dynamics`` 27 are. Real data is
-# not Gaussian within its classes. For two classes of MNIST squared errors are right within .01, and the share of wrong
-# classes is not: mistakes are made on digits that are far from Gaussian. On features of CIFAR-10 squared errors are off
-# by up to .15. :doc:`/limits` has the numbers, and :doc:`/theory` the derivations.
+# draws each, and all are within two standard errors of theory; of 28 in ``+exp=dynamics`` 27 are. Real data is not
+# Gaussian within its classes. For two classes of MNIST squared errors are right within .01, and the share of wrong
+# classes is not: mistakes are made on digits that are far from Gaussian. On features of CIFAR-10 squared errors are
+# off by up to .15. :doc:`/limits` has the numbers, and :doc:`/theory` the derivations.

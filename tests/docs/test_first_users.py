@@ -50,7 +50,11 @@ def test_what_a_script_uses_is_told_in_the_documentation(script: Path) -> None:
     tree = ast.parse(script.read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "hntk" in (node.module or "")]
     names = {alias.name for node in imports for alias in node.names}
-    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and "hntk" in ast.unparse(node)}
+    names |= {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("hntk.")
+    }
     options = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     names |= {word for word in options if isinstance(word, str) and word.startswith("--")}
     assert names - {name for name in names if name in told} == set()
