@@ -85,7 +85,9 @@ def label_array(labels: object, n: int | None = None, name: str = "labels") -> n
     given = _array(labels, name)
     if given.ndim != 1 or (n is not None and given.shape != (n,)):
         wanted = "(n,)" if n is None else f"({n},)"
-        raise ValueError(f"{name} must have shape {wanted}, one per row of x; got shape {given.shape}.")
+        several = given.ndim == 2 and given.dtype.kind in "iu"
+        hint = f" For several targets of a regression give {name}.astype(float)." if several else ""
+        raise ValueError(f"{name} must have shape {wanted}, one per row of x; got shape {given.shape}.{hint}")
     if isinstance(given, np.ma.MaskedArray):
         masked = int(np.ma.count_masked(given))
         if masked:

@@ -38,7 +38,7 @@ def as_targets(y: object, n: int, name: str = "y") -> Float[np.ndarray, "n K"]:
     UserWarning
         If they look like classes in a floating-point type: few whole numbers that are not negative.
     """
-    given = np.asarray(real_array(y, name), np.float64)
+    given, holds = np.asarray(real_array(y, name), np.float64), "hold" if name.endswith("s") else "holds"
     if given.ndim not in (1, 2) or given.shape[0] != n or given.size == 0:
         raise ValueError(
             f"{name} must have shape ({n},) or ({n}, K), one row per row of x; got shape {given.shape}. Give whole "
@@ -47,19 +47,20 @@ def as_targets(y: object, n: int, name: str = "y") -> Float[np.ndarray, "n K"]:
     missing = int(np.sum(~np.isfinite(given)))
     if missing:
         raise ValueError(
-            f"{name} holds NaN or infinite values in {missing} of {given.size} places: drop those samples."
+            f"{name} {holds} NaN or infinite values in {missing} of {given.size} places: drop those samples."
         )
     if np.all(given == given[0]):
         raise ValueError(
-            f"{name} has the same targets for all samples: give targets that vary. Check how the data was subset."
+            f"{name} {holds} the same targets for all samples: give targets that vary. Check how the data was subset."
         )
     if given.ndim == 1 and given.min() >= 0 and np.all(given == np.rint(given)):
         distinct = np.unique(given).size
         if distinct * REPEATS <= n:
             warnings.warn(
-                f"{name} holds {distinct} different whole numbers in a floating-point type, and is taken for the "
+                f"{name} {holds} {distinct} different whole numbers in a floating-point type, which are taken for the "
                 f"target of a regression: for classes give {name}.astype(int).",
-                stacklevel=4,
+                # of the function that a user calls, through the checks of its data
+                stacklevel=5,
             )
     return given.reshape(n, -1)
 
@@ -143,4 +144,8 @@ def _errors(predictions: np.ndarray, targets: object) -> tuple[np.ndarray, np.nd
             f"targets must be finite numbers of shape {predicted.shape}, one row per sample; got shape {true.shape}."
         )
     columns = true.reshape(len(true), -1)
-    return columns - predicted.reshape(len(true), -1), columns
+    errors = columns - predicted.reshape(len(true), -1)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.sum(errors**2) + np.sum(columns**2)):
+            raise ValueError("targets or predictions are so large that their squares overflow: rescale the targets.")
+    return errors, columns

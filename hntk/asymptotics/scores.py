@@ -70,6 +70,14 @@ class GaussianScores(NamedTuple):
     covariances: Float[np.ndarray, "K m m"]
     errors: Float[np.ndarray, " K"]
 
+    @staticmethod
+    def of(
+        means: Float[np.ndarray, "K m"], covariances: Float[np.ndarray, "K m m"], targets: Float[np.ndarray, "K m"]
+    ) -> GaussianScores:
+        """Return the law of scores whose targets are the same for all samples of a class."""
+        errors = np.sum((targets - means) ** 2, axis=1) + np.trace(covariances, axis1=1, axis2=2)
+        return GaussianScores(means, covariances, errors)
+
 
 @array_dataclass()
 class FilteredLabels(Copyable):
@@ -180,16 +188,15 @@ class FilteredLabels(Copyable):
         """Return the law of scores f = own · y + F, where F is what other samples give (K, s, q) by these weights."""
         means, covariances = self._scores(weights)
         mean, spread = self._averaged_over_norms(self.targets[:, None] * own + means, covariances)
-        misses = np.sum((self.targets - mean) ** 2, axis=1)
         if self.linear is None and self.noise is None:
-            return GaussianScores(mean, spread, misses + np.trace(spread, axis1=1, axis2=2))
+            return GaussianScores.of(mean, spread, self.targets)
         target, cross = self._target_moments(weights)
         own = own[..., None]
         spread = spread + np.einsum("bs,bsmn->bmn", self._shares, own**2 * target + own * cross)
         # y − f = (1 − own) y − F, whose means over the norms deviate as those of f do
         _, left = self._averaged_over_norms(self.targets[:, None] * own[..., 0] + means, covariances)
         left = left + np.einsum("bs,bsmn->bmn", self._shares, (1 - own) ** 2 * target - (1 - own) * cross)
-        return GaussianScores(mean, spread, misses + np.trace(left, axis1=1, axis2=2))
+        return GaussianScores(mean, spread, GaussianScores.of(mean, left, self.targets).errors)
 
     def _target_moments(self, weights: Numbers) -> tuple[Numbers, Numbers]:
         """Return the covariance of y (K, 1, m, m), and twice its symmetrised covariance with F (K, s, m, m)."""

@@ -15,10 +15,10 @@ import numpy as np
 
 from hntk._utils.arguments import as_count
 from hntk._utils.float64 import float64
-from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.data.population import estimate_population
 from hntk.kernels import exact_kernels
+from hntk.readouts.answers import Answers
 from hntk.spectra.comparison import centred_kernel, operator_norm
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 from hntk.theory.equivalents import equivalent_kernels
@@ -109,7 +109,7 @@ def check(
     x : (n, p) array
         Samples as the network will see them.
     labels : (n,) array
-        Their classes.
+        Their classes; or targets of a regression, which are floating-point numbers, for samples of one class.
     activations : sequence of str or Activation, or Architecture, optional
         A network, whose exact kernel is then compared with its equivalent; both are those behind an intercept, P K P,
         for a network that is not given by its activations alone.
@@ -141,7 +141,8 @@ def check(
     False
     """
     samples = np.asarray(as_samples(x))
-    _, index = as_labels(labels, len(samples))
+    answers = Answers.of(labels, len(samples), "labels")
+    index = np.zeros(len(samples), int) if answers.index is None else answers.index
     most, most_in_kernels = as_count(rows, "rows"), as_count(kernel_rows, "kernel_rows")
     network = None if activations is None else as_architecture(activations)
     chosen = np.random.default_rng(0).permutation(len(samples))[:most]
@@ -220,9 +221,10 @@ def _kernel_finding(x: np.ndarray, index: np.ndarray, network: Architecture) -> 
     """Return the finding on the distance between the exact conjugate kernel and its equivalent."""
     with float64():
         exact = np.asarray(exact_kernels(x, network).ck)
-        theory = equivalent_kernels(jnp.asarray(x), index, network, centre=not network.is_plain).ck.to_dense()
+        known = estimate_population(x, index)
+        theory = equivalent_kernels(jnp.asarray(x), index, network, population=known, centre=not network.is_plain)
         exact = exact if network.is_plain else centred_kernel(exact)
-        distance = operator_norm(exact - theory) / operator_norm(exact)
+        distance = operator_norm(exact - theory.ck.to_dense()) / operator_norm(exact)
     between = "‖K − K̃‖/‖K‖" if network.is_plain else "‖P(K − K̃)P‖/‖PKP‖"
     return Finding(
         f"kernels: {between} on {len(x)} samples", float(distance), SMALL,

@@ -16,8 +16,8 @@ from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.matching import Levels, Match, Objective, match
 from hntk.matching.options import Method, as_depth
-from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import draw_network
+from hntk.networks.float_readout import FloatReadout
 from hntk.networks.models.reading import from_model, is_model
 from hntk.networks.network import Network
 from hntk.theory.architecture import ArchitectureLike, as_architecture
@@ -155,7 +155,7 @@ def compress(
 def _original(given: Any, widths: Any) -> tuple[ArchitectureLike, Any]:
     """Return the dense network and the widths, by default its own."""
     given = from_model(given) if is_model(given) else given
-    network = given.network if isinstance(given, Classifier) else given
+    network = given.network if isinstance(given, FloatReadout) else given
     if widths is None and isinstance(network, Network):
         widths = network.widths
     return network, widths

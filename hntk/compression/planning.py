@@ -12,7 +12,6 @@ import numpy as np
 from jax import Array
 
 from hntk._utils.arguments import as_count, as_key, as_positive, as_reals, as_share
-from hntk._utils.labels import as_labels
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.compression.accuracy import cheapest_accurate
 from hntk.compression.compressed_network import ternary_law
@@ -21,6 +20,7 @@ from hntk.compression.error_budget import Terms
 from hntk.compression.width_problem import NARROWEST, WidthProblem
 from hntk.matching import Match, MatchError, match
 from hntk.matching.options import MOST_LEVELS
+from hntk.readouts.answers import Answers
 from hntk.readouts.held_out import held_out_parts
 from hntk.theory.architecture import ArchitectureLike
 from hntk.weights.laws import WeightLaw, is_orthogonal_sparsity
@@ -62,7 +62,8 @@ def plan(
     x : (n, p) array
         Samples.
     labels : (n,) array
-        Their classes. For an error or a memory they only give the size of the readout.
+        Their classes, or targets of a regression, which are floating-point numbers and may be (n, K). For an error or a
+        memory they only give the size of the readout.
     error : float, optional
         Largest ‖K̂ − K‖/‖K‖: relative distance, in operator norm, of the drawn network's conjugate kernel on x from the
         original's exact one. For an original that is not such a list, both are those behind an intercept, P K P.
@@ -116,19 +117,24 @@ def plan(
     target, key = _target(error, memory, accuracy), None if key is None else as_key(key)
     levels, laws = _levels(levels), _laws(sparsities, weights)
     samples = as_samples(x)
-    classes, index = as_labels(labels, samples.shape[0])
+    answers = Answers.of(labels, samples.shape[0], "labels")
     inputs, scale = samples.shape[1], rms_norm(samples)
     if accuracy is not None:
         if key is None:
             raise ValueError("accuracy= draws networks and measures them: give key=, for example jax.random.key(0).")
-        held_out_parts(index)
+        if answers.index is None:
+            raise ValueError(
+                "accuracy= is of classes, and labels are floating-point numbers, targets of a regression: plan for "
+                "error= or memory=, or give labels.astype(int) for classes."
+            )
+        held_out_parts(answers.index)
         matches = _matches(activations, scale, levels, depth, alpha2=alpha2)
-        return cheapest_accurate(matches, np.asarray(samples), index, accuracy, laws, key)
+        return cheapest_accurate(matches, np.asarray(samples), answers.index, accuracy, laws, key)
     designs, floors = [], []
     for matched in _matches(activations, scale, levels, depth, alpha2=alpha2):
         terms = Terms.of(matched, samples)
         for law in laws:
-            problem = WidthProblem(matched, terms, law, inputs, classes.size)
+            problem = WidthProblem(matched, terms, law, inputs, answers.outputs)
             widths = problem.cheapest(target) if memory is None else problem.best(target)
             floors.append(problem.floor)
             if widths is not None:

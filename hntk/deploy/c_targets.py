@@ -50,7 +50,7 @@ class CTargets:
         bits = [_fraction_bits(unit) for unit in self.units]
         if None not in bits:
             lines += [
-                "/* That makes scores fixed-point numbers with so many bits behind the point. */",
+                "/* So scores are fixed-point numbers, with this many bits behind the point. */",
                 f"#define {prefix}_FRACTION_BITS {_initialiser(map(str, bits))}",
             ]
         if self.rounding:

@@ -29,12 +29,12 @@ from hntk.kernels.network_function import neural_tangents_of_outputs
 from hntk.kernels.network_outputs import Output, Parameterization, outputs_of, samples_of
 from hntk.kernels.problem import Kernels
 from hntk.kernels.surrogate_gradients import surrogate_gradients_kernel
-from hntk.networks.classifier import Classifier
+from hntk.networks.float_readout import FloatReadout
 from hntk.networks.network import Network
 
 
 def empirical_kernels(
-    network: Network | Classifier,
+    network: Network | FloatReadout,
     x: object,
     *,
     x2: object | None = None,
@@ -58,7 +58,7 @@ def empirical_kernels(
 
     Parameters
     ----------
-    network : Network or Classifier
+    network : Network, Classifier or Regressor
         Network, drawn or trained, whose output is its readout at initialisation; or a classifier, whose NTK is the mean
         over its outputs. With a readout of all layers the conjugate kernel is K_1 + … + K_L.
     x : array_like
@@ -165,7 +165,7 @@ def _readout_kernel(output: Output, samples: Array, split: int | None) -> Array:
 
 
 def empirical_parts(
-    network: Network | Classifier,
+    network: Network | FloatReadout,
     x: object,
     *,
     x2: object | None = None,
@@ -178,7 +178,7 @@ def empirical_parts(
 
     Parameters
     ----------
-    network : Network or Classifier
+    network : Network, Classifier or Regressor
         Network, drawn or trained, or a classifier.
     x : array_like
         (n, p) samples, normalised as the network takes them.

@@ -17,7 +17,7 @@ from hntk.kernels.backpropagation import batches
 from hntk.kernels.empirical import empirical_kernels
 from hntk.kernels.gradient_products import Gradient, apply, gather, squared_norms
 from hntk.kernels.network_outputs import Output, Parameterization, outputs_of, samples_of
-from hntk.networks.classifier import Classifier
+from hntk.networks.float_readout import FloatReadout
 from hntk.networks.network import Network
 
 
@@ -29,7 +29,7 @@ class EmpiricalNTK:
 
     Attributes
     ----------
-    network : Network or Classifier
+    network : Network, Classifier or Regressor
         Network, drawn or trained, whose output is its readout at initialisation; or a classifier.
     x : array_like
         (n, p) samples, normalised as the network takes them.
@@ -54,7 +54,7 @@ class EmpiricalNTK:
     True
     """
 
-    network: Network | Classifier
+    network: Network | FloatReadout
     x: object
     output: object = None
     parameterization: Parameterization = field(default="ntk", kw_only=True)

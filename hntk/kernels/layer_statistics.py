@@ -19,8 +19,8 @@ from hntk._utils.arguments import as_count, as_instance, as_seed
 from hntk._utils.float64 import float64
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.kernels.exact import exact_kernels
-from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import draw_network
+from hntk.networks.float_readout import FloatReadout
 from hntk.networks.network import Network
 from hntk.networks.row_normalization import unit_columns_on_host
 from hntk.spectra.comparison import centred_kernel, operator_norm
@@ -110,13 +110,13 @@ class TrainingStatistics:
 
 
 def training_statistics(
-    network: Network | Classifier, x: object, *, rows: int = 500, seed: int = 0
+    network: Network | FloatReadout, x: object, *, rows: int = 500, seed: int = 0
 ) -> TrainingStatistics:
     """Compare each layer of a network with the random network of its scales, which training started from.
 
     Parameters
     ----------
-    network : Network or Classifier
+    network : Network, Classifier or Regressor
         The network, such as :func:`hntk.from_model` gives.
     x : (n, p) array
         Samples, normalised as the network takes them. The constants of a centred network are taken to be those at
@@ -148,11 +148,11 @@ def training_statistics(
     >>> [layer.spikes for layer in layers], all(layer.kernel_distance < 0.2 for layer in layers)
     ([0, 0], True)
     """
-    kinds = (Network, Classifier)
+    kinds = (Network, FloatReadout)
     given = as_instance(
         network, "network", kinds, "a network or classifier of hntk; hntk.from_model reads other models"
     )
-    net = given.network if isinstance(given, Classifier) else given
+    net = given.network if isinstance(given, FloatReadout) else given
     samples = np.asarray(net.check_inputs(as_samples(x)))[: as_count(rows, "rows", 2)]
     kernels = _exact_kernels(samples, net.architecture)
     drawn = draw_network(

@@ -28,6 +28,7 @@ from hntk._utils.arguments import as_choice, as_instance
 from hntk._utils.arrays import brief
 from hntk._utils.labels import brief_list
 from hntk.networks.classifier import Classifier
+from hntk.networks.float_readout import FloatReadout
 from hntk.networks.network import Network
 from hntk.networks.read_layers import ReadLayers, read_widths
 
@@ -71,15 +72,16 @@ class Output(NamedTuple):
         return self.parameterization == "standard"
 
 
-def outputs_of(model: Network | Classifier, output: object = None, parameterization: object = "ntk") -> list[Output]:
+def outputs_of(model: Network | FloatReadout, output: object = None, parameterization: object = "ntk") -> list[Output]:
     """Return the outputs of a model whose kernels are wanted.
 
     Parameters
     ----------
-    model : Network or Classifier
-        Network, whose output is its readout at initialisation; or a classifier, which has one output per class.
+    model : Network, Classifier or Regressor
+        Network, whose output is its readout at initialisation; or a classifier or regressor, which has one output per
+        class or target.
     output : object
-        The class of a classifier, or None for all of them.
+        The class of a classifier, or the number of a regressor's target from 0, or None for all of them.
     parameterization : {"ntk", "standard"}
         By which parameters outputs are differentiated.
 
@@ -93,12 +95,15 @@ def outputs_of(model: Network | Classifier, output: object = None, parameterizat
     ValueError
         If there is no such output or parameterization.
     """
-    as_instance(model, "network", (Network, Classifier), "a network, such as hntk.dense gives, or a classifier")
+    as_instance(model, "network", (Network, FloatReadout), "a network, such as hntk.dense gives, or a classifier")
     by = as_choice(parameterization, "parameterization", get_args(Parameterization))
-    if isinstance(model, Classifier):
-        chosen = [k for k, known in enumerate(model.classes.tolist()) if output is None or _same(known, output)]
+    if isinstance(model, FloatReadout):
+        kind, names = "targets", list(range(model.offset.shape[0]))
+        if isinstance(model, Classifier):
+            kind, names = "classes", model.classes.tolist()
+        chosen = [k for k, known in enumerate(names) if output is None or _same(known, output)]
         if not chosen:
-            raise ValueError(f"output must be one of the classes {brief_list(model.classes)}, got {brief(output)}.")
+            raise ValueError(f"output must be one of the {kind} {brief_list(names)}, got {brief(output)}.")
         return [Output(model.network, jnp.asarray(model.weights[:, k]), model.layers, True, by) for k in chosen]
     if output is not None:
         raise ValueError("output= chooses a class of a classifier; this network has one output.")

@@ -118,7 +118,8 @@ def equivalent_kernels(
     as_instance(centre, "centre", (bool, np.bool_), "True or False")
     declared = as_diagonal(kappa_sq)
     x = as_rows(x)
-    _, index = as_labels(labels, x.shape[0])
+    # samples of one class are a mistake where their law is to be estimated, and not where it is known
+    _, index = as_labels(labels, x.shape[0], least=2 if population is None else 1)
     scale = rms_norm(x) if tau0 is None else as_scale(tau0)
     net = as_architecture(activations)
     if identity == "paper" and not net.is_plain:

@@ -19,6 +19,7 @@ from jaxtyping import Float, Real
 
 from hntk._utils.arrays import brief, finite_array
 from hntk.networks.integer_inputs import Rounded
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.models.reading import from_model, is_model
 from hntk.training.kernel_teacher import kernel_outputs
 from hntk.training.model_outputs import class_columns
@@ -137,7 +138,8 @@ def _source(teacher: Any) -> Source | None:
         teacher = from_model(teacher)
     name = type(teacher).__name__
     classes = getattr(teacher, "classes", getattr(teacher, "classes_", None))
-    if hasattr(teacher, "scores"):
+    # whole scores of a regressor are in units of its own
+    if hasattr(teacher, "scores") and not issubclass(type(teacher), IntegerRegressor):
         raw = getattr(teacher, "normalization", None) is not None
         return Source(lambda x: teacher.scores(x, raw=True) if raw else teacher.scores(x), classes, True, name)
     if hasattr(teacher, "predict_proba"):

@@ -53,3 +53,23 @@ def test_targets_that_do_not_fit_are_refused(targets: object) -> None:
     made, sample = regressor(0, 3)
     with pytest.raises(ValueError, match="targets"):
         made.score(sample.raw, targets)
+
+
+def test_metrics_are_those_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    for targets in (1, 3):
+        made, sample = regressor(0, targets)
+        y = made.predict(sample.raw) + np.random.default_rng(0).normal(size=made.predict(sample.raw).shape)
+        expected = metrics.mean_squared_error(y, made.predict(sample.raw))
+        assert made.mean_squared_error(sample.raw, y) == pytest.approx(expected, rel=1e-12)
+        assert made.r2(sample.raw, y) == made.score(sample.raw, y)
+    one, sample = regressor(0, 1)
+    assert one.r2(sample.raw, one.predict(sample.raw)[:, None]) == 1.0
+
+
+def test_each_target_may_have_a_unit_of_its_own() -> None:
+    made, sample = regressor(0, 3)
+    apart = replace(made, unit=(0.5, 2.0, 0.1))
+    np.testing.assert_array_equal(apart.predict(sample.raw), np.array([0.5, 2.0, 0.1]) * sample.scores)
+    compiled = jax.jit(lambda made, raw: made.predict(raw))(apart, jnp.asarray(sample.raw))
+    np.testing.assert_allclose(compiled, apart.predict(sample.raw), rtol=1e-6)

@@ -118,7 +118,7 @@ def test_the_type_decides_what_labels_are() -> None:
     net, x, y = problem()
     classes = (y[:, 0] > y[:, 0].mean()).astype(int)
     assert isinstance(hntk.fit_ridge(net, x, classes, ridge=1.0), hntk.RidgeClassifier)
-    with pytest.warns(UserWarning, match=r"labels holds 2 different whole numbers .* labels.astype\(int\)"):
+    with pytest.warns(UserWarning, match=r"labels hold 2 different whole numbers .* labels.astype\(int\)"):
         assert isinstance(hntk.fit_ridge(net, x, classes.astype(float), ridge=1.0), hntk.RidgeRegressor)
     assert isinstance(hntk.fit_ridge(net, x, 2.0 * classes - 1, ridge=1.0), hntk.RidgeRegressor)
     assert isinstance(hntk.fit_ridge(net, x, y[:, 0].astype(object), ridge=1.0), hntk.RidgeRegressor)
@@ -131,6 +131,7 @@ def test_the_type_decides_what_labels_are() -> None:
         (np.where(y > y.mean(), y, np.nan), "NaN or infinite values in"),
         (y[:-1], r"shape \(80,\) or \(80, K\)"),
         (y[:, None], "shape"),
+        (y.astype(int), r"For several targets of a regression give labels.astype\(float\)"),
         (y * 1e300, "rescale"),
     ):
         with pytest.raises(ValueError, match=message):

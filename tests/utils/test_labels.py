@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hntk
-from hntk._utils.labels import accuracy_score, as_labels, label_array
+from hntk._utils.labels import accuracy_score, as_labels, is_regression, label_array
 
 
 class Colour(str, enum.Enum):  # noqa: UP042 - older code has these
@@ -103,3 +103,25 @@ def test_the_index_points_at_the_class() -> None:
     classes, index = as_labels(np.array(["b", "a", "b"], object), 3)
     assert classes.tolist() == ["a", "b"]
     assert index.tolist() == [1, 0, 1]
+
+
+class Frame:
+    """What pandas' tables are to NumPy."""
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return np.array([[0.5], [1.0]])
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        ([0.0, 1.0], True), ([0, 1], False), ([0.5, 1], True), (np.float32([1, 2]), True), (np.ones((3, 2)), True),
+        (np.ones((3, 2), int), False), ([True, False], False), (["a", "b"], False), (jax.numpy.ones(3), True),
+        (jax.numpy.ones(3, "bfloat16"), True), (np.array([1.5, 2], object), True), (np.array([1, 2], object), False),
+        (np.array([1.5, None], object), True), (np.array([None, None], object), False), ([[1.0], [1.0, 2.0]], False),
+        (np.array([1.5, "a"], object), False), (np.array([1j]), False), (None, False), (Frame(), True),
+        (np.ma.array([0.5, 1.0]), True), (np.array([np.float32(1.5)], object), True),
+    ],
+)  # fmt: skip
+def test_floating_point_numbers_are_targets(y: object, expected: bool) -> None:
+    assert is_regression(y) is expected
