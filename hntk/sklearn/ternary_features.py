@@ -66,7 +66,7 @@ class TernaryFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Network
         What samples go through before the network.
     n_features_in_ : int
         Number of coordinates of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where ``fit`` was given a data frame with names that are text.
 
     See Also
