@@ -143,4 +143,8 @@ def _errors(predictions: np.ndarray, targets: object) -> tuple[np.ndarray, np.nd
             f"targets must be finite numbers of shape {predicted.shape}, one row per sample; got shape {true.shape}."
         )
     columns = true.reshape(len(true), -1)
-    return columns - predicted.reshape(len(true), -1), columns
+    errors = columns - predicted.reshape(len(true), -1)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.sum(errors**2) + np.sum(columns**2)):
+            raise ValueError("targets or predictions are so large that their squares overflow: rescale the targets.")
+    return errors, columns

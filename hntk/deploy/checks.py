@@ -307,7 +307,7 @@ def _readout_defects(made: IntegerReadout) -> Iterator[str]:
         return
     units = np.asarray(made.unit, np.float64)
     if not count[0] or units.shape not in ((), count) or not np.all((units > 0) & (units < np.inf)):
-        yield f"a regressor must have targets and a positive unit, or one each, not {count[0]} and {made.unit!r:.40}"
+        yield f"a regressor must have a target and a positive unit, or one each, not {count[0]} and {made.unit!r:.40}"
 
 
 def _score_count(made: IntegerReadout) -> tuple[tuple[int, ...], str]:
