@@ -40,14 +40,14 @@ class CompressedClassifier(LabelEstimator, ReadoutEstimator):
 
     Parameters
     ----------
-    widths : int or sequence of int, default=(512, 512)
-        Number of neurons of each hidden layer.
+    widths : int, sequence of int or None, default=(512, 512)
+        Number of neurons of each hidden layer. None takes those of a network or model that is given as activations.
     activations : str, Activation, sequence of these, Architecture or model, default="relu"
         The dense network whose kernel is kept: a name such as ``"relu"`` or ``"erf"`` for every layer, one for each, or
         anything that :func:`hntk.compress` takes.
     levels : int, "paper", sequence of these, or Match, default=4
         Number of values that each neuron takes, from 2 to 16; one for all layers or one each. Or a match made by
-        :func:`hntk.match`.
+        :func:`hntk.match`. Too few for a kernel are refused by a ``MatchError`` that says how many would do.
     sparsity : float, default=0.5
         Share of zero weights, in [0, 1).
     weights : {"orthogonal", "iid"} or None, default=None
@@ -91,7 +91,7 @@ class CompressedClassifier(LabelEstimator, ReadoutEstimator):
         What samples go through before the network.
     n_features_in_ : int
         Number of coordinates of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where ``fit`` was given a data frame with names that are text.
 
     See Also
@@ -128,7 +128,7 @@ class CompressedClassifier(LabelEstimator, ReadoutEstimator):
 
     def __init__(
         self,
-        widths: int | Sequence[int] = (512, 512),
+        widths: int | Sequence[int] | None = (512, 512),
         activations: ArchitectureLike | str | Activation | Any = "relu",
         *,
         levels: Levels | Sequence[Levels] | Match = 4,

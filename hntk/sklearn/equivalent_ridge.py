@@ -54,7 +54,7 @@ class EquivalentRidge(TargetEstimator, EquivalentKernel):
         What samples go through first.
     n_features_in_ : int
         Number of coordinates of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where ``fit`` was given a data frame with names that are text.
 
     See Also
@@ -118,7 +118,7 @@ class EquivalentRidgeClassifier(LabelEstimator, EquivalentKernel):
         What samples go through first.
     n_features_in_ : int
         Number of coordinates of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where ``fit`` was given a data frame with names that are text.
 
     See Also

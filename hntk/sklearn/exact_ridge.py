@@ -51,7 +51,7 @@ class KernelRidge(TargetEstimator, ExactKernel):
         What samples go through first.
     n_features_in_ : int
         Number of coordinates of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where ``fit`` was given a data frame with names that are text.
 
     See Also
@@ -112,7 +112,7 @@ class KernelRidgeClassifier(LabelEstimator, ExactKernel):
         What samples go through first.
     n_features_in_ : int
         Number of coordinates of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where ``fit`` was given a data frame with names that are text.
 
     See Also

@@ -42,8 +42,8 @@ class NetworkParameters(BaseEstimator):
 
     Parameters
     ----------
-    widths : int or sequence of int
-        Number of neurons of each hidden layer.
+    widths : int, sequence of int or None
+        Number of neurons of each hidden layer; None takes those of a network or model that is given as activations.
     activations : str, Activation, sequence of these, Architecture or model
         The dense network whose kernel is kept, as :func:`hntk.compress` takes it; one activation is that of every
         layer.
@@ -77,7 +77,7 @@ class NetworkParameters(BaseEstimator):
 
     def __init__(
         self,
-        widths: int | Sequence[int] = (512, 512),
+        widths: int | Sequence[int] | None = (512, 512),
         activations: ArchitectureLike | str | Activation | Any = "relu",
         *,
         levels: Levels | Sequence[Levels] | Match = 4,

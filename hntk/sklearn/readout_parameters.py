@@ -31,7 +31,7 @@ class ReadoutEstimator(ProgramWriter, NetworkParameters):
     def _scores(self, X: Any) -> np.ndarray:
         """Return the readout's scores, summed in float64: in float32 they depend on how many samples there are."""
         samples = new_samples(self, X)
-        batches = self.network_.feature_batches(self.normalization_(samples), layers=self.layers)
+        batches = self.network_.feature_batches(self.normalization_(samples), layers=self.model_.layers)
         return np.concatenate([self.model_.scores_of(np.asarray(batch, np.float64)) for batch in batches])
 
     def _readout_options(self, seed: int) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class TrainedClassifier(LabelEstimator, TrainedNetwork):
         The network in whole numbers, for ``hntk.summarize``, ``hntk.deploy.to_onnx`` and other functions of hntk.
     n_features_in_ : int
         Number of coordinates of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where ``fit`` was given a data frame with names that are text.
 
     Notes
@@ -212,7 +212,7 @@ class TrainedRegressor(TargetEstimator, TrainedNetwork):
         The network in whole numbers, for ``hntk.summarize`` and other functions of hntk.
     n_features_in_ : int
         Number of coordinates of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where ``fit`` was given a data frame with names that are text.
 
     Notes

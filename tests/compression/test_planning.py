@@ -266,3 +266,15 @@ def test_networks_of_another_depth_are_drawn() -> None:
         hntk.compress(HE2, [32, 32], x, depth=1, **options)
     with pytest.raises(ValueError, match="depth= has no effect on a match"):
         hntk.compress(HE2, [32], x, net.match, depth=1, key=jax.random.key(1))
+
+
+def test_activations_are_matched_layer_by_layer_where_that_is_asked_for() -> None:
+    x = np.asarray(hntk.reference_mixture(n=40, p=20, key=jax.random.key(0)).x)
+    options = {"levels": 3, "key": jax.random.key(1)}
+    net = hntk.compress(["relu"] * 2, [16, 8], x, method="layerwise", **options)
+    wanted = hntk.match(["relu"] * 2, net.match.tau0, 3, method="layerwise")
+    assert net.match.method == "layerwise"
+    assert net.match.activations == wanted.activations
+    assert hntk.compress(["relu"] * 2, [16, 8], x, **options).match.method == "joint"
+    with pytest.raises(ValueError, match="method= has no effect on a match"):
+        hntk.compress(["relu"] * 2, [16, 8], x, net.match, method="joint", key=jax.random.key(1))

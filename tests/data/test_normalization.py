@@ -56,6 +56,24 @@ def test_normalisations_do_what_they_say(tmp_path: Path) -> None:
         hntk.load_dataset("skewed", folder=tmp_path, normalize="sphere")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("normalize", ["scale", "unit_norm", "whiten", False])
+def test_samples_alone_have_the_normalisation_of_a_data_set(raw: dict, tmp_path: Path, normalize: str | bool) -> None:
+    np.savez(tmp_path / "toy.npz", **raw)
+    wanted = hntk.load_dataset("toy", folder=tmp_path, normalize=normalize).normalization  # type: ignore[arg-type]
+    fitted = hntk.Normalization.of(raw["x_train"], normalize)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(fitted(raw["x_test"]), wanted(raw["x_test"]))
+    assert str(fitted) == str(wanted)
+
+
+def test_samples_that_cannot_be_normalised_are_refused() -> None:
+    with pytest.raises(ValueError, match="rows are the same"):
+        hntk.Normalization.of(np.ones((4, 3)))
+    with pytest.raises(ValueError, match="normalize must be True, False or one of"):
+        hntk.Normalization.of(np.eye(3), "sphere")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="NaN"):
+        hntk.Normalization.of(np.array([[1.0, np.nan]]))
+
+
 @pytest.mark.parametrize("normalize", ["scale", "unit_norm", "whiten"])
 def test_a_classifier_fitted_on_a_data_set_takes_raw_samples(raw: dict, tmp_path: Path, normalize: str) -> None:
     data = load(raw, tmp_path, normalize)

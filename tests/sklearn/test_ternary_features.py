@@ -95,6 +95,21 @@ def test_a_pipeline_is_cloned_pickled_and_takes_data_frames() -> None:
         model[1].transform(frame.rename(columns={"c0": "z"}))
 
 
+def test_parameters_that_change_after_a_fit_have_no_effect_before_the_next() -> None:
+    fitted = TernaryFeatures((16, 8), levels=3, random_state=0).fit(X)
+    before = fitted.transform(X[:2])
+    fitted.set_params(layers="all", normalize=False)
+    np.testing.assert_array_equal(fitted.transform(X[:2]), before)
+    assert fitted.get_feature_names_out().size == 8
+
+
+def test_a_trained_model_gives_activations_and_widths() -> None:
+    dense = hntk.dense(["relu", "erf"], [24, 12], hntk.Normalization.of(X)(X), key=jax.random.key(0))
+    fitted = TernaryFeatures(None, dense, levels=3, random_state=0).fit(X)
+    assert fitted.network_.widths == (24, 12)
+    assert fitted.match_.architecture.activations[1].name == "erf"
+
+
 def test_a_match_made_before_stands_for_levels() -> None:
     match = hntk.match(["relu"] * 3, 1.0, 3, depth=2)
     fitted = TernaryFeatures((16, 8), ["relu"] * 3, levels=match).fit(X)
