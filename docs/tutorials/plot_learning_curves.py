@@ -120,9 +120,8 @@ for name, learned in curves.items():
 sample = hntk.reference_mixture(n=400, p=p, key=jax.random.key(99))
 estimated = estimate_law(sample.x, sample.labels)
 for name, each in (("by the law", law), ("from the sample", estimated)):
-    print(
-        f"{name:18s}", *(f"{learned.test.classification_error:8.4f}" for learned in curve(each, sizes, network, tau_sq))
-    )
+    errors = [learned.test.classification_error for learned in curve(each, sizes, network, tau_sq)]
+    print(f"{name:18s}", *(f"{error:8.4f}" for error in errors))
 
 # %%
 # Gradient flow

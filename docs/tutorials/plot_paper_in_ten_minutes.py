@@ -87,8 +87,8 @@ print(match.report())
 
 figure, panels = plt.subplots(3, 1, figsize=(7, 9), layout="constrained")
 for number, (axes, staircase) in enumerate(zip(panels, match.activations, strict=True)):
-    scales = {"tau": match.coefficients.tau[number], "original_tau": match.original_coefficients.tau[number]}
-    hntk.plot.activation(staircase, original[number], **scales, ax=axes)
+    tau, original_tau = (c.tau[number] for c in (match.coefficients, match.original_coefficients))
+    hntk.plot.activation(staircase, original[number], tau=tau, original_tau=original_tau, ax=axes)
     axes.set_title(f"layer {number + 1}")
 plt.show()
 
@@ -116,7 +116,8 @@ for spike in limit.spikes()[:2]:
 
 shifted = compressed - match.identity_shift * np.eye(len(compressed))
 figure, panels = plt.subplots(2, 1, figsize=(7, 7), sharex=True, layout="constrained")
-for axes, kernel, name in zip(panels, (exact.ck, shifted), ("the original", "4 levels, less δ"), strict=True):
+kernels = {"the original": exact.ck, "4 levels, less δ": shifted}
+for axes, (name, kernel) in zip(panels, kernels.items(), strict=True):
     hntk.plot.density(limit, kernel, spikes=limit.spikes()[:2], ax=axes)
     axes.set_title(f"conjugate kernel of {name}")
 plt.show()
@@ -136,9 +137,10 @@ plt.show()
 
 widths = [2048, 2048, 1024]
 small = hntk.compress(original, widths, data.x, levels=match, sparsity=0.5, key=jax.random.key(2))
+dense = {"activations": original, "widths": widths, "x": data.x, "key": jax.random.key(3)}
 drawn = {
-    "dense, Gaussian": hntk.dense(original, widths, data.x, key=jax.random.key(3)),
-    "dense, orthogonal": hntk.dense(original, widths, data.x, law="orthogonal_gaussian", key=jax.random.key(3)),
+    "dense, Gaussian": hntk.dense(**dense),
+    "dense, orthogonal": hntk.dense(**dense, law="orthogonal_gaussian"),
     "4 levels, ternary": small,
 }
 for name, network in drawn.items():
@@ -157,7 +159,8 @@ for name, network, own in (
     ("original", original, ridge),
     ("4 levels", match.activations, match.ridge_for(ridge)),
 ):
-    both = hntk.exact_kernels(np.concatenate([data.x, test.x[:800]]), network, tau0=data.population.tau0).ck
+    samples = np.concatenate([data.x, test.x[:800]])
+    both = hntk.exact_kernels(samples, network, tau0=data.population.tau0).ck
     weights = np.linalg.solve(both[:800, :800] + own * np.eye(800), targets)
     scores = both[800:, :800] @ weights
     right = np.mean((scores > 0) == (test.labels[:800] > 0))

@@ -117,7 +117,9 @@ for p in (50, 100, 200, 400):
     sample = hntk.reference_mixture(n=2 * p, p=p, key=jax.random.key(0))
     scale = sample.population.tau0
     match = hntk.match(network, scale, levels=4)
-    ours, theirs = (hntk.exact_kernels(sample.x, net, tau0=scale).ck for net in (network, match.activations))
+    ours, theirs = (
+        hntk.exact_kernels(sample.x, net, tau0=scale).ck for net in (network, match.activations)
+    )  # fmt: skip
     apart = hntk.compare_kernels(theirs - match.identity_shift * jnp.eye(2 * p), ours).operator
     print(f"p = {p:3d}, n = {2 * p:3d}: {apart:.3f} apart, in operator norm")
 

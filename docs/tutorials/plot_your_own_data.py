@@ -33,7 +33,8 @@ np.savez(
 )  # fmt: skip
 
 data = hntk.load_dataset("digits", folder=folder)
-print("training part:", data.x_train.shape, " test part:", data.x_test.shape, " classes:", data.classes.tolist())
+print("training part:", data.x_train.shape, " test part:", data.x_test.shape)
+print("classes:", data.classes.tolist())
 
 # %%
 # By default the training mean is subtracted from both parts, and both are divided by one number that makes the root
@@ -77,9 +78,11 @@ for kind in ("unit_norm", "whiten"):
     reports[kind] = hntk.check(other.x_train, other.y_train, network)
 
 figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
-for (kind, each), marker, colour in zip(reports.items(), "os^", ("#0072B2", "#D55E00", "#009E73"), strict=True):
+colours = ("#0072B2", "#D55E00", "#009E73")
+for (kind, each), marker, colour in zip(reports.items(), "os^", colours, strict=True):
     shown = each.findings[2:]
-    axes.plot([max(f.value / f.limit, 0.02) for f in shown], range(len(shown)), marker, color=colour, label=kind)
+    values = [max(finding.value / finding.limit, 0.02) for finding in shown]
+    axes.plot(values, range(len(shown)), marker, color=colour, label=kind)
 axes.axvline(1, color="#555555", lw=1)
 axes.set(xscale="log", xlabel="measured / limit (smaller values are drawn at .02)")
 axes.set_yticks(range(len(shown)), [f.name.split(":")[0] for f in shown])

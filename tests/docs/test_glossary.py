@@ -16,6 +16,7 @@ TEXT = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
 ROWS = [line.strip("| ").split(" | ") for line in TEXT.splitlines() if line.startswith("| ") and "---" not in line]
 NAMES = sorted({name for row in ROWS for name in re.findall(r"`([^`]+)`", row[1])} - {"in the code"})
 SPACES = (hntk, hntk.asymptotics)
+SOURCES = "\n".join(source.read_text(encoding="utf-8") for source in (ROOT / "hntk").rglob("*.py"))
 
 
 def class_of(name: str) -> type | None:
@@ -34,8 +35,7 @@ def test_a_name_of_the_code_is_one(name: str) -> None:
         assert attribute in fields or hasattr(owner, attribute)
     else:
         known = class_of(name) or any(hasattr(space, name) for space in SPACES)
-        sources = (source.read_text(encoding="utf-8") for source in (ROOT / "hntk").rglob("*.py"))
-        assert known or any(re.search(rf"^ +{name} : |\b{name}: ", source, re.M) for source in sources)
+        assert known or re.search(rf"^ +{name} : |\b{name}: ", SOURCES, re.M)
 
 
 def test_functions_that_sentences_name_exist() -> None:

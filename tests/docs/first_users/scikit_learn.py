@@ -9,7 +9,7 @@ from hntk.sklearn import CompressedClassifier, TernaryFeatures
 
 X, y = load_digits(return_X_y=True, as_frame=True)
 labels = y.map("digit {}".format)
-X, X_test, labels, labels_test = train_test_split(X.astype("uint8"), labels, test_size=0.25, random_state=0)
+X, X_test, labels, labels_test = train_test_split(X.astype("uint8"), labels, train_size=600, random_state=0)
 
 # ternary features before a classifier of one's own
 pipeline = make_pipeline(TernaryFeatures(128, random_state=0), LogisticRegression(max_iter=300))
