@@ -46,7 +46,9 @@ exclude_patterns = ["tutorials/*.rst", "reference/generated/command_line.md", *g
 nitpicky = True
 # Private modules are named in docstrings for readers of the code and have no pages; so have names of other libraries.
 OTHERS = "jax|numpy|np|optax|sklearn|collections|typing|pathlib"
-nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", rf"({OTHERS})\..*")]
+PUBLIC = "asymptotics|deploy|interchange|plot|sklearn"
+INTERNAL = rf"hntk\.(?!({PUBLIC})\.)[a-z_]+\.[a-z_0-9]+\..+"
+nitpick_ignore_regex = [("py:mod", r"hntk\..*"), ("py:.*", INTERNAL), ("py:.*", rf"({OTHERS})\..*")]
 
 # Markdown
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block", "attrs_inline"]
