@@ -33,10 +33,11 @@ print(f"{shrinkage.name}(1.5) = {float(shrinkage(jnp.array(1.5))):.6f}")
 
 # %%
 # Breakpoints are the points where the function has kinks or jumps. Integrals are split there, which makes them exact
-# to rounding. Forgetting one is noticed:
+# to rounding. Without any the function has to be smooth, and that is checked (where it could change a moment); a
+# list of them is believed, so give all.
 
 try:
-    hntk.activation(shrink, breakpoints=[-2, 2])
+    hntk.activation(shrink)
 except ValueError as error:
     print(error)
 
