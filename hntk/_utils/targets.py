@@ -51,7 +51,7 @@ def as_targets(y: object, n: int, name: str = "y") -> Float[np.ndarray, "n K"]:
         )
     if np.all(given == given[0]):
         raise ValueError(
-            f"{name} {holds} the same targets for all samples: give targets that vary. Check how the data was subset."
+            f"{name} {holds} targets that are the same for all samples: give others. Check how the data was subset."
         )
     if given.ndim == 1 and given.min() >= 0 and np.all(given == np.rint(given)):
         distinct = np.unique(given).size

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 from jax import Array
+from jaxtyping import Int
 
 from hntk._utils.arguments import as_count, as_key, as_positive, as_reals, as_share
 from hntk._utils.rows import as_samples, rms_norm
@@ -122,14 +123,9 @@ def plan(
     if accuracy is not None:
         if key is None:
             raise ValueError("accuracy= draws networks and measures them: give key=, for example jax.random.key(0).")
-        if answers.index is None:
-            raise ValueError(
-                "accuracy= is of classes, and labels are floating-point numbers, targets of a regression: plan for "
-                "error= or memory=, or give labels.astype(int) for classes."
-            )
-        held_out_parts(answers.index)
+        held_out_parts(_class_index(answers))
         matches = _matches(activations, scale, levels, depth, alpha2=alpha2)
-        return cheapest_accurate(matches, np.asarray(samples), answers.index, accuracy, laws, key)
+        return cheapest_accurate(matches, np.asarray(samples), answers.values, accuracy, laws, key)
     designs, floors = [], []
     for matched in _matches(activations, scale, levels, depth, alpha2=alpha2):
         terms = Terms.of(matched, samples)
@@ -144,6 +140,16 @@ def plan(
     if memory is None:
         return min(designs, key=lambda d: (round(np.log(d.bytes), 2), -d.sparsity, sum(d.levels)))
     return min(designs, key=lambda d: (round(d.account.total, 3), -d.sparsity, sum(d.levels)))
+
+
+def _class_index(answers: Answers) -> Int[np.ndarray, " n"]:
+    """Return the class of every sample, or refuse targets of a regression."""
+    if answers.index is None:
+        raise ValueError(
+            "accuracy= is of classes, and labels are floating-point numbers, targets of a regression: plan for "
+            "error= or memory=, or give labels.astype(int) for classes."
+        )
+    return answers.index
 
 
 def _target(error: float | None, memory: int | None, accuracy: float | None) -> float:

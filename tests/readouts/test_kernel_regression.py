@@ -97,11 +97,11 @@ def test_it_is_the_limit_of_wide_networks() -> None:
     x, y, new, _ = problem()
     limit = hntk.fit_kernel(x, y[:, 0], ["relu"], "ck", 0.3, intercept=True).predict(new)
     apart = []
-    for width in (64, 4096):
+    for width in (64, 1024):
         net = hntk.dense(["relu"], [width], x, key=jax.random.key(2))
         apart.append(np.sqrt(np.mean((hntk.fit_ridge(net, x, y[:, 0], 0.3).predict(new) - limit) ** 2)))
-    # errors fall like width^-1/2, by a factor of 8
-    assert apart[1] < apart[0] / 4
+    # errors fall like width^-1/2, by a factor of 4
+    assert apart[1] < apart[0] / 2
 
 
 def test_classes_and_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def test_the_type_decides_what_labels_are() -> None:
     constant = np.stack([y[:, 0], np.full(N, 7.1)], axis=1)
     np.testing.assert_array_equal(hntk.fit_ridge(net, x, constant, ridge=1.0).predict(x)[:, 1], 7.1)
     for bad, message in (
-        (np.full(N, 0.1), "same targets for all samples"),
+        (np.full(N, 0.1), "the same for all samples"),
         (np.where(y > y.mean(), y, np.nan), "NaN or infinite values in"),
         (y[:-1], r"shape \(80,\) or \(80, K\)"),
         (y[:, None], "shape"),
