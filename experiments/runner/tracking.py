@@ -169,7 +169,7 @@ def _pictures(record: Record) -> dict[str, Any]:
 
     content: dict[str, Any] = {f"figures/{name}": wandb.Image(str(path)) for name, path in record.figures.items()}
     for name, (columns, rows) in record.tables.items():
-        table = wandb.Table(columns=list[str | int](columns), data=rows, allow_mixed_types=True)
+        table = wandb.Table(columns=list[str | int](columns), data=list[Any](rows), allow_mixed_types=True)
         content[metrics.table_key(name)] = table
     return content | {f"charts/{title}": custom_chart(title, chart, record) for title, chart in record.charts.items()}
 
@@ -180,7 +180,7 @@ def custom_chart(title: str, chart: Chart, record: Record) -> CustomChart:
 
     columns, rows = chart_rows(chart, record)
     preset, *roles = PRESETS[chart.kind]
-    table = wandb.Table(columns=list[str | int](columns), data=rows)
+    table = wandb.Table(columns=list[str | int](columns), data=list[Any](rows))
     labels = {"title": title, "xname": columns[0]}
     return wandb.plot_table(preset, table, dict(zip(roles, columns, strict=True)), labels)
 

@@ -88,7 +88,9 @@ def test_a_saved_file_predicts_the_same_of_raw_samples(tmp_path: Path) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("x", [X.astype(np.float32), PIXELS], ids=["numbers", "bytes"])
+@pytest.mark.parametrize(
+    "x", [pytest.param(X.astype(np.float32), id="numbers", marks=pytest.mark.nightly), pytest.param(PIXELS, id="bytes")]
+)
 def test_the_c_program_takes_raw_samples_and_predicts_the_same(x: np.ndarray) -> None:
     fitted = clone(SMALL).fit(x, Y)
     program = fitted.to_c("small")
@@ -101,7 +103,9 @@ def test_the_c_program_takes_raw_samples_and_predicts_the_same(x: np.ndarray) ->
 
 
 @needs_compiler
-@pytest.mark.parametrize("y", [TARGETS, TARGETS[:, :1]], ids=["two", "a column"])
+@pytest.mark.parametrize(
+    "y", [pytest.param(TARGETS, id="two"), pytest.param(TARGETS[:, :1], id="a column", marks=pytest.mark.nightly)]
+)
 def test_a_regressors_program_predicts_fixed_point_numbers_near_its_own(y: np.ndarray) -> None:
     x = X.astype(np.float32)
     fitted = clone(REGRESSOR).fit(x, y)
