@@ -125,9 +125,7 @@ def _add_compress(commands: argparse._SubParsersAction) -> None:
         help="size of the program's tables, of 1000 bytes (default: 64)",
     )
     command.add_argument("--to", choices=("c", "onnx", "both"), default="c", help="what to write (default: c)")
-    command.add_argument(
-        "--out", metavar="DIR", type=Path, help="folder of the files (default: one of DATA's name here)"
-    )
+    command.add_argument("--out", metavar="DIR", type=Path, help="folder of the files (default: NAME_hntk here)")
     command.add_argument("--name", help="name of the files and prefix of their functions (default: DATA's name)")
     command.add_argument("--force", action="store_true", help="replace files of these names in DIR")
     command.add_argument(

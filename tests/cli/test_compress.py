@@ -192,6 +192,7 @@ def test_files_that_are_there_are_left_alone(images: tuple[Path, Any], tmp_path:
     said = refused("compress", folder / "digits.npz", "--kilobytes", "2", "--out", made)
     assert "--force" in said
     assert {file.name: file.read_bytes() for file in made.iterdir()} == before
+    assert "holds the samples" in refused("compress", made, "--out", made)
     (tmp_path / "file").write_text("mine")
     assert "is a file" in refused("compress", folder / "digits.npz", "--out", tmp_path / "file")
     # a link that leads nowhere would be followed
