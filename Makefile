@@ -25,7 +25,7 @@ QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_TRACEBACK_IN_LOCATIONS_LIMIT=0 \
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-sweeps setup-models setup-torch setup-tools gmm test test-all unit coverage wheel lint types format lock clean
+.PHONY: help setup setup-sweeps setup-models setup-torch setup-docs setup-tools gmm test test-all unit coverage wheel docs lint types format lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ setup-models: setup $(VENV)/.models  ## add the frameworks whose models hntk.fro
 	@:
 
 setup-torch: setup $(VENV)/.torch  ## add PyTorch, whose models hntk.from_model reads too (gigabytes, with its CUDA libraries)
+	@:
+
+setup-docs: setup $(VENV)/.docs  ## add what builds the documentation site
 	@:
 
 setup-tools:  ## install the compilers, emulator and browser that some tests skip without (Debian, as root)
@@ -62,6 +65,11 @@ coverage: setup setup-sweeps setup-models  ## run the tests and measure which li
 
 wheel: setup  ## build the wheel, install it into an empty environment and use it there
 	@$(RUN) tests/wheel/check_wheel.py
+
+docs: setup-docs  ## build the documentation site in build/docs, tutorials included, without a warning or a dead link
+	@rm -rf build/docs build/doctrees docs/reference/generated
+	@$(RUN) -m sphinx -q -W --keep-going -n -b html -d build/doctrees docs build/docs
+	@$(RUN) tests/docs/check_site.py build/docs
 
 lint: setup  ## check style, layout, docstrings, and which package imports which
 	@$(RUN) -m ruff check --quiet .
@@ -87,9 +95,10 @@ lock:  ## pin the newest versions pyproject.toml allows, and the oldest for one 
 	@$(COMPILE) --upgrade pyproject.toml --extra sweeps -c requirements/lock.txt -o requirements/sweeps.txt
 	@$(COMPILE) --upgrade pyproject.toml --extra models -c requirements/lock.txt -o requirements/models.txt
 	@$(COMPILE) --upgrade pyproject.toml --extra torch -c requirements/lock.txt -o requirements/torch.txt
+	@$(COMPILE) --upgrade pyproject.toml --extra docs -c requirements/lock.txt -o requirements/docs.txt
 
 clean:  ## remove .venv, caches and build files (never what experiments wrote)
-	@rm -rf .venv .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis docs/auto_tutorials docs/reference/generated
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is made by set-up. Each file here is written last, so that an interrupted set-up starts again from nothing.
@@ -122,4 +131,9 @@ $(VENV)/.models: $(VENV)/.lock requirements/models.txt | $(VENV)/.project
 $(VENV)/.torch: $(VENV)/.lock requirements/torch.txt | $(VENV)/.project
 	@echo "Adding PyTorch: up to 3 GB to download on Linux, minutes ..."
 	@$(LOCKED) requirements/torch.txt
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.lock requirements/docs.txt | $(VENV)/.project
+	@echo "Adding what builds the documentation: 10 MB to download ..."
+	@$(LOCKED) requirements/docs.txt
 	@touch $@

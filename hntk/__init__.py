@@ -46,15 +46,22 @@ from hntk.networks.models.reading import from_model
 from hntk.networks.network import Network
 from hntk.networks.operation_counts import Arithmetic, arithmetic
 from hntk.networks.provenance import DataStatistics, MatchRecord
+from hntk.networks.regressor import Regressor
 from hntk.networks.saving import FileError, load, save
 from hntk.networks.spaced_steps import SpacedSteps
 from hntk.networks.summary import summarize
 from hntk.networks.summary_table import Summary
 from hntk.networks.training_record import TrainingRecord
-from hntk.readouts.equivalent_ridge import EquivalentRegression, fit_equivalent
+from hntk.readouts.equivalent_ridge import (
+    EquivalentClassifier,
+    EquivalentRegression,
+    EquivalentRegressor,
+    fit_equivalent,
+)
 from hntk.readouts.held_out import TaskAccuracy
+from hntk.readouts.kernel_regression import KernelClassifier, KernelRegression, KernelRegressor, fit_kernel
 from hntk.readouts.quadratic_forms import QuadraticForms
-from hntk.readouts.ridge import RidgeClassifier, fit_ridge
+from hntk.readouts.ridge import RidgeClassifier, RidgeRegressor, fit_ridge
 from hntk.readouts.softmax import SoftmaxClassifier, fit_softmax
 from hntk.readouts.training import Schedule, TrainingError
 from hntk.spectra.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
@@ -90,16 +97,21 @@ __all__ = [
     "Design",
     "Eigenpairs",
     "EmpiricalNTK",
+    "EquivalentClassifier",
     "EquivalentKernels",
     "EquivalentRegression",
+    "EquivalentRegressor",
     "Expansion",
     "Expansions",
     "FileError",
     "Finding",
-    "KernelComparison",
     "IntegerClassifier",
     "IntegerNetwork",
     "IntegerRegressor",
+    "KernelClassifier",
+    "KernelComparison",
+    "KernelRegression",
+    "KernelRegressor",
     "Kernels",
     "LayerScales",
     "LayerStatistics",
@@ -118,7 +130,9 @@ __all__ = [
     "PooledPixels",
     "Population",
     "QuadraticForms",
+    "Regressor",
     "RidgeClassifier",
+    "RidgeRegressor",
     "Rounded",
     "Schedule",
     "SoftmaxClassifier",
@@ -156,6 +170,7 @@ __all__ = [
     "exact_kernels",
     "expansions",
     "fit_equivalent",
+    "fit_kernel",
     "fit_ridge",
     "fit_softmax",
     "from_model",

@@ -16,6 +16,8 @@ from numpydoc.validate import validate
 
 import hntk
 import hntk.deploy
+import hntk.plot
+import hntk.sklearn
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("hntk/**/*.py"), *ROOT.glob("experiments/**/*.py")])
@@ -80,7 +82,7 @@ def test_no_module_bears_the_name_of_a_function_of_its_package() -> None:
 def public() -> dict[str, object]:
     """Return what users import, by its full name."""
     exported = {}
-    for package in (hntk, hntk.asymptotics, hntk.deploy):
+    for package in (hntk, hntk.asymptotics, hntk.deploy, hntk.plot, hntk.sklearn):
         for name in package.__all__:
             value = getattr(package, name)
             if inspect.isclass(value) or inspect.isfunction(value):

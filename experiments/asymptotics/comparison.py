@@ -14,9 +14,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.style import COLOURS, MARKS, caption_above, line_style, listed_ticks
-from experiments.runner.statistics import mean_and_error
+import hntk.plot
+from experiments.figures.style import WIDEST, caption_above
+from hntk._utils.statistics import mean_and_error
 from hntk.asymptotics.learning import Learned
+from hntk.plot.style import COLOURS
 
 # On real data, tables mark differences between theory and measurement that exceed this.
 VISIBLE = 0.01
@@ -153,27 +155,29 @@ def learning_figure(
     caption: str,
 ) -> Figure:
     """Draw test errors (rows) against n/p for all networks at one ridge, and against the ridge for every n, dense."""
-    figure, axes = plt.subplots(2, 2, figsize=(10, 7.4), sharex="col", squeeze=False)
+    figure, axes = plt.subplots(2, 2, figsize=(WIDEST, 7.2), sharex="col", squeeze=False)
     arms = list(dict.fromkeys(q.arm for q in points))
-    dense_points, dense_curves = ([q for q in part if q.arm == arms[0]] for part in (points, curves))
+    sizes = sorted({q.n for q in points})
     for (left, right), (criterion, (error, label)) in zip(axes, CRITERIA.items(), strict=True):
-        for i, arm in enumerate(arms):
-            line, marks = ([q for q in part if q.arm == arm and q.ridge == ridge] for part in (curves, points))
-            _theory_and_simulation(left, line, marks, "ratio", error, i, arm)
-        for i, n in enumerate(sorted({q.n for q in points})):
-            line, marks = ([q for q in part if q.n == n] for part in (dense_curves, dense_points))
-            _theory_and_simulation(right, line, marks, "ridge", error, i, f"n = {n}")
+        at_ridge, dense = (
+            [[q for q in part if chosen(q)] for part in (curves, points)]
+            for chosen in (lambda q: q.ridge == ridge, lambda q: q.arm == arms[0])
+        )
+        lines, marks = ({arm: [q for q in part if q.arm == arm] for arm in arms} for part in at_ridge)
+        _theory_and_simulation(left, lines, marks, "ratio", error)
+        lines, marks = ({f"n = {n}": [q for q in part if q.n == n] for n in sizes} for part in dense)
+        _theory_and_simulation(right, lines, marks, "ridge", error)
+        for i, n in enumerate(sizes):
             _, place, height = next(b for b in best[criterion] if b[0] == n)
-            _mark_best_ridge(right, place, height, [q.ridge for q in points], COLOURS[i])
-        left.set(xscale="log", ylabel=label)
-        right.set(xscale="log")
+            _mark_best_ridge(right, place, height, [q.ridge for q in points], COLOURS[i % len(COLOURS)])
+        left.set(ylabel=label, xlabel="")
+        right.set(ylabel="", xlabel="")
+    for lower in axes[1]:
+        lower.get_legend().remove()
     axes[0, 0].set_title(f"at λ = {ridge:g} τ²", fontsize=10)
     axes[0, 1].set_title("dense; ★: best ridge by theory (◄ ►: off the axis)", fontsize=10)
-    listed_ticks(axes[1, 0], sorted({q.ratio for q in points}))
     axes[1, 0].set_xlabel("training samples by dimension, n/p")
     axes[1, 1].set_xlabel("ridge λ by the kernel's diagonal τ²")
-    axes[0, 0].legend()
-    axes[0, 1].legend()
     return caption_above(figure, caption)
 
 
@@ -189,30 +193,54 @@ def dynamics_figure(
     panels: Mapping[str, Sequence[FlowPoint]], curves: Mapping[str, Sequence[FlowPoint]], caption: str
 ) -> Figure:
     """Draw squared errors (above) and shares of errors (below) against time, one column for every n."""
-    figure, axes = plt.subplots(
-        2, len(panels), figsize=(4.8 * len(panels), 6.6), sharex=True, sharey="row", squeeze=False
-    )
+    figure, axes = plt.subplots(2, len(panels), figsize=(WIDEST, 6.4), sharex=True, sharey="row", squeeze=False)
     for column, (title, points) in enumerate(panels.items()):
         for row, kind in enumerate(("squared", "wrong")):
             a = axes[row, column]
-            for i, part in enumerate(("training", "test")):
-                _theory_and_simulation(a, curves[title], points, "time", f"{part}_{kind}", i, part)
-            a.set_xscale("log")
+            lines, marks = ({part: (part_of, f"{part}_{kind}") for part in ("training", "test")}
+                            for part_of in (curves[title], points))  # fmt: skip
+            _draw_errors(a, lines, marks, "time")
+            a.set(xlabel="", ylabel="")
+            if row or column:
+                a.get_legend().remove()
         axes[0, column].set_title(title)
-        axes[1, column].set_xlabel("time s by one over the kernel's diagonal, s κ²")
+        axes[1, column].set_xlabel("time s by one over the kernel's diagonal, s κ²", fontsize=9)
     axes[0, 0].set_ylabel("mean squared error")
     axes[1, 0].set_ylabel("errors (share)")
-    axes[0, 0].legend()
     return caption_above(figure, caption)
 
 
 def _theory_and_simulation(
-    axes: Axes, curve: Sequence[Comparison], points: Sequence[Comparison], across: str, error: str, i: int, label: str
+    axes: Axes,
+    curves: Mapping[str, Sequence[Comparison]],
+    points: Mapping[str, Sequence[Comparison]],
+    across: str,
+    error: str,
 ) -> None:
-    """Draw one error against one coordinate: a line of predictions, and marks of simulations."""
-    line = sorted((getattr(q, across), np.mean([getattr(e, error) for e in q.predicted])) for q in curve)
-    axes.plot(*np.array(line).reshape(-1, 2).T, lw=1.6, **line_style(i))
-    marks = sorted((getattr(q, across), *mean_and_error([getattr(e, error) for e in q.simulated])) for q in points)
-    style = {"color": COLOURS[i], "marker": MARKS[i], "ms": 7 - i, "mfc": "none" if i == 0 else COLOURS[i]}
-    places, means, errors = np.array(marks).reshape(-1, 3).T
-    axes.errorbar(places, means, errors, linestyle="none", capsize=3, label=label, **style)
+    """Draw one error against one coordinate, one line of predictions with marks of simulations by name."""
+    lines, marks = ({name: (part, error) for name, part in parts.items() if part} for parts in (curves, points))
+    _draw_errors(axes, lines, marks, across)
+
+
+# By name, points and which of their errors is drawn.
+Drawn = Mapping[str, tuple[Sequence[Comparison], str]]
+
+
+def _draw_errors(axes: Axes, lines: Drawn, marks: Drawn, across: str) -> None:
+    """Draw predicted errors of some points as lines, and simulated errors of others as marks."""
+    predicted = {
+        name: {getattr(q, across): np.mean([getattr(e, error) for e in q.predicted]) for q in part}
+        for name, (part, error) in lines.items()
+    }
+    measured = {
+        name: {getattr(q, across): [getattr(e, error) for e in q.simulated] for q in part}
+        for name, (part, error) in marks.items()
+    }
+    line_places, mark_places = (sorted({x for one in parts.values() for x in one}) for parts in (predicted, measured))
+    hntk.plot.learning_curve(
+        line_places,
+        {name: [one.get(x, np.nan) for x in line_places] for name, one in predicted.items()},
+        {name: [one[x] for x in mark_places] for name, one in measured.items()},
+        measured_sizes=mark_places,
+        ax=axes,
+    )

@@ -21,7 +21,8 @@ from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import Engine, engine_of
 from experiments.runner.networks import declared_diagonal
 from experiments.runner.record import Record
-from experiments.runner.statistics import growth_exponent, mean_and_error, plus_minus
+from experiments.runner.statistics import means_in_words, plus_minus
+from hntk._utils.statistics import growth_exponent, mean_and_error
 from hntk.asymptotics.density import LimitingDensity
 from hntk.asymptotics.finite_density import FiniteSizeDensity
 from hntk.asymptotics.predictions import finite_size_density, limiting_density
@@ -200,18 +201,19 @@ def _draw_densities(cfg: Config, record: Record, cases: list[Case]) -> None:
         if not shown:
             continue
         panels = {}
-        for kind in KERNELS:
-            for case in shown:
+        for case in shown:
+            for kind in KERNELS:
                 mixture = CAPTIONS[case.mixture].format(spread=cfg.data.spread)
                 limit, sized, spectra = case.shown[kind]
                 title = f"{kind.upper()}, {case.name.partition('/')[2]}\n{mixture}"
                 panels[title] = (limit, sized, np.concatenate(spectra))
-        n, p = round(ratio * cfg.data.p), cfg.data.p
+        n, p, seeds = round(ratio * cfg.data.p), cfg.data.p, cfg.experiment.seeds
+        drawn = "one draw" if seeds == 1 else f"{seeds} draws"
         caption = (
             f"Eigenvalues of exact kernels of Gaussian mixtures, p = {p}, n = {n}, networks of {cfg.experiment.depth} "
-            f"layers, {cfg.experiment.seeds} draws, beside theory in the limit and at this size"
+            f"layers, {drawn}"
         )
-        record.add_figure(f"spectra_{n}_{p}", density_figure(panels, len(shown), caption))
+        record.add_figure(f"spectra_{n}_{p}", density_figure(panels, len(KERNELS), caption))
 
 
 def _draw_distances(cfg: Config, record: Record, cases: list[Case]) -> None:
@@ -225,6 +227,6 @@ def _draw_distances(cfg: Config, record: Record, cases: list[Case]) -> None:
             for comparison in COMPARISONS
             if any(name[1] == comparison for case in own for name in case.distances)
         }
-    caption = f"Distance of simulated spectra from theory: mean and standard error over {cfg.experiment.seeds} draws"
-    caption += f" ({cfg.experiment.large_seeds} above p = {cfg.data.p})"
+    caption = f"Distance of simulated spectra from theory: {means_in_words(cfg.experiment.seeds, 'draw')}"
+    caption += f" (above p = {cfg.data.p}: {cfg.experiment.large_seeds})"
     record.add_figure("distances", distance_figure(rows, sizes, caption))

@@ -15,8 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from experiments.figures.style import COLOURS, MARKS, STYLES, caption_above, legend_below, limit_line, listed_ticks
-from experiments.runner.statistics import mean_and_error
+from experiments.figures.style import WIDEST, caption_above, legend_below, limit_line
+from hntk._utils.statistics import mean_and_error
+from hntk.plot.style import COLOURS, MARKS, STYLES, listed_ticks
 
 
 class EigenPair(NamedTuple):
@@ -73,7 +74,7 @@ def spike_figure(
     panels: Mapping[str, Sequence[SpikePoint]], curves: Mapping[str, Sequence[SpikePoint]], caption: str
 ) -> Figure:
     """Draw eigenvalues above and squared alignments below, one column for each way to keep classes apart."""
-    figure, axes = plt.subplots(2, len(panels), figsize=(4.7 * len(panels), 6.2), sharex="col", squeeze=False)
+    figure, axes = plt.subplots(2, len(panels), figsize=(WIDEST, 6.2), sharex="col", squeeze=False)
     for column, (title, points) in enumerate(panels.items()):
         curve = curves[title]
         crossing = next(((a.at + b.at) / 2 for a, b in itertools.pairwise(curve) if b.above and not a.above), None)
@@ -83,11 +84,13 @@ def spike_figure(
             a.plot([q.at for q in curve], theory, color=COLOURS[4], lw=1.6, label="limit")
             for i, kernel in enumerate(points[0].simulated):
                 pairs = [q.mean(kernel, part) for q in points]
-                style = {"color": COLOURS[i], "marker": MARKS[i], "ms": 6 - i, "mfc": COLOURS[i] if i else "none"}
+                # rings about dots, as the two kernels agree
+                style = {"color": COLOURS[i], "marker": "o", "ms": 4 if i else 9, "mew": 0 if i else 1.6,
+                         "mfc": COLOURS[i] if i else "none", "zorder": 3 - i}  # fmt: skip
                 a.errorbar([q.at for q in points], *np.array(pairs).T, linestyle="none", capsize=2,
                            label=f"{kernel} kernel", **style)  # fmt: skip
             if crossing:
-                a.axvline(crossing, color=COLOURS[1], lw=0.9, linestyle="--", label="phase transition")
+                a.axvline(crossing, color=COLOURS[1], lw=0.9, linestyle="--", label="phase transition", zorder=1)
         axes[1, column].set_xlabel(title)
         axes[1, column].set_ylim(-0.03, 1)
     axes[0, 0].set_ylabel("largest eigenvalue")
@@ -98,7 +101,7 @@ def spike_figure(
 
 def spike_error_figure(points: Sequence[SpikePoint], caption: str) -> Figure:
     """Draw the error of theory against p, one line for every place and kernel."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6))
+    figure, axes = plt.subplots(1, 2, figsize=(WIDEST, 4.6))
     for i, (axis, at) in enumerate(dict.fromkeys((q.axis, q.at) for q in points)):
         own = [q for q in points if (q.axis, q.at) == (axis, at)]
         for j, kernel in enumerate(own[0].simulated):

@@ -13,7 +13,7 @@ from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import engine_of
 from experiments.runner.networks import activations
 from experiments.runner.record import Record
-from experiments.runner.statistics import plus_minus
+from experiments.runner.statistics import means_in_words, plus_minus
 from hntk.asymptotics.limiting_kernel import LimitingKernel
 
 SIMULATED = ("exact", "equivalent")
@@ -138,7 +138,7 @@ def _draw(cfg: Config, record: Record, shown: list[SpikePoint], followed: list[S
     net = "-".join(a.name for a in activations(cfg.net.activations))
     caption = (
         f"The leading eigenpair of the {cfg.experiment.kernel.upper()} ({net}) of two classes, p = {cfg.data.p}, "
-        f"n = {shown[0].n}: mean and standard error over {cfg.experiment.seeds} draws"
+        f"n = {shown[0].n}: {means_in_words(cfg.experiment.seeds, 'draw')}"
     )
     panels = {title: [q for q in shown if q.axis == axis] for axis, title in AXES.items()}
     curves = {title: _curve(cfg, axis) for axis, title in AXES.items()}

@@ -11,6 +11,7 @@ from experiments.asymptotics.mixtures import reference_model
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE
 from experiments.runner.from_config import LabelledSamples, dataset
+from experiments.runner.statistics import means_in_words
 from hntk.asymptotics.estimation import estimate_law
 from hntk.asymptotics.mixture_law import MixtureLaw
 
@@ -84,5 +85,5 @@ def caption_of(cfg: Config, source: Source, subject: str) -> str:
     quantities = " with estimated quantities" if source.estimated else ""
     return (
         f"{subject}. {source.name}; p = {source.p}.\nLines: theory {size}{quantities}; marks: exact kernels, "
-        f"mean and standard error over {cfg.experiment.seeds} draws"
+        f"{means_in_words(cfg.experiment.seeds, 'draw')}"
     )

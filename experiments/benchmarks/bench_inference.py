@@ -21,12 +21,13 @@ from matplotlib.lines import Line2D
 import hntk
 from experiments.benchmarks.programs import NATIVE, NEAR, REFERENCE, Program, build_programs, c_programs, last_core
 from experiments.benchmarks.workers import FEWEST, Timing, Turn, Worker, take_turns, working
-from experiments.figures.style import COLOURS, caption_above, plain_ticks
+from experiments.figures.style import caption_above
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table, stage
 from experiments.runner.from_config import raw_dataset
 from experiments.runner.record import Record
 from experiments.shipping import classifiers, toolchain
+from hntk.plot.style import COLOURS, plain_ticks
 
 # Most repetitions of a prediction in one round.
 MOST = 2000

@@ -8,14 +8,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from experiments.benchmarks.harness import Case, Machine, Measured, Sweep, measure
 from experiments.benchmarks.settings import BenchExperiment
-from experiments.figures.style import caption_above, legend_below, line_style
+from experiments.figures.style import WIDEST, caption_above, legend_below
 from experiments.runner.console import CONSOLE, say
 from experiments.runner.record import Record
-from experiments.runner.statistics import growth_exponent
+from hntk._utils.statistics import growth_exponent
+from hntk.plot.style import line_style, plain_ticks
 
 COLUMNS = ["contender", "setting", "seconds", "from", "to", "times peer", "MB beyond start", "÷ results", "limit/time"]
 NOTE = (
@@ -118,16 +118,16 @@ def draw_sweeps(
 
 
 def _sweeps_figure(panels: Sequence[Panel], caption: str) -> Figure:
-    columns = min(3, len(panels))
+    columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(4.3 * columns, 3.9 * rows + 0.6), squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDEST / 2 * columns, 3.3 * rows + 0.6), squeeze=False)
     names = list(dict.fromkeys(name for *_, lines, _ in panels for name in lines))
     axes = grid.ravel()
     for unused in axes[len(panels) :]:
         unused.set_axis_off()
     for a, panel in zip(axes, panels, strict=False):
         _draw_panel(a, panel, names)
-    legend_below(figure, axes, min(4, len(names)))
+    legend_below(figure, axes, min(3, len(names)))
     return caption_above(figure, caption)
 
 
@@ -139,13 +139,15 @@ def _draw_panel(a: Axes, panel: Panel, names: Sequence[str]) -> None:
         exponent = growth_exponent(values, heights) if with_exponents else None
         if exponent is not None:
             text = rf"$\propto\mathrm{{{across}}}^{{{exponent:.2f}}}$"
-            a.annotate(text, (values[-1], heights[-1]), (-4, 7), textcoords="offset points", fontsize=9, ha="right",
+            a.annotate(text, (values[-1], heights[-1]), (6, -3), textcoords="offset points", fontsize=9,
                        color=style["color"])  # fmt: skip
     sizes = sorted({v for values, _ in lines.values() for v in values})
     a.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
     a.set_title(title, fontsize=9)
     a.set_xticks(sizes, [f"{v:,}" for v in sizes])
     a.minorticks_off()
-    a.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     a.margins(y=0.12)
+    if with_exponents:
+        # room for the exponents beside the ends of the lines
+        a.set_xlim(right=sizes[-1] * max(sizes[-1] / sizes[0], 2) ** 0.3)
+    plain_ticks(a.yaxis)

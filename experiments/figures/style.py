@@ -1,45 +1,63 @@
-"""Colours, line styles and layout that all figures share."""
+"""Layout that all figures of the experiments share; colours, line styles and ticks are those of hntk.plot."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import EngFormatter
 
-# Blue, orange, green, purple, gray, yellow, sky: colour-blind readers tell them apart, and line styles do so in print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7B3294", "#555555", "#E69F00", "#56B4E9")
-STYLES = ("-", "--", "-.", ":", (0, (1, 1)), (0, (5, 1)), (0, (3, 1, 1, 1)))
-MARKS = "osD^vPX"
+from hntk.plot.style import COLOURS, STYLE, plain_ticks
 
-plt.rcParams.update(
-    {
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.alpha": 0.25,
-        "font.size": 10,
-        "legend.frameon": False,
-        "legend.fontsize": 9,
-        "pdf.fonttype": 42,
-    }
-)
+# Figures are shown about 800 pixels wide: in a wider one texts of 10 points are hard to read.
+WIDEST = 9.0
 
-
-def line_style(index: int, **options: Any) -> dict[str, Any]:
-    """Return the colour and line style of one line among several, and the given options."""
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)], **options}
+plt.rcParams.update(STYLE)
 
 
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int | None = None) -> None:
     """Draw one legend below all panels, by default in one row."""
     handles = legend_handles(axes)
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncol=columns or len(handles))
+
+
+def paired_panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes], list[Axes]]:
+    """Return a figure with two panels for each of some subjects, one below the other; subjects stand in a grid.
+
+    Parameters
+    ----------
+    count : int
+        Number of subjects.
+    columns : int
+        Subjects beside each other, at most.
+    height : float
+        Height of a panel in inches.
+
+    Returns
+    -------
+    figure : Figure
+        The figure.
+    upper, lower : list of Axes
+        The upper and the lower panel of every subject; all upper ones share their axes, and so do all lower ones.
+    """
+    columns = min(columns, count)
+    bands = -(-count // columns)
+    figure, grid = plt.subplots(2 * bands, columns, figsize=(WIDEST, 2 * bands * height + 0.9), squeeze=False)
+    upper, lower = (list(grid[start::2].ravel()) for start in (0, 1))
+    for kind in (upper, lower):
+        for a in kind[count:]:
+            a.set_axis_off()
+        for place, a in enumerate(kind[1:count], start=1):
+            a.sharey(kind[0])
+            a.tick_params(labelleft=place % columns == 0)
+    for a in (*upper[1:count], *lower[:count]):
+        a.sharex(upper[0])
+    for a in upper:
+        a.tick_params(labelbottom=False)
+    return figure, upper[:count], lower[:count]
 
 
 def legend_handles(axes: Iterable[Axes]) -> dict[str, Any]:
@@ -63,29 +81,7 @@ def limit_line(axes: Axes, height: float, right: float) -> None:
     axes.annotate(f"{height:g}", (right, height), (0, 2), textcoords="offset points", ha="right", fontsize=8)
 
 
-def listed_ticks(axes: Axes, sizes: Sequence[float]) -> None:
-    """Label a logarithmic horizontal axis at these sizes alone."""
-    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def plain_ticks(axis: Axis) -> None:
-    """Label a logarithmic axis, such as ``axes.xaxis``, with 1, 2, 5, 10, …, or with 1, 10, … where it is long."""
-    low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=_subs(low, high)))
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
 def engineering_axis(axes: Axes, unit: str = "") -> None:
     """Make the horizontal axis logarithmic, with numbers such as 50 k or 2 M; lines must be drawn already."""
     axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=_subs(low, high)))
-    axes.xaxis.set_major_formatter(EngFormatter(unit))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _subs(low: float, high: float) -> tuple[int, ...]:
-    """Return which multiples of powers of ten to label between two numbers."""
-    return (1, 2, 5) if high < 300 * low else (1,)
+    plain_ticks(axes.xaxis, EngFormatter(unit))

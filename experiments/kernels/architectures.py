@@ -13,12 +13,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import COLOURS, caption_above, legend_below, line_style, listed_ticks, plain_ticks
+from experiments.figures.style import caption_above, legend_below
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, show_table
 from experiments.runner.from_config import Engine, KernelProblem, engine_of, kernel_problem
 from experiments.runner.record import Record
-from experiments.runner.statistics import growth_exponent
+from hntk._utils.statistics import growth_exponent
+from hntk.plot.style import COLOURS, line_style, listed_ticks, plain_ticks
 from hntk.spectra.comparison import centred_kernel
 
 # Fewest samples for which errors are measured.
@@ -90,9 +91,10 @@ def run(cfg: Config, record: Record) -> None:
             CONSOLE.print(f"  [green]done[/] n = {n}")
     rates = {which: growth_exponent(dimensions, e.mean(axis=1)) for which, e in errors.items()}
     _report(record, dimensions, errors, rates)
+    shown = "one draw" if settings.draws == 1 else f"means over {settings.draws} draws"
     caption = (
         "Errors of the equivalents of networks that are not centred, behind an intercept\n"
-        f"n = {cfg.data.n / cfg.data.p:g} p, mean over {settings.draws} draw(s); networks: activation, σ_w, σ_b"
+        f"n = {cfg.data.n / cfg.data.p:g} p, {shown}; networks: activation, σ_w, σ_b"
     )
     record.add_figure("architectures", _figure(dimensions, list(nets), errors, caption))
 

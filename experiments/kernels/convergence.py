@@ -10,14 +10,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import COLOURS, caption_above, line_style
+import hntk.plot
+from experiments.figures.style import WIDEST, caption_above
 from experiments.kernels.intercept import off_diagonal_behind_intercept
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, show_table
 from experiments.runner.from_config import engine_of, kernel_problem, matched
 from experiments.runner.networks import Network, layers_of, name_of, network
 from experiments.runner.record import Record
-from experiments.runner.statistics import growth_exponent
+from hntk._utils.statistics import growth_exponent
+from hntk.plot.style import GRAY, plain_ticks
 from hntk.spectra.comparison import centred_kernel, off_diagonal
 
 # Fewest samples for which errors are measured.
@@ -60,7 +62,7 @@ def run(cfg: Config, record: Record) -> None:
             CONSOLE.print(f"  [green]done[/] n = {n}")
     rates = {name: growth_exponent(sizes, e.mean(axis=1)) for name, e in errors.items()}
     _report(record, sizes, errors, rates, floors)
-    _draw(record, net, sizes, errors, rates, floors)
+    _draw(record, net, sizes, errors, floors)
 
 
 def _one_draw(cfg: Config, net: Network, n: int, draw: int) -> dict[str, float]:
@@ -137,11 +139,10 @@ def _draw(
     net: Network,
     sizes: list[int],
     errors: dict[str, np.ndarray],
-    rates: dict[str, float | None],
     floors: np.ndarray | None,
 ) -> None:
     panels = {
-        title: {f"{CURVES[name]}: $n^{{{rates[name]:.2f}}}$": errors[name] for name in errors if name.startswith(kind)}
+        title: {CURVES[name]: errors[name] for name in errors if name.startswith(kind)}
         for kind, title in (("CK ", "Conjugate kernel"), ("NTK ", "Neural tangent kernel"))
     }
     # as a regression with an intercept sees the kernels
@@ -156,16 +157,12 @@ def _convergence_figure(
 ) -> Figure:
     """Draw errors, of shape (sizes, draws), against n on logarithmic axes; one panel a kernel, one floor a panel."""
     lines = [None] * len(panels) if floors is None else floors.T
-    figure, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 5.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDEST, 5.0), sharey=True, squeeze=False)
     for a, (title, curves), floor in zip(axes[0], panels.items(), lines, strict=True):
-        for i, (label, errors) in enumerate(curves.items()):
-            a.plot(sizes, errors.mean(axis=1), marker="o", label=label, **line_style(i))
-            a.plot(sizes, errors, color=COLOURS[i], linestyle="none", marker=".", ms=4, alpha=0.5)
+        hntk.plot.convergence(sizes, curves, ax=a)
         if floor is not None:
-            a.plot(sizes, floor, color=COLOURS[4], lw=1, label="floor of the authors' identity term")
-        a.set(xscale="log", yscale="log", xlabel="number of samples n", ylabel="relative operator-norm error")
-        a.set_title(title)
-        a.set_xticks(sizes, [str(v) for v in sizes])
-        a.minorticks_off()
+            a.plot(sizes, floor, color=GRAY, lw=1, label="floor of the authors' identity term")
+        a.set(xlabel="number of samples n", ylabel="relative operator-norm error", title=title)
+        plain_ticks(a.yaxis)
         a.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return caption_above(figure, caption)

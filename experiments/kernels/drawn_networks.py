@@ -9,7 +9,7 @@ import numpy as np
 
 import hntk
 from experiments.runner.networks import Network
-from experiments.runner.statistics import mean_and_error
+from hntk._utils.statistics import mean_and_error
 from hntk.activations.fingerprint import fingerprint
 from hntk.theory.architecture import as_architecture
 

@@ -220,13 +220,13 @@ def _report_constants(record: Record, matrices: dict[str, np.ndarray], kernels: 
 def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str, Kernel], compressed: str) -> None:
     names = {"original": "original, dense", "theory": "theory (equivalent)", "compressed": f"compressed, {compressed}"}
     panels = {
-        f"{title}, infinite width": {label: kernels[f"{kind} {name}"].spectrum.values for name, label in names.items()}
+        f"{title}, infinite width": {label: kernels[f"{kind} {name}"].spectrum for name, label in names.items()}
         for kind, title in (("CK", "Conjugate kernel"), ("NTK", "Neural tangent kernel"))
     }
     if cfg.experiment.finite_width:
         panels[f"Conjugate kernel, drawn at {'-'.join(map(str, cfg.net.widths))}"] = {
-            "original, dense": kernels["CK dense drawn"].spectrum.values,
-            f"ternary, {compressed}, ε = {cfg.compress.sparsity:g}": kernels["CK ternary drawn"].spectrum.values,
+            "original, dense": kernels["CK dense drawn"].spectrum,
+            f"ternary, {compressed}, ε = {cfg.compress.sparsity:g}": kernels["CK ternary drawn"].spectrum,
         }
     net, spikes = network(cfg.net), cfg.experiment.spikes
     where = "on a Gaussian mixture, n = {}, p = {}".format(*problem.x.shape)
@@ -234,8 +234,8 @@ def _draw(cfg: Config, record: Record, problem: KernelProblem, kernels: dict[str
     centre = isinstance(net, hntk.Architecture)
     original = f"\noriginal: {name_of(net)}; P takes out what all samples share" if centre else ""
     caption = f"Eigenvalues{' of P K P' if centre else ''} {where}; triangles mark the {spikes} largest{original}"
-    record.add_figure("spectra", spectra_figure(panels, spikes, caption))
-    vectors = {label: kernels[f"CK {name}"].spectrum.leading for name, label in names.items()}
+    record.add_figure("spectra", spectra_figure(panels, caption))
+    leading = {label: kernels[f"CK {name}"].spectrum for name, label in names.items()}
     of = "P K P, K the conjugate kernel," if centre else "the conjugate kernel"
-    caption = f"Leading eigenvectors of {of} {where}; thick: class means{original}"
-    record.add_figure("eigenvectors", eigenvector_figure(vectors, problem.labels, caption))
+    caption = f"Leading eigenvectors of {of} {where}{original}"
+    record.add_figure("eigenvectors", eigenvector_figure(leading, problem.labels, caption))

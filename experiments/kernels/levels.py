@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import COLOURS, caption_above, legend_below, line_style
+from experiments.figures.style import caption_above, legend_below, paired_panels
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress
 from experiments.runner.from_config import engine_of, kernel_problem, keys
 from experiments.runner.networks import Network, layers_of, network
 from experiments.runner.record import Record
+from hntk.plot.style import COLOURS, line_style, plain_ticks
 from hntk.spectra.comparison import centred_kernel
 
 METHODS = {"layer by layer": {"method": "layerwise"}, "joint": {}, "joint, without α_2": {"alpha2": False}}
 COLUMNS = ["original", "levels", "method", "δ/τ²", "bound on δ/τ²", "CK error", "largest residual"]
 # The logarithmic axis of δ/τ² shows lossless matches at this height.
 LOSSLESS = 2e-4
+# Originals beside each other in the figure.
+COLUMNS_OF_PANELS = 3
 # Shifts below this share of τ² are rounding errors.
 ROUNDING = 1e-9
 
@@ -82,20 +84,21 @@ def _compared(kernel: Any, net: Network) -> np.ndarray:
 
 
 def _levels_figure(rows: Sequence[Sequence], caption: str) -> Figure:
-    """Draw the identity shift with its bound (above) and the kernel error (below), one column for each original."""
+    """Draw the identity shift with its bound, and the kernel error below it, two panels for each original."""
     originals = list(dict.fromkeys(row[0] for row in rows))
-    figure, axes = plt.subplots(
-        2, len(originals), figsize=(2.6 * len(originals), 5.6), sharex=True, sharey="row", squeeze=False
-    )
-    for column, original in enumerate(originals):
-        _draw_original(axes[0, column], axes[1, column], [row for row in rows if row[0] == original])
-        axes[0, column].set(yscale="log", title=original)
-        axes[1, column].set(yscale="log", xlabel="levels")
-        axes[1, column].set_xticks(sorted({row[1] for row in rows}))
-    axes[0, 0].set_ylim(LOSSLESS / 2, 1.5 * max(row[3] for row in rows if row[3] is not None) + LOSSLESS)
-    axes[0, 0].set_ylabel("δ/τ² (bottom: lossless)")
-    axes[1, 0].set_ylabel("relative kernel error")
-    legend_below(figure, [axes[0, 0]])
+    figure, shifts, errors = paired_panels(len(originals), COLUMNS_OF_PANELS, 2.2)
+    for above, below, original in zip(shifts, errors, originals, strict=False):
+        _draw_original(above, below, [row for row in rows if row[0] == original])
+        above.set_title(original, fontsize=10)
+        below.set_xlabel("levels", fontsize=9)
+        below.set_xticks(sorted({row[1] for row in rows}))
+    shifts[0].set(yscale="log", ylim=(LOSSLESS / 2, 1.5 * max(row[3] for row in rows if row[3] is not None) + LOSSLESS))
+    errors[0].set_yscale("log")
+    plain_ticks(errors[0].yaxis)
+    for above, below in zip(shifts[::COLUMNS_OF_PANELS], errors[::COLUMNS_OF_PANELS], strict=True):
+        above.set_ylabel("δ/τ² (bottom: lossless)", fontsize=9)
+        below.set_ylabel("relative kernel error", fontsize=9)
+    legend_below(figure, [shifts[0]])
     return caption_above(figure, caption)
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
 
 import hntk
-from experiments.figures.style import COLOURS, STYLES, caption_above, engineering_axis
+from experiments.figures.style import WIDEST, caption_above, engineering_axis
 from experiments.kernels.large_samples import LargeDataset, LargeMixture
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, stage
@@ -21,7 +20,8 @@ from experiments.runner.from_config import Engine, LabelledSamples, check_engine
 from experiments.runner.networks import Network, name_of, network
 from experiments.runner.process_memory import restart_peak, status_bytes
 from experiments.runner.record import Record
-from experiments.runner.statistics import growth_exponent
+from hntk._utils.statistics import growth_exponent
+from hntk.plot.style import COLOURS, STYLES, plain_ticks
 from hntk.readouts.kernel_ridge import DenseKernel, fit_kernel_ridge
 
 # Growth is fitted from this size on; below it, costs that do not depend on n count too.
@@ -104,10 +104,12 @@ def _equivalent(samples: LabelledSamples, net: Network, kernel: str) -> tuple[Re
     start = time.perf_counter()
     with stage(f"equivalent {kernel.upper()}, {n:,} samples"), progress("trying ridges", n) as advance:
         fitted = hntk.fit_equivalent(samples.x, samples.labels, net, kernel=kernel, progress=advance)  # type: ignore[arg-type]
+        assert isinstance(fitted, hntk.EquivalentClassifier)
         middle = time.perf_counter()
         predicted = fitted.predict(samples.x_test)
     end = time.perf_counter()
     left_out = next(share for ridge, _, share in fitted.tried if ridge == fitted.ridge)
+    assert left_out is not None
     return _regression("equivalent", samples, predicted, left_out, fitted.ridge, (start, middle, end)), fitted
 
 
@@ -135,11 +137,17 @@ def _exact(
         across = getattr(hntk.exact_kernels(samples.x_test, net, x2=samples.x, tau0=tau0, engine=engine), kernel)
         predicted = classes[np.argmax(fitted.scores(np.asarray(across)), axis=1)]
     times = (start, middle, time.perf_counter())
+    assert fitted.trial.accuracy is not None
     return _regression("exact", samples, predicted, fitted.trial.accuracy, fitted.trial.ridge, times)
 
 
 def _regression(
-    kernel: str, samples: LabelledSamples, predicted: np.ndarray, left_out: float, ridge: float, times: Sequence[float]
+    kernel: str,
+    samples: LabelledSamples,
+    predicted: np.ndarray,
+    left_out: float | None,
+    ridge: float,
+    times: Sequence[float],
 ) -> Regression:
     """Return a regression that has just predicted, with the times at which it began, was fitted and had predicted."""
     accuracy, peak = float(np.mean(predicted == samples.labels_test)), status_bytes(os.getpid(), "VmHWM")
@@ -205,15 +213,17 @@ def _million_figure(lines: Mapping[str, Sequence[Regression]], caption: str) -> 
         "seconds to fit and predict": lambda r: r.seconds,
         "peak memory of the process, GB": lambda r: np.nan if r.gigabytes is None else r.gigabytes,
     }
-    figure, axes = plt.subplots(1, len(quantities), figsize=(4.2 * len(quantities), 4))
-    for a, (title, quantity) in zip(axes, quantities.items(), strict=True):
+    figure, grid = plt.subplots(2, 2, figsize=(WIDEST, 6.6))
+    axes = grid.ravel()
+    axes[-1].set_axis_off()
+    for a, (title, quantity) in zip(axes, quantities.items(), strict=False):
         for i, (name, line) in enumerate((name, line) for name, line in lines.items() if line):
             style = {"color": COLOURS[i], "linestyle": STYLES[i], "marker": "os"[i], "ms": 5, "lw": 1.6}
             a.plot([r.n for r in line], [quantity(r) for r in line], label=f"{name} kernel", **style)
         a.set(xlabel="training samples n", ylabel=title)
         engineering_axis(a)
     axes[1].set_yscale("log")
-    axes[1].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    plain_ticks(axes[1].yaxis)
     axes[2].set_ylim(bottom=0)
-    axes[0].legend(loc="lower right")
+    axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center", fontsize=10)
     return caption_above(figure, caption)

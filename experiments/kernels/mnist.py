@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import COLOURS, caption_above
+from experiments.figures.style import caption_above
 from experiments.kernels.drawn_networks import Draw, NetworkArm
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
@@ -20,7 +20,9 @@ from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import check_engine, dataset, engine_of, matched, way_of_matching
 from experiments.runner.networks import Network, activation_names, name_of, network
 from experiments.runner.record import Record
+from experiments.runner.statistics import means_in_words
 from hntk.compression.compressed_network import ternary_law
+from hntk.plot.style import COLOURS
 
 COLUMNS = [
     "activations", "weights", "readout of", "test accuracy", "±", "dense minus it", "at infinite width", "τ̂²/τ²",
@@ -102,6 +104,7 @@ def _evaluate(
     net = hntk.draw_network(arm.net, widths, p, tau0=tau0, law=arm.law, key=key)
     start = time.perf_counter()
     readout = hntk.fit_ridge(net, data.x_train, data.y_train, layers=arm.layers, progress=advance)
+    assert isinstance(readout, hntk.RidgeClassifier)
     seconds = time.perf_counter() - start
     accuracy = readout.accuracy(data.x_test, data.y_test)
     advance(len(data.x_test))
@@ -144,7 +147,7 @@ def _report(
         )  # fmt: skip
         record.add_metrics(**{f"accuracy/{arm.title}": arm.accuracy, f"bytes/{arm.title}": arm.size})
     title = f"{data.name}, widths {'-'.join(map(str, cfg.net.widths))}, ε = {cfg.compress.sparsity:g}"
-    record.add_table("accuracy", COLUMNS, rows, f"{title}, {cfg.experiment.draws} draw(s)")
+    record.add_table("accuracy", COLUMNS, rows, f"{title}, {means_in_words(cfg.experiment.draws, 'draw')}")
     say("\n[dim]" + _notes(cfg, arms[0], data, bool(infinite)) + "[/]")
     draws = [[arm.title, i, d.accuracy, d.ridge, d.seconds] for arm in arms for i, d in enumerate(arm.draws)]
     record.add_table("draws", ["network", "draw", "test accuracy", "ridge", "seconds"], draws)

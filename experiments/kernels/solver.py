@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import caption_above, legend_below, line_style
+from experiments.figures.style import WIDEST, caption_above, legend_below
 from experiments.kernels.least_squares import restarted, restarts_in_words
 from experiments.kernels.matching_problems import Attempt, MatchingProblem, random_problems, timed
 from experiments.runner.config import Config
 from experiments.runner.console import progress, say, stage
 from experiments.runner.record import Record
+from hntk.plot.style import COLOURS
 
 # A problem is solved if no α is missed by more, and nearly solved within the second limit.
 SOLVED, NEARLY = 1e-9, 1e-3
@@ -111,20 +114,36 @@ def _report_problems(record: Record, attempts: Attempts) -> None:
 
 
 def _solver_figure(attempts: Mapping[str, list[tuple[MatchingProblem, Attempt]]]) -> Figure:
-    """Draw the share of feasible problems solved to within a miss, and within a time, one line a solver."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.4))
-    for i, (name, pairs) in enumerate(attempts.items()):
-        feasible = [attempt for problem, attempt in pairs if problem.feasible]
-        style = line_style(i, lw=1.8)
-        for a, values in ((left, [q.miss for q in feasible]), (right, [q.seconds for q in feasible])):
-            size = np.sort(np.clip(np.where(np.isfinite(values), values, 1e3), 1e-17, 1e3))
-            share = np.arange(1, size.size + 1) / size.size
-            a.step(np.append(size, 1e3 if a is left else size[-1]), np.append(share, 1.0), where="post", **style)
-        left.plot([], [], label=f"{name} ({len(feasible)} problems)", **style)
-    left.axvline(SOLVED, color="black", lw=0.8)
-    left.annotate("required", (SOLVED, 0.03), xytext=(4, 0), textcoords="offset points", fontsize=9)
-    left.set(xscale="log", xlim=(1e-17, 10), xlabel="largest relative miss of α", ylabel="share of problems")
-    right.set(xscale="log", xlabel="seconds per problem", ylabel="share of problems")
-    legend_below(figure, [left], 2)
-    caption = "Random feasible matching problems: solved to within a miss, and within a time"
-    return caption_above(figure, caption)
+    """Draw the share of feasible problems solved to within a miss, and within a time, one row a baseline.
+
+    Lines of a baseline are darker with more restarts.
+    """
+    baselines = {name: [one for one in attempts if one.rpartition(", ")[0] == name] for name in BASELINES}
+    shown = {name: ways for name, ways in baselines.items() if ways} or {"": []}
+    figure, axes = plt.subplots(len(shown), 2, figsize=(WIDEST, 3.1 * len(shown) + 0.7), sharex="col", squeeze=False)
+    for (left, right), (name, ways) in zip(axes, shown.items(), strict=True):
+        shades = plt.get_cmap("YlOrBr")(np.linspace(0.4, 0.85, len(ways)))
+        for way, colour in zip(ways, shades, strict=True):
+            _draw_shares(left, right, attempts[way], {"color": colour, "lw": 2.0}, way.rpartition(", ")[2])
+        _draw_shares(left, right, attempts[OWN], {"color": COLOURS[0], "lw": 2.0}, OWN)
+        left.axvline(SOLVED, color="black", lw=0.8)
+        left.annotate("required", (SOLVED, 0.06), xytext=(4, 0), textcoords="offset points", fontsize=9)
+        left.set(xscale="log", xlim=(1e-17, 10), ylim=(-0.02, 1.04), ylabel="share of problems")
+        right.set(xscale="log", ylim=(-0.02, 1.04))
+        left.set_title(f"{OWN}, and {name}" if name else OWN, fontsize=10, loc="left")
+    axes[-1, 0].set_xlabel("largest relative miss of α")
+    axes[-1, 1].set_xlabel("seconds per problem")
+    legend_below(figure, [axes[0, 0]])
+    return caption_above(figure, "Random feasible matching problems: solved to within a miss, and within a time")
+
+
+def _draw_shares(
+    left: Axes, right: Axes, pairs: Sequence[tuple[MatchingProblem, Attempt]], style: dict[str, Any], name: str
+) -> None:
+    """Draw which share of the feasible problems was solved to within a miss, and within a time."""
+    feasible = [attempt for problem, attempt in pairs if problem.feasible]
+    for a, values in ((left, [q.miss for q in feasible]), (right, [q.seconds for q in feasible])):
+        size = np.sort(np.clip(np.where(np.isfinite(values), values, 1e3), 1e-17, 1e3))
+        share = np.arange(1, size.size + 1) / size.size
+        a.step(np.append(size, 1e3 if a is left else size[-1]), np.append(share, 1.0), where="post",
+               label=f"{name} ({len(feasible)} problems)", **style)  # fmt: skip

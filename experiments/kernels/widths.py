@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import COLOURS, MARKS, caption_above, legend_below, listed_ticks, plain_ticks
+from experiments.figures.style import caption_above, legend_below, paired_panels
 from experiments.kernels.drawn_networks import LAW_NAMES, NetworkKind
 from experiments.kernels.infinite_width import accuracies_at_infinite_width
 from experiments.runner.config import Config
@@ -20,9 +19,14 @@ from experiments.runner.console import CONSOLE, progress, say, stage
 from experiments.runner.from_config import dataset, engine_of, matched
 from experiments.runner.networks import activation_names, activations, layers_of
 from experiments.runner.record import Record
-from experiments.runner.statistics import mean_and_error
+from hntk._utils.statistics import mean_and_error
+from hntk.plot.style import COLOURS, MARKS, listed_ticks, plain_ticks
 
 COLUMNS = ["activations", "weights", "width", "test accuracy", "±", "kernel error", "± ", "predicted error"]
+
+
+# Numbers of levels beside each other in the figure.
+COLUMNS_OF_PANELS = 2
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def _measure(
     widths = [width] * len(cfg.net.widths)
     net = hntk.draw_network(curve.net, widths, data.p, tau0=data.tau0, law=curve.law, key=key)
     fitted = hntk.fit_ridge(net, data.x_train, data.y_train, seed=cfg.seed)
+    assert isinstance(fitted, hntk.RidgeClassifier)
     features = np.asarray(net.features(_compared(cfg, data)), np.float64)
     error = np.linalg.norm(features @ features.T - exact) / np.linalg.norm(exact)
     return fitted.accuracy(data.x_test, data.y_test), float(error)
@@ -134,25 +139,24 @@ def _rounded(pair: tuple[float, float]) -> list[float | None]:
 
 
 def _figure(cfg: Config, curves: Sequence[Curve], wide: dict[str, float], caption: str) -> Figure:
-    """Draw accuracies (above) and kernel errors (below), one column for each number of levels."""
+    """Draw accuracies, and kernel errors below them, two panels for each number of levels."""
     names = list(dict.fromkeys(curve.name for curve in curves))
     original, *compressed = names
-    figure, axes = plt.subplots(
-        2, len(compressed), figsize=(2.9 * len(compressed) + 0.6, 6.2), sharex=True, sharey="row", squeeze=False
-    )
-    for column, name in enumerate(compressed):
+    figure, accuracies, errors = paired_panels(len(compressed), COLUMNS_OF_PANELS, 2.4)
+    for above, below, name in zip(accuracies, errors, compressed, strict=False):
         shown = [curve for curve in curves if curve.name in (original, name)]
-        _draw(axes[0, column], axes[1, column], shown, cfg.experiment.widths)
-        axes[0, column].axhline(wide[original], color=COLOURS[4], lw=1, ls="--", label="infinite width, dense")
-        axes[0, column].axhline(wide[name], color=COLOURS[3], lw=1, ls="--", label="infinite width, compressed")
-        axes[0, column].set_title(name)
-        axes[1, column].set(xlabel="width of every layer", yscale="log")
-        listed_ticks(axes[1, column], cfg.experiment.widths)
-        axes[1, column].tick_params(axis="x", rotation=45)
-    plain_ticks(axes[1, 0].yaxis)
-    axes[0, 0].set_ylabel("test accuracy")
-    axes[1, 0].set_ylabel("kernel error (lines: predicted)")
-    legend_below(figure, [axes[0, 0]], columns=3)
+        _draw(above, below, shown, cfg.experiment.widths)
+        above.axhline(wide[original], color=COLOURS[4], lw=1, ls="--", label="infinite width, dense")
+        above.axhline(wide[name], color=COLOURS[3], lw=1, ls="--", label="infinite width, compressed")
+        above.set_title(name, fontsize=10)
+        below.set_xlabel("width of every layer", fontsize=9)
+        listed_ticks(below, cfg.experiment.widths)
+    errors[0].set_yscale("log")
+    plain_ticks(errors[0].yaxis)
+    for above, below in zip(accuracies[::COLUMNS_OF_PANELS], errors[::COLUMNS_OF_PANELS], strict=True):
+        above.set_ylabel("test accuracy", fontsize=9)
+        below.set_ylabel("kernel error (lines: predicted)", fontsize=9)
+    legend_below(figure, [accuracies[0]], columns=3)
     return caption_above(figure, caption)
 
 

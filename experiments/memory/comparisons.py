@@ -10,7 +10,7 @@ from experiments.memory.groups import Group, best_within, by_arm, cost_of_accura
 from experiments.runner import metrics
 from experiments.runner.metrics import BIT_OPERATIONS, FILE_BYTES
 from experiments.runner.record import Table
-from experiments.runner.statistics import mean_and_error
+from hntk._utils.statistics import mean_and_error
 
 # Test accuracies for which tables list the costs.
 ACCURACIES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995)

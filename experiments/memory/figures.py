@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from textwrap import wrap
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from experiments.figures.style import caption_above, engineering_axis, legend_handles
+from experiments.figures.style import WIDEST, caption_above, engineering_axis, legend_handles
 from experiments.memory.groups import Group, by_arm, frontier
 from experiments.runner.metrics import ACTIVATION_BYTES, BIT_OPERATIONS, FILE_BYTES, KERNEL_ERROR
-from experiments.runner.statistics import mean_and_error
+from hntk._utils.statistics import mean_and_error
+from hntk.plot.style import plain_ticks
 
 # Colour and mark of every arm. Compressed networks are blue, darker with more levels; rivals have other hues, and
 # networks that are trained as a whole are gray.
@@ -49,47 +50,51 @@ LABELS = {
     ACTIVATION_BYTES: ("memory for activations: input and output of the largest layer", "B"),
 }
 READOUTS = {"ridge": "readout by ridge regression", "softmax": "readout by gradient training (softmax)"}
+# Characters in a line of the caption.
+CAPTION_WIDTH = 110
 # Ticks are at least this share of the axis apart, so that their labels do not touch.
 TICKS_APART = 0.055
 
 
 def bytes_figure(groups: Sequence[Group], caption: str) -> Figure:
-    """Draw test accuracy against bytes of the file, one panel a readout; trained networks are in both, dashed."""
-    figure, axes = plt.subplots(1, 2, figsize=(12.4, 5.4), sharey=True)
+    """Draw test accuracy against bytes of the file, a panel a readout; trained networks are in both, dashed."""
+    figure, axes = plt.subplots(2, 1, figsize=(WIDEST, 9.4), sharey=True)
     for a, (readout, title) in zip(axes, READOUTS.items(), strict=True):
         for members in by_arm(groups).values():
             _accuracy_line(a, members, FILE_BYTES, "softmax" if members[0].family == "trained" else readout)
         a.set(xlabel=LABELS[FILE_BYTES][0], title=title)
         engineering_axis(a, "B")
     _accuracy_axis(axes[0], groups)
+    for a in axes:
+        a.set_ylabel("test accuracy (spaced by the logarithm of the error)", fontsize=9)
     return _with_legend(figure, axes, caption)
 
 
 def operations_figure(groups: Sequence[Group], caption: str) -> Figure:
     """Draw test accuracy, by the readout of better validation, against bit operations and memory for activations."""
-    figure, axes = plt.subplots(1, 2, figsize=(12.4, 5.4), sharey=True)
+    figure, axes = plt.subplots(2, 1, figsize=(WIDEST, 9.4), sharey=True)
     for a, cost in zip(axes, (BIT_OPERATIONS, ACTIVATION_BYTES), strict=True):
         for members in by_arm(groups).values():
             _accuracy_line(a, members, cost)
         _cost_axis(a, cost)
     _accuracy_axis(axes[0], groups)
+    for a in axes:
+        a.set_ylabel("test accuracy (spaced by the logarithm of the error)", fontsize=9)
     return _with_legend(figure, axes, caption)
 
 
 def kernel_figure(groups: Sequence[Group], caption: str) -> Figure:
     """Draw the distance of drawn conjugate kernels from the dense original's limit, against bytes and operations."""
-    figure, axes = plt.subplots(1, 2, figsize=(12.4, 5.0), sharey=True)
+    figure, axes = plt.subplots(2, 1, figsize=(WIDEST, 8.4), sharey=True)
     random = [g for g in groups if KERNEL_ERROR in g.values]
     for a, cost in zip(axes, (FILE_BYTES, BIT_OPERATIONS), strict=True):
         for members in by_arm(random).values():
             line = frontier(members, cost, lambda g: -g.values[KERNEL_ERROR])
             _draw_line(a, line, cost, [g.values[KERNEL_ERROR] for g in line], [0.0] * len(line))
         a.set_yscale("log")
-        a.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-        a.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        a.yaxis.set_minor_formatter(NullFormatter())
+        a.set_ylabel("relative error of the conjugate kernel")
         _cost_axis(a, cost)
-    axes[0].set_ylabel("relative error of the conjugate kernel")
+    plain_ticks(axes[0].yaxis)
     return _with_legend(figure, axes, caption)
 
 
@@ -139,7 +144,6 @@ def _accuracy_axis(axes: Axes, groups: Sequence[Group]) -> None:
     axes.set_ylim(lowest, highest)
     axes.set_yticks(ticks, [f"{a:g}" for a in ticks])
     axes.set_yticks([], minor=True)
-    axes.set_ylabel("test accuracy (spaced by the logarithm of the error)")
 
 
 def _accuracy_ticks(lowest: float, highest: float, height: Callable[[float], float], span: float) -> list[float]:
@@ -153,7 +157,7 @@ def _accuracy_ticks(lowest: float, highest: float, height: Callable[[float], flo
 
 
 def _with_legend(figure: Figure, axes: Sequence[Axes], caption: str) -> Figure:
-    """Draw one legend for both panels at the right, and the caption."""
+    """Draw one legend for both panels at the right, and the caption over as many lines as it needs."""
     handles = legend_handles(axes)
     figure.legend(list(handles.values()), list(handles), loc="outside right center", fontsize=9)
-    return caption_above(figure, _literal(caption))
+    return caption_above(figure, "\n".join(wrap(_literal(caption), CAPTION_WIDTH)))

@@ -11,8 +11,8 @@ import numpy as np
 
 from experiments.runner.jobs import Job
 from experiments.runner.metrics import READOUTS
-from experiments.runner.statistics import mean_and_error
 from experiments.training.job_tables import rows_of
+from hntk._utils.statistics import mean_and_error
 
 # The table of a job's seeds, of which it has several.
 SEEDS = "seeds"

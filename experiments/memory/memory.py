@@ -134,6 +134,7 @@ def _fit_readouts(
 
     start = time.perf_counter()
     ridge = hntk.fit_ridge(net, data.x_train, data.y_train, features=training, layers=read, seed=seed)
+    assert isinstance(ridge, hntk.RidgeClassifier)
     measured |= _accuracies("ridge", accuracy(ridge), ridge.validation_accuracy, start) | {"ridge": ridge.ridge}
     start = time.perf_counter()
     schedule = Schedule(epochs=cfg.experiment.epochs, batch=min(256, len(training) // 2))

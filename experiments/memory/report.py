@@ -16,6 +16,7 @@ from experiments.runner.console import show_table, shown
 from experiments.runner.jobs import Job
 from experiments.runner.metrics import BIT_OPERATIONS, FILE_BYTES
 from experiments.runner.record import Record, circumstances
+from experiments.runner.statistics import means_in_words
 
 # The arm that others are compared with, seed by seed.
 REFERENCE = "trained"
@@ -78,7 +79,7 @@ def gather(jobs: Sequence[Job], record: Record, command: str) -> None:
 def _add_figures(record: Record, cfg: Any, groups: Sequence[Group]) -> None:
     seeds = max(len(g.seeds) for g in groups)
     caption = (
-        f"{cfg.data.name}: {len(cfg.net.widths)} hidden layers, means of {seeds} seeds with standard errors; "
+        f"{cfg.data.name}: {len(cfg.net.widths)} hidden layers, {means_in_words(seeds, 'seed')}; "
         "of every arm the networks that no cheaper one beats on validation data"
     )
     record.add_figure("accuracy_bytes", figures.bytes_figure(groups, caption))

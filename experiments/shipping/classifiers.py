@@ -61,7 +61,9 @@ def _fitted(cfg: Config, net: hntk.Network, data: hntk.Dataset, name: str) -> hn
         raise ValueError(f"experiment.readout must be one of {', '.join(READOUTS)}, got {readout!r}.")
     with progress(f"{name}: features", len(data.x_train)) as advance:
         if readout == "ridge":
-            return hntk.fit_ridge(net, data, layers=layers, progress=advance, seed=cfg.seed)
+            fitted = hntk.fit_ridge(net, data, layers=layers, progress=advance, seed=cfg.seed)
+            assert isinstance(fitted, hntk.RidgeClassifier)
+            return fitted
         training_features = features(net, data.x_train, advance, layers)
     schedule = hntk.Schedule(epochs=cfg.experiment.epochs, batch=min(256, len(training_features) // 2))
     with progress(f"{name}: readout, epochs", 2 * schedule.epochs) as advance:

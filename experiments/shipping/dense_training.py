@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 import hntk
 from experiments.shipping.int8_network import FloatLayers
-from hntk.readouts.fit_data import draw_validation
+from hntk.readouts.answers import draw_validation
 from hntk.readouts.softmax import cross_entropy
 from hntk.readouts.training import ADAM, epoch, learning_rates
 

@@ -13,10 +13,12 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
-from experiments.figures.style import MARKS, caption_above, line_style
+from experiments.figures.style import caption_above
+from experiments.runner.statistics import means_in_words
 from experiments.training.points import Point
 from experiments.training.published import PublishedPoint
 from experiments.training.settings import ARMS
+from hntk.plot.style import MARKS, line_style
 
 SIZE = (7.2, 4.8)
 # Numbers at which logarithmic axes have labels, times powers of ten.
@@ -60,7 +62,7 @@ def frontier_figure(
     labels += [Label(point.name, (point.kilobytes, 1 - point.accuracy), OTHERS, 7.5) for point in others]
     seeds = max(point.seeds for point in points)
     crosses = "\ncrosses: published by others" if others else ""
-    caption_above(figure, f"{data}: means of {seeds} seeds with standard errors; filled: chosen by validation{crosses}")
+    caption_above(figure, f"{data}: {means_in_words(seeds, 'seed')}; filled: chosen by validation{crosses}")
     write_labels(axes, labels, [(point.kilobytes, 1 - point.test) for point in points])
     return figure
 
@@ -199,6 +201,6 @@ def epochs_figure(histories: Mapping[str, Mapping[str, Any]], data: str, seeds: 
         _log_axis(axes, "x", 0.9, last * (2.2 if axes is panels[1] else 1.1), SIZE_STEPS)
         axes.set(xlabel="epochs", title=title)
     panels[0].set_ylabel("error")
-    caption_above(figure, f"{data}: means of {seeds} seeds with standard errors")
+    caption_above(figure, f"{data}: {means_in_words(seeds, 'seed')}")
     write_end_labels(panels[1], labels)
     return figure

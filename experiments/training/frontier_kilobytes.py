@@ -12,13 +12,13 @@ import hntk
 from experiments.runner.config import Config
 from experiments.runner.keys import resolved
 from experiments.runner.record import Record
-from experiments.runner.statistics import mean_and_error
 from experiments.training import frontier_report
 from experiments.training.random_arm import check_budget, fitted_network, matched_staircases, widths_within
 from experiments.training.recipes import described
 from experiments.training.samples import SplitSamples, dataset_of, split_samples
 from experiments.training.settings import ARMS, FrontierKilobytesExperiment, TrainingSettings
 from experiments.training.trained_arm import remove_checkpoints, train_seeds
+from hntk._utils.statistics import mean_and_error
 from hntk.deploy.c import to_c
 
 gather = frontier_report.gather

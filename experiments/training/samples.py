@@ -10,7 +10,7 @@ import hntk
 from experiments.runner.config import Config
 from experiments.runner.from_config import raw_dataset
 from hntk._utils.labels import as_labels
-from hntk.readouts.fit_data import draw_validation
+from hntk.readouts.answers import draw_validation
 
 # Every seed has the same validation samples, so that their accuracies can be compared in pairs.
 SPLIT_SEED = 0

@@ -11,10 +11,10 @@ import numpy as np
 from experiments.runner.console import show_table
 from experiments.runner.jobs import Job
 from experiments.runner.record import Record
-from experiments.runner.statistics import mean_and_error
 from experiments.training.figures import epochs_figure
 from experiments.training.job_tables import rows_of
 from experiments.training.settings import STARTS, TEACHERS
+from hntk._utils.statistics import mean_and_error
 
 # The program that a training returns, of an epoch that validation chose.
 END = "end"

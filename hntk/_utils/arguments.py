@@ -148,6 +148,19 @@ def as_scale(tau0: object) -> float:
     return as_positive(tau0, "tau0", "the root mean square norm of a sample")
 
 
+def as_flag(value: object, name: str) -> bool:
+    """Return True or False.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else: 0 and "no" are not taken for False.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {brief(value)}.")
+    return bool(value)
+
+
 def as_choice(value: object, name: str, known: Iterable[str]) -> Any:
     """Return a name that is one of the known ones.
 

@@ -1,9 +1,10 @@
-"""Check class labels that users give as lists, NumPy arrays or pandas columns."""
+"""Check class labels that users give as lists, NumPy arrays or pandas columns, and tell them from targets."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
@@ -11,6 +12,43 @@ from jaxtyping import Int
 KINDS = "biufU"
 # NumPy's scalars that Python has a type for.
 SCALARS = (np.bool_, np.integer, np.floating, np.str_)
+# Classes that a message shows; up to so many it shows all of them.
+SHOWN, ALL_SHOWN = 4, 16
+# Real numbers that are labels occur this many times each, on average; targets mostly occur once.
+REPEATS = 4
+
+
+def is_regression(y: object) -> bool:
+    """Return whether y holds targets of a regression: floating-point numbers, in one column or several.
+
+    Whole numbers, booleans and text are labels of classes. The type decides, not the values: classes that a file gave
+    as 0.0, 1.0, … become labels by ``y.astype(int)``, and counts become targets by ``y.astype(float)``. Python objects
+    are what they are: numbers among which one at least is a float are targets.
+
+    Parameters
+    ----------
+    y : object
+        What a user gives as labels or targets.
+
+    Returns
+    -------
+    bool
+        True for targets; False for labels, and for what is no array at all, which the checks of labels refuse.
+
+    Examples
+    --------
+    >>> from hntk._utils.labels import is_regression
+    >>> is_regression([0.5, 2.0]), is_regression([0, 2]), is_regression(["a", "b"])
+    (True, False, False)
+    """
+    try:
+        array = np.asarray(y)
+    except Exception:  # An object's own conversion may raise anything.
+        return False
+    if array.dtype.kind != "O":
+        return jnp.issubdtype(array.dtype, np.floating)
+    types = {_type(item.item() if isinstance(item, SCALARS) else item) for item in array.flat if not _is_missing(item)}
+    return float in types and types <= {int, float}
 
 
 def label_array(labels: object, n: int | None = None, name: str = "labels") -> np.ndarray:
@@ -64,7 +102,8 @@ def as_labels(labels: object, n: int, *, least: int = 2) -> tuple[np.ndarray, In
     Raises
     ------
     ValueError
-        If the labels do not fit (see :func:`label_array`), or fewer than ``least`` classes occur.
+        If the labels do not fit (see :func:`label_array`), fewer than ``least`` classes occur, or real numbers mostly
+        occur once, as targets of a regression do.
     """
     classes, index = np.unique(label_array(labels, n), return_inverse=True)
     if classes.size < least:
@@ -72,7 +111,29 @@ def as_labels(labels: object, n: int, *, least: int = 2) -> tuple[np.ndarray, In
             f"labels hold only one class ({classes.tolist()}): at least {least} are needed. "
             "Check how the data was subset or sorted before it was cut."
         )
+    if classes.dtype.kind == "f" and not np.all(classes == np.rint(classes)) and classes.size * REPEATS > n:
+        raise ValueError(
+            f"labels are real numbers of {classes.size:,} different values in {n:,} samples, which are targets of a "
+            "regression: give them to hntk.fit_ridge, hntk.fit_equivalent or hntk.fit_kernel; for classes give whole "
+            "numbers or text."
+        )
     return classes, index
+
+
+def brief_list(values: object) -> str:
+    """Return labels as a list for messages: all of a few, the first and the number of many."""
+    array = np.asarray(values)
+    if array.size <= ALL_SHOWN:
+        return str(array.tolist())
+    return f"[{', '.join(map(repr, array[:SHOWN].tolist()))}, …], {array.size:,} in all"
+
+
+def brief_sizes(sizes: object) -> str:
+    """Return the sizes of classes for messages: all of a few, the smallest and largest of many."""
+    counts = np.asarray(sizes)
+    if counts.size <= ALL_SHOWN:
+        return f"class sizes are {counts.tolist()}"
+    return f"{counts.size:,} classes have {counts.min():,} to {counts.max():,} samples each"
 
 
 def accuracy_score(predicted: np.ndarray, labels: object) -> float:

@@ -33,7 +33,7 @@ MOST_SAMPLES = 10**15
 
 @array_dataclass(static=("n", "coefficients"))
 class LimitingKernel(Copyable):
-    """A network's conjugate kernel or NTK on n samples of a Gaussian mixture; :meth:`of` makes one.
+    """A network's conjugate kernel or NTK on n samples of a Gaussian mixture; :meth:`LimitingKernel.of` makes one.
 
     Methods describe the equivalent kernel (Gu et al., 2022, Theorems 1 and 2) in the limit of large n and p. Where they
     take ``finite_size``, it selects the exact kernel of n samples in p dimensions instead, which needs the activations.

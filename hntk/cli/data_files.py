@@ -19,7 +19,7 @@ from hntk.data.locate import locate
 from hntk.data.npz import array_names, read_npz
 from hntk.data.splits import KEYS, NUMBERS, Part, as_rows
 from hntk.files.limits import CHARACTERS
-from hntk.readouts.fit_data import draw_validation
+from hntk.readouts.answers import draw_validation
 
 Task = Literal["auto", "classification", "regression"]
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt")

@@ -6,7 +6,7 @@ ternary network whose kernels on the given data have the spectrum of the origina
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from jax import Array
@@ -15,7 +15,7 @@ from hntk._utils.arguments import as_choice, as_key, as_scale, as_widths
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_samples, rms_norm
 from hntk.matching import Levels, Match, Objective, match
-from hntk.matching.options import as_depth
+from hntk.matching.options import Method, as_depth
 from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import draw_network
 from hntk.networks.models.reading import from_model, is_model
@@ -65,6 +65,7 @@ def compress(
     tau0: float | None = None,
     depth: int | None = None,
     alpha2: bool = True,
+    method: Method | None = None,
     objective: Objective = "theory",
     labels: object = None,
     progress: Callable[[str], None] | None = None,
@@ -99,7 +100,7 @@ def compress(
         Data scale; by default the root mean square norm of x.
     depth : int, optional
         Number of layers of the ternary network; by default the dense one's.
-    alpha2, objective, labels, progress : bool, str, array of shape (n,), callable
+    alpha2, method, objective, labels, progress : bool, str, str, array of shape (n,), callable
         See :func:`hntk.match`; the data objective is told the widths and the law of the weights. Only it takes labels.
         For its other options, call it first and pass the match as ``levels``.
 
@@ -113,8 +114,8 @@ def compress(
     MatchError
         If the activations cannot be matched with that many levels.
     ValueError
-        If data, widths, sparsity or the key do not fit, or a match is given beside labels, an objective, a depth or
-        alpha2.
+        If data, widths, sparsity or the key do not fit, or a match is given beside labels, an objective, a depth, a
+        method or alpha2.
     MemoryError
         If the weights do not fit into memory; nothing is computed then.
 
@@ -134,16 +135,16 @@ def compress(
     shape = as_widths(widths, _depth(activations, levels, depth))
     law.check_room(list(zip(shape, (samples.shape[1], *shape[:-1]), strict=True)))
     if isinstance(levels, Match):
-        options = {"labels": labels, "objective": objective != "theory", "alpha2": not alpha2, "depth": depth}
-        _refuse([name for name, given in options.items() if given is not None and given is not False])
+        options = {"labels": labels, "depth": depth, "method": method}
+        _refuse(options | {"objective": objective != "theory", "alpha2": not alpha2})
         matched = levels
     else:
         # the theory's match is the same at all widths
         as_choice(objective, "objective", get_args(Objective))
         drawn = {"widths": shape, "law": law} if objective == "data" else {}
         matched = match(
-            activations, scale, levels, depth=depth, alpha2=alpha2, objective=objective, x=samples, labels=labels,
-            progress=progress, **drawn,
+            activations, scale, levels, depth=depth, alpha2=alpha2, method=method, objective=objective, x=samples,
+            labels=labels, progress=progress, **drawn,
         )  # fmt: skip
     net = draw_network(matched.activations, shape, samples.shape[1], tau0=scale, law=law, key=key)
     return CompressedNetwork(
@@ -166,7 +167,8 @@ def _depth(activations: ArchitectureLike, levels: object, depth: int | None) -> 
     return len(levels.activations) if isinstance(levels, Match) else as_depth(depth, original)
 
 
-def _refuse(options: Sequence[str]) -> None:
-    """Refuse options of a match beside one that is made already."""
-    if options:
-        raise ValueError(f"{options[0]}= has no effect on a match that is made already: give it to hntk.match.")
+def _refuse(options: Mapping[str, object]) -> None:
+    """Refuse options of a match, where they are given, beside one that is made already."""
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    if given:
+        raise ValueError(f"{given[0]}= has no effect on a match that is made already: give it to hntk.match.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, UInt8
@@ -17,7 +16,7 @@ from hntk.data.idx import read_idx_folder
 from hntk.data.locate import locate
 from hntk.data.normalization import Normalization
 from hntk.data.npz import read_npz
-from hntk.data.scaling import Scaling, mean_squared_norm, scale_samples
+from hntk.data.scaling import Scaling, as_scaling, mean_squared_norm, scale_samples
 from hntk.data.splits import as_splits, select
 
 
@@ -188,7 +187,7 @@ def load_dataset(
         raise ValueError(f"name must be the name of a data set, such as 'mnist', got {brief(name)}.")
     if folder is not None and folder != "":
         folder = as_path(folder, "folder")
-    kind, wanted = _scaling(normalize), _wanted_classes(classes)
+    kind, wanted = as_scaling(normalize), _wanted_classes(classes)
     source = locate(name, folder)
     whole = as_splits(read_npz(source) if source.is_file() else read_idx_folder(source))
     kept = select(whole, wanted, n_train, n_test, seed)
@@ -235,11 +234,3 @@ def _wanted_classes(classes: object) -> list | None:
         raise ValueError(f"classes must be a list of the labels to keep, got {brief(classes)}.")
     labels = classes if isinstance(classes, np.ndarray) else list(classes)
     return label_array(labels, name="classes").tolist()
-
-
-def _scaling(normalize: bool | Scaling) -> Scaling | None:
-    if isinstance(normalize, bool):
-        return "scale" if normalize else None
-    if not isinstance(normalize, str) or normalize not in get_args(Scaling):
-        raise ValueError(f"normalize must be True, False or one of {get_args(Scaling)}, got {brief(normalize)}.")
-    return normalize

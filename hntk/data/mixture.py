@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from hntk._utils.arguments import as_count, as_finite, as_key
 from hntk._utils.arrays import brief, check_result
 from hntk._utils.float64 import float64
+from hntk._utils.labels import brief_sizes
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import row_blocks
@@ -208,7 +209,7 @@ def _class_sizes(n: int, proportions: Sequence[float] | None, classes: int) -> I
     largest_remainders = np.argsort(sizes - exact, kind="stable")[: n - sizes.sum()]
     sizes[largest_remainders] += 1
     if np.any(sizes == 0):
-        raise ValueError(f"n = {n} leaves a class empty (sizes {sizes.tolist()}): increase n or the proportions.")
+        raise ValueError(f"n = {n} leaves a class empty ({brief_sizes(sizes)}): increase n or the proportions.")
     return sizes
 
 

@@ -13,6 +13,7 @@ from hntk._utils.arguments import as_positive
 from hntk._utils.arrays import real_array
 from hntk._utils.pytree import array_dataclass, is_traced
 from hntk._utils.rows import as_rows, as_samples
+from hntk.data.scaling import Scaling, as_scaling, scale_samples
 
 # A warning tells of root mean square norms this many times larger or smaller than in training.
 FAR = 4.0
@@ -61,6 +62,41 @@ class Normalization:
             raise ValueError(
                 f"whitening must be a finite {(centre.size, centre.size)} array, got shape {matrix.shape}."
             )
+
+    @staticmethod
+    def of(x: object, normalize: bool | Scaling = True) -> Normalization:
+        """Fit the normalisation of raw training samples.
+
+        Parameters
+        ----------
+        x : (n, p) array
+            Raw training samples.
+        normalize : bool or {"scale", "unit_norm", "whiten"}
+            ``"scale"`` and True subtract the mean sample and divide by the root mean square norm of what is left;
+            ``"unit_norm"`` then divides each sample by its own norm, and ``"whiten"`` decorrelates the coordinates.
+            False leaves samples as they are.
+
+        Returns
+        -------
+        Normalization
+            The normalisation, as :func:`hntk.load_dataset` applies it.
+
+        Raises
+        ------
+        ValueError
+            If x is no finite (n, p) array, all its rows are the same, or ``normalize`` is unknown.
+
+        Examples
+        --------
+        >>> import hntk, numpy as np
+        >>> raw = np.array([[0.0, 2.0], [2.0, 2.0], [4.0, 2.0]])
+        >>> np.round(hntk.Normalization.of(raw)(raw), 2).tolist()
+        [[-1.22, 0.0], [0.0, 0.0], [1.22, 0.0]]
+        """
+        kind, rows = as_scaling(normalize), as_rows(x)
+        scaled = scale_samples(rows, rows[:1], kind)
+        whitening = None if scaled.whitening is None else scaled.whitening.astype(np.float32)
+        return Normalization(scaled.centre.astype(np.float32), scaled.scale, whitening, kind == "unit_norm")
 
     def __str__(self) -> str:
         whitened = "" if self.whitening is None else ", whitened"

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from hntk._utils.arrays import check_memory_map, check_result, finite_array
-from hntk._utils.labels import label_array
+from hntk._utils.labels import brief_sizes, label_array
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_rows, class_blocks, class_means, class_scatters
 
@@ -89,7 +89,7 @@ def estimate_population(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"]
     sizes = np.bincount(index)
     if np.any(sizes < 3):
         raise ValueError(
-            f"class sizes are {sizes.tolist()}: estimating a class covariance takes at least 3 samples. "
+            f"{brief_sizes(sizes)}: estimating a class covariance takes at least 3 samples. "
             "Drop small classes, or pass population=."
         )
     means = class_means(x, index)

@@ -7,11 +7,12 @@ $\tau_0^2 = \frac1n \sum_i \|x_i\|^2 = 1$ on the training rows. Arithmetic is in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64, Real
 
+from hntk._utils.arrays import brief
 from hntk._utils.rows import row_blocks
 
 Scaling = Literal["scale", "unit_norm", "whiten"]
@@ -49,6 +50,21 @@ def scale_samples(
         whitening = _whitening(x_train)
         return ScaledSamples(_multiply(x_train, whitening), _multiply(x_test, whitening), centre, scale, whitening)
     return ScaledSamples(x_train, x_test, centre, scale)
+
+
+def as_scaling(normalize: bool | Scaling) -> Scaling | None:
+    """Return which normalisation is asked for: True is ``"scale"``, and False is None.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+    """
+    if isinstance(normalize, bool):
+        return "scale" if normalize else None
+    if not isinstance(normalize, str) or normalize not in get_args(Scaling):
+        raise ValueError(f"normalize must be True, False or one of {get_args(Scaling)}, got {brief(normalize)}.")
+    return normalize
 
 
 def mean_squared_norm(x: Real[np.ndarray, "n p"], centre: Float64[np.ndarray, " p"]) -> float:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Real
 
+from hntk._utils.labels import brief_list
 from hntk._utils.rows import row_blocks
 
 # Labels checked at a time: checks take several times the memory of what they check.
@@ -121,7 +122,7 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
     unseen = np.setdiff1d(splits.y_test, known)
     if classes is None and unseen.size:
         raise ValueError(
-            f"test labels {unseen.tolist()} do not occur in training (labels {known.tolist()}): "
+            f"test labels {brief_list(unseen)} do not occur in training (labels {brief_list(known)}): "
             "name the classes to keep with classes=."
         )
     train = _draw(splits.y_train, kept, n_train, seed, "train")
@@ -129,7 +130,7 @@ def select(splits: Splits, classes: Iterable[int] | None, n_train: int | None, n
     absent = np.setdiff1d(kept, splits.y_train[train])
     if absent.size:
         raise ValueError(
-            f"n_train = {n_train} samples leave out classes {absent.tolist()} of {kept.tolist()}: "
+            f"n_train = {n_train} samples leave out classes {brief_list(absent)} of {brief_list(kept)}: "
             "increase n_train, try another seed, or keep fewer classes."
         )
     return replace(
@@ -199,7 +200,8 @@ def _as_whole_numbers(part: Part) -> Int[np.ndarray, " n"]:
     if not all(map(_are_whole, blocks)):
         raise ValueError(
             f"{part.origin} must be whole numbers that int64 holds, but some are not (first labels "
-            f"{y[:5].tolist()}): encode the classes as integers, and {part.remedy}."
+            f"{y[:5].tolist()}): encode the classes as integers, and {part.remedy}. Targets of a regression are no "
+            "part of a data set: give x and y as arrays, such as to hntk.fit_ridge(net, x, y)."
         )
     return y.astype(np.int64)
 
@@ -216,9 +218,11 @@ def _check_classes(classes: Iterable[int], known: Int[np.ndarray, " K"]) -> np.n
     wanted = np.unique(np.asarray(list(classes)))
     unknown = np.setdiff1d(wanted, known)
     if unknown.size:
-        raise ValueError(f"classes {unknown.tolist()} do not occur in training: choose among {known.tolist()}.")
+        raise ValueError(f"classes {brief_list(unknown)} do not occur in training: choose among {brief_list(known)}.")
     if wanted.size < 2:
-        raise ValueError(f"at least two classes are needed, got {wanted.tolist()}: choose among {known.tolist()}.")
+        raise ValueError(
+            f"at least two classes are needed, got {brief_list(wanted)}: choose among {brief_list(known)}."
+        )
     return wanted
 
 
@@ -227,7 +231,7 @@ def _draw(y: Int[np.ndarray, " n"], kept: np.ndarray, n: int | None, seed: int, 
     eligible = np.flatnonzero(np.isin(y, kept))
     if not eligible.size:
         raise ValueError(
-            f"no {split} sample is of classes {kept.tolist()}: choose among its labels {np.unique(y).tolist()}."
+            f"no {split} sample is of classes {brief_list(kept)}: choose among its labels {brief_list(np.unique(y))}."
         )
     if n is None:
         return eligible if eligible.size < y.size else slice(None)

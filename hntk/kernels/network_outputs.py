@@ -26,6 +26,7 @@ from jaxtyping import Float
 
 from hntk._utils.arguments import as_choice, as_instance
 from hntk._utils.arrays import brief
+from hntk._utils.labels import brief_list
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
 from hntk.networks.read_layers import ReadLayers, read_widths
@@ -97,7 +98,7 @@ def outputs_of(model: Network | Classifier, output: object = None, parameterizat
     if isinstance(model, Classifier):
         chosen = [k for k, known in enumerate(model.classes.tolist()) if output is None or _same(known, output)]
         if not chosen:
-            raise ValueError(f"output must be one of the classes {model.classes.tolist()}, got {brief(output)}.")
+            raise ValueError(f"output must be one of the classes {brief_list(model.classes)}, got {brief(output)}.")
         return [Output(model.network, jnp.asarray(model.weights[:, k]), model.layers, True, by) for k in chosen]
     if output is not None:
         raise ValueError("output= chooses a class of a classifier; this network has one output.")

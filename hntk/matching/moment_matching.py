@@ -124,7 +124,7 @@ def match(
         Most steps of the data objective.
     surrogate : str, Activation or Surrogate, optional
         What training with a straight-through estimator has in the place of the staircases' derivatives. The NTK of the
-        compressed network is then that of this training, whose κ² is finite: see :attr:`Match.surrogates` and
+        compressed network is then that of this training, whose κ² is finite: see ``Match.surrogates`` and
         :attr:`Match.ntk_shift`. ``"calibrated"`` surrogates keep the β that was matched
         (:func:`hntk.calibrated_surrogates`). Of a shape such as ``"clipped"`` only the height is chosen; it usually
         changes β_3, and is refused where β was asked for.

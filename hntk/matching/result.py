@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from hntk._utils.arguments import as_nonnegative
+from hntk._utils.arguments import as_choice, as_nonnegative
 from hntk._utils.copies import Copyable
 from hntk._utils.pytree import array_dataclass
 from hntk.activations import Activation, Staircase, Surrogate
@@ -23,6 +23,7 @@ from hntk.theory.architecture import Architecture
 from hntk.theory.coefficients import Coefficients
 
 Objective = Literal["theory", "data"]
+COEFFICIENT_NAMES = tuple(f"{kernel}{k}" for kernel in ("alpha", "beta") for k in (1, 2, 3))
 # a repr names so many layers
 SHOWN_LAYERS = 6
 ASSUMPTION_OF_NORMS = (
@@ -129,17 +130,39 @@ class Match(Copyable):
         """Relative miss of every coefficient asked for; where the original's is 0, the share that should not be."""
         misses = {}
         for name in self.asked:
-            wanted, reached = self._final_shares(name)
+            wanted, reached = self.final_shares(name)
             misses[name] = float(abs(reached / wanted - 1) if wanted > ZERO else abs(reached))
         return misses
 
-    def _final_shares(self, name: str) -> tuple[float, float]:
-        """Return a coefficient of both networks in units of the original's τ_L² and powers of τ_0."""
+    def final_shares(self, name: str) -> tuple[float, float]:
+        """Return a coefficient of the original and of the compressed network, in units of τ_L² and powers of τ_0.
+
+        The compressed network's is multiplied by :attr:`ck_factor` or :attr:`ntk_factor`, so that both are equal where
+        the coefficient is matched.
+
+        Parameters
+        ----------
+        name : str
+            The coefficient: ``"alpha1"`` to ``"alpha3"``, or ``"beta1"`` to ``"beta3"``.
+
+        Returns
+        -------
+        tuple of float
+            The original's coefficient and the compressed network's, c τ_0²/τ_L² of the first of a kernel and
+            c τ_0⁴/τ_L² of the others, τ_L being the original's.
+
+        Raises
+        ------
+        ValueError
+            If there is no such coefficient.
+        """
+        as_choice(name, "name", COEFFICIENT_NAMES)
         before, after = self.original_coefficients, self.coefficients
         column = int(name[-1]) - 1
         unit = self.tau0 ** (2 if column == 0 else 4) / before.tau[-1] ** 2
         table, factor = ("alpha", self.ck_factor) if name.startswith("alpha") else ("beta", self.ntk_factor)
-        return getattr(before, table)[-1, column] * unit, getattr(after, table)[-1, column] * unit * factor
+        own, reached = (float(getattr(network, table)[-1, column] * unit) for network in (before, after))
+        return own, reached * factor
 
     @cached_property
     def _network(self) -> OriginalNetwork:

@@ -1,38 +1,30 @@
-"""Networks with a linear readout."""
+"""Networks with a linear readout of classes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jaxtyping import Float
 
-from hntk._utils.arrays import finite_array, real_array
-from hntk._utils.pytree import array_dataclass, is_traced
-from hntk.data.normalization import Normalization, prepare_samples
-from hntk.files.exact_arrays import to_float32
+from hntk._utils.pytree import array_dataclass
+from hntk.data.normalization import Normalization
 from hntk.files.reader import FieldReader
 from hntk.networks.class_labels import labels_note, labels_to_metadata, read_labels
+from hntk.networks.float_readout import FloatReadout, read_float_readout
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.network import Network
-from hntk.networks.provenance import DataStatistics, provenance_notes, provenance_to_metadata, read_statistics
-from hntk.networks.read_layers import ReadLayers, layers_to_metadata, read_layers, read_note, read_widths
+from hntk.networks.provenance import DataStatistics
+from hntk.networks.read_layers import ReadLayers
 from hntk.networks.saveable import SaveableClassifier
-from hntk.networks.summary_table import FLOAT_BYTES, LayerSummary, Summary
-from hntk.networks.value_bounds import Readout
-from hntk.theory.architecture import Architecture
+from hntk.networks.summary_table import Summary
 from hntk.weights.weight_matrix import Weights
-
-OFFSET_BYTES = 8
 
 
 @array_dataclass(static=("classes", "statistics", "layers"))
-class Classifier(LabelPredictor, SaveableClassifier):
+class Classifier(FloatReadout, LabelPredictor, SaveableClassifier):
     """A network with a readout: scores = features · weights + offset, and the largest score wins.
 
     Classifiers are pytrees: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take them as arguments.
@@ -62,132 +54,20 @@ class Classifier(LabelPredictor, SaveableClassifier):
     normalization: Normalization | None = field(default=None, kw_only=True)
     statistics: DataStatistics | None = field(default=None, kw_only=True)
     layers: ReadLayers = field(default="last", kw_only=True)
-    form: ClassVar[str] = Network.form
-    versions: ClassVar[tuple[int, ...]] = Network.versions
     # The decorator would write another one.
     __repr__ = SaveableClassifier.__repr__
 
-    @property
-    def architecture(self) -> Architecture:
-        """What the network of the hidden layers is a draw of."""
-        return self.network.architecture
-
-    def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray | Array, "n K"]:
-        """Return one score a class, in the order of ``classes``; the largest wins.
-
-        Works under ``jax.jit``, ``jax.vmap`` and ``jax.grad``, where the values of x are not checked and the result is
-        an array of JAX.
-
-        Parameters
-        ----------
-        x : (n, p) array
-            Samples, normalised as those that the readout was fitted on. A warning is given if their scale is far from
-            those.
-        raw : bool
-            Whether the samples are raw, and go through ``normalization`` first.
-
-        Returns
-        -------
-        (n, K) array
-            Scores.
-
-        Raises
-        ------
-        ValueError
-            If x does not fit the network, or is raw and the normalisation is not known.
-        """
-        tau0 = None if self.statistics is None else self.statistics.tau0
-        samples = prepare_samples(x, self.normalization, tau0, raw=raw)
-        parts = [self.scores_of(features) for features in self.network.feature_batches(samples, layers=self.layers)]
-        return jnp.concatenate(parts) if is_traced(parts) else np.concatenate(parts)
-
-    def scores_of(self, features: object) -> Float[np.ndarray | Array, "n K"]:
-        """Return the scores of features of the network.
-
-        Parameters
-        ----------
-        features : (n, d) array
-            Features of the layers that are read, as :meth:`Network.features` gives.
-
-        Returns
-        -------
-        (n, K) array
-            Scores.
-
-        Raises
-        ------
-        ValueError
-            If features are not finite, or not as many as the readout has weights.
-        """
-        if is_traced(features, self.weights, self.offset):
-            array: Any = jnp.asarray(features)
-        else:
-            given = real_array(features, "features")
-            dtype = np.result_type(given.dtype, np.float32)
-            array = finite_array(given, "features").astype(dtype, copy=False)
-        if array.ndim != 2 or array.shape[1] != len(self.weights):
-            raise ValueError(f"features must have shape (n, {len(self.weights)}), got {array.shape}.")
-        if isinstance(array, jax.Array):
-            # GPUs round the factors of a product to 10 bits by default.
-            weights = jnp.asarray(self.weights, jnp.float32)
-            return jnp.matmul(array, weights, precision=jax.lax.Precision.HIGHEST) + jnp.asarray(self.offset)
-        return array @ self.weights.astype(np.float32) + self.offset
-
     def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the arrays and the metadata of a file."""
-        arrays, metadata = self.network.hidden_to_arrays(encoding)
-        metadata |= {**labels_to_metadata(self.classes), **provenance_to_metadata(None, self.statistics)}
-        metadata |= layers_to_metadata(self.layers)
-        arrays["readout.weights"] = to_float32(self.weights, "the readout's weights")
-        arrays["readout.offset"] = np.asarray(self.offset, np.float64)
-        if self.normalization is not None:
-            more_arrays, more_metadata = _normalization_to_arrays(self.normalization)
-            arrays |= more_arrays
-            metadata |= more_metadata
-        return arrays, metadata
+        arrays, metadata = self._common_arrays(encoding)
+        return arrays, metadata | labels_to_metadata(self.classes)
 
     @staticmethod
     def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> Classifier:
         """Read the contents of a file; what is small is checked before matrices are unpacked."""
-        shapes = [layer.shape("shape") for layer in fields.subtables("layers")]
-        layers, classes, inputs = read_layers(fields), read_labels(fields), shapes[0][1]
-        width = sum(read_widths([outputs for outputs, _ in shapes], layers))
-        weights = fields.array("readout.weights", np.float32, width, classes.size).astype(np.float64)
-        offset = fields.array("readout.offset", np.float64, classes.size)
-        normalization = _read_normalization(fields, inputs) if "scale" in fields else None
-        statistics = read_statistics(fields)
-        network = Network.hidden_from_arrays(fields, packed_from, Readout(weights, offset, layers))
-        return Classifier(
-            network, classes, weights, offset, normalization=normalization, statistics=statistics, layers=layers
-        )
+        classes = read_labels(fields)
+        return Classifier(classes=classes, **read_float_readout(fields, classes.size, packed_from))
 
     def summary(self, encodings: Sequence[str] | None = None) -> Summary:
         """Return bits, bytes and arithmetic of every layer; :func:`hntk.summarize` says more."""
-        readout = LayerSummary.readout(
-            np.asarray(self.weights).T, kind="float32", weight_bytes=FLOAT_BYTES, offset_bytes=OFFSET_BYTES
-        )
-        notes = [labels_note(self.classes), *read_note(self.network.widths, self.layers)]
-        if self.normalization is not None:
-            notes.append(f"input: {self.normalization}")
-        notes += self.network.notes
-        notes += provenance_notes(self.network.origin, self.statistics)
-        return Summary((*self.network.layer_summaries(encodings), readout), "float32", tuple(notes))
-
-
-def _normalization_to_arrays(normalization: Normalization) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return arrays and metadata of a normalisation for a file."""
-    arrays = {"input.centre": np.asarray(normalization.centre, np.float32)}
-    metadata: dict[str, Any] = {"scale": normalization.scale}
-    if normalization.whitening is not None:
-        arrays["input.whitening"] = np.asarray(normalization.whitening, np.float32)
-    if normalization.unit_norm:
-        metadata["unit_norm"] = True
-    return arrays, metadata
-
-
-def _read_normalization(fields: FieldReader, size: int) -> Normalization:
-    """Read the normalisation of samples of so many coordinates from a file."""
-    centre, whitening = fields.array("input.centre", np.float32, size), None
-    if "input.whitening" in fields.arrays:
-        whitening = fields.array("input.whitening", np.float32, size, size)
-    return Normalization(centre, fields.number("scale", positive=True), whitening, unit_norm=fields.flag("unit_norm"))
+        return self._summary(encodings, labels_note(self.classes))

@@ -10,15 +10,15 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, Int32
 
-from hntk._utils.arrays import real_array
 from hntk._utils.pytree import array_dataclass
-from hntk.files.limits import CLASSES
+from hntk._utils.targets import mean_squared_error, r2_score
 from hntk.files.reader import FieldReader
 from hntk.networks.integer_network import NEURON_VERSION, IntegerNetwork
 from hntk.networks.integer_readout import IntegerReadout, read_readout
 from hntk.networks.provenance import provenance_notes
 from hntk.networks.read_layers import ReadLayers
 from hntk.networks.summary_table import Summary
+from hntk.networks.target_predictor import one_or_several, read_targets, targets_text
 from hntk.networks.training_record import TrainingRecord
 from hntk.weights.weight_matrix import Weights
 
@@ -62,8 +62,7 @@ class IntegerRegressor(IntegerReadout):
     @property
     def predicted(self) -> str:
         """What is predicted, for a representation."""
-        targets = self.readout.shape[0]
-        return f"{targets:,} target{'' if targets == 1 else 's'}"
+        return targets_text(self.readout.shape[0])
 
     @property
     def version(self) -> int:
@@ -92,10 +91,9 @@ class IntegerRegressor(IntegerReadout):
         """
         scores = self.scores(raw)
         # one rounding a number
-        predictions = scores.astype(float) * self.unit
-        return predictions[:, 0] if predictions.shape[1] == 1 else predictions
+        return one_or_several(scores.astype(float) * self.unit)
 
-    def score(self, raw: object, targets: object) -> float:
+    def r2(self, raw: object, targets: object) -> float:
         """Return the coefficient of determination R², averaged over the targets.
 
         Parameters
@@ -116,16 +114,51 @@ class IntegerRegressor(IntegerReadout):
         ValueError
             If the samples do not fit, or the targets are no finite numbers or of another shape than the predictions.
         """
-        predictions, true = np.asarray(self.predict(raw)), np.asarray(real_array(targets, "targets"), np.float64)
-        if true.shape != predictions.shape or not np.all(np.isfinite(true)):
-            raise ValueError(
-                f"targets must be finite numbers of shape {predictions.shape}, one row per sample; got shape "
-                f"{true.shape}."
-            )
-        errors = np.sum((true - predictions) ** 2, axis=0)
-        spread = np.sum((true - true.mean(axis=0)) ** 2, axis=0)
-        missed = np.divide(errors, spread, out=np.where(errors > 0, 1.0, 0.0), where=spread > 0)
-        return float(1 - np.mean(missed))
+        return r2_score(np.asarray(self.predict(raw)), targets)
+
+    def score(self, raw: object, targets: object) -> float:
+        """Return R², as :meth:`r2` does, by the name that scikit-learn has for it.
+
+        Parameters
+        ----------
+        raw : (n, p) array
+            Raw samples.
+        targets : (n,) or (n, K) array
+            True values, of finite numbers.
+
+        Returns
+        -------
+        float
+            R².
+
+        Raises
+        ------
+        ValueError
+            As :meth:`r2` does.
+        """
+        return self.r2(raw, targets)
+
+    def mean_squared_error(self, raw: object, targets: object) -> float:
+        """Return the mean of the squared errors over samples and targets, in the targets' own units.
+
+        Parameters
+        ----------
+        raw : (n, p) array
+            Raw samples.
+        targets : (n,) or (n, K) array
+            True values, of finite numbers.
+
+        Returns
+        -------
+        float
+            The mean.
+
+        Raises
+        ------
+        ValueError
+            If the samples do not fit, or the targets are no finite numbers or of another shape than the predictions.
+        """
+        return mean_squared_error(np.asarray(self.predict(raw)), targets)
 
     def to_arrays(self, encoding: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the arrays and the metadata of a file."""
@@ -135,10 +168,7 @@ class IntegerRegressor(IntegerReadout):
     @staticmethod
     def from_arrays(fields: FieldReader, packed_from: Sequence[Weights] | None = None) -> IntegerRegressor:
         """Read the contents of a file; what is small is checked before matrices are unpacked."""
-        targets = fields.count("targets")
-        if targets > CLASSES:
-            raise ValueError(f"there are {targets:,} targets, and a file has {CLASSES:,} at most")
-        parts = read_readout(fields, targets)
+        parts = read_readout(fields, read_targets(fields))
         regressor = IntegerRegressor(IntegerNetwork.from_arrays(fields, packed_from), **parts)
         regressor._check_read(fields)
         return regressor

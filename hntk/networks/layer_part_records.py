@@ -1,7 +1,7 @@
 """Biases, residual branches, scales and normalisation in files.
 
 Files of networks that have any of them are of version 2, which readers of version 1 refuse: they would compute another
-network.
+network. Files of regressors are of version 3, with parts or without: earlier readers would miss the readout.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hntk.files.reader import FieldReader
 from hntk.networks.layer_parts import LayerParts
 from hntk.theory.architecture import LayerScales, Normalize
 
-PLAIN_VERSION, PARTS_VERSION = 1, 2
+PLAIN_VERSION, PARTS_VERSION, TARGETS_VERSION = 1, 2, 3
 
 
 class SmallParts(NamedTuple):
@@ -83,14 +83,15 @@ def read_parts(fields: FieldReader, layers: Sequence[FieldReader]) -> SmallParts
     Raises
     ------
     KeyError, TypeError, ValueError
-        If they are not as described, or a file of version 1 has any.
+        If they are not as described, or a file of version 1 has any, or one of version 3 some without scales.
     """
     names = [_bias_name(number) for number in range(1, len(layers) + 1)]
-    if fields.table.get("version") != PARTS_VERSION:
+    version = fields.table.get("version")
+    if version != PARTS_VERSION and not (version == TARGETS_VERSION and any("scales" in layer for layer in layers)):
         claimed = [name for name in ("scales", BRANCH) if any(name in layer for layer in layers)]
         claimed += [name for name in names if name in fields.arrays] + ["normalize"] * ("normalize" in fields)
         if claimed:
-            raise ValueError(f"it is of version {PLAIN_VERSION}, which has no {', '.join(claimed)}")
+            raise ValueError(f"it is of version {version}, which has no {', '.join(claimed)}")
         return SmallParts(None, None, None)
     biases = tuple(
         jnp.asarray(fields.array(name, np.float32, layer.shape("shape")[0])) if name in fields.arrays else None

@@ -133,7 +133,7 @@ class DataStatistics:
     norm_deviation : float
         Standard deviation of ‖x‖²/τ_0², which the theory assumes to be small.
     class_counts : tuple of int
-        Number of samples of every class, in the classifier's order.
+        Number of samples of every class, in the classifier's order; empty for a regression.
     """
 
     n: int
@@ -143,15 +143,15 @@ class DataStatistics:
     class_counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, x: Float[np.ndarray, "n p"], index: Int[np.ndarray, " n"]) -> DataStatistics:
+    def of(cls, x: Float[np.ndarray, "n p"], index: Int[np.ndarray, " n"] | None) -> DataStatistics:
         """Compute the statistics of samples.
 
         Parameters
         ----------
         x : (n, p) array
             Samples.
-        index : (n,) array of int
-            Index of each sample's class.
+        index : (n,) array of int or None
+            Index of each sample's class; None for a regression.
 
         Returns
         -------
@@ -163,21 +163,24 @@ class DataStatistics:
         ValueError
             If all samples are zero.
         """
-        tau0, counts = rms_norm(x), np.bincount(index)
+        tau0, counts = rms_norm(x), () if index is None else tuple(np.bincount(index).tolist())
         squares = np.einsum("ij,ij->i", x, x, dtype=np.float64)
-        return cls(x.shape[0], x.shape[1], tau0, float(np.std(squares) / tau0**2), tuple(counts.tolist()))
+        return cls(x.shape[0], x.shape[1], tau0, float(np.std(squares) / tau0**2), counts)
 
     def __str__(self) -> str:
-        least, most = min(self.class_counts), max(self.class_counts)
-        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        each = ""
+        if len(self.class_counts):
+            least, most = min(self.class_counts), max(self.class_counts)
+            each = f", {least:,} a class" if least == most else f", {least:,} to {most:,} a class"
         return (
-            f"fitted on {self.n:,} samples of dimension {self.p}, {each} a class; tau_0 = {self.tau0:.4g}, "
+            f"fitted on {self.n:,} samples of dimension {self.p}{each}; tau_0 = {self.tau0:.4g}, "
             f"|x|^2 deviating by {self.norm_deviation:.2g}"
         )
 
     def to_metadata(self) -> dict[str, Any]:
         """Return the statistics as a table for a file."""
-        return asdict(self)
+        left_out = set() if len(self.class_counts) else {"class_counts"}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @classmethod
     def from_fields(cls, fields: FieldReader) -> DataStatistics:
@@ -187,7 +190,7 @@ class DataStatistics:
             fields.count("p"),
             fields.number("tau0", positive=True),
             fields.number("norm_deviation"),
-            tuple(fields.counts("class_counts")),
+            tuple(fields.counts("class_counts")) if "class_counts" in fields else (),
         )
 
 

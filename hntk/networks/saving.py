@@ -22,14 +22,15 @@ from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_network import IntegerNetwork
 from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.network import Network
+from hntk.networks.regressor import Regressor
 from hntk.networks.saveable import READING_ERRORS, Saveable, error_text
 
 __all__ = ["FileError", "Saved", "encodings", "load", "load_packed", "save"]
 
-Saved = Network | Classifier | IntegerNetwork | IntegerClassifier | IntegerRegressor
+Saved = Network | Classifier | Regressor | IntegerNetwork | IntegerClassifier | IntegerRegressor
 # The network of every form, and what has a readout, by what its files tell of what is predicted.
 FORMS: dict[str, tuple[type[Saved], dict[str, type[Saved]]]] = {
-    "float": (Network, {"classes": Classifier}),
+    "float": (Network, {"classes": Classifier, "targets": Regressor}),
     "integer": (IntegerNetwork, {"classes": IntegerClassifier, "targets": IntegerRegressor}),
 }
 
@@ -42,7 +43,7 @@ def save(what: Saveable, path: str | os.PathLike[str], *, encoding: str | None =
 
     Parameters
     ----------
-    what : Network, Classifier, IntegerNetwork, IntegerClassifier or IntegerRegressor
+    what : Network, Classifier, Regressor, IntegerNetwork, IntegerClassifier or IntegerRegressor
         A network, or a network with a readout. The readout at initialisation, which only the NTK needs, is kept only
         for a network without a fitted readout.
     path : str or path-like
@@ -112,7 +113,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
 
     Returns
     -------
-    Network, Classifier, IntegerNetwork, IntegerClassifier or IntegerRegressor
+    Network, Classifier, Regressor, IntegerNetwork, IntegerClassifier or IntegerRegressor
         What was saved.
 
     Raises
@@ -153,7 +154,8 @@ def _read_fields(path: str | os.PathLike[str]) -> tuple[type[Saved], FieldReader
     """Return the class of what a file holds, and its metadata and arrays."""
     arrays, metadata = read(Path(path))
     fields, version = FieldReader(metadata, arrays), metadata.get("version")
-    _check_version(path, version, sorted({number for network, _ in FORMS.values() for number in network.versions}))
+    known = [made for network, readouts in FORMS.values() for made in (network, *readouts.values())]
+    _check_version(path, version, sorted({number for made in known for number in made.versions}))
     form = fields.text("form") if "form" in fields else None
     if form not in FORMS:
         raise ValueError(f"a form {form!r} is unknown")

@@ -14,7 +14,7 @@ def summarize(what: Saveable, encodings: Sequence[str] | None = None) -> Summary
 
     Parameters
     ----------
-    what : Network, Classifier, IntegerNetwork, IntegerClassifier or IntegerRegressor
+    what : Network, Classifier, Regressor, IntegerNetwork, IntegerClassifier or IntegerRegressor
         A network, or a network with a readout.
     encodings : sequence of str, optional
         Encoding of every layer's weights, such as a file has; by default the smallest of each.

@@ -19,31 +19,24 @@ $$PXX^\top P = XX^\top - g1^\top - 1g^\top - \|\bar x\|^211^\top,\qquad P = I - 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import scipy
 from jaxtyping import Float, Int, Real
 
-from hntk._utils.arguments import (
-    as_callback,
-    as_choice,
-    as_diagonal,
-    as_instance,
-    as_nonnegative,
-    as_positive,
-    as_reals,
-    as_scale,
-)
+from hntk._utils.arguments import as_callback, as_choice, as_diagonal
 from hntk._utils.arrays import check_result
 from hntk._utils.labels import as_labels
 from hntk._utils.pytree import array_dataclass
-from hntk._utils.rows import as_rows, rms_norm, row_blocks
-from hntk.data.dataset import training_part
+from hntk._utils.rows import as_rows, row_blocks
 from hntk.data.normalization import Normalization, prepare_samples
 from hntk.networks.label_predictor import LabelPredictor
-from hntk.readouts.kernel_ridge import RIDGES, ClassTargets, Trial, lowest_error, try_ridges
+from hntk.networks.target_predictor import TargetPredictor
+from hntk.readouts.answers import Answers
+from hntk.readouts.kernel_data import KernelData
+from hntk.readouts.kernel_ridge import RIDGES, Trial, lowest_error, try_ridges
 from hntk.readouts.quadratic_forms import QuadraticForms
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 from hntk.theory.centred_layers import centred_coefficients
@@ -52,14 +45,12 @@ from hntk.theory.expansion import expansions
 from hntk.theory.low_rank_operator import StructuredKernel
 
 
-@array_dataclass(static=("classes",))
-class EquivalentRegression(LabelPredictor):
-    """A classifier by kernel ridge regression on centred one-hot targets.
+@array_dataclass()
+class EquivalentRegression:
+    """A kernel ridge regression with an equivalent kernel, on classes or on real-valued targets.
 
     Attributes
     ----------
-    classes : ndarray of shape (K,)
-        Labels in the order of the scores.
     kernel : StructuredKernel
         Equivalent kernel between the training samples.
     forms : QuadraticForms
@@ -69,17 +60,18 @@ class EquivalentRegression(LabelPredictor):
     quadratic : ndarray of shape (k + 1, K)
         Weights of the forms.
     offset : ndarray of shape (K,)
-        Shares of the classes; with an intercept less the scores that the mean training sample would have otherwise.
+        Shares of the classes, or means of the targets; with an intercept less the scores that the mean training sample
+        would have otherwise.
     ridge : float
         Ridge λ that was used.
     tried : tuple of Trial
         Ridge, mean squared leave-one-out error and leave-one-out accuracy of every ridge that was tried; empty when
-        the ridge was given.
+        the ridge was given. Errors of a regression are in units of the targets' variances, summed over the targets, and
+        there is no accuracy.
     normalization : Normalization or None
         What raw samples go through first, where it is known.
     """
 
-    classes: np.ndarray
     kernel: StructuredKernel
     forms: QuadraticForms
     linear: Float[np.ndarray, "p K"]
@@ -90,7 +82,7 @@ class EquivalentRegression(LabelPredictor):
     normalization: Normalization | None = None
 
     def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray, "m K"]:
-        """Return one score per class; the largest wins.
+        """Return one score per class, of which the largest wins, or the predictions of each target.
 
         Parameters
         ----------
@@ -102,7 +94,7 @@ class EquivalentRegression(LabelPredictor):
         Returns
         -------
         ndarray of shape (m, K)
-            Scores in the order of ``classes``.
+            Scores, in the order of the classes or of the targets.
 
         Raises
         ------
@@ -121,6 +113,24 @@ class EquivalentRegression(LabelPredictor):
         return scores + self.offset
 
 
+@array_dataclass(static=("classes",))
+class EquivalentClassifier(EquivalentRegression, LabelPredictor):
+    """A classifier by kernel ridge regression with an equivalent kernel, on centred one-hot targets.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (K,)
+        Labels in the order of the scores.
+    """
+
+    classes: np.ndarray = field(kw_only=True)
+
+
+@array_dataclass()
+class EquivalentRegressor(EquivalentRegression, TargetPredictor):
+    """A regressor of real-valued targets by kernel ridge regression with an equivalent kernel."""
+
+
 def fit_equivalent(
     x: object,
     labels: object,
@@ -131,18 +141,23 @@ def fit_equivalent(
     ridges: Sequence[float] = RIDGES,
     tau0: float | None = None,
     kappa_sq: float | None = None,
+    groups: object = None,
     normalization: Normalization | None = None,
     progress: Callable[[int], None] | None = None,
-) -> EquivalentRegression:
-    r"""Classify by kernel ridge regression with the equivalent CK or NTK, in O(np) memory and O(np²) time.
+) -> EquivalentClassifier | EquivalentRegressor:
+    r"""Fit a kernel ridge regression with the equivalent CK or NTK, in O(np) memory and O(np²) time.
+
+    The type of the labels decides what is predicted: classes, or real-valued targets where they are floating-point
+    numbers. The kernel of a regression is that of samples of one class, unless ``groups`` tells their classes.
 
     Parameters
     ----------
     x : array of shape (n, p) or Dataset
         Training samples, ‖x_i‖² ≈ τ_0², or a :class:`hntk.Dataset`, whose training part is taken. A memory map is read
         in blocks and never copied.
-    labels : array of shape (n,)
-        Whole numbers, real numbers, booleans or text; None for a data set's own.
+    labels : array of shape (n,), or of shape (n, K) for targets
+        Labels: whole numbers, booleans or text. Or targets: floating-point numbers; classes that are such numbers
+        become labels by ``labels.astype(int)``. None for a data set's own.
     activations : sequence of str or Activation, or Architecture
         The network. A list of one activation per layer is centred, with unit weights and without biases. For other
         networks an intercept is fitted too, as their equivalents are those behind one.
@@ -150,13 +165,15 @@ def fit_equivalent(
         Which kernel.
     ridge : float, optional
         Ridge λ ≥ 0, added to the kernel's own multiple of the identity; None chooses it by mean squared leave-one-out
-        error.
+        error, to which targets of a regression count standardised.
     ridges : sequence of float
         Ridges to choose from, in units of the kernel's mean eigenvalue.
     tau0 : float, optional
         Root mean square norm of a sample; by default the data's.
     kappa_sq : float, optional
         The NTK's diagonal κ_L², to be declared when an activation jumps.
+    groups : array of shape (n,), optional
+        Labels of the classes that the samples of a regression belong to, whose second moments the kernel tells apart.
     normalization : Normalization, optional
         What raw samples go through before they are like x, for the result to take those with ``raw=True``; by default
         the data set's own.
@@ -165,13 +182,14 @@ def fit_equivalent(
 
     Returns
     -------
-    EquivalentRegression
-        The classifier.
+    EquivalentClassifier or EquivalentRegressor
+        The classifier, or the regressor where the labels are floating-point numbers.
 
     Raises
     ------
     ValueError
-        If data, labels or settings do not fit, a class is too small, or the matrix is singular.
+        If data, labels or settings do not fit, a class is too small, ``groups`` are given beside classes, or the matrix
+        is singular.
 
     Examples
     --------
@@ -180,33 +198,41 @@ def fit_equivalent(
     >>> fitted = hntk.fit_equivalent(data.x[::2], data.labels[::2], ["relu"] * 3)
     >>> fitted.accuracy(data.x[1::2], data.labels[1::2]) > 0.95
     True
+    >>> y = data.x @ data.x[:3].T  # three real-valued targets
+    >>> regressor = hntk.fit_equivalent(data.x[::2], y[::2], ["relu"] * 3)
+    >>> regressor.predict(data.x[1::2]).shape, regressor.r2(data.x[1::2], y[1::2]) > 0.95
+    ((1000, 3), True)
     """
     as_choice(kernel, "kernel", ("ck", "ntk"))
     declared, progress = as_diagonal(kappa_sq), as_callback(progress)
-    ridge = None if ridge is None else as_nonnegative(ridge, "ridge", "None has it chosen")
-    ridges = as_reals(ridges, "ridges", as_positive)
-    if normalization is not None:
-        as_instance(normalization, "normalization", Normalization, "a hntk.Normalization")
-    x, labels, normalization = training_part(x, labels, normalization)
-    x = as_rows(x)
-    classes, index = as_labels(labels, len(x))
-    scale = rms_norm(x) if tau0 is None else as_scale(tau0)
-    net = as_architecture(activations)
-    weights, diagonal = _weights(net, scale, kernel, declared)
-    forms = QuadraticForms.of(x, index, scale)
-    operator = _operator(x, index, forms, weights, diagonal)
+    data = KernelData.of(x, labels, ridge=ridge, ridges=ridges, tau0=tau0, normalization=normalization, name="labels")
+    net, index = as_architecture(activations), _mixture_classes(data.answers, groups)
+    weights, diagonal = _weights(net, data.tau0, kernel, declared)
+    forms = QuadraticForms.of(data.x, index, data.tau0)
+    operator = _operator(data.x, index, forms, weights, diagonal)
     regression = _Regression(operator) if net.is_plain else _Regression.with_intercept(operator)
-    targets, tried = ClassTargets.of(index), ()
+    targets, ridge, tried = data.targets, data.ridge, ()
     if ridge is None:
-        tried = try_ridges(regression, targets, np.multiply(ridges, diagonal).tolist(), progress)
+        tried = try_ridges(regression, targets, np.multiply(data.ridges, diagonal).tolist(), progress)
         ridge = lowest_error(tried).ridge
     dual = regression.kernel.solve(targets.values, ridge)
     check_result(dual, "the regression")
-    linear, quadratic, common = regression.weights(dual)
-    return EquivalentRegression(
-        classes, regression.kernel, forms, linear, quadratic, targets.shares + common, float(ridge), tried,
-        normalization,
-    )  # fmt: skip
+    linear, quadratic, common = (part * targets.spread for part in regression.weights(dual))
+    parts = (regression.kernel, forms, linear, quadratic, targets.mean + common, float(ridge), tried)
+    if data.answers.classes is None:
+        return EquivalentRegressor(*parts, data.normalization)
+    return EquivalentClassifier(*parts, data.normalization, classes=data.answers.classes)
+
+
+def _mixture_classes(answers: Answers, groups: object) -> Int[np.ndarray, " n"]:
+    """Return the class of every sample as the kernel sees it."""
+    if answers.index is not None:
+        if groups is not None:
+            raise ValueError("groups= are for a regression: labels that are classes are the groups themselves.")
+        return answers.index
+    if groups is None:
+        return np.zeros(len(answers.values), int)
+    return as_labels(groups, len(answers.values), least=1)[1]
 
 
 def _weights(

@@ -1,23 +1,24 @@
-"""Training data of a readout, checked against its network, and its validation part."""
+"""Training data of a readout, checked against its network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from hntk._utils.arguments import as_instance, as_seed, as_share
+from hntk._utils.arguments import as_instance
 from hntk._utils.arrays import real_array
-from hntk._utils.labels import as_labels
 from hntk._utils.rows import check_rows
 from hntk.data.dataset import training_part
 from hntk.data.normalization import Normalization, check_normalization
 from hntk.networks.network import Network
 from hntk.networks.provenance import DataStatistics
 from hntk.networks.read_layers import ReadLayers, as_read_layers, read_widths
+from hntk.readouts.answers import Answers
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +31,8 @@ class FitData:
         Network whose features the readout is of.
     samples : array of shape (n, p)
         Training samples.
-    classes : ndarray of shape (K,)
-        Sorted labels.
-    index : ndarray of shape (n,)
-        Position of every sample's label in ``classes``.
+    answers : Answers
+        Labels or targets.
     features : ndarray of shape (n, d) or None
         Features of the samples, where they were given.
     normalization : Normalization or None
@@ -44,8 +43,7 @@ class FitData:
 
     network: Network
     samples: Float[Array, "n p"]
-    classes: np.ndarray
-    index: Int[np.ndarray, " n"]
+    answers: Answers
     features: Float[np.ndarray, "n d"] | None
     normalization: Normalization | None
     layers: ReadLayers = "last"
@@ -61,17 +59,30 @@ class FitData:
         TypeError
             If ``normalization`` is no :class:`hntk.Normalization`.
         ValueError
-            If the parts do not fit together, only one class occurs, or ``layers`` is unknown.
+            If the parts do not fit together, only one class occurs, no target varies, or ``layers`` is unknown.
         """
         as_instance(network, "network", Network, "a network, such as of hntk.dense")
         read = as_read_layers(layers)
         x, labels, normalization = training_part(x, labels, normalization)
         check_normalization(normalization, network.inputs)
         samples = network.check_inputs(x)
-        classes, index = as_labels(labels, samples.shape[0])
-        shape = (index.size, sum(read_widths(network.widths, read)))
+        answers = Answers.of(labels, samples.shape[0], "labels")
+        shape = (samples.shape[0], sum(read_widths(network.widths, read)))
         given = None if features is None else _check_features(features, shape, read)
-        return FitData(network, samples, classes, index, given, normalization, read)
+        return FitData(network, samples, answers, given, normalization, read)
+
+    @cached_property
+    def scale(self) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
+        """The numbers that targets are standardised by; 0 and 1 for classes."""
+        return self.answers.scale()
+
+    def targets(self, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m K"]:
+        """Return what scores of some samples are fitted to, in float32: one-hot rows, or standardised targets."""
+        values = self.answers.values[rows]
+        if self.answers.classes is not None:
+            return np.eye(self.answers.outputs, dtype=np.float32)[values]
+        mean, spread = self.scale
+        return ((values - mean) / spread).astype(np.float32)
 
     @property
     def width(self) -> int:
@@ -79,30 +90,9 @@ class FitData:
         return sum(read_widths(self.network.widths, self.layers))
 
     def described(self) -> dict[str, Any]:
-        """Return what a classifier keeps of its training data, as keyword arguments."""
-        statistics = DataStatistics.of(np.asarray(self.samples), self.index)
+        """Return what a classifier or regressor keeps of its training data, as keyword arguments."""
+        statistics = DataStatistics.of(np.asarray(self.samples), self.answers.index)
         return {"statistics": statistics, "normalization": self.normalization, "layers": self.layers}
-
-
-def draw_validation(
-    index: Int[np.ndarray, " n"], share: float, seed: int, remedy: str = "give ridge= instead, or more samples"
-) -> Bool[np.ndarray, " n"]:
-    """Return which samples are for validation: a random share of every class, but never all of one.
-
-    Raises
-    ------
-    ValueError
-        If a class has one sample; the message ends with the remedy.
-    """
-    share = as_share(share, "validation_share")
-    rng = np.random.default_rng(as_seed(seed))
-    held = np.zeros(index.size, dtype=bool)
-    for a in range(int(index.max()) + 1):
-        members = rng.permutation(np.flatnonzero(index == a))
-        if members.size < 2:
-            raise ValueError(f"validation needs at least 2 samples of every class: {remedy}.")
-        held[members[: min(max(1, round(share * members.size)), members.size - 1)]] = True
-    return held
 
 
 def _check_features(features: object, shape: tuple[int, int], layers: ReadLayers) -> Float[np.ndarray, "n d"]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from hntk._utils.labels import brief_sizes
 from hntk._utils.pytree import array_dataclass
 from hntk.readouts.kernel_ridge import RIDGES, DenseKernel, fit_kernel_ridge, highest_accuracy
 
@@ -96,7 +97,7 @@ def held_out_parts(index: Int[np.ndarray, " n"], seed: int = 0) -> Int[np.ndarra
     sizes = np.bincount(index)
     if sizes.min() < LEAST_PER_CLASS:
         raise ValueError(
-            f"class sizes are {sizes.tolist()}: to hold samples out, accuracy= needs at least {LEAST_PER_CLASS} of "
+            f"{brief_sizes(sizes)}: to hold samples out, accuracy= needs at least {LEAST_PER_CLASS} of "
             "every class. Drop small classes, give more samples, or plan for error= or memory=."
         )
     rng, parts = np.random.default_rng(seed), np.empty(index.size, int)

@@ -1,9 +1,9 @@
-r"""Kernel ridge regression on class labels, for a kernel that is a matrix or an operator.
+r"""Kernel ridge regression on class labels or real-valued targets, for a kernel that is a matrix or an operator.
 
-Targets are one-hot rows minus the shares of the classes. With kernel K and ridge λ the dual coefficients are
-$(K + \lambda I)^{-1} Y$, and a new sample's scores are its kernel values times these, plus the shares. Sample i is
-missed by $[(K + \lambda I)^{-1} Y]_i / [(K + \lambda I)^{-1}]_{ii}$ when all others are fitted on (leave-one-out), so
-that one eigendecomposition gives the errors at every ridge.
+Targets of classes are one-hot rows minus the shares of the classes; those of a regression are standardised. With kernel
+K and ridge λ the dual coefficients are $(K + \lambda I)^{-1} Y$, and a new sample's scores are its kernel values times
+these, plus the means. Sample i is missed by $[(K + \lambda I)^{-1} Y]_i / [(K + \lambda I)^{-1}]_{ii}$ when all others
+are fitted on (leave-one-out), so that one eigendecomposition gives the errors at every ridge.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import row_blocks
+from hntk.readouts.answers import Answers
 from hntk.spectra.comparison import centred_kernel
 
 # Ridges to choose from, in units of the kernel's mean eigenvalue.
@@ -100,28 +101,45 @@ class DenseKernel:
 
 
 @array_dataclass()
-class ClassTargets:
-    """Class labels as targets of a regression.
+class CentredTargets:
+    """What a kernel regression is fitted to: a prediction is ``mean + spread * score``.
 
     Attributes
     ----------
-    index : ndarray of shape (n,)
-        Class 0 … K − 1 of every sample.
-    shares : ndarray of shape (K,)
-        Share of every class.
     values : ndarray of shape (n, K)
-        One-hot rows minus the shares.
+        One-hot rows minus the shares of the classes, or standardised targets.
+    mean : ndarray of shape (K,)
+        Shares of the classes, or means of the targets.
+    spread : ndarray of shape (K,)
+        1 for classes, or standard deviations of the targets.
+    index : ndarray of shape (n,) or None
+        Class 0 … K − 1 of every sample; None for a regression.
     """
 
-    index: Int[np.ndarray, " n"]
-    shares: Float[np.ndarray, " K"]
     values: Float[np.ndarray, "n K"]
+    mean: Float[np.ndarray, " K"]
+    spread: Float[np.ndarray, " K"]
+    index: Int[np.ndarray, " n"] | None
 
     @staticmethod
-    def of(index: Int[np.ndarray, " n"]) -> ClassTargets:
+    def of(answers: Answers) -> CentredTargets:
+        """Make the targets of labels, or of targets that a user gave."""
+        if answers.index is not None:
+            return CentredTargets.of_classes(answers.index)
+        mean, spread = answers.scale()
+        return CentredTargets((answers.values - mean) / spread, mean, spread, None)
+
+    @staticmethod
+    def of_classes(index: Int[np.ndarray, " n"]) -> CentredTargets:
         """Make the targets of classes 0 … K − 1, each of which occurs."""
         shares = np.bincount(index) / index.size
-        return ClassTargets(index, shares, np.eye(shares.size)[index] - shares)
+        return CentredTargets(np.eye(shares.size)[index] - shares, shares, np.ones(shares.size), index)
+
+    def right(self, errors: Float[np.ndarray, "l m K"], rows: slice) -> Int[np.ndarray, " l"]:
+        """Return how many of some samples are recognised with these errors of their targets; 0 for a regression."""
+        if self.index is None:
+            return np.zeros(len(errors), int)
+        return np.sum(np.argmax(self.values[rows] + self.mean - errors, axis=2) == self.index[rows], axis=1)
 
 
 class Trial(NamedTuple):
@@ -132,29 +150,30 @@ class Trial(NamedTuple):
     ridge : float
         λ.
     squared_error : float
-        Mean over the samples of the squared norm of the leave-one-out error.
-    accuracy : float
-        Share of the leave-one-out predictions that are right.
+        Mean over the samples of the squared norm of the leave-one-out error; targets of a regression are counted in
+        units of their standard deviations, so that 1 a target is the error of its mean.
+    accuracy : float or None
+        Share of the leave-one-out predictions that are right; None for a regression.
     """
 
     ridge: float
     squared_error: float
-    accuracy: float
+    accuracy: float | None
 
 
 def try_ridges(
-    kernel: Kernel, targets: ClassTargets, ridges: Sequence[float], progress: Callable[[int], None] | None = None
+    kernel: Kernel, targets: CentredTargets, ridges: Sequence[float], progress: Callable[[int], None] | None = None
 ) -> tuple[Trial, ...]:
     """Return leave-one-out error and accuracy at every ridge; ``progress`` gets the number of samples done."""
     squares, right = np.zeros(len(ridges)), np.zeros(len(ridges))
     for rows, errors in kernel.leave_one_out_grid(targets.values, ridges):
         squares += np.sum(errors**2, axis=(1, 2))
-        predicted = np.argmax(targets.values[rows] + targets.shares - errors, axis=2)
-        right += np.sum(predicted == targets.index[rows], axis=1)
+        right += targets.right(errors, rows)
         if progress is not None:
             progress(rows.stop - rows.start)
     n = len(targets.values)
-    return tuple(map(Trial, map(float, ridges), (squares / n).tolist(), (right / n).tolist()))
+    shares = [None] * len(ridges) if targets.index is None else (right / n).tolist()
+    return tuple(map(Trial, map(float, ridges), (squares / n).tolist(), shares))
 
 
 def lowest_error(trials: Sequence[Trial]) -> Trial:
@@ -164,7 +183,7 @@ def lowest_error(trials: Sequence[Trial]) -> Trial:
 
 def highest_accuracy(trials: Sequence[Trial]) -> Trial:
     """Return the trial of the highest accuracy; of equal ones the largest ridge, which is the most stable."""
-    return max(trials, key=lambda trial: (trial.accuracy, trial.ridge))
+    return max(trials, key=lambda trial: (trial.accuracy or 0.0, trial.ridge))
 
 
 @array_dataclass()
@@ -214,11 +233,11 @@ def fit_kernel_ridge(
     KernelRidge
         The classifier.
     """
-    targets = ClassTargets.of(index)
+    targets = CentredTargets.of_classes(index)
     trial = choose(try_ridges(kernel, targets, ridges))
     dual = kernel.solve(targets.values, trial.ridge)
     means = kernel.column_means
-    return KernelRidge(dual, targets.shares - (0.0 if means is None else means @ dual), trial)
+    return KernelRidge(dual, targets.mean - (0.0 if means is None else means @ dual), trial)
 
 
 def solve_ridge(

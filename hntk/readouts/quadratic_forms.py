@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from hntk._utils.arguments import as_scale
-from hntk._utils.labels import label_array
+from hntk._utils.labels import brief_sizes, label_array
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import as_rows, class_means, class_scatters, row_blocks
 from hntk.data.population import as_index
@@ -75,8 +75,7 @@ class QuadraticForms:
         sizes = np.bincount(index)
         if np.any(sizes < 2):
             raise ValueError(
-                f"class sizes are {sizes.tolist()}: the second moment of a class takes at least 2 samples. "
-                "Drop small classes."
+                f"{brief_sizes(sizes)}: the second moment of a class takes at least 2 samples. Drop small classes."
             )
         means = class_means(x, index)
         moments = class_scatters(x, index, means) / sizes[:, None, None]

@@ -1,8 +1,9 @@
 r"""Readout by ridge regression on a network's features.
 
-With features $F$ (centred on the training data), one-hot targets $Y$ and ridge λ, the readout is $W = (F^\top F +
-\lambda I)^{-1}F^\top Y$: the predictor of kernel regression with $FF^\top + \lambda I$, whose limit is the conjugate
-kernel. A compressed network whose kernel carries an identity shift δ needs the ridge λ − δ.
+With features $F$ (centred on the training data), targets $Y$, which are one-hot rows for classes, and ridge λ, the
+readout is $W = (F^\top F + \lambda I)^{-1}F^\top Y$: the predictor of kernel regression with $FF^\top + \lambda I$,
+whose limit is the conjugate kernel. A compressed network whose kernel carries an identity shift δ needs the ridge
+λ − δ.
 
 Features of all layers side by side, $F = (F_1, …, F_L)$, have the kernel $FF^\top = K_1 + … + K_L$, the sum of the
 conjugate kernels after 1, …, L layers. Their traces are about $n\tau_l^2$, which falls with depth for most activations:
@@ -32,7 +33,8 @@ from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import BATCH, Network
 from hntk.networks.read_layers import ReadLayers
-from hntk.readouts.fit_data import FitData, draw_validation
+from hntk.networks.regressor import Regressor
+from hntk.readouts.fit_data import FitData
 from hntk.readouts.kernel_ridge import solve_ridge
 from hntk.readouts.ridge_path import ridge_path
 
@@ -61,6 +63,27 @@ class RidgeClassifier(Classifier):
         return dict(self.validation).get(self.ridge)
 
 
+@array_dataclass(static=("ridge", "validation"))
+class RidgeRegressor(Regressor):
+    """A network with a readout of real-valued targets, fitted by ridge regression.
+
+    Attributes
+    ----------
+    ridge : float
+        Ridge λ that was used.
+    validation : tuple of tuple of float
+        Pairs (λ, validation R²) tried when the ridge was chosen; empty when it was given.
+    """
+
+    ridge: float
+    validation: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def validation_r2(self) -> float | None:
+        """Validation R², averaged over the targets, at the ridge that was chosen; None when it was given."""
+        return dict(self.validation).get(self.ridge)
+
+
 def fit_ridge(
     network: Network,
     x: object,
@@ -74,8 +97,12 @@ def fit_ridge(
     validation_share: float = 0.1,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> RidgeClassifier:
-    """Fit a linear readout on the network's features by ridge regression.
+) -> RidgeClassifier | RidgeRegressor:
+    """Fit a linear readout of classes or of real-valued targets on the network's features by ridge regression.
+
+    The type of the labels decides: floating-point numbers are targets of a regression, in one column or several, and
+    whole numbers, booleans and text are classes. Targets are standardised inside, so that each counts the same in the
+    choice of the ridge, which all share.
 
     Parameters
     ----------
@@ -83,10 +110,12 @@ def fit_ridge(
         Any network.
     x : array of shape (n, p) or Dataset
         Training samples, or a :class:`hntk.Dataset`, whose training part is taken.
-    labels : array of shape (n,), optional
-        Whole numbers, real numbers, booleans or text; by default the data set's own.
+    labels : array of shape (n,), or of shape (n, K) for targets, optional
+        Labels: whole numbers, booleans or text. Or targets: floating-point numbers; classes that are such numbers
+        become labels by ``labels.astype(int)``. By default the data set's own.
     ridge : float, optional
-        Ridge λ > 0. None chooses it by accuracy on a validation part of the training data, and refits on all of it.
+        Ridge λ > 0. None chooses it on a validation part of the training data, by accuracy for classes and by R², the
+        mean over the targets, for a regression, and refits on all of the data.
     layers : {"last", "all"}
         Whose features are read: the last layer's, h_L/√d_L, or those of all layers side by side. For all layers of a
         compressed network, match its activations with ``method="layerwise"``.
@@ -99,7 +128,7 @@ def fit_ridge(
     ridges : sequence of float
         Ridges to choose from, in units of the mean eigenvalue of FFᵀ.
     validation_share : float
-        Share of every class in the validation part.
+        Share of every class, or of all samples of a regression, in the validation part.
     seed : int
         Seed of the choice of the validation part.
     progress : callable, optional
@@ -107,8 +136,8 @@ def fit_ridge(
 
     Returns
     -------
-    RidgeClassifier
-        The network with its readout.
+    RidgeClassifier or RidgeRegressor
+        The network with its readout: a regressor where the labels are floating-point numbers.
 
     Raises
     ------
@@ -117,8 +146,8 @@ def fit_ridge(
     TypeError
         If ``normalization`` is no :class:`hntk.Normalization`.
     ValueError
-        If x, the labels or the features do not fit, only one class occurs, a ridge is not positive, or ``layers`` is
-        unknown.
+        If x, the labels or the features do not fit, only one class occurs, no target varies, a ridge is not positive,
+        or ``layers`` is unknown.
 
     Examples
     --------
@@ -129,21 +158,29 @@ def fit_ridge(
     True
     >>> hntk.fit_ridge(net, data.x, data.labels, layers="all").weights.shape
     (256, 2)
+
+    The norm and the first coordinate of a sample, which are real numbers:
+
+    >>> import numpy as np
+    >>> y = np.stack([np.linalg.norm(data.x, axis=1), data.x[:, 0]], axis=1)
+    >>> regressor = hntk.fit_ridge(net, data.x, y)
+    >>> regressor.predict(data.x).shape, regressor.r2(data.x, y) > 0.8
+    ((200, 2), True)
     """
     data, progress = FitData.of(network, x, labels, normalization, features, layers), as_callback(progress)
     _check_room(data.width)
     if ridge is not None:
         ridge = as_positive(ridge, "ridge", "None has it chosen")
-        return _fitted(data, _normal_equations(data, np.arange(data.index.size), progress), ridge)
+        return _fitted(data, _normal_equations(data, np.arange(len(data.answers.values)), progress), ridge)
     ridges = as_reals(ridges, "ridges", as_positive)
-    held = draw_validation(data.index, validation_share, seed)
+    held = data.answers.draw_validation(validation_share, seed)
     fitted = _normal_equations(data, np.flatnonzero(~held), progress)
     rows = np.flatnonzero(held)
     validation = np.concatenate([np.asarray(batch) for batch in _batches(data, rows)])
-    tried = _validate(fitted, ridges, validation, data.index[rows])
+    tried = _validate(data, fitted, ridges, validation, rows)
     if progress is not None:
         progress(rows.size)
-    whole = fitted.plus(_NormalEquations.of(validation, data.index[rows], data.classes.size))
+    whole = fitted.plus(_NormalEquations.of(validation, data.targets(rows)))
     # Of equally good ridges the largest is the most stable.
     best, _ = max(tried, key=lambda pair: (pair[1], pair[0]))
     return _fitted(data, whole, best, tuple(tried))
@@ -169,9 +206,8 @@ class _NormalEquations(NamedTuple):
     samples: int
 
     @staticmethod
-    def of(features: np.ndarray, index: Int[np.ndarray, " n"], classes: int) -> _NormalEquations:
+    def of(features: np.ndarray, targets: Float[np.ndarray, "n K"]) -> _NormalEquations:
         """Sum over a batch of features."""
-        targets = np.eye(classes, dtype=np.float32)[index]
         return _NormalEquations(
             (features.T @ features).astype(np.float64),
             (features.T @ targets).astype(np.float64),
@@ -209,8 +245,7 @@ def _normal_equations(
     """Sum over some samples, a batch at a time."""
     total, done = None, 0
     for batch in _batches(data, rows):
-        index = data.index[rows[done : done + batch.shape[0]]]
-        part = _NormalEquations.of(np.asarray(batch), index, data.classes.size)
+        part = _NormalEquations.of(np.asarray(batch), data.targets(rows[done : done + batch.shape[0]]))
         total = part if total is None else total.plus(part)
         done += batch.shape[0]
         if progress is not None:
@@ -220,24 +255,31 @@ def _normal_equations(
 
 
 def _validate(
-    equations: _NormalEquations, ridges: Sequence[float], features: np.ndarray, index: Int[np.ndarray, " m"]
+    data: FitData,
+    equations: _NormalEquations,
+    ridges: Sequence[float],
+    features: np.ndarray,
+    rows: Int[np.ndarray, " m"],
 ) -> list[tuple[float, float]]:
-    """Return (λ, accuracy) for every ridge."""
+    """Return (λ, accuracy or R²) on validation samples for every ridge."""
+    mean, spread = data.scale
     gram, cross = equations.centred()
     unit = max(float(np.trace(gram)) / equations.samples, np.finfo(float).tiny)
     scaled = np.multiply(ridges, unit).tolist()
     tried = []
     for ridge, weights in zip(scaled, ridge_path(gram, cross, scaled), strict=True):
         scores = features @ weights.astype(np.float32) + equations.offset(weights)
-        tried.append((ridge, float(np.mean(np.argmax(scores, axis=1) == index))))
+        tried.append((ridge, data.answers.quality(scores * spread + mean, rows)))
     return tried
 
 
 def _fitted(
     data: FitData, equations: _NormalEquations, ridge: float, tried: tuple[tuple[float, float], ...] = ()
-) -> RidgeClassifier:
+) -> RidgeClassifier | RidgeRegressor:
     weights = solve_ridge(*equations.centred(), ridge, overwrite=True)
     check_result(weights, "the readout")
-    return RidgeClassifier(
-        data.network, data.classes, weights, equations.offset(weights), ridge, tried, **data.described()
-    )
+    offset, classes, described = equations.offset(weights), data.answers.classes, data.described()
+    if classes is not None:
+        return RidgeClassifier(data.network, classes, weights, offset, ridge, tried, **described)
+    mean, spread = data.scale
+    return RidgeRegressor(data.network, weights * spread, offset * spread + mean, ridge, tried, **described)

@@ -24,7 +24,7 @@ from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
 from hntk.networks.network import Network
 from hntk.networks.read_layers import ReadLayers
-from hntk.readouts.fit_data import FitData, draw_validation
+from hntk.readouts.fit_data import FitData
 from hntk.readouts.training import Epoch, Samples, Schedule, Trained, train
 
 # Learning rates to choose from, in units of one neuron's share of the score.
@@ -74,7 +74,8 @@ def fit_softmax(
     x : array of shape (n, p) or Dataset
         Training samples, or a :class:`hntk.Dataset`, whose training part is taken.
     labels : array of shape (n,), optional
-        Whole numbers, real numbers, booleans or text; by default the data set's own.
+        Whole numbers, booleans or text; by default the data set's own. Floating-point numbers are targets of a
+        regression, which :func:`hntk.fit_ridge` fits.
     layers : {"last", "all"}
         Whose features are read: the last layer's, h_L/√d_L, or those of all layers side by side. For all layers of a
         compressed network, match its activations with ``method="layerwise"``.
@@ -93,10 +94,10 @@ def fit_softmax(
     seed : int
         Seed of the held-out part and of the order of samples.
     checkpoint : path, optional
-        File to resume an interrupted training from, see :func:`hntk.readouts.training.train`. Each rate has a file of
-        its own, with the rate in its name.
+        File written after every epoch, from which an interrupted training goes on. Each rate has a file of its own,
+        with the rate in its name.
     progress : callable, optional
-        Called with an :class:`Epoch` after every epoch.
+        Called with an :class:`~hntk.readouts.checkpoints.Epoch` after every epoch.
 
     Returns
     -------
@@ -110,7 +111,8 @@ def fit_softmax(
     TypeError
         If ``normalization`` is no :class:`hntk.Normalization`.
     ValueError
-        If x, the labels, the features or the schedule do not fit, only one class occurs, or ``layers`` is unknown.
+        If x, the labels, the features or the schedule do not fit, only one class occurs, labels are floating-point
+        numbers, or ``layers`` is unknown.
 
     Examples
     --------
@@ -127,12 +129,18 @@ def fit_softmax(
     rates, seed = as_reals(rates, "rates", as_positive), as_seed(seed)
     checkpoint = None if checkpoint is None else as_path(checkpoint, "checkpoint")
     data = FitData.of(network, x, labels, normalization, features, layers)
-    samples, centre, size = _standardised(data, draw_validation(data.index, validation_share, seed))
-    best, rate = _best(samples, data.classes.size, schedule, rates, seed, checkpoint, progress)
+    if data.answers.classes is None:
+        raise ValueError(
+            "labels are floating-point numbers, targets of a regression, and the softmax loss takes classes: fit them "
+            "with hntk.fit_ridge; for classes give whole numbers, labels.astype(int), or text."
+        )
+    held = data.answers.draw_validation(validation_share, seed)
+    samples, centre, size = _standardised(data, held)
+    best, rate = _best(samples, data.answers.outputs, schedule, rates, seed, checkpoint, progress)
     weights, offset = (np.asarray(part, np.float64) for part in best.parameters)
     return SoftmaxClassifier(
         data.network,
-        data.classes,
+        data.answers.classes,
         weights / size,
         offset - centre @ weights / size,
         best.validation,
@@ -160,7 +168,7 @@ def _standardised(data: FitData, held: Bool[np.ndarray, " n"]) -> tuple[Samples,
     size = float(np.sqrt(np.mean(np.square(training), dtype=np.float64))) or 1.0
     for part in (training, validation):
         part /= np.float32(size)
-    y, y_held = data.index[~held], data.index[held]
+    y, y_held = data.answers.values[~held], data.answers.values[held]
     return Samples(*map(jnp.asarray, (training, y, validation, y_held))), centre, size
 
 

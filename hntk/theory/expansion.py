@@ -143,7 +143,8 @@ def expansions(
     tau0 : float
         Root mean square norm of a sample.
     centres : sequence of float, optional
-        Constant that is subtracted from each activation. By default those of :func:`centres_of`.
+        Constant that is subtracted from each activation. By default the network's own: E[σ(τξ)] at each
+        layer's scale τ where it is centred, 0 where it is not.
     surrogate : str, Activation, Surrogate or sequence of them, optional
         What the backward pass has in the place of derivatives of staircases, see :func:`hntk.surrogate`: one for all
         staircases, or one per layer with None for layers that keep their own derivative.

@@ -220,7 +220,7 @@ class Augmentation:
         Returns
         -------
         (2, n, height, width) array of float32
-            Displacements of the two passes of :func:`hntk.training.warping.warp`.
+            Displacements of the two passes of ``hntk.training.warping.warp``.
         """
         affine, elastic = jax.random.split(key)
         draws = jax.random.uniform(affine, (6, n), jnp.float32, minval=-1, maxval=1)

@@ -188,10 +188,11 @@ def train(
         it would have uninterrupted, bit for bit on the same machine. With ``kilobytes``, the short trainings are
         repeated before.
     progress : callable, optional
-        Called with an :class:`Epoch` after every epoch, or with a tuple of one a key.
+        Called with an :class:`~hntk.readouts.checkpoints.Epoch` after every epoch, or with a tuple of one a key.
     snapshot : callable, optional
-        Called after every epoch with a :class:`Snapshot`, which gives the programs of the present parameters. It comes
-        before the checkpoint of the epoch, so that a training that goes on from one has left no snapshot out.
+        Called after every epoch with a :class:`~hntk.training.few_level_training.Snapshot`, which gives the programs of
+        the present parameters. It comes before the checkpoint of the epoch, so that a training that goes on from one
+        has left no snapshot out.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from hntk._utils.rows import row_blocks
 from hntk.kernels import exact_kernels
 from hntk.readouts.kernel_ridge import (
     RIDGES,
-    ClassTargets,
+    CentredTargets,
     DenseKernel,
     KernelRidge,
     highest_accuracy,
@@ -70,7 +70,8 @@ def kernel_outputs(data: TrainingData) -> KernelOutputs:
         raise ValueError(f"teacher='kernel' needs at least {LEAST} training samples, got {n}: give more.")
     rows = np.sort(np.random.default_rng(SEED).permutation(n)[:FITTED])
     centre, scale = _normalization(data.training.raw)
-    targets, mean = _targets(data, rows)
+    targets = _targets(data, rows)
+    mean = targets.mean
     x = (data.training.raw[rows] - centre) / scale
     kernel = DenseKernel.of(_ntk(x), centred=True)
     trials = try_ridges(kernel, targets, np.multiply(RIDGES, kernel.mean_eigenvalue).tolist())
@@ -86,15 +87,15 @@ def kernel_outputs(data: TrainingData) -> KernelOutputs:
     return KernelOutputs(told, _predicted(fitted, (data.held.raw - centre) / scale, x))
 
 
-def _targets(data: TrainingData, rows: Int[np.ndarray, " n"]) -> tuple[ClassTargets, Float[np.ndarray, " K"]]:
-    """Return centred targets, and the mean that was subtracted."""
+def _targets(data: TrainingData, rows: Int[np.ndarray, " n"]) -> CentredTargets:
+    """Return centred targets; those of a regression are standardised already."""
     given = data.training.targets[rows]
     if data.classes is None:
         mean = given.mean(axis=0, dtype=np.float64)
-        return ClassTargets(np.zeros(len(rows), int), np.zeros(len(mean)), given - mean), mean
+        return CentredTargets(given - mean, mean, np.ones(len(mean)), None)
     index = np.concatenate([given, np.arange(data.outputs)])
     shares = (np.bincount(index) - 1) / len(rows)
-    return ClassTargets(given, shares, np.eye(data.outputs)[given] - shares), shares
+    return CentredTargets(np.eye(data.outputs)[given] - shares, shares, np.ones(data.outputs), given)
 
 
 def _normalization(raw: Real[np.ndarray, "n p"]) -> tuple[Float[np.ndarray, " p"], float]:

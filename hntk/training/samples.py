@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
 from hntk._utils.arguments import as_count, as_share
-from hntk._utils.arrays import brief, real_array
-from hntk._utils.labels import as_labels, label_array
+from hntk._utils.arrays import brief
+from hntk._utils.labels import label_array
 from hntk._utils.rows import as_rows, check_rows, row_blocks
 from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import EXACT
 from hntk.networks.value_bounds import LARGEST, LARGEST_INPUT
-from hntk.readouts.fit_data import draw_validation
+from hntk.readouts.answers import Answers
 
 # Largest magnitude of a rounded coordinate.
 ROUNDED_MOST = 127
@@ -129,72 +129,37 @@ def training_data(
     else:
         held = _held_out(answers, validation)
         kept, raw_held, held_values = np.flatnonzero(~held), raw[held], answers.values[held]
-    centre, spread = answers.scale(kept)
+    centre, spread = _scale(answers, kept)
     training, held = (
-        Part(side, whole_numbers(inputs, side), answers.targets(values, centre, spread))
+        Part(side, whole_numbers(inputs, side), _targets(values, centre, spread))
         for side, values in ((raw[kept], answers.values[kept]), (raw_held, held_values))
     )
     return TrainingData(inputs, training, held, kept, image, answers.classes, centre, spread)
 
 
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What is to be predicted.
+def _scale(
+    answers: Answers, kept: Int[np.ndarray, " m"]
+) -> tuple[Float[np.ndarray, " K"] | None, Float[np.ndarray, " K"] | None]:
+    """Return mean and deviation of the targets of some samples, or None for classes.
 
-    Attributes
-    ----------
-    values : (n,) or (n, K) array
-        Class indices, or targets.
-    classes : (K,) array or None
-        Labels; None for a regression.
+    Raises
+    ------
+    ValueError
+        If a target is constant.
     """
+    if answers.classes is not None:
+        return None, None
+    centre, spread = answers.values[kept].mean(axis=0), answers.values[kept].std(axis=0)
+    if not np.all((spread > 0) & np.isfinite(spread)):
+        raise ValueError("y has a target that is the same for all samples, or overflows: drop or rescale it.")
+    return centre, spread
 
-    values: np.ndarray
-    classes: np.ndarray | None
 
-    @staticmethod
-    def of(y: object, n: int) -> Answers:
-        """Check labels, or targets if they are floating-point numbers.
-
-        Raises
-        ------
-        ValueError
-            If they are not one a sample, some are missing, or only one class occurs.
-        """
-        if not _holds_floats(y):
-            classes, index = as_labels(y, n)
-            return Answers(index, classes)
-        given = np.asarray(real_array(y, "y"), np.float64)
-        if given.ndim not in (1, 2) or given.shape[0] != n or given.size == 0:
-            raise ValueError(
-                f"y must have shape ({n},) or ({n}, K), one row per row of x; got shape {given.shape}. Give whole "
-                "numbers or text for labels, floating-point numbers for targets."
-            )
-        missing = int(np.sum(~np.isfinite(given)))
-        if missing:
-            raise ValueError(f"y holds NaN or infinite values in {missing} of {given.size} places: drop those samples.")
-        return Answers(given.reshape(n, -1), None)
-
-    def scale(self, kept: Int[np.ndarray, " m"]) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return mean and deviation of the targets of some samples, or None for classes.
-
-        Raises
-        ------
-        ValueError
-            If a target is constant.
-        """
-        if self.classes is not None:
-            return None, None
-        centre, spread = self.values[kept].mean(axis=0), self.values[kept].std(axis=0)
-        if not np.all((spread > 0) & np.isfinite(spread)):
-            raise ValueError("y has a target that is the same for all samples, or overflows: drop or rescale it.")
-        return centre, spread
-
-    def targets(self, values: np.ndarray, centre: np.ndarray | None, spread: np.ndarray | None) -> np.ndarray:
-        """Return what the loss compares scores with: class indices, or standardised targets."""
-        if centre is None or spread is None:
-            return values.astype(np.int32)
-        return ((values - centre) / spread).astype(np.float32)
+def _targets(values: np.ndarray, centre: np.ndarray | None, spread: np.ndarray | None) -> np.ndarray:
+    """Return what the loss compares scores with: class indices, or standardised targets."""
+    if centre is None or spread is None:
+        return values.astype(np.int32)
+    return ((values - centre) / spread).astype(np.float32)
 
 
 def image_inputs(raw: Real[np.ndarray, "n p"], shape: object, pool: object) -> tuple[Inputs, tuple[int, int] | None]:
@@ -231,14 +196,6 @@ def whole_numbers(inputs: Inputs, raw: Real[np.ndarray, "n p"]) -> Int[np.ndarra
     if not len(raw):
         return np.empty((0, raw.shape[1]), dtype)
     return np.concatenate([np.asarray(inputs(raw[i : i + BLOCK])).astype(dtype) for i in range(0, len(raw), BLOCK)])
-
-
-def _holds_floats(y: object) -> bool:
-    """Return whether these are floating-point numbers; what is no array is left to the checks of labels."""
-    try:
-        return np.asarray(y).dtype.kind == "f"
-    except ValueError:
-        return False
 
 
 def _raw(x: object, name: str) -> Real[np.ndarray, "n p"]:
@@ -289,8 +246,8 @@ def _held_out(answers: Answers, share: Any) -> Bool[np.ndarray, " n"]:
     n = len(answers.values)
     if share is None:
         return np.zeros(n, bool)
-    index = answers.values if answers.classes is not None else np.zeros(n, int)
-    return draw_validation(index, as_share(share, "validation"), SPLIT_SEED, "give validation=None, or more samples")
+    remedy = "give validation=None, or more samples"
+    return answers.draw_validation(as_share(share, "validation"), SPLIT_SEED, remedy)
 
 
 def _given_validation(

@@ -13,8 +13,9 @@ from experiments.shipping import microcontrollers, toolchain
 
 ROOT = Path(__file__).parents[2]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+TUTORIAL = "docs/tutorials/torch_to_cortex_m.md"
 # Pages with firmware around a generated header, whose fence begins so.
-PAGES = ("docs/tutorial.md", "README.md")
+PAGES = (TUTORIAL, "docs/how_to/train.md")
 HEADER = """
 #include <stdint.h>
 typedef uint32_t digits_word;
@@ -37,11 +38,11 @@ def test_the_tutorial_runs_as_written(framework: str, tmp_path: Path, monkeypatc
     if find_spec(framework) is None or find_spec("sklearn") is None or not toolchain.has(*needed):
         pytest.skip(f"needs {framework}, scikit-learn, {', '.join(needed)}")
     monkeypatch.chdir(tmp_path)
-    start, of_sklearn, of_torch, *rest = fences("docs/tutorial.md", "python")
+    start, of_sklearn, of_torch, *rest = fences(TUTORIAL, "python")
     assert "sklearn.neural_network" in of_sklearn
     assert "import torch" in of_torch
     text = "".join([start, of_sklearn if framework == "sklearn" else of_torch, *rest])
-    page = doctest.DocTestParser().get_doctest(text, {}, framework, "docs/tutorial.md", 0)
+    page = doctest.DocTestParser().get_doctest(text, {}, framework, TUTORIAL, 0)
     told: list[str] = []
     result = doctest.DocTestRunner(optionflags=FLAGS).run(page, out=told.append)
     assert result.attempted > 15

@@ -9,7 +9,7 @@ import pytest
 import hntk
 from hntk._utils import rows
 from hntk.readouts.kernel_ridge import (
-    ClassTargets,
+    CentredTargets,
     DenseKernel,
     fit_kernel_ridge,
     highest_accuracy,
@@ -47,7 +47,7 @@ def test_leave_one_out_errors_are_those_of_regressions_without_the_sample(
 ) -> None:
     monkeypatch.setattr(rows, "BLOCK", 8 * N * 7)  # seven rows at a time
     f, index = problem(features)
-    kernel, targets = DenseKernel.of(f @ f.T, centred=centred), ClassTargets.of(index)
+    kernel, targets = DenseKernel.of(f @ f.T, centred=centred), CentredTargets.of_classes(index)
     blocks = list(kernel.leave_one_out_grid(targets.values, RIDGES))
     assert len(blocks) == 6
     errors = np.concatenate([block for _, block in blocks], axis=1)
@@ -77,14 +77,14 @@ def test_the_ridge_is_the_best_by_either_criterion() -> None:
     kernel = DenseKernel.of(f @ f.T)
     grid = np.multiply(np.logspace(-4, 3, 15), kernel.mean_eigenvalue).tolist()
     assert kernel.mean_eigenvalue == pytest.approx(np.trace(f @ f.T) / N)
-    errors = [np.sum(left_out(f, ClassTargets.of(index).values, r, intercept=False) ** 2) for r in grid]
+    errors = [np.sum(left_out(f, CentredTargets.of_classes(index).values, r, intercept=False) ** 2) for r in grid]
     assert fit_kernel_ridge(kernel, index, grid, lowest_error).trial.ridge == grid[int(np.argmin(errors))]
-    trials = try_ridges(kernel, ClassTargets.of(index), grid)
+    trials = try_ridges(kernel, CentredTargets.of_classes(index), grid)
     best = fit_kernel_ridge(kernel, index, grid, highest_accuracy).trial
     equals = [trial.ridge for trial in trials if trial.accuracy == max(t.accuracy for t in trials)]
     assert best.ridge == max(equals)
     done: list[int] = []
-    try_ridges(kernel, ClassTargets.of(index), grid, done.append)
+    try_ridges(kernel, CentredTargets.of_classes(index), grid, done.append)
     assert sum(done) == N
 
 

@@ -21,16 +21,16 @@ N, P = 60, 8
 def fitted(name: str) -> Any:
     data = hntk.reference_mixture(n=N, p=P, key=jax.random.key(0))
     x, y = np.asarray(data.x), data.labels
-    if name in ("EquivalentRegression", "QuadraticForms"):
+    if name in ("EquivalentClassifier", "QuadraticForms"):
         regression = hntk.fit_equivalent(x, y, ["relu"])
-        return regression if name == "EquivalentRegression" else regression.forms
+        return regression if name == "EquivalentClassifier" else regression.forms
     net = hntk.dense(["relu"], [20], x, key=jax.random.key(1))
     if name == "RidgeClassifier":
         return hntk.fit_ridge(net, x, y)
     return hntk.fit_softmax(net, x, y, schedule=hntk.Schedule(epochs=2, batch=20))
 
 
-NAMES = ["RidgeClassifier", "SoftmaxClassifier", "EquivalentRegression", "QuadraticForms"]
+NAMES = ["RidgeClassifier", "SoftmaxClassifier", "EquivalentClassifier", "QuadraticForms"]
 
 
 @pytest.mark.parametrize("name", NAMES)

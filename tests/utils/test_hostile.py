@@ -209,7 +209,7 @@ CASES = {
         lambda **a: hntk.compress(**{"levels": matched(), **a}).features(X), activations=NET, widths=([6], "widths"),
         x=SAMPLES, sparsity=(0.5, "real"), key=(KEY, "key"), tau0=SCALE),
     "compress, the match": case(
-        lambda **a: hntk.compress(RELU, [6], X, key=KEY, **a).weights, levels=(3, "count"),
+        lambda **a: hntk.compress(RELU, [6], X, key=KEY, **a).weights, levels=(3, "count"), method=("joint", "choice"),
         objective=("theory", "choice"), weights=("iid", "choice")),
     "Design.draw": case(lambda **a: design().draw(**a).weights, x=SAMPLES, key=(KEY, "key")),
     "dense": case(lambda **a: hntk.dense(**a).weights, activations=NET, widths=([6], "widths"), x=SAMPLES,
@@ -285,6 +285,7 @@ CASES = {
         method=("joint", "choice"), max_shift=(None, "bound"), objective=("theory", "choice")),
     "match of bits": case(lambda bits: hntk.match(RELU, 1.0, bits=bits).residuals, bits=(2, "count")),
     "match of data": case(lambda x: hntk.match(RELU, 1.0, 2, objective="data", x=x).residuals, x=(X, "samples")),
+    "Match.final_shares": case(of(matched, "final_shares"), name=("alpha1", "choice")),
     "Match.ridge_for": case(of(matched, "ridge_for"), ridge=(9.0, "real")),
     "operator_norm": case(hntk.operator_norm, kernel=(KERNEL, "kernel")),
     "plan": case(

@@ -75,7 +75,7 @@ def test_bad_labels_are_refused() -> None:
     x = hntk.reference_mixture(n=20, p=10, key=jax.random.key(0)).x
     labels = np.repeat([0, 1], 10)
     net = hntk.dense(["relu"], [8], x, key=jax.random.key(0))
-    for bad, message in ((labels[:-1], "one per row"), (np.zeros(20), "only one class"), (labels * np.nan, "NaN")):
+    for bad, message in ((labels[:-1], "one per row"), (np.zeros(20, int), "only one class"), (labels * np.nan, "NaN")):
         with pytest.raises(ValueError, match=message):
             hntk.equivalent_kernels(x, bad, ["relu"])
         with pytest.raises(ValueError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable
@@ -35,6 +36,7 @@ def main() -> None:
     assert "predict" in program.source
     assert "hntk[export]" in refused(lambda: hntk.deploy.to_onnx(loaded))  # type: ignore[attr-defined]
     assert "hntk[neural-tangents]" in refused(lambda: hntk.stax_kernel_fn(["relu"], tau0=1.0))
+    assert "hntk[plot]" in refused(lambda: importlib.import_module("hntk.plot"))
     print(f"an installed hntk solves, draws, fits, saves ({written:,} bytes), loads and exports")
 
 

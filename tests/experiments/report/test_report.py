@@ -7,8 +7,6 @@ import json
 import math
 import os
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,6 +21,7 @@ from experiments.report.page import Figure, Report, Section, write_report
 from experiments.report.tables import Table, cell_text
 from experiments.runner.jobs import Job
 from experiments.runner.record import Record
+from tests.support.chromium import browser, opened
 
 COMMAND = "python -m experiments.run -m +exp=memory 'data.folder=a b' compress.levels=2,4"
 HOSTILE = (
@@ -34,8 +33,6 @@ WORSE = (
     "${script} $title $$ % {0} {title} \u2028 \u2029 ]]> --> <!-- &lt; &#60;",
     "words in their order, \u202e then not ]0;title\x07 & `<b>` ``",
 )  # fmt: skip
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
 
 
 class Page(HTMLParser):
@@ -366,18 +363,6 @@ addEventListener("load", () => {
 FRAME = """<!DOCTYPE html><script>
 addEventListener("message", (e) => { document.documentElement.dataset.found = JSON.stringify(e.data); });
 </script><iframe src="copy.html" style="border: 0; width: WIDTHpx; height: 800px"></iframe>"""
-
-
-def opened(path: Path) -> tuple[str, list[str]]:
-    """Return the page after its scripts, and the messages on the console."""
-    assert CHROMIUM is not None
-    # without a sandbox, so that it also runs as root, in a container
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"]
-    options += ["--v=0", "--virtual-time-budget=5000", f"--user-data-dir={path.parent / 'profile'}", "--dump-dom"]
-    result = subprocess.run(
-        [CHROMIUM, *options, path.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    return result.stdout, [line for line in result.stderr.splitlines() if re.search(r"\bCONSOLE[:(]", line)]
 
 
 def seen(text: str, folder: Path, width: int) -> tuple[dict, list[str]]:

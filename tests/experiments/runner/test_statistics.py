@@ -1,20 +1,14 @@
-"""Summaries of repeated measurements."""
+"""Repeated measurements in words."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-
-from experiments.runner.statistics import growth_exponent, mean_and_error
+from experiments.runner.statistics import means_in_words, plus_minus
 
 
-def test_the_standard_error_is_of_the_mean() -> None:
-    assert mean_and_error([0.1, 0.2, 0.3]) == pytest.approx((0.2, 0.1 / np.sqrt(3)))
-    mean, error = mean_and_error(np.array([0.1]))
-    assert mean == 0.1
-    assert np.isnan(error)
+def test_one_repetition_is_no_mean() -> None:
+    assert means_in_words(1, "seed") == "one seed"
+    assert means_in_words(5, "seed") == "means of 5 seeds with standard errors"
 
 
-def test_a_power_law_has_its_exponent() -> None:
-    assert growth_exponent([1, 2, 8], [3.0, 12.0, 192.0]) == pytest.approx(2)
-    assert growth_exponent([1], [3.0]) is None
+def test_a_number_has_its_error_in_the_same_digits() -> None:
+    assert plus_minus(0.12345, 0.00067) == "0.1235 ± 0.0007"

@@ -141,6 +141,14 @@ def test_names_in_the_figure_cover_neither_each_other_nor_points() -> None:
     plt.close(figure)
 
 
+@pytest.mark.parametrize(("seeds", "words"), [(1, "mnist: one seed;"), (5, "mnist: means of 5 seeds with")])
+def test_a_caption_tells_what_the_points_are(seeds: int, words: str) -> None:
+    points = [replace(point, seeds=seeds, error=np.nan) for point in labelled_points()]
+    figure = figures.frontier_figure(points, chosen(points), [], "mnist")
+    assert figure.get_suptitle().startswith(words)
+    plt.close(figure)
+
+
 def test_error_bars_and_perfect_accuracies_stay_on_logarithmic_axes() -> None:
     points = [replace(point, test=1 - 1e-3, error=0.01) for point in labelled_points()]
     figure = figures.frontier_figure(points, chosen(points), [], "mnist")

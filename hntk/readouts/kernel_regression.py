@@ -1,0 +1,276 @@
+r"""Kernel ridge regression with the exact CK or NTK, on as many samples as an (n, n) matrix has memory for.
+
+With kernel K between the training samples, ridge λ and centred targets Y, the dual coefficients are
+$A = (K + \lambda I)^{-1} Y$, and a new sample's scores are $k(x, X) A$ plus the means. An intercept takes P K P for K,
+$P = I - 11^\top/n$. :func:`hntk.fit_ridge` has one, and regression with the CK is its limit at infinite width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from hntk._utils.arguments import as_callback, as_choice, as_diagonal, as_flag
+from hntk._utils.arrays import check_result
+from hntk._utils.float64 import float64
+from hntk._utils.memory import check_room
+from hntk._utils.pytree import array_dataclass
+from hntk._utils.rows import as_rows
+from hntk.data.normalization import Normalization, prepare_samples
+from hntk.kernels import exact_kernels
+from hntk.networks.label_predictor import LabelPredictor
+from hntk.networks.target_predictor import TargetPredictor
+from hntk.readouts.kernel_data import KernelData
+from hntk.readouts.kernel_ridge import (
+    RIDGES,
+    CentredTargets,
+    DenseKernel,
+    Trial,
+    lowest_error,
+    solve_ridge,
+    try_ridges,
+)
+from hntk.spectra.comparison import centred_kernel
+from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
+
+KernelName = Literal["ck", "ntk"]
+# Entries of one kernel between new samples and the training samples that are in memory at a time.
+ENTRIES = 2**24
+# (n, n) arrays of float64 at a time: both kernels and a copy, or a kernel with its eigenvectors and LAPACK's workspace.
+SOLVED, DECOMPOSED = 3, 5
+
+
+@array_dataclass(static=("architecture", "kernel"))
+class KernelRegression:
+    """A kernel ridge regression with an exact kernel, on classes or on real-valued targets.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n, p)
+        Training samples.
+    architecture : Architecture
+        The network of infinite width.
+    kernel : {"ntk", "ck"}
+        Which kernel.
+    tau0 : float
+        Root mean square norm of a training sample, the scale at which activations are centred.
+    dual : ndarray of shape (n, K)
+        Coefficients of the training samples.
+    offset : ndarray of shape (K,)
+        Scores of a sample whose kernel with every training sample is 0.
+    ridge : float
+        Ridge λ that was used.
+    tried : tuple of Trial
+        Ridge, mean squared leave-one-out error and leave-one-out accuracy of every ridge that was tried; empty when
+        the ridge was given. Errors of a regression are in units of the targets' variances, summed over the targets, and
+        there is no accuracy.
+    normalization : Normalization or None
+        What raw samples go through first, where it is known.
+    """
+
+    x: Float[np.ndarray, "n p"]
+    architecture: Architecture
+    kernel: KernelName
+    tau0: float
+    dual: Float[np.ndarray, "n K"]
+    offset: Float[np.ndarray, " K"]
+    ridge: float
+    tried: tuple[Trial, ...] = ()
+    normalization: Normalization | None = None
+
+    def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray, "m K"]:
+        """Return one score per class, of which the largest wins, or the predictions of each target.
+
+        The kernel with the training samples is computed some rows at a time, and not kept.
+
+        Parameters
+        ----------
+        x : array of shape (m, p)
+            Samples, normalised as the training samples were.
+        raw : bool
+            Whether they are raw instead, to go through ``normalization`` first.
+
+        Returns
+        -------
+        ndarray of shape (m, K)
+            Scores, in the order of the classes or of the targets.
+
+        Raises
+        ------
+        ValueError
+            If x does not have the training samples' dimension, is not finite, or is raw and the normalisation is not
+            known.
+        """
+        samples = as_rows(prepare_samples(x, self.normalization, self.tau0, raw=raw))
+        if samples.shape[1] != self.x.shape[1]:
+            raise ValueError(
+                f"x has {samples.shape[1]} columns but the training samples had {self.x.shape[1]}: treat both alike."
+            )
+        step = max(1, ENTRIES // len(self.x))
+        blocks = (samples[start : start + step] for start in range(0, len(samples), step))
+        scores = np.concatenate([self._across(block) @ self.dual for block in blocks])
+        check_result(scores, "a score")
+        return scores + self.offset
+
+    def _across(self, block: np.ndarray) -> Float[np.ndarray, "m n"]:
+        """Return the kernel of some samples with the training samples."""
+        with float64():
+            kernels = exact_kernels(block, self.architecture, x2=self.x, tau0=self.tau0)
+            return np.asarray(getattr(kernels, self.kernel))
+
+
+@array_dataclass(static=("classes",))
+class KernelClassifier(KernelRegression, LabelPredictor):
+    """A classifier by kernel ridge regression with an exact kernel, on centred one-hot targets.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (K,)
+        Labels in the order of the scores.
+    """
+
+    classes: np.ndarray = field(kw_only=True)
+
+
+@array_dataclass()
+class KernelRegressor(KernelRegression, TargetPredictor):
+    """A regressor of real-valued targets by kernel ridge regression with an exact kernel."""
+
+
+def fit_kernel(
+    x: object,
+    y: object,
+    architecture: ArchitectureLike,
+    kernel: KernelName = "ntk",
+    ridge: float | None = None,
+    *,
+    ridges: Sequence[float] = RIDGES,
+    intercept: bool | None = None,
+    tau0: float | None = None,
+    kappa_sq: float | None = None,
+    normalization: Normalization | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> KernelClassifier | KernelRegressor:
+    """Fit a kernel ridge regression with the exact CK or NTK of an infinitely wide network.
+
+    The kernel is solved with directly, in float64: O(n²) memory and O(n³) time. :func:`hntk.fit_equivalent` does the
+    same with the equivalent kernel in O(np) memory.
+
+    Parameters
+    ----------
+    x : array of shape (n, p) or Dataset
+        Training samples, or a :class:`hntk.Dataset`, whose training part is taken.
+    y : array of shape (n,), or of shape (n, K) for targets
+        Labels: whole numbers, booleans or text. Or targets: floating-point numbers; classes that are such numbers
+        become labels by ``y.astype(int)``. None for a data set's own.
+    architecture : Architecture or sequence of str or Activation
+        The network. A list of one activation per layer is centred, with unit weights and without biases.
+    kernel : {"ntk", "ck"}
+        Which kernel.
+    ridge : float, optional
+        Ridge λ ≥ 0, added to the kernel's diagonal. None chooses it by mean squared leave-one-out error, to which
+        targets of a regression count standardised. Where K + λI is singular to rounding, such as for samples that occur
+        twice and a ridge of 0, directions of eigenvalues that are rounding errors alone count for nothing.
+    ridges : sequence of float
+        Ridges to choose from, in units of the kernel's mean eigenvalue.
+    intercept : bool, optional
+        Whether an intercept is fitted that is not penalised. By default so for a network that is not plain, such as one
+        with biases, and not for a plain one, as :func:`hntk.fit_equivalent` has it.
+    tau0 : float, optional
+        Root mean square norm of a sample; by default the data's.
+    kappa_sq : float, optional
+        The NTK's diagonal κ_L² on the training samples, to be declared when an activation jumps.
+    normalization : Normalization, optional
+        What raw samples go through before they are like x, for the result to take those with ``raw=True``; by default
+        the data set's own.
+    progress : callable, optional
+        Called with the number of entries of the kernel that were computed since the last call, n² in all.
+
+    Returns
+    -------
+    KernelClassifier or KernelRegressor
+        The classifier, or the regressor where y holds floating-point numbers.
+
+    Raises
+    ------
+    MemoryError
+        If the kernel and its factors do not fit into memory, before anything is computed.
+    TypeError
+        If ``normalization`` is no :class:`hntk.Normalization`.
+    ValueError
+        If data, labels or settings do not fit, or the NTK's diagonal is infinite.
+
+    Examples
+    --------
+    >>> import jax, hntk
+    >>> data = hntk.reference_mixture(n=300, p=40, key=jax.random.key(0))
+    >>> fitted = hntk.fit_kernel(data.x[::2], data.labels[::2], ["relu"] * 3)
+    >>> fitted.accuracy(data.x[1::2], data.labels[1::2]) > 0.9
+    True
+    >>> y = data.x[:, :2] ** 2  # two real-valued targets
+    >>> regressor = hntk.fit_kernel(data.x[::2], y[::2], ["relu"] * 3)
+    >>> regressor.predict(data.x[1::2]).shape, regressor.r2(data.x[1::2], y[1::2]) > 0
+    ((150, 2), True)
+    """
+    as_choice(kernel, "kernel", ("ck", "ntk"))
+    declared, progress = as_diagonal(kappa_sq), as_callback(progress)
+    net = as_architecture(architecture)
+    centred = not net.is_plain if intercept is None else as_flag(intercept, "intercept")
+    data = KernelData.of(x, y, ridge=ridge, ridges=ridges, tau0=tau0, normalization=normalization)
+    _check_room(len(data.x), decomposed=data.ridge is None)
+    matrix = _training_kernel(data, net, kernel, declared, progress)
+    dual, means, ridge, tried = _solved(matrix, data, centred)
+    check_result(dual, "the regression")
+    targets = data.targets
+    offset = targets.mean - (means @ dual) * targets.spread
+    parts = (np.asarray(data.x), net, kernel, data.tau0, dual * targets.spread, offset, ridge, tried)
+    if data.answers.classes is None:
+        return KernelRegressor(*parts, data.normalization)
+    return KernelClassifier(*parts, data.normalization, classes=data.answers.classes)
+
+
+def _check_room(n: int, *, decomposed: bool) -> None:
+    """Refuse more samples than the kernel and its factors have room for."""
+    choice = "give ridge=, which takes less than its choice; " if decomposed else ""
+    check_room(
+        (DECOMPOSED if decomposed else SOLVED) * 8 * n**2,
+        f"the exact kernel of {n:,} samples and its {'eigenvectors' if decomposed else 'factor'}",
+        f"Fit fewer samples; {choice}or use hntk.fit_equivalent, whose kernel takes O(np) memory.",
+    )
+
+
+def _training_kernel(
+    data: KernelData,
+    net: Architecture,
+    kernel: KernelName,
+    declared: float | None,
+    progress: Callable[[int], None] | None,
+) -> Float[np.ndarray, "n n"]:
+    """Return the kernel between the training samples, which may be written to."""
+    with float64():
+        kernels = exact_kernels(data.x, net, tau0=data.tau0, kappa_sq=declared, progress=progress)
+        matrix = np.array(getattr(kernels, kernel))
+    if not np.all(np.isfinite(matrix.diagonal())):
+        raise ValueError(
+            "the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=, or use kernel='ck'."
+        )
+    return matrix
+
+
+def _solved(
+    matrix: Float[np.ndarray, "n n"], data: KernelData, centred: bool
+) -> tuple[Float[np.ndarray, "n K"], Float[np.ndarray, " n"], float, tuple[Trial, ...]]:
+    """Return the dual coefficients, what the kernel is centred by, the ridge, and the ridges that were tried."""
+    targets: CentredTargets = data.targets
+    if data.ridge is None:
+        decomposed = DenseKernel.of(matrix, centred=centred)
+        tried = try_ridges(decomposed, targets, np.multiply(data.ridges, decomposed.mean_eigenvalue).tolist())
+        ridge, means = lowest_error(tried).ridge, decomposed.column_means
+        return decomposed.solve(targets.values, ridge), np.zeros(len(matrix)) if means is None else means, ridge, tried
+    means = matrix.mean(axis=0) if centred else np.zeros(len(matrix))
+    dual = solve_ridge(centred_kernel(matrix) if centred else matrix, targets.values, data.ridge, overwrite=True)
+    return dual - dual.mean(axis=0) if centred else dual, means, data.ridge, ()
