@@ -184,7 +184,7 @@ def _as_text(made: Compressed) -> str:
     lines = [f"{summarize(fitted.program)}", ""]
     if fitted.predicted is not None:
         lines.append(f"predicted {score}: {fitted.predicted:.4f}, {fitted.predicted_by}")
-    if made.method == "random" and fitted.validation is not None:
+    if made.method == "random" and not made.data.regression and fitted.validation is not None:
         lines.append(f"validation {score}: {fitted.validation:.4f}, by which the ridge was chosen")
     lines.append(f"measured {score}: {made.measured}, in whole numbers as the program computes")
     if program is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Real
 
 from hntk._utils.arguments import as_seed, as_share
-from hntk._utils.labels import as_labels, label_array
+from hntk._utils.labels import as_labels, is_regression, label_array
 from hntk.cli.columns import LabelledTable, shortened
 from hntk.cli.csv_files import Header, read_csv
 from hntk.cli.parquet_files import read_parquet
@@ -94,7 +94,7 @@ class DataFile:
     @property
     def regression(self) -> bool:
         """Whether quantities are predicted."""
-        return self.y_train.dtype.kind == "f"
+        return is_regression(self.y_train)
 
     @property
     def score(self) -> str:

@@ -93,7 +93,7 @@ def _candidates(made: dict[str, Any]) -> Markup:
 def _accuracy(made: dict[str, Any]) -> Markup:
     measured, parts = made["measured"], list[object]()
     pairs = [("predicted", f"{as_score(made['predicted'])}, {made['predicted_by']}")]
-    if made["method"] == "random":
+    if made["method"] == "random" and "r2" not in measured:
         pairs.append(("validation", f"{as_score(made['validation'])}, by which the ridge was chosen"))
     if "r2" in measured:
         pairs += [
