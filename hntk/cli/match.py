@@ -78,10 +78,7 @@ def as_text(found: Match, facts: dict[str, Any]) -> str:
     rows += [[n, f"{v['original']:.6g}", f"{v['compressed']:.6g}"] for n, v in facts["coefficients"].items()]
     lines = [found.report(), "", table(rows), ""]
     for number, layer in enumerate(found.activations, 1):
-        steps = [["thresholds", *(f"{t:.4f}" for t in layer.thresholds), ""]]
-        steps += [["levels", *(f"{level:.4f}" for level in layer.levels)]]
         lines += [f"layer {number}, {len(set(layer.levels))} levels in units of its input's scale:", _staircase(layer)]
-        del steps
     bound = facts["bound"]
     least = (
         ""

@@ -13,7 +13,7 @@ import pytest
 
 import hntk
 from hntk._utils.float64 import float64
-from hntk.cli import parser
+from hntk.cli import compress_options, parser, shared_options
 from hntk.cli.fitted import Standardization
 from hntk.cli.samples import NORMALIZATIONS
 from hntk.cli.terminal import plain, printable, shell_word, table
@@ -113,8 +113,8 @@ def test_inspect_and_export_print_json(tmp_path: Path) -> None:
 def test_options_are_those_of_the_library() -> None:
     assert sorted(parser.LAYOUTS) == sorted(CHOICES)
     assert sorted(parser.BLOCKS) == sorted(BLOCK_FORMS)
-    assert parser.NORMALIZATIONS == NORMALIZATIONS
-    assert parser.AUGMENTATIONS == AUGMENTATIONS
+    assert shared_options.NORMALIZATIONS == NORMALIZATIONS
+    assert compress_options.AUGMENTATIONS == AUGMENTATIONS
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
