@@ -28,7 +28,9 @@ def test_match_prints_what_the_library_finds() -> None:
     with float64():
         expected = hntk.match(["relu"] * 3, 1.0, 4)
     found = facts("match", "relu", "relu", "relu", "--levels", "4")
-    for layer, sigma in zip(found["layers"], expected.activations, strict=True):
+    assert len(found["layers"]) == 3
+    for layer, sigma, scale in zip(found["layers"], expected.activations, expected.coefficients.tau, strict=False):
+        assert layer["input_scale"] == pytest.approx(float(scale))
         np.testing.assert_allclose(layer["thresholds"], sigma.thresholds, atol=1e-12)
         np.testing.assert_allclose(layer["levels"], sigma.levels, atol=1e-12)
     assert found["relative_shift"] == pytest.approx(expected.relative_shift)
