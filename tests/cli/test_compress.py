@@ -138,7 +138,12 @@ def test_quantities_are_predicted(tmp_path: Path) -> None:
     data = read_data(path)
     predicted = np.array(run_main(tmp_path / "made", "line", data.x_test), float)
     assert np.sqrt(np.mean((predicted - data.y_test) ** 2)) == pytest.approx(made["measured"]["rmse"], rel=1e-12)
-    assert "drawn layers" in refused("compress", path, "--method", "random", "--out", tmp_path / "other")
+    words = ("--kilobytes", "0.6", "--method", "random", "--levels", "4", "--out", tmp_path / "drawn")
+    drawn = facts("compress", path, *words)
+    assert drawn["c"]["table_bytes"] <= 600
+    assert drawn["measured"]["r2"] > 0.8
+    predicted = np.array(run_main(tmp_path / "drawn", "line", data.x_test), float)
+    assert np.sqrt(np.mean((predicted - data.y_test) ** 2)) == pytest.approx(drawn["measured"]["rmse"], rel=1e-12)
 
 
 def test_drawn_layers_have_a_prediction_by_theory(tmp_path: Path) -> None:
@@ -192,6 +197,7 @@ def test_files_that_are_there_are_left_alone(images: tuple[Path, Any], tmp_path:
     said = refused("compress", folder / "digits.npz", "--kilobytes", "2", "--out", made)
     assert "--force" in said
     assert {file.name: file.read_bytes() for file in made.iterdir()} == before
+    assert "holds the samples" in refused("compress", made, "--out", made)
     (tmp_path / "file").write_text("mine")
     assert "is a file" in refused("compress", folder / "digits.npz", "--out", tmp_path / "file")
     # a link that leads nowhere would be followed
