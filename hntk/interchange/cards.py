@@ -177,12 +177,14 @@ def _tags(saved: Saveable, summary: Summary, more: Iterable[str]) -> list[str]:
 
 def _table(saved: Saveable, summary: Summary, hidden: Sequence[LayerSummary], file_bytes: int | None) -> dict[str, Any]:
     """Return what the network is, for programs."""
-    origin = getattr(getattr(saved, "network", saved), "origin", None)
+    network = getattr(saved, "network", saved)
+    origin, more = network.origin, getattr(network, "notes", ())
     training = getattr(saved, "training", None)
     parts: dict[str, Any] = {
         "version": __version__,
         "kind": _kind(saved),
         "form": summary.form,
+        "architecture": "; ".join(["fully connected", *(part.removeprefix("layers: ") for part in more)]),
         "inputs": hidden[0].inputs,
         "activations": [row.activation for row in hidden],
         "widths": [row.outputs for row in hidden],
@@ -230,24 +232,32 @@ def _sentence(saved: Saveable, summary: Summary, hidden: Sequence[LayerSummary],
     what = {"IntegerNetwork": "network", "Network": "network", "IntegerRegressor": "regressor"}.get(
         _kind(saved), "classifier"
     )
-    form = "whole numbers" if summary.form == "whole numbers" else "float32"
-    functions = [f"a staircase of {row.levels} levels" if row.levels else row.activation for row in hidden]
-    widths = ", ".join(str(row.outputs) for row in hidden)
-    kinds = " and ".join(dict.fromkeys(row.weights for row in hidden))
-    size = "" if file_bytes is None else (
-        f" The file has {file_bytes:,} bytes; its matrices in float32 would take {summary.float_bytes:,}."
-    )  # fmt: skip
-    layers = f"{len(hidden)} hidden layer{'' if len(hidden) == 1 else 's'} of width {widths}"
-    return (
-        f"A {what} computed in {form}, made with hntk {__version__}: {hidden[0].inputs:,} inputs, {layers}, "
-        f"{kinds} weights, activations {', '.join(dict.fromkeys(functions))}.{size}"
+    activations = [f"staircases of {row.levels} levels" if row.levels else row.activation for row in hidden]
+    widths = [f"{row.outputs:,}" for row in hidden]
+    layers = f"{len(hidden)} hidden layers of widths" if len(hidden) > 1 else "1 hidden layer of width"
+    size = (
+        ""
+        if file_bytes is None
+        else f" The file has {file_bytes:,} bytes; its matrices in float32 would take {summary.float_bytes:,}."
     )
+    return (
+        f"A {what} computed in {summary.form}, made with hntk {__version__}: {hidden[0].inputs:,} inputs, {layers} "
+        f"{_listed_words(widths)}, {_listed_words(dict.fromkeys(row.weights for row in hidden))} weights, activations: "
+        f"{_listed_words(dict.fromkeys(activations))}.{size}"
+    )
+
+
+def _listed_words(words: Iterable[str]) -> str:
+    """Return words with commas, and "and" before the last."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _use(saved: Saveable) -> str:
     """Return the line that uses what was loaded."""
     if isinstance(saved, IntegerReadout):
-        return "predictions = network.predict(raw)  # (n, p) raw samples"
+        name = "predictions" if isinstance(saved, IntegerRegressor) else "labels"
+        return f"{name} = network.predict(raw)  # (n, p) raw samples"
     if isinstance(saved, Classifier):
         if saved.normalization is not None:
             return "labels = network.predict(x, raw=True)  # (n, p) raw samples"
