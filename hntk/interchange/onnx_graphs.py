@@ -98,7 +98,10 @@ def _rebuilt(constants: dict[str, np.ndarray], nodes: Sequence[Any]) -> IntegerC
     parts: dict[str, Any] = {"layers": layers, "shifts": _shifts(constants, nodes) if layers == "all" else ()}
     offset = constants["offset"].astype(np.int32)
     if "labels" not in constants:
-        return IntegerRegressor(network, readout, offset, float(constants["unit"]), **parts)
+        # one number, or one for each target
+        stored = constants["unit"].tolist()
+        parts["unit"] = tuple(stored) if isinstance(stored, list) else stored
+        return IntegerRegressor(network, readout, offset, **parts)
     labels = constants["labels"]
     return IntegerClassifier(
         network, readout, offset, labels.astype(str) if labels.dtype == object else labels, 1.0, **parts
