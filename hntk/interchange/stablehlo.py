@@ -51,7 +51,7 @@ def export_forward(network: Saveable, *, batch: int | None = None, platforms: Se
     Returns
     -------
     bytes
-        The program. JAX promises to read it for six months of releases.
+        The program. JAX promises to read it for six months at least.
 
     Raises
     ------
