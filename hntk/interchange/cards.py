@@ -13,14 +13,18 @@ from hntk._utils.arguments import as_count, as_finite, as_instance, as_number
 from hntk._utils.arrays import brief
 from hntk._utils.extras import import_extra
 from hntk._utils.printable import printable
+from hntk.interchange.card_text import (
+    fenced,
+    is_network,
+    is_regressor,
+    kind_of,
+    measured_scores,
+    metric_of,
+    sentence_of,
+    task_of,
+    use_of,
+)
 from hntk.interchange.checks import as_filename, as_license, as_repo_id, as_text, as_words
-from hntk.networks.classifier import Classifier
-from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.integer_inputs import Pixels, PooledPixels
-from hntk.networks.integer_network import IntegerNetwork
-from hntk.networks.integer_readout import IntegerReadout
-from hntk.networks.integer_regressor import IntegerRegressor
-from hntk.networks.network import Network
 from hntk.networks.saveable import Saveable
 from hntk.networks.summary_table import LayerSummary, Summary
 
@@ -110,10 +114,8 @@ def model_card(
     saved = as_instance(network, "network", Saveable, "a network or a classifier, in floats or in integers")
     named, size = as_filename(filename), None if file_bytes is None else as_count(file_bytes, "file_bytes")
     words = as_text(description, "description", "text of the card").strip()
-    summary, measured = (
-        saved.summary(None if encodings is None else as_words(encodings, "encodings")),
-        _checked_scores(saved, scores),
-    )
+    summary = saved.summary(None if encodings is None else as_words(encodings, "encodings"))
+    measured = _checked_scores(saved, scores)
     hidden = [row for row in summary.layers if not BRANCH_OR_READOUT.fullmatch(row.name)]
     title = as_repo_id(repo_id).rpartition("/")[2]
     metadata = {
@@ -124,11 +126,11 @@ def model_card(
     text = TEXT.format(
         title=title,
         description=f"{words}\n\n" if words else "",
-        sentence=_sentence(saved, summary, hidden, size),
+        sentence=sentence_of(saved, summary, hidden, size),
         arguments=f'"{repo_id}"' + ("" if named == FILE else f', filename="{named}"'),
-        use=_use(saved),
-        table=_fenced(printable(str(summary))),
-        measured=_measured(saved, measured),
+        use=use_of(saved),
+        table=fenced(printable(str(summary))),
+        measured=measured_scores(saved, measured),
     )
     return f"---\n{_yaml(saved, title, measured, metadata)}\n---\n\n{text}"
 
@@ -136,10 +138,10 @@ def model_card(
 def _yaml(saved: Saveable, title: str, measured: Mapping[str, float], metadata: dict[str, Any]) -> str:
     """Return what programs read of a card."""
     hub = import_extra("huggingface_hub", "hub", PURPOSE)
-    metric = _metric(saved)[0]
+    metric = metric_of(saved)[0]
     results = [
         hub.EvalResult(
-            task_type=_task(saved), dataset_type=name, dataset_name=name, metric_type=metric, metric_value=value
+            task_type=task_of(saved), dataset_type=name, dataset_name=name, metric_type=metric, metric_value=value
         )
         for name, value in measured.items()
     ]
@@ -156,9 +158,9 @@ def _checked_scores(saved: Saveable, scores: object) -> dict[str, float]:
         raise ValueError(
             f"scores must map names of data to numbers, such as {{'MNIST, test': 0.97}}, got {brief(scores)}."
         )
-    if isinstance(saved, Network | IntegerNetwork):
+    if is_network(saved):
         raise ValueError("scores must be left out for a network without a readout, which predicts nothing.")
-    if isinstance(saved, IntegerRegressor):
+    if is_regressor(saved):
         return {name: as_finite(value, f"the score on {name!r}", "R²") for name, value in scores.items()}
     for name, value in scores.items():
         if not 0 <= as_number(value) <= 1:
@@ -177,12 +179,14 @@ def _tags(saved: Saveable, summary: Summary, more: Iterable[str]) -> list[str]:
 
 def _table(saved: Saveable, summary: Summary, hidden: Sequence[LayerSummary], file_bytes: int | None) -> dict[str, Any]:
     """Return what the network is, for programs."""
-    origin = getattr(getattr(saved, "network", saved), "origin", None)
+    network: Any = getattr(saved, "network", saved)
+    origin, more = network.origin, getattr(network, "notes", ())
     training = getattr(saved, "training", None)
     parts: dict[str, Any] = {
         "version": __version__,
-        "kind": _kind(saved),
+        "kind": kind_of(saved),
         "form": summary.form,
+        "architecture": "; ".join(["fully connected", *(part.removeprefix("layers: ") for part in more)]),
         "inputs": hidden[0].inputs,
         "activations": [row.activation for row in hidden],
         "widths": [row.outputs for row in hidden],
@@ -204,74 +208,3 @@ def _listed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_listed(part) for part in value]
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _kind(saved: Saveable) -> str:
-    """Return what is loaded from the file."""
-    kinds = (IntegerClassifier, IntegerRegressor, IntegerNetwork, Classifier, Network)
-    return next(kind.__name__ for kind in kinds if isinstance(saved, kind))
-
-
-def _task(saved: Saveable) -> str:
-    """Return the Hub's name of the task."""
-    if isinstance(saved, IntegerRegressor):
-        return "tabular-regression"
-    pixels = isinstance(saved, IntegerReadout) and isinstance(saved.network.inputs, Pixels | PooledPixels)
-    return "image-classification" if pixels else "tabular-classification"
-
-
-def _metric(saved: Saveable) -> tuple[str, str]:
-    """Return the Hub's name of the score, and a heading."""
-    return ("r_squared", "R²") if isinstance(saved, IntegerRegressor) else ("accuracy", "accuracy")
-
-
-def _sentence(saved: Saveable, summary: Summary, hidden: Sequence[LayerSummary], file_bytes: int | None) -> str:
-    """Return what the network is, in words."""
-    what = {"IntegerNetwork": "network", "Network": "network", "IntegerRegressor": "regressor"}.get(
-        _kind(saved), "classifier"
-    )
-    form = "whole numbers" if summary.form == "whole numbers" else "float32"
-    functions = [f"a staircase of {row.levels} levels" if row.levels else row.activation for row in hidden]
-    widths = ", ".join(str(row.outputs) for row in hidden)
-    kinds = " and ".join(dict.fromkeys(row.weights for row in hidden))
-    size = "" if file_bytes is None else (
-        f" The file has {file_bytes:,} bytes; its matrices in float32 would take {summary.float_bytes:,}."
-    )  # fmt: skip
-    layers = f"{len(hidden)} hidden layer{'' if len(hidden) == 1 else 's'} of width {widths}"
-    return (
-        f"A {what} computed in {form}, made with hntk {__version__}: {hidden[0].inputs:,} inputs, {layers}, "
-        f"{kinds} weights, activations {', '.join(dict.fromkeys(functions))}.{size}"
-    )
-
-
-def _use(saved: Saveable) -> str:
-    """Return the line that uses what was loaded."""
-    if isinstance(saved, IntegerReadout):
-        return "predictions = network.predict(raw)  # (n, p) raw samples"
-    if isinstance(saved, Classifier):
-        if saved.normalization is not None:
-            return "labels = network.predict(x, raw=True)  # (n, p) raw samples"
-        return "labels = network.predict(x)  # (n, p) normalised samples"
-    if isinstance(saved, Network):
-        return "features = network.features(x)  # (n, p) samples"
-    return "levels = list(network.feature_batches(raw))  # (n, p) raw samples"
-
-
-def _fenced(text: str) -> str:
-    """Return text as it is, between fences that are longer than any in it."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
-
-
-def _measured(saved: Saveable, scores: Mapping[str, float]) -> str:
-    """Return the measured scores as a table."""
-    if not scores:
-        return "Whoever published this network gave no measured score."
-    rows = [f"| {_cell(name)} | {value:.4g} |" for name, value in scores.items()]
-    return "\n".join([f"| data | {_metric(saved)[1]} |", "|---|---|", *rows])
-
-
-def _cell(text: str) -> str:
-    """Return text for one cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")

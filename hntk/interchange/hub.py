@@ -7,8 +7,7 @@ What is pulled may be a stranger's: only files of the safetensors format are fet
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,12 +18,11 @@ from hntk._utils.arrays import brief
 from hntk._utils.extras import import_extra
 from hntk.interchange.cards import FILE, model_card
 from hntk.interchange.checks import SUFFIX, as_filename, as_repo_id, as_text
+from hntk.interchange.hub_errors import PURPOSE, explained, hub_errors, unanswered
 from hntk.networks.saveable import Saveable
 from hntk.networks.saving import FileError, Saved, load, load_packed, save
 
-PURPOSE = "The Hugging Face Hub"
 MOST_BYTES = 2**30
-TOKEN = "give token=, set HF_TOKEN, or sign in with 'hf auth login'"
 
 
 def push_to_hub(
@@ -103,7 +101,7 @@ def push_to_hub(
             size = path.stat().st_size
             card = model_card(saved, repo_id, **words, filename=name, file_bytes=size, encodings=encodings)
         text = as_instance(card, "card", str, "the text of README.md").encode()
-        with _explained(api, f"{repo_id} cannot be written"):
+        with explained(api, f"{repo_id} cannot be written"):
             if not api.repo_exists(repo_id):
                 api.create_repo(repo_id, private=private)
             return _commit(api, repo_id, {name: path, "README.md": text}, title)
@@ -165,12 +163,12 @@ def pull_from_hub(
     cache = None if cache_dir is None else as_path(cache_dir, "cache_dir")
     where = f"{name} of {as_repo_id(repo_id)}" + ("" if revision is None else f" at {brief(revision)}")
     download: dict[str, Any] = {"revision": revision, "cache_dir": cache}
-    with _explained(api, f"{where} cannot be pulled"):
+    with explained(api, f"{where} cannot be pulled"):
         try:
             listed = api.model_info(repo_id, revision=revision, files_metadata=True)
-        except _errors().HfHubHTTPError:
+        except hub_errors().HfHubHTTPError:
             raise
-        except _unanswered():
+        except unanswered():
             # a file that was pulled before needs no Hub
             path = api.hf_hub_download(repo_id, name, local_files_only=True, **download)
         else:
@@ -226,49 +224,3 @@ def _check_listed(listed: Any, name: str, most: int, where: str) -> None:
         raise ValueError(
             f"{where} takes {sizes[name]:,} bytes, more than most_bytes={most:,}: allow it with most_bytes=."
         )
-
-
-def _errors() -> Any:
-    return import_extra("huggingface_hub.errors", "hub", PURPOSE)
-
-
-def _unanswered() -> tuple[type[Exception], ...]:
-    """Return the errors of a Hub that gives no answer: its answers are errors of their own."""
-    # HTTP errors of the library that huggingface_hub uses, which has been another in each of its major versions
-    return (*_errors().HfHubHTTPError.__bases__, OSError)
-
-
-@contextmanager
-def _explained(api: Any, what: str) -> Iterator[None]:
-    """Turn errors of huggingface_hub into Python's, with what to do."""
-    errors = _errors()
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise PermissionError(f"{what}: its owner asks for consent on its page first. Then {TOKEN}.") from error
-    except errors.RepositoryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{what}: there is no such repository, or it is private. Check the name, or {TOKEN}."
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise FileNotFoundError(f"{what}: there is no such revision. Give a commit, tag or branch of it.") from error
-    except errors.LocalEntryNotFoundError as error:
-        raise ConnectionError(f"{_offline(api, what, error)} A file that was pulled before would do too.") from error
-    except errors.HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        if status in (401, 403):
-            raise PermissionError(f"{what}: a token with permission is needed. Please {TOKEN}.") from error
-        raise ConnectionError(
-            f"{what}: the Hub answers with status {status} ({error.server_message}). Try again later."
-        ) from error
-    except FileNotFoundError:
-        raise
-    except RuntimeError as error:
-        raise ConnectionError(f"{what}: the upload broke off ({error}). Try again later.") from error
-    except _unanswered() as error:
-        raise ConnectionError(_offline(api, what, error)) from error
-
-
-def _offline(api: Any, what: str, error: Exception) -> str:
-    remedy = "Connect, or pass the file on by other means: hntk.load reads it."
-    return f"{what}: {api.endpoint} cannot be reached ({brief(str(error))}). {remedy}"

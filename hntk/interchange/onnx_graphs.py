@@ -98,7 +98,10 @@ def _rebuilt(constants: dict[str, np.ndarray], nodes: Sequence[Any]) -> IntegerC
     parts: dict[str, Any] = {"layers": layers, "shifts": _shifts(constants, nodes) if layers == "all" else ()}
     offset = constants["offset"].astype(np.int32)
     if "labels" not in constants:
-        return IntegerRegressor(network, readout, offset, float(constants["unit"]), **parts)
+        # one number, or one for each target
+        unit = constants["unit"]
+        parts["unit"] = tuple(unit.tolist()) if unit.ndim else unit.item()
+        return IntegerRegressor(network, readout, offset, **parts)
     labels = constants["labels"]
     return IntegerClassifier(
         network, readout, offset, labels.astype(str) if labels.dtype == object else labels, 1.0, **parts
@@ -120,7 +123,9 @@ def _inputs(constants: dict[str, np.ndarray]) -> Pixels | PooledPixels | Rounded
         return Pixels(int(constants["fine"]), None if centre is None else centre.astype(np.uint8))
     if centre is None:
         raise ValueError("it has no input of whole numbers")
-    return Rounded(centre, float(constants["factor"]), int(constants["most"]))
+    # one number, or one for each coordinate
+    factor: Any = constants["factor"] if constants["factor"].ndim else constants["factor"].item()
+    return Rounded(centre, factor, int(constants["most"]))
 
 
 def _steps(constants: dict[str, np.ndarray], number: int) -> Steps | NeuronSteps:

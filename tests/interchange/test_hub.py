@@ -97,6 +97,8 @@ def test_the_card_tells_what_the_network_is_and_its_lines_load_it(hub: StandIn) 
     own = table["hntk"]
     assert (own["kind"], own["inputs"], own["widths"], own["levels"]) == ("IntegerClassifier", 12, [24, 16], [4, 4])
     assert own["file_bytes"] == len(files[FILE])
+    assert own["architecture"] == "fully connected"
+    assert "2 hidden layers of widths 24 and 16, ternary weights, activations: staircases of 4 levels" in card
     assert own["match"]["original"] == ["relu", "relu"]
     (result,) = table["model-index"][0]["results"]
     assert result["metrics"][0]["value"] == 0.5
@@ -106,7 +108,7 @@ def test_the_card_tells_what_the_network_is_and_its_lines_load_it(hub: StandIn) 
     assert len(code[1].splitlines()) == 3
     names: dict[str, Any] = {"raw": x}
     exec(code[1], names)
-    np.testing.assert_array_equal(names["predictions"], made.predict(x))  # type: ignore[union-attr]
+    np.testing.assert_array_equal(names["labels"], made.predict(x))  # type: ignore[union-attr]
 
 
 def test_cards_of_other_kinds_and_without_a_score() -> None:
@@ -119,6 +121,11 @@ def test_cards_of_other_kinds_and_without_a_score() -> None:
         assert "model-index" not in table
         assert "no measured score" in card
         assert "\nMine.\n" in card
+    branched = hntk.Architecture(["relu"] * 2, residual=0.5, bias_std=0.1)
+    made = hntk.draw_network(branched, [6] * 2, 6, tau0=1.0, law="ternary", key=jax.random.key(0))
+    table = metadata(model_card(made, NAME, license="mit"))["hntk"]
+    assert table["widths"] == [6, 6]
+    assert "residual" in table["architecture"]
     integers = neuron_sample(1).classifier
     regressor = hntk.IntegerRegressor(integers.network, integers.readout, integers.offset, 0.5)
     table = metadata(model_card(regressor, NAME, license="mit", scores={"test": -0.5}))

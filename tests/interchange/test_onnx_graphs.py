@@ -120,6 +120,10 @@ def test_a_step_that_is_open_at_its_edge_is_no_staircase() -> None:
     assert (sigma.thresholds, sigma.levels) == ((float(np.float32(0.3)),), (-1.0, 2.0))
     with pytest.raises(ValueError, match="none that hntk knows"):
         hntk.from_model(steps("Greater"))
+    # a constant, whose only edge is infinite
+    constants["edge"] = np.inf
+    with pytest.raises(ValueError, match="none that hntk knows"):
+        hntk.from_model(steps("GreaterOrEqual"))
 
 
 def test_what_is_no_onnx_model_is_said(tmp_path: Path) -> None:

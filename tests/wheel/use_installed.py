@@ -9,7 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 # installed by an extra alone, or not at all
-ABSENT = ("experiments", "hydra", "wandb", "matplotlib", "rich", "requests", "neural_tangents", "onnx", "tensorflow")
+ABSENT = (
+    "experiments",
+    "huggingface_hub",
+    "hydra",
+    "wandb",
+    "matplotlib",
+    "rich",
+    "requests",
+    "neural_tangents",
+    "onnx",
+    "tensorflow",
+)
 
 
 def main() -> None:
@@ -20,6 +31,7 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     import hntk
     import hntk.deploy
+    import hntk.interchange
 
     installed = Path(str(importlib.metadata.distribution("hntk").locate_file("hntk")))
     assert Path(str(hntk.__file__)).is_relative_to(installed), f"{hntk.__file__} was imported"
@@ -32,6 +44,8 @@ def main() -> None:
     written = classifier.save("classifier.safetensors")
     loaded = hntk.load("classifier.safetensors")
     assert np.array_equal(classifier.predict(drawn.x), loaded.predict(drawn.x))  # type: ignore[union-attr]
+    assert "hntk[hub]" in refused(lambda: hntk.interchange.pull_from_hub("me/net"))
+    assert "hntk[export]" in refused(lambda: hntk.interchange.export_forward(network))
     program = hntk.deploy.to_c(hntk.to_integers(loaded, x=drawn.x))  # type: ignore[arg-type]
     assert "predict" in program.source
     assert "hntk[export]" in refused(lambda: hntk.deploy.to_onnx(loaded))  # type: ignore[attr-defined]

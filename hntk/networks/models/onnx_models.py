@@ -230,7 +230,7 @@ class _Graph:
         real = (self._onnx.TensorProto.FLOAT, self._onnx.TensorProto.DOUBLE)
         if self._attributes(node)["to"] not in real:
             refuse(_name(node), "it casts to another type than float32 and float64", "give a model of float32")
-        if given[0].function(POINTS).dtype.kind != "b":
+        if np.asarray(given[0].function(POINTS)).dtype.kind != "b":
             return given[0]
         return self.chain.apply(_name(node), lambda t: np.asarray(t, np.float64), given[0])
 

@@ -211,11 +211,11 @@ def _staircase(record: Elementwise, values: np.ndarray) -> Activation | None:
         return None
     inside = np.concatenate([edges[:1] - 1, (edges[:-1] + edges[1:]) / 2, edges[-1:] + 1])
     levels = record.values(inside)
-    made = staircase(edges.tolist(), levels.tolist())
-    upper = np.array_equal(record.values(edges), levels[1:])
     # a reader that knows edges computes in float32
     cells = np.searchsorted(edges, np.float32(POINTS), side="right")
-    return made if upper and _equal(levels[cells], values) else None
+    if not np.array_equal(record.values(edges), levels[1:]) or not _equal(levels[cells], values):
+        return None
+    return staircase(edges.tolist(), levels.tolist()) if np.all(np.isfinite([*edges, *levels])) else None
 
 
 def _values(function: Callable) -> np.ndarray:
