@@ -13,7 +13,7 @@ from hntk.cli.terminal import printable
 from hntk.readouts.training import TrainingError
 
 # What commands raise on purpose, with a message that says what to do.
-ERRORS = (ValueError, TypeError, OSError, ImportError, MemoryError, ArithmeticError, TrainingError)
+ERRORS = (ValueError, OSError, ImportError, MemoryError, ArithmeticError, TrainingError)
 INTERRUPTED = 130
 
 

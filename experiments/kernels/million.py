@@ -145,7 +145,7 @@ def _regression(
     kernel: str,
     samples: LabelledSamples,
     predicted: np.ndarray,
-    left_out: float | None,
+    left_out: float,
     ridge: float,
     times: Sequence[float],
 ) -> Regression:

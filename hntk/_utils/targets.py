@@ -28,15 +28,15 @@ def as_targets(y: object, n: int, name: str = "y") -> Float[np.ndarray, "n K"]:
     ndarray of shape (n, K)
         The targets.
 
-    Warns
-    -----
-    UserWarning
-        If they look like classes in a floating-point type: few whole numbers that are not negative.
-
     Raises
     ------
     ValueError
         If they have another shape, are no finite numbers, or none of them varies.
+
+    Warns
+    -----
+    UserWarning
+        If they look like classes in a floating-point type: few whole numbers that are not negative.
     """
     given = np.asarray(real_array(y, name), np.float64)
     if given.ndim not in (1, 2) or given.shape[0] != n or given.size == 0:
@@ -143,4 +143,8 @@ def _errors(predictions: np.ndarray, targets: object) -> tuple[np.ndarray, np.nd
             f"targets must be finite numbers of shape {predicted.shape}, one row per sample; got shape {true.shape}."
         )
     columns = true.reshape(len(true), -1)
-    return columns - predicted.reshape(len(true), -1), columns
+    errors = columns - predicted.reshape(len(true), -1)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.sum(errors**2) + np.sum(columns**2)):
+            raise ValueError("targets or predictions are so large that their squares overflow: rescale the targets.")
+    return errors, columns

@@ -58,7 +58,7 @@ from hntk.asymptotics.filters import LabelFilter
 from hntk.asymptotics.kernel_parameters import kernel_coefficients
 from hntk.asymptotics.learning import ClassTargets, ScoreLaw, learned_by_ridge
 from hntk.asymptotics.mixture_law import MixtureLaw
-from hntk.asymptotics.scores import FilteredLabels
+from hntk.asymptotics.scores import FilteredLabels, GaussianScores
 from hntk.asymptotics.spiked_kernel import SpikedKernel
 from hntk.theory.coefficients import Coefficients
 from hntk.weights.laws import WeightLaw, weight_law
@@ -170,7 +170,8 @@ class RandomFeatures(Copyable):
     def _test(self, i: int, extra: Float[np.ndarray, "K m m"]) -> ScoreLaw:
         """Return the law of test scores at effective ridge i, with the covariance that the features add."""
         wide = self._infinitely_wide[i]
-        return self._targets.score_law((wide.means, wide.covariances + extra), self.law.proportions)
+        scores = GaussianScores.of(wide.means, wide.covariances + extra, self._targets.targets)
+        return self._targets.score_law(scores, self.law.proportions)
 
     def _through_layers(
         self, widths: Float[np.ndarray, " L"]

@@ -7,6 +7,7 @@ $\Sigma_b$, and classification errors are Gaussian probabilities (docs/theory.md
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -37,7 +38,7 @@ class ScoreLaw:
     covariances : array, shape (K, m, m)
         Covariances of the scores of each class.
     squared_error : float
-        The mean of ‖y − f‖².
+        The mean of ‖y − f‖², with the noise of y where there is any.
     classification_error : float
         The share of samples whose class does not have the largest score; NaN if scores do not belong to classes. It is
         that of Gaussian scores. Those of exact kernels have a small skewness: with class means of norm 2.5 to 4, shares
@@ -90,20 +91,35 @@ class ClassTargets:
         Y, what samples of each class are trained to score. With one column and two classes, the score's sign decides.
     offset : array, shape (m,)
         An offset added to the scores before the largest one decides.
+    linear : array, shape (p, m), or None
+        The weights w of ⟨w, x⟩, which is added to the targets of a sample x; None for nothing.
+    noise : array, shape (m,), or None
+        The variances of independent noise that is added; None for none.
     """
 
     targets: Float[np.ndarray, "K m"]
     offset: Float[np.ndarray, " m"]
+    linear: Float[np.ndarray, "p m"] | None = None
+    noise: Float[np.ndarray, " m"] | None = None
 
     @staticmethod
-    def of(law: MixtureLaw, targets: object | None = None, offset: object | None = None) -> ClassTargets:
+    def of(
+        law: MixtureLaw,
+        targets: object | None = None,
+        offset: object | None = None,
+        linear: object | None = None,
+        noise: object | None = None,
+    ) -> ClassTargets:
         """Return one-hot targets minus the classes' shares, with the shares as offset; or the user's, with 0 as offset.
 
         Raises
         ------
         ValueError
-            If targets or offset do not fit the classes.
+            If targets, offset, linear part or noise do not fit the classes or each other.
         """
+        weights = None if linear is None else _linear_weights(linear, law.dimension)
+        if weights is not None and targets is None:
+            targets = np.zeros((law.classes, weights.shape[1]))
         if targets is None:
             y, default_offset = np.eye(law.classes) - law.proportions, law.proportions
         else:
@@ -118,12 +134,41 @@ class ClassTargets:
                 f"targets must be a finite ({law.classes}, m) array, one row per class, and offset (m,); got shapes "
                 f"{y.shape} and {added.shape}."
             )
-        return ClassTargets(y, added)
+        if weights is not None and weights.shape[1] != y.shape[1]:
+            raise ValueError(f"linear must have a column for each of {y.shape[1]} targets, got {weights.shape[1]}.")
+        return ClassTargets(y, added, weights, None if noise is None else _noise_variances(noise, y.shape[1]))
+
+    def filtered(self, kernel: SpikedKernel, label_filter: LabelFilter) -> FilteredLabels:
+        """Return a filter applied to the labels of a training set with these targets.
+
+        Raises
+        ------
+        ValueError
+            If targets have a linear part, and the kernel is one at finite size or does not see it.
+        """
+        if self.linear is None:
+            return FilteredLabels(kernel, label_filter, self.targets, noise=self.noise)
+        if kernel.quadrature is not None:
+            raise ValueError("linear= is for the limit of large n and p: leave finite_size=False.")
+        gram = kernel.coefficients.gram
+        if not gram > 0:
+            raise ValueError(
+                "the kernel has no linear part, and takes linear= for noise: give its variance as noise= instead."
+            )
+        directions = self.linear.T / np.sqrt(kernel.law.dimension)
+        extended = kernel.law.with_directions(directions)
+        classes, outputs = kernel.law.classes, len(directions)
+        assert extended.means is not None
+        targets = np.zeros((extended.classes, outputs))
+        targets[:classes] = self.targets + extended.means[:classes] @ directions.T
+        # the kernel's own samples and directions are √gram times these
+        linear = np.concatenate([np.zeros((classes, outputs)), np.eye(outputs) / gram])
+        return FilteredLabels(replace(kernel, law=extended), label_filter, targets, linear, self.noise)
 
     def score_law(self, scores: GaussianScores, shares: Float[np.ndarray, " K"]) -> ScoreLaw:
         """Return the law of Gaussian scores, given by class, with the errors they make; refuse scores that overflow."""
-        means, covariances = scores
-        squares = np.sum((self.targets - means) ** 2, axis=1) + np.trace(covariances, axis1=1, axis2=2)
+        # those of classes that only stand for a direction come last
+        means, covariances, squares = (part[: len(self.targets)] for part in scores)
         check_result(np.append(squares, means), "a score")
         right = [self._right(b, mean, c) for b, (mean, c) in enumerate(zip(means, covariances, strict=True))]
         return ScoreLaw(means, covariances, float(shares @ squares), float(1 - shares @ right))
@@ -131,6 +176,8 @@ class ClassTargets:
     def _right(self, b: int, mean: Float[np.ndarray, " m"], covariance: Float[np.ndarray, "m m"]) -> float:
         """Return the probability that a sample of class b is recognised."""
         (classes, outputs), mean = self.targets.shape, mean + self.offset
+        if self.linear is not None:
+            return np.nan
         if classes == 1:
             return 1.0
         if outputs == 1 and classes == 2:
@@ -182,6 +229,22 @@ def learned_at_best_ridge(kernel: SpikedKernel, targets: ClassTargets, criterion
 
 def _learned(kernel: SpikedKernel, label_filter: LabelFilter, targets: ClassTargets) -> tuple[ScoreLaw, ScoreLaw]:
     """Return the laws of training and of test scores."""
-    labels = FilteredLabels(kernel, label_filter, targets.targets)
+    labels = targets.filtered(kernel, label_filter)
     shares = kernel.law.proportions
     return targets.score_law(labels.training_scores(), shares), targets.score_law(labels.new_scores(), shares)
+
+
+def _linear_weights(linear: object, dimension: int) -> Float[np.ndarray, "p m"]:
+    """Return the weights of a linear part as columns, or refuse what does not fit the samples."""
+    given = finite_array(linear, "linear")
+    if given.ndim not in (1, 2) or len(given) != dimension or given.size == 0:
+        raise ValueError(f"linear must be ({dimension},) or ({dimension}, m), got shape {given.shape}.")
+    return given.reshape(dimension, -1)
+
+
+def _noise_variances(noise: object, outputs: int) -> Float[np.ndarray, " m"]:
+    """Return the variance of each target's noise."""
+    given = finite_array(noise, "noise")
+    if given.shape not in ((), (outputs,)) or np.any(given < 0):
+        raise ValueError(f"noise must be a variance or {outputs} of them, not negative; got {noise!r:.60}.")
+    return np.broadcast_to(given, outputs).copy()

@@ -202,7 +202,14 @@ class LimitingKernel(Copyable):
         return find_spikes(self._spiked(finite_size))
 
     def ridge_regression(
-        self, ridge: float, *, finite_size: bool = False, targets: object | None = None, offset: object | None = None
+        self,
+        ridge: float,
+        *,
+        finite_size: bool = False,
+        targets: object | None = None,
+        offset: object | None = None,
+        linear: object | None = None,
+        noise: object | None = None,
     ) -> Learned:
         """Return what kernel ridge regression reaches, with dual weights β = (K̃ + λI)⁻¹ y.
 
@@ -217,6 +224,12 @@ class LimitingKernel(Copyable):
         offset : array, shape (m,), optional
             An offset added to the scores before the largest one decides. By default the classes' shares, and 0 with
             targets of one's own.
+        linear : array, shape (p,) or (p, m), optional
+            Weights w of a part ⟨w, x⟩ that is added to the targets of a sample x; weights of norm √p give it a variance
+            about 1. Targets are then 0 unless they are given. It needs a law of :meth:`MixtureLaw.of`, and the limit.
+        noise : float or array, shape (m,), optional
+            Variance of independent noise that is added to the targets of all samples. Errors are counted from targets
+            with noise.
 
         Returns
         -------
@@ -229,10 +242,19 @@ class LimitingKernel(Copyable):
             If the targets do not fit, the ridge does not make the kernel positive definite, or ``finite_size`` is asked
             of a kernel made from coefficients.
         """
-        return learned_by_ridge(self._spiked(finite_size), ridge, ClassTargets.of(self.law, targets, offset))
+        return learned_by_ridge(
+            self._spiked(finite_size), ridge, ClassTargets.of(self.law, targets, offset, linear, noise)
+        )
 
     def gradient_flow(
-        self, time: float, *, finite_size: bool = False, targets: object | None = None, offset: object | None = None
+        self,
+        time: float,
+        *,
+        finite_size: bool = False,
+        targets: object | None = None,
+        offset: object | None = None,
+        linear: object | None = None,
+        noise: object | None = None,
     ) -> Learned:
         """Return what gradient flow on ½‖y − f‖² from f = 0 reaches: training scores f = (I − exp(−sK̃)) y.
 
@@ -242,7 +264,7 @@ class LimitingKernel(Copyable):
         ----------
         time : float
             The time s > 0, in units of one over the kernel's eigenvalues.
-        finite_size, targets, offset : optional
+        finite_size, targets, offset, linear, noise : optional
             As for :meth:`ridge_regression`.
 
         Returns
@@ -256,7 +278,9 @@ class LimitingKernel(Copyable):
             If the targets do not fit, the time is not positive, or ``finite_size`` is asked of a kernel made from
             coefficients.
         """
-        return learned_by_flow(self._spiked(finite_size), time, ClassTargets.of(self.law, targets, offset))
+        return learned_by_flow(
+            self._spiked(finite_size), time, ClassTargets.of(self.law, targets, offset, linear, noise)
+        )
 
     def optimal_ridge(
         self,
@@ -265,6 +289,8 @@ class LimitingKernel(Copyable):
         finite_size: bool = False,
         targets: object | None = None,
         offset: object | None = None,
+        linear: object | None = None,
+        noise: object | None = None,
         rounds: int = 4,
     ) -> Learned:
         """Return ridge regression with the ridge λ ≥ 0 of least test error.
@@ -273,7 +299,7 @@ class LimitingKernel(Copyable):
         ----------
         criterion : {"squared", "classification"}
             Which test error is minimised.
-        finite_size, targets, offset : optional
+        finite_size, targets, offset, linear, noise : optional
             As for :meth:`ridge_regression`.
         rounds : int
             How often the grid of ridges is refined around the best one, each time five times finer.
@@ -289,7 +315,7 @@ class LimitingKernel(Copyable):
             If the targets do not fit, the criterion is unknown, or ``finite_size`` is asked of a kernel made from
             coefficients.
         """
-        made = ClassTargets.of(self.law, targets, offset)
+        made = ClassTargets.of(self.law, targets, offset, linear, noise)
         return learned_at_best_ridge(self._spiked(finite_size), made, criterion, rounds)
 
     @cached_property

@@ -40,6 +40,10 @@ class MixtureLaw(Copyable):
         Measured traces tr(C_a C_b)/p, which replace those of ``algebra``; None if they were not measured.
     measured_norms : array, shape (K,), or None
         Measured variances of √p ‖x_i − μ_a/√p‖², which replace those of Gaussian samples; None if not measured.
+    means : array, shape (K, p), or None
+        The class means, where they are known in coordinates.
+    covariances : tuple of array, or None
+        The class covariances, where they are known in coordinates: numbers, (p,) diagonals or (p, p) matrices.
     """
 
     dimension: int
@@ -47,6 +51,8 @@ class MixtureLaw(Copyable):
     algebra: CommutingCovariances | GeneralCovariances | PairwiseCovariances
     measured_overlaps: Float[np.ndarray, "K K"] | None = None
     measured_norms: Float[np.ndarray, " K"] | None = None
+    means: Float[np.ndarray, "K p"] | None = None
+    covariances: tuple[np.ndarray, ...] | None = None
 
     def __repr__(self) -> str:
         shares = ", ".join(f"{share:.3g}" for share in self.proportions[:8]) + ", …" * (self.classes > 8)
@@ -88,7 +94,8 @@ class MixtureLaw(Copyable):
         """
         mu = as_means(means, covariances)
         checked = [_checked_covariance(c, mu.shape[1], a) for a, c in enumerate(covariances)]
-        return _checked_law(MixtureLaw(mu.shape[1], _shares(proportions, len(mu)), covariance_algebra(mu, checked)))
+        algebra, shares = covariance_algebra(mu, checked), _shares(proportions, len(mu))
+        return _checked_law(MixtureLaw(mu.shape[1], shares, algebra, means=mu, covariances=tuple(checked)))
 
     @staticmethod
     def spectral(
@@ -176,6 +183,35 @@ class MixtureLaw(Copyable):
     def v(self) -> Float[np.ndarray, " K"]:
         """The variance v_a of ‖z_i‖²/p, times p: 2 tr(C_a²)/p for Gaussian samples."""
         return 2 * np.diag(self.overlaps) if self.measured_norms is None else self.measured_norms
+
+    def with_directions(self, directions: Float[np.ndarray, "J p"]) -> MixtureLaw:
+        """Return the law with further vectors beside the class means, as classes of which there are no samples.
+
+        Parameters
+        ----------
+        directions : array, shape (J, p)
+            The vectors.
+
+        Returns
+        -------
+        MixtureLaw
+            The law of K + J classes, of which the last J have the share 0.
+
+        Raises
+        ------
+        ValueError
+            If the law does not know its means and covariances in coordinates.
+        """
+        if self.means is None or self.covariances is None:
+            raise ValueError(
+                "this law does not know its samples in coordinates, which linear= needs: make it with "
+                "MixtureLaw.of(means, covariances)."
+            )
+        means = np.concatenate([self.means, directions])
+        covariances = (*self.covariances, *[self.covariances[0]] * len(directions))
+        shares = np.append(self.proportions, np.zeros(len(directions)))
+        algebra = covariance_algebra(means, list(covariances))
+        return MixtureLaw(self.dimension, shares, algebra, means=means, covariances=covariances)
 
     def scaled(self, factor: float) -> MixtureLaw:
         """Return the law of the samples times √factor.

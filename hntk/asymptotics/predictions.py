@@ -126,6 +126,7 @@ def spikes(
 def ridge_regression(
     law: MixtureLaw, n: int, net: Net, ridge: float, *, kernel: KernelName = "ntk", kappa_sq: float | None = None,
     centre: bool | None = None, finite_size: bool = False, targets: object | None = None, offset: object | None = None,
+    linear: object | None = None, noise: object | None = None,
 ) -> Learned:  # fmt: skip
     """Return what kernel ridge regression on n samples reaches, with dual weights β = (K̃ + λI)⁻¹ y.
 
@@ -137,7 +138,7 @@ def ridge_regression(
         As for :meth:`LimitingKernel.ridge_regression`.
     kernel, kappa_sq, centre : optional
         As for :meth:`LimitingKernel.of`.
-    finite_size, targets, offset : optional
+    finite_size, targets, offset, linear, noise : optional
         As for :meth:`LimitingKernel.ridge_regression`.
 
     Returns
@@ -158,12 +159,15 @@ def ridge_regression(
     [0.048, 0.035, 0.024]
     """
     made = LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre)
-    return made.ridge_regression(ridge, finite_size=finite_size, targets=targets, offset=offset)
+    return made.ridge_regression(
+        ridge, finite_size=finite_size, targets=targets, offset=offset, linear=linear, noise=noise
+    )
 
 
 def gradient_flow(
     law: MixtureLaw, n: int, net: Net, time: float, *, kernel: KernelName = "ntk", kappa_sq: float | None = None,
     centre: bool | None = None, finite_size: bool = False, targets: object | None = None, offset: object | None = None,
+    linear: object | None = None, noise: object | None = None,
 ) -> Learned:  # fmt: skip
     """Return what gradient flow on ½‖y − f‖² from f = 0 reaches; with the NTK, the training of a wide network.
 
@@ -175,7 +179,7 @@ def gradient_flow(
         As for :meth:`LimitingKernel.gradient_flow`.
     kernel, kappa_sq, centre : optional
         As for :meth:`LimitingKernel.of`.
-    finite_size, targets, offset : optional
+    finite_size, targets, offset, linear, noise : optional
         As for :meth:`LimitingKernel.gradient_flow`.
 
     Returns
@@ -196,13 +200,13 @@ def gradient_flow(
     [0.236, 0.109, 0.12]
     """
     made = LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre)
-    return made.gradient_flow(time, finite_size=finite_size, targets=targets, offset=offset)
+    return made.gradient_flow(time, finite_size=finite_size, targets=targets, offset=offset, linear=linear, noise=noise)
 
 
 def optimal_ridge(
     law: MixtureLaw, n: int, net: Net, *, criterion: Criterion = "squared", kernel: KernelName = "ntk",
     kappa_sq: float | None = None, centre: bool | None = None, finite_size: bool = False, targets: object | None = None,
-    offset: object | None = None, rounds: int = 4,
+    offset: object | None = None, linear: object | None = None, noise: object | None = None, rounds: int = 4,
 ) -> Learned:  # fmt: skip
     """Return ridge regression on n samples with the ridge λ ≥ 0 of least test error.
 
@@ -214,7 +218,7 @@ def optimal_ridge(
         Which test error is minimised.
     kernel, kappa_sq, centre : optional
         As for :meth:`LimitingKernel.of`.
-    finite_size, targets, offset, rounds : optional
+    finite_size, targets, offset, linear, noise, rounds : optional
         As for :meth:`LimitingKernel.optimal_ridge`.
 
     Returns
@@ -236,5 +240,11 @@ def optimal_ridge(
     """
     made = LimitingKernel.of(law, n, net, kernel=kernel, kappa_sq=kappa_sq, centre=centre)
     return made.optimal_ridge(
-        criterion=criterion, finite_size=finite_size, targets=targets, offset=offset, rounds=rounds
+        criterion=criterion,
+        finite_size=finite_size,
+        targets=targets,
+        offset=offset,
+        linear=linear,
+        noise=noise,
+        rounds=rounds,
     )

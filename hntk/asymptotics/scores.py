@@ -23,6 +23,11 @@ A centred kernel has the limit of $K + s11^\top$ for $s \to \infty$: the interce
 With w of :mod:`hntk.asymptotics.spiked_kernel`, $a_k$ is that of the targets $Y - 1b_k$, where
 $b_k = w^\top Da_k / w^\top D(I + BD)^{-1}w$ for the $a_k$ of Y, and $\sum_k\omega_kb_k$ is added to scores.
 
+Targets may have a linear part and noise: $y_i = Y_a + z_i^\top Me + \eta_i$, with η of variance $\sigma^2$. The linear
+part is in the span of U too: $a_k = (I + BD)^{-1}(E_JY + E_Me)$, where $E_M$ selects the columns of means. Noise adds
+$\sigma^2\sum_{kl}\omega_k\omega_l\sum_a\rho_a\mathrm E_a[y_{ab}]$ to the variance of a score. A score is
+correlated with the linear part of its own target by $e^\top M^\top C_bs$, and not with its noise.
+
 A training sample leaves itself out: $\beta_{k,i} = r_i(z_k)(y_i - f_{k,-i})$, where $f_{k,-i}$ has the law of a new
 sample's score of the same norm, jointly in k. Its residual $\sum_k\rho_k\beta_{k,i}$ is therefore Gaussian too, by the
 same formulas with weights $\rho_kr_i(z_k)$. Over norms, means and covariances are averaged, and scores are taken as
@@ -35,6 +40,7 @@ regression and Mai and Liao (2019) for Gaussian scores of mixtures.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -46,8 +52,31 @@ from hntk.asymptotics.filters import LabelFilter
 from hntk.asymptotics.resolvent import Resolvent
 from hntk.asymptotics.spiked_kernel import SpikedKernel
 
-# Means and covariances of the scores, by class.
-GaussianScores = tuple[Float[np.ndarray, "K m"], Float[np.ndarray, "K m m"]]
+
+class GaussianScores(NamedTuple):
+    """The law of the scores of some samples, by class.
+
+    Attributes
+    ----------
+    means : array, shape (K, m)
+        Mean scores.
+    covariances : array, shape (K, m, m)
+        Their covariances.
+    errors : array, shape (K,)
+        Means of ‖y − f‖², with the noise of y.
+    """
+
+    means: Float[np.ndarray, "K m"]
+    covariances: Float[np.ndarray, "K m m"]
+    errors: Float[np.ndarray, " K"]
+
+    @staticmethod
+    def of(
+        means: Float[np.ndarray, "K m"], covariances: Float[np.ndarray, "K m m"], targets: Float[np.ndarray, "K m"]
+    ) -> GaussianScores:
+        """Return the law of scores whose targets are the same for all samples of a class."""
+        errors = np.sum((targets - means) ** 2, axis=1) + np.trace(covariances, axis1=1, axis2=2)
+        return GaussianScores(means, covariances, errors)
 
 
 @array_dataclass()
@@ -62,24 +91,28 @@ class FilteredLabels(Copyable):
         The filter.
     targets : array, shape (K, m)
         Y, what a sample of each class is trained to score.
+    linear : array, shape (K, m), or None
+        The coefficients e of zᵀM that are added to the targets of a sample μ_a + z; None for no such part.
+    noise : array, shape (m,), or None
+        The variance σ² of independent noise of the targets; None for no noise.
     """
 
     kernel: SpikedKernel
     label_filter: LabelFilter
     targets: Float[np.ndarray, "K m"]
+    linear: Float[np.ndarray, "K m"] | None = None
+    noise: Float[np.ndarray, " m"] | None = None
 
     def new_scores(self) -> GaussianScores:
-        """Return means and covariances of the scores of new samples, by class."""
+        """Return the law of the scores of new samples, by class."""
         dual = self.label_filter.dual
-        return self._averaged_over_norms(*self._scores(np.broadcast_to(dual, (*self._shares.shape, dual.size))))
+        return self._law(np.broadcast_to(dual, (*self._shares.shape, dual.size)), np.zeros((*self._shares.shape, 1)))
 
     def training_scores(self) -> GaussianScores:
-        """Return means and covariances of the scores of the samples trained on, by class."""
+        """Return the law of the scores of the samples trained on, by class."""
         weights = self.label_filter.residual * np.moveaxis(self._at.responses, 0, -1)
         weights = np.broadcast_to(weights, (*self._shares.shape, weights.shape[-1]))
-        means, covariances = self._scores(weights)
-        direct = self.targets[:, None] * (1 - np.real(np.sum(weights, axis=-1, keepdims=True)))
-        return self._averaged_over_norms(direct + means, covariances)
+        return self._law(weights, 1 - np.real(np.sum(weights, axis=-1, keepdims=True)))
 
     @cached_property
     def intercepts(self) -> Numbers | None:
@@ -138,6 +171,8 @@ class FilteredLabels(Copyable):
         """The vectors a_k without an intercept."""
         right = np.zeros((len(self.kernel.core), self.targets.shape[1]))
         right[self.kernel.labels] = self.targets
+        if self.linear is not None:
+            right[self.kernel.means] = self.linear
         return self._solved(right)
 
     @cached_property
@@ -149,7 +184,37 @@ class FilteredLabels(Copyable):
         """Return (I + BD)⁻¹ times this matrix, at every node."""
         return np.linalg.solve(np.eye(len(right)) + self.kernel.core @ self._overlap, right)
 
-    def _averaged_over_norms(self, means: Numbers, covariances: Numbers) -> GaussianScores:
+    def _law(self, weights: Numbers, own: Numbers) -> GaussianScores:
+        """Return the law of scores f = own · y + F, where F is what other samples give (K, s, q) by these weights."""
+        means, covariances = self._scores(weights)
+        mean, spread = self._averaged_over_norms(self.targets[:, None] * own + means, covariances)
+        if self.linear is None and self.noise is None:
+            return GaussianScores.of(mean, spread, self.targets)
+        target, cross = self._target_moments(weights)
+        own = own[..., None]
+        spread = spread + np.einsum("bs,bsmn->bmn", self._shares, own**2 * target + own * cross)
+        # y − f = (1 − own) y − F, whose means over the norms deviate as those of f do
+        _, left = self._averaged_over_norms(self.targets[:, None] * own[..., 0] + means, covariances)
+        left = left + np.einsum("bs,bsmn->bmn", self._shares, (1 - own) ** 2 * target - (1 - own) * cross)
+        return GaussianScores(mean, spread, GaussianScores.of(mean, left, self.targets).errors)
+
+    def _target_moments(self, weights: Numbers) -> tuple[Numbers, Numbers]:
+        """Return the covariance of y (K, 1, m, m), and twice its symmetrised covariance with F (K, s, m, m)."""
+        target = np.zeros((self.kernel.law.classes, 1, *[self.targets.shape[1]] * 2))
+        if self.noise is not None:
+            target = target + np.diag(self.noise)
+        if self.linear is None:
+            return target, np.zeros(())
+        algebra, k = self.kernel.bulk.law.algebra, self.kernel.law.classes
+        plain, filtered = algebra.covariance_forms(algebra.identity), algebra.covariance_forms(self._at.element)
+        target = target + np.einsum("im,bij,jn->bmn", self.linear, plain, self.linear)[:, None]
+        d = np.real(np.einsum("bsq,qij->bsij", weights, self._overlap @ self._sources))[:, :, :k]
+        along = np.einsum("qbij,qjm->qbim", plain - filtered, self._sources[:, self.kernel.means])
+        cross = np.einsum("im,bij,bsjn->bsmn", self.linear, plain, d)
+        cross = cross + np.real(np.einsum("im,bsq,qbin->bsmn", self.linear, weights, along))
+        return target, cross + np.swapaxes(cross, -1, -2)
+
+    def _averaged_over_norms(self, means: Numbers, covariances: Numbers) -> tuple[Numbers, Numbers]:
         """Return moments by class from means (K, s, m) and covariances (K, s, m, m) by class and norm."""
         mean = np.einsum("bs,bsm->bm", self._shares, means)
         deviations = means - mean[:, None]
@@ -187,6 +252,10 @@ class FilteredLabels(Copyable):
         pairs = np.einsum("bsk,bsl,klbmn->bsmn", weights, weights, self._pair_forms(plain, filtered), optimize=True)
         own = np.einsum("bbj,bsjm->bsm", plain, d) + np.real(np.einsum("bsq,qbbm->bsm", weights, along))
         tilted = np.einsum("bsm,bsn->bsmn", shifts, own)
+        if self.noise is not None:
+            shares = self.kernel.ratios[:, None] * self._shares
+            variances = np.einsum("bsk,bsl,klbat,at->bs", weights, weights, self._diagonal_variances, shares)
+            outer = outer + np.real(variances)[..., None, None] * np.diag(self.noise)
         return outer + tilted + np.swapaxes(tilted, -1, -2) + np.real(cross + np.swapaxes(cross, -1, -2) + pairs)
 
     def _pair_forms(self, plain: Numbers, filtered: Numbers) -> Numbers:

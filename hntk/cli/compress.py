@@ -17,6 +17,7 @@ import numpy as np
 import hntk
 from hntk._utils.arguments import as_count, as_positive, as_seed
 from hntk._utils.atomic_file import replacing
+from hntk._utils.extras import import_extra
 from hntk.cli.data_files import DataFile, read_data
 from hntk.cli.drawn import fit_drawn
 from hntk.cli.fitted import Candidate, Fitted, candidate_columns
@@ -114,7 +115,12 @@ def run(options: argparse.Namespace) -> None:
     as_seed(options.seed)
     name = check_name(options.name or name_for(options.data))
     targets = ("c", "onnx") if options.to == "both" else (options.to,)
-    folder = OutputFolder(options.out or Path(name), name, targets)
+    folder = OutputFolder(options.out or Path(f"{name}_hntk"), name, targets)
+    if folder.folder.resolve() == options.data.resolve():
+        raise ValueError(f"{options.data} holds the samples: name another folder for the program with --out.")
+    if "onnx" in targets:
+        # before anything is trained
+        import_extra("onnx", "export", "Writing ONNX files")
     folder.prepare(force=options.force)
     with stages(quiet=options.json) as tell:
         tell("reading")
@@ -178,13 +184,13 @@ def _as_text(made: Compressed) -> str:
     lines = [f"{summarize(fitted.program)}", ""]
     if fitted.predicted is not None:
         lines.append(f"predicted {score}: {fitted.predicted:.4f}, {fitted.predicted_by}")
-    if made.method == "random" and fitted.validation is not None:
+    if made.method == "random" and not made.data.regression and fitted.validation is not None:
         lines.append(f"validation {score}: {fitted.validation:.4f}, by which the ridge was chosen")
     lines.append(f"measured {score}: {made.measured}, in whole numbers as the program computes")
     if program is not None:
         lines.append(f"tables (flash): {program.table_bytes:,} bytes; scratch (RAM): {program.scratch_bytes:,} bytes")
         if made.compiled is None:
-            lines.append("no C compiler was found: the program was not compiled here")
+            lines.append("the C program was not compiled here: no C compiler is installed, or it failed")
         else:
             lines.append(
                 f"compiled here, the C program has the same scores on all {made.compiled:,} test samples tried"

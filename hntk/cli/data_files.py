@@ -10,14 +10,15 @@ import numpy as np
 from jaxtyping import Real
 
 from hntk._utils.arguments import as_seed, as_share
-from hntk._utils.labels import as_labels, label_array
-from hntk.cli.columns import LabelledTable
+from hntk._utils.labels import as_labels, is_regression, label_array
+from hntk.cli.columns import LabelledTable, shortened
 from hntk.cli.csv_files import Header, read_csv
 from hntk.cli.parquet_files import read_parquet
 from hntk.data.idx import read_idx_folder
 from hntk.data.locate import locate
 from hntk.data.npz import array_names, read_npz
 from hntk.data.splits import KEYS, NUMBERS, Part, as_rows
+from hntk.files.limits import CHARACTERS
 from hntk.readouts.answers import draw_validation
 
 Task = Literal["auto", "classification", "regression"]
@@ -93,7 +94,7 @@ class DataFile:
     @property
     def regression(self) -> bool:
         """Whether quantities are predicted."""
-        return self.y_train.dtype.kind == "f"
+        return is_regression(self.y_train)
 
     @property
     def score(self) -> str:
@@ -215,13 +216,23 @@ def _targets(y: np.ndarray, task: Task, path: Path) -> np.ndarray:
     elif y.dtype.kind == "f":
         # real numbers would be taken for quantities
         y = y.astype(str)
-    classes = len(np.unique(y))
-    if classes > min(MOST_CLASSES, len(y) // 2):
-        raise ValueError(
-            f"the labels of {path} take {classes:,} different values in {len(y):,} samples: if they are quantities, "
-            "add --task regression; if another column holds the labels, name it with --label."
-        )
+    _check_classes(np.unique(y), len(y), path)
     return y
+
+
+def _check_classes(classes: np.ndarray, samples: int, path: Path) -> None:
+    """Refuse labels that look like quantities, and those that no file or program could hold."""
+    if len(classes) > min(MOST_CLASSES, samples // 2):
+        raise ValueError(
+            f"the labels of {path} take {len(classes):,} different values in {samples:,} samples: if they are "
+            "quantities, add --task regression; if another column holds the labels, name it with --label."
+        )
+    for label in classes.tolist() if classes.dtype.kind == "U" else ():
+        if len(label) > CHARACTERS or "\0" in label:
+            raise ValueError(
+                f"the label {shortened(label)} of {path} has {len(label):,} characters, or one is NUL: a label has "
+                f"{CHARACTERS:,} at most; shorten it, or name another column with --label."
+            )
 
 
 def _split(

@@ -10,20 +10,20 @@ import jax
 import numpy as np
 from jaxtyping import Float, Real
 
-from hntk._utils.labels import as_labels
+from hntk._utils.labels import as_labels, is_regression
 from hntk.asymptotics import MixtureLaw, estimate_law
 from hntk.asymptotics.finite_width import RandomFeatures
 from hntk.cli.data_files import DataFile
-from hntk.cli.fitted import FACTOR_BYTES, Candidate, Fitted, Standardization
+from hntk.cli.fitted import FACTOR_BYTES, Candidate, Fitted, Program, Standardization
 from hntk.data.normalization import Normalization
 from hntk.data.scaling import scale_samples
 from hntk.deploy.rounding import on_grid, to_integers
 from hntk.matching import Match, match
 from hntk.networks.classifier import Classifier
 from hntk.networks.drawing import draw_network
-from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.network import Network
-from hntk.readouts.ridge import fit_ridge
+from hntk.networks.regressor import Regressor
+from hntk.readouts.ridge import RidgeClassifier, RidgeRegressor, fit_ridge
 from hntk.training.table_size import table_bytes
 from hntk.weights.laws import WeightLaw
 
@@ -36,6 +36,8 @@ RATIOS = (1, 2)
 WIDEST = 4096
 # How often a network is measured at most.
 TRIES = 8
+# A network that takes this share of the budget fills it.
+FULL = 0.995
 READOUT_BITS = 8
 # Samples that networks are compared on, and those by which a network whose size alone matters is rounded.
 COMPARED, FEW = 10_000, 64
@@ -70,6 +72,16 @@ class ScaledData:
         scaled = scale_samples(x, x[:1], "scale")
         normalization = Normalization(scaled.centre.astype(np.float32), scaled.scale)
         return cls(scaled.x_train, y, x.dtype == np.uint8, normalization)
+
+    @property
+    def regression(self) -> bool:
+        """Whether labels are quantities."""
+        return is_regression(self.y)
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The labels, sorted; empty for quantities."""
+        return np.empty(0) if self.regression else np.unique(self.y)
 
     @property
     def tau0(self) -> float:
@@ -114,16 +126,14 @@ def fit_drawn(
     Returns
     -------
     Fitted
-        The program of raw samples. The theory's accuracy, for a Gaussian mixture of the same means and covariances, is
-        the prediction.
+        The program of raw samples. For classes the theory's accuracy is the prediction, for a Gaussian mixture of the
+        same means and covariances; for quantities it is R² on validation samples.
 
     Raises
     ------
     ValueError
-        If nothing fits into so many kilobytes, or quantities are to be predicted.
+        If nothing fits into so many kilobytes.
     """
-    if data.regression:
-        raise ValueError("drawn layers are fitted to classes alone: leave --method random out for a quantity.")
     tell = progress or (lambda _: None)
     standard = Standardization.of(data.x_train) if columns and not data.pixels else None
     x = data.x_train if standard is None else standard(data.x_train)
@@ -137,20 +147,35 @@ def fit_drawn(
     if not fitting:
         least = (min(_bytes(samples, matched, (1, 1), seed) for matched in matches) + factors) / 1000
         raise ValueError(f"no drawn layers fit into {kilobytes:g} kB: give --kilobytes {1.05 * least:.3g} or more.")
-    law = _law(samples)
-    rows = _compared(samples, fitting, law, seed, tell)
+    rows = _compared(samples, fitting, seed, tell)
     chosen = max(range(len(rows)), key=lambda place: rows[place].validation or 0.0)
     best = fitting[chosen]
     tell(f"fitting the readout of {'-'.join(map(str, best.widths))} neurons")
-    classifier = fit_ridge(
+    readout = fit_ridge(
         _draw(samples, best.match, best.widths, seed), samples.x, samples.y, normalization=samples.normalization
     )
-    program = to_integers(classifier, x=samples.x, pixels=samples.pixels, readout_bits=READOUT_BITS)
-    assert isinstance(program, IntegerClassifier)
+    program = _in_integers(readout, samples, samples.x)
     program = program if standard is None else standard.undone(program)
     table = tuple(row._replace(bytes=row.bytes + factors, chosen=place == chosen) for place, row in enumerate(rows))
+    validation = _validated(readout)
+    if data.regression:
+        return Fitted(program, table, validation, "on a tenth of the training samples", validation)
     by = "by theory, for a Gaussian mixture of the same means and covariances"
-    return Fitted(program, table, rows[chosen].predicted, by, classifier.validation_accuracy)
+    return Fitted(program, table, rows[chosen].predicted, by, validation)
+
+
+def _validated(readout: RidgeClassifier | RidgeRegressor) -> float | None:
+    """Return the accuracy or R² on validation samples, by which the ridge was chosen."""
+    return readout.validation_accuracy if isinstance(readout, RidgeClassifier) else readout.validation_r2
+
+
+def _in_integers(readout: Classifier | Regressor, samples: ScaledData, x: Float[np.ndarray, "n p"]) -> Program:
+    """Return the program of a readout; x gives the unit of the input."""
+    # One target is all that a regressor predicts, and few bits would be its resolution.
+    bits = READOUT_BITS if isinstance(readout, Classifier) else 2 * READOUT_BITS
+    program = to_integers(readout, x=x, pixels=samples.pixels, readout_bits=bits)
+    assert isinstance(program, Program)
+    return program
 
 
 def _draw(samples: ScaledData, matched: Match, widths: Sequence[int], seed: int) -> Network:
@@ -160,13 +185,15 @@ def _draw(samples: ScaledData, matched: Match, widths: Sequence[int], seed: int)
 
 def _bytes(samples: ScaledData, matched: Match, widths: Sequence[int], seed: int) -> int:
     """Return the bytes of the C tables of a network with some readout."""
-    classes = np.unique(samples.y)
-    readout = np.random.default_rng(0).normal(size=(widths[-1], classes.size))
-    network = _draw(samples, matched, widths, seed)
-    classifier = Classifier(network, classes, readout, np.zeros(classes.size), normalization=samples.normalization)
-    whole = to_integers(classifier, x=samples.x[:FEW], pixels=samples.pixels, readout_bits=READOUT_BITS)
-    assert isinstance(whole, IntegerClassifier)
-    return table_bytes(whole)
+    network, normalization = _draw(samples, matched, widths, seed), samples.normalization
+    scores = 1 if samples.regression else samples.classes.size
+    weights, offset = np.random.default_rng(0).normal(size=(widths[-1], scores)), np.zeros(scores)
+    readout = (
+        Regressor(network, weights, offset, normalization=normalization)
+        if samples.regression
+        else Classifier(network, samples.classes, weights, offset, normalization=normalization)
+    )
+    return table_bytes(_in_integers(readout, samples, samples.x[:FEW]))
 
 
 def _within(samples: ScaledData, matched: Match, ratio: int, limit: float, seed: int) -> Design | None:
@@ -181,7 +208,7 @@ def _within(samples: ScaledData, matched: Match, ratio: int, limit: float, seed:
     low, size = 1, _bytes(samples, matched, widths(1), seed)
     if size > limit:
         return None
-    high, slope = WIDEST, float(len(np.unique(samples.y)))
+    high, slope = WIDEST, float(max(2, samples.classes.size))
     best = Design(widths(low), matched, size)
     for _ in range(TRIES):
         last = min(high, low + int((limit - best.bytes) / slope))
@@ -194,11 +221,15 @@ def _within(samples: ScaledData, matched: Match, ratio: int, limit: float, seed:
             continue
         slope = max(1.0, (size - best.bytes) / (last - low))
         low, best = last, Design(widths(last), matched, size)
+        if size > FULL * limit:
+            break
     return best
 
 
 def _law(samples: ScaledData) -> MixtureLaw | None:
-    """Return the law of a Gaussian mixture like the samples; None where a class is too small for an estimate."""
+    """Return the law of a Gaussian mixture like the samples; None without classes, or where one has too few samples."""
+    if samples.regression:
+        return None
     _, index = as_labels(samples.y, len(samples.y))
     if np.bincount(index).min() < LEAST_PER_CLASS:
         return None
@@ -209,22 +240,28 @@ def _law(samples: ScaledData) -> MixtureLaw | None:
 
 
 def _compared(
-    samples: ScaledData, designs: Sequence[Design], law: MixtureLaw | None, seed: int, tell: Callable[[str], None]
+    samples: ScaledData, designs: Sequence[Design], seed: int, tell: Callable[[str], None]
 ) -> list[Candidate]:
     """Return the designs with their predicted accuracy, and that on validation samples, fitted on at most 10,000."""
+    tell("estimating means and covariances")
+    law = _law(samples)
     rows = np.sort(np.random.default_rng(seed).permutation(len(samples.x))[:COMPARED])
     few = replace(samples, x=samples.x[rows], y=samples.y[rows])
     found = []
     for design in designs:
         levels = design.match.level_counts
         tell(f"trying {'-'.join(map(str, design.widths))} neurons of {levels[0]} levels")
-        classifier = fit_ridge(_draw(samples, design.match, design.widths, seed), few.x, few.y)
-        theory = None
-        if law is not None:
-            features = RandomFeatures(law, len(samples.x), design.match.coefficients, LAW)
-            best = features.best(np.array(design.widths, float))
-            theory = None if best is None else best.accuracy
-        zeros = (LAW.sparsity,) * len(levels)
-        validation = classifier.validation_accuracy or 0.0
-        found.append(Candidate(design.widths, levels, zeros, (), None, design.bytes, theory, validation, chosen=False))
+        readout = fit_ridge(_draw(samples, design.match, design.widths, seed), few.x, few.y)
+        zeros, theory = (LAW.sparsity,) * len(levels), _predicted(law, len(samples.x), design)
+        found.append(
+            Candidate(design.widths, levels, zeros, (), None, design.bytes, theory, _validated(readout), chosen=False)
+        )
     return found
+
+
+def _predicted(law: MixtureLaw | None, n: int, design: Design) -> float | None:
+    """Return the accuracy that theory predicts for a design that is fitted on n samples of a law."""
+    if law is None:
+        return None
+    best = RandomFeatures(law, n, design.match.coefficients, LAW).best(np.array(design.widths, float))
+    return None if best is None else best.accuracy

@@ -8,7 +8,7 @@ from hntk.cli.terminal import shell_word, show, show_json
 from hntk.deploy.c import to_c
 from hntk.deploy.onnx import write_onnx
 from hntk.deploy.rounding import to_integers
-from hntk.networks.classifier import Classifier
+from hntk.networks.float_readout import FloatReadout
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.saving import Saved, load
@@ -47,7 +47,7 @@ def _integer_classifier(saved: Saved, options: argparse.Namespace) -> IntegerCla
     """
     if isinstance(saved, IntegerClassifier | IntegerRegressor):
         return saved
-    if not isinstance(saved, Classifier):
+    if not isinstance(saved, FloatReadout):
         raise ValueError(
             f"{options.file} holds a network without a readout, which predicts nothing: save a classifier, such as "
             "hntk.fit_ridge returns."

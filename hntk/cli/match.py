@@ -61,8 +61,13 @@ def as_facts(found: Match) -> dict[str, Any]:
             for place, name in enumerate(COEFFICIENTS)
         },
         "layers": [
-            {"levels": each.levels, "thresholds": each.thresholds, "different_levels": len(set(each.levels))}
-            for each in found.activations
+            {
+                "input_scale": float(scale),
+                "levels": each.levels,
+                "thresholds": each.thresholds,
+                "different_levels": len(set(each.levels)),
+            }
+            for scale, each in zip(found.coefficients.tau, found.activations, strict=False)
         ],
         "identity_shift": found.identity_shift,
         "relative_shift": found.relative_shift,
@@ -78,10 +83,11 @@ def as_text(found: Match, facts: dict[str, Any]) -> str:
     rows += [[n, f"{v['original']:.6g}", f"{v['compressed']:.6g}"] for n, v in facts["coefficients"].items()]
     lines = [found.report(), "", table(rows), ""]
     for number, layer in enumerate(found.activations, 1):
-        steps = [["thresholds", *(f"{t:.4f}" for t in layer.thresholds), ""]]
-        steps += [["levels", *(f"{level:.4f}" for level in layer.levels)]]
-        lines += [f"layer {number}, {len(set(layer.levels))} levels in units of its input's scale:", _staircase(layer)]
-        del steps
+        scale = facts["layers"][number - 1]["input_scale"]
+        lines += [
+            f"layer {number}, {len(set(layer.levels))} levels, of sums of scale τ = {scale:.4f}:",
+            _staircase(layer),
+        ]
     bound = facts["bound"]
     least = (
         ""

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from hntk.cli.data_files import DataFile
 from hntk.cli.fitted import Program
 from hntk.deploy.c import CProgram
-from hntk.deploy.compiled import CompilerError, c_library
+from hntk.deploy.compiled import c_library
 from hntk.networks.integer_classifier import IntegerClassifier
 
 # Test samples that the compiled program is given.
@@ -85,7 +85,7 @@ def agrees(program: Program, c_program: CProgram, data: DataFile) -> int | None:
     Returns
     -------
     int or None
-        The number, or None if there is no compiler.
+        The number, or None if the program could not be compiled and loaded here.
 
     Raises
     ------
@@ -94,7 +94,8 @@ def agrees(program: Program, c_program: CProgram, data: DataFile) -> int | None:
     """
     try:
         library = c_library(c_program)
-    except CompilerError:
+    except OSError:
+        # no compiler, or no library may be loaded from the folder of temporary files
         return None
     rows = data.x_test[:COMPILED]
     if not np.array_equal(library.scores(rows), np.asarray(program.scores(rows))):

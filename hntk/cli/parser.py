@@ -7,12 +7,13 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from hntk.cli.compress_options import add_compress_options
+from hntk.cli.shared_options import add_data, add_json, add_normalize, add_scales
+
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 # Values of options that commands share; a test compares those that the library defines elsewhere.
 LAYOUTS = ("smallest", "fastest", "planes", "gaps", "indices", "indices16", "rice", "base3", "transform")
 BLOCKS = ("smaller", "transform", "explicit")
-NORMALIZATIONS = ("scale", "unit_norm", "whiten", "none")
-AUGMENTATIONS = ("none", "digits")
 
 EXAMPLES = """\
 examples:
@@ -70,43 +71,6 @@ def _runner(name: str) -> Callable[[argparse.Namespace], None]:
     return lambda options: import_module(f"hntk.cli.{name}").run(options)
 
 
-def _add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-
-
-def _add_data(command: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    more = " (default: a reference mixture of two classes)" if optional else ""
-    command.add_argument(
-        "data", metavar="DATA", type=Path, nargs="?" if optional else None, help=f"samples with labels{more}"
-    )
-    reading = command.add_argument_group("reading DATA")
-    reading.add_argument(
-        "--label",
-        metavar="COLUMN",
-        help="column of the labels in a table, by name or place from 0 (default: one called label, class, target or y, "
-        "or else the last)",
-    )
-    reading.add_argument(
-        "--header",
-        choices=("auto", "yes", "no"),
-        default="auto",
-        help="whether a CSV's first row has names (default: auto)",
-    )
-    reading.add_argument(
-        "--scale",
-        choices=("auto", "columns", "one"),
-        default="auto",
-        help="bring each column to the same size, or all together; bytes stay as they are (default: columns in tables)",
-    )
-    reading.add_argument(
-        "--task",
-        choices=("auto", "classification", "regression"),
-        default="auto",
-        help="whether labels are classes or quantities (default: numbers with fractions are quantities)",
-    )
-    reading.add_argument("--seed", metavar="N", type=int, default=0, help="seed of all that is random (default: 0)")
-
-
 def _add_compress(commands: argparse._SubParsersAction) -> None:
     command = _command(
         commands,
@@ -116,50 +80,7 @@ def _add_compress(commands: argparse._SubParsersAction) -> None:
         "C program fit a budget; measure it on test samples, and write the packed file, the program and a page about "
         "both. An interrupted training goes on where it was by the same command.",
     )
-    _add_data(command)
-    command.add_argument(
-        "--kilobytes",
-        metavar="KB",
-        type=float,
-        default=64.0,
-        help="size of the program's tables, of 1000 bytes (default: 64)",
-    )
-    command.add_argument("--to", choices=("c", "onnx", "both"), default="c", help="what to write (default: c)")
-    command.add_argument(
-        "--out", metavar="DIR", type=Path, help="folder of the files (default: one of DATA's name here)"
-    )
-    command.add_argument("--name", help="name of the files and prefix of their functions (default: DATA's name)")
-    command.add_argument("--force", action="store_true", help="replace files of these names in DIR")
-    command.add_argument(
-        "--test-share",
-        metavar="SHARE",
-        type=float,
-        default=0.2,
-        help="share of DATA kept for the test, where it has no test part of its own (default: 0.2)",
-    )
-    fitting = command.add_argument_group("fitting")
-    fitting.add_argument(
-        "--method",
-        choices=("train", "random"),
-        default="train",
-        help="train all layers, or draw hidden layers of matched activations and fit the readout (default: train)",
-    )
-    fitting.add_argument(
-        "--levels", metavar="N", type=int, help="levels of the activations (default: the method's choice)"
-    )
-    fitting.add_argument(
-        "--epochs", metavar="N", type=int, help="epochs of training (default: by the number of samples)"
-    )
-    fitting.add_argument(
-        "--augment", choices=AUGMENTATIONS, default="none", help="vary training images at random (default: none)"
-    )
-    fitting.add_argument(
-        "--layouts",
-        choices=("smallest", "fastest"),
-        default="smallest",
-        help="how C stores weights: in the fewest bytes, for which the budget is, or for the fewest instructions",
-    )
-    _add_json(command)
+    add_compress_options(command)
 
 
 def _add_check(commands: argparse._SubParsersAction) -> None:
@@ -169,32 +90,16 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
         "check whether the theory applies to data",
         "Measure every assumption of the theory on the training samples of DATA, with a remedy for each that fails.",
     )
-    _add_data(command)
-    _add_normalize(command)
+    add_data(command)
+    add_normalize(command)
     command.add_argument(
         "--network",
         metavar="ACTIVATION",
         nargs="+",
         help="compare the kernels of this network too, one activation a layer",
     )
-    _add_scales(command)
-    _add_json(command)
-
-
-def _add_normalize(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--normalize",
-        choices=NORMALIZATIONS,
-        default="scale",
-        help="how samples are brought to the scale of the theory (default: scale, by their mean and one factor)",
-    )
-
-
-def _add_scales(command: argparse.ArgumentParser) -> None:
-    scales = command.add_argument_group("networks with biases or other scales")
-    scales.add_argument("--weight-std", metavar="S", type=float, help="standard deviation of the weights (default: 1)")
-    scales.add_argument("--bias-std", metavar="S", type=float, help="standard deviation of the biases (default: 0)")
-    scales.add_argument("--not-centred", action="store_true", help="keep the mean of the activations")
+    add_scales(command)
+    add_json(command)
 
 
 def _add_match(commands: argparse._SubParsersAction) -> None:
@@ -220,8 +125,8 @@ def _add_match(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--method", choices=("joint", "layerwise"), help="solve for all layers at once, or one by one")
     command.add_argument("--no-alpha2", action="store_true", help="leave out α₂, which weighs deviations of norms")
-    _add_scales(command)
-    _add_json(command)
+    add_scales(command)
+    add_json(command)
 
 
 def _levels(text: str) -> int | str:
@@ -236,8 +141,8 @@ def _add_spectrum(commands: argparse._SubParsersAction) -> None:
         "Compute the exact kernel of an infinitely wide network on samples of DATA, or on a Gaussian mixture, and its "
         "deterministic equivalent; print eigenvalues of both and their distance.",
     )
-    _add_data(command, optional=True)
-    _add_normalize(command)
+    add_data(command, optional=True)
+    add_normalize(command)
     command.add_argument(
         "--network", metavar="ACTIVATION", nargs="+", default=["relu"] * 3,
         help="activation of each layer (default: relu relu relu)",
@@ -255,15 +160,15 @@ def _add_spectrum(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--figure", metavar="PATH", type=Path, help="draw both spectra into this file, .svg, .png or .pdf"
     )
-    _add_scales(command)
-    _add_json(command)
+    add_scales(command)
+    add_json(command)
 
 
 def _add_inspect(commands: argparse._SubParsersAction) -> None:
     about = "Print a saved network's layers: shapes, encodings, bits a weight, bytes and arithmetic."
     command = _command(commands, "inspect", "print what a file holds", about)
     command.add_argument("file", metavar="FILE", type=Path, help="a file that hntk.save wrote")
-    _add_json(command)
+    add_json(command)
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
@@ -282,7 +187,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="for a float classifier: its raw samples are bytes from 0 to 255, and the exported one takes these",
     )
-    _add_json(command)
+    add_json(command)
     onnx, c = command.add_argument_group("ONNX"), command.add_argument_group("C")
     onnx.add_argument(
         "--weights",

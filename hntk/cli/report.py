@@ -13,6 +13,7 @@ from hntk.cli.page import Markup, commands, facts, listing, page, section, shade
 # With more classes the most frequent confusions are listed in place of the matrix.
 MOST_CLASSES = 20
 MOST_CONFUSIONS = 20
+LONGEST_HEADING = 24
 FIRMWARE = """\
 #include "{name}.h"
 
@@ -93,7 +94,7 @@ def _candidates(made: dict[str, Any]) -> Markup:
 def _accuracy(made: dict[str, Any]) -> Markup:
     measured, parts = made["measured"], list[object]()
     pairs = [("predicted", f"{as_score(made['predicted'])}, {made['predicted_by']}")]
-    if made["method"] == "random":
+    if made["method"] == "random" and "r2" not in measured:
         pairs.append(("validation", f"{as_score(made['validation'])}, by which the ridge was chosen"))
     if "r2" in measured:
         pairs += [
@@ -112,7 +113,7 @@ def _accuracy(made: dict[str, Any]) -> Markup:
 
 def _confusion(counts: np.ndarray, classes: list[Any]) -> Markup:
     """Return the matrix of true against predicted classes, or its largest entries beside the diagonal."""
-    names = [str(label) for label in classes]
+    names = [_cut(str(label)) for label in classes]
     if len(names) <= MOST_CLASSES:
         largest = int(counts.max())
         rows = [[name, *(shaded(int(n), largest) for n in row)] for name, row in zip(names, counts, strict=True)]
@@ -158,3 +159,8 @@ def _use(made: dict[str, Any]) -> Markup:
             commands(FIRMWARE.format(name=name, NAME=name.upper(), kind=kind, use=use)),
         ]
     return section("How to use it", *parts)
+
+
+def _cut(label: str) -> str:
+    """Return the beginning of a label that is too long for a heading; the list of classes has all of it."""
+    return label if len(label) <= LONGEST_HEADING else label[: LONGEST_HEADING - 1] + "…"

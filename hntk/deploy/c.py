@@ -20,6 +20,7 @@ from hntk._utils.atomic_file import replacing
 from hntk.deploy.c_choice import Choice, choose_layouts
 from hntk.deploy.c_literals import CLabels, check_name
 from hntk.deploy.c_tables import NetworkTables
+from hntk.deploy.c_targets import CTargets
 from hntk.deploy.c_text import CText
 from hntk.deploy.c_values import Layout
 from hntk.deploy.checks import check_folder, check_integers, check_readout_of_integers
@@ -94,7 +95,10 @@ def to_c(
     """Return C99 source that predicts what a classifier or regressor predicts, to the bit.
 
     The program of a regressor gives the whole scores of its targets: a prediction is a score, as a ``double``, times
-    the macro NAME_UNIT, which stays out of the program, as most microcontrollers do not multiply numbers of that type.
+    the macro NAME_UNIT, or the entry of NAME_UNITS where targets have units of their own. They stay out of the program,
+    as most microcontrollers do not multiply numbers of that type. Units of :func:`hntk.to_integers` are powers of two:
+    scores are fixed-point numbers with NAME_FRACTION_BITS bits behind the point. The header states the precision,
+    NAME_ROUNDING, and NAME_LARGEST_SCORE.
 
     Parameters
     ----------
@@ -135,7 +139,7 @@ def to_c(
     """
     if isinstance(classifier, IntegerRegressor):
         check_readout_of_integers(classifier)
-        answers: CLabels | float = float(classifier.unit)
+        answers: CLabels | CTargets = CTargets.of(classifier)
     else:
         answers = CLabels.of(check_integers(classifier))
     weights = classifier.network.weights

@@ -14,6 +14,7 @@ import numpy as np
 
 from hntk.deploy.c_literals import CLabels
 from hntk.deploy.c_tables import NetworkTables
+from hntk.deploy.c_targets import CTargets
 
 HEADER = Template("""\
 /* $name: $summary
@@ -77,11 +78,6 @@ extern const $label_type ${name}_labels[${NAME}_CLASSES];
 PREDICT = Template("""
 /* Return the index of the largest score, the first of equals. */
 int ${name}_predict(const $input_type *input, ${name}_word *scratch);
-""")
-# What the header of a regressor has in place of these.
-UNIT = Template("""\
-/* A prediction is a score times this, as a double. */
-#define ${NAME}_UNIT $unit
 """)
 LAST_READ = Template("""\
 /* The levels of the last layer. */
@@ -150,11 +146,11 @@ PRINT_CLASSES = Template("""\
 """)
 PRINT_PREDICTIONS = Template("""\
     static int32_t scores[${NAME}_TARGETS];
-    int k;
+$units    int k;
     while (fread(input, sizeof input, 1, stdin) == 1) {
         ${name}_scores(input, scratch, scores);
         for (k = 0; k < ${NAME}_TARGETS; k++) {
-            printf("%.17g%c", ${NAME}_UNIT * scores[k], k + 1 < ${NAME}_TARGETS ? ' ' : '\\n');
+            printf("%.17g%c", $unit * scores[k], k + 1 < ${NAME}_TARGETS ? ' ' : '\\n');
         }
     }
 """)
@@ -168,8 +164,8 @@ class CText:
     ----------
     name : str
         The prefix of every name that other files see.
-    answers : CLabels or float
-        The labels of a classifier's classes, or the unit of a regressor's scores.
+    answers : CLabels or CTargets
+        The labels of a classifier's classes, or the units of a regressor's scores and their precision.
     tables : NetworkTables
         The network.
     layouts : str
@@ -177,7 +173,7 @@ class CText:
     """
 
     name: str
-    answers: CLabels | float
+    answers: CLabels | CTargets
     tables: NetworkTables
     layouts: str
 
@@ -185,8 +181,9 @@ class CText:
     def header(self) -> str:
         """NAME.h."""
         fields = self._fields
-        before, after = (UNIT, Template("")) if self._labels is None else (LABELS, PREDICT)
-        return HEADER.substitute(fields, before=before.substitute(fields), after=after.substitute(fields))
+        if isinstance(self.answers, CTargets):
+            return HEADER.substitute(fields, before=self.answers.definitions(self.name.upper()), after="")
+        return HEADER.substitute(fields, before=LABELS.substitute(fields), after=PREDICT.substitute(fields))
 
     @property
     def main(self) -> str:
@@ -225,11 +222,9 @@ class CText:
             shape = f"{self.tables.inputs} pixels in cells, {shape}"
         outputs, labels = len(self.tables.offsets), self._labels
         kind = "targets" if labels is None else "classes"
-        told = (
-            {"unit": repr(self.answers)}
-            if labels is None
-            else {"label_type": labels.type_name, "label_note": labels.note}
-        )
+        told = self._unit_fields
+        if labels is not None:
+            told = {"label_type": labels.type_name, "label_note": labels.note}
         return {
             **told,
             "name": self.name,
@@ -244,6 +239,15 @@ class CText:
             "input_note": "raw pixels, 0 to 255" if pixels else "floats, rounded here to whole numbers",
             "float_note": "" if pixels else "; floating point for rounding the input alone",
         }
+
+    @property
+    def _unit_fields(self) -> dict[str, str]:
+        """What the main program of a regressor multiplies scores with."""
+        prefix = self.name.upper()
+        if isinstance(self.answers, CTargets) and len(self.answers.units) > 1:
+            array = f"    static const double units[{prefix}_TARGETS] = {prefix}_UNITS;\n"
+            return {"units": array, "unit": "units[k]"}
+        return {"units": "", "unit": f"{prefix}_UNIT"}
 
     def _memory(self, part: int) -> str:
         """Return where a part of the scratch memory begins."""

@@ -14,6 +14,7 @@ from hntk._utils.labels import label_array
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization
 from hntk.networks.classifier import Classifier
+from hntk.networks.float_readout import FloatReadout
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
@@ -114,7 +115,7 @@ def check_affine(normalization: Normalization | None) -> None:
         )
 
 
-def check_readout(classifier: Classifier) -> None:
+def check_readout(made: FloatReadout) -> None:
     """Check that a readout fits its network and is finite.
 
     Raises
@@ -122,13 +123,15 @@ def check_readout(classifier: Classifier) -> None:
     ValueError
         If it has another shape, or is not finite.
     """
-    width = sum(read_widths(classifier.network.widths, as_read_layers(classifier.layers)))
-    shape = (width, *np.shape(classifier.classes))
-    weights, offset = np.asarray(classifier.weights), np.asarray(classifier.offset)
+    width = sum(read_widths(made.network.widths, as_read_layers(made.layers)))
+    weights, offset = np.asarray(made.weights), np.asarray(made.offset)
+    answers, shape = "targets", (width, *offset.shape)
+    if isinstance(made, Classifier):
+        answers, shape = "classes", (width, *np.shape(made.classes))
     if len(shape) != 2 or 0 in shape or weights.shape != shape or offset.shape != shape[1:]:
         raise ValueError(
             f"a readout of shape {weights.shape} and an offset of {offset.shape} do not fit {shape[0]} features and "
-            f"classes of shape {shape[1:]}: fit the readout on features of this network."
+            f"{answers} of shape {shape[1:]}: fit the readout on features of this network."
         )
     if not all(np.abs(values).max() <= LARGEST_FLOAT for values in (weights, offset)):
         raise ValueError("the readout has values that are not finite in float32: fit it again, with a larger ridge.")
@@ -304,8 +307,11 @@ def _readout_defects(made: IntegerReadout) -> Iterator[str]:
         yield "products of multipliers and sums could leave 32 bits"
     if count[0] and made.largest_score > LIMIT:
         yield f"scores could reach {made.largest_score:,}, which leaves 32 bits"
-    if not isinstance(made, IntegerClassifier) and not (count[0] and 0 < made.unit < np.inf):
-        yield f"a regressor must have a target and a positive unit, not {count[0]} and {made.unit!r:.40}"
+    if isinstance(made, IntegerClassifier):
+        return
+    units = np.asarray(made.unit, np.float64)
+    if not count[0] or units.shape not in ((), count) or not np.all((units > 0) & (units < np.inf)):
+        yield f"a regressor must have a target and a positive unit, or one each, not {count[0]} and {made.unit!r:.40}"
 
 
 def _score_count(made: IntegerReadout) -> tuple[tuple[int, ...], str]:

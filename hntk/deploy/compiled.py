@@ -28,19 +28,25 @@ ROWS = Template("""\
 #include <stdlib.h>
 #include "$name.h"
 
-#ifdef ${NAME}_UNIT
+#ifdef ${NAME}_UNITS
 #define OUTPUTS ${NAME}_TARGETS
-const double ${name}_unit = ${NAME}_UNIT;
+#define UNITS ${NAME}_TARGETS
+const double ${name}_unit[] = ${NAME}_UNITS;
+#elif defined ${NAME}_UNIT
+#define OUTPUTS ${NAME}_TARGETS
+#define UNITS 1
+const double ${name}_unit[] = {${NAME}_UNIT};
 #else
 #define OUTPUTS ${NAME}_CLASSES
 #define CLASSIFIES
-const double ${name}_unit = 0;
+#define UNITS 0
 #endif
-const int32_t ${name}_facts[3] = {${NAME}_INPUTS, OUTPUTS, (int32_t)sizeof($kind)};
+const int32_t ${name}_facts[4] = {${NAME}_INPUTS, OUTPUTS, (int32_t)sizeof($kind), UNITS};
 
 int ${name}_rows(const $kind *rows, int64_t count, int32_t *scores, int32_t *indices)
 {
     int64_t i;
+    (void)indices;
     /* a program may need none */
     ${name}_word *scratch = malloc(${NAME}_SCRATCH_BYTES + sizeof *scratch);
     if (!scratch) {
@@ -78,8 +84,8 @@ class CLibrary:
         Number of coordinates of a sample.
     outputs : int
         Number of scores: of classes, or of targets.
-    unit : float or None
-        Unit of a regressor's scores; None for a classifier.
+    unit : float, tuple of float or None
+        Unit of a regressor's scores, or of each target's; None for a classifier.
     dtype : numpy.dtype
         Type of a coordinate: uint8 for raw pixels, else float32.
     library : ctypes.CDLL
@@ -89,7 +95,7 @@ class CLibrary:
     name: str
     inputs: int
     outputs: int
-    unit: float | None
+    unit: float | tuple[float, ...] | None
     dtype: np.dtype
     library: ctypes.CDLL
 
@@ -136,7 +142,7 @@ class CLibrary:
             If samples have another number of coordinates, or are no bytes where the program takes bytes.
         """
         if self.unit is not None:
-            return self.unit * self.scores(x)
+            return np.asarray(self.unit) * self.scores(x)
         rows = self._rows(x)
         indices = np.empty(len(rows), np.int32)
         self._call(rows, None, indices)
@@ -207,8 +213,9 @@ def c_library(program: CProgram, *, compiler: str | None = None, options: Sequen
         rows.write_text(ROWS.substitute(names), encoding="ascii")
         _compile([_compiler(compiler), *OPTIONS, *options, str(source), str(rows), "-o", str(built)])
         library = ctypes.CDLL(str(built))
-    inputs, outputs, size = (ctypes.c_int32 * 3).in_dll(library, f"{program.name}_facts")
-    unit = ctypes.c_double.in_dll(library, f"{program.name}_unit").value or None
+    inputs, outputs, size, count = (ctypes.c_int32 * 4).in_dll(library, f"{program.name}_facts")
+    units = tuple((ctypes.c_double * count).in_dll(library, f"{program.name}_unit")) if count else (None,)
+    unit = units[0] if len(units) == 1 else units
     return CLibrary(program.name, inputs, outputs, unit, np.dtype(np.uint8 if size == 1 else np.float32), library)
 
 

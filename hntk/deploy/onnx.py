@@ -30,6 +30,7 @@ from hntk.deploy.checks import check_folder, check_integers, check_labels, check
 from hntk.deploy.onnx_graph import Graph, WeightType
 from hntk.deploy.onnx_weights import BLOCK_FORMS, BlockForm, WeightForms
 from hntk.networks.classifier import Classifier
+from hntk.networks.float_readout import FloatReadout
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
 from hntk.networks.integer_network import IntegerNetwork
@@ -37,6 +38,7 @@ from hntk.networks.integer_readout import IntegerReadout
 from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.read_layers import read_widths
+from hntk.networks.regressor import Regressor
 from hntk.networks.value_bounds import HiddenLayer
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ OPERATORS = {"cos": "Cos", "sin": "Sin", "erf": "Erf", "tanh": "Tanh", "sigmoid"
 
 
 def to_onnx(
-    classifier: IntegerClassifier | IntegerRegressor | Classifier,
+    classifier: IntegerClassifier | IntegerRegressor | Classifier | Regressor,
     weights: WeightType = "int2",
     *,
     blocks: BlockForm = "smaller",
@@ -58,13 +60,14 @@ def to_onnx(
 
     The input is (n, p) raw samples, or normalised ones where the classifier has no normalisation. Labels that are text
     become strings, booleans and real numbers keep their types, and whole numbers become int64, or uint64 where int64
-    does not hold them. A regressor has no labels: its predictions are float64, of the shape that its ``predict`` gives.
+    does not hold them. A regressor has no labels: its predictions have the shape that its ``predict`` gives, and are
+    float64, or float32 where it is of float32.
 
     Parameters
     ----------
-    classifier : IntegerClassifier, IntegerRegressor or Classifier
+    classifier : IntegerClassifier, IntegerRegressor, Classifier or Regressor
         A classifier or regressor of whole numbers (:func:`hntk.to_integers`), whose scores are whole numbers in
-        float64; or a classifier of float32.
+        float64; or one of float32.
     weights : {"int2", "int8"}
         The type of explicit weights that are not float32. ``"int2"`` needs opset 25 and cannot hold int8 weights.
         Models without explicit weights of this type need opset 13.
@@ -82,7 +85,7 @@ def to_onnx(
     ImportError
         If onnx is not installed.
     TypeError
-        If this is no classifier.
+        If this is no classifier or regressor.
     ValueError
         If the type cannot hold the weights, ONNX has no function for an activation, a number or a label cannot be
         written, or the model is larger than an ONNX file may be.
@@ -121,7 +124,7 @@ def to_onnx(
 
 
 def write_onnx(
-    classifier: IntegerClassifier | IntegerRegressor | Classifier,
+    classifier: IntegerClassifier | IntegerRegressor | Classifier | Regressor,
     path: str | os.PathLike[str],
     weights: WeightType = "int2",
     *,
@@ -131,7 +134,7 @@ def write_onnx(
 
     Parameters
     ----------
-    classifier : IntegerClassifier, IntegerRegressor or Classifier
+    classifier : IntegerClassifier, IntegerRegressor, Classifier or Regressor
         The classifier or regressor.
     path : path
         The file, in an existing folder.
@@ -219,16 +222,21 @@ def _add_label(graph: Graph, labels: np.ndarray) -> None:
     graph.output("label", labels.dtype, ["n"])
 
 
-def _add_prediction(graph: Graph, regressor: IntegerRegressor) -> None:
+def _add_prediction(graph: Graph, regressor: IntegerRegressor | Regressor) -> None:
     """Add the predictions of a regressor as an output."""
     single = regressor.offset.shape[0] == 1
-    scores = graph.reshaped("scores", (-1,)) if single else "scores"
-    graph.node("Mul", [scores, graph.constant("unit", np.float64(regressor.unit))], "prediction")
-    graph.output("prediction", np.float64, ["n"] if single else ["n", regressor.offset.shape[0]])
+    scores, integers = graph.reshaped("scores", (-1,)) if single else "scores", isinstance(regressor, IntegerRegressor)
+    if isinstance(regressor, IntegerRegressor):
+        unit = graph.constant("unit", np.asarray(regressor.unit, np.float64))
+        graph.node("Mul", [scores, unit], "prediction")
+    else:
+        graph.node("Identity", [scores], "prediction")
+    shape = ["n"] if single else ["n", regressor.offset.shape[0]]
+    graph.output("prediction", np.float64 if integers else np.float32, shape)
 
 
-def _add_floats(graph: Graph, classifier: Classifier, forms: WeightForms) -> None:
-    """Add the scores of a float classifier."""
+def _add_floats(graph: Graph, classifier: FloatReadout, forms: WeightForms) -> None:
+    """Add the scores of a float classifier or regressor."""
     h, values = "input" if classifier.normalization is None else _normalized(graph, classifier.normalization), []
     # the forms of branches follow those of all layers
     outer = count(len(classifier.network.weights) + 1)
@@ -311,9 +319,8 @@ def _checked_labels(classifier: object) -> np.ndarray | None:
     if isinstance(classifier, IntegerRegressor):
         check_readout_of_integers(classifier)
         return None
-    return _onnx_labels(
-        check_integers(classifier) if isinstance(classifier, IntegerReadout) else _check_floats(classifier)
-    )
+    labels = check_integers(classifier) if isinstance(classifier, IntegerReadout) else _check_floats(classifier)
+    return None if labels is None else _onnx_labels(labels)
 
 
 def _onnx_labels(labels: np.ndarray) -> np.ndarray:
@@ -326,13 +333,13 @@ def _onnx_labels(labels: np.ndarray) -> np.ndarray:
     return labels if labels.dtype in (np.bool_, np.float32, np.float64) else labels.astype(np.float32)
 
 
-def _check_floats(classifier: object) -> np.ndarray:
-    """Return the labels of a float classifier whose parts fit each other."""
-    if not isinstance(classifier, Classifier):
+def _check_floats(classifier: object) -> np.ndarray | None:
+    """Return the labels of a float classifier whose parts fit each other; None for a regressor."""
+    if not isinstance(classifier, FloatReadout):
         raise TypeError(
             f"a classifier is needed, not {type(classifier).__name__}: fit a readout, for instance with hntk.fit_ridge."
         )
-    labels = check_labels(classifier.classes)
+    labels = check_labels(classifier.classes) if isinstance(classifier, Classifier) else None
     check_readout(classifier)
     check_normalization(classifier.normalization, classifier.network.inputs)
     return labels

@@ -9,22 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil, log2, sqrt
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from hntk.activations import Staircase
 from hntk.data.normalization import Normalization, check_normalization
 from hntk.deploy.checks import check_affine, check_bits, check_readout, check_staircases, check_whole_weights
 from hntk.deploy.input_rounding import pixel_inputs, rounded_inputs
 from hntk.networks.classifier import Classifier
+from hntk.networks.float_readout import FloatReadout
 from hntk.networks.integer_classifier import IntegerClassifier
 from hntk.networks.integer_inputs import Pixels, Rounded
 from hntk.networks.integer_network import EXACT, LIMIT, IntegerNetwork, NotIntegerError
+from hntk.networks.integer_regressor import IntegerRegressor
 from hntk.networks.integer_steps import Steps
 from hntk.networks.network import Network
 from hntk.networks.read_layers import read_widths
+from hntk.networks.regressor import Regressor
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import Weights
 
@@ -92,7 +95,7 @@ def _grid_staircases(network: Network, bits: int) -> Iterator[Staircase]:
 
 
 def to_integers(
-    network: Network | Classifier,
+    network: Network | Classifier | Regressor,
     *,
     x: object = None,
     pixels: bool = False,
@@ -100,23 +103,26 @@ def to_integers(
     level_bits: int | None = None,
     readout_bits: int = READOUT_BITS,
     input_bits: int = INPUT_BITS,
-) -> IntegerNetwork | IntegerClassifier:
-    """Convert a network or classifier to whole numbers.
+) -> IntegerNetwork | IntegerClassifier | IntegerRegressor:
+    """Convert a network, a classifier or a regressor to whole numbers.
 
     Activations must be staircases and weights ternary, ±1 or int8. Levels are rounded to multiples of a unit unless
-    they are multiples already, as after :func:`on_grid`; ``rounding`` of the result says by how much.
+    they are multiples already, as after :func:`on_grid`; ``rounding`` of the resulting network says by how much.
+
+    Predictions of a regressor become fixed-point numbers: whole scores times a power of two for each target, its unit.
+    ``unit`` and ``rounding`` of the result say which, and how far rounding the readout can move a prediction.
 
     Parameters
     ----------
-    network : Network or Classifier
-        The network, or a classifier on its features.
+    network : Network, Classifier or Regressor
+        The network, or a classifier or regressor on its features.
     x : (n, p) array, optional
         Samples as the network takes them, such as those of training. Their largest coordinate sets the unit of the
         input. Not needed for pixels.
     pixels : bool
         Whether raw samples are bytes from 0 to 255, which the result takes as they are.
     normalization : Normalization, optional
-        How raw samples are normalised; by default as the classifier says.
+        How raw samples are normalised; by default as the classifier or regressor says.
     level_bits : int, optional
         Bits of a level, sign included, from 2 to 16; by default 12, or as many as keep sums below 2²⁴. Before
         orthogonal blocks the default is from 8 to 12, as many as let a C program transform numbers of 2 bytes; levels
@@ -128,8 +134,8 @@ def to_integers(
 
     Returns
     -------
-    IntegerNetwork or IntegerClassifier
-        The network or classifier of whole numbers.
+    IntegerNetwork, IntegerClassifier or IntegerRegressor
+        The network, classifier or regressor of whole numbers.
 
     Raises
     ------
@@ -151,13 +157,16 @@ def to_integers(
     >>> whole = hntk.to_integers(classifier, x=data.x)
     >>> bool((whole.predict(data.x) == classifier.predict(data.x)).mean() > 0.95), whole.readout.dtype.name
     (True, 'int16')
+    >>> regressor = hntk.to_integers(hntk.fit_ridge(net, data.x, data.x[:, 0]), x=data.x)
+    >>> regressor.unit == 2.0**-22, max(regressor.rounding) < 1e-4
+    (True, True)
     """
     wanted = LEVEL_BITS if level_bits is None else level_bits
     levels, readout, coordinate = check_bits(level_bits=wanted, readout_bits=readout_bits, input_bits=input_bits)
-    classifier = network if isinstance(network, Classifier) else None
-    if classifier is not None:
-        normalization = classifier.normalization if normalization is None else normalization
-    net = network.network if isinstance(network, Classifier) else network
+    made = network if isinstance(network, FloatReadout) else None
+    if made is not None:
+        normalization = made.normalization if normalization is None else normalization
+    net = network.network if isinstance(network, FloatReadout) else network
     check_staircases(net)
     check_whole_weights(net)
     check_normalization(normalization, net.inputs)
@@ -172,7 +181,7 @@ def to_integers(
     hidden, units = _hidden(net, inputs, unit, bias, most_bits)
     if level_bits is None and max(hidden.rounding) > GRID_ERRORS[0]:
         hidden, units = _hidden(net, inputs, unit, bias, default_level_bits(net.weights))
-    return hidden if classifier is None else _classifier(classifier, hidden, units, readout)
+    return hidden if made is None else _whole_readout(made, hidden, units, readout)
 
 
 def round_levels(levels: Float[np.ndarray, " N"], most: int) -> tuple[float, tuple[int, ...], float]:
@@ -245,33 +254,48 @@ def _hidden(
     return integers, units
 
 
-def _classifier(classifier: Classifier, hidden: IntegerNetwork, units: Sequence[float], bits: int) -> IntegerClassifier:
-    """Return the classifier in whole numbers, with readout weights of at most ``bits`` bits.
+def _whole_readout(
+    made: FloatReadout, hidden: IntegerNetwork, units: Sequence[float], bits: int
+) -> IntegerClassifier | IntegerRegressor:
+    """Return the classifier or regressor in whole numbers, with readout weights of at most ``bits`` bits.
 
     ``units`` are those of every layer's levels. Levels of all layers are shifted to the size of the largest, up to a
-    factor of 2, so that rounding the weights to multiples of one unit costs each layer as much.
+    factor of 2, so that rounding the weights to multiples of one unit costs each layer as much. A classifier's scores
+    are compared, and share one unit. Each target of a regressor has its own, a power of two.
     """
-    check_readout(classifier)
-    read = read_widths(hidden.widths, classifier.layers)
+    check_readout(made)
+    read = read_widths(hidden.widths, made.layers)
     most = [max(1, steps.most) for steps in hidden.steps[-len(read) :]]
     shifts = [(max(most) // m).bit_length() - 1 for m in most]
     factors = [unit / sqrt(d) / 2**shift for unit, d, shift in zip(units[-len(read) :], read, shifts, strict=True)]
-    weights, offset = np.asarray(classifier.weights).T * np.repeat(factors, read), np.asarray(classifier.offset)
+    weights, offset = np.asarray(made.weights).T * np.repeat(factors, read), np.asarray(made.offset)
     levels = np.repeat(np.left_shift(most, shifts), read)
     # the largest score must fit into 32 bits, offset and rounding included
-    largest = float((np.abs(weights) @ levels + np.abs(offset)).max())
     room = LIMIT - int(levels.sum()) - 1
-    unit = max(float(np.abs(weights).max()) / (2 ** (bits - 1) - 1), largest / room) or 1.0
-    return IntegerClassifier(
-        hidden,
-        np.rint(weights / unit).astype(np.int8 if bits <= 8 else np.int16),
-        np.rint(offset / unit).astype(np.int32),
-        classifier.classes,
-        unit,
-        statistics=classifier.statistics,
-        layers=classifier.layers,
-        shifts=tuple(shifts) if any(shifts) else (),
-    )
+    largest = np.abs(weights) @ levels + np.abs(offset)
+    least = np.maximum(np.abs(weights).max(axis=1) / (2 ** (bits - 1) - 1), largest / room)
+    common: dict[str, Any] = {
+        "statistics": made.statistics,
+        "layers": made.layers,
+        "shifts": tuple(shifts) if any(shifts) else (),
+    }
+    if isinstance(made, Classifier):
+        unit = float(least.max()) or 1.0
+        whole = _rounded_readout(weights, offset, np.full(len(offset), unit), bits)
+        return IntegerClassifier(hidden, *whole, made.classes, unit, **common)
+    powers = np.exp2(np.ceil(np.log2(np.where(least > 0, least, 1.0))))
+    readout, base = _rounded_readout(weights, offset, powers, bits)
+    missed = np.abs(readout * powers[:, None] - weights) @ levels + np.abs(base * powers - offset)
+    chosen = float(powers[0]) if len(powers) == 1 else tuple(powers.tolist())
+    return IntegerRegressor(hidden, readout, base, chosen, rounding=tuple(missed.tolist()), **common)
+
+
+def _rounded_readout(
+    weights: Float[np.ndarray, "K d"], offset: Float[np.ndarray, " K"], units: Float[np.ndarray, " K"], bits: int
+) -> tuple[Int[np.ndarray, "K d"], Int[np.ndarray, " K"]]:
+    """Return weights and offset as multiples of each score's unit."""
+    dtype = np.int8 if bits <= 8 else np.int16
+    return np.rint(weights / units[:, None]).astype(dtype), np.rint(offset / units).astype(np.int32)
 
 
 def default_level_bits(weights: Sequence[Weights]) -> int:

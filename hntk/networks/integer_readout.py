@@ -20,7 +20,7 @@ from jaxtyping import Int, Int32, Int64
 from hntk._utils.pytree import is_traced
 from hntk.files.exact_arrays import to_integers_of
 from hntk.files.limits import shorten
-from hntk.files.reader import FieldReader
+from hntk.files.reader import FLOAT32, FieldReader
 from hntk.networks.integer_network import LIMIT, NEURON_VERSION, IntegerNetwork
 from hntk.networks.provenance import read_training
 from hntk.networks.read_layers import ReadLayers, layers_to_metadata, read_layers, read_note, read_widths
@@ -44,8 +44,8 @@ class IntegerReadout(SaveableReadout):
         Weights of the readout.
     offset : (K,) array of int32
         Scores at levels 0.
-    unit : float
-        What a whole score is multiplied with.
+    unit : float or tuple of float
+        What a whole score is multiplied with; a regressor may have one number for each target.
     layers : {"last", "all"}
         Whose levels the readout takes.
     shifts : tuple of int
@@ -57,7 +57,7 @@ class IntegerReadout(SaveableReadout):
     network: IntegerNetwork
     readout: Int[np.ndarray, "K d"]
     offset: Int32[np.ndarray, " K"]
-    unit: float
+    unit: Any
     layers: ReadLayers
     shifts: tuple[int, ...]
     training: TrainingRecord | None
@@ -125,7 +125,7 @@ class IntegerReadout(SaveableReadout):
     def _common_arrays(self, encoding: str | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the arrays and the metadata of a file, without what is predicted."""
         arrays, metadata = self.network.to_arrays(encoding)
-        metadata |= {"version": self.version, "score_unit": self.unit, **layers_to_metadata(self.layers)}
+        metadata |= {"version": self.version, "score_unit": _plain(self.unit), **layers_to_metadata(self.layers)}
         if self.training is not None:
             metadata["training"] = self.training.to_metadata()
         if self.shifts:
@@ -164,11 +164,28 @@ def read_readout(fields: FieldReader, count: int) -> dict[str, Any]:
     return {
         "readout": fields.array_of_types("readout.weights", (np.int8, np.int16), count, sum(widths)),
         "offset": fields.array("readout.offset", np.int32, count),
-        "unit": fields.number("score_unit", positive=True),
+        "unit": _read_unit(fields, count),
         "layers": layers,
         "shifts": _read_shifts(fields, len(widths)) if "readout_shifts" in fields else (),
         "training": read_training(fields),
     }
+
+
+def _plain(unit: float | tuple[float, ...]) -> float | list[float]:
+    """Return a unit as JSON has it."""
+    return list(map(float, unit)) if isinstance(unit, tuple) else unit
+
+
+def _read_unit(fields: FieldReader, count: int) -> float | tuple[float, ...]:
+    """Return the unit of a file's scores, or those of each target of a regressor."""
+    if "targets" not in fields or not isinstance(fields.table["score_unit"], list):
+        return fields.number("score_unit", positive=True)
+    units = fields.numbers("score_unit", count)
+    if len(units) != count or min(units) < FLOAT32.tiny:
+        raise ValueError(
+            f"score_unit must be {count:,} positive numbers, not below float32's range, not {shorten(units)}"
+        )
+    return tuple(units)
 
 
 def _read_shifts(fields: FieldReader, layers: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import pytest
 
 import hntk
 from hntk._utils.float64 import float64
-from hntk.cli import parser
+from hntk.cli import compress_options, parser, shared_options
 from hntk.cli.fitted import Standardization
 from hntk.cli.samples import NORMALIZATIONS
 from hntk.cli.terminal import plain, printable, shell_word, table
@@ -28,7 +28,9 @@ def test_match_prints_what_the_library_finds() -> None:
     with float64():
         expected = hntk.match(["relu"] * 3, 1.0, 4)
     found = facts("match", "relu", "relu", "relu", "--levels", "4")
-    for layer, sigma in zip(found["layers"], expected.activations, strict=True):
+    assert len(found["layers"]) == 3
+    for layer, sigma, scale in zip(found["layers"], expected.activations, expected.coefficients.tau, strict=False):
+        assert layer["input_scale"] == pytest.approx(float(scale))
         np.testing.assert_allclose(layer["thresholds"], sigma.thresholds, atol=1e-12)
         np.testing.assert_allclose(layer["levels"], sigma.levels, atol=1e-12)
     assert found["relative_shift"] == pytest.approx(expected.relative_shift)
@@ -113,8 +115,8 @@ def test_inspect_and_export_print_json(tmp_path: Path) -> None:
 def test_options_are_those_of_the_library() -> None:
     assert sorted(parser.LAYOUTS) == sorted(CHOICES)
     assert sorted(parser.BLOCKS) == sorted(BLOCK_FORMS)
-    assert parser.NORMALIZATIONS == NORMALIZATIONS
-    assert parser.AUGMENTATIONS == AUGMENTATIONS
+    assert shared_options.NORMALIZATIONS == NORMALIZATIONS
+    assert compress_options.AUGMENTATIONS == AUGMENTATIONS
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -104,6 +104,13 @@ def test_what_cannot_be_read_is_refused_with_a_remedy(tmp_path: Path) -> None:
         read_data(lonely)
 
 
+def test_labels_that_no_program_could_hold_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    for label in ("x" * 5000, "a\0b"):
+        np.savez(tmp_path / "t.npz", x=np.random.default_rng(0).normal(size=(8, 2)), y=np.array([label, "c"] * 4))
+        with pytest.raises(ValueError, match="shorten it"):
+            read_data(tmp_path / "t.npz")
+
+
 def test_pairs_are_checked_as_whole_archives_are(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", x=np.ones((4, 2)), y=np.array(["a", "b", "c", "d"]))
     assert list(read_npz(tmp_path / "t.npz", ("x", "y"), "U")) == ["x", "y"]

@@ -76,6 +76,11 @@ def regression() -> hntk.EquivalentRegression:
 
 
 @cache
+def kernel_regressor() -> hntk.KernelRegressor:
+    return hntk.fit_kernel(X, COLUMN, RELU, ridge=0.1)  # type: ignore[return-value]
+
+
+@cache
 def matched() -> hntk.Match:
     return hntk.match(RELU, 1.0, 3)
 
@@ -240,12 +245,30 @@ CASES = {
         lambda **a: hntk.fit_equivalent(**a).linear, x=SAMPLES, labels=CLASSES, activations=NET,
         kernel=("ntk", "choice"), ridge=(0.1, "real"), tau0=SCALE, kappa_sq=DIAGONAL, normalization=(None, "object"),
         progress=CALLBACK),
+    "fit_equivalent of targets": case(
+        lambda **a: hntk.fit_equivalent(X, activations=RELU, ridge=0.1, **a).linear, labels=(COLUMN, "columns"),
+        groups=(LABELS, "labels")),
+    "fit_kernel": case(
+        lambda **a: hntk.fit_kernel(**a).dual, x=SAMPLES, y=CLASSES, architecture=NET, kernel=("ntk", "choice"),
+        ridge=(0.1, "real"), intercept=(True, "object"), tau0=SCALE, kappa_sq=DIAGONAL, normalization=(None, "object"),
+        progress=CALLBACK),
+    "fit_kernel that chooses": case(lambda **a: hntk.fit_kernel(X, y=LABELS, architecture=RELU, **a).dual,
+                                    ridges=([0.1], "numbers")),
+    "fit_kernel of targets": case(lambda **a: hntk.fit_kernel(X, architecture=RELU, ridge=0.1, **a).dual,
+                                  y=(COLUMN, "columns")),
+    "KernelRegressor.predict": case(of(kernel_regressor, "predict"), x=SAMPLES),
+    "KernelRegressor.r2": case(of(kernel_regressor, "r2"), x=SAMPLES, targets=(COLUMN, "columns")),
     "EquivalentRegression.scores": case(of(regression, "scores"), x=SAMPLES),
     "EquivalentRegression.accuracy": case(of(regression, "accuracy"), x=SAMPLES, labels=CLASSES),
     "fit_ridge": case(
         lambda **a: hntk.fit_ridge(**a).weights, network=(net(), "object"), x=SAMPLES, labels=CLASSES,
         ridge=(0.1, "real"), features=(FEATURES, "features"), normalization=(None, "object"), progress=CALLBACK,
         layers=("last", "choice")),
+    "fit_ridge of targets": case(
+        lambda **a: hntk.fit_ridge(net(), X, **a).weights, labels=(COLUMN, "columns"), validation_share=(0.2, "real")),
+    "RidgeRegressor.mean_squared_error": case(
+        lambda **a: hntk.fit_ridge(net(), X, COLUMN, 0.1).mean_squared_error(**a), x=SAMPLES,  # type: ignore[union-attr]
+        targets=(COLUMN, "columns")),
     "fit_ridge that chooses": case(
         lambda **a: hntk.fit_ridge(net(), X, LABELS, **a).weights, validation_share=(0.2, "real"), seed=(0, "seed"),
         ridges=([0.1], "numbers")),
@@ -346,6 +369,9 @@ CASES = {
     "LimitingKernel.ridge_regression": case(
         of(limiting_kernel, "ridge_regression"), ridge=(0.1, "real"), targets=(np.eye(2), "kernel"),
         offset=(np.zeros(2), "numbers"), allowed=np.isnan),
+    "LimitingKernel.ridge_regression of linear targets": case(
+        of(limiting_kernel, "ridge_regression"), ridge=(0.1, "real"), linear=(np.linspace(1, 2, 40), "columns"),
+        noise=([0.1], "numbers"), allowed=np.isnan),
     "LimitingKernel.gradient_flow": case(of(limiting_kernel, "gradient_flow"), time=(1.0, "real"), allowed=np.isnan),
     "LimitingKernel.optimal_ridge": case(
         of(limiting_kernel, "optimal_ridge"), criterion=("squared", "choice"), rounds=(0, "count")),
@@ -377,7 +403,9 @@ CASES = {
 # what functions return, and enumerations of them: nobody makes one by hand
 RETURNED = {
     "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients", "CompressedNetwork",
-    "DataFit", "DataStatistics", "Dataset", "Design", "Eigenpairs", "EquivalentKernels", "EquivalentRegression",
+    "DataFit", "DataStatistics", "Dataset", "Design", "Eigenpairs", "EquivalentClassifier", "EquivalentKernels",
+    "EquivalentRegression", "EquivalentRegressor", "KernelClassifier",
+    "KernelRegression", "KernelRegressor", "Regressor", "RidgeRegressor",
     "Expansion", "Expansions", "FileError", "Finding", "IntegerClassifier", "IntegerNetwork", "KernelComparison",
     "Kernels", "LayerScales", "LossAccount",
     "Match", "MatchError", "MatchRecord", "Mixture", "Moments", "Network", "NotIntegerError", "OrthogonalMatrix",
