@@ -36,6 +36,8 @@ RATIOS = (1, 2)
 WIDEST = 4096
 # How often a network is measured at most.
 TRIES = 8
+# An accuracy that is so far from the predicted one contradicts it.
+FAR = 0.05
 # A network that takes this share of the budget fills it.
 FULL = 0.995
 READOUT_BITS = 8
@@ -160,8 +162,10 @@ def fit_drawn(
     validation = _validated(readout)
     if data.regression:
         return Fitted(program, table, validation, "on a tenth of the training samples", validation)
-    by = "by theory, for a Gaussian mixture of the same means and covariances"
-    return Fitted(program, table, rows[chosen].predicted, by, validation)
+    predicted, by = rows[chosen].predicted, "by theory, for a Gaussian mixture of the same means and covariances"
+    if predicted is not None and validation is not None and abs(predicted - validation) > FAR:
+        by += "; validation samples say otherwise: this data is no such mixture (see hntk check)"
+    return Fitted(program, table, predicted, by, validation)
 
 
 def _validated(readout: RidgeClassifier | RidgeRegressor) -> float | None:

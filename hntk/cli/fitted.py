@@ -97,8 +97,6 @@ class Fitted:
         What predicts it, in words.
     validation : float or None
         The program's accuracy on validation samples, or R²; None if it has none of its own.
-    notes : tuple of str
-        What a reader has to know.
     """
 
     program: Program
@@ -106,7 +104,6 @@ class Fitted:
     predicted: float | None
     predicted_by: str
     validation: float | None
-    notes: tuple[str, ...] = ()
 
 
 class Standardization(NamedTuple):

@@ -153,6 +153,7 @@ def test_drawn_layers_have_a_prediction_by_theory(tmp_path: Path) -> None:
     made = facts("compress", tmp_path / "mixture.npz", *words)
     assert made["c"]["table_bytes"] <= 500
     assert all(each["bytes"] <= 500 and each["levels"] == [4, 4] for each in made["candidates"])
+    assert "otherwise" not in made["predicted_by"]
     # the mixture is the theory's own: within three standard errors
     assert abs(made["predicted"] - made["measured"]["accuracy"]) < 3 * made["measured"]["standard_error"]
     measured = accuracy_of(tmp_path / "made", "mixture", read_data(tmp_path / "mixture.npz"))
