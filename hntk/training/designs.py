@@ -171,6 +171,10 @@ def _fitted(freedom: Freedom, problem: StartProblem, ratio: tuple[float, ...], l
     if freedom.sparsity is None:
         chosen = problem if freedom.widths is not None else adapted(problem, limit, ratio)
         dense = filled(chosen, limit, ratio)
+        # of samples of few coordinates thresholds take most bytes, which more zeros do not save
+        while dense is None and freedom.widths is None and max(chosen.widths) > MULTIPLE:
+            chosen = scaled(chosen, 0.8, floor)
+            dense = filled(chosen, limit, ratio)
         return None if dense is None else Design(dense, ratio)
     given = replace(problem, sparsity=freedom.sparsity)
     if freedom.widths is None:

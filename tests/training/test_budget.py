@@ -281,6 +281,21 @@ def test_a_budget_that_nothing_fits_is_refused_with_one_that_does(options: dict[
         designs(wanted, 1000 * float(named[1]) / 1.2)
 
 
+def test_samples_of_few_coordinates_have_designs_down_to_the_budget_that_the_error_names() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 6))
+    data = training_data(x, x @ rng.normal(size=6))
+    made = StartProblem(data, (1, 1), (8, 8), (None, None), None, SCHEDULE, spaced=True)
+    wanted = Freedom(made, lambda share: data if share == 1 else None, None, None, False)
+    with pytest.raises(ValueError, match="for these samples fits") as refused:
+        designs(wanted, 100)
+    named = re.search(r"kilobytes=([\d.]+)", str(refused.value))
+    assert named
+    for kilobytes in (float(named[1]), 0.3, 0.4):
+        made_within = designs(wanted, 1000 * kilobytes)
+        assert all(drawn_bytes(design.problem) <= 1000 * kilobytes for design in made_within)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
