@@ -17,6 +17,7 @@ import pytest
 
 import hntk
 import hntk.deploy
+import hntk.interchange
 import hntk.plot
 import hntk.sklearn
 from experiments.runner import catalog
@@ -29,7 +30,7 @@ README = ROOT / "README.md"
 BUILT = ("auto_tutorials", "generated")
 PAGES = sorted(path for path in DOCS.rglob("*.md") if not set(BUILT) & set(path.relative_to(DOCS).parts))
 LINKING = [README, ROOT / "CONTRIBUTING.md", *PAGES]
-PACKAGES = (hntk, hntk.asymptotics, hntk.deploy, hntk.plot, hntk.sklearn)
+PACKAGES = (hntk, hntk.asymptotics, hntk.deploy, hntk.interchange, hntk.plot, hntk.sklearn)
 
 
 def text_of(path: Path) -> str:
