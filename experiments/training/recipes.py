@@ -32,6 +32,14 @@ def recipe_within(networks: Sequence[Recipe], kilobytes: float) -> Recipe | None
     return max(near, key=lambda recipe: recipe.kilobytes, default=None)
 
 
+def network_recipe(cfg: Config) -> Recipe | None:
+    """Return the network that is made for the budget of the settings; None where they give widths, or none is near."""
+    settings = cfg.experiment
+    if settings.widths is not None or settings.kilobytes is None or settings.thresholds == "each":
+        return None
+    return recipe_within(data_recipe(cfg.data.name).networks, float(settings.kilobytes))
+
+
 def network_options(cfg: Config, levels: Any = None) -> dict[str, Any]:
     """Return widths, levels, zeros and pooling, or the kilobytes from which the library takes widths.
 
@@ -60,8 +68,8 @@ def network_options(cfg: Config, levels: Any = None) -> dict[str, Any]:
         if settings.kilobytes is None:
             raise ValueError("give experiment.kilobytes=NUMBER, or experiment.widths=[NUMBER,NUMBER].")
         options["kilobytes"] = float(settings.kilobytes)
-        recipe = recipe_within(data_recipe(cfg.data.name).networks, options["kilobytes"])
-        if recipe is not None and settings.thresholds != "each":
+        recipe = network_recipe(cfg)
+        if recipe is not None:
             made = {name: getattr(recipe, name) for name in ("widths", "sparsity", "pool")}
             options |= {name: value for name, value in made.items() if options[name] is None}
     if options["pool"] is not None and not any(options["pool"]):
@@ -86,10 +94,12 @@ def schedule_of(cfg: Config, samples: int, *, to_the_end: bool = False) -> hntk.
     hntk.Schedule
         The schedule.
     """
-    recipe = data_recipe(cfg.data.name)
+    recipe, network = data_recipe(cfg.data.name), network_recipe(cfg)
     names = [field.name for field in fields(hntk.Schedule)]
     given = {name: getattr(cfg.experiment, name) for name in names}
     chosen = {name: getattr(recipe, name) if value is None else value for name, value in given.items()}
+    if network is not None and network.epochs is not None and given["epochs"] is None:
+        chosen["epochs"] = network.epochs
     if to_the_end or chosen["patience"] is None:
         chosen["patience"] = chosen["epochs"]
     schedule = hntk.Schedule(**chosen)

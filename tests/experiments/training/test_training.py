@@ -244,6 +244,11 @@ def test_schedules_follow_the_settings_the_recipe_and_the_number_of_samples() ->
     recipe = recipes.RECIPES["mnist"]
     schedule = recipes.schedule_of(cfg, 50_000)
     assert (schedule.epochs, schedule.batch, schedule.patience) == (recipe.epochs, recipe.batch, recipe.epochs)
+    cfg = composed("+exp=train", "data=mnist", "experiment.kilobytes=100")
+    (network,) = [network for network in recipe.networks if network.kilobytes == 100]
+    assert recipes.schedule_of(cfg, 50_000).epochs == network.epochs != recipe.epochs
+    cfg.experiment.epochs = 7
+    assert recipes.schedule_of(cfg, 50_000).epochs == 7
     cfg = composed("+exp=train", "data=mnist", "training=quick", "experiment.patience=7")
     schedule = recipes.schedule_of(cfg, 50)
     assert (schedule.epochs, schedule.batch, schedule.patience) == (20, 50, 7)
