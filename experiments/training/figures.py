@@ -56,7 +56,7 @@ def frontier_figure(
     sizes = [p.kilobytes for p in (*points, *others)]
     bars = [1 - p.test + sign * float(np.nan_to_num(p.error)) for p in points for sign in (-0.9, 1)]
     errors = [e for e in (*bars, *(1 - p.test for p in points), *(1 - p.accuracy for p in others)) if e > 0]
-    _log_axis(axes, "x", min(sizes) / 1.2, max(sizes) * MARGIN, SIZE_STEPS)
+    _log_axis(axes, "x", min(sizes) / (2.5 if others else 1.2), max(sizes) * MARGIN, SIZE_STEPS)
     _log_axis(axes, "y", min(errors) / 1.25, max(errors) * 1.25, ERROR_STEPS, percent=True)
     axes.set(xlabel="tables of the program, in kB of flash", ylabel="test error")
     labels += [Label(point.name, (point.kilobytes, 1 - point.accuracy), OTHERS, 7.5) for point in others]
@@ -89,7 +89,7 @@ class Label(NamedTuple):
 
 
 def write_labels(axes: Axes, labels: Sequence[Label], points: Sequence[tuple[float, float]] = ()) -> None:
-    """Write each name at the first place beside its point where it covers no other name and no point.
+    """Write each name at the first place beside its point where it covers no other name, no point and no axis.
 
     Axes must have their limits and scales already.
 
@@ -105,13 +105,14 @@ def write_labels(axes: Axes, labels: Sequence[Label], points: Sequence[tuple[flo
     figure: Any = axes.figure
     figure.draw_without_rendering()
     marks = axes.transData.transform([*(label.at for label in labels), *points])
-    half = MARK * figure.dpi / 72
+    half, frame = MARK * figure.dpi / 72, axes.get_window_extent()
     taken = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in marks]
     for label in labels:
         for place in PLACES:
             text = _beside(axes, label, place)
             box = text.get_window_extent()
-            if place == PLACES[-1] or not any(box.overlaps(other) for other in taken):
+            free = box.x0 >= frame.x0 and not any(box.overlaps(other) for other in taken)
+            if free or place == PLACES[-1]:
                 taken.append(box)
                 break
             text.remove()
