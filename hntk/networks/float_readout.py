@@ -119,7 +119,8 @@ class FloatReadout(SaveableReadout):
         if isinstance(array, jax.Array):
             # GPUs round the factors of a product to 10 bits by default.
             weights = jnp.asarray(self.weights, jnp.float32)
-            return jnp.matmul(array, weights, precision=jax.lax.Precision.HIGHEST) + jnp.asarray(self.offset)
+            offset = jnp.asarray(self.offset, jnp.result_type(float))
+            return jnp.matmul(array, weights, precision=jax.lax.Precision.HIGHEST) + offset
         return array @ self.weights.astype(np.float32) + self.offset
 
     @property

@@ -77,5 +77,5 @@ def test_bad_settings_are_refused_with_a_remedy() -> None:
     assert EquivalentRidge(jumps, kappa_sq=2.0).fit(X, Y).predict(NEW).shape == (7, 2)
     with pytest.raises(ValueError, match="kernel must be 'ck' or 'ntk'"):
         EquivalentRidge(kernel="rbf").fit(X, Y)
-    with pytest.raises(ValueError, match="same targets for all"):
+    with pytest.raises(ValueError, match="the same for all samples"):
         KernelRidge("relu").fit(X, np.ones(60))

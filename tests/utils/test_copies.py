@@ -58,6 +58,14 @@ def scores(made: Any) -> Any:
     return made.scores(data()[0])
 
 
+def targets() -> np.ndarray:
+    return data()[0] @ np.linspace(-1, 1, 2 * INPUTS).reshape(INPUTS, 2)
+
+
+def predictions(made: Any) -> Any:
+    return made.predict(data()[0])
+
+
 def whole_scores(made: Any) -> Any:
     return made.scores(raw_samples(whole_classifier(widths=WIDTHS)))
 
@@ -132,9 +140,12 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     hntk.EmpiricalNTK: (lambda: hntk.EmpiricalNTK(tanh_net(), data()[0][:9]), lambda m: m.diagonal()),
     hntk.EquivalentKernels: (kernels, lambda m: structured(m.ck)),
     hntk.StructuredKernel: (lambda: kernels().ck, structured),
-    hntk.EquivalentRegression: (
-        lambda: hntk.fit_equivalent(*data(), ["relu"], ridge=0.1), lambda m: m.scores(data()[0])
-    ),
+    hntk.EquivalentClassifier: (lambda: hntk.fit_equivalent(*data(), ["relu"], ridge=0.1), scores),
+    hntk.EquivalentRegressor: (lambda: hntk.fit_equivalent(data()[0], targets(), ["relu"], ridge=0.1), predictions),
+    hntk.KernelClassifier: (lambda: hntk.fit_kernel(*data(), ["relu"], ridge=0.1), scores),
+    hntk.KernelRegressor: (lambda: hntk.fit_kernel(data()[0], targets(), ["relu"], ridge=0.1), predictions),
+    hntk.Regressor: (lambda: hntk.Regressor(tanh_net(), np.ones((9, 2)), np.ones(2)), predictions),
+    hntk.RidgeRegressor: (lambda: hntk.fit_ridge(tanh_net(), data()[0], targets()), predictions),
     hntk.Population: (lambda: hntk.estimate_population(*data()), everything),
     hntk.Coefficients: (lambda: hntk.coefficients(["relu"], 1.0), everything),
     hntk.Expansions: (lambda: hntk.expansions(hntk.Architecture(["tanh"], centred=False), 1.0), everything),
@@ -176,7 +187,9 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     asymptotics.Learned: (lambda: asymptotics.ridge_regression(law(), 60, ["relu"], 0.1), leaves),
 }  # fmt: skip
 # made by what takes long, or holds others of the list
-OTHERS = {"Activation", "Dataset", "Design", "LossAccount", "QuadraticForms", "DataFit"}
+# bases without an instance of their own
+OTHERS = {"EquivalentRegression", "KernelRegression"}
+OTHERS |= {"Activation", "Dataset", "Design", "LossAccount", "QuadraticForms", "DataFit"}
 OTHERS |= {
     "FiniteSizeDensity",
     "FiniteWidth",
