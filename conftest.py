@@ -10,7 +10,13 @@ jax.config.update("jax_enable_x64", True)
 
 # the settings and tutorials of the site are run by its build, and torch_to_cortex_m by tests/docs/test_tutorial.py
 collect_ignore = ["docs/conf.py", "docs/tutorials/torch_to_cortex_m.md"]
-collect_ignore_glob = ["docs/tutorials/*.py", "docs/auto_tutorials/*", "docs/reference/generated/*"]
+# scripts of tests/docs/first_users are run by the test beside them, in a folder of its own
+collect_ignore_glob = [
+    "tests/docs/first_users/*.py",
+    "docs/tutorials/*.py",
+    "docs/auto_tutorials/*",
+    "docs/reference/generated/*",
+]
 
 
 @pytest.fixture(autouse=True)

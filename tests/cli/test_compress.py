@@ -126,6 +126,7 @@ def test_one_unit_for_all_columns_loses_the_small_ones(table: tuple[Path, str], 
     assert one < accuracy_of(folder / "made", "wine", data)
 
 
+@pytest.mark.nightly
 def test_quantities_are_predicted(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(250, 4))
     y = 20 + 3 * x[:, 0] - 2 * x[:, 1] + 0.1 * np.abs(x[:, 2])
