@@ -113,7 +113,7 @@ $(VENV)/.lock: requirements/build.txt $(LOCK)
 	    { echo "hntk needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	    { echo "$(PYTHON) has no venv module (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
-	@echo "Setting up $(VENV): about 300 MB to download, 1.3 GB on disk, about a minute ..."
+	@echo "Setting up $(VENV): about 380 MB to download, 1.7 GB on disk, about a minute ..."
 	@$(NOT_A_LINK) $(PYTHON) -m venv --clear $(VENV)
 	@$(LOCKED) requirements/build.txt
 	@$(LOCKED) $(LOCK)
