@@ -12,15 +12,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from hntk._utils.printable import printable as without_controls
+
 
 def printable(text: str, stream: TextIO) -> str:
-    """Return text in the characters that a stream has, without control characters that a terminal would act on.
-
-    Names and labels come from a file, which anybody may have made.
-    """
-    shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    """Return text in the characters that a stream has, without control characters that a terminal would act on."""
     encoding = stream.encoding or "utf-8"
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
+    return without_controls(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def show(text: str) -> None:
