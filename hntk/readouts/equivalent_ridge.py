@@ -30,13 +30,14 @@ from hntk._utils.arguments import as_callback, as_choice, as_diagonal
 from hntk._utils.arrays import check_result
 from hntk._utils.labels import as_labels
 from hntk._utils.pytree import array_dataclass
-from hntk._utils.rows import as_rows, row_blocks
-from hntk.data.normalization import Normalization, prepare_samples
+from hntk._utils.rows import row_blocks
+from hntk.data.normalization import Normalization
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.target_predictor import TargetPredictor
 from hntk.readouts.answers import Answers
 from hntk.readouts.kernel_data import KernelData
 from hntk.readouts.kernel_ridge import RIDGES, Trial, lowest_error, try_ridges
+from hntk.readouts.kernel_scores import KernelScores
 from hntk.readouts.quadratic_forms import QuadraticForms
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 from hntk.theory.centred_layers import centred_coefficients
@@ -46,7 +47,7 @@ from hntk.theory.low_rank_operator import StructuredKernel
 
 
 @array_dataclass()
-class EquivalentRegression:
+class EquivalentRegression(KernelScores):
     """A kernel ridge regression with an equivalent kernel, on classes or on real-valued targets.
 
     Attributes
@@ -81,36 +82,18 @@ class EquivalentRegression:
     tried: tuple[Trial, ...] = ()
     normalization: Normalization | None = None
 
-    def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray, "m K"]:
-        """Return one score per class, of which the largest wins, or the predictions of each target.
+    @property
+    def _scale(self) -> float:
+        return self.forms.tau0
 
-        Parameters
-        ----------
-        x : array of shape (m, p)
-            Samples, normalised as the training samples were.
-        raw : bool
-            Whether they are raw instead, to go through ``normalization`` first.
+    @property
+    def _dimension(self) -> int:
+        return len(self.linear)
 
-        Returns
-        -------
-        ndarray of shape (m, K)
-            Scores, in the order of the classes or of the targets.
-
-        Raises
-        ------
-        ValueError
-            If x does not have the training samples' dimension, is not finite, or is raw and the normalisation is not
-            known.
-        """
-        samples = as_rows(prepare_samples(x, self.normalization, self.forms.tau0, raw=raw))
-        if samples.shape[1] != len(self.linear):
-            raise ValueError(
-                f"x has {samples.shape[1]} columns but the training samples had {len(self.linear)}: treat both alike."
-            )
-        blocks = (samples[rows] for rows in row_blocks(samples))
-        scores = np.concatenate([block @ self.linear + self.forms(block) @ self.quadratic for block in blocks])
-        check_result(scores, "a score")
-        return scores + self.offset
+    def _parts(self, samples: np.ndarray) -> Iterator[Float[np.ndarray, "m K"]]:
+        for rows in row_blocks(samples):
+            block = samples[rows]
+            yield block @ self.linear + self.forms(block) @ self.quadratic
 
 
 @array_dataclass(static=("classes",))

@@ -7,7 +7,7 @@ $P = I - 11^\top/n$. :func:`hntk.fit_ridge` has one, and regression with the CK 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from typing import Literal
 
@@ -19,8 +19,7 @@ from hntk._utils.arrays import check_result
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
-from hntk._utils.rows import as_rows
-from hntk.data.normalization import Normalization, prepare_samples
+from hntk.data.normalization import Normalization
 from hntk.kernels import exact_kernels
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.target_predictor import TargetPredictor
@@ -34,6 +33,7 @@ from hntk.readouts.kernel_ridge import (
     solve_ridge,
     try_ridges,
 )
+from hntk.readouts.kernel_scores import KernelScores
 from hntk.spectra.comparison import centred_kernel
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 
@@ -45,7 +45,7 @@ SOLVED, DECOMPOSED = 3, 5
 
 
 @array_dataclass(static=("architecture", "kernel"))
-class KernelRegression:
+class KernelRegression(KernelScores):
     """A kernel ridge regression with an exact kernel, on classes or on real-valued targets.
 
     Attributes
@@ -82,39 +82,19 @@ class KernelRegression:
     tried: tuple[Trial, ...] = ()
     normalization: Normalization | None = None
 
-    def scores(self, x: object, *, raw: bool = False) -> Float[np.ndarray, "m K"]:
-        """Return one score per class, of which the largest wins, or the predictions of each target.
+    @property
+    def _scale(self) -> float:
+        return self.tau0
 
-        The kernel with the training samples is computed some rows at a time, and not kept.
+    @property
+    def _dimension(self) -> int:
+        return self.x.shape[1]
 
-        Parameters
-        ----------
-        x : array of shape (m, p)
-            Samples, normalised as the training samples were.
-        raw : bool
-            Whether they are raw instead, to go through ``normalization`` first.
-
-        Returns
-        -------
-        ndarray of shape (m, K)
-            Scores, in the order of the classes or of the targets.
-
-        Raises
-        ------
-        ValueError
-            If x does not have the training samples' dimension, is not finite, or is raw and the normalisation is not
-            known.
-        """
-        samples = as_rows(prepare_samples(x, self.normalization, self.tau0, raw=raw))
-        if samples.shape[1] != self.x.shape[1]:
-            raise ValueError(
-                f"x has {samples.shape[1]} columns but the training samples had {self.x.shape[1]}: treat both alike."
-            )
+    def _parts(self, samples: np.ndarray) -> Iterator[Float[np.ndarray, "m K"]]:
+        """Yield scores by rows of the kernel with the training samples, which is not kept."""
         step = max(1, ENTRIES // len(self.x))
-        blocks = (samples[start : start + step] for start in range(0, len(samples), step))
-        scores = np.concatenate([self._across(block) @ self.dual for block in blocks])
-        check_result(scores, "a score")
-        return scores + self.offset
+        for start in range(0, len(samples), step):
+            yield self._across(samples[start : start + step]) @ self.dual
 
     def _across(self, block: np.ndarray) -> Float[np.ndarray, "m n"]:
         """Return the kernel of some samples with the training samples."""
