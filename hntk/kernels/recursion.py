@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,9 @@ from hntk.kernels.layer_scales import Norm, Squares, add_product, affine, behind
 from hntk.theory.architecture import Architecture, Normalize
 
 Layer = Activation | StepFunction | StraightThroughStep
+# the kernel that a caller wants, where it wants one of them, and the names of those that it gets
+Only = Literal["ck", "ntk"] | None
+WANTED: dict[Only, tuple[str, ...]] = {None: ("ck", "ntk"), "ck": ("ck",), "ntk": ("ntk",)}
 
 
 class Form(NamedTuple):
@@ -126,6 +129,17 @@ class Tile(NamedTuple):
     ntk: Float[Array, "*pairs"]
     certain: Bool[Array, "*pairs"] | None = None
 
+    def part(self, only: Only) -> Part:
+        """Return the kernels that are wanted; XLA leaves out what a program does not return."""
+        return Part(tuple(getattr(self, name) for name in WANTED[only]), self.certain)
+
+
+class Part(NamedTuple):
+    """One of both kernels of some pairs, or both, and where they are accurate (None for everywhere)."""
+
+    kernels: tuple[Float[Array, "*pairs"], ...]
+    certain: Bool[Array, "*pairs"] | None
+
 
 class Recursion:
     """A network's recursion; networks that differ in numbers and staircases alone share compiled programs.
@@ -171,14 +185,16 @@ class Recursion:
         """Return what the recursion needs to know of each sample."""
         return _programs(self.form).samples(self.numbers, x)
 
-    def tile(self, first: SampleSet, second: SampleSet, corner: tuple[int, int], shape: tuple[int, int]) -> Tile:
-        """Return consecutive rows and columns of the kernels."""
-        return _programs(self.form).tile(self.numbers, first, second, *corner, shape)
+    def tile(
+        self, first: SampleSet, second: SampleSet, corner: tuple[int, int], shape: tuple[int, int], only: Only = None
+    ) -> Part:
+        """Return consecutive rows and columns of both kernels, or of the one that is wanted."""
+        return _programs(self.form).tile(self.numbers, first, second, *corner, shape, only)
 
-    def pairs(self, first: SampleSet, second: SampleSet, i: np.ndarray, j: np.ndarray) -> Tile:
+    def pairs(self, first: SampleSet, second: SampleSet, i: np.ndarray, j: np.ndarray, only: Only = None) -> Part:
         """Return single pairs by the exact form of every activation's maps."""
         # gathered by another program, so that the long one is not compiled for every number of samples
-        return _programs(self.form).pairs(self.numbers, _rows(first, i), _rows(second, j))
+        return _programs(self.form).pairs(self.numbers, _rows(first, i), _rows(second, j), only)
 
     def matrix(self, first: SampleSet, second: SampleSet | None) -> Tile:
         """Return the kernels of all pairs by exact forms, finite in every derivative; None stands for ``first``."""
@@ -200,11 +216,16 @@ def _programs(form: Form) -> _Programs:
     """Return the functions of a recursion; JAX compiles each for every shape that it meets."""
     samples = jax.jit(partial(_samples, form))
 
-    @partial(jax.jit, static_argnums=5)
-    def tile(numbers: Numbers, first: SampleSet, second: SampleSet, i: int, j: int, shape: tuple[int, int]) -> Tile:
-        return tile_of(form, numbers, first.part(i, shape[0]), second.part(j, shape[1]))
+    @partial(jax.jit, static_argnums=(5, 6))
+    def tile(
+        numbers: Numbers, first: SampleSet, second: SampleSet, i: int, j: int, shape: tuple[int, int], only: Only
+    ) -> Part:
+        return tile_of(form, numbers, first.part(i, shape[0]), second.part(j, shape[1])).part(only)
 
-    pairs = jax.jit(partial(pairs_of, form))
+    @partial(jax.jit, static_argnums=3)
+    def pairs(numbers: Numbers, left: SampleSet, right: SampleSet, only: Only) -> Part:
+        return pairs_of(form, numbers, left, right).part(only)
+
     matrix = jax.jit(partial(_matrix, form))
     return _Programs(samples, tile, pairs, matrix)
 

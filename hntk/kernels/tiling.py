@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.float64 import float64
-from hntk.kernels.recursion import Recursion, SampleSet
+from hntk.kernels.recursion import WANTED, Only, Recursion, SampleSet
 
 # samples on the side of a tile whose arrays stay in a core's cache
 TILE = 256
@@ -31,8 +31,8 @@ class Target:
 
     Attributes
     ----------
-    ck, ntk : ndarray
-        (n, m) writable arrays, on disk or in memory.
+    ck, ntk : ndarray or None
+        (n, m) writable arrays, on disk or in memory; None in the place of one kernel that is not wanted.
     symmetric : bool
         Whether the kernels are symmetric: of two tiles that mirror each other one is computed.
     tile : int
@@ -42,30 +42,52 @@ class Target:
         sample's own.
     """
 
-    ck: Float[np.ndarray, "n m"]
-    ntk: Float[np.ndarray, "n m"]
+    ck: Float[np.ndarray, "n m"] | None
+    ntk: Float[np.ndarray, "n m"] | None
     symmetric: bool
     tile: int = TILE
     same: bool = False
 
+    def __post_init__(self) -> None:
+        if self.ck is None and self.ntk is None:
+            raise ValueError("a target needs the array of at least one kernel: give ck, ntk or both.")
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """The arrays of the kernels that are wanted."""
+        return [array for array in (self.ck, self.ntk) if array is not None]
+
+    @property
+    def only(self) -> Only:
+        """The kernel that is wanted; None for both."""
+        if self.ntk is None:
+            return "ck"
+        return "ntk" if self.ck is None else None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the kernels."""
+        n, m = self.arrays[0].shape
+        return n, m
+
     @property
     def size(self) -> tuple[int, int]:
         """Number of rows and columns of a tile."""
-        n, m = self.ck.shape
+        n, m = self.shape
         return min(n, self.tile), min(m, self.tile)
 
     @property
     def bands(self) -> list[int]:
         """First row of every band."""
-        return list(range(0, self.ck.shape[0], self.size[0]))
+        return list(range(0, self.shape[0], self.size[0]))
 
     def corners(self, band: int) -> list[tuple[int, int]]:
         """Return the first row and column of every tile of a band that is computed."""
-        return [(band, j) for j in range(band if self.symmetric else 0, self.ck.shape[1], self.size[1])]
+        return [(band, j) for j in range(band if self.symmetric else 0, self.shape[1], self.size[1])]
 
     def pairs(self, band: int) -> int:
         """Return the number of entries that a band fills in."""
-        n, m = self.ck.shape
+        n, m = self.shape
         height = min(self.size[0], n - band)
         return height * (2 * (n - band) - height) if self.symmetric else height * m
 
@@ -83,7 +105,7 @@ def fill(
     corners = (corner for band in bands for corner in target.corners(band))
     workers = os.cpu_count() or 1
     precision = float64 if first.x.dtype == jnp.float64 else nullcontext
-    diagonals = np.asarray(first.ck), np.asarray(first.ntk)
+    diagonals = [np.asarray(getattr(first, name)) for name in WANTED[target.only]]
 
     def work(corner: tuple[int, int]) -> int:
         with precision():  # a setting of each thread
@@ -108,25 +130,21 @@ def fill(
 def _tile(
     recursion: Recursion, first: SampleSet, second: SampleSet, target: Target, corner: tuple[int, int]
 ) -> list[np.ndarray]:
-    """Return both kernels on one tile."""
-    (i, j), shape, (n, m) = corner, target.size, target.ck.shape
+    """Return the kernels that are wanted on one tile."""
+    (i, j), shape, (n, m) = corner, target.size, target.shape
     # the last tile of a row or column begins earlier, so that all have one shape, and its first samples are dropped
     begin = min(i, n - shape[0]), min(j, m - shape[1])
-    tile = recursion.tile(first, second, begin, shape)
-    kernels = [np.asarray(kernel) for kernel in (tile.ck, tile.ntk)]
+    tile = recursion.tile(first, second, begin, shape, target.only)
+    kernels = [np.asarray(kernel) for kernel in tile.kernels]
     if tile.certain is not None:
-        kernels = _with_exact_pairs(
-            recursion, first, second, kernels, np.asarray(tile.certain), begin, target.symmetric
-        )
+        kernels = _with_exact_pairs(recursion, first, second, kernels, np.asarray(tile.certain), begin, target)
     return [kernel[i - begin[0] :, j - begin[1] :] for kernel in kernels]
 
 
-def _write(
-    target: Target, corner: tuple[int, int], kernels: list[np.ndarray], diagonals: tuple[np.ndarray, np.ndarray]
-) -> None:
+def _write(target: Target, corner: tuple[int, int], kernels: list[np.ndarray], diagonals: list[np.ndarray]) -> None:
     """Write one tile and its mirror image."""
     i, j = corner
-    for kernel, whole, diagonal in zip(kernels, (target.ck, target.ntk), diagonals, strict=True):
+    for kernel, whole, diagonal in zip(kernels, target.arrays, diagonals, strict=True):
         rows, columns = slice(i, i + kernel.shape[0]), slice(j, j + kernel.shape[1])
         if target.symmetric and i == j:
             upper = np.triu(kernel, 1)
@@ -147,21 +165,22 @@ def _with_exact_pairs(
     kernels: list[np.ndarray],
     certain: np.ndarray,
     begin: tuple[int, int],
-    symmetric: bool,
+    target: Target,
 ) -> list[np.ndarray]:
     """Return a tile's kernels with the pairs that are not accurate replaced by exact forms."""
     i, j = np.nonzero(~certain)
-    if symmetric:
+    if target.symmetric:
         upper = i + begin[0] < j + begin[1]
         i, j = i[upper], j[upper]
     if not i.size:
         return kernels
-    ck, ntk = (np.array(kernel) for kernel in kernels)
+    mended = [np.array(kernel) for kernel in kernels]
     size = next((few for few in PAIR_BATCHES if i.size <= few), PAIR_BATCHES[-1])
     for start in range(0, i.size, size):
         rows, columns = i[start : start + size], j[start : start + size]
         # repeated to one length, so that one compiled program serves
         padded = [np.resize(v, size) + b for v, b in zip((rows, columns), begin, strict=True)]
-        exact = jax.device_get(recursion.pairs(first, second, *padded))
-        ck[rows, columns], ntk[rows, columns] = exact.ck[: rows.size], exact.ntk[: rows.size]
-    return [ck, ntk]
+        exact = jax.device_get(recursion.pairs(first, second, *padded, only=target.only).kernels)
+        for kernel, values in zip(mended, exact, strict=True):
+            kernel[rows, columns] = values[: rows.size]
+    return mended

@@ -12,6 +12,7 @@ from hntk._utils import memory as room
 from hntk.activations import mehler
 from hntk.kernels import tiling
 from hntk.kernels._neural_tangents import load
+from hntk.kernels.problem import KernelProblem
 from hntk.spectra.comparison import off_diagonal
 from tests.support.precision import precision
 from tests.support.recursion import kernel_function
@@ -177,6 +178,25 @@ def test_interpolated_expansions_are_the_direct_ones() -> None:
     # a variance of 0 cannot be interpolated from
     assert np.all(np.isfinite(tanh.side(jnp.append(var, 0.0)).coefficients))
     assert mehler.BLOCK * many.beyond.shape[0] == many.coefficients.shape[0] - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "m"), [("relu", None), ("relu", 23), pytest.param("stairs", None, marks=pytest.mark.nightly)]
+)
+def test_one_kernel_alone_is_that_of_both(name: str, m: int | None) -> None:
+    problem = KernelProblem.of(spread(30, 6), STACKS[name], None if m is None else spread(m, 6, 1), 1.0, None)
+
+    def filled(*wanted: bool) -> list[np.ndarray]:
+        arrays = [np.full(problem.shape, np.nan, np.float32) if one else None for one in wanted]
+        target = tiling.Target(*arrays, symmetric=problem.symmetric, tile=16, same=problem.same)
+        problem.fill(target, target.bands, None)
+        return target.arrays
+
+    both = filled(True, True)
+    for whole, (alone,) in zip(both, (filled(True, False), filled(False, True)), strict=True):
+        close(alone, whole, 1e-7)
+    with pytest.raises(ValueError, match="at least one"):
+        filled(False, False)
 
 
 @pytest.mark.parametrize("m", [None, 70])
