@@ -58,12 +58,14 @@ from hntk.readouts.equivalent_ridge import (
     EquivalentRegressor,
     fit_equivalent,
 )
+from hntk.readouts.gradient_options import ConjugateGradients, Convergence
 from hntk.readouts.held_out import TaskAccuracy
 from hntk.readouts.kernel_regression import KernelClassifier, KernelRegression, KernelRegressor, fit_kernel
 from hntk.readouts.quadratic_forms import QuadraticForms
 from hntk.readouts.ridge import RidgeClassifier, RidgeRegressor, fit_ridge
 from hntk.readouts.softmax import SoftmaxClassifier, fit_softmax
 from hntk.readouts.training import Schedule, TrainingError
+from hntk.solvers.conjugate_gradients import ConvergenceError
 from hntk.spectra.comparison import KernelComparison, Spectrum, compare_kernels, operator_norm, spectrum
 from hntk.spectra.density import SpectralDensity, spectral_density
 from hntk.spectra.eigenpairs import Eigenpairs, leading_eigenpairs
@@ -91,6 +93,9 @@ __all__ = [
     "Classifier",
     "Coefficients",
     "CompressedNetwork",
+    "ConjugateGradients",
+    "Convergence",
+    "ConvergenceError",
     "DataFit",
     "DataStatistics",
     "Dataset",
@@ -185,8 +190,8 @@ __all__ = [
     "reference_mixture",
     "register_activation",
     "save",
-    "share_bound",
     "sharded_kernels",
+    "share_bound",
     "spectral_density",
     "spectrum",
     "staircase",

@@ -13,19 +13,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from hntk._utils.arguments import as_callback, as_count, as_path
 from hntk._utils.arrays import brief
-from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import warn_if_float32
 from hntk._utils.memory import check_disk, gigabytes
 from hntk.activations import SurrogateLike
-from hntk.activations.fingerprint import fingerprint
 from hntk.kernels.journal import FILES, Journal, remedy
+from hntk.kernels.kernel_identity import kernel_identity
 from hntk.kernels.kernel_memory import kernel_bytes
 from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.tiling import Target
@@ -37,17 +35,6 @@ STORED_TYPES = ("float32", "float64")
 LOCK = "progress.lock"
 # errors of file systems that cannot reserve space
 NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-PACKAGE = Path(__file__).parents[1]
-# source code that decides the numbers; what only checks, hashes or writes is left out
-CODE = (
-    PACKAGE / "kernels",
-    PACKAGE / "activations",
-    PACKAGE / "theory" / "architecture.py",
-    PACKAGE / "theory" / "coefficients.py",
-    PACKAGE / "theory" / "expansion.py",
-    PACKAGE / "theory" / "implicit.py",
-    PACKAGE / "_utils" / "float64.py",
-)
 
 
 def store_kernels(
@@ -122,13 +109,13 @@ def store_kernels(
     place, progress, tile = as_path(folder, "folder"), as_callback(progress), as_count(tile, "tile")
     problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq, surrogate)
     kept = _as_kept(problem.dtype if dtype is None else dtype)
-    identity = _identity(problem, tile) | {"kept": kept.name}
+    identity = kernel_identity(problem) | {"tile": tile} | {"kept": kept.name}
     store = _Store(place, problem, kept, tile)
     journal = Journal.of(place, identity, store.bands, older_code)
     if journal.older:
         warnings.warn(f"{place}: kernels that another version of hntk's code computed are taken.", stacklevel=2)
     if journal.fresh or journal.left:
-        with _locked(place, kernel_bytes(problem.shape, kept) if journal.fresh else 0):
+        with locked(place, kernel_bytes(problem.shape, kept) if journal.fresh else 0):
             # read again, because another process may have written meanwhile
             store.fill(Journal.of(place, identity, store.bands, older_code), progress)
     else:
@@ -194,7 +181,7 @@ class _Store:
     def _create(self, path: Path) -> np.memmap:
         array = np.lib.format.open_memmap(path, mode="w+", dtype=self.kept, shape=self.problem.shape)
         # writing through a map to a disk that has become full would kill the process
-        _reserve(path)
+        reserve(path)
         return array
 
     def _open(self, path: Path, mode: str) -> np.memmap:
@@ -209,7 +196,7 @@ class _Store:
 
 
 @contextmanager
-def _locked(place: Path, needed: int) -> Iterator[None]:
+def locked(place: Path, needed: int) -> Iterator[None]:
     """Hold the folder's lock, as the one process that writes to it; the folder is made if it does not exist."""
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -227,7 +214,7 @@ def _locked(place: Path, needed: int) -> Iterator[None]:
         lock.release()
 
 
-def _reserve(path: Path) -> None:
+def reserve(path: Path) -> None:
     """Reserve a file's bytes on the disk, where the file system can."""
     if not hasattr(os, "posix_fallocate"):
         return
@@ -247,27 +234,3 @@ def _as_kept(dtype: object) -> np.dtype:
     if kept.name not in STORED_TYPES or not kept.isnative:
         raise ValueError(f"kernels are kept in {' or '.join(STORED_TYPES)}, not in {kept.name}.")
     return kept
-
-
-def _identity(problem: KernelProblem, tile: int) -> dict[str, Any]:
-    """Return what decides the numbers: samples, network, settings and code."""
-    net = problem.network
-    # stores of plain networks do not name what these do not have
-    described = {"scales": [list(row) for row in net.scales], "centred": net.centred, "normalize": net.normalize}
-    if net.implicit:
-        described |= {"implicit": True, "input_std": net.input_std}
-    backward = [s and [fingerprint(s.shape), s.width, s.height] for s in problem.surrogates]
-    return (
-        ({} if net.is_plain else described)
-        | ({"surrogates": backward} if any(backward) else {})
-        | {
-            "x": array_digest(problem.x),
-            "x2": array_digest(problem.x2),
-            "activations": [fingerprint(layer) for layer in net.layers],
-            "centres": list(problem.centres),
-            "kappa_sq": problem.kappa_sq,
-            "precision": problem.dtype.name,
-            "tile": tile,
-            "code": source_digest(*CODE),
-        }
-    )

@@ -109,7 +109,7 @@ def fill(
 
     def work(corner: tuple[int, int]) -> int:
         with precision():  # a setting of each thread
-            _write(target, corner, _tile(recursion, first, second, target, corner), diagonals)
+            _write(target, corner, tile_kernels(recursion, first, second, target, corner), diagonals)
         return corner[0]
 
     with ThreadPoolExecutor(workers) as pool:
@@ -127,7 +127,7 @@ def fill(
                 future.cancel()
 
 
-def _tile(
+def tile_kernels(
     recursion: Recursion, first: SampleSet, second: SampleSet, target: Target, corner: tuple[int, int]
 ) -> list[np.ndarray]:
     """Return the kernels that are wanted on one tile."""

@@ -24,7 +24,7 @@ from typing import Literal
 
 import numpy as np
 import scipy
-from jaxtyping import Float, Int, Real
+from jaxtyping import Float, Int
 
 from hntk._utils.arguments import as_callback, as_choice, as_diagonal
 from hntk._utils.arrays import check_result
@@ -35,14 +35,12 @@ from hntk.data.normalization import Normalization
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.target_predictor import TargetPredictor
 from hntk.readouts.answers import Answers
+from hntk.readouts.equivalent_features import equivalent_operator, equivalent_weights
 from hntk.readouts.kernel_data import KernelData
 from hntk.readouts.kernel_ridge import RIDGES, Trial, lowest_error, try_ridges
 from hntk.readouts.kernel_scores import KernelScores
 from hntk.readouts.quadratic_forms import QuadraticForms
-from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
-from hntk.theory.centred_layers import centred_coefficients
-from hntk.theory.coefficients import kernel_weights
-from hntk.theory.expansion import expansions
+from hntk.theory.architecture import ArchitectureLike, as_architecture
 from hntk.theory.low_rank_operator import StructuredKernel
 
 
@@ -190,9 +188,9 @@ def fit_equivalent(
     declared, progress = as_diagonal(kappa_sq), as_callback(progress)
     data = KernelData.of(x, labels, ridge=ridge, ridges=ridges, tau0=tau0, normalization=normalization, name="labels")
     net, index = as_architecture(activations), _mixture_classes(data.answers, groups)
-    weights, diagonal = _weights(net, data.tau0, kernel, declared)
+    weights, diagonal = equivalent_weights(net, data.tau0, kernel, declared)
     forms = QuadraticForms.of(data.x, index, data.tau0)
-    operator = _operator(data.x, index, forms, weights, diagonal)
+    operator = equivalent_operator(data.x, index, forms, weights, diagonal)
     regression = _Regression(operator) if net.is_plain else _Regression.with_intercept(operator)
     targets, ridge, tried = data.targets, data.ridge, ()
     if ridge is None:
@@ -216,15 +214,6 @@ def _mixture_classes(answers: Answers, groups: object) -> Int[np.ndarray, " n"]:
     if groups is None:
         return np.zeros(len(answers.values), int)
     return as_labels(groups, len(answers.values), least=1)[1]
-
-
-def _weights(
-    net: Architecture, tau0: float, kernel: str, declared: float | None
-) -> tuple[tuple[float, float, float], float]:
-    """Return (c_1, c_2, c_3) and the kernel's diagonal, less what all samples have in common."""
-    if declared is not None and not net.is_plain:
-        declared -= expansions(net, tau0).ntk[-1].c
-    return kernel_weights(centred_coefficients(net, tau0), kernel, declared)
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,17 +259,3 @@ class _Regression:
             return linear, quadratic, np.zeros(dual.shape[1])
         forms = quadratic[:-2]
         return linear, forms, quadratic[-1] - self.form_means @ forms
-
-
-def _operator(
-    x: Real[np.ndarray, "n p"],
-    index: Int[np.ndarray, " n"],
-    forms: QuadraticForms,
-    weights: tuple[float, ...],
-    diagonal: float,
-) -> StructuredKernel:
-    """Return the kernel between training samples, whose diagonal is ``diagonal``."""
-    c1, c2, c3 = weights
-    factor = np.concatenate([forms(x[rows], index[rows]) for rows in row_blocks(x)])
-    core = np.diag([c3] * (factor.shape[1] - 1) + [c2])
-    return StructuredKernel(x, c1, factor, core, diagonal - forms.tau0**2 * c1)

@@ -1,4 +1,4 @@
-r"""Kernel ridge regression with the exact CK or NTK, on as many samples as an (n, n) matrix has memory for.
+r"""Kernel ridge regression with the exact CK or NTK, solved directly or by conjugate gradients.
 
 With kernel K between the training samples, ridge λ and centred targets Y, the dual coefficients are
 $A = (K + \lambda I)^{-1} Y$, and a new sample's scores are $k(x, X) A$ plus the means. An intercept takes P K P for K,
@@ -8,22 +8,26 @@ $P = I - 11^\top/n$. :func:`hntk.fit_ridge` has one, and regression with the CK 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_callback, as_choice, as_diagonal, as_flag
-from hntk._utils.arrays import check_result
+from hntk._utils.arrays import brief, check_result
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk.data.normalization import Normalization
 from hntk.kernels import exact_kernels
+from hntk.kernels.held_kernel import KernelName
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.target_predictor import TargetPredictor
+from hntk.readouts.gradient_options import ConjugateGradients, Convergence
 from hntk.readouts.kernel_data import KernelData
+from hntk.readouts.kernel_gradients import RIDGES as DESCENDING
+from hntk.readouts.kernel_gradients import fit_by_gradients
 from hntk.readouts.kernel_ridge import (
     RIDGES,
     CentredTargets,
@@ -37,14 +41,15 @@ from hntk.readouts.kernel_scores import KernelScores
 from hntk.spectra.comparison import centred_kernel
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 
-KernelName = Literal["ck", "ntk"]
+# most samples that the direct solver takes without being asked to
+DIRECT = 5000
 # Entries of one kernel between new samples and the training samples that are in memory at a time.
 ENTRIES = 2**24
 # (n, n) arrays of float64 at a time: both kernels and a copy, or a kernel with its eigenvectors and LAPACK's workspace.
 SOLVED, DECOMPOSED = 3, 5
 
 
-@array_dataclass(static=("architecture", "kernel"))
+@array_dataclass(static=("architecture", "kernel", "convergence"))
 class KernelRegression(KernelScores):
     """A kernel ridge regression with an exact kernel, on classes or on real-valued targets.
 
@@ -70,6 +75,12 @@ class KernelRegression(KernelScores):
         there is no accuracy.
     normalization : Normalization or None
         What raw samples go through first, where it is known.
+    intercept : bool
+        Whether an intercept was fitted.
+    kappa_sq : float or None
+        The NTK's diagonal, where it was declared.
+    convergence : Convergence or None
+        How conjugate gradients solved the system; None where it was solved directly.
     """
 
     x: Float[np.ndarray, "n p"]
@@ -81,6 +92,9 @@ class KernelRegression(KernelScores):
     ridge: float
     tried: tuple[Trial, ...] = ()
     normalization: Normalization | None = None
+    intercept: bool = False
+    kappa_sq: float | None = None
+    convergence: Convergence | None = None
 
     @property
     def _scale(self) -> float:
@@ -128,17 +142,20 @@ def fit_kernel(
     kernel: KernelName = "ntk",
     ridge: float | None = None,
     *,
-    ridges: Sequence[float] = RIDGES,
+    ridges: Sequence[float] | None = None,
     intercept: bool | None = None,
     tau0: float | None = None,
     kappa_sq: float | None = None,
     normalization: Normalization | None = None,
+    solver: Literal["auto", "direct"] | ConjugateGradients = "auto",
     progress: Callable[[int], None] | None = None,
 ) -> KernelClassifier | KernelRegressor:
     """Fit a kernel ridge regression with the exact CK or NTK of an infinitely wide network.
 
-    The kernel is solved with directly, in float64: O(n²) memory and O(n³) time. :func:`hntk.fit_equivalent` does the
-    same with the equivalent kernel in O(np) memory.
+    Up to 5,000 samples the kernel is solved with directly, in float64: O(n²) memory and O(n³) time. For more,
+    preconditioned conjugate gradients take O(n²) time for each iteration, with the kernel's blocks in memory, on disk
+    or computed anew, as they have room. :func:`hntk.fit_equivalent` does the same with the equivalent kernel in O(np)
+    memory.
 
     Parameters
     ----------
@@ -152,11 +169,13 @@ def fit_kernel(
     kernel : {"ntk", "ck"}
         Which kernel.
     ridge : float, optional
-        Ridge λ ≥ 0, added to the kernel's diagonal. None chooses it by mean squared leave-one-out error, to which
-        targets of a regression count standardised. Where K + λI is singular to rounding, such as for samples that occur
-        twice and a ridge of 0, directions of eigenvalues that are rounding errors alone count for nothing.
-    ridges : sequence of float
-        Ridges to choose from, in units of the kernel's mean eigenvalue.
+        Ridge λ ≥ 0, added to the kernel's diagonal. None chooses it by mean squared error, to which targets of a
+        regression count standardised: leave-one-out by the direct solver, and on samples that are held out by
+        conjugate gradients. Where K + λI is singular to rounding, such as for samples that occur twice and a ridge of
+        0, the direct solver takes directions of eigenvalues that are rounding errors alone for nothing.
+    ridges : sequence of float, optional
+        Ridges to choose from, in units of the kernel's mean eigenvalue. By default 29 from 1e-4 to 1e3 for the direct
+        solver. Conjugate gradients take 11 from 10 to 1e-4, from the largest on, until the error has risen twice.
     intercept : bool, optional
         Whether an intercept is fitted that is not penalised. By default so for a network that is not plain, such as one
         with biases, and not for a plain one, as :func:`hntk.fit_equivalent` has it.
@@ -167,6 +186,8 @@ def fit_kernel(
     normalization : Normalization, optional
         What raw samples go through before they are like x, for the result to take those with ``raw=True``; by default
         the data set's own.
+    solver : {"auto", "direct"} or ConjugateGradients
+        How the system is solved. "auto" is direct up to 5,000 samples, and conjugate gradients for more.
     progress : callable, optional
         Called with the number of entries of the kernel that were computed since the last call, n² in all.
 
@@ -177,8 +198,12 @@ def fit_kernel(
 
     Raises
     ------
+    ConvergenceError
+        If conjugate gradients do not reach the residual that was asked for; the message says what they reached.
     MemoryError
         If the kernel and its factors do not fit into memory, before anything is computed.
+    OSError
+        If blocks of the kernel are to be on a disk that has no room for them.
     TypeError
         If ``normalization`` is no :class:`hntk.Normalization`.
     ValueError
@@ -200,17 +225,46 @@ def fit_kernel(
     declared, progress = as_diagonal(kappa_sq), as_callback(progress)
     net = as_architecture(architecture)
     centred = not net.is_plain if intercept is None else as_flag(intercept, "intercept")
-    data = KernelData.of(x, y, ridge=ridge, ridges=ridges, tau0=tau0, normalization=normalization)
-    _check_room(len(data.x), decomposed=data.ridge is None)
-    matrix = _training_kernel(data, net, kernel, declared, progress)
-    dual, means, ridge, tried = _solved(matrix, data, centred)
+    data = KernelData.of(x, y, ridge=ridge, ridges=ridges or RIDGES, tau0=tau0, normalization=normalization)
+    chosen = _as_solver(solver, len(data.x))
+    if chosen is None:
+        dual, means, ridge, tried = _directly(data, net, kernel, declared, centred, progress)
+        convergence = None
+    else:
+        data = replace(data, ridges=data.ridges if ridges else list(DESCENDING))
+        fit = fit_by_gradients(data, net, kernel, declared, centred, chosen, progress)
+        dual, means, ridge, tried, convergence = fit.dual, fit.means, fit.ridge, fit.tried, fit.convergence
     check_result(dual, "the regression")
     targets = data.targets
     offset = targets.mean - (means @ dual) * targets.spread
     parts = (np.asarray(data.x), net, kernel, data.tau0, dual * targets.spread, offset, ridge, tried)
+    more = {"intercept": centred, "kappa_sq": declared, "convergence": convergence}
     if data.answers.classes is None:
-        return KernelRegressor(*parts, data.normalization)
-    return KernelClassifier(*parts, data.normalization, classes=data.answers.classes)
+        return KernelRegressor(*parts, data.normalization, **more)
+    return KernelClassifier(*parts, data.normalization, **more, classes=data.answers.classes)
+
+
+def _as_solver(solver: object, n: int) -> ConjugateGradients | None:
+    """Return the settings of conjugate gradients, or None for the direct solver."""
+    if isinstance(solver, ConjugateGradients):
+        return solver
+    if isinstance(solver, str):
+        as_choice(solver, "solver", ("auto", "direct"))
+        return ConjugateGradients() if solver == "auto" and n > DIRECT else None
+    raise ValueError(f"solver must be 'auto', 'direct' or a hntk.ConjugateGradients, got {brief(solver)}.")
+
+
+def _directly(
+    data: KernelData,
+    net: Architecture,
+    kernel: KernelName,
+    declared: float | None,
+    centred: bool,
+    progress: Callable[[int], None] | None,
+) -> tuple[Float[np.ndarray, "n K"], Float[np.ndarray, " n"], float, tuple[Trial, ...]]:
+    """Return the dual coefficients, what the kernel is centred by, the ridge, and the ridges that were tried."""
+    _check_room(len(data.x), decomposed=data.ridge is None)
+    return _solved(_training_kernel(data, net, kernel, declared, progress), data, centred)
 
 
 def _check_room(n: int, *, decomposed: bool) -> None:

@@ -1,0 +1,241 @@
+"""A kernel between training samples as an operator: blocks of its upper triangle, kept or computed when needed.
+
+Entries are computed in float64 and kept as the plan says; products add up in float64 whatever they are kept in, so that
+the matrix of an iteration is exactly the one that is kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+from threadpoolctl import threadpool_limits
+
+from hntk._utils.float64 import float64
+from hntk.kernels.kernel_plan import KernelPlan
+from hntk.kernels.problem import KernelProblem
+from hntk.kernels.recursion import SampleSet
+from hntk.kernels.tiling import TILE, Target, tile_kernels
+
+KernelName = Literal["ck", "ntk"]
+Corner = tuple[int, int]
+# rows of a block that become float64 at a time, and stay in a core's cache
+ROWS = 128
+
+
+class Blocks(Protocol):
+    """What keeps the blocks of a plan."""
+
+    def get(self, corner: Corner) -> np.ndarray | None:
+        """Return a block, or None where it is not kept."""
+        ...
+
+    def put(self, corner: Corner, block: np.ndarray) -> None:
+        """Keep a block."""
+        ...
+
+
+@dataclass(eq=False)
+class MemoryBlocks:
+    """Blocks in memory."""
+
+    kept: dict[Corner, np.ndarray] = field(default_factory=dict)
+
+    def get(self, corner: Corner) -> np.ndarray | None:
+        """Return a block, or None where it is not kept."""
+        return self.kept.get(corner)
+
+    def put(self, corner: Corner, block: np.ndarray) -> None:
+        """Keep a block."""
+        self.kept[corner] = block
+
+
+@dataclass(eq=False)
+class NoBlocks:
+    """Blocks that are not kept."""
+
+    def get(self, corner: Corner) -> np.ndarray | None:
+        """Return None."""
+
+    def put(self, corner: Corner, block: np.ndarray) -> None:
+        """Do nothing."""
+
+
+@dataclass(eq=False)
+class HeldKernel:
+    """The CK or the NTK between training samples.
+
+    Attributes
+    ----------
+    problem : KernelProblem
+        Samples and network.
+    kernel : {"ck", "ntk"}
+        Which kernel.
+    plan : KernelPlan
+        Where blocks are kept.
+    blocks : Blocks
+        What keeps them.
+    """
+
+    problem: KernelProblem
+    kernel: KernelName
+    plan: KernelPlan
+    blocks: Blocks
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return self.plan.n
+
+    @cached_property
+    def samples(self) -> SampleSet:
+        """What the recursion needs to know of every sample."""
+        with float64():
+            return self.problem.checked_samples(self.problem.x)
+
+    @cached_property
+    def _diagonal(self) -> Float[np.ndarray, " n"]:
+        return np.asarray(getattr(self.samples, self.kernel))
+
+    def diagonal(self) -> Float[np.ndarray, " n"]:
+        """Return the kernel's diagonal."""
+        return self._diagonal.copy()
+
+    def compute(self, progress: Callable[[int], None] | None = None) -> None:
+        """Compute and keep all blocks that are not kept yet; ``progress`` gets the number of entries of each."""
+        if self.plan.place == "nowhere":
+            return
+
+        def work(corner: Corner) -> int:
+            rows, columns = self._slices(corner)
+            entries = (rows.stop - rows.start) * (columns.stop - columns.start) * (1 if corner[0] == corner[1] else 2)
+            if self.blocks.get(corner) is None:
+                self.blocks.put(corner, self._block(corner))
+            return entries
+
+        for entries in _in_threads(work, self.plan.corners):
+            if progress is not None:
+                progress(entries)
+
+    def product(self, v: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        """Return K v."""
+        total = np.zeros_like(v, dtype=np.float64)
+
+        def work(corner: Corner) -> tuple[Corner, np.ndarray, np.ndarray | None]:
+            block = self.blocks.get(corner)
+            rows, columns = self._slices(corner)
+            right = v[rows] if corner[0] != corner[1] else None
+            return corner, *_products(self._block(corner) if block is None else block, v[columns], right)
+
+        # one thread of BLAS for each of ours
+        with threadpool_limits(1, "blas"):
+            for corner, here, mirrored in _in_threads(work, self.plan.corners):
+                rows, columns = self._slices(corner)
+                total[rows] += here
+                if mirrored is not None:
+                    total[columns] += mirrored
+        return total
+
+    def columns(self, index: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+        """Return some columns of the kernel, computed in float64."""
+        with float64():
+            chosen = self.samples.rows(jax.numpy.asarray(index))
+            found = rectangle(self.problem, self.kernel, self.samples, chosen)
+        found[index, np.arange(len(index))] = self._diagonal[index]
+        return found
+
+    def _slices(self, corner: Corner) -> tuple[slice, slice]:
+        side, n = self.plan.side, self.n
+        rows, columns = (slice(k * side, min((k + 1) * side, n)) for k in corner)
+        return rows, columns
+
+    def _block(self, corner: Corner) -> np.ndarray:
+        """Return a block in the type that blocks are kept in."""
+        rows, columns = self._slices(corner)
+        same = corner[0] == corner[1]
+        block = np.empty((rows.stop - rows.start, columns.stop - columns.start), self.plan.dtype)
+        with float64():  # a setting of each thread
+            for i in range(rows.start, rows.stop, TILE):
+                for j in range(i if same else columns.start, columns.stop, TILE):
+                    tile = self._tile((i, j))[: rows.stop - i, : columns.stop - j]
+                    here, there = i - rows.start, j - columns.start
+                    block[here : here + tile.shape[0], there : there + tile.shape[1]] = tile
+                    if same and i != j:
+                        block[there : there + tile.shape[1], here : here + tile.shape[0]] = tile.T
+        return block
+
+    def _tile(self, corner: Corner) -> Float[np.ndarray, "a b"]:
+        (chosen,) = tile_kernels(self.problem.recursion, self.samples, self.samples, self._target, corner)
+        if corner[0] != corner[1]:
+            return chosen
+        upper = np.triu(chosen, 1)
+        k = corner[0]
+        return upper + upper.T + np.diag(self._diagonal[k : k + len(upper)])
+
+    @cached_property
+    def _target(self) -> Target:
+        return _target(self.kernel, (self.n, self.n), symmetric=True)
+
+
+def rectangle(
+    problem: KernelProblem, kernel: KernelName, first: SampleSet, second: SampleSet
+) -> Float[np.ndarray, "n m"]:
+    """Return one kernel between two sets of samples, on all cores."""
+    shape = len(first.ck), len(second.ck)
+    found = np.empty(shape)
+    target = _target(kernel, shape, symmetric=False)
+
+    def work(corner: Corner) -> None:
+        with float64():
+            (tile,) = tile_kernels(problem.recursion, first, second, target, corner)
+        (i, j), (a, b) = corner, tile.shape
+        found[i : i + a, j : j + b] = tile
+
+    for _ in _in_threads(work, [corner for band in target.bands for corner in target.corners(band)]):
+        pass
+    return found
+
+
+def _target(kernel: KernelName, shape: tuple[int, int], *, symmetric: bool) -> Target:
+    """Return a division into tiles for one kernel, without memory for it."""
+    empty = np.broadcast_to(np.zeros(()), shape)
+    ck, ntk = (empty, None) if kernel == "ck" else (None, empty)
+    return Target(ck, ntk, symmetric=symmetric, same=symmetric)
+
+
+def _products(
+    block: np.ndarray, v: Float[np.ndarray, "b k"], right: Float[np.ndarray, "a k"] | None
+) -> tuple[Float[np.ndarray, "a k"], Float[np.ndarray, "b k"] | None]:
+    """Return the products of a block with v, and of its transpose with ``right``, added up in float64."""
+    here, mirrored = np.empty((len(block), v.shape[1])), np.zeros_like(v)
+    for start in range(0, len(block), ROWS):
+        rows = slice(start, start + ROWS)
+        part = block[rows].astype(np.float64, copy=False)
+        here[rows] = part @ v
+        if right is not None:
+            mirrored += part.T @ right[rows]
+    return here, None if right is None else mirrored
+
+
+def _in_threads(work: Callable[[Corner], Any], corners: list[Corner]) -> Iterator[Any]:
+    """Yield results of some calls as they come in their order, on all cores; an error ends those that are left."""
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        running, following = [], iter(corners)
+        try:
+            for corner in following:
+                running.append(pool.submit(work, corner))
+                if len(running) > 2 * workers:
+                    yield running.pop(0).result()
+            while running:
+                yield running.pop(0).result()
+        finally:
+            for future in running:
+                future.cancel()

@@ -1,0 +1,347 @@
+"""Kernel regression with an exact kernel by conjugate gradients, on as many samples as blocks have room for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from hntk._utils.digest import array_digest, source_digest
+from hntk._utils.float64 import float64
+from hntk.kernels.disk_blocks import DiskBlocks
+from hntk.kernels.held_kernel import Blocks, HeldKernel, KernelName, MemoryBlocks, NoBlocks
+from hntk.kernels.kernel_identity import kernel_identity
+from hntk.kernels.kernel_plan import KernelPlan, plan_kernel
+from hntk.kernels.problem import KernelProblem
+from hntk.kernels.stored import locked
+from hntk.readouts.equivalent_features import equivalent_features
+from hntk.readouts.gradient_options import ConjugateGradients, Convergence, Preconditioner
+from hntk.readouts.gradient_state import Checkpoint, GradientState
+from hntk.readouts.kernel_data import KernelData
+from hntk.readouts.kernel_ridge import Trial, lowest_error
+from hntk.readouts.kernel_system import GradientSolver, KernelSystem, Solution
+from hntk.solvers.low_rank import low_rank
+from hntk.solvers.operators import LeadingPart
+from hntk.theory.architecture import Architecture
+
+# ridges to choose from, in units of the kernel's mean eigenvalue, the largest first
+RIDGES = tuple(np.logspace(1, -4, 11).tolist())
+# most samples that are held out for the choice of a ridge
+HELD_OUT = 5000
+# tolerance of the solutions that are compared
+COMPARED = 1e-3
+# ridges in a row without a lower error after which smaller ones are not tried
+PATIENCE = 2
+# samples whose residual is computed from rows of the kernel that were never kept
+SAMPLED = 64
+# most columns of samples that count as features
+FEATURES = 4096
+PACKAGE = Path(__file__).parents[1]
+CODE = (PACKAGE / "solvers", PACKAGE / "readouts")
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What conjugate gradients give a regression.
+
+    Attributes
+    ----------
+    dual : ndarray of shape (n, K)
+        Coefficients of the training samples.
+    means : ndarray of shape (n,)
+        Means of the kernel's columns for a regression with an intercept, 0 otherwise.
+    ridge : float
+        λ.
+    tried : tuple of Trial
+        Ridges that were tried, by the errors on samples that were held out.
+    convergence : Convergence
+        How the system was solved.
+    """
+
+    dual: Float[np.ndarray, "n K"]
+    means: Float[np.ndarray, " n"]
+    ridge: float
+    tried: tuple[Trial, ...]
+    convergence: Convergence
+
+
+def fit_by_gradients(
+    data: KernelData,
+    net: Architecture,
+    kernel: KernelName,
+    declared: float | None,
+    centred: bool,
+    options: ConjugateGradients,
+    progress: Callable[[int], None] | None,
+) -> Fit:
+    """Fit a kernel regression by conjugate gradients.
+
+    Parameters
+    ----------
+    data : KernelData
+        Samples, targets and ridges.
+    net : Architecture
+        The network.
+    kernel : {"ck", "ntk"}
+        Which kernel.
+    declared : float or None
+        The NTK's diagonal, where it is declared.
+    centred : bool
+        Whether an intercept is fitted.
+    options : ConjugateGradients
+        Settings.
+    progress : callable or None
+        Called with the number of entries of the kernel that are kept since the last call.
+
+    Returns
+    -------
+    Fit
+        The coefficients and how they were found.
+
+    Raises
+    ------
+    ConvergenceError
+        If the residual that was asked for is not reached.
+    ValueError
+        If the kernel's diagonal is infinite, or a checkpoint is of another regression.
+    """
+    order = _order(len(data.x), data.ridge is None, options.seed)
+    with open_kernel(data.x[order], net, kernel, data.tau0, declared, options) as held:
+        held.compute(progress)
+        classes = None if data.targets.index is None else data.targets.index[order]
+        system = _system(held, net, data.tau0, classes, centred, options)
+        regression = _Regression(held, system, data, order, options, _checkpoint(held, data, centred, options))
+        return regression.fit()
+
+
+@contextmanager
+def open_kernel(
+    x: np.ndarray,
+    net: Architecture,
+    kernel: KernelName,
+    tau0: float,
+    declared: float | None,
+    options: ConjugateGradients,
+) -> Iterator[HeldKernel]:
+    """Yield a kernel between samples whose blocks are kept as they have room; a folder is locked meanwhile.
+
+    Raises
+    ------
+    ValueError
+        If the kernel's diagonal is infinite, or a folder holds blocks of something else.
+    """
+    folder = None if options.folder is None else Path(options.folder)
+    n, p = x.shape
+    # features, columns and factors of preconditioners, and blocks of vectors
+    beside = 8 * n * (2 * min(p, FEATURES) + 4 * options.count(n) + 200) + 4 * x.nbytes
+    plan = plan_kernel(
+        n, keep=options.keep, folder=folder, memory=options.memory, beside=beside, precision=options.precision
+    )
+    options.tell(str(plan))
+    with float64():
+        problem = KernelProblem.of(x, net, None, tau0, declared)
+    if folder is None:
+        yield _held(problem, kernel, plan, MemoryBlocks() if plan.place == "memory" else NoBlocks())
+        return
+    with locked(folder, 0):
+        blocks: Blocks = MemoryBlocks() if plan.place == "memory" else NoBlocks()
+        if plan.place == "disk":
+            blocks = DiskBlocks.open(folder, plan, kernel_identity(problem) | {"kernel": kernel})
+        yield _held(problem, kernel, plan, blocks)
+
+
+def _held(problem: KernelProblem, kernel: KernelName, plan: KernelPlan, blocks: Blocks) -> HeldKernel:
+    held = HeldKernel(problem, kernel, plan, blocks)
+    if not np.all(np.isfinite(held.diagonal())):
+        raise ValueError(
+            "the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=, or use kernel='ck'."
+        )
+    return held
+
+
+def _order(n: int, split: bool, seed: int) -> np.ndarray:
+    """Return an order of the samples in which those that are held out are the last."""
+    return np.random.default_rng(seed).permutation(n) if split else np.arange(n)
+
+
+def _system(
+    held: HeldKernel,
+    net: Architecture,
+    tau0: float,
+    classes: np.ndarray | None,
+    centred: bool,
+    options: ConjugateGradients,
+) -> KernelSystem:
+    """Return the system with the approximations that its preconditioners are made of."""
+    wanted = [name for name in get_args(Preconditioner) if name != "none"]
+    # a race takes products, which are cheap where blocks are kept
+    if options.preconditioner != "auto":
+        wanted = [options.preconditioner]
+    elif held.plan.place == "nowhere":
+        wanted = ["combined"]
+    x, rng = np.asarray(held.problem.x), np.random.default_rng(options.seed)
+    features = None
+    if x.shape[1] <= FEATURES and {"combined", "equivalent"} & set(wanted):
+        features = equivalent_features(x, classes, net, tau0, held.kernel)
+    made = {
+        "combined": lambda: low_rank(held, features, options.count(held.n), rng),
+        "cholesky": lambda: low_rank(held, None, options.count(held.n), rng),
+        "equivalent": lambda: low_rank(held, features, 0, rng),
+        "none": lambda: None,
+    }
+    return KernelSystem(held, centred, {name: made[name]() for name in wanted})
+
+
+def _checkpoint(held: HeldKernel, data: KernelData, centred: bool, options: ConjugateGradients) -> Checkpoint:
+    settings = {
+        key: value
+        for key, value in asdict(options).items()
+        if key in ("tolerance", "preconditioner", "pivots", "held_out", "seed", "precision")
+    }
+    identity = kernel_identity(held.problem) | {
+        "kernel": held.kernel,
+        "targets": array_digest(data.targets.values),
+        "intercept": centred,
+        "ridge": data.ridge if data.ridge is not None else [float(each) for each in data.ridges],
+        "settings": settings,
+        "solver": source_digest(*CODE),
+    }
+    return Checkpoint(None if options.folder is None else Path(options.folder), identity)
+
+
+class _Regression:
+    """A regression on samples in some order."""
+
+    def __init__(
+        self,
+        held: HeldKernel,
+        system: KernelSystem,
+        data: KernelData,
+        order: np.ndarray,
+        options: ConjugateGradients,
+        checkpoint: Checkpoint,
+    ) -> None:
+        self.held, self.system, self.data, self.order = held, system, data, order
+        self.options, self.checkpoint = options, checkpoint
+        self.target = data.targets.values[order]
+        self.state: GradientState = checkpoint.load()
+
+    def fit(self) -> Fit:
+        """Return the solution at the ridge, which is chosen first where it is not given."""
+        ridge, start = self.data.ridge, None
+        if ridge is None:
+            trials, best = self._path()
+            ridge = lowest_error(trials).ridge
+            start = np.zeros_like(self.target)
+            start[: len(best)] = best - best.mean(axis=0) if self.system.centred else best
+        self.options.tell(f"ridge {ridge:.4g}: all {len(self.target):,} samples")
+        solution = self._solve(self.system, self.target, ridge, self.options.tolerance, start)
+        self.checkpoint.remove()
+        return self._result(solution, ridge)
+
+    def _solve(
+        self, system: KernelSystem, target: np.ndarray, ridge: float, tolerance: float, start: np.ndarray | None
+    ) -> Solution:
+        solver, state = GradientSolver(system, target, ridge, self.options, tolerance), self.state
+        if state.iteration and state.name is not None:
+            kept = state.iteration
+            solver.resume(state.name, kept["solution"], kept["residual"], kept["directions"], state.steps)
+            state.iteration = {}
+            self.options.tell(f"  going on from iteration {state.steps} of an earlier run")
+        else:
+            solver.begin([state.name] if state.name in system.parts else list(system.parts), start)
+        solution = solver.solve(lambda name, method: self.checkpoint.step(state, name, method))
+        self.options.tell(
+            f"  residual {solution.error:.1e} after {solution.iterations} iterations, preconditioner {solution.name}"
+        )
+        state.name, state.iteration, state.steps = solution.name, {}, 0
+        return solution
+
+    def _path(self) -> tuple[list[Trial], np.ndarray]:
+        """Try ridges from the largest on, each from the solution before; return errors and the best solution."""
+        state, n = self.state, len(self.target)
+        m = n - max(1, min(HELD_OUT, round(self.options.held_out * n)))
+        part = LeadingPart(self.held, m)
+        parts = {name: low and low.leading(m) for name, low in self.system.parts.items()}
+        system = KernelSystem(part, self.system.centred, parts)
+        target = self.target[:m] - self.target[:m].mean(axis=0) if self.system.centred else self.target[:m]
+        for ridge in self._grid()[len(state.tried) :]:
+            if len(state.tried) > PATIENCE and lowest_error(state.tried) not in state.tried[-PATIENCE:]:
+                break
+            self.options.tell(f"ridge {ridge:.4g}: {m:,} of {n:,} samples")
+            found = self._solve(system, target, ridge, max(self.options.tolerance, COMPARED), state.dual)
+            trial = self._judge(part, found, ridge)
+            self.options.tell(f"  mean squared error {trial.squared_error:.4f} on samples that were held out")
+            state.tried, state.dual = [*state.tried, trial], found.dual
+            if lowest_error(state.tried) is trial:
+                state.best = found.dual
+            self.checkpoint.save(state)
+        self.system.products += system.products
+        self.system.parts = {name: self.system.parts[name] for name in system.parts}
+        if state.best is None:
+            raise ValueError("no ridge was tried: give ridges=.")
+        return state.tried, state.best
+
+    def _grid(self) -> list[float]:
+        """Return the ridges, the largest first."""
+        trace, n = float(self.held.diagonal().sum()), len(self.target)
+        if self.system.centred:
+            trace -= float(self.held.product(np.ones((n, 1))).sum()) / n
+        unit = max(trace / n, np.finfo(float).tiny)
+        return sorted((unit * each for each in self.data.ridges), reverse=True)
+
+    def _judge(self, part: LeadingPart, found: Solution, ridge: float) -> Trial:
+        """Return the error on the samples that were held out, from one product."""
+        scores = part.both(found.dual)
+        if self.system.centred:
+            scores += np.mean(self.target[: part.n] - scores[: part.n], axis=0)
+        rows = slice(part.n, None)
+        errors = self.target[rows] - scores[rows]
+        index = self.data.targets.index
+        accuracy = None
+        if index is not None:
+            accuracy = float(
+                np.mean(np.argmax(scores[rows] + self.data.targets.mean, axis=1) == index[self.order][rows])
+            )
+        return Trial(float(ridge), float(np.mean(np.sum(errors**2, axis=1))), accuracy)
+
+    def _result(self, solution: Solution, ridge: float) -> Fit:
+        n, back = len(self.target), np.argsort(self.order)
+        means = self.held.product(np.ones((n, 1)))[:, 0] / n if self.system.centred else np.zeros(n)
+        convergence = Convergence(
+            iterations=solution.iterations,
+            residual=solution.error,
+            sampled_residual=self._sampled(solution.dual, ridge),
+            tolerance=self.options.tolerance,
+            preconditioner=solution.name,
+            rank=self.system.rank(solution.name),
+            race=solution.race,
+            plan=self.held.plan,
+            products=self.system.products,
+        )
+        self.options.tell(
+            f"relative residual {convergence.residual:.1e}, on {min(SAMPLED, n)} rows of the kernel in float64 "
+            f"{convergence.sampled_residual:.1e}"
+        )
+        return Fit(solution.dual[back], means[back], float(ridge), tuple(self.state.tried), convergence)
+
+    def _sampled(self, dual: np.ndarray, ridge: float) -> float:
+        """Return the relative residual on some samples, from rows of the kernel that are computed anew."""
+        n = len(dual)
+        index = np.sort(np.random.default_rng(self.options.seed + 1).choice(n, min(SAMPLED, n), replace=False))
+        residual = self.target[index] - self.held.columns(index).T @ dual - ridge * dual[index]
+        if self.system.centred:
+            # what an intercept leaves to every sample alike
+            residual -= self._intercept(dual, ridge)
+        # of targets whose few samples happen to be small, the norm that as many samples have on average
+        scale = np.linalg.norm(self.target, axis=0) * np.sqrt(len(index) / n)
+        norms = np.linalg.norm(residual, axis=0)
+        return float(np.max(np.divide(norms, scale, out=np.zeros_like(norms), where=scale > 0), initial=0.0))
+
+    def _intercept(self, dual: np.ndarray, ridge: float) -> np.ndarray:
+        return np.mean(self.target - self.held.product(dual) - ridge * dual, axis=0)

@@ -1,0 +1,1 @@
+"""Large symmetric positive definite systems: block conjugate gradients, and preconditioners made of columns."""

@@ -1,0 +1,159 @@
+r"""Preconditioners of a low rank and a diagonal, $M = WW^\top + D + \lambda I$.
+
+Their inverse is that of Woodbury, with the Cholesky factor of $I + W^\top(D + \lambda)^{-1}W$. W has features that
+theory knows, and pivots: columns of what these leave of the matrix,
+
+$$S = K - UU^\top,\qquad S - \nu I \approx (S_{:P} - \nu I_{:P})(S_{PP} - \nu I)^{-1}(S_{P:} - \nu I_{P:}),$$
+
+for pivots P that are drawn with the probability of what is left of the diagonal (Chen, Epperly, Tropp and Webber 2025).
+D makes the diagonal that of K. The nugget ν is what S has of the identity: without it, columns of a matrix near a
+multiple of the identity have nothing but their own diagonal entries to tell, and D would miss it at the pivots. Nine
+tenths of the least eigenvalue of $S_{PP}$ are taken for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+from jaxtyping import Float, Int
+
+from hntk._utils.rows import row_blocks
+from hntk.solvers.operators import SymmetricOperator
+
+# share of the least eigenvalue between the pivots that counts as a multiple of the identity
+NUGGET = 0.9
+# eigenvalues between the pivots below this share of the largest are rounding errors
+NOISE = 1e-10
+# pivots that are drawn at a time
+DRAWN = 64
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """The matrix W Wᵀ + D, which is close to K.
+
+    Attributes
+    ----------
+    factor : ndarray of shape (n, r)
+        W.
+    diagonal : ndarray of shape (n,)
+        D, at least 0.
+    """
+
+    factor: Float[np.ndarray, "n r"]
+    diagonal: Float[np.ndarray, " n"]
+
+    @property
+    def rank(self) -> int:
+        """Number of columns of W."""
+        return self.factor.shape[1]
+
+    def leading(self, n: int) -> LowRank:
+        """Return what approximates the first n rows and columns."""
+        return LowRank(self.factor[:n], self.diagonal[:n])
+
+    def inverse(self, ridge: float) -> Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]:
+        """Return the function that multiplies a block by (W Wᵀ + D + λ)⁻¹.
+
+        Parameters
+        ----------
+        ridge : float
+            λ ≥ 0.
+
+        Returns
+        -------
+        callable
+            The function.
+        """
+        level = self.diagonal + ridge
+        # a diagonal of 0 at a ridge of 0 has no inverse
+        level = np.maximum(level, np.finfo(float).eps * max(float(level.max()), np.finfo(float).tiny))
+        inner = np.eye(self.rank)
+        for rows in row_blocks(self.factor):
+            inner += self.factor[rows].T @ (self.factor[rows] / level[rows, None])
+        solve = scipy.linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
+
+        def apply(block: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+            free = block / level[:, None]
+            return free - self.factor @ scipy.linalg.cho_solve(solve, self.factor.T @ free) / level[:, None]
+
+        return apply
+
+
+def low_rank(
+    kernel: SymmetricOperator,
+    features: Float[np.ndarray, "n q"] | None,
+    pivots: int,
+    rng: np.random.Generator,
+) -> LowRank:
+    """Return an approximation of a kernel by features and pivots.
+
+    Parameters
+    ----------
+    kernel : SymmetricOperator
+        K, positive semidefinite.
+    features : ndarray of shape (n, q), optional
+        U, whose Gram matrix is a part of K. None for none.
+    pivots : int
+        Number of columns of K that are used.
+    rng : numpy.random.Generator
+        What draws the pivots.
+
+    Returns
+    -------
+    LowRank
+        The approximation, of rank at most q + pivots.
+    """
+    n, diagonal = kernel.n, kernel.diagonal()
+    known = np.zeros((n, 0)) if features is None else features
+    left = np.maximum(diagonal - np.einsum("ij,ij->i", known, known), 0.0)
+    index, columns = _drawn(kernel, known, left, pivots, rng)
+    factor = _beside_nugget(index, columns)
+    # samples of whose diagonal the features have all have no room for more
+    factor *= np.sqrt(np.minimum(1.0, left / np.maximum(np.einsum("ij,ij->i", factor, factor), 1e-300)))[:, None]
+    return LowRank(np.hstack([known, factor]), np.maximum(left - np.einsum("ij,ij->i", factor, factor), 0.0))
+
+
+def _drawn(
+    kernel: SymmetricOperator,
+    known: Float[np.ndarray, "n q"],
+    left: Float[np.ndarray, " n"],
+    count: int,
+    rng: np.random.Generator,
+) -> tuple[Int[np.ndarray, " r"], Float[np.ndarray, "n r"]]:
+    """Return pivots, drawn by what those before leave of the diagonal, and their columns of S."""
+    left, n = left.copy(), len(left)
+    index, columns, factor = np.zeros(0, int), np.empty((n, 0)), np.empty((n, min(count, n)))
+    done, blocks, least = 0, [], NOISE * float(left.max(initial=0.0))
+    while done < min(count, n) and np.any(left > least):
+        chances = np.where(left > least, left, 0.0)
+        size = min(DRAWN, min(count, n) - done, int(np.count_nonzero(chances)))
+        drawn = np.sort(rng.choice(n, size, replace=False, p=chances / chances.sum()))
+        block = kernel.columns(drawn) - known @ known[drawn].T
+        blocks.append(block)
+        index = np.concatenate([index, drawn])
+        rest = block - factor[:, :done] @ factor[drawn, :done].T
+        values, vectors = np.linalg.eigh((rest[drawn] + rest[drawn].T) / 2)
+        kept = values > NOISE * max(values[-1], 0.0)
+        new = rest @ (vectors[:, kept] / np.sqrt(values[kept]))
+        factor[:, done : done + new.shape[1]] = new
+        done += new.shape[1] or size
+        left -= np.einsum("ij,ij->i", new, new)
+        left[drawn] = 0.0
+    return index, np.hstack([columns, *blocks])
+
+
+def _beside_nugget(index: Int[np.ndarray, " r"], columns: Float[np.ndarray, "n r"]) -> Float[np.ndarray, "n m"]:
+    """Return a factor of the Nyström approximation of S − νI from pivots; the columns are written to."""
+    if not index.size:
+        return columns
+    between = columns[index]
+    values, vectors = np.linalg.eigh((between + between.T) / 2)
+    nugget = NUGGET * max(float(values[0]), 0.0)
+    columns[index, np.arange(index.size)] -= nugget
+    values = values - nugget
+    kept = values > NOISE * max(values[-1], 0.0)
+    return columns @ (vectors[:, kept] / np.sqrt(values[kept]))
