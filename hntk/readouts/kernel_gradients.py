@@ -114,7 +114,7 @@ def fit_by_gradients(
     with open_kernel(data.x[order], net, kernel, data.tau0, declared, options) as held:
         held.compute(progress)
         classes = None if data.targets.index is None else data.targets.index[order]
-        system = _system(held, net, data.tau0, classes, centred, options)
+        system = kernel_system(held, net, data.tau0, classes, centred, options)
         regression = _Regression(held, system, data, order, options, _checkpoint(held, data, centred, options))
         return regression.fit()
 
@@ -169,7 +169,7 @@ def _order(n: int, split: bool, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(n) if split else np.arange(n)
 
 
-def _system(
+def kernel_system(
     held: HeldKernel,
     net: Architecture,
     tau0: float,
@@ -177,7 +177,28 @@ def _system(
     centred: bool,
     options: ConjugateGradients,
 ) -> KernelSystem:
-    """Return the system with the approximations that its preconditioners are made of."""
+    """Return the system of a regression, with the approximations that its preconditioners are made of.
+
+    Parameters
+    ----------
+    held : HeldKernel
+        The kernel.
+    net : Architecture
+        The network.
+    tau0 : float
+        Root mean square norm of a sample.
+    classes : ndarray of shape (n,) or None
+        Classes whose second moments the equivalent kernel tells apart.
+    centred : bool
+        Whether there is an intercept.
+    options : ConjugateGradients
+        Settings.
+
+    Returns
+    -------
+    KernelSystem
+        The system.
+    """
     wanted = [name for name in get_args(Preconditioner) if name != "none"]
     # a race takes products, which are cheap where blocks are kept
     if options.preconditioner != "auto":

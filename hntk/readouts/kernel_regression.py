@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -21,7 +22,8 @@ from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk.data.normalization import Normalization
 from hntk.kernels import exact_kernels
-from hntk.kernels.held_kernel import KernelName
+from hntk.kernels.held_kernel import KernelName, rectangle
+from hntk.kernels.problem import KernelProblem
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.target_predictor import TargetPredictor
 from hntk.readouts.gradient_options import ConjugateGradients, Convergence
@@ -38,6 +40,7 @@ from hntk.readouts.kernel_ridge import (
     try_ridges,
 )
 from hntk.readouts.kernel_scores import KernelScores
+from hntk.readouts.kernel_variance import posterior_variances
 from hntk.spectra.comparison import centred_kernel
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 
@@ -107,14 +110,64 @@ class KernelRegression(KernelScores):
     def _parts(self, samples: np.ndarray) -> Iterator[Float[np.ndarray, "m K"]]:
         """Yield scores by rows of the kernel with the training samples, which is not kept."""
         step = max(1, ENTRIES // len(self.x))
-        for start in range(0, len(samples), step):
-            yield self._across(samples[start : start + step]) @ self.dual
-
-    def _across(self, block: np.ndarray) -> Float[np.ndarray, "m n"]:
-        """Return the kernel of some samples with the training samples."""
         with float64():
-            kernels = exact_kernels(block, self.architecture, x2=self.x, tau0=self.tau0)
-            return np.asarray(getattr(kernels, self.kernel))
+            problem = KernelProblem.of(self.x, self.architecture, None, self.tau0, self.kappa_sq)
+            training = problem.checked_samples(problem.x)
+            for start in range(0, len(samples), step):
+                block = problem.checked_samples(jnp.asarray(samples[start : start + step], float))
+                yield rectangle(problem, self.kernel, block, training) @ self.dual
+
+    def variance(
+        self, x: object, *, raw: bool = False, solver: Literal["auto", "direct"] | ConjugateGradients = "auto"
+    ) -> Float[np.ndarray, " m"]:
+        """Return posterior variances of the Gaussian process that has the kernel, and noise of the ridge's variance.
+
+        The kernel between the training samples is computed anew.
+
+        Parameters
+        ----------
+        x : array of shape (m, p)
+            Samples, normalised as the training samples were.
+        raw : bool
+            Whether they are raw instead, to go through ``normalization`` first.
+        solver : {"auto", "direct"} or ConjugateGradients
+            How systems are solved. "auto" is direct up to 5,000 training samples, and conjugate gradients for more.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            Variances of a score, without the noise. Targets of a regression count standardised: multiply by the
+            variances of the targets. The kernel's scale is taken as it is and not fitted to the data.
+
+        Raises
+        ------
+        ConvergenceError
+            If conjugate gradients do not reach the residual that was asked for.
+        ValueError
+            If x does not have the training samples' dimension, or is not finite.
+
+        Examples
+        --------
+        >>> import jax, hntk
+        >>> data = hntk.reference_mixture(n=200, p=40, key=jax.random.key(0))
+        >>> fitted = hntk.fit_kernel(data.x[::2], data.labels[::2], ["relu"] * 2, ridge=0.01)
+        >>> known, unknown = fitted.variance(data.x[::2]).mean(), fitted.variance(data.x[1::2]).mean()
+        >>> bool(known < 0.1 * unknown)
+        True
+        """
+        samples = self._samples(x, raw=raw)
+        settings = as_solver(solver, len(self.x))
+        return posterior_variances(
+            self.x,
+            samples,
+            self.architecture,
+            self.kernel,
+            self.tau0,
+            self.kappa_sq,
+            self.ridge,
+            self.intercept,
+            settings,
+        )
 
 
 @array_dataclass(static=("classes",))
@@ -226,7 +279,7 @@ def fit_kernel(
     net = as_architecture(architecture)
     centred = not net.is_plain if intercept is None else as_flag(intercept, "intercept")
     data = KernelData.of(x, y, ridge=ridge, ridges=ridges or RIDGES, tau0=tau0, normalization=normalization)
-    chosen = _as_solver(solver, len(data.x))
+    chosen = as_solver(solver, len(data.x))
     if chosen is None:
         dual, means, ridge, tried = _directly(data, net, kernel, declared, centred, progress)
         convergence = None
@@ -244,7 +297,7 @@ def fit_kernel(
     return KernelClassifier(*parts, data.normalization, **more, classes=data.answers.classes)
 
 
-def _as_solver(solver: object, n: int) -> ConjugateGradients | None:
+def as_solver(solver: object, n: int) -> ConjugateGradients | None:
     """Return the settings of conjugate gradients, or None for the direct solver."""
     if isinstance(solver, ConjugateGradients):
         return solver

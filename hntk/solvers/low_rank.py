@@ -72,7 +72,7 @@ class LowRank:
         # a diagonal of 0 at a ridge of 0 has no inverse
         level = np.maximum(level, np.finfo(float).eps * max(float(level.max()), np.finfo(float).tiny))
         inner = np.eye(self.rank)
-        for rows in row_blocks(self.factor):
+        for rows in row_blocks(self.factor, self.rank + 1):
             inner += self.factor[rows].T @ (self.factor[rows] / level[rows, None])
         solve = scipy.linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
 
