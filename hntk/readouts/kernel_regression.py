@@ -278,13 +278,13 @@ def fit_kernel(
     declared, progress = as_diagonal(kappa_sq), as_callback(progress)
     net = as_architecture(architecture)
     centred = not net.is_plain if intercept is None else as_flag(intercept, "intercept")
-    data = KernelData.of(x, y, ridge=ridge, ridges=ridges or RIDGES, tau0=tau0, normalization=normalization)
+    data = KernelData.of(x, y, ridge=ridge, ridges=RIDGES if ridges is None else ridges, tau0=tau0, normalization=normalization)
     chosen = as_solver(solver, len(data.x))
     if chosen is None:
         dual, means, ridge, tried = _directly(data, net, kernel, declared, centred, progress)
         convergence = None
     else:
-        data = replace(data, ridges=data.ridges if ridges else list(DESCENDING))
+        data = data if ridges is not None else replace(data, ridges=list(DESCENDING))
         fit = fit_by_gradients(data, net, kernel, declared, centred, chosen, progress)
         dual, means, ridge, tried, convergence = fit.dual, fit.means, fit.ridge, fit.tried, fit.convergence
     check_result(dual, "the regression")

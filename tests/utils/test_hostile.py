@@ -144,6 +144,7 @@ POPULATION = hntk.estimate_population(X, LABELS)
 SAMPLES, CLASSES, NET = (X, "samples"), (LABELS, "labels"), (RELU, "activations")
 SCALE, DIAGONAL, CALLBACK = (1.0, "real"), (2.0, "real"), (None, "callback")
 EXACT = {"x": SAMPLES, "activations": NET, "tau0": SCALE, "kappa_sq": DIAGONAL, "tile": (5, "count")}
+GRADIENTS = hntk.ConjugateGradients(pivots=3, log=None)
 LIMIT = {"law": (law(), "object"), "n": (20, "count"), "net": NET, "kernel": ("ck", "choice"), "kappa_sq": DIAGONAL}
 
 CASES = {
@@ -256,6 +257,15 @@ CASES = {
                                     ridges=([0.1], "numbers")),
     "fit_kernel of targets": case(lambda **a: hntk.fit_kernel(X, architecture=RELU, ridge=0.1, **a).dual,
                                   y=(COLUMN, "columns")),
+    "fit_kernel by conjugate gradients": case(
+        lambda **a: hntk.fit_kernel(architecture=RELU, **{"solver": GRADIENTS} | a).dual, x=SAMPLES, y=CLASSES,
+        ridge=(0.1, "real"), solver=(GRADIENTS, "object"), documented=(hntk.ConvergenceError,)),
+    "ConjugateGradients": case(
+        lambda **a: np.asarray(hntk.ConjugateGradients(**a).tolerance), tolerance=(1e-3, "real"),
+        preconditioner=("auto", "choice"), pivots=(3, "count"), keep=("auto", "choice"),
+        precision=("auto", "choice"), memory=(10**9, "count"), steps=(5, "count"), held_out=(0.1, "real"),
+        seed=(0, "count"), log=CALLBACK),
+    "KernelRegressor.variance": case(of(kernel_regressor, "variance"), x=SAMPLES),
     "KernelRegressor.predict": case(of(kernel_regressor, "predict"), x=SAMPLES),
     "KernelRegressor.r2": case(of(kernel_regressor, "r2"), x=SAMPLES, targets=(COLUMN, "columns")),
     "EquivalentRegression.scores": case(of(regression, "scores"), x=SAMPLES),
@@ -402,7 +412,7 @@ CASES = {
 }  # fmt: skip
 # what functions return, and enumerations of them: nobody makes one by hand
 RETURNED = {
-    "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients", "CompressedNetwork",
+    "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients", "CompressedNetwork", "Convergence", "ConvergenceError",
     "DataFit", "DataStatistics", "Dataset", "Design", "Eigenpairs", "EquivalentClassifier", "EquivalentKernels",
     "EquivalentRegression", "EquivalentRegressor", "KernelClassifier",
     "KernelRegression", "KernelRegressor", "Regressor", "RidgeRegressor",
