@@ -20,7 +20,7 @@ from hntk.kernels.kernel_plan import KernelPlan, plan_kernel
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.stored import locked
 from hntk.readouts.equivalent_features import equivalent_features
-from hntk.readouts.gradient_options import ConjugateGradients, Convergence, Preconditioner
+from hntk.readouts.gradient_options import ConjugateGradients, Convergence, Preconditioner, Racer
 from hntk.readouts.gradient_state import Checkpoint, GradientState
 from hntk.readouts.kernel_data import KernelData
 from hntk.readouts.kernel_ridge import Trial, lowest_error
@@ -250,6 +250,7 @@ class _Regression:
         self.held, self.system, self.data, self.order = held, system, data, order
         self.options, self.checkpoint = options, checkpoint
         self.target = data.targets.values[order]
+        self.race: tuple[Racer, ...] = ()
         self.state: GradientState = checkpoint.load()
 
     def fit(self) -> Fit:
@@ -274,8 +275,11 @@ class _Regression:
             solver.resume(state.name, kept["solution"], kept["residual"], kept["directions"], state.steps)
             state.iteration = {}
             self.options.tell(f"  going on from iteration {state.steps} of an earlier run")
+        elif state.name in system.parts:
+            system.parts = {state.name: system.parts[state.name]}
+            solver.begin([state.name], start)
         else:
-            solver.begin([state.name] if state.name in system.parts else list(system.parts), start)
+            solver.begin(list(system.parts), start)
         solution = solver.solve(lambda name, method: self.checkpoint.step(state, name, method))
         self.options.tell(
             f"  residual {solution.error:.1e} after {solution.iterations} iterations, preconditioner {solution.name}"
@@ -291,7 +295,12 @@ class _Regression:
         parts = {name: low and low.leading(m) for name, low in self.system.parts.items()}
         system = KernelSystem(part, self.system.centred, parts)
         target = self.target[:m] - self.target[:m].mean(axis=0) if self.system.centred else self.target[:m]
-        for ridge in self._grid()[len(state.tried) :]:
+        grid = self._grid()
+        if len(system.parts) > 1 and state.name is None:
+            # where the preconditioner matters most
+            solver = GradientSolver(system, target, grid[-1], self.options, self.options.tolerance)
+            state.name, self.race = solver.decide(list(system.parts)), solver.race
+        for ridge in grid[len(state.tried) :]:
             if len(state.tried) > PATIENCE and lowest_error(state.tried) not in state.tried[-PATIENCE:]:
                 break
             self.options.tell(f"ridge {ridge:.4g}: {m:,} of {n:,} samples")
@@ -303,7 +312,6 @@ class _Regression:
                 state.best = found.dual
             self.checkpoint.save(state)
         self.system.products += system.products
-        self.system.parts = {name: self.system.parts[name] for name in system.parts}
         if state.best is None:
             raise ValueError("no ridge was tried: give ridges=.")
         return state.tried, state.best
@@ -341,7 +349,7 @@ class _Regression:
             tolerance=self.options.tolerance,
             preconditioner=solution.name,
             rank=self.system.rank(solution.name),
-            race=solution.race,
+            race=solution.race or self.race,
             plan=self.held.plan,
             products=self.system.products,
         )
