@@ -35,8 +35,8 @@ RIDGES = tuple(np.logspace(1, -4, 11).tolist())
 HELD_OUT = 5000
 # tolerance of the solutions that are compared
 COMPARED = 1e-3
-# ridges in a row without a lower error after which smaller ones are not tried
-PATIENCE = 2
+# ridges in a row whose errors are not lower by such a share, after which smaller ones are not tried
+PATIENCE, LOWER = 2, 1e-3
 # samples whose residual is computed from rows of the kernel that were never kept
 SAMPLED = 64
 # most columns of samples that count as features
@@ -235,6 +235,14 @@ def _checkpoint(held: HeldKernel, data: KernelData, centred: bool, options: Conj
     return Checkpoint(None if options.folder is None else Path(options.folder), identity)
 
 
+def _settled(tried: list[Trial]) -> bool:
+    """Return whether the last ridges have not lowered the error of those before."""
+    before, last = tried[:-PATIENCE], tried[-PATIENCE:]
+    if not before:
+        return False
+    return lowest_error(last).squared_error > (1 - LOWER) * lowest_error(before).squared_error
+
+
 class _Regression:
     """A regression on samples in some order."""
 
@@ -301,7 +309,7 @@ class _Regression:
             solver = GradientSolver(system, target, grid[-1], self.options, self.options.tolerance)
             state.name, self.race = solver.decide(list(system.parts)), solver.race
         for ridge in grid[len(state.tried) :]:
-            if len(state.tried) > PATIENCE and lowest_error(state.tried) not in state.tried[-PATIENCE:]:
+            if _settled(state.tried):
                 break
             self.options.tell(f"ridge {ridge:.4g}: {m:,} of {n:,} samples")
             found = self._solve(system, target, ridge, max(self.options.tolerance, COMPARED), state.dual)

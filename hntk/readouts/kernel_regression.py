@@ -228,7 +228,7 @@ def fit_kernel(
         0, the direct solver takes directions of eigenvalues that are rounding errors alone for nothing.
     ridges : sequence of float, optional
         Ridges to choose from, in units of the kernel's mean eigenvalue. By default 29 from 1e-4 to 1e3 for the direct
-        solver. Conjugate gradients take 11 from 10 to 1e-4, from the largest on, until the error has risen twice.
+        solver. Conjugate gradients take 11 from 10 to 1e-4, from the largest on, until two have not lowered the error.
     intercept : bool, optional
         Whether an intercept is fitted that is not penalised. By default so for a network that is not plain, such as one
         with biases, and not for a plain one, as :func:`hntk.fit_equivalent` has it.
@@ -278,7 +278,8 @@ def fit_kernel(
     declared, progress = as_diagonal(kappa_sq), as_callback(progress)
     net = as_architecture(architecture)
     centred = not net.is_plain if intercept is None else as_flag(intercept, "intercept")
-    data = KernelData.of(x, y, ridge=ridge, ridges=RIDGES if ridges is None else ridges, tau0=tau0, normalization=normalization)
+    grid = RIDGES if ridges is None else ridges
+    data = KernelData.of(x, y, ridge=ridge, ridges=grid, tau0=tau0, normalization=normalization)
     chosen = as_solver(solver, len(data.x))
     if chosen is None:
         dual, means, ridge, tried = _directly(data, net, kernel, declared, centred, progress)

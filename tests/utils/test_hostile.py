@@ -412,7 +412,8 @@ CASES = {
 }  # fmt: skip
 # what functions return, and enumerations of them: nobody makes one by hand
 RETURNED = {
-    "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients", "CompressedNetwork", "Convergence", "ConvergenceError",
+    "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients",
+    "CompressedNetwork", "Convergence", "ConvergenceError",
     "DataFit", "DataStatistics", "Dataset", "Design", "Eigenpairs", "EquivalentClassifier", "EquivalentKernels",
     "EquivalentRegression", "EquivalentRegressor", "KernelClassifier",
     "KernelRegression", "KernelRegressor", "Regressor", "RidgeRegressor",
