@@ -114,7 +114,7 @@ class GradientSolver:
     target : ndarray of shape (n, K)
         Y; of mean 0 for a system with an intercept.
     ridge : float
-        λ ≥ 0.
+        Ridge λ ≥ 0.
     options : ConjugateGradients
         Settings.
     tolerance : float
