@@ -165,7 +165,7 @@ class HeldKernel:
             chosen = self.samples.rows(jax.numpy.asarray(index))
             found = rectangle(self.problem, self.kernel, self.samples, chosen)
         found[index, np.arange(len(index))] = self._diagonal[index]
-        return found
+        return _finite(found)
 
     def _slices(self, corner: Corner) -> tuple[slice, slice]:
         side, n = self.plan.side, self.n
@@ -185,7 +185,7 @@ class HeldKernel:
                     block[here : here + tile.shape[0], there : there + tile.shape[1]] = tile
                     if same and i != j:
                         block[there : there + tile.shape[1], here : here + tile.shape[0]] = tile.T
-        return block
+        return _finite(block)
 
     def _tile(self, corner: Corner) -> Float[np.ndarray, "a b"]:
         (chosen,) = tile_kernels(self.problem.recursion, self.samples, self.samples, self._target, corner)
@@ -244,6 +244,16 @@ def _products(
         if right is not None:
             mirrored += part.T @ right[rows]
     return here, None if right is None else mirrored
+
+
+def _finite(entries: np.ndarray) -> np.ndarray:
+    """Return entries, or refuse those that are infinite."""
+    if np.all(np.isfinite(entries)):
+        return entries
+    raise ValueError(
+        "the NTK of a network with jumps is infinite between samples that are equal, whatever its diagonal is declared "
+        "to be: drop samples that occur twice, or use kernel='ck'."
+    )
 
 
 @jax.jit
