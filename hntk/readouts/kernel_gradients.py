@@ -40,7 +40,7 @@ PATIENCE, LOWER = 2, 1e-3
 # samples whose residual is computed from rows of the kernel that were never kept
 SAMPLED = 64
 # most columns of samples that count as features
-FEATURES = 4096
+FEATURES = 8192
 PACKAGE = Path(__file__).parents[1]
 CODE = (PACKAGE / "solvers", PACKAGE / "readouts")
 
