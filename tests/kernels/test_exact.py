@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from hntk.activations import mehler
 from hntk.kernels import tiling
 from hntk.kernels._neural_tangents import load
 from hntk.kernels.problem import KernelProblem
+from hntk.kernels.recursion import tile_of
 from hntk.spectra.comparison import off_diagonal
 from tests.support.precision import precision
 from tests.support.recursion import kernel_function
@@ -197,6 +200,31 @@ def test_one_kernel_alone_is_that_of_both(name: str, m: int | None) -> None:
         close(alone, whole, 1e-7)
     with pytest.raises(ValueError, match="at least one"):
         filled(False, False)
+
+
+@pytest.mark.slow
+def test_many_layers_are_those_of_the_recursion() -> None:
+    """Layers of one kind are compiled once and gone through in a loop."""
+    x, layers = spread(12, 6), [*["relu"] * 9, *["erf"] * 2, "abs"]
+    gram = jnp.asarray(x @ x.T)
+    v = jnp.diag(gram)
+    expected = kernel_function(layers, 1.0)(gram, v[:, None], v[None, :])
+    found = hntk.exact_kernels(x, layers, tau0=1.0)
+    for mine, theirs in zip(found, expected, strict=True):
+        close(off_diagonal(mine), off_diagonal(theirs), 1e-11)
+
+
+@pytest.mark.parametrize("name", ["relu", "stairs", pytest.param("tanh", marks=pytest.mark.nightly)])
+def test_what_is_compiled_does_not_grow_with_equal_layers(name: str) -> None:
+    def operations(depth: int) -> int:
+        layers = [STAIRS if name == "stairs" else name] * depth
+        problem = KernelProblem.of(spread(8, 6), layers, None, 1.0, None)
+        known = jax.eval_shape(problem.recursion.samples, problem.x)
+        program = jax.jit(partial(tile_of, problem.recursion.form)).lower(problem.recursion.numbers, known, known)
+        # numbers of all layers are stacked first
+        return sum(" stablehlo." in line and "reshape" not in line for line in program.as_text().splitlines())
+
+    assert operations(12) < 1.2 * operations(3)
 
 
 @pytest.mark.parametrize("m", [None, 70])
