@@ -9,7 +9,9 @@ products are of bytes or of float32. So does a regressor.
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from functools import singledispatch
 from itertools import count
 from pathlib import Path
@@ -28,6 +30,7 @@ from hntk.deploy.checks import check_folder, check_integers, check_labels, check
 from hntk.deploy.onnx_bytes import add_fastest
 from hntk.deploy.onnx_graph import Graph, WeightType
 from hntk.deploy.onnx_integers import add_portable
+from hntk.deploy.onnx_transform import TRANSFORMS
 from hntk.deploy.onnx_weights import BLOCK_FORMS, BlockForm, WeightForms
 from hntk.networks.classifier import Classifier
 from hntk.networks.float_readout import FloatReadout
@@ -113,6 +116,8 @@ def to_onnx(
     as_choice(blocks, "blocks", BLOCK_FORMS)
     as_choice(form, "form", PRODUCT_FORMS)
     integers, labels = isinstance(classifier, IntegerReadout), _checked_labels(classifier)
+    if isinstance(classifier, IntegerReadout):
+        classifier = replace(classifier, network=_without_unreached(classifier.network))
     matrices = classifier.network.matrices
     if weights == "int2" and any(w.kind == "int8" for w in matrices):
         raise ValueError("2 bits do not hold int8 weights: use weights='int8'.")
@@ -131,7 +136,11 @@ def to_onnx(
         _add_prediction(graph, classifier)  # type: ignore[arg-type]
     else:
         _add_label(graph, labels)
-    return graph.model(*max(OPSETS[weights if forms.typed else "int8"], BYTES_OPSET if by_bytes else (0, 0)))
+    model = graph.model(*max(OPSETS[weights if forms.typed else "int8"], BYTES_OPSET if by_bytes else (0, 0)))
+    if integers and any(forms.transforms):
+        # by which hntk.interchange.from_onnx reads them back
+        model.metadata_props.add(key=TRANSFORMS, value=json.dumps(forms.layouts, separators=(",", ":")))
+    return model
 
 
 def write_onnx(
@@ -176,6 +185,15 @@ def write_onnx(
     with replacing(Path(path)) as part:
         part.write_bytes(data)
     return len(data)
+
+
+def _without_unreached(network: IntegerNetwork) -> IntegerNetwork:
+    """Return the network without cells that no sum reaches; the sums of a layer shrink with the levels before it."""
+    while True:
+        tables = [[steps.table(np.float64) for steps in layers] for layers in (network.steps, network.reachable)]
+        if all(np.array_equal(a, b) for pair in zip(*tables, strict=True) for a, b in zip(*pair, strict=True)):
+            return network
+        network = replace(network, steps=network.reachable)
 
 
 def _add_label(graph: Graph, labels: np.ndarray) -> None:

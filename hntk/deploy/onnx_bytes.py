@@ -65,7 +65,7 @@ class NumberForm(NamedTuple):
         if not multiplied and INT8.min <= low and max(high, steepest) <= INT8.max:
             return cls(np.int8)
         zero = max(0, -low)
-        if high + zero <= UINT8.max:
+        if max(zero, high + zero) <= UINT8.max:
             return cls(np.uint8, zero)
         zero = -(-zero // TWO_BYTES)
         if multiplied and high + TWO_BYTES * zero <= UINT16.max:

@@ -17,6 +17,9 @@ from hntk.weights.hadamard import factors_of, transform_on_host
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.orthogonal_layout import folded_length
 
+# Key of a model's metadata: the layouts of its transforms, by the number of the layer.
+TRANSFORMS = "hntk.transforms"
+
 
 def add_transform(
     graph: Graph, h: str, matrix: OrthogonalMatrix, dtype: DTypeLike = np.float32, zero_point: str = ""
@@ -49,14 +52,26 @@ def add_transform(
         h = graph.reshaped(graph.node("Transpose", [h], perm=[1, 0]), (matrix.shape[1], -1))
     padded = _padded(graph, h, matrix, zero_point, 0 if moves else 1)
     values = _Taken(padded, moves, columns, np.dtype(dtype), zero_point)
-    full, last = matrix.blocks - 1, matrix.last_rows
-    whole = (matrix.length,) * matrix.groups
+    parts = [_blocks(graph, values, matrix, blocks, rows) for blocks, rows in parts_of(matrix)]
+    return graph.joined(parts[::-1])
+
+
+def parts_of(matrix: OrthogonalMatrix) -> list[tuple[slice, tuple[int, ...]]]:
+    """Return the blocks that are transformed together and the rows that each group of them gives, the last first."""
+    full, last, whole = matrix.blocks - 1, matrix.last_rows, (matrix.length,) * matrix.groups
     if last == whole:
-        return _blocks(graph, values, matrix, slice(None), whole)
-    parts = [_blocks(graph, values, matrix, slice(full, None), last)]
-    if full:
-        parts.insert(0, _blocks(graph, values, matrix, slice(full), whole))
-    return graph.joined(parts)
+        return [(slice(None), whole)]
+    return [(slice(full, None), last), *([(slice(full), whole)] if full else [])]
+
+
+def hadamard_sizes(rows: tuple[int, ...]) -> list[int]:
+    """Return the sizes of the Hadamard matrices that give so many rows of each group, in the order of products."""
+    return factors_of(folded_length(rows[0]))[::-1]
+
+
+def layout_of(matrix: OrthogonalMatrix) -> list[int | bool]:
+    """Return what a reader of a transform's bits has to know: its shape, groups, and whether inputs are ordered."""
+    return [*matrix.shape, matrix.groups, not np.array_equal(_columns(matrix), np.arange(matrix.size))]
 
 
 class _Taken(NamedTuple):
@@ -96,7 +111,7 @@ def _padded(graph: Graph, h: str, matrix: OrthogonalMatrix, zero_point: str, axi
 def _blocks(graph: Graph, h: _Taken, matrix: OrthogonalMatrix, blocks: slice, rows: tuple[int, ...]) -> str:
     """Add the sums of some blocks, of which every group gives so many of its first rows."""
     groups, length = matrix.groups, matrix.length
-    taken = _taken(matrix)[blocks]
+    taken = taken_columns(matrix)[blocks]
     count = len(taken)
     placed = _add_placed(graph, h, matrix, count, blocks)
     signs = np.pad(np.asarray(matrix.signs)[blocks], ((0, 0), (0, max(1, matrix.size - matrix.shape[1]))))
@@ -141,13 +156,13 @@ def _add_columns(graph: Graph, matrix: OrthogonalMatrix) -> str | None:
     return graph.node("MatMul", [graph.bits(columns, width), powers])
 
 
-def _taken(matrix: OrthogonalMatrix) -> np.ndarray:
+def taken_columns(matrix: OrthogonalMatrix) -> np.ndarray:
     """Return the column that each (block, group, place) takes behind the swaps."""
     return _columns(matrix)[matrix.taken_groups * matrix.length + np.arange(matrix.length)]
 
 
 def _add_taken(graph: Graph, matrix: OrthogonalMatrix, columns: str | None, blocks: slice) -> str:
-    """Add :func:`_taken` of some blocks, or of all at once if they are the same."""
+    """Add :func:`taken_columns` of some blocks, or of all at once if they are the same."""
     groups, length, swaps = matrix.groups, matrix.length, np.asarray(matrix.swaps)[blocks]
     if groups == 1:
         assert columns is not None
