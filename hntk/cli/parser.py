@@ -14,6 +14,7 @@ SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 # Values of options that commands share; a test compares those that the library defines elsewhere.
 LAYOUTS = ("smallest", "fastest", "planes", "gaps", "indices", "indices16", "rice", "base3", "transform")
 BLOCKS = ("smaller", "transform", "explicit")
+FORMS = ("fastest", "portable")
 
 EXAMPLES = """\
 examples:
@@ -200,6 +201,13 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         choices=BLOCKS,
         default="smaller",
         help="what orthogonal blocks become: transforms or explicit weights (default: the smaller one of each)",
+    )
+    onnx.add_argument(
+        "--form",
+        choices=FORMS,
+        default="fastest",
+        help="how whole numbers are multiplied: as bytes, or in float32 for runtimes without MatMulInteger (default: "
+        "%(default)s)",
     )
     c.add_argument(
         "--name", default="hntk_net", help="name of the files and prefix of their functions (default: %(default)s)"

@@ -32,7 +32,7 @@ MIDDLE = 128
 # A number is 256 high + low − (256 + 1) zero, in two bytes with the same zero point.
 TWO_BYTES = 257
 # Thresholds up to which one comparison each is faster than a binary search.
-MOST_ADDED = 64
+MOST_ADDED = 32
 
 
 class NumberForm(NamedTuple):

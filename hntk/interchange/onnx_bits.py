@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from math import sqrt
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from hntk._utils.arguments import brief
 from hntk.deploy.onnx_transform import hadamard_sizes, parts_of, taken_columns
-from hntk.weights.orthogonal import OrthogonalMatrix
+from hntk.weights.orthogonal import MOST_GROUPS, OrthogonalMatrix
 from hntk.weights.orthogonal_layout import BlockLayout
 
 
 def read_transforms(
-    layouts: Mapping[str, Sequence[int]], bits: UInt8[np.ndarray, "bytes 1"], counts: Int[np.ndarray, " parts"]
+    layouts: object, bits: UInt8[np.ndarray, "bytes 1"], counts: Int[np.ndarray, " parts"]
 ) -> dict[int, OrthogonalMatrix]:
     """Return the blocks of every layer that is a transform, by its number.
 
     Parameters
     ----------
-    layouts : mapping
+    layouts : dict
         By the number of a layer as text: outputs, inputs, groups, and whether its inputs have an order.
     bits : (bytes, 1) array of uint8
         The bits of all transforms.
@@ -35,12 +37,26 @@ def read_transforms(
 
     Raises
     ------
-    ValueError, TypeError, IndexError
+    ValueError, TypeError
         If the bits do not make matrices of these layouts.
     """
     flat = np.unpackbits(np.asarray(bits).ravel(), bitorder="little")
-    reader = _Reader(iter(np.split(flat, np.cumsum(counts)[:-1])))
-    return {int(number): reader.matrix(*layout) for number, layout in layouts.items()}
+    reader, known = _Reader(iter(np.split(flat, np.cumsum(counts)[:-1]))), layouts if isinstance(layouts, dict) else {}
+    made = {}
+    for number, layout in known.items():
+        _check_layout(layout, flat.size)
+        made[int(number)] = reader.matrix(*layout)
+    return made
+
+
+def _check_layout(layout: Any, bits: int) -> None:
+    """Refuse what is no layout, or one of more signs than there are bits, before arrays of its size are made."""
+    whole = isinstance(layout, list) and [type(part) for part in layout] == [int, int, int, bool]
+    if not whole or min(layout[:3]) < 1 or layout[2] > MOST_GROUPS or layout[2].bit_count() != 1:
+        raise ValueError(f"it has a transform of the layout {brief(layout)}")
+    sizes = BlockLayout((layout[0], layout[1]), layout[2])
+    if sizes.blocks * sizes.size > bits:
+        raise ValueError(f"it has fewer bits than the signs of a transform of the layout {layout}")
 
 
 class _Reader:
@@ -69,7 +85,7 @@ class _Reader:
             for size in hadamard_sizes(rows):
                 if size not in self._known:
                     self._known.add(size)
-                    next(self._parts)
+                    self._numbers(1)
         arrays = (jnp.asarray(signs), jnp.asarray(swaps), None if places is None else jnp.asarray(places))
         read = OrthogonalMatrix(*arrays, (outputs, inputs), groups, sqrt(groups))
         read.check()

@@ -48,8 +48,11 @@ class Constants:
         kept = {entry.key: entry.value for entry in model.metadata_props}
         if "bits" in self._values and TRANSFORMS not in kept:
             raise ValueError("it has transforms of an earlier version")
-        shapes = json.loads(kept.get(TRANSFORMS, "{}"))
-        self._transforms = read_transforms(shapes, self._values["bits"], self._values["counts"]) if shapes else {}
+        self._transforms = (
+            read_transforms(json.loads(kept[TRANSFORMS]), self._values["bits"], self._values["counts"])
+            if "bits" in self._values
+            else {}
+        )
 
     def classifier(self) -> IntegerClassifier | IntegerRegressor:
         """Return the classifier or regressor that is described.
