@@ -172,24 +172,7 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
     add_json(command)
 
 
-def _add_export(commands: argparse._SubParsersAction) -> None:
-    about = (
-        "Write a saved classifier as an ONNX model, or as C99: a header, a source and a main program. It predicts what "
-        "the integer classifier predicts, to the bit."
-    )
-    command = _command(commands, "export", "write a classifier as ONNX or C", about)
-    command.add_argument("file", metavar="FILE", type=Path, help="a classifier that hntk.save wrote")
-    command.add_argument("--to", choices=("onnx", "c"), required=True, help="what to write")
-    command.add_argument(
-        "--out", metavar="PATH", type=Path, help="the ONNX file, or the folder for C (default: beside FILE)"
-    )
-    command.add_argument(
-        "--pixels",
-        action="store_true",
-        help="for a float classifier: its raw samples are bytes from 0 to 255, and the exported one takes these",
-    )
-    add_json(command)
-    onnx, c = command.add_argument_group("ONNX"), command.add_argument_group("C")
+def _add_onnx_options(onnx: argparse._ArgumentGroup) -> None:
     onnx.add_argument(
         "--weights",
         choices=("int2", "int8"),
@@ -209,6 +192,27 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         help="how whole numbers are multiplied: as bytes, or in float32 for runtimes without MatMulInteger (default: "
         "%(default)s)",
     )
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    about = (
+        "Write a saved classifier as an ONNX model, or as C99: a header, a source and a main program. It predicts what "
+        "the integer classifier predicts, to the bit."
+    )
+    command = _command(commands, "export", "write a classifier as ONNX or C", about)
+    command.add_argument("file", metavar="FILE", type=Path, help="a classifier that hntk.save wrote")
+    command.add_argument("--to", choices=("onnx", "c"), required=True, help="what to write")
+    command.add_argument(
+        "--out", metavar="PATH", type=Path, help="the ONNX file, or the folder for C (default: beside FILE)"
+    )
+    command.add_argument(
+        "--pixels",
+        action="store_true",
+        help="for a float classifier: its raw samples are bytes from 0 to 255, and the exported one takes these",
+    )
+    add_json(command)
+    _add_onnx_options(command.add_argument_group("ONNX"))
+    c = command.add_argument_group("C")
     c.add_argument(
         "--name", default="hntk_net", help="name of the files and prefix of their functions (default: %(default)s)"
     )
