@@ -36,7 +36,7 @@ MOST_ADDED = 32
 
 
 class NumberForm(NamedTuple):
-    """How whole numbers are stored: as numbers of a type less the zero point, or 257 times that in uint16.
+    """How whole numbers are stored: as numbers of a type with a zero point added, or 257 times that in uint16.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class NumberForm(NamedTuple):
     def of_levels(cls, levels: tuple[int, ...], multiplied: bool) -> NumberForm:
         """Return the smallest form of levels and of the jumps between them.
 
-        ``multiplied`` says whether a product of bytes takes them, which needs unsigned ones.
+        ``multiplied`` says whether a product of bytes takes them, which needs unsigned ones and can take two of them.
         """
         low, high = min(levels), max(levels)
         steepest = int(np.abs(np.diff(levels)).max(initial=0))
@@ -80,7 +80,7 @@ class Values(NamedTuple):
     ----------
     name : str
         Their name.
-    form : Form
+    form : NumberForm
         How they are stored.
     zero_point : str
         Name of the zero point in uint8, or nothing.

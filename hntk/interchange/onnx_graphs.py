@@ -56,14 +56,14 @@ def from_onnx(model: Any) -> Classifier | IntegerClassifier | IntegerRegressor:
 
 def _read(onnx: Any, model: Any) -> IntegerClassifier | IntegerRegressor:
     """Read a model of whole numbers."""
-    graph = _with_casts(onnx, model.graph)
-    types = {tensor.data_type for tensor in graph.initializer if tensor.name.startswith("weights")}
+    types = {tensor.data_type for tensor in model.graph.initializer if tensor.name.startswith("weights")}
     weights = "int2" if onnx.TensorProto.INT2 in types else "int8"
     try:
+        graph = _with_casts(onnx, model.graph)
         made = Constants(onnx, model).classifier()
         # what was not read as a transform has explicit weights
         graphs = [to_onnx(made, weights, blocks="transform", form=form).graph for form in PRODUCT_FORMS]
-    except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError(f"the model is none of whole numbers that hntk wrote ({error}): write it again.") from error
     if graph not in graphs:
         raise ValueError(
