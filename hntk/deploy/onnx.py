@@ -79,7 +79,8 @@ def to_onnx(
         Models without explicit weights of this type need opset 14, or 13 in the portable form.
     blocks : {"smaller", "transform", "explicit"}
         What orthogonal blocks become: a Walsh–Hadamard transform made of standard operators, explicit weights, or the
-        one of both that takes fewer bytes, layer by layer.
+        one of both that takes fewer bytes, layer by layer. In onnxruntime transforms are faster from widths of about
+        1,000 on, and explicit weights below.
     form : {"fastest", "portable"}
         How whole numbers are multiplied, with the same scores to the bit. ``"fastest"`` multiplies bytes by
         MatMulInteger and keeps levels as bytes, which is fastest in onnxruntime. ``"portable"`` multiplies them in
