@@ -15,7 +15,8 @@ from experiments.benchmarks.workers import Timing, task_command
 from experiments.runner.console import stage
 from experiments.shipping import toolchain
 from hntk.deploy.c import CProgram, to_c
-from hntk.deploy.onnx import write_onnx
+from hntk.deploy.onnx import ProductForm, write_onnx
+from hntk.deploy.onnx_weights import BlockForm
 from hntk.weights.bit_planes import word_planes
 from hntk.weights.orthogonal import OrthogonalMatrix
 
@@ -160,20 +161,39 @@ def _onnx_programs(
         from onnxruntime.quantization import quantize_dynamic
     except ImportError:
         raise ImportError("the peer to compare with is onnxruntime: make setup.") from None
-    paths = {name: folder / f"{name}.onnx" for name in ("dense", "dense8", "net8")}
+    dense, quantised = folder / "dense.onnx", folder / "dense8.onnx"
     with stage("writing ONNX files"):
-        write_onnx(original, paths["dense"])
-        write_onnx(whole, paths["net8"], "int8", blocks="explicit")
+        write_onnx(original, dense)
         # onnxruntime advises a preprocessing pass, which a network of three products does not need.
         logging.disable(logging.WARNING)
-        quantize_dynamic(paths["dense"], paths["dense8"])
+        quantize_dynamic(dense, quantised)
         logging.disable(logging.NOTSET)
-    for name, file, data, work in (
-        (REFERENCE, "dense", "raw32", Work(4 * n, 0, n)),
-        ("dense int8, onnxruntime", "dense8", "raw32", Work(n)),
-        ("hntk in int8, onnxruntime", "net8", "raw", Work()),
-    ):
-        yield _python_program(name, "onnxruntime_tasks", paths[file], samples[data], work)
+    yield _python_program(REFERENCE, "onnxruntime_tasks", dense, samples["raw32"], Work(4 * n, 0, n))
+    yield _python_program("dense int8, onnxruntime", "onnxruntime_tasks", quantised, samples["raw32"], Work(n))
+    # the readout is multiplied in float64
+    explicit = sum(w.shape[0] * w.shape[1] for w in whole.network.weights) + 8 * whole.readout.size
+    forms: dict[str, tuple[BlockForm, ProductForm, Work]] = {
+        "hntk in int8, onnxruntime": ("explicit", "fastest", Work(explicit)),
+        "hntk in float32, onnxruntime": ("explicit", "portable", Work()),
+    }
+    if any(isinstance(w, OrthogonalMatrix) for w in whole.network.weights):
+        forms["hntk in transforms, onnxruntime"] = ("transform", "fastest", Work())
+    for name, (blocks, form, work) in forms.items():
+        path = folder / f"net.{form}.{blocks}.onnx"
+        with stage(f"checking {name}"):
+            write_onnx(whole, path, "int8", blocks=blocks, form=form)
+            _check_onnx(path, whole, np.load(samples["raw"]))
+        yield _python_program(name, "onnxruntime_tasks", path, samples["raw"], work)
+
+
+def _check_onnx(path: Path, whole: hntk.IntegerClassifier, raw: np.ndarray) -> None:
+    """Raise an error if onnxruntime computes other scores or classes than the network."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    scores, labels = map(np.asarray, session.run(["scores", "label"], {"input": raw}))
+    if not (np.array_equal(scores, whole.scores(raw)) and np.array_equal(labels, whole.predict(raw))):
+        raise toolchain.ToolError(f"onnxruntime computes other scores than the network from {path}.")
 
 
 def c_programs(whole: hntk.IntegerClassifier) -> dict[str, CProgram]:

@@ -322,6 +322,7 @@ def bench_inference(ran: Ran) -> None:
         assert float(speed[REFERENCE]["times onnxruntime"]) == 1.0
         for row in speed.values():
             assert float(row["from"]) <= float(row["µs an image"]) <= float(row["to"])
+        assert {f"hntk in {form}, onnxruntime" for form in ("int8", "float32", "transforms")} <= set(speed)
     memory = {row["program"]: row for row in ran.rows("memory.csv")}
     assert int(memory["hntk, JAX"]["file"]) < int(memory["dense float32, JAX"]["file"])
 
