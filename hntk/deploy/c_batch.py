@@ -17,6 +17,8 @@ from hntk.deploy.c_tables import NetworkTables
 
 # Samples of a block, as hntk_batch.h says, and bytes in which the start of their planes is moved to a line of caches.
 BLOCK, LINE = 32, 64
+# The most neurons whose weights it holds as bytes.
+ROWS = 8
 HEADER = Template("""
 /* Many samples at a time: define ${NAME}_BATCH for this header and for $name.c. $sharing */
 #ifdef ${NAME}_BATCH
@@ -162,8 +164,9 @@ class BatchText:
 
     @property
     def _plane_bytes(self) -> int:
-        """Bytes of the planes of a block that a layer reads; 0 without layers of planes."""
-        return BLOCK * max((v.nbytes for v in self.tables.values if v.form == "PLANES"), default=0)
+        """Bytes of the planes of a block that a layer reads, or values and weights as bytes; 0 without planes."""
+        sizes = [(BLOCK * v.nbytes, (BLOCK + ROWS) * -(-v.count // 64) * 64) for v in self.tables.values if v.form == "PLANES"]
+        return max(map(max, sizes), default=0)
 
     def _loops(self, steps: Iterable[Step]) -> Iterator[str]:
         """Yield the statements of blocks, and loops over samples for the others."""

@@ -380,13 +380,41 @@ KERNEL void pool_pixels(const uint8_t *input, const pooling *p, uint8_t *out)
     }
 }
 
-/* The pixels as planes. The code of a centred one is its distance from -255. */
+/* Of the bits of eight bytes, bit t of byte r becomes bit r of byte t. */
+KERNEL uint64_t transposed(uint64_t x)
+{
+    uint64_t t = (x ^ x >> 7) & 0x00aa00aa00aa00aau;
+    x ^= t ^ t << 7;
+    t = (x ^ x >> 14) & 0x0000cccc0000ccccu;
+    x ^= t ^ t << 14;
+    t = (x ^ x >> 28) & 0x00000000f0f0f0f0u;
+    return x ^ t ^ t << 28;
+}
+
+/* The pixels as eight planes. */
 KERNEL void take_pixels(const uint8_t *input, const values *v, word *out)
 {
-    size_t j;
+    size_t j = 0, k, t;
     clear(v, out, 0);
-    for (j = 0; j < v->count; j++) {
-        put(v, out, j, input[j] + (v->centre ? 255 - v->centre[j] : 0));
+#ifdef TOP_BITS
+    for (; j + 64 <= v->count; j += 64) {
+        pixels64 x = load_pixels(input + j);
+        for (t = 8; t > 0; t--) {
+            out[(t - 1) * WORDS(v->count) + j / 64] = TOP_BITS(x);
+            x = twice_pixels(x);
+        }
+    }
+#endif
+    for (; j < v->count; j += 8) {
+        const size_t left = v->count - j;
+        uint64_t eight = 0;
+        for (k = 0; k < 8 && k < left; k++) {
+            eight |= (uint64_t)input[j + k] << 8 * k;
+        }
+        eight = transposed(eight);
+        for (t = 0; t < 8; t++) {
+            out[t * WORDS(v->count) + j / WORD_BITS] |= (word)(eight >> 8 * t & 255) << j % WORD_BITS;
+        }
     }
 }
 

@@ -87,7 +87,7 @@ KERNEL int popcount(word x)
  * A count is of the type `lanes` too. At most MOST_COUNTS counts may be added before `whole_counts` makes numbers of the
  * sum, as most processors count the bits of each byte. */
 #if WORD_BITS == 64 && !defined(HNTK_PORTABLE)
-#if defined(__AVX512F__) && defined(__AVX512VPOPCNTDQ__)
+#if defined(__AVX512BW__) && defined(__AVX512VPOPCNTDQ__)
 #define HNTK_AVX512
 #elif defined(__AVX2__)
 #define HNTK_AVX2
@@ -154,6 +154,20 @@ KERNEL void store_lanes(int32_t *to, lanes x)
 {
     _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi64_epi32(x));
 }
+
+/* 64 bytes, their highest bits, and twice the bytes. */
+typedef __m512i pixels64;
+#define TOP_BITS(x) _mm512_movepi8_mask(x)
+
+KERNEL pixels64 load_pixels(const uint8_t *x)
+{
+    return _mm512_loadu_si512(x);
+}
+
+KERNEL pixels64 twice_pixels(pixels64 x)
+{
+    return _mm512_add_epi8(x, x);
+}
 #elif defined(HNTK_AVX2)
 #include <immintrin.h>
 #define LANES 4
@@ -216,6 +230,27 @@ KERNEL void store_lanes(int32_t *to, lanes x)
 {
     const __m256i lower = _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 2, 4, 6, 0, 0, 0, 0));
     _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(lower));
+}
+
+typedef struct {
+    __m256i low, high;
+} pixels64;
+#define TOP_BITS(x) \
+    ((word)(uint32_t)_mm256_movemask_epi8((x).high) << 32 | (uint32_t)_mm256_movemask_epi8((x).low))
+
+KERNEL pixels64 load_pixels(const uint8_t *x)
+{
+    pixels64 all;
+    all.low = _mm256_loadu_si256((const __m256i *)x);
+    all.high = _mm256_loadu_si256((const __m256i *)(x + 32));
+    return all;
+}
+
+KERNEL pixels64 twice_pixels(pixels64 x)
+{
+    x.low = _mm256_add_epi8(x.low, x.low);
+    x.high = _mm256_add_epi8(x.high, x.high);
+    return x;
 }
 #elif defined(HNTK_NEON)
 #include <arm_neon.h>
