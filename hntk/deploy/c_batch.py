@@ -52,7 +52,7 @@ void ${name}_predict_batch(const $input_type *inputs, size_t count, ${name}_word
     }
 }
 """)
-# Functions of one with bit planes: the memory of each sample of a block lies `STRIDE` words after that of the one before.
+# Functions of one with bit planes. The memories of a block's samples lie `STRIDE` words apart.
 BLOCKS = Template("""
 #define STRIDE ($scratch / sizeof(word))
 
@@ -165,7 +165,11 @@ class BatchText:
     @property
     def _plane_bytes(self) -> int:
         """Bytes of the planes of a block that a layer reads, or values and weights as bytes; 0 without planes."""
-        sizes = [(BLOCK * v.nbytes, (BLOCK + ROWS) * -(-v.count // 64) * 64) for v in self.tables.values if v.form == "PLANES"]
+        sizes = [
+            (BLOCK * v.nbytes, (BLOCK + ROWS) * -(-v.count // 64) * 64)
+            for v in self.tables.values
+            if v.form == "PLANES"
+        ]
         return max(map(max, sizes), default=0)
 
     def _loops(self, steps: Iterable[Step]) -> Iterator[str]:
