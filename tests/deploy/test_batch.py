@@ -21,14 +21,29 @@ from tests.support.neuron_classifiers import neuron_sample
 
 STAIRCASE = Steps((-900, -100, 0, 40, 1000), (-7, -2, 0, 1, 5, 11))
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vpopcntdq")
+HAS_AVX512 = {"avx512f", "avx512bw", "avx512_vpopcntdq"}
+QUICK = ("-O1",)
 # By name, options of gcc, features that the processor must have, and the width of words.
 X86: dict[str, tuple[tuple[str, ...], set[str], int]] = {
     "portable": (SANITIZED, set(), 64),
-    "portable in words of 32 bits": (SANITIZED, set(), 32),
-    "popcnt": (("-O1", "-mpopcnt"), {"popcnt"}, 64),
-    "AVX2": ((*SANITIZED, "-mavx2"), {"avx2"}, 64),
-    "AVX-512": ((*SANITIZED, *AVX512), {"avx512f", "avx512bw", "avx512_vpopcntdq"}, 64),
+    "AVX2": ((*QUICK, "-mavx2"), {"avx2"}, 64),
+    "AVX-512 with products of bytes": ((*QUICK, *AVX512, "-mavx512vnni"), {*HAS_AVX512, "avx512_vnni"}, 64),
 }
+NIGHTLY: dict[str, tuple[tuple[str, ...], set[str], int]] = {
+    "portable in words of 32 bits": (SANITIZED, set(), 32),
+    "portable by choice": ((*SANITIZED, *AVX512, "-mavx2", "-DHNTK_PORTABLE"), set(HAS_AVX512), 64),
+    "popcnt": ((*SANITIZED, "-mpopcnt"), {"popcnt"}, 64),
+    "AVX2, words of 32 bits": ((*SANITIZED, "-mavx2"), {"avx2"}, 32),
+    "AVX2, sanitized": ((*SANITIZED, "-mavx2"), {"avx2"}, 64),
+    "AVX-512, sanitized": ((*SANITIZED, *AVX512), HAS_AVX512, 64),
+    "AVX-512 with products of bytes, sanitized": (
+        (*SANITIZED, *AVX512, "-mavx512vnni"),
+        {*HAS_AVX512, "avx512_vnni"},
+        64,
+    ),
+    "all that this processor has, optimized": (("-O3", "-march=native"), set(), 64),
+}
+BUILDS = [*X86, *(pytest.param(name, marks=pytest.mark.nightly) for name in NIGHTLY)]
 
 
 @cache
@@ -40,25 +55,17 @@ def cases() -> tuple[list[CProgram], list[np.ndarray], list[np.ndarray], list[np
     """
     rng = np.random.default_rng(0)
     pixels = whole_classifier(levels=4, widths=(100, 65, 33), pixels=True)
-    made: list[tuple[Any, Any]] = [
-        (made_of([STAIRCASE, STAIRCASE], 8200, 5), ["planes", "planes"]),
-        (made_of([STAIRCASE], 300, 70), ["planes"]),
-        (pixels, ["planes", "gaps", "planes"]),
-        (pixels, ["rice", "planes", "indices"]),
-        (pixels, ["base3", "gaps", "indices"]),
-        (whole_classifier(levels=3, widths=(70, 130), law="bernoulli", layers="all"), ["planes", "planes"]),
-        (neuron_sample(1).classifier, "planes"),
+    own = neuron_sample(1)
+    made: list[tuple[Any, Any, Any]] = [
+        (made_of([STAIRCASE, STAIRCASE], 8200, 5), "planes", rng.integers(0, 256, (9, 8200)).astype(np.uint8)),
+        (pixels, ["planes", "gaps", "planes"], raw_samples(pixels)[:70]),
+        (own.classifier, "planes", own.raw),
     ]
-    programs, labels, samples, scores = [], [], [], []
-    for number, (network, layouts) in enumerate(made):
-        programs.append(to_c(network, f"net{number}", layouts=layouts))
-        labels.append(network.classes)
-        if number < 2:
-            raw = rng.integers(0, 256, (9 + 50 * number, network.network.weights[0].shape[1])).astype(np.uint8)
-        else:
-            raw = neuron_sample(1).raw if number == 6 else raw_samples(network)[:70]
-        samples.append(raw)
-        scores.append(np.asarray(network.scores(raw)))
+    floats = whole_classifier(levels=3, widths=(70, 130), law="bernoulli", layers="all")
+    made.append((floats, ["planes", "planes"], raw_samples(floats)[:40]))
+    programs = [to_c(network, f"net{i}", layouts=layouts) for i, (network, layouts, _) in enumerate(made)]
+    labels, samples = [network.classes for network, _, _ in made], [raw for _, _, raw in made]
+    scores = [np.asarray(network.scores(raw)) for network, _, raw in made]
     return programs, labels, samples, scores
 
 
@@ -75,11 +82,11 @@ def check(
         np.testing.assert_array_equal(got.indices, np.argmax(wanted, axis=1), err_msg=program.name)
 
 
-@pytest.mark.parametrize("build", X86)
+@pytest.mark.parametrize("build", BUILDS)
 def test_batches_on_this_processor(tmp_path: Path, build: str) -> None:
     if not toolchain.has("gcc"):
         pytest.skip("gcc is not installed")
-    options, needed, bits = X86[build]
+    options, needed, bits = (X86 | NIGHTLY)[build]
     if needed and platform.machine() != "x86_64":
         pytest.skip("these instructions are those of x86-64")
     if not needed <= _features():
@@ -95,7 +102,7 @@ def test_batches_on_an_emulated_arm_with_neon(tmp_path: Path) -> None:
     compiler, emulator = "aarch64-linux-gnu-gcc", "qemu-aarch64"
     if not toolchain.has(compiler, emulator):
         pytest.skip(f"{compiler} or {emulator} is not installed")
-    check(tmp_path, ("-O1", "-static"), 64, compiler, (emulator,))
+    check(tmp_path, (*QUICK, "-static"), 64, compiler, (emulator,))
 
 
 def _features() -> set[str]:
