@@ -49,6 +49,7 @@ def test_quadratures_have_the_moments_of_the_law(quadrature: Quadrature, accurac
         quadrature(0.0)
 
 
+@pytest.mark.often("relu-ck", "erf and tanh-ntk")
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 @pytest.mark.parametrize("name", ["relu", "erf and tanh"])
@@ -191,6 +192,7 @@ def test_coefficients_alone_know_no_size() -> None:
         finite_size_density(law, 100, [STEPS], kernel="ntk")
 
 
+@pytest.mark.often("relu-ck-0.5", "relu-ntk-2.0")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kernel", "ratio"),

@@ -101,6 +101,7 @@ def test_exact_kernels_against_the_recursion_and_between_two_sets() -> None:
     np.testing.assert_allclose(block.ck, found.ck[:10, 10:], atol=1e-12)
 
 
+@pytest.mark.often("relu")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in ("relu", "mixed") else [pytest.mark.nightly]) for name in STACKS]

@@ -64,6 +64,7 @@ def test_matched_ntks_tend_to_the_originals_off_the_diagonal() -> None:
     assert errors["bent"][1] > 0.7 * errors["bent"][0]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_compensated_ridges_make_the_predictors_agree() -> None:
     data = hntk.reference_mixture(n=600, p=300, key=jax.random.key(0))

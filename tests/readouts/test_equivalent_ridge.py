@@ -64,6 +64,7 @@ def largest(symmetric: np.ndarray) -> float:
     return float(np.abs(np.linalg.eigvalsh(symmetric)).max())
 
 
+@pytest.mark.often("ntk")
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 def test_it_becomes_the_equivalent_kernel_and_the_exact_one(kernel: str) -> None:

@@ -26,6 +26,7 @@ def equivalent_error(names: list, n: int, wrong: float = 1.0, identity: str = "d
     return float(np.mean(errors))
 
 
+@pytest.mark.often("relu")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "act",

@@ -385,6 +385,12 @@ WRONG = {
 }
 
 
+@pytest.mark.often(
+    "empty-train-images-idx3-ubyte.gz",
+    "other content-train-images-idx3-ubyte",
+    "truncated-train-images-idx3-ubyte.gz",
+    "truncated, unzipped-train-images-idx3-ubyte",
+)
 @pytest.mark.parametrize("name", [IMAGES, IMAGES.removesuffix(".gz")])
 @pytest.mark.parametrize(("content", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_files_are_replaced_only_on_request(server, run, tmp_path, capsys, name, content, message):
