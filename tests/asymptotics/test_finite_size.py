@@ -225,6 +225,7 @@ def two_valued(p: int) -> tuple[np.ndarray, list]:
     return 4 * np.eye(p)[[0, -1]], [spectrum, spectrum * (1 + 2 / np.sqrt(p))]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", pytest.param("ntk", marks=pytest.mark.nightly)])
 def test_spikes_of_exact_kernels(kernel: str) -> None:

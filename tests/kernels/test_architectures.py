@@ -197,6 +197,7 @@ def test_networks_that_differ_in_numbers_share_compiled_programs() -> None:
     assert programs.tile._cache_size() == compiled + 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_memory_disk_and_devices_give_the_same(tmp_path: Path) -> None:
     x, net = samples(41), Architecture(["relu", STEPS], 1.3, 0.3, False, [0.0, 0.7], "layer")
@@ -298,6 +299,7 @@ def test_derivatives_at_an_empty_sample(names: list[str]) -> None:
     assert np.max(np.abs(expected[..., 6:])) > 0.01
 
 
+@pytest.mark.often("he", "steps")
 @pytest.mark.parametrize("name", ["he", "residual, centred", pytest.param("steps", marks=pytest.mark.slow)])
 def test_neural_tangents_as_an_engine(name: str) -> None:
     net, told = {**SHARED, **OWN}[name], []

@@ -120,7 +120,7 @@ def test_the_tile_changes_nothing_but_rounding(name: str) -> None:
 def test_equal_opposite_and_empty_samples() -> None:
     x = spread(9, 5)
     x[4], x[5], x[6] = x[0], -x[0], 0.0
-    for layers in (["relu"] * 2, ["erf"] * 2, [STAIRS] * 2):
+    for layers in (["relu", "erf"], [STAIRS] * 2):
         found, expected = hntk.exact_kernels(x, layers, tau0=1.0), reference(x, layers, 1.0)
         for mine, theirs in zip(found, expected, strict=True):
             kept = np.isfinite(np.asarray(theirs))

@@ -95,6 +95,7 @@ def test_scores_are_those_of_the_kernel_as_a_function() -> None:
     assert fitted.tried == ()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_predictions_agree_with_the_exact_ntk_more_and_more() -> None:
     differences = []

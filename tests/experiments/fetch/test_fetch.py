@@ -340,6 +340,17 @@ FAILURES = {
 }
 
 
+@pytest.mark.often(
+    "True-tampered",
+    "False-not there",
+    "False-server broken",
+    "False-cut short",
+    "False-cut short unnoticed",
+    "False-tampered",
+    "False-web page",
+    "False-silent",
+    "False-silent midway",
+)
 @pytest.mark.parametrize(("odd", "message"), FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_failures_leave_nothing_and_say_what_to_do(server, run, tmp_path, odd, message, overwrite):

@@ -114,7 +114,7 @@ def test_a_wide_network_for_images_fits_256_kb_of_flash_and_64_kb_of_ram(tmp_pat
     )
 
 
-@pytest.mark.often("last-False")
+@pytest.mark.often("all-True")
 @pytest.mark.parametrize(("layers", "pixels"), [("last", False), ("all", True)])
 def test_orthogonal_blocks_on_a_cortex_m4_predict_the_same(tmp_path: Path, layers: str, pixels: bool) -> None:
     made = whole_classifier(levels=4, widths=(129, 65, 33), pixels=pixels, law="orthogonal", layers=layers)
