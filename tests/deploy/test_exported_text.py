@@ -170,9 +170,7 @@ def test_names_like_those_in_a_program_and_in_libraries_do_no_harm(tmp_path: Pat
     programs = [to_c(made, name, layouts=("planes", "gaps")[i % 2 :][:1]) for i, name in enumerate(names)]
     count = len(names)
     words = [32 + 32 * (i % 2) for i in range(count)]
-    # with -Og compilers take less time
-    options = ("-Og", *STRICTEST[1:])
-    found = run_all(programs, [made.classes] * count, [RAW] * count, tmp_path, "gcc", options, words)
+    found = run_all(programs, [made.classes] * count, [RAW] * count, tmp_path, "gcc", STRICTEST, words)
     for one in found:
         np.testing.assert_array_equal(one.scores, made.scores(RAW))
 

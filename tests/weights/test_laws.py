@@ -59,6 +59,18 @@ def _optimised() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.mark.often(
+    "float32-gaussian",
+    "float32-ternary",
+    "float32-bernoulli",
+    "float32-int8_gaussian",
+    "float32-sparse_gaussian",
+    "float32-pruned_gaussian",
+    "float32-student_t",
+    "float32-orthogonal",
+    "float64-ternary",
+    "float64-gaussian",
+)
 @pytest.mark.usefixtures("double", "_optimised")
 @pytest.mark.parametrize("law", DRAWN)
 def test_weights_are_those_recorded(law: str) -> None:
