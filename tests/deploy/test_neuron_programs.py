@@ -171,5 +171,6 @@ def test_columns_are_told_apart_however_many_there_are(tmp_path: Path, inputs: i
         to_c(sample.classifier, name, layouts=layouts)
         for name, layouts in (("bytes", "indices"), ("pairs", "indices16"), ("fast", "fastest"))
     ]
+    # the fastest one is one of the others
     assert programs[2].layouts == (fastest,)
-    check([sample] * 3, programs, tmp_path, "gcc")
+    check([sample] * 2, programs[:2], tmp_path, "gcc")
