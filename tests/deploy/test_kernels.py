@@ -22,7 +22,9 @@ CHECKS = Path(__file__).with_name("kernels.c")
 
 
 LANGUAGES = (("gcc", "-std=c99"), ("clang", "-std=c99"), ("g++", "-xc++", "-std=c++11"))
-OPTIONS = ((), ("-DFLOAT_INPUT", "-DFEW_INSTRUCTIONS"), ("-DFLOAT_INPUT", "-O2", "-mpopcnt"))
+OPTIONS = (
+    (), ("-DFLOAT_INPUT", "-DFEW_INSTRUCTIONS"), ("-DFLOAT_INPUT", "-mpopcnt"), ("-DFLOAT_INPUT", "-O2", "-mpopcnt"),
+)  # fmt: skip
 
 
 def _builds() -> Iterator[Any]:
