@@ -15,8 +15,8 @@ from hntk._utils.memory import available_memory, gigabytes
 
 Place = Literal["device", "memory", "disk", "nowhere"]
 Keep = Literal["auto", "device", "memory", "disk", "nowhere"]
-# samples on the side of a block; a multiple of a tile's
-SIDE = 2048
+# samples on the side of a block; a multiple of the side of a tile
+SIDE = 1960
 # blocks of at most so many bytes in all are kept in float64
 DOUBLE = 2**30
 # share of free memory and of a disk's free bytes that blocks may take
@@ -123,10 +123,7 @@ def plan_kernel(
         If blocks are to be on disk, and do not fit there.
     """
     as_choice(keep, "keep", get_args(Keep))
-    as_choice(precision, "precision", ("auto", "float32", "float64"))
-    side = min(SIDE, n)
-    automatic = "float64" if triangle_bytes(n, side, 8) <= DOUBLE else "float32"
-    dtype = automatic if precision == "auto" else precision
+    side, dtype = min(SIDE, n), _dtype(n, precision)
     size = triangle_bytes(n, side, np.dtype(dtype).itemsize)
     free = available_memory() if memory is None else memory
     room = None if free is None else int((SHARE if memory is None else 1) * free) - beside
@@ -155,6 +152,13 @@ def plan_kernel(
             )
     reason = "" if keep == "nowhere" else f"{short} are more than memory has"
     return KernelPlan(n, "nowhere", dtype, side, reason)
+
+
+def _dtype(n: int, precision: str) -> str:
+    """Return the type that blocks are kept in."""
+    if as_choice(precision, "precision", ("auto", "float32", "float64")) != "auto":
+        return precision
+    return "float64" if triangle_bytes(n, min(SIDE, n), 8) <= DOUBLE else "float32"
 
 
 def device_memory() -> int | None:
