@@ -120,7 +120,7 @@ class HeldKernel:
                 self.blocks.put(corner, self._block(corner))
             return entries
 
-        for entries in _in_threads(work, self.plan.corners):
+        for entries in in_threads(work, self.plan.corners):
             if progress is not None:
                 progress(entries)
 
@@ -132,11 +132,11 @@ class HeldKernel:
             block = self.blocks.get(corner)
             rows, columns = self._slices(corner)
             right = v[rows] if corner[0] != corner[1] else None
-            return corner, *_products(self._block(corner) if block is None else block, v[columns], right)
+            return corner, *block_products(self._block(corner) if block is None else block, v[columns], right)
 
         # one thread of BLAS for each of ours
         with threadpool_limits(1, "blas"):
-            for corner, here, mirrored in _in_threads(work, self.plan.corners):
+            for corner, here, mirrored in in_threads(work, self.plan.corners):
                 rows, columns = self._slices(corner)
                 total[rows] += here
                 if mirrored is not None:
@@ -198,7 +198,7 @@ def rectangle(
         (i, j), (a, b) = corner, tile.shape
         found[i : i + a, j : j + b] = tile
 
-    for _ in _in_threads(work, [corner for band in target.bands for corner in target.corners(band)]):
+    for _ in in_threads(work, [corner for band in target.bands for corner in target.corners(band)]):
         pass
     return found
 
@@ -210,7 +210,7 @@ def _target(kernel: KernelName, shape: tuple[int, int], *, symmetric: bool) -> T
     return Target(ck, ntk, symmetric=symmetric, same=symmetric)
 
 
-def _products(
+def block_products(
     block: np.ndarray, v: Float[np.ndarray, "b k"], right: Float[np.ndarray, "a k"] | None
 ) -> tuple[Float[np.ndarray, "a k"], Float[np.ndarray, "b k"] | None]:
     """Return the products of a block with v, and of its transpose with ``right``, added up in float64."""
@@ -224,7 +224,7 @@ def _products(
     return here, None if right is None else mirrored
 
 
-def _in_threads(work: Callable[[Corner], Any], corners: list[Corner]) -> Iterator[Any]:
+def in_threads(work: Callable[[Corner], Any], corners: list[Corner]) -> Iterator[Any]:
     """Yield results of some calls as they come in their order, on all cores; an error ends those that are left."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:

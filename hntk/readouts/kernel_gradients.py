@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,11 +13,13 @@ from jaxtyping import Float
 
 from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import float64
+from hntk.data.row_files import RowFiles
 from hntk.kernels.disk_blocks import DiskBlocks
 from hntk.kernels.held_kernel import Blocks, HeldKernel, KernelName, MemoryBlocks, NoBlocks
 from hntk.kernels.kernel_identity import kernel_identity
 from hntk.kernels.kernel_plan import KernelPlan, plan_kernel
 from hntk.kernels.problem import KernelProblem
+from hntk.kernels.ray_kernel import RayKernel
 from hntk.kernels.stored import locked
 from hntk.readouts.equivalent_features import equivalent_features
 from hntk.readouts.gradient_options import ConjugateGradients, Convergence, Preconditioner
@@ -41,8 +43,28 @@ PATIENCE = 2
 SAMPLED = 64
 # most columns of samples that count as features
 FEATURES = 4096
+TrainingKernel = HeldKernel | RayKernel
 PACKAGE = Path(__file__).parents[1]
 CODE = (PACKAGE / "solvers", PACKAGE / "readouts")
+
+
+@dataclass(frozen=True, eq=False)
+class Cluster:
+    """What the workers of a Ray cluster are told.
+
+    Attributes
+    ----------
+    files : RowFiles or None
+        Files in which they find the samples; None sends them.
+    order : ndarray of shape (n,) or None
+        Which row of the files every row of the kernel is; None for rows in their order.
+    outputs : int
+        Number of targets.
+    """
+
+    files: RowFiles | None
+    order: np.ndarray | None = None
+    outputs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +100,7 @@ def fit_by_gradients(
     centred: bool,
     options: ConjugateGradients,
     progress: Callable[[int], None] | None,
+    cluster: Cluster | None = None,
 ) -> Fit:
     """Fit a kernel regression by conjugate gradients.
 
@@ -97,6 +120,8 @@ def fit_by_gradients(
         Settings.
     progress : callable or None
         Called with the number of entries of the kernel that are kept since the last call.
+    cluster : Cluster, optional
+        What a Ray cluster needs, whose workers are to hold the blocks. None for this process.
 
     Returns
     -------
@@ -111,7 +136,8 @@ def fit_by_gradients(
         If the kernel's diagonal is infinite, or a checkpoint is of another regression.
     """
     order = _order(len(data.x), data.ridge is None, options.seed)
-    with open_kernel(data.x[order], net, kernel, data.tau0, declared, options) as held:
+    where = _place(data, order, cluster)
+    with open_kernel(data.x[order], net, kernel, data.tau0, declared, options, where) as held:
         held.compute(progress)
         classes = None if data.targets.index is None else data.targets.index[order]
         system = _system(held, net, data.tau0, classes, centred, options)
@@ -127,8 +153,11 @@ def open_kernel(
     tau0: float,
     declared: float | None,
     options: ConjugateGradients,
-) -> Iterator[HeldKernel]:
+    cluster: Cluster | None = None,
+) -> Iterator[TrainingKernel]:
     """Yield a kernel between samples whose blocks are kept as they have room; a folder is locked meanwhile.
+
+    Blocks are kept by this process, or by the workers of a Ray cluster.
 
     Raises
     ------
@@ -136,6 +165,13 @@ def open_kernel(
         If the kernel's diagonal is infinite, or a folder holds blocks of something else.
     """
     folder = None if options.folder is None else Path(options.folder)
+    if cluster is not None:
+        with (
+            nullcontext() if folder is None else locked(folder, 0),
+            _on_ray(x, net, kernel, tau0, declared, options, cluster) as shared,
+        ):
+            yield shared
+        return
     n, p = x.shape
     # features, columns and factors of preconditioners, and blocks of vectors
     beside = 8 * n * (2 * min(p, FEATURES) + 4 * options.count(n) + 200) + 4 * x.nbytes
@@ -155,6 +191,44 @@ def open_kernel(
         yield _held(problem, kernel, plan, blocks)
 
 
+@contextmanager
+def _on_ray(
+    x: np.ndarray,
+    net: Architecture,
+    kernel: KernelName,
+    tau0: float,
+    declared: float | None,
+    options: ConjugateGradients,
+    cluster: Cluster,
+) -> Iterator[RayKernel]:
+    """Yield a kernel whose blocks the workers of a Ray cluster keep."""
+    with float64():
+        problem = KernelProblem.of(x, net, None, tau0, declared)
+    _held(problem, kernel, KernelPlan(len(x), "nowhere", "float64", len(x)), NoBlocks())
+    held = RayKernel.open(
+        problem,
+        kernel,
+        cluster.outputs,
+        samples=cluster.files,
+        order=cluster.order,
+        keep=options.keep,
+        precision=options.precision,
+        memory=options.memory,
+        tell=options.tell,
+    )
+    try:
+        yield held
+    finally:
+        held.close()
+
+
+def _place(data: KernelData, order: np.ndarray, cluster: Cluster | None) -> Cluster | None:
+    """Return what a cluster needs to know of the data, in the order that they are taken."""
+    if cluster is None:
+        return None
+    return replace(cluster, outputs=data.targets.values.shape[1], order=None if data.ridge is not None else order)
+
+
 def _held(problem: KernelProblem, kernel: KernelName, plan: KernelPlan, blocks: Blocks) -> HeldKernel:
     held = HeldKernel(problem, kernel, plan, blocks)
     if not np.all(np.isfinite(held.diagonal())):
@@ -170,7 +244,7 @@ def _order(n: int, split: bool, seed: int) -> np.ndarray:
 
 
 def _system(
-    held: HeldKernel,
+    held: TrainingKernel,
     net: Architecture,
     tau0: float,
     classes: np.ndarray | None,
@@ -197,7 +271,7 @@ def _system(
     return KernelSystem(held, centred, {name: made[name]() for name in wanted})
 
 
-def _checkpoint(held: HeldKernel, data: KernelData, centred: bool, options: ConjugateGradients) -> Checkpoint:
+def _checkpoint(held: TrainingKernel, data: KernelData, centred: bool, options: ConjugateGradients) -> Checkpoint:
     settings = {
         key: value
         for key, value in asdict(options).items()
@@ -219,7 +293,7 @@ class _Regression:
 
     def __init__(
         self,
-        held: HeldKernel,
+        held: TrainingKernel,
         system: KernelSystem,
         data: KernelData,
         order: np.ndarray,

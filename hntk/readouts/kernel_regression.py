@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -20,14 +20,16 @@ from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk.data.normalization import Normalization
+from hntk.data.row_files import RowFiles, files_of
 from hntk.kernels import exact_kernels
 from hntk.kernels.held_kernel import KernelName
+from hntk.kernels.ray_workers import Engine, import_ray
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.target_predictor import TargetPredictor
 from hntk.readouts.gradient_options import ConjugateGradients, Convergence
 from hntk.readouts.kernel_data import KernelData
 from hntk.readouts.kernel_gradients import RIDGES as DESCENDING
-from hntk.readouts.kernel_gradients import fit_by_gradients
+from hntk.readouts.kernel_gradients import Cluster, fit_by_gradients
 from hntk.readouts.kernel_ridge import (
     RIDGES,
     CentredTargets,
@@ -148,6 +150,7 @@ def fit_kernel(
     kappa_sq: float | None = None,
     normalization: Normalization | None = None,
     solver: Literal["auto", "direct"] | ConjugateGradients = "auto",
+    engine: Engine = "local",
     progress: Callable[[int], None] | None = None,
 ) -> KernelClassifier | KernelRegressor:
     """Fit a kernel ridge regression with the exact CK or NTK of an infinitely wide network.
@@ -159,8 +162,9 @@ def fit_kernel(
 
     Parameters
     ----------
-    x : array of shape (n, p) or Dataset
-        Training samples, or a :class:`hntk.Dataset`, whose training part is taken.
+    x : array of shape (n, p), RowFiles or Dataset
+        Training samples, files of them (:func:`hntk.open_rows`), or a :class:`hntk.Dataset`, whose training part is
+        taken.
     y : array of shape (n,), or of shape (n, K) for targets
         Labels: whole numbers, booleans or text. Or targets: floating-point numbers; classes that are such numbers
         become labels by ``y.astype(int)``. None for a data set's own.
@@ -187,7 +191,10 @@ def fit_kernel(
         What raw samples go through before they are like x, for the result to take those with ``raw=True``; by default
         the data set's own.
     solver : {"auto", "direct"} or ConjugateGradients
-        How the system is solved. "auto" is direct up to 5,000 samples, and conjugate gradients for more.
+        How the system is solved. "auto" is direct up to 5,000 samples, and conjugate gradients for more and on Ray.
+    engine : {"local", "ray"}
+        Where the kernel is. "ray" has the machines of a Ray cluster share its blocks: the one that ``ray.init`` has
+        connected to, or this machine. What it will cost is told first.
     progress : callable, optional
         Called with the number of entries of the kernel that were computed since the last call, n² in all.
 
@@ -226,13 +233,14 @@ def fit_kernel(
     net = as_architecture(architecture)
     centred = not net.is_plain if intercept is None else as_flag(intercept, "intercept")
     data = KernelData.of(x, y, ridge=ridge, ridges=ridges or RIDGES, tau0=tau0, normalization=normalization)
-    chosen = _as_solver(solver, len(data.x))
+    cluster = _as_cluster(engine, x if isinstance(x, RowFiles) else data.x)
+    chosen = _as_solver(solver, len(data.x), cluster is not None)
     if chosen is None:
         dual, means, ridge, tried = _directly(data, net, kernel, declared, centred, progress)
         convergence = None
     else:
         data = replace(data, ridges=data.ridges if ridges else list(DESCENDING))
-        fit = fit_by_gradients(data, net, kernel, declared, centred, chosen, progress)
+        fit = fit_by_gradients(data, net, kernel, declared, centred, chosen, progress, cluster)
         dual, means, ridge, tried, convergence = fit.dual, fit.means, fit.ridge, fit.tried, fit.convergence
     check_result(dual, "the regression")
     targets = data.targets
@@ -244,13 +252,24 @@ def fit_kernel(
     return KernelClassifier(*parts, data.normalization, **more, classes=data.answers.classes)
 
 
-def _as_solver(solver: object, n: int) -> ConjugateGradients | None:
+def _as_cluster(engine: object, x: object) -> Cluster | None:
+    """Return what a Ray cluster needs, or None for this machine."""
+    as_choice(engine, "engine", get_args(Engine))
+    if engine == "local":
+        return None
+    import_ray()
+    return Cluster(files_of(x))
+
+
+def _as_solver(solver: object, n: int, shared: bool) -> ConjugateGradients | None:
     """Return the settings of conjugate gradients, or None for the direct solver."""
     if isinstance(solver, ConjugateGradients):
         return solver
     if isinstance(solver, str):
         as_choice(solver, "solver", ("auto", "direct"))
-        return ConjugateGradients() if solver == "auto" and n > DIRECT else None
+        if shared and solver == "direct":
+            raise ValueError("solver='direct' is for one machine: give a hntk.ConjugateGradients with engine='ray'.")
+        return ConjugateGradients() if solver == "auto" and (shared or n > DIRECT) else None
     raise ValueError(f"solver must be 'auto', 'direct' or a hntk.ConjugateGradients, got {brief(solver)}.")
 
 

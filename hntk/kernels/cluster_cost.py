@@ -1,0 +1,202 @@
+r"""What a kernel between n samples costs a cluster: blocks, bytes moved, memory and time, before anything is computed.
+
+The upper triangle has $c(c+1)/2$ blocks, $c = \lceil n/s\rceil$, which W workers share. A product with a block of k
+vectors sends these to every worker and gets one sum of the same size back from each: $2 \cdot 8\,Wnk$ bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import numpy as np
+
+from hntk._utils.arguments import as_choice, as_count
+from hntk._utils.memory import gigabytes
+from hntk.kernels.kernel_plan import SIDE, KernelPlan, Place
+from hntk.kernels.tiling import TILE
+
+# blocks of a worker at least, where there are samples enough, for shares to be alike
+BLOCKS = 8
+# blocks of samples that a worker has in memory at a time
+BANDS = 3
+
+
+@dataclass(frozen=True)
+class ClusterCost:
+    """What the products of a regression with an exact kernel cost on several workers.
+
+    Attributes
+    ----------
+    n, p : int
+        Number of samples and their dimension.
+    outputs : int
+        Number of columns of a product.
+    workers : int
+        Number of workers, one on each machine.
+    side : int
+        Samples on the side of a block.
+    dtype : {"float32", "float64"}
+        Type that blocks are kept in.
+    place : {"memory", "nowhere"}
+        Whether workers keep blocks or compute them anew for every product.
+    stored : int
+        Bytes of samples that every machine holds in Ray's object store; 0 where workers map files.
+    entry_rate : float
+        Entries that a worker computes in a second; NaN where it was not measured.
+    byte_rate : float
+        Bytes of blocks in memory that a worker multiplies by in a second; NaN where it was not measured.
+    link_rate : float
+        Bytes that go to all workers and back in a second, all together; NaN where it was not measured.
+
+    Examples
+    --------
+    >>> from hntk.kernels.cluster_cost import ClusterCost
+    >>> cost = ClusterCost(60_000, 784, 10, workers=4, side=2048, dtype="float32", place="memory")
+    >>> cost.blocks, f"{cost.moved / 1e6:.1f} MB a product", f"{cost.memory / 1e9:.1f} GB a worker"
+    (465, '38.4 MB a product', '2.0 GB a worker')
+    """
+
+    n: int
+    p: int
+    outputs: int
+    workers: int
+    side: int = SIDE
+    dtype: str = "float32"
+    place: Place = "memory"
+    stored: int = 0
+    entry_rate: float = float("nan")
+    byte_rate: float = float("nan")
+    link_rate: float = float("nan")
+
+    def __post_init__(self) -> None:
+        for name in ("n", "p", "outputs", "workers", "side"):
+            as_count(getattr(self, name), name)
+        as_choice(self.dtype, "dtype", ("float32", "float64"))
+        as_choice(self.place, "place", ("memory", "nowhere"))
+
+    @property
+    def count(self) -> int:
+        """Number of blocks on a side of the kernel."""
+        return -(-self.n // self.side)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of the upper triangle."""
+        return self.count * (self.count + 1) // 2
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles of 256 samples on a side that are computed for them, once."""
+        each = -(-min(self.side, self.n) // TILE)
+        return self.count * (self.count - 1) // 2 * each**2 + self.count * each * (each + 1) // 2
+
+    @property
+    def entries(self) -> int:
+        """Number of entries that are computed, once."""
+        return self.n * (self.n + 1) // 2
+
+    @property
+    def kept(self) -> int:
+        """Bytes of all blocks."""
+        return np.dtype(self.dtype).itemsize * sum(n * self._width(k) for k, n in enumerate(self._reach()))
+
+    @property
+    def moved(self) -> int:
+        """Bytes that one product moves between the driver and all workers, there and back."""
+        return 2 * 8 * self.workers * self.n * self.outputs
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a worker takes beside its libraries: its blocks, samples, and the vectors of a product."""
+        block = np.dtype(self.dtype).itemsize * min(self.side, self.n) ** 2
+        blocks = -(-self.kept // self.workers) if self.place == "memory" else block
+        return blocks + 8 * (BANDS * self.side * self.p + 2 * self.n * self.outputs)
+
+    @property
+    def node_memory(self) -> int:
+        """Bytes that a machine with one worker takes, samples in the object store and vectors in transit included."""
+        return self.memory + self.stored + 2 * 8 * self.n * self.outputs
+
+    def driver_memory(self, pivots: int, features: int | None = None) -> int:
+        """Return the bytes that the driver takes.
+
+        Parameters
+        ----------
+        pivots : int
+            Number of columns of the kernel that the preconditioner has.
+        features : int, optional
+            Number of features of the equivalent kernel that it has; by default p.
+
+        Returns
+        -------
+        int
+            Bytes of samples and of the preconditioner, of which there is a copy while it is made, and of nine blocks
+            of vectors.
+        """
+        rank = self.p if features is None else features
+        return 8 * self.n * (self.p + 2 * (pivots + rank) + 9 * self.outputs)
+
+    @property
+    def compute_seconds(self) -> float:
+        """Seconds that all workers take for all entries, once; NaN where rates were not measured."""
+        return self.entries / self.workers / self.entry_rate
+
+    @property
+    def product_seconds(self) -> float:
+        """Seconds of one product; NaN where rates were not measured."""
+        moving = self.moved / self.link_rate
+        if self.place == "nowhere":
+            return self.compute_seconds + moving
+        return self.kept / self.workers / self.byte_rate + moving
+
+    def measured(self, entry_rate: float, byte_rate: float, link_rate: float) -> ClusterCost:
+        """Return the cost with measured rates."""
+        return replace(self, entry_rate=entry_rate, byte_rate=byte_rate, link_rate=link_rate)
+
+    def __str__(self) -> str:
+        blocks = f"{self.blocks:,} block{'s' if self.blocks > 1 else ''} of up to {min(self.side, self.n):,} samples"
+        workers = f"{self.workers:,} worker{'s' if self.workers > 1 else ''}"
+        kept = {"memory": "held in memory", "nowhere": "computed anew for every product"}[self.place]
+        lines = [
+            f"kernel of {self.n:,} samples on {workers}: {blocks} ({self.tiles:,} tiles) in {self.dtype}, {kept}",
+            f"  memory: {gigabytes(self.memory)} a worker, {gigabytes(self.node_memory)} a machine with its samples",
+            f"  a product of {self.outputs} columns moves {gigabytes(self.moved)}",
+        ]
+        if np.isfinite(self.entry_rate):
+            once = "" if self.place == "nowhere" else f"{_seconds(self.compute_seconds)} for all blocks, "
+            lines[-1] += f"; measured speed: {once}{_seconds(self.product_seconds)} a product"
+        return "\n".join(lines)
+
+    def _reach(self) -> list[int]:
+        """Return for every block row how many samples its blocks reach over."""
+        return [self.n - k * self.side for k in range(self.count)]
+
+    def _width(self, k: int) -> int:
+        return min(self.side, self.n - k * self.side)
+
+
+def block_side(n: int, workers: int) -> int:
+    """Return the samples on a block's side, such that every worker gets several blocks; a multiple of a tile's."""
+    count = int(np.ceil(np.sqrt(2 * BLOCKS * workers)))
+    return min(n, SIDE, TILE * max(1, round(n / count / TILE)))
+
+
+def shares(plan: KernelPlan, workers: int) -> list[list[tuple[int, int]]]:
+    """Share blocks out in their order, such that all shares have about as many entries; none is empty."""
+    corners = plan.corners
+    sides = [min(plan.side, plan.n - k * plan.side) for k in range(plan.count)]
+    done = list(accumulate(sides[i] * sides[j] for i, j in corners))
+    found: list[list[tuple[int, int]]] = [[] for _ in range(workers)]
+    for end, (i, j) in zip(done, corners, strict=True):
+        # by the middle of the block
+        found[(2 * end - sides[i] * sides[j]) * workers // (2 * done[-1])].append((i, j))
+    return [share for share in found if share]
+
+
+def _seconds(value: float) -> str:
+    if value < 10:
+        return f"{value:.2g} s"
+    if value < 600:
+        return f"{value:.0f} s"
+    return f"{value / 3600:,.1f} h"

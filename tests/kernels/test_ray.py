@@ -1,0 +1,277 @@
+"""Kernels on a Ray cluster of two machines: the numbers of one machine, with workers that die, and what it costs.
+
+The cluster is a real one: two of Ray's nodes on this machine, with one processor each.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import hntk
+from hntk._utils import rows as row_module
+from hntk.data.row_files import open_rows
+from hntk.kernels.block_holder import BlockHolder
+from hntk.kernels.cluster_cost import ClusterCost, block_side, shares
+from hntk.kernels.kernel_plan import KernelPlan
+from hntk.kernels.problem import KernelProblem
+from hntk.kernels.ray_kernel import RayKernel
+from hntk.kernels.ray_samples import RaySamples
+from hntk.kernels.ray_workers import RayWorkers, machines
+
+ray = pytest.importorskip("ray")
+
+NET = ["relu", "relu"]
+N, P = 900, 20
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    small = {"num_cpus": 1, "object_store_memory": 160 * 2**20}
+    two = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    two.add_node(**small)
+    ray.init(address=two.address, log_to_driver=False)
+    yield two
+    ray.shutdown()
+    two.shutdown()
+
+
+@cache
+def data(n: int = N, p: int = P) -> tuple[np.ndarray, np.ndarray]:
+    mixture = hntk.reference_mixture(n=n, p=p, key=jax.random.key(0))
+    order = np.random.default_rng(0).permutation(n)
+    return np.asarray(mixture.x)[order], mixture.labels[order]
+
+
+def problem(x: np.ndarray) -> KernelProblem:
+    return KernelProblem.of(x, NET, None, None, None)
+
+
+def settings(**more: Any) -> hntk.ConjugateGradients:
+    return hntk.ConjugateGradients(**({"preconditioner": "combined", "pivots": 64, "log": None} | more))
+
+
+def holders(x: Any, plan: KernelPlan, workers: int, tile: int = 256) -> list[BlockHolder]:
+    """Return what the workers of a cluster hold, in this process."""
+    return [BlockHolder(problem(np.asarray(x)), "ntk", plan, s, x, tile=tile) for s in shares(plan, workers)]
+
+
+# --- on a cluster --------------------------------------------------------------------------------------------------
+
+
+def test_a_regression_whose_worker_is_killed_has_the_same_numbers(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (x, y), lines, opened = data(), [], []
+    product = RayKernel.product
+
+    def killing(self: RayKernel, v: np.ndarray) -> np.ndarray:
+        before = product(self, v)
+        if self.multiplied > 6 and not opened:
+            opened.append(self)
+            # as the system ends a process that takes too much memory
+            os.kill(self.workers.call("where")[1][1], signal.SIGKILL)
+            np.testing.assert_array_equal(product(self, v), before)
+            self.moved, self.multiplied = self.moved // 2, self.multiplied // 2
+        return before
+
+    monkeypatch.setattr(RayKernel, "product", killing)
+    there = hntk.fit_kernel(x, y, NET, ridge=0.1, solver=settings(log=lines.append), engine="ray")
+    here = hntk.fit_kernel(x, y, NET, ridge=0.1, solver=settings())
+    assert [line for line in lines if "worker 2 of 2 died" in line]
+    assert there.convergence == here.convergence or there.convergence.iterations == here.convergence.iterations
+    np.testing.assert_allclose(there.dual, here.dual, rtol=0, atol=1e-11 * np.abs(here.dual).max())
+
+
+def test_passes_over_samples_are_those_of_one_machine(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    x, y = data()
+    monkeypatch.setattr(row_module, "BLOCK", 200 * 8 * P)  # five blocks and more
+    for ridge in (None, 0.1):
+        there = hntk.fit_equivalent(x, y, NET, ridge=ridge, engine="ray")
+        here = hntk.fit_equivalent(x, y, NET, ridge=ridge)
+        assert there.ridge == here.ridge
+        np.testing.assert_array_equal(there.linear, here.linear)
+        np.testing.assert_array_equal(there.quadratic, here.quadratic)
+    assert "900 samples on 2 machines" in capsys.readouterr().out
+    np.save(tmp_path / "x.npy", x)
+    samples, flag = RaySamples(x, open_rows(tmp_path / "x.npy"), lambda line: None), tmp_path / "killed"
+
+    def sums(part: np.ndarray, index: np.ndarray) -> np.ndarray:
+        if index[0] > 500 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return part.sum(axis=0) * index[-1]
+
+    there = [part for _, part in samples.each(sums, np.arange(N))]
+    flag.touch()
+    here = [part for _, part in row_module.each_block(x, sums, np.arange(N))]
+    np.testing.assert_array_equal(there, here)
+    assert samples.moved == 8 * N + 8 * P * len(here)
+
+
+def test_stores_are_those_of_one_machine_and_go_on_there(cluster: Any, tmp_path: Path) -> None:
+    x, _ = data()
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    np.save(tmp_path / "x.npy", x[:500])
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    bands: list[int] = []
+
+    def stop(entries: int) -> None:
+        bands.append(entries)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        hntk.store_kernels(tmp_path / "a", mapped, ["relu", "erf"], tile=128, engine="ray", progress=stop)
+    there = hntk.store_kernels(tmp_path / "a", x[:500], ["relu", "erf"], tile=128, engine="ray", progress=bands.append)
+    here = hntk.store_kernels(tmp_path / "b", x[:500], ["relu", "erf"], tile=128)
+    assert sum(bands) == 500**2
+    for one, other in zip(there, here, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_worker_out_of_memory_gets_smaller_tiles_once(cluster: Any) -> None:
+    class Hungry:
+        def __init__(self, needed: int, smaller: bool) -> None:
+            self.needed, self.room = needed, 2 if smaller else 4
+
+        def compute(self) -> int:
+            if self.needed >= self.room:
+                raise MemoryError("none left")
+            return self.needed
+
+    # the second share has room once its tiles are smaller, unless it needs more than that too
+    lines: list[str] = []
+    nodes = machines(lines.append)
+
+    class Shrinking(Hungry):
+        def __init__(self, needed: int, smaller: bool) -> None:
+            super().__init__(needed // 2 if smaller else needed, False)
+
+    workers = RayWorkers(lambda share, smaller: (share, smaller), Shrinking, [1, 6], nodes, lines.append)
+    assert workers.call("compute") == [1, 3]
+    assert [line for line in lines if "ran out of memory and gets smaller tiles" in line]
+    workers.close()
+    workers = RayWorkers(lambda share, smaller: (share, smaller), Hungry, [1, 6], nodes, lines.append)
+    with pytest.raises(MemoryError, match="worker 2 of 2 has too little memory, with smaller tiles too: add machines"):
+        workers.call("compute")
+    workers.close()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("n", [4000, 8000, 16000])
+def test_the_model_of_cost_is_what_is_measured(cluster: Any, n: int) -> None:
+    x, _ = data(n, 50)
+    lines: list[str] = []
+    held = RayKernel.open(problem(x), "ntk", 10, precision="float64", tell=lines.append)
+    held.compute()
+    v = np.random.default_rng(0).normal(size=(n, 10))
+    first = held.product(v)
+    for _ in range(3):
+        np.testing.assert_array_equal(held.product(v), first)
+    memory, moved = max(held.memory()), held.moved / 4
+    print(f"\n{lines[-1]}\nmeasured: {memory / 1e6:.1f} MB a worker, {moved / 1e6:.2f} MB a product")
+    held.close()
+    assert moved == pytest.approx(held.cost.moved, rel=0.3)
+    assert memory == pytest.approx(held.cost.memory, rel=0.3)
+
+
+@pytest.mark.nightly
+def test_a_machine_that_is_lost_leaves_its_share_to_another(cluster: Any) -> None:
+    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    third = cluster.add_node(**small)
+    (x, _), lines = data(), []
+    held = RayKernel.open(problem(x), "ntk", 2, tell=lines.append)
+    v = np.random.default_rng(0).normal(size=(N, 2))
+    before = held.product(v)
+    assert len(held.workers.nodes) == 3
+    cluster.remove_node(third)
+    np.testing.assert_array_equal(held.product(v), before)
+    assert [line for line in lines if "died, its machine too" in line]
+    held.close()
+
+
+# --- what needs no cluster -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["memory", "nowhere"])
+def test_shares_add_up_to_the_kernel(place: Any, tmp_path: Path) -> None:
+    x, _ = data()
+    kernel = np.asarray(hntk.exact_kernels(x, NET).ntk)
+    for k, part in enumerate(np.array_split(x, 3)):
+        np.save(tmp_path / f"{k}.npy", part)
+    plan = KernelPlan(N, place, "float64", 256)
+    parts = holders(open_rows(str(tmp_path / "*.npy")), plan, 3)
+    v = np.random.default_rng(0).normal(size=(N, 2))
+    np.testing.assert_allclose(sum(part.product(v) for part in parts), kernel @ v, rtol=1e-12, atol=1e-12)
+    index = np.array([3, 899, 400])
+    off = np.arange(N)[:, None] != index
+    np.testing.assert_allclose(parts[0].columns(0, N, index)[off], kernel[:, index][off], rtol=1e-12)
+    smaller = holders(x, plan, 3, tile=128)
+    np.testing.assert_allclose(sum(part.product(v) for part in smaller), kernel @ v, rtol=1e-12, atol=1e-12)
+
+
+def test_an_order_of_the_samples_is_that_of_the_kernel() -> None:
+    x, _ = data()
+    order = np.random.default_rng(1).permutation(N)
+    plan = KernelPlan(N, "memory", "float64", 512)
+    there = BlockHolder(problem(x[order]), "ntk", plan, plan.corners, x, order)
+    here = BlockHolder(problem(x[order]), "ntk", plan, plan.corners, x[order])
+    v = np.random.default_rng(0).normal(size=(N, 1))
+    np.testing.assert_array_equal(there.product(v), here.product(v))
+    np.testing.assert_array_equal(there.columns(0, N, np.arange(3)), here.columns(0, N, np.arange(3)))
+
+
+@pytest.mark.parametrize(("n", "workers"), [(1000, 2), (60_000, 7), (300, 5), (1, 3)])
+def test_shares_are_alike_and_hold_every_block_once(n: int, workers: int) -> None:
+    plan = KernelPlan(n, "memory", "float32", block_side(n, workers))
+    parts = shares(plan, workers)
+    assert [corner for part in parts for corner in part] == plan.corners
+    side = plan.side
+
+    def size(corner: tuple[int, int]) -> int:
+        return int(np.prod([min(side, n - k * side) for k in corner]))
+
+    sizes = [sum(map(size, part)) for part in parts]
+    assert max(sizes) <= sum(sizes) / workers + side**2
+    cost = ClusterCost(n, 5, 1, workers, side)
+    assert cost.kept == 4 * sum(sizes)
+    assert cost.blocks == len(plan.corners)
+
+
+def test_the_cost_grows_as_it_must() -> None:
+    cost = ClusterCost(10**6, 784, 10, 100).measured(1e8, 1e9, 1e9)
+    double = ClusterCost(2 * 10**6, 784, 10, 100).measured(1e8, 1e9, 1e9)
+    assert double.kept == pytest.approx(4 * cost.kept, rel=0.01)
+    assert (double.moved, double.entries / cost.entries) == (2 * cost.moved, pytest.approx(4, rel=1e-5))
+    assert cost.compute_seconds == pytest.approx(cost.entries / 1e10)
+    assert ClusterCost(10**6, 784, 10, 200).moved == 2 * cost.moved
+    assert "100 workers" in str(cost)
+    with pytest.raises(ValueError, match="workers must be"):
+        ClusterCost(10, 1, 1, 0)
+
+
+def test_what_an_engine_refuses(tmp_path: Path) -> None:
+    x, y = data()
+    with pytest.raises(ValueError, match="engine must be"):
+        hntk.fit_kernel(x, y, NET, engine="dask")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="engine must be"):
+        hntk.fit_equivalent(x, y, NET, engine="dask")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="engine must be"):
+        hntk.store_kernels(tmp_path, x, NET, engine="dask")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="solver='direct' is for one machine"):
+        hntk.fit_kernel(x, y, NET, engine="ray", solver="direct")
+    with pytest.raises(ValueError, match="in the memory of its workers"):
+        RayKernel.open(problem(x), "ntk", 2, keep="disk")
