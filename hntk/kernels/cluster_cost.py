@@ -20,6 +20,8 @@ from hntk.kernels.tiling import TILE
 BLOCKS = 8
 # blocks of samples that a worker has in memory at a time
 BANDS = 3
+# bytes of compiled programs and of the tiles that threads are at, as measured
+WORKSPACE = 2**25
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,10 @@ class ClusterCost:
 
     @property
     def memory(self) -> int:
-        """Bytes that a worker takes beside its libraries: its blocks, samples, and the vectors of a product."""
+        """Bytes that a worker takes beside its libraries: blocks, samples, the vectors of a product, and programs."""
         block = np.dtype(self.dtype).itemsize * min(self.side, self.n) ** 2
         blocks = -(-self.kept // self.workers) if self.place == "memory" else block
-        return blocks + 8 * (BANDS * self.side * self.p + 2 * self.n * self.outputs)
+        return WORKSPACE + blocks + 8 * (BANDS * self.side * self.p + 2 * self.n * self.outputs)
 
     @property
     def node_memory(self) -> int:

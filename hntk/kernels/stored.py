@@ -166,10 +166,11 @@ class _Store:
 
         if progress is not None and journal.done:
             progress(sum(target.pairs(band) for band in journal.done))
-        if journal.left and self.files is None:
-            self.problem.fill(target, journal.left, done)
-        elif journal.left:
-            fill_on_ray(self.problem, target, journal.left, done, self.files)
+        if journal.left:
+            if self.files is None:
+                self.problem.fill(target, journal.left, done)
+            else:
+                fill_on_ray(self.problem, target, journal.left, done, self.files)
         if journal.left:
             raise RuntimeError(f"{self.place} misses rows of tiles {journal.left} after all were computed.")
 
