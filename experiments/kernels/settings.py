@@ -96,6 +96,24 @@ class MillionExperiment:
 
 
 @dataclass
+class ExactExperiment:
+    """Kernel regression with the exact kernels on all of a data set, by conjugate gradients."""
+
+    name: str = "exact"
+    kernels: list[str] = one_of(KERNELS, ["ntk", "ck"])
+    levels: list[int] = field(default_factory=lambda: [4])  # of compressed networks beside the original one
+    sizes: list[int] = field(default_factory=list)  # training samples; all of a data set in any case
+    ridge: float | None = None  # λ; None chooses it on samples that are held out
+    tolerance: float = 1e-4  # relative residual to reach
+    compared: list[int] = field(default_factory=lambda: [4000])  # sizes at which preconditioners are compared
+    ridges: list[float] = field(default_factory=lambda: [1e-1, 1e-2, 1e-3, 1e-4])  # of these, in units of the diagonal
+    pivots: int = 500  # of these
+    most: int = 1000  # iterations of these
+    n_test: int = 10_000  # new samples of a mixture
+    folder: str | None = None  # of checkpoints, by which an interrupted run is continued
+
+
+@dataclass
 class StoreExperiment:
     """Exact kernels in files."""
 
@@ -180,6 +198,25 @@ EXPERIMENTS = (
         leaves=("regressions.csv", "agreement.csv", "operator.csv", "million.png"),
         values={"data": {"p": 800, "separation": 2.0, "spread": 2.0}},
         tiny={"experiment": {"sizes": [400, 2000], "exact_sizes": [200, 400], "n_test": 200}},
+    ),
+    Experiment(
+        settings=ExactExperiment,
+        shows="accuracy, time and memory of the exact kernels on all of a data set, and iterations by preconditioner",
+        takes="about an hour for MNIST",
+        native_only="",
+        plain_only="",
+        leaves=("regressions.csv", "iterations.csv", "iterations.png"),
+        arguments="data=mnist data.folder=PATH",
+        tiny={
+            "experiment": {
+                "sizes": [300],
+                "compared": [200],
+                "ridges": [0.01],
+                "pivots": 40,
+                "levels": [3],
+                "kernels": ["ntk"],
+            }
+        },
     ),
     Experiment(
         settings=StoreExperiment,

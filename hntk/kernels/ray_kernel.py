@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +19,7 @@ from hntk._utils.memory import gigabytes
 from hntk.data.row_files import RowFiles
 from hntk.kernels.block_holder import BlockHolder
 from hntk.kernels.cluster_cost import ClusterCost, block_side, shares
-from hntk.kernels.held_kernel import HeldKernel, KernelName, NoBlocks
+from hntk.kernels.held_kernel import HeldKernel, KernelName
 from hntk.kernels.kernel_plan import DOUBLE, SHARE, Keep, KernelPlan, triangle_bytes
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.ray_workers import REMEDY, RayWorkers, Tell, import_ray, machines
@@ -36,10 +35,8 @@ class RayKernel:
 
     Attributes
     ----------
-    problem : KernelProblem
-        Samples and network.
-    kernel : {"ck", "ntk"}
-        Which kernel.
+    here : HeldKernel
+        The kernel on the driver, none of whose blocks is kept.
     plan : KernelPlan
         How workers keep blocks.
     cost : ClusterCost
@@ -52,8 +49,7 @@ class RayKernel:
         Number of columns that products have had so far.
     """
 
-    problem: KernelProblem
-    kernel: KernelName
+    here: HeldKernel
     plan: KernelPlan
     cost: ClusterCost
     workers: RayWorkers
@@ -63,8 +59,7 @@ class RayKernel:
 
     @staticmethod
     def open(
-        problem: KernelProblem,
-        kernel: KernelName,
+        here: HeldKernel,
         outputs: int,
         *,
         samples: RowFiles | None = None,
@@ -79,10 +74,8 @@ class RayKernel:
 
         Parameters
         ----------
-        problem : KernelProblem
-            Samples in the order of the kernel's rows, and network.
-        kernel : {"ck", "ntk"}
-            Which kernel.
+        here : HeldKernel
+            The kernel on the driver, with samples in the order of its rows.
         outputs : int
             Number of targets of the regression.
         samples : RowFiles, optional
@@ -116,9 +109,9 @@ class RayKernel:
         """
         if keep == "disk":
             raise ValueError("engine='ray' holds blocks in the memory of its workers: give keep='memory' or 'nowhere'.")
-        nodes, (n, p) = machines(tell), problem.x.shape
+        nodes, (n, p) = machines(tell), here.problem.x.shape
         plan = _plan(n, len(nodes), precision)
-        made = _Maker(problem, kernel, plan, samples, order)
+        made = _Maker(here.problem, here.kernel, plan, samples, order)
         parts = shares(plan, len(nodes))
         workers = RayWorkers(made, kind, parts, nodes, tell)
         cost = ClusterCost(n, p, outputs, len(parts), plan.side, plan.dtype, "memory", made.stored)
@@ -129,7 +122,17 @@ class RayKernel:
             cost = replace(cost, place="nowhere")
         cost, base = _measured(cost, workers)
         tell(str(cost))
-        return RayKernel(problem, kernel, plan, cost, workers, _base=base)
+        return RayKernel(here, plan, cost, workers, _base=base)
+
+    @property
+    def problem(self) -> KernelProblem:
+        """Samples and network."""
+        return self.here.problem
+
+    @property
+    def kernel(self) -> KernelName:
+        """Which kernel."""
+        return self.here.kernel
 
     @property
     def n(self) -> int:
@@ -138,7 +141,7 @@ class RayKernel:
 
     def diagonal(self) -> Float[np.ndarray, " n"]:
         """Return the kernel's diagonal."""
-        return self._here.diagonal()
+        return self.here.diagonal()
 
     def compute(self, progress: Callable[[int], None] | None = None) -> None:
         """Compute and keep all blocks; ``progress`` gets the number of entries of some of them at a time."""
@@ -173,7 +176,7 @@ class RayKernel:
         ends = np.linspace(0, self.n, len(self.workers.shares) + 1).astype(int).tolist()
         parts = self.workers.each("columns", [(a, b, index) for a, b in zip(ends[:-1], ends[1:], strict=True)])
         found = np.concatenate(parts)
-        found[index, np.arange(len(index))] = self._here.diagonal()[index]
+        found[index, np.arange(len(index))] = self.here.diagonal()[index]
         return found
 
     def memory(self) -> list[int]:
@@ -183,11 +186,6 @@ class RayKernel:
     def close(self) -> None:
         """End the workers."""
         self.workers.close()
-
-    @cached_property
-    def _here(self) -> HeldKernel:
-        """The kernel on the driver, for what needs no blocks."""
-        return HeldKernel(self.problem, self.kernel, replace(self.plan, place="nowhere"), NoBlocks())
 
     def _entries(self, corner: tuple[int, int]) -> int:
         a, b = (min(self.plan.side, self.n - k * self.plan.side) for k in corner)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -13,18 +13,17 @@ from jaxtyping import Float
 
 from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import float64
-from hntk.data.row_files import RowFiles
 from hntk.kernels.disk_blocks import DiskBlocks
 from hntk.kernels.held_kernel import Blocks, HeldKernel, KernelName, MemoryBlocks, NoBlocks
 from hntk.kernels.kernel_identity import kernel_identity
 from hntk.kernels.kernel_plan import KernelPlan, plan_kernel
 from hntk.kernels.problem import KernelProblem
-from hntk.kernels.ray_kernel import RayKernel
 from hntk.kernels.stored import locked
 from hntk.readouts.equivalent_features import equivalent_features
-from hntk.readouts.gradient_options import ConjugateGradients, Convergence, Preconditioner
+from hntk.readouts.gradient_options import ConjugateGradients, Convergence, Preconditioner, Racer
 from hntk.readouts.gradient_state import Checkpoint, GradientState
-from hntk.readouts.kernel_data import KernelData
+from hntk.readouts.kernel_data import KernelData, check_diagonal
+from hntk.readouts.kernel_on_ray import Cluster, TrainingKernel, open_on_ray
 from hntk.readouts.kernel_ridge import Trial, lowest_error
 from hntk.readouts.kernel_system import GradientSolver, KernelSystem, Solution
 from hntk.solvers.low_rank import low_rank
@@ -37,34 +36,14 @@ RIDGES = tuple(np.logspace(1, -4, 11).tolist())
 HELD_OUT = 5000
 # tolerance of the solutions that are compared
 COMPARED = 1e-3
-# ridges in a row without a lower error after which smaller ones are not tried
-PATIENCE = 2
+# ridges in a row whose errors are not lower by such a share, after which smaller ones are not tried
+PATIENCE, LOWER = 2, 1e-3
 # samples whose residual is computed from rows of the kernel that were never kept
 SAMPLED = 64
 # most columns of samples that count as features
 FEATURES = 4096
-TrainingKernel = HeldKernel | RayKernel
 PACKAGE = Path(__file__).parents[1]
 CODE = (PACKAGE / "solvers", PACKAGE / "readouts")
-
-
-@dataclass(frozen=True, eq=False)
-class Cluster:
-    """What the workers of a Ray cluster are told.
-
-    Attributes
-    ----------
-    files : RowFiles or None
-        Files in which they find the samples; None sends them.
-    order : ndarray of shape (n,) or None
-        Which row of the files every row of the kernel is; None for rows in their order.
-    outputs : int
-        Number of targets.
-    """
-
-    files: RowFiles | None
-    order: np.ndarray | None = None
-    outputs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +115,12 @@ def fit_by_gradients(
         If the kernel's diagonal is infinite, or a checkpoint is of another regression.
     """
     order = _order(len(data.x), data.ridge is None, options.seed)
-    where = _place(data, order, cluster)
-    with open_kernel(data.x[order], net, kernel, data.tau0, declared, options, where) as held:
+    problem = data.x[order], net, kernel, data.tau0, declared, options
+    given = data.ridge is not None
+    with open_kernel(*problem) if cluster is None else open_on_ray(*problem, cluster.of(data, order, given)) as held:
         held.compute(progress)
         classes = None if data.targets.index is None else data.targets.index[order]
-        system = _system(held, net, data.tau0, classes, centred, options)
+        system = kernel_system(held, net, data.tau0, classes, centred, options)
         regression = _Regression(held, system, data, order, options, _checkpoint(held, data, centred, options))
         return regression.fit()
 
@@ -153,11 +133,8 @@ def open_kernel(
     tau0: float,
     declared: float | None,
     options: ConjugateGradients,
-    cluster: Cluster | None = None,
-) -> Iterator[TrainingKernel]:
+) -> Iterator[HeldKernel]:
     """Yield a kernel between samples whose blocks are kept as they have room; a folder is locked meanwhile.
-
-    Blocks are kept by this process, or by the workers of a Ray cluster.
 
     Raises
     ------
@@ -165,13 +142,6 @@ def open_kernel(
         If the kernel's diagonal is infinite, or a folder holds blocks of something else.
     """
     folder = None if options.folder is None else Path(options.folder)
-    if cluster is not None:
-        with (
-            nullcontext() if folder is None else locked(folder, 0),
-            _on_ray(x, net, kernel, tau0, declared, options, cluster) as shared,
-        ):
-            yield shared
-        return
     n, p = x.shape
     # features, columns and factors of preconditioners, and blocks of vectors
     beside = 8 * n * (2 * min(p, FEATURES) + 4 * options.count(n) + 200) + 4 * x.nbytes
@@ -191,50 +161,9 @@ def open_kernel(
         yield _held(problem, kernel, plan, blocks)
 
 
-@contextmanager
-def _on_ray(
-    x: np.ndarray,
-    net: Architecture,
-    kernel: KernelName,
-    tau0: float,
-    declared: float | None,
-    options: ConjugateGradients,
-    cluster: Cluster,
-) -> Iterator[RayKernel]:
-    """Yield a kernel whose blocks the workers of a Ray cluster keep."""
-    with float64():
-        problem = KernelProblem.of(x, net, None, tau0, declared)
-    _held(problem, kernel, KernelPlan(len(x), "nowhere", "float64", len(x)), NoBlocks())
-    held = RayKernel.open(
-        problem,
-        kernel,
-        cluster.outputs,
-        samples=cluster.files,
-        order=cluster.order,
-        keep=options.keep,
-        precision=options.precision,
-        memory=options.memory,
-        tell=options.tell,
-    )
-    try:
-        yield held
-    finally:
-        held.close()
-
-
-def _place(data: KernelData, order: np.ndarray, cluster: Cluster | None) -> Cluster | None:
-    """Return what a cluster needs to know of the data, in the order that they are taken."""
-    if cluster is None:
-        return None
-    return replace(cluster, outputs=data.targets.values.shape[1], order=None if data.ridge is not None else order)
-
-
 def _held(problem: KernelProblem, kernel: KernelName, plan: KernelPlan, blocks: Blocks) -> HeldKernel:
     held = HeldKernel(problem, kernel, plan, blocks)
-    if not np.all(np.isfinite(held.diagonal())):
-        raise ValueError(
-            "the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=, or use kernel='ck'."
-        )
+    check_diagonal(held.diagonal())
     return held
 
 
@@ -243,7 +172,7 @@ def _order(n: int, split: bool, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(n) if split else np.arange(n)
 
 
-def _system(
+def kernel_system(
     held: TrainingKernel,
     net: Architecture,
     tau0: float,
@@ -251,7 +180,28 @@ def _system(
     centred: bool,
     options: ConjugateGradients,
 ) -> KernelSystem:
-    """Return the system with the approximations that its preconditioners are made of."""
+    """Return the system of a regression, with the approximations that its preconditioners are made of.
+
+    Parameters
+    ----------
+    held : HeldKernel or RayKernel
+        The kernel.
+    net : Architecture
+        The network.
+    tau0 : float
+        Root mean square norm of a sample.
+    classes : ndarray of shape (n,) or None
+        Classes whose second moments the equivalent kernel tells apart.
+    centred : bool
+        Whether there is an intercept.
+    options : ConjugateGradients
+        Settings.
+
+    Returns
+    -------
+    KernelSystem
+        The system.
+    """
     wanted = [name for name in get_args(Preconditioner) if name != "none"]
     # a race takes products, which are cheap where blocks are kept
     if options.preconditioner != "auto":
@@ -288,6 +238,14 @@ def _checkpoint(held: TrainingKernel, data: KernelData, centred: bool, options: 
     return Checkpoint(None if options.folder is None else Path(options.folder), identity)
 
 
+def _settled(tried: list[Trial]) -> bool:
+    """Return whether the last ridges have not lowered the error of those before."""
+    before, last = tried[:-PATIENCE], tried[-PATIENCE:]
+    if not before:
+        return False
+    return lowest_error(last).squared_error > (1 - LOWER) * lowest_error(before).squared_error
+
+
 class _Regression:
     """A regression on samples in some order."""
 
@@ -303,6 +261,7 @@ class _Regression:
         self.held, self.system, self.data, self.order = held, system, data, order
         self.options, self.checkpoint = options, checkpoint
         self.target = data.targets.values[order]
+        self.race: tuple[Racer, ...] = ()
         self.state: GradientState = checkpoint.load()
 
     def fit(self) -> Fit:
@@ -327,8 +286,11 @@ class _Regression:
             solver.resume(state.name, kept["solution"], kept["residual"], kept["directions"], state.steps)
             state.iteration = {}
             self.options.tell(f"  going on from iteration {state.steps} of an earlier run")
+        elif state.name in system.parts:
+            system.parts = {state.name: system.parts[state.name]}
+            solver.begin([state.name], start)
         else:
-            solver.begin([state.name] if state.name in system.parts else list(system.parts), start)
+            solver.begin(list(system.parts), start)
         solution = solver.solve(lambda name, method: self.checkpoint.step(state, name, method))
         self.options.tell(
             f"  residual {solution.error:.1e} after {solution.iterations} iterations, preconditioner {solution.name}"
@@ -344,8 +306,13 @@ class _Regression:
         parts = {name: low and low.leading(m) for name, low in self.system.parts.items()}
         system = KernelSystem(part, self.system.centred, parts)
         target = self.target[:m] - self.target[:m].mean(axis=0) if self.system.centred else self.target[:m]
-        for ridge in self._grid()[len(state.tried) :]:
-            if len(state.tried) > PATIENCE and lowest_error(state.tried) not in state.tried[-PATIENCE:]:
+        grid = self._grid()
+        if len(system.parts) > 1 and state.name is None:
+            # where the preconditioner matters most
+            solver = GradientSolver(system, target, grid[-1], self.options, self.options.tolerance)
+            state.name, self.race = solver.decide(list(system.parts)), solver.race
+        for ridge in grid[len(state.tried) :]:
+            if _settled(state.tried):
                 break
             self.options.tell(f"ridge {ridge:.4g}: {m:,} of {n:,} samples")
             found = self._solve(system, target, ridge, max(self.options.tolerance, COMPARED), state.dual)
@@ -356,7 +323,6 @@ class _Regression:
                 state.best = found.dual
             self.checkpoint.save(state)
         self.system.products += system.products
-        self.system.parts = {name: self.system.parts[name] for name in system.parts}
         if state.best is None:
             raise ValueError("no ridge was tried: give ridges=.")
         return state.tried, state.best
@@ -394,7 +360,7 @@ class _Regression:
             tolerance=self.options.tolerance,
             preconditioner=solution.name,
             rank=self.system.rank(solution.name),
-            race=solution.race,
+            race=solution.race or self.race,
             plan=self.held.plan,
             products=self.system.products,
         )

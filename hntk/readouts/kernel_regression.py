@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
-from typing import Literal, get_args
+from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -20,16 +21,18 @@ from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk.data.normalization import Normalization
-from hntk.data.row_files import RowFiles, files_of
+from hntk.data.row_files import RowFiles
 from hntk.kernels import exact_kernels
-from hntk.kernels.held_kernel import KernelName
-from hntk.kernels.ray_workers import Engine, import_ray
+from hntk.kernels.held_kernel import KernelName, rectangle
+from hntk.kernels.problem import KernelProblem
+from hntk.kernels.ray_workers import Engine
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.target_predictor import TargetPredictor
 from hntk.readouts.gradient_options import ConjugateGradients, Convergence
-from hntk.readouts.kernel_data import KernelData
+from hntk.readouts.kernel_data import KernelData, check_diagonal
 from hntk.readouts.kernel_gradients import RIDGES as DESCENDING
-from hntk.readouts.kernel_gradients import Cluster, fit_by_gradients
+from hntk.readouts.kernel_gradients import fit_by_gradients
+from hntk.readouts.kernel_on_ray import as_cluster
 from hntk.readouts.kernel_ridge import (
     RIDGES,
     CentredTargets,
@@ -40,6 +43,7 @@ from hntk.readouts.kernel_ridge import (
     try_ridges,
 )
 from hntk.readouts.kernel_scores import KernelScores
+from hntk.readouts.kernel_variance import posterior_variances
 from hntk.spectra.comparison import centred_kernel
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 
@@ -109,14 +113,64 @@ class KernelRegression(KernelScores):
     def _parts(self, samples: np.ndarray) -> Iterator[Float[np.ndarray, "m K"]]:
         """Yield scores by rows of the kernel with the training samples, which is not kept."""
         step = max(1, ENTRIES // len(self.x))
-        for start in range(0, len(samples), step):
-            yield self._across(samples[start : start + step]) @ self.dual
-
-    def _across(self, block: np.ndarray) -> Float[np.ndarray, "m n"]:
-        """Return the kernel of some samples with the training samples."""
         with float64():
-            kernels = exact_kernels(block, self.architecture, x2=self.x, tau0=self.tau0)
-            return np.asarray(getattr(kernels, self.kernel))
+            problem = KernelProblem.of(self.x, self.architecture, None, self.tau0, self.kappa_sq)
+            training = problem.checked_samples(problem.x)
+            for start in range(0, len(samples), step):
+                block = problem.checked_samples(jnp.asarray(samples[start : start + step], float))
+                yield rectangle(problem, self.kernel, block, training) @ self.dual
+
+    def variance(
+        self, x: object, *, raw: bool = False, solver: Literal["auto", "direct"] | ConjugateGradients = "auto"
+    ) -> Float[np.ndarray, " m"]:
+        """Return posterior variances of the Gaussian process that has the kernel, and noise of the ridge's variance.
+
+        The kernel between the training samples is computed anew.
+
+        Parameters
+        ----------
+        x : array of shape (m, p)
+            Samples, normalised as the training samples were.
+        raw : bool
+            Whether they are raw instead, to go through ``normalization`` first.
+        solver : {"auto", "direct"} or ConjugateGradients
+            How systems are solved. "auto" is direct up to 5,000 training samples, and conjugate gradients for more.
+
+        Returns
+        -------
+        ndarray of shape (m,)
+            Variances of a score, without the noise. Targets of a regression count standardised: multiply by the
+            variances of the targets. The kernel's scale is taken as it is and not fitted to the data.
+
+        Raises
+        ------
+        ConvergenceError
+            If conjugate gradients do not reach the residual that was asked for.
+        ValueError
+            If x does not have the training samples' dimension, or is not finite.
+
+        Examples
+        --------
+        >>> import jax, hntk
+        >>> data = hntk.reference_mixture(n=200, p=40, key=jax.random.key(0))
+        >>> fitted = hntk.fit_kernel(data.x[::2], data.labels[::2], ["relu"] * 2, ridge=0.01)
+        >>> known, unknown = fitted.variance(data.x[::2]).mean(), fitted.variance(data.x[1::2]).mean()
+        >>> bool(known < 0.1 * unknown)
+        True
+        """
+        samples = self._samples(x, raw=raw)
+        settings = as_solver(solver, len(self.x))
+        return posterior_variances(
+            self.x,
+            samples,
+            self.architecture,
+            self.kernel,
+            self.tau0,
+            self.kappa_sq,
+            self.ridge,
+            self.intercept,
+            settings,
+        )
 
 
 @array_dataclass(static=("classes",))
@@ -179,7 +233,7 @@ def fit_kernel(
         0, the direct solver takes directions of eigenvalues that are rounding errors alone for nothing.
     ridges : sequence of float, optional
         Ridges to choose from, in units of the kernel's mean eigenvalue. By default 29 from 1e-4 to 1e3 for the direct
-        solver. Conjugate gradients take 11 from 10 to 1e-4, from the largest on, until the error has risen twice.
+        solver. Conjugate gradients take 11 from 10 to 1e-4, from the largest on, until two have not lowered the error.
     intercept : bool, optional
         Whether an intercept is fitted that is not penalised. By default so for a network that is not plain, such as one
         with biases, and not for a plain one, as :func:`hntk.fit_equivalent` has it.
@@ -232,14 +286,15 @@ def fit_kernel(
     declared, progress = as_diagonal(kappa_sq), as_callback(progress)
     net = as_architecture(architecture)
     centred = not net.is_plain if intercept is None else as_flag(intercept, "intercept")
-    data = KernelData.of(x, y, ridge=ridge, ridges=ridges or RIDGES, tau0=tau0, normalization=normalization)
-    cluster = _as_cluster(engine, x if isinstance(x, RowFiles) else data.x)
-    chosen = _as_solver(solver, len(data.x), cluster is not None)
+    grid = RIDGES if ridges is None else ridges
+    data = KernelData.of(x, y, ridge=ridge, ridges=grid, tau0=tau0, normalization=normalization)
+    cluster = as_cluster(engine, x if isinstance(x, RowFiles) else data.x)
+    chosen = as_solver(solver, len(data.x), shared=cluster is not None)
     if chosen is None:
         dual, means, ridge, tried = _directly(data, net, kernel, declared, centred, progress)
         convergence = None
     else:
-        data = replace(data, ridges=data.ridges if ridges else list(DESCENDING))
+        data = data if ridges is not None else replace(data, ridges=list(DESCENDING))
         fit = fit_by_gradients(data, net, kernel, declared, centred, chosen, progress, cluster)
         dual, means, ridge, tried, convergence = fit.dual, fit.means, fit.ridge, fit.tried, fit.convergence
     check_result(dual, "the regression")
@@ -252,16 +307,7 @@ def fit_kernel(
     return KernelClassifier(*parts, data.normalization, **more, classes=data.answers.classes)
 
 
-def _as_cluster(engine: object, x: object) -> Cluster | None:
-    """Return what a Ray cluster needs, or None for this machine."""
-    as_choice(engine, "engine", get_args(Engine))
-    if engine == "local":
-        return None
-    import_ray()
-    return Cluster(files_of(x))
-
-
-def _as_solver(solver: object, n: int, shared: bool) -> ConjugateGradients | None:
+def as_solver(solver: object, n: int, *, shared: bool = False) -> ConjugateGradients | None:
     """Return the settings of conjugate gradients, or None for the direct solver."""
     if isinstance(solver, ConjugateGradients):
         return solver
@@ -307,10 +353,7 @@ def _training_kernel(
     with float64():
         kernels = exact_kernels(data.x, net, tau0=data.tau0, kappa_sq=declared, progress=progress)
         matrix = np.array(getattr(kernels, kernel))
-    if not np.all(np.isfinite(matrix.diagonal())):
-        raise ValueError(
-            "the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=, or use kernel='ck'."
-        )
+    check_diagonal(matrix.diagonal())
     return matrix
 
 

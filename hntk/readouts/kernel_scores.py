@@ -54,11 +54,15 @@ class KernelScores:
             If x does not have the training samples' dimension, is not finite, or is raw and the normalisation is not
             known.
         """
+        scores = np.concatenate(list(self._parts(self._samples(x, raw=raw))))
+        check_result(scores, "a score")
+        return scores + self.offset
+
+    def _samples(self, x: object, *, raw: bool) -> np.ndarray:
+        """Return samples as the training samples are, or refuse them."""
         samples = as_rows(prepare_samples(x, self.normalization, self._scale, raw=raw))
         if samples.shape[1] != self._dimension:
             raise ValueError(
                 f"x has {samples.shape[1]} columns but the training samples had {self._dimension}: treat both alike."
             )
-        scores = np.concatenate(list(self._parts(samples)))
-        check_result(scores, "a score")
-        return scores + self.offset
+        return samples

@@ -170,6 +170,13 @@ class GradientSolver:
             if saved is not None and len(self.methods) == 1:
                 saved(*next(iter(self.methods.items())))
 
+    def decide(self, names: Sequence[str]) -> str:
+        """Race some preconditioners, keep the one in front, and return its name."""
+        self.begin(names)
+        while len(self.methods) > 1:
+            self._step()
+        return next(iter(self.methods))
+
     def _step(self) -> None:
         """Advance all methods by one product that they share, and end the race."""
         methods = list(self.methods.values())

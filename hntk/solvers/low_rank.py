@@ -72,8 +72,10 @@ class LowRank:
         # a diagonal of 0 at a ridge of 0 has no inverse
         level = np.maximum(level, np.finfo(float).eps * max(float(level.max()), np.finfo(float).tiny))
         inner = np.eye(self.rank)
-        for rows in row_blocks(self.factor):
+        for rows in row_blocks(self.factor, self.rank + 1):
             inner += self.factor[rows].T @ (self.factor[rows] / level[rows, None])
+        # columns that depend on each other leave eigenvalues that rounding may have made negative
+        inner[np.diag_indices(self.rank)] += self.rank * np.finfo(float).eps * np.trace(inner)
         solve = scipy.linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
 
         def apply(block: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
@@ -113,7 +115,8 @@ def low_rank(
     index, columns = _drawn(kernel, known, left, pivots, rng)
     factor = _beside_nugget(index, columns)
     # samples of whose diagonal the features have all have no room for more
-    factor *= np.sqrt(np.minimum(1.0, left / np.maximum(np.einsum("ij,ij->i", factor, factor), 1e-300)))[:, None]
+    squares = np.einsum("ij,ij->i", factor, factor)
+    factor *= np.sqrt(np.divide(left, squares, out=np.ones_like(left), where=squares > left))[:, None]
     return LowRank(np.hstack([known, factor]), np.maximum(left - np.einsum("ij,ij->i", factor, factor), 0.0))
 
 

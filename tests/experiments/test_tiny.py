@@ -136,6 +136,17 @@ def million(ran: Ran) -> None:
     assert not (ran.out / "samples.npy").exists()
 
 
+def exact(ran: Ran) -> None:
+    counts = {row["preconditioner"]: int(row["iterations"]) for row in ran.rows("iterations.csv")}
+    assert counts["combined"] < counts["none"]
+    assert set(counts) == {"none", "equivalent", "cholesky", "combined"}
+    dense, compressed = ran.rows("regressions.csv")
+    for row in (dense, compressed):
+        assert float(row["residual"]) <= 1e-4
+        assert float(row["test accuracy"]) > 0.5
+    assert "going on with" in ran.printed
+
+
 def store(ran: Ran) -> None:
     kernels = ran.out / "kernels"
     # two matrices of 128² numbers of 4 bytes, and their headers
@@ -318,8 +329,8 @@ def bench_inference(ran: Ran) -> None:
 CHECKS: dict[str, Callable[[Ran], None]] = {
     check.__name__: check
     for check in (
-        gmm, convergence, architectures, levels, spectrum_theory, spikes, learning_curve, dynamics, million, store,
-        solver, fetch, mnist, widths, memory, frontier, ship, devices, frontier_kilobytes, starts, train,
+        gmm, convergence, architectures, levels, spectrum_theory, spikes, learning_curve, dynamics, million, exact,
+        store, solver, fetch, mnist, widths, memory, frontier, ship, devices, frontier_kilobytes, starts, train,
         bench_kernels, bench_empirical, bench_solver, bench_transform, bench_inference,
     )
 } | {"microcontroller": ship, "small_microcontroller": ship}  # fmt: skip

@@ -22,6 +22,7 @@ from hntk._utils import rows as row_module
 from hntk.data.row_files import open_rows
 from hntk.kernels.block_holder import BlockHolder
 from hntk.kernels.cluster_cost import ClusterCost, block_side, shares
+from hntk.kernels.held_kernel import HeldKernel, NoBlocks
 from hntk.kernels.kernel_plan import KernelPlan
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.ray_kernel import RayKernel
@@ -58,6 +59,10 @@ def data(n: int = N, p: int = P) -> tuple[np.ndarray, np.ndarray]:
 
 def problem(x: np.ndarray) -> KernelProblem:
     return KernelProblem.of(x, NET, None, None, None)
+
+
+def on_driver(x: np.ndarray) -> HeldKernel:
+    return HeldKernel(problem(x), "ntk", KernelPlan(len(x), "nowhere", "float64", len(x)), NoBlocks())
 
 
 def settings(**more: Any) -> hntk.ConjugateGradients:
@@ -103,10 +108,10 @@ def test_passes_over_samples_are_those_of_one_machine(
     x, y = data()
     monkeypatch.setattr(row_module, "BLOCK", 200 * 8 * P)  # five blocks
     there = hntk.fit_equivalent(x, y, NET, engine="ray")
-    here = hntk.fit_equivalent(x, y, NET)
-    assert there.ridge == here.ridge
-    np.testing.assert_array_equal(there.linear, here.linear)
-    np.testing.assert_array_equal(there.quadratic, here.quadratic)
+    local = hntk.fit_equivalent(x, y, NET)
+    assert there.ridge == local.ridge
+    np.testing.assert_array_equal(there.linear, local.linear)
+    np.testing.assert_array_equal(there.quadratic, local.quadratic)
     assert "900 samples on 2 machines" in capsys.readouterr().out
 
 
@@ -180,7 +185,7 @@ def test_a_pass_whose_worker_is_killed_is_the_same(
 def test_the_model_of_cost_is_what_is_measured(cluster: Any, n: int) -> None:
     x, _ = data(n, 50)
     lines: list[str] = []
-    held = RayKernel.open(problem(x), "ntk", 10, precision="float64", tell=lines.append)
+    held = RayKernel.open(on_driver(x), 10, precision="float64", tell=lines.append)
     begin = time.perf_counter()
     held.compute()
     computed, v = time.perf_counter() - begin, np.random.default_rng(0).normal(size=(n, 10))
@@ -202,7 +207,7 @@ def test_a_machine_that_is_lost_leaves_its_share_to_another(cluster: Any) -> Non
     small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
     third = cluster.add_node(**small)
     (x, _), lines = data(), []
-    held = RayKernel.open(problem(x), "ntk", 2, tell=lines.append)
+    held = RayKernel.open(on_driver(x), 2, tell=lines.append)
     v = np.random.default_rng(0).normal(size=(N, 2))
     before = held.product(v)
     assert len(held.workers.nodes) == 3
@@ -283,4 +288,4 @@ def test_what_an_engine_refuses(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="solver='direct' is for one machine"):
         hntk.fit_kernel(x, y, NET, engine="ray", solver="direct")
     with pytest.raises(ValueError, match="in the memory of its workers"):
-        RayKernel.open(problem(x), "ntk", 2, keep="disk")
+        RayKernel.open(on_driver(x), 2, keep="disk")

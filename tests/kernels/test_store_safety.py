@@ -22,7 +22,7 @@ import pytest
 import hntk
 from hntk.activations.base import Activation
 from hntk.activations.fingerprint import fingerprint
-from hntk.kernels import stored
+from hntk.kernels import kernel_identity, stored
 from tests.support.samples import two_classes
 
 X, _ = two_classes(40, 20)
@@ -118,7 +118,7 @@ def test_kernels_of_other_code_are_taken_on_demand_alone(tmp_path: Path, monkeyp
     path = tmp_path / "progress.json"
     told = json.loads(path.read_text())
     path.write_text(json.dumps(told | {"done": [0, 8]}))
-    monkeypatch.setattr(stored, "source_digest", lambda *places: "another")
+    monkeypatch.setattr(kernel_identity, "source_digest", lambda *places: "another")
     for _ in range(2):
         with pytest.raises(ValueError, match=r"another version of hntk's code.*older_code=True"):
             hntk.store_kernels(tmp_path, X, NET, tile=8)
@@ -133,9 +133,9 @@ def test_kernels_of_other_code_are_taken_on_demand_alone(tmp_path: Path, monkeyp
 
 
 def test_the_code_is_that_of_kernels_activations_and_coefficients(tmp_path: Path) -> None:
-    known = stored.source_digest(*stored.CODE)
+    known = kernel_identity.source_digest(*kernel_identity.CODE)
     copies = []
-    for place in stored.CODE:
+    for place in kernel_identity.CODE:
         copy = tmp_path / place.name
         copies.append(copy)
         if place.is_file():
@@ -144,14 +144,14 @@ def test_the_code_is_that_of_kernels_activations_and_coefficients(tmp_path: Path
         for path in place.glob("*.py"):
             copy.mkdir(exist_ok=True)
             (copy / path.name).write_bytes(path.read_bytes())
-    assert stored.source_digest(*copies) == known
+    assert kernel_identity.source_digest(*copies) == known
     for name in ("kernels/recursion.py", "activations/step_function.py", "coefficients.py", "float64.py"):
-        stored.source_digest.cache_clear()
+        kernel_identity.source_digest.cache_clear()
         before = (tmp_path / name).read_text()
         (tmp_path / name).write_text(before + "\n")
-        assert stored.source_digest(*copies) != known, name
+        assert kernel_identity.source_digest(*copies) != known, name
         (tmp_path / name).write_text(before)
-    stored.source_digest.cache_clear()
+    kernel_identity.source_digest.cache_clear()
 
 
 def test_an_activation_of_ones_own_class_is_known_by_what_it_computes() -> None:
@@ -224,7 +224,7 @@ def test_a_finished_store_is_opened_without_a_write(tmp_path: Path, monkeypatch:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(stored, "FileLock", refused)
-    monkeypatch.setattr(stored, "_reserve", refused)
+    monkeypatch.setattr(stored, "reserve", refused)
     told: list[int] = []
     found = hntk.store_kernels(tmp_path, X, NET, tile=8, progress=told.append)
     assert np.array_equal(found.ntk, expected.ntk)
@@ -331,7 +331,7 @@ def test_the_code_lists_every_module_that_decides_numbers() -> None:
         if name in seen or not path.exists():
             continue
         seen.add(name)
-        listed = any(place == path or place in path.parents for place in stored.CODE)
+        listed = any(place == path or place in path.parents for place in kernel_identity.CODE)
         assert listed or name in CHECKS_AND_FILES, f"{name} may decide numbers: list it in CODE"
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hntk."):

@@ -117,6 +117,13 @@ def finite() -> asymptotics.FiniteSizeDensity:
 
 
 @cache
+def rows_file() -> str:
+    path = f"{mkdtemp()}/rows.npy"
+    np.save(path, X)
+    return path
+
+
+@cache
 def archive() -> str:
     """A data set on the disk."""
     folder = mkdtemp()
@@ -144,6 +151,7 @@ POPULATION = hntk.estimate_population(X, LABELS)
 SAMPLES, CLASSES, NET = (X, "samples"), (LABELS, "labels"), (RELU, "activations")
 SCALE, DIAGONAL, CALLBACK = (1.0, "real"), (2.0, "real"), (None, "callback")
 EXACT = {"x": SAMPLES, "activations": NET, "tau0": SCALE, "kappa_sq": DIAGONAL, "tile": (5, "count")}
+GRADIENTS = hntk.ConjugateGradients(pivots=3, log=None)
 LIMIT = {"law": (law(), "object"), "n": (20, "count"), "net": NET, "kernel": ("ck", "choice"), "kappa_sq": DIAGONAL}
 
 CASES = {
@@ -244,18 +252,27 @@ CASES = {
     "fit_equivalent": case(
         lambda **a: hntk.fit_equivalent(**a).linear, x=SAMPLES, labels=CLASSES, activations=NET,
         kernel=("ntk", "choice"), ridge=(0.1, "real"), tau0=SCALE, kappa_sq=DIAGONAL, normalization=(None, "object"),
-        progress=CALLBACK),
+        engine=("local", "choice"), progress=CALLBACK),
     "fit_equivalent of targets": case(
         lambda **a: hntk.fit_equivalent(X, activations=RELU, ridge=0.1, **a).linear, labels=(COLUMN, "columns"),
         groups=(LABELS, "labels")),
     "fit_kernel": case(
         lambda **a: hntk.fit_kernel(**a).dual, x=SAMPLES, y=CLASSES, architecture=NET, kernel=("ntk", "choice"),
         ridge=(0.1, "real"), intercept=(True, "object"), tau0=SCALE, kappa_sq=DIAGONAL, normalization=(None, "object"),
-        progress=CALLBACK),
+        engine=("local", "choice"), progress=CALLBACK),
     "fit_kernel that chooses": case(lambda **a: hntk.fit_kernel(X, y=LABELS, architecture=RELU, **a).dual,
                                     ridges=([0.1], "numbers")),
     "fit_kernel of targets": case(lambda **a: hntk.fit_kernel(X, architecture=RELU, ridge=0.1, **a).dual,
                                   y=(COLUMN, "columns")),
+    "fit_kernel by conjugate gradients": case(
+        lambda **a: hntk.fit_kernel(architecture=RELU, **{"solver": GRADIENTS} | a).dual, x=SAMPLES, y=CLASSES,
+        ridge=(0.1, "real"), solver=(GRADIENTS, "object"), documented=(hntk.ConvergenceError,)),
+    "ConjugateGradients": case(
+        lambda **a: np.asarray(hntk.ConjugateGradients(**a).tolerance), tolerance=(1e-3, "real"),
+        preconditioner=("auto", "choice"), pivots=(3, "count"), keep=("auto", "choice"),
+        precision=("auto", "choice"), memory=(10**9, "count"), steps=(5, "count"), held_out=(0.1, "real"),
+        seed=(0, "count"), log=CALLBACK),
+    "KernelRegressor.variance": case(of(kernel_regressor, "variance"), x=SAMPLES),
     "KernelRegressor.predict": case(of(kernel_regressor, "predict"), x=SAMPLES),
     "KernelRegressor.r2": case(of(kernel_regressor, "r2"), x=SAMPLES, targets=(COLUMN, "columns")),
     "EquivalentRegression.scores": case(of(regression, "scores"), x=SAMPLES),
@@ -296,6 +313,7 @@ CASES = {
     "leading_eigenpairs": case(hntk.leading_eigenpairs, operator=(KERNEL, "kernel"), k=(2, "count"),
                                tolerance=(0.0, "real"), steps=(None, "count"), seed=(0, "seed"),
                                documented=(ArithmeticError,)),
+    "open_rows": case(lambda **a: hntk.open_rows(**a)[:], paths=(rows_file(), "path")),
     "load_dataset": case(
         lambda **a: hntk.load_dataset(**{"folder": archive(), **a}).x_train, name=("toy", "path"),
         classes=([0, 1], "labels"),
@@ -348,7 +366,7 @@ CASES = {
                       height=(0.5, "real")),
     "stax_kernel_fn": case(hntk.stax_kernel_fn, activations=NET, tau0=SCALE),
     "store_kernels": case(hntk.store_kernels, folder=("", "path"), **EXACT, x2=SAMPLES, dtype=("float64", "choice"),
-                          progress=CALLBACK),
+                          engine=("local", "choice"), progress=CALLBACK),
     "storage": case(hntk.storage, network=(net(), "object"), classes=(2, "count"), layers=("all", "choice")),
     "arithmetic": case(hntk.arithmetic, network=(net(), "object"), classes=(2, "count"), input_bits=(8, "count"),
                        layers=("all", "choice")),
@@ -402,7 +420,8 @@ CASES = {
 }  # fmt: skip
 # what functions return, and enumerations of them: nobody makes one by hand
 RETURNED = {
-    "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients", "CompressedNetwork",
+    "Activation", "Applicability", "Arithmetic", "Certificate", "Classifier", "Coefficients",
+    "CompressedNetwork", "Convergence", "ConvergenceError",
     "DataFit", "DataStatistics", "Dataset", "Design", "Eigenpairs", "EquivalentClassifier", "EquivalentKernels",
     "EquivalentRegression", "EquivalentRegressor", "KernelClassifier",
     "KernelRegression", "KernelRegressor", "Regressor", "RidgeRegressor",

@@ -1,0 +1,215 @@
+"""Kernel regression by conjugate gradients: the direct solver's, with every preconditioner and after interruptions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import hntk
+from hntk.kernels import kernel_plan
+from hntk.readouts import gradient_state, kernel_regression, kernel_system
+from hntk.readouts.kernel_system import GradientSolver
+
+RELU3, N = ["relu"] * 3, 600
+HE = hntk.Architecture(["relu"], weight_std=2**0.5, bias_std=0.3, centred=False)
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    jax.config.update("jax_enable_x64", True)
+    monkeypatch.setattr(kernel_plan, "SIDE", 256)
+
+
+@lru_cache
+def samples() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Training samples and labels, and new ones."""
+    data = hntk.reference_mixture(n=2 * N, p=60, key=jax.random.key(0))
+    order = np.random.default_rng(0).permutation(2 * N)
+    x, labels = np.asarray(data.x)[order], data.labels[order]
+    return x[:N], labels[:N], x[N:], labels[N:]
+
+
+def by_gradients(**options: Any) -> hntk.ConjugateGradients:
+    return hntk.ConjugateGradients(**{"log": None, "pivots": 60} | options)
+
+
+@pytest.mark.parametrize(
+    ("name", "net"),
+    [
+        pytest.param("auto", RELU3, id="plain, auto"),
+        pytest.param("auto", HE, id="biases, auto"),
+        *(pytest.param(name, RELU3, id=f"plain, {name}") for name in ("equivalent", "none")),
+        *(
+            pytest.param(name, net, id=f"{label}, {name}", marks=pytest.mark.nightly)
+            for name in ("combined", "cholesky")
+            for label, net in (("plain", RELU3), ("biases", HE))
+        ),
+    ],
+)
+def test_every_preconditioner_gives_the_direct_solution(name: Any, net: Any) -> None:
+    x, labels, new, _ = samples()
+    direct = hntk.fit_kernel(x, labels, net, "ntk", 1e-2)
+    fitted = hntk.fit_kernel(x, labels, net, "ntk", 1e-2, solver=by_gradients(preconditioner=name, tolerance=1e-9))
+    np.testing.assert_allclose(fitted.scores(new), direct.scores(new), atol=1e-8)
+    np.testing.assert_allclose(fitted.offset, direct.offset, atol=1e-8)
+    told = fitted.convergence
+    assert told is not None
+    assert max(told.residual, told.sampled_residual) <= 2e-9
+    assert told.residual <= told.tolerance == 1e-9
+    assert len(told.race) == (3 if name == "auto" else 0)
+    assert name in ("auto", told.preconditioner)
+
+
+def test_targets_of_a_regression() -> None:
+    x, _, new, _ = samples()
+    y = x[:, :2] * [1e3, 1.0] + [5e3, 0.0]
+    direct = hntk.fit_kernel(x, y, RELU3, ridge=1e-2)
+    fitted = hntk.fit_kernel(x, y, RELU3, ridge=1e-2, solver=by_gradients(tolerance=1e-9))
+    np.testing.assert_allclose(fitted.predict(new), direct.predict(new), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("ridge", [pytest.param(1e-1, marks=pytest.mark.nightly), 1e-4])
+def test_the_combined_preconditioner_needs_few_iterations_on_mixtures(ridge: float) -> None:
+    data = hntk.reference_mixture(n=1000, p=100, key=jax.random.key(1))
+    level = ridge * 0.385  # in units of the NTK's diagonal
+    steps = {
+        name: hntk.fit_kernel(
+            data.x, data.labels, RELU3, ridge=level, solver=by_gradients(preconditioner=name, pivots=100)
+        ).convergence
+        for name in ("combined", "none")
+    }
+    assert steps["combined"].iterations <= 8 < steps["none"].iterations  # type: ignore[union-attr]
+
+
+def test_the_ridge_has_the_least_error_on_samples_that_are_held_out() -> None:
+    x, labels, new, truth = samples()
+    solver = by_gradients(tolerance=1e-6)
+    fitted = hntk.fit_kernel(x, labels, RELU3, "ck", solver=solver)
+    ridges, errors = [trial.ridge for trial in fitted.tried], [trial.squared_error for trial in fitted.tried]
+    assert ridges == sorted(ridges, reverse=True)
+    assert fitted.ridge == ridges[int(np.argmin(errors))]
+    # the error at that ridge is that of a regression on the others
+    order = np.random.default_rng(0).permutation(N)
+    kept, held = order[: N - N // 10], order[N - N // 10 :]
+    tau0 = float(np.sqrt(np.mean(np.sum(x**2, axis=1))))
+    alone = hntk.fit_kernel(x[kept], labels[kept], RELU3, "ck", fitted.ridge, tau0=tau0)
+    share = np.mean(alone.predict(x[held]) == labels[held])
+    assert abs(share - fitted.tried[int(np.argmin(errors))].accuracy) <= 1 / len(held) + 1e-12  # type: ignore[operator]
+    assert fitted.accuracy(new, truth) > 0.9
+    again = hntk.fit_kernel(x, labels, RELU3, "ck", fitted.ridge, solver=solver)
+    np.testing.assert_allclose(again.scores(new), fitted.scores(new), atol=1e-5)
+
+
+@pytest.mark.parametrize("ridge", [1e-3, None])
+def test_an_interrupted_regression_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ridge: Any) -> None:
+    x, labels, new, _ = samples()
+    lines: list[str] = []
+    options = by_gradients(folder=tmp_path, keep="disk", preconditioner="none", tolerance=1e-8, log=lines.append)
+    expected = hntk.fit_kernel(
+        x, labels, RELU3, ridge=ridge, solver=by_gradients(preconditioner="none", tolerance=1e-8)
+    )
+    monkeypatch.setattr(gradient_state, "PAUSE", 0.0)
+    step, left = GradientSolver._step, [12]
+
+    def stops(self: GradientSolver) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(GradientSolver, "_step", stops)
+    with pytest.raises(KeyboardInterrupt):
+        hntk.fit_kernel(x, labels, RELU3, ridge=ridge, solver=options)
+    left[0] = 10_000
+    fitted = hntk.fit_kernel(x, labels, RELU3, ridge=ridge, solver=options)
+    assert any("of an earlier run" in line for line in lines)
+    assert fitted.ridge == expected.ridge
+    np.testing.assert_allclose(fitted.scores(new), expected.scores(new), atol=1e-7)
+    assert fitted.convergence is not None
+    assert fitted.convergence.plan.place == "disk"
+    assert not (tmp_path / gradient_state.FILE).exists()
+
+
+def test_a_checkpoint_of_another_regression_or_a_damaged_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, labels, *_ = samples()
+    options = by_gradients(folder=tmp_path, preconditioner="none", steps=3)
+    monkeypatch.setattr(gradient_state, "PAUSE", 0.0)
+    with pytest.raises(hntk.ConvergenceError):
+        hntk.fit_kernel(x, labels, RELU3, ridge=1e-3, solver=options)
+    with pytest.raises(ValueError, match="another regression .other targets.*begin anew"):
+        hntk.fit_kernel(x, labels[::-1], RELU3, ridge=1e-3, solver=options)
+    (tmp_path / gradient_state.FILE).write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="cannot be read.*begin anew"):
+        hntk.fit_kernel(x, labels, RELU3, ridge=1e-3, solver=options)
+
+
+def test_a_residual_that_is_not_reached_is_an_error() -> None:
+    x, labels, *_ = samples()
+    with pytest.raises(hntk.ConvergenceError, match=r"residual of .*e-.* after 3 iterations.*steps=3.*larger ridge"):
+        hntk.fit_kernel(x, labels, RELU3, ridge=1e-3, solver=by_gradients(steps=3, preconditioner="none"))
+    twice = np.concatenate([x[:100], x[:100]])
+    mixed = np.concatenate([labels[:100], labels[1:101]])
+    with pytest.raises(hntk.ConvergenceError, match="Samples that occur twice make a kernel singular"):
+        hntk.fit_kernel(twice, mixed, RELU3, ridge=0.0, solver=by_gradients(steps=50, preconditioner="cholesky"))
+    with pytest.raises(hntk.ConvergenceError, match="what rounding leaves"):
+        hntk.fit_kernel(x, labels, RELU3, ridge=1e-3, solver=by_gradients(tolerance=1e-19))
+
+
+@pytest.mark.parametrize("net", [RELU3, HE], ids=["plain", "biases"])
+def test_variances_are_those_of_the_gaussian_process(net: Any) -> None:
+    x, labels, new, _ = samples()
+    x, labels, new = x[:120], labels[:120], new[:9]
+    fitted = hntk.fit_kernel(x, labels, net, "ck", 0.05)
+    both = np.concatenate([x, new])
+    whole = np.asarray(hntk.exact_kernels(both, net, tau0=fitted.tau0).ck)
+    noisy, across = whole[:120, :120] + 0.05 * np.eye(120), whole[:120, 120:]
+    if fitted.intercept:  # a constant of a variance so large that the data decide
+        noisy, across, whole = noisy + 1e6, across + 1e6, whole + 1e6
+    expected = whole.diagonal()[120:] - np.einsum("ij,ij->j", across, np.linalg.solve(noisy, across))
+    tolerance = {"rtol": 1e-3} if fitted.intercept else {"rtol": 1e-8}
+    np.testing.assert_allclose(fitted.variance(new), expected, **tolerance)
+    np.testing.assert_allclose(fitted.variance(new, solver=by_gradients(tolerance=1e-10)), expected, **tolerance)
+
+
+def test_many_samples_are_solved_by_conjugate_gradients(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, labels, *_ = samples()
+    monkeypatch.setattr(kernel_regression, "DIRECT", 500)
+    monkeypatch.setattr(kernel_system, "PAUSE", 0.0)
+    fitted = hntk.fit_kernel(x, labels, RELU3, ridge=0.1)
+    assert fitted.convergence is not None
+    said = capsys.readouterr().out
+    assert "kernel of 600 samples: 6 blocks of the upper triangle in float64" in said
+    assert "going on with" in said
+    assert hntk.fit_kernel(x, labels, RELU3, ridge=0.1, solver="direct").convergence is None
+    with pytest.raises(ValueError, match="'auto', 'direct'"):
+        hntk.fit_kernel(x, labels, RELU3, solver=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"tolerance": 0}, "tolerance"),
+        ({"preconditioner": "ilu"}, "preconditioner"),
+        ({"keep": "cloud"}, "keep"),
+        ({"precision": "float16"}, "precision"),
+        ({"pivots": 0}, "pivots"),
+        ({"steps": 2.5}, "steps"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"seed": -1}, "seed"),
+        ({"folder": ""}, "folder"),
+        ({"log": "stdout"}, "log"),
+        ({"memory": -5}, "memory"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        hntk.ConjugateGradients(**setting)
