@@ -130,8 +130,28 @@ class BlockHolder:
         """Compute and keep some blocks; return how many bytes they take."""
         return sum(self._block(corner).nbytes for corner in corners)
 
-    def product(self, v: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-        """Return the part of K v that this worker's blocks and their mirror images have."""
+    def product(self, where: Sequence[slice], *parts: Float[np.ndarray, "rows k"]) -> list[Float[np.ndarray, "rows k"]]:
+        """Return the part of K v that this worker's blocks and their mirror images have, on some pieces of its rows.
+
+        Parameters
+        ----------
+        where : sequence of slice
+            The pieces, which are all that the blocks reach over.
+        *parts : ndarray of shape (rows, k)
+            The pieces of v.
+
+        Returns
+        -------
+        list of ndarray of shape (rows, k)
+            The pieces of the product.
+        """
+        v = np.zeros((self.plan.n, parts[0].shape[1]))
+        for rows, part in zip(where, parts, strict=True):
+            v[rows] = part
+        total = self._product(v)
+        return [total[rows] for rows in where]
+
+    def _product(self, v: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         total = np.zeros(v.shape)
 
         def work(corner: Corner) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,12 +1,16 @@
 r"""What a kernel between n samples costs a cluster: blocks, bytes moved, memory and time, before anything is computed.
 
 The upper triangle has $c(c+1)/2$ blocks, $c = \lceil n/s\rceil$, which W workers share. A product with a block of k
-vectors sends these to every worker and gets one sum of the same size back from each: $2 \cdot 8\,Wnk$ bytes.
+vectors sends to every worker the rows that its blocks reach over, and gets a sum of the same size back from each. These
+are at most $2 \cdot 8\,Wnk$ bytes. Shares of many workers are about squares that lie together, of $n/\sqrt{2W}$ samples
+on a side, so that it is about $2 \cdot 8\,nk\sqrt{2W}$ bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import accumulate
 
 import numpy as np
@@ -16,10 +20,13 @@ from hntk._utils.memory import gigabytes
 from hntk.kernels.kernel_plan import SIDE, KernelPlan, Place
 from hntk.kernels.tiling import TILE
 
+Corner = tuple[int, int]
 # blocks of a worker at least, where there are samples enough, for shares to be alike
 BLOCKS = 8
 # blocks of samples that a worker has in memory at a time
 BANDS = 3
+# pieces that a vector is sent in at most
+PIECES = 256
 # bytes of compiled programs and of the tiles that threads are at, as measured
 WORKSPACE = 2**25
 
@@ -106,7 +113,7 @@ class ClusterCost:
     @property
     def moved(self) -> int:
         """Bytes that one product moves between the driver and all workers, there and back."""
-        return 2 * 8 * self.workers * self.n * self.outputs
+        return 2 * 8 * self.outputs * _reach(self.n, self.side, self.workers)
 
     @property
     def memory(self) -> int:
@@ -184,16 +191,47 @@ def block_side(n: int, workers: int) -> int:
     return min(n, SIDE, TILE * max(1, round(n / count / TILE)))
 
 
-def shares(plan: KernelPlan, workers: int) -> list[list[tuple[int, int]]]:
-    """Share blocks out in their order, such that all shares have about as many entries; none is empty."""
-    corners = plan.corners
+def shares(plan: KernelPlan, workers: int) -> list[list[Corner]]:
+    """Share blocks out, such that all shares have about as many entries; none is empty.
+
+    Blocks are taken along Morton's curve, so that those of a share lie together and reach over few samples.
+    """
     sides = [min(plan.side, plan.n - k * plan.side) for k in range(plan.count)]
-    done = list(accumulate(sides[i] * sides[j] for i, j in corners))
-    found: list[list[tuple[int, int]]] = [[] for _ in range(workers)]
-    for end, (i, j) in zip(done, corners, strict=True):
+    corners = sorted(plan.corners, key=_along_curve)
+    sizes = [sides[i] * sides[j] for i, j in corners]
+    whole = 2 * sum(sizes)
+    found: list[list[Corner]] = [[] for _ in range(workers)]
+    for corner, size, end in zip(corners, sizes, accumulate(sizes), strict=True):
         # by the middle of the block
-        found[(2 * end - sides[i] * sides[j]) * workers // (2 * done[-1])].append((i, j))
+        found[(2 * end - size) * workers // whole].append(corner)
     return [share for share in found if share]
+
+
+def pieces(plan: KernelPlan) -> list[slice]:
+    """Return the pieces that vectors are sent in: block rows, several together where there are many."""
+    step = plan.side * -(-plan.count // PIECES)
+    return [slice(start, min(start + step, plan.n)) for start in range(0, plan.n, step)]
+
+
+def reached(plan: KernelPlan, share: Sequence[Corner]) -> list[int]:
+    """Return the pieces of a vector that the blocks of a share and their mirror images reach over."""
+    each = -(-plan.count // PIECES)
+    return sorted({band // each for corner in share for band in corner})
+
+
+def _along_curve(corner: Corner) -> int:
+    """Return a block's place on Morton's curve: the bits of its row and its column in turns."""
+    i, j = corner
+    return sum((i >> bit & 1) << 2 * bit + 1 | (j >> bit & 1) << 2 * bit for bit in range(32))
+
+
+@cache
+def _reach(n: int, side: int, workers: int) -> int:
+    """Return over how many samples the shares of all workers reach together."""
+    # of many blocks larger ones tell as much
+    coarse = KernelPlan(n, "memory", "float32", side * -(-n // (side * PIECES)))
+    parts = pieces(coarse)
+    return sum(parts[k].stop - parts[k].start for share in shares(coarse, workers) for k in reached(coarse, share))
 
 
 def _seconds(value: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +19,7 @@ from jaxtyping import Float, Int
 from hntk._utils.memory import gigabytes
 from hntk.data.row_files import RowFiles
 from hntk.kernels.block_holder import BlockHolder
-from hntk.kernels.cluster_cost import ClusterCost, block_side, shares
+from hntk.kernels.cluster_cost import ClusterCost, block_side, pieces, reached, shares
 from hntk.kernels.held_kernel import HeldKernel, KernelName
 from hntk.kernels.kernel_plan import DOUBLE, SHARE, Keep, KernelPlan, triangle_bytes
 from hntk.kernels.problem import KernelProblem
@@ -162,12 +163,13 @@ class RayKernel:
 
     def product(self, v: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         """Return K v."""
-        v = np.ascontiguousarray(v, np.float64)
-        sent, total = self.workers.ray.put(v), np.zeros(v.shape)
-        parts = self.workers.call("product", sent)
-        for part in parts:
-            total += part
-        self.moved += v.nbytes * len(parts) + sum(part.nbytes for part in parts)
+        v, total = np.asarray(v, np.float64), np.zeros(v.shape)
+        sent = [self.workers.ray.put(v[rows]) for rows in self._pieces]
+        given = [([self._pieces[k] for k in own], *(sent[k] for k in own)) for own in self._reached]
+        for own, parts in zip(self._reached, self.workers.each("product", given), strict=True):
+            for k, part in zip(own, parts, strict=True):
+                total[self._pieces[k]] += part
+                self.moved += v[self._pieces[k]].nbytes + part.nbytes
         self.multiplied += v.shape[1]
         return total
 
@@ -186,6 +188,14 @@ class RayKernel:
     def close(self) -> None:
         """End the workers."""
         self.workers.close()
+
+    @cached_property
+    def _pieces(self) -> list[slice]:
+        return pieces(self.plan)
+
+    @cached_property
+    def _reached(self) -> list[list[int]]:
+        return [reached(self.plan, share) for share in self.workers.shares]
 
     def _entries(self, corner: tuple[int, int]) -> int:
         a, b = (min(self.plan.side, self.n - k * self.plan.side) for k in corner)
