@@ -53,11 +53,11 @@ class RaySamples:
         self._read = files if files is not None else self.ray.put(np.asarray(x))
         self._task = self.ray.remote(_call).options(max_retries=REPLACED, num_cpus=1)
         blocks = len(list(row_blocks(x)))
-        where = "read from files" if files is not None else f"{gigabytes(x.nbytes)} on each machine"
+        where = "read from files" if files is not None else f"sent, {gigabytes(x.nbytes)} to each"
         tell(
-            f"{x.shape[0]:,} samples on {len(nodes)} machine{'s' if len(nodes) > 1 else ''} with {self._processors} "
-            f"processors: {where}, {blocks:,} block{'s' if blocks > 1 else ''} a pass, and "
-            f"{gigabytes(8 * x.shape[1] ** 2)} back from each for a Gram matrix"
+            f"passes over {x.shape[0]:,} samples on {len(nodes)} machine{'s' if len(nodes) > 1 else ''} with "
+            f"{self._processors} processors: samples {where}, {blocks:,} block{'s' if blocks > 1 else ''} of rows, of "
+            f"which a Gram matrix takes {gigabytes(8 * x.shape[1] ** 2)} back from each"
         )
 
     def __len__(self) -> int:
