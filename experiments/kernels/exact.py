@@ -92,11 +92,12 @@ def run(cfg: Config, record: Record) -> None:
     regressions, iterations = [], []
     for n in _sizes(cfg, source):
         with source.samples(n) as samples:
-            networks = _networks(cfg, samples)
+            fitted = n in settings.sizes or n == _most(source)
+            networks = _networks(cfg, samples) if fitted else []
             for kernel in settings.kernels:
                 if n in settings.compared:
-                    iterations += _compare(cfg, samples, networks[0][1], kernel)
-                if n in settings.sizes or n == _most(source):
+                    iterations += _compare(cfg, samples, network(cfg.net), kernel)
+                if fitted:
                     regressions += [_fit(cfg, record, samples, name, net, kernel) for name, net in networks]
     _report(record, regressions, iterations)
     name = f"{cfg.data.name}, p = {source.p}, {name_of(network(cfg.net))}"

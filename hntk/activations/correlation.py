@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,33 +57,80 @@ def matched_pairs(cov: Array | float, var1: Array | float, var2: Array | float) 
     return rho, (rho == 1) & (jnp.abs(jnp.asarray(var1) - var2) <= allowed)
 
 
-def _arcsin_coefficients(terms: int) -> Float[np.ndarray, " terms"]:
-    """Fit arcsin(s)/s as a polynomial in s² ≤ 1/4, highest order first."""
+def _arcsin_coefficients(terms: int) -> tuple[float, ...]:
+    """Fit arcsin(s)/s as a polynomial in s² ≤ 1/4, lowest order first."""
     nodes = (1 - np.cos(np.pi * (np.arange(terms) + 0.5) / terms)) / 8
     values = np.arcsin(np.sqrt(nodes)) / np.sqrt(nodes)
     fitted = np.polynomial.Chebyshev.fit(nodes, values, terms - 1, domain=[0, 0.25])
-    return fitted.convert(kind=np.polynomial.Polynomial).coef[::-1]
+    return tuple(fitted.convert(kind=np.polynomial.Polynomial).coef.tolist())
 
 
-# with 15 terms the error of the fit is below a rounding in float64
-ARCSIN_COEFFICIENTS = _arcsin_coefficients(15)
+# with so many terms the error of the fit is below a rounding in float64, and in float32 and less
+ARCSIN_COEFFICIENTS, FEWER_COEFFICIENTS = _arcsin_coefficients(15), _arcsin_coefficients(8)
+
+
+class Arc(NamedTuple):
+    """The arcsine of correlations, and what it is made of.
+
+    Attributes
+    ----------
+    angle : Array
+        arcsin abs(ρ).
+    size, gap : Array
+        abs(ρ) and 1 − abs(ρ).
+    """
+
+    angle: Float[Array, "*shape"]
+    size: Float[Array, "*shape"]
+    gap: Float[Array, "*shape"]
+
+
+def arc(size: Float[Array, "*shape"]) -> Arc:
+    """Return the arcsine on [0, 1], using only operations that processors vectorise.
+
+    Beyond ½ it uses arcsin ρ = π/2 − 2 arcsin √((1 − ρ)/2).
+    """
+    gap = 1 - size
+    small, half = size < 0.5, gap / 2
+    square = jnp.where(small, size * size, half)
+    angle = jnp.where(small, size, jnp.sqrt(half)) * _arcsin_series(square)
+    return Arc(jnp.where(small, angle, math.pi / 2 - 2 * angle), size, gap)
+
+
+def _arcsin_series(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return arcsin(s)/s from s² ≤ 1/4; by Estrin's scheme, in which a processor works on several products at once."""
+    rough = jnp.finfo(square.dtype).bits <= jnp.finfo(jnp.float32).bits
+    terms = [jnp.asarray(c, square.dtype) for c in (FEWER_COEFFICIENTS if rough else ARCSIN_COEFFICIENTS)]
+    power = square
+    while len(terms) > 1:
+        paired = [low + high * power for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        terms = paired + terms[len(paired) * 2 :]
+        power = power * power
+    return terms[0]
+
+
+def arc_of_pairs(cov: Array, left: Array, right: Array) -> tuple[Arc, Array]:
+    """Return the arcsine of the correlations of pairs, and where they are negative.
+
+    Correlations are rounded to ±1 as by :func:`correlation`.
+
+    Parameters
+    ----------
+    cov : Array
+        Covariances.
+    left, right : Array
+        Reciprocals of the standard deviations, 0 for those of 0: a product takes less time than a division.
+    """
+    rho = cov * left * right
+    size = jnp.abs(rho)
+    return arc(jnp.where(size >= 1.0 - SNAPPED_ROUNDINGS * jnp.finfo(rho.dtype).eps, 1.0, size)), rho < 0
 
 
 @jax.custom_jvp
 def arcsin(rho: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Return the arcsine on [−1, 1], using only operations that processors vectorise.
-
-    Beyond ½ it uses arcsin ρ = π/2 − 2 arcsin √((1 − ρ)/2).
-    """
-    size = jnp.abs(rho)
-    small = size < 0.5
-    square = jnp.where(small, size * size, (1 - size) / 2)
-    root = jnp.where(small, size, jnp.sqrt(square))
-    series = jnp.full_like(rho, ARCSIN_COEFFICIENTS[0])
-    for coefficient in ARCSIN_COEFFICIENTS[1:]:
-        series = series * square + jnp.asarray(coefficient, rho.dtype)
-    angle = root * series
-    return jnp.sign(rho) * jnp.where(small, angle, math.pi / 2 - 2 * angle)
+    """Return the arcsine on [−1, 1], using only operations that processors vectorise."""
+    angle = arc(jnp.abs(rho)).angle
+    return jnp.where(rho < 0, -angle, angle)
 
 
 @arcsin.defjvp

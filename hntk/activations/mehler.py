@@ -13,7 +13,6 @@ how many to take. Pairs beyond are marked, and the caller computes them by an ex
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -27,6 +26,8 @@ from hntk.activations.base import PairMaps
 BLOCK = 16
 # every so manieth row of correlations is used to estimate how many pairs the series leaves over
 SAMPLED = 8
+# pairs that are computed by the exact form at least, if any are
+FEWEST_PAIRS = 32
 # roundings that the terms left out may add up to
 ALLOWED_ROUNDINGS = 64
 
@@ -71,21 +72,16 @@ class HermiteSide(NamedTuple):
         return jnp.max(share.reshape(share.shape[0], -1), axis=1)
 
 
-def hermite_polynomials(xi: Array, order: int) -> Array:
-    """Return the orthonormal Hermite polynomials h_0 … h_order at ``xi``, shape (order + 1, *xi.shape)."""
-    return _hermite_scan(xi, order, lambda current: current)
-
-
 def hermite_sums(xi: Array, weights: Array, order: int) -> Array:
-    """Return Σ_j w_j h_k(ξ_j) over the first axis, shape (order + 1, *xi.shape[1:])."""
-    return _hermite_scan(xi, order, lambda current: jnp.sum(weights * current, axis=0))
+    """Return Σ_j w_j h_k(ξ_j) over the first axis for the orthonormal Hermite polynomials h_0 … h_order.
 
+    The shape is (order + 1, *xi.shape[1:]). No array holds all polynomials, which would take twice the time.
+    """
 
-def _hermite_scan(xi: Array, order: int, reduce: Callable[[Array], Array]) -> Array:
     def step(pair: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], Array]:
         previous, current = pair
         following = (xi * current - jnp.sqrt(k) * previous) / jnp.sqrt(k + 1)
-        return (current, following), reduce(current)
+        return (current, following), jnp.sum(weights * current, axis=0)
 
     start = (jnp.zeros_like(xi), jnp.ones_like(xi))
     return jax.lax.scan(step, start, jnp.arange(order + 1, dtype=xi.dtype))[1]
@@ -106,7 +102,7 @@ def mehler_maps(left: HermiteSide, right: HermiteSide, cov: Float[Array, "a b"],
     size = left.scale * right.scale
     rho = jnp.where(size > 0, cov / jnp.where(size > 0, size, 1.0), 0.0)
     limits = _accurate_up_to(left, right)
-    blocks = _cheapest(rho[::SAMPLED], limits, exact_cost)
+    blocks = _cheapest(rho, limits, exact_cost)
     certain = jnp.abs(rho) <= limits[blocks - 1]
     total, slope = _horner_blocks(left.coefficients[1:], right.coefficients[1:], jnp.where(certain, rho, 0.0), blocks)
     return PairMaps(rho * total, (total + rho * slope) / jnp.where(size > 0, size, 1.0), certain)
@@ -124,7 +120,12 @@ def _accurate_up_to(left: HermiteSide, right: HermiteSide) -> Float[Array, " blo
 
 def _cheapest(rho: Array, limits: Array, exact_cost: Array | float) -> Array:
     """Return the number of blocks that costs least, counting the pairs left for the exact form."""
-    left_over = jnp.mean(jnp.abs(rho)[None] > limits[:, None, None], axis=(1, 2))
+    size = jnp.abs(rho)
+    left_over = jnp.mean(size[::SAMPLED][None] > limits[:, None, None], axis=(1, 2))
+    # the sample may miss the few pairs that one more block would serve
+    greatest = jnp.max(jnp.where(size <= limits[-1], size, 0.0))
+    fewest = min(FEWEST_PAIRS / rho.size, 1.0)
+    left_over = jnp.where(greatest > limits, jnp.maximum(left_over, fewest), left_over)
     return jnp.argmin(BLOCK * jnp.arange(1, limits.size + 1) + exact_cost * left_over) + 1
 
 

@@ -32,7 +32,7 @@ from hntk.activations.gaussian_rules import (
     pair_expectations,
     small_pair_expectations,
 )
-from hntk.activations.mehler import HermiteSide, hermite_polynomials, mehler_maps
+from hntk.activations.mehler import HermiteSide, hermite_sums, mehler_maps
 
 SERIES_ORDER = 128
 # pairs computed at a time by the two-dimensional rule, which bounds the memory
@@ -158,7 +158,7 @@ class QuadratureActivation(Activation):
             xi, weight = gaussian_rule(_root(v), self.points, jnp)
             sigma = self.function(_root(v) * xi)
             mean = weight @ sigma
-            higher = hermite_polynomials(xi, order)[1:] @ (weight * (sigma - mean))
+            higher = hermite_sums(xi, weight * (sigma - mean), order)[1:]
             return jnp.concatenate([mean[None], higher, weight @ (sigma - mean)[:, None] ** 2])
 
         values = over_variances(expansion, var.reshape(-1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import pi, sqrt
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,14 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk.activations.base import ArrayLike, ClosedForm, Moments, PairMaps
-from hntk.activations.correlation import arcsin, correlation
+from hntk.activations.correlation import arc_of_pairs, arcsin, correlation
+
+
+class RectifierSide(NamedTuple):
+    """Standard deviations of one side of a kernel, and their reciprocals (0 for those of 0)."""
+
+    scale: Array
+    inverse: Array
 
 
 @dataclass(frozen=True)
@@ -62,21 +70,30 @@ class Rectifier(ClosedForm):
         return self.even * sqrt(2 / pi) * jnp.sqrt(var)
 
     def covariance_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
-        return self.pairs(jnp.sqrt(var1), jnp.sqrt(var2), cov).covariance
+        return self._maps(cov, var1, var2).covariance
 
     def derivative_map(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> Array:
-        return self.pairs(jnp.sqrt(var1), jnp.sqrt(var2), cov).derivative
+        return self._maps(cov, var1, var2).derivative
 
     def smoothed_slope(self, mean: ArrayLike, spread: ArrayLike) -> Array:
         mean = jnp.asarray(mean)
         root = jnp.sqrt(2 * jnp.maximum(spread, jnp.finfo(mean.dtype).tiny))
         return self.odd + self.even * jax.lax.erf(mean / root)
 
-    def side(self, var: Float[Array, " n"]) -> Float[Array, " n"]:
-        return jnp.sqrt(var)
+    def side(self, var: Float[Array, " n"]) -> RectifierSide:
+        scale = jnp.sqrt(var)
+        return RectifierSide(scale, jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1.0), 0.0))
 
-    def pairs(self, left: Array, right: Array, cov: ArrayLike) -> PairMaps:
-        size = left * right
+    def pairs(self, left: RectifierSide, right: RectifierSide, cov: Float[Array, "a b"]) -> PairMaps:
+        found, negative = arc_of_pairs(cov, left.inverse, right.inverse)
+        excess = jnp.sqrt(found.gap * (1 + found.size)) + found.size * found.angle - 1
+        angle = jnp.where(negative, -found.angle, found.angle)
+        weight = self.even**2 * (2 / pi)
+        return PairMaps(self.odd**2 * cov + (weight * left.scale) * right.scale * excess, self.odd**2 + weight * angle)
+
+    def _maps(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> PairMaps:
+        """Return both maps in the form that can be differentiated."""
+        size = jnp.sqrt(var1) * jnp.sqrt(var2)
         rho = correlation(cov, size)
         angle = arcsin(rho)
         weight = self.even**2 * (2 / pi)

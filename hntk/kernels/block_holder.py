@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from hntk._utils.float64 import float64
 from hntk._utils.memory import available_memory
-from hntk.kernels.held_kernel import Corner, KernelName, block_products, in_threads, rectangle
+from hntk.kernels.held_kernel import Corner, KernelName, block_products, finite_entries, in_threads, rectangle
 from hntk.kernels.kernel_plan import KernelPlan
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.recursion import SampleSet
@@ -197,7 +197,7 @@ class BlockHolder:
             )
             whole = np.empty((len(first.ck), len(second.ck)), self.plan.dtype)
             self._fill(whole, first, second, same=corner[0] == corner[1])
-            block = whole[rows:, columns:]
+            block = finite_entries(whole[rows:, columns:])
             if self.plan.place == "memory":
                 self._kept[corner] = block = np.ascontiguousarray(block)
         return block

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, Protocol
 
 import jax
@@ -33,7 +33,7 @@ ROWS = 128
 class Blocks(Protocol):
     """What keeps the blocks of a plan."""
 
-    def get(self, corner: Corner) -> np.ndarray | None:
+    def get(self, corner: Corner) -> np.ndarray | jax.Array | None:
         """Return a block, or None where it is not kept."""
         ...
 
@@ -55,6 +55,22 @@ class MemoryBlocks:
     def put(self, corner: Corner, block: np.ndarray) -> None:
         """Keep a block."""
         self.kept[corner] = block
+
+
+@dataclass(eq=False)
+class DeviceBlocks:
+    """Blocks on JAX's device, which multiplies by them."""
+
+    kept: dict[Corner, jax.Array] = field(default_factory=dict)
+
+    def get(self, corner: Corner) -> jax.Array | None:
+        """Return a block, or None where it is not kept."""
+        return self.kept.get(corner)
+
+    def put(self, corner: Corner, block: np.ndarray) -> None:
+        """Keep a block."""
+        with float64():
+            self.kept[corner] = jax.device_put(block)
 
 
 @dataclass(eq=False)
@@ -149,7 +165,7 @@ class HeldKernel:
             chosen = self.samples.rows(jax.numpy.asarray(index))
             found = rectangle(self.problem, self.kernel, self.samples, chosen)
         found[index, np.arange(len(index))] = self._diagonal[index]
-        return found
+        return finite_entries(found)
 
     def _slices(self, corner: Corner) -> tuple[slice, slice]:
         side, n = self.plan.side, self.n
@@ -159,17 +175,17 @@ class HeldKernel:
     def _block(self, corner: Corner) -> np.ndarray:
         """Return a block in the type that blocks are kept in."""
         rows, columns = self._slices(corner)
-        same = corner[0] == corner[1]
+        same, step = corner[0] == corner[1], self._target.tile
         block = np.empty((rows.stop - rows.start, columns.stop - columns.start), self.plan.dtype)
         with float64():  # a setting of each thread
-            for i in range(rows.start, rows.stop, TILE):
-                for j in range(i if same else columns.start, columns.stop, TILE):
+            for i in range(rows.start, rows.stop, step):
+                for j in range(i if same else columns.start, columns.stop, step):
                     tile = self._tile((i, j))[: rows.stop - i, : columns.stop - j]
                     here, there = i - rows.start, j - columns.start
                     block[here : here + tile.shape[0], there : there + tile.shape[1]] = tile
                     if same and i != j:
                         block[there : there + tile.shape[1], here : here + tile.shape[0]] = tile.T
-        return block
+        return finite_entries(block)
 
     def _tile(self, corner: Corner) -> Float[np.ndarray, "a b"]:
         (chosen,) = tile_kernels(self.problem.recursion, self.samples, self.samples, self._target, corner)
@@ -181,7 +197,9 @@ class HeldKernel:
 
     @cached_property
     def _target(self) -> Target:
-        return _target(self.kernel, (self.n, self.n), symmetric=True)
+        # a device is filled by whole blocks, and a core's cache by tiles
+        tile = self.plan.side if self.plan.place == "device" else TILE
+        return _target(self.kernel, (self.n, self.n), symmetric=True, tile=tile)
 
 
 def rectangle(
@@ -203,17 +221,21 @@ def rectangle(
     return found
 
 
-def _target(kernel: KernelName, shape: tuple[int, int], *, symmetric: bool) -> Target:
+def _target(kernel: KernelName, shape: tuple[int, int], *, symmetric: bool, tile: int = TILE) -> Target:
     """Return a division into tiles for one kernel, without memory for it."""
     empty = np.broadcast_to(np.zeros(()), shape)
     ck, ntk = (empty, None) if kernel == "ck" else (None, empty)
-    return Target(ck, ntk, symmetric=symmetric, same=symmetric)
+    return Target(ck, ntk, symmetric=symmetric, same=symmetric, tile=tile)
 
 
 def block_products(
-    block: np.ndarray, v: Float[np.ndarray, "b k"], right: Float[np.ndarray, "a k"] | None
+    block: np.ndarray | jax.Array, v: Float[np.ndarray, "b k"], right: Float[np.ndarray, "a k"] | None
 ) -> tuple[Float[np.ndarray, "a k"], Float[np.ndarray, "b k"] | None]:
     """Return the products of a block with v, and of its transpose with ``right``, added up in float64."""
+    if isinstance(block, jax.Array):
+        with float64():
+            here, mirrored = _device_products(block, v, right)
+        return np.asarray(here), None if mirrored is None else np.asarray(mirrored)
     here, mirrored = np.empty((len(block), v.shape[1])), np.zeros_like(v)
     for start in range(0, len(block), ROWS):
         rows = slice(start, start + ROWS)
@@ -222,6 +244,24 @@ def block_products(
         if right is not None:
             mirrored += part.T @ right[rows]
     return here, None if right is None else mirrored
+
+
+def finite_entries(entries: np.ndarray) -> np.ndarray:
+    """Return entries, or refuse those that are infinite."""
+    if np.all(np.isfinite(entries)):
+        return entries
+    raise ValueError(
+        "the NTK of a network with jumps is infinite between samples that are equal, whatever its diagonal is declared "
+        "to be: drop samples that occur twice, or use kernel='ck'."
+    )
+
+
+@jax.jit
+def _device_products(block: jax.Array, v: jax.Array, right: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+    exact = block.astype(float)
+    # GPUs round the factors of a product to 10 bits unless told otherwise
+    product = partial(jax.numpy.matmul, precision=jax.lax.Precision.HIGHEST)
+    return product(exact, v), None if right is None else product(exact.T, right)
 
 
 def in_threads(work: Callable[[Corner], Any], corners: list[Corner]) -> Iterator[Any]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import jax
 import numpy as np
 
 from hntk._utils.arguments import as_choice
 from hntk._utils.memory import available_memory, gigabytes
 
-Place = Literal["memory", "disk", "nowhere"]
-Keep = Literal["auto", "memory", "disk", "nowhere"]
+Place = Literal["device", "memory", "disk", "nowhere"]
+Keep = Literal["auto", "device", "memory", "disk", "nowhere"]
 # samples on the side of a block; a multiple of a tile's
 SIDE = 2048
 # blocks of at most so many bytes in all are kept in float64
@@ -30,8 +31,9 @@ class KernelPlan:
     ----------
     n : int
         Number of samples.
-    place : {"memory", "disk", "nowhere"}
-        Where they are; blocks that are nowhere are computed anew for every product.
+    place : {"device", "memory", "disk", "nowhere"}
+        Where they are: on JAX's device, in memory, or on disk. Blocks that are nowhere are computed anew for every
+        product.
     dtype : str
         Type that they are kept in, "float32" or "float64". They are computed, and multiplied by, in float64.
     side : int
@@ -63,6 +65,7 @@ class KernelPlan:
 
     def __str__(self) -> str:
         where = {
+            "device": f"{gigabytes(self.size)} on the device",
             "memory": f"{gigabytes(self.size)} in memory",
             "disk": f"{gigabytes(self.size)} on disk",
             "nowhere": "computed anew for every product",
@@ -93,9 +96,9 @@ def plan_kernel(
     ----------
     n : int
         Number of samples.
-    keep : {"auto", "memory", "disk", "nowhere"}
-        The place. "auto" takes memory where they fit, then the disk where a folder is given and they fit there, and
-        computes them anew for every product otherwise.
+    keep : {"auto", "device", "memory", "disk", "nowhere"}
+        The place. "auto" takes a GPU's memory where JAX has one and they fit there, then the machine's memory, then the
+        disk where a folder is given and they fit there, and computes them anew for every product otherwise.
     folder : Path, optional
         Folder for blocks on disk.
     memory : int, optional
@@ -129,6 +132,9 @@ def plan_kernel(
     room = None if free is None else int((SHARE if memory is None else 1) * free) - beside
     fits = room is None or size <= room
     short = f"{gigabytes(size)} of blocks and {gigabytes(beside)} beside them"
+    spare = device_memory()
+    if keep == "device" or (keep == "auto" and spare is not None and size <= SHARE * spare):
+        return KernelPlan(n, "device", dtype, side)
     if keep == "memory" or (keep == "auto" and fits):
         if not fits:
             raise MemoryError(
@@ -149,6 +155,15 @@ def plan_kernel(
             )
     reason = "" if keep == "nowhere" else f"{short} are more than memory has"
     return KernelPlan(n, "nowhere", dtype, side, reason)
+
+
+def device_memory() -> int | None:
+    """Return the bytes that are free on JAX's device, where that is no processor of this machine; None otherwise."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return None
+    told = device.memory_stats() or {}
+    return max(0, told.get("bytes_limit", 0) - told.get("bytes_in_use", 0))
 
 
 def existing(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from hntk._utils.memory import gigabytes
 from hntk.data.row_files import RowFiles
 from hntk.kernels.block_holder import BlockHolder
 from hntk.kernels.cluster_cost import ClusterCost, block_side, pieces, reached, shares
-from hntk.kernels.held_kernel import HeldKernel, KernelName
+from hntk.kernels.held_kernel import HeldKernel, KernelName, finite_entries
 from hntk.kernels.kernel_plan import DOUBLE, SHARE, Keep, KernelPlan, triangle_bytes
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.ray_workers import REMEDY, RayWorkers, Tell, import_ray, machines
@@ -179,7 +179,7 @@ class RayKernel:
         parts = self.workers.each("columns", [(a, b, index) for a, b in zip(ends[:-1], ends[1:], strict=True)])
         found = np.concatenate(parts)
         found[index, np.arange(len(index))] = self.here.diagonal()[index]
-        return found
+        return finite_entries(found)
 
     def memory(self) -> list[int]:
         """Return the bytes that every worker has taken since it began."""

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from hntk.activations import Activation, Staircase
 from hntk.activations.base import PairMaps, Side
@@ -131,14 +131,29 @@ class Tile(NamedTuple):
 
     def part(self, only: Only) -> Part:
         """Return the kernels that are wanted; XLA leaves out what a program does not return."""
-        return Part(tuple(getattr(self, name) for name in WANTED[only]), self.certain)
+        # on CPUs, XLA would compute all layers once for each array that a program returns
+        return Part(jax.lax.complex(self.ck, self.ntk) if only is None else getattr(self, only), self.certain)
 
 
 class Part(NamedTuple):
-    """One of both kernels of some pairs, or both, and where they are accurate (None for everywhere)."""
+    """What programs return of a :class:`Tile`.
 
-    kernels: tuple[Float[Array, "*pairs"], ...]
+    Attributes
+    ----------
+    joined : Array
+        One kernel of some pairs; or both, as the parts of complex numbers.
+    certain : Array or None
+        Where they are accurate; None for everywhere.
+    """
+
+    joined: Num[Array, "*pairs"]
     certain: Bool[Array, "*pairs"] | None
+
+    @property
+    def kernels(self) -> list[np.ndarray]:
+        """The kernels that are wanted, in memory."""
+        joined = np.asarray(self.joined)
+        return [np.real(joined), np.imag(joined)] if np.iscomplexobj(joined) else [joined]
 
 
 class Recursion:

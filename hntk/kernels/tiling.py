@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -17,8 +16,9 @@ from jaxtyping import Float
 from hntk._utils.float64 import float64
 from hntk.kernels.recursion import WANTED, Only, Recursion, SampleSet
 
-# samples on the side of a tile whose arrays stay in a core's cache
-TILE = 256
+# samples on the side of a tile whose arrays stay in a core's cache; the entries of a column of a tile of a power of two
+# would share few places of the cache, and its mirror image would take twice the time
+TILE = 264
 # pairs that are computed at a time by exact forms: the smallest size that holds all of them, or the largest
 PAIR_BATCHES = (32, 256)
 
@@ -135,7 +135,7 @@ def tile_kernels(
     # the last tile of a row or column begins earlier, so that all have one shape, and its first samples are dropped
     begin = min(i, n - shape[0]), min(j, m - shape[1])
     tile = recursion.tile(first, second, begin, shape, target.only)
-    kernels = [np.asarray(kernel) for kernel in tile.kernels]
+    kernels = tile.kernels
     if tile.certain is not None:
         kernels = _with_exact_pairs(recursion, first, second, kernels, np.asarray(tile.certain), begin, target)
     return [kernel[i - begin[0] :, j - begin[1] :] for kernel in kernels]
@@ -180,7 +180,7 @@ def _with_exact_pairs(
         rows, columns = i[start : start + size], j[start : start + size]
         # repeated to one length, so that one compiled program serves
         padded = [np.resize(v, size) + b for v, b in zip((rows, columns), begin, strict=True)]
-        exact = jax.device_get(recursion.pairs(first, second, *padded, only=target.only).kernels)
+        exact = recursion.pairs(first, second, *padded, only=target.only).kernels
         for kernel, values in zip(mended, exact, strict=True):
             kernel[rows, columns] = values[: rows.size]
     return mended

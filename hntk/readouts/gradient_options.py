@@ -27,9 +27,10 @@ class ConjugateGradients:
         combined. "auto" races all three for a few iterations and goes on with the one in front.
     pivots : int, optional
         Number of columns. By default a quarter of the samples, and 1,500 at most.
-    keep : {"auto", "memory", "disk", "nowhere"}
-        Where blocks of the kernel are kept. "auto" takes memory where they fit, then the disk where there is a
-        ``folder``, and computes them anew for every iteration otherwise.
+    keep : {"auto", "device", "memory", "disk", "nowhere"}
+        Where blocks of the kernel are kept. "auto" takes a GPU's memory where JAX has one and they fit there, then the
+        machine's memory, then the disk where there is a ``folder``, and computes them anew for every iteration
+        otherwise.
     precision : {"auto", "float32", "float64"}
         Type that blocks are kept in. "auto" is float64 up to 1 GiB and float32 beyond. Entries are computed in
         float64, and products add up in float64.

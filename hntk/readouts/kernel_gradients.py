@@ -14,7 +14,7 @@ from jaxtyping import Float
 from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import float64
 from hntk.kernels.disk_blocks import DiskBlocks
-from hntk.kernels.held_kernel import Blocks, HeldKernel, KernelName, MemoryBlocks, NoBlocks
+from hntk.kernels.held_kernel import Blocks, DeviceBlocks, HeldKernel, KernelName, MemoryBlocks, NoBlocks
 from hntk.kernels.kernel_identity import kernel_identity
 from hntk.kernels.kernel_plan import KernelPlan, plan_kernel
 from hntk.kernels.problem import KernelProblem
@@ -41,7 +41,7 @@ PATIENCE, LOWER = 2, 1e-3
 # samples whose residual is computed from rows of the kernel that were never kept
 SAMPLED = 64
 # most columns of samples that count as features
-FEATURES = 4096
+FEATURES = 8192
 PACKAGE = Path(__file__).parents[1]
 CODE = (PACKAGE / "solvers", PACKAGE / "readouts")
 
@@ -152,13 +152,18 @@ def open_kernel(
     with float64():
         problem = KernelProblem.of(x, net, None, tau0, declared)
     if folder is None:
-        yield _held(problem, kernel, plan, MemoryBlocks() if plan.place == "memory" else NoBlocks())
+        yield _held(problem, kernel, plan, _blocks(plan))
         return
     with locked(folder, 0):
-        blocks: Blocks = MemoryBlocks() if plan.place == "memory" else NoBlocks()
+        blocks = _blocks(plan)
         if plan.place == "disk":
             blocks = DiskBlocks.open(folder, plan, kernel_identity(problem) | {"kernel": kernel})
         yield _held(problem, kernel, plan, blocks)
+
+
+def _blocks(plan: KernelPlan) -> Blocks:
+    """Return what keeps the blocks of a plan that has no files."""
+    return {"device": DeviceBlocks, "memory": MemoryBlocks}.get(plan.place, NoBlocks)()
 
 
 def _held(problem: KernelProblem, kernel: KernelName, plan: KernelPlan, blocks: Blocks) -> HeldKernel:

@@ -49,6 +49,7 @@ from hntk.theory.architecture import Architecture, ArchitectureLike, as_architec
 
 # most samples that the direct solver takes without being asked to
 DIRECT = 5000
+Solver = Literal["auto", "direct"] | ConjugateGradients
 # Entries of one kernel between new samples and the training samples that are in memory at a time.
 ENTRIES = 2**24
 # (n, n) arrays of float64 at a time: both kernels and a copy, or a kernel with its eigenvectors and LAPACK's workspace.
@@ -120,9 +121,7 @@ class KernelRegression(KernelScores):
                 block = problem.checked_samples(jnp.asarray(samples[start : start + step], float))
                 yield rectangle(problem, self.kernel, block, training) @ self.dual
 
-    def variance(
-        self, x: object, *, raw: bool = False, solver: Literal["auto", "direct"] | ConjugateGradients = "auto"
-    ) -> Float[np.ndarray, " m"]:
+    def variance(self, x: object, *, raw: bool = False, solver: Solver = "auto") -> Float[np.ndarray, " m"]:
         """Return posterior variances of the Gaussian process that has the kernel, and noise of the ridge's variance.
 
         The kernel between the training samples is computed anew.
@@ -203,7 +202,7 @@ def fit_kernel(
     tau0: float | None = None,
     kappa_sq: float | None = None,
     normalization: Normalization | None = None,
-    solver: Literal["auto", "direct"] | ConjugateGradients = "auto",
+    solver: Solver = "auto",
     engine: Engine = "local",
     progress: Callable[[int], None] | None = None,
 ) -> KernelClassifier | KernelRegressor:

@@ -27,6 +27,8 @@ RACE = 5
 PAUSE = 10.0
 # times that a residual is computed anew before its difference from the iteration's counts as rounding
 RESTARTS = 4
+# iterations in a row that bring no lower residual than those before, after which none is expected
+STALLED = 200
 
 
 @dataclass(eq=False)
@@ -114,7 +116,7 @@ class GradientSolver:
     target : ndarray of shape (n, K)
         Y; of mean 0 for a system with an intercept.
     ridge : float
-        λ ≥ 0.
+        Ridge λ ≥ 0.
     options : ConjugateGradients
         Settings.
     tolerance : float
@@ -151,21 +153,25 @@ class GradientSolver:
         ConvergenceError
             If the residual is not reached.
         """
-        restarts, best = 0, np.inf
+        restarts, certain, lowest, at = 0, np.inf, np.inf, 0
         while True:
             name, leader = min(self.methods.items(), key=lambda item: item[1].errors.max(initial=0.0))
             error = float(leader.errors.max(initial=0.0))
+            if error < lowest:
+                lowest, at = error, leader.steps
             if error <= self.tolerance or not leader.directions.shape[1]:
                 residual = self.target - self.system.apply(leader.solution, self.ridge)
                 error = float(relative_norms(residual, self.target).max(initial=0.0))
                 if error <= self.tolerance:
                     return Solution(leader.solution, residual, error, name, leader.steps, self.race)
-                restarts, best, before = restarts + 1, min(best, error), best
+                restarts, lowest, before, certain = restarts + 1, error, certain, min(certain, error)
                 if restarts > RESTARTS or error > before / 2:
-                    raise self._stalled(leader.steps, best, "which is what rounding leaves")
+                    raise self._stalled(leader.steps, certain, "which is what rounding leaves")
                 leader.restart(residual)
             if leader.steps >= self.options.steps:
-                raise self._stalled(leader.steps, error, f"after steps={self.options.steps}")
+                raise self._stalled(leader.steps, lowest, f"after steps={self.options.steps}")
+            if leader.steps - at >= STALLED:
+                raise self._stalled(leader.steps, lowest, f"which the last {STALLED} did not lower")
             self._step()
             if saved is not None and len(self.methods) == 1:
                 saved(*next(iter(self.methods.items())))

@@ -57,7 +57,7 @@ def posterior_variances(
     declared : float or None
         The NTK's diagonal, where it is declared.
     ridge : float
-        λ.
+        Ridge λ.
     centred : bool
         Whether there is an intercept.
     options : ConjugateGradients or None

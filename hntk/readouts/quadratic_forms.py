@@ -164,5 +164,7 @@ def _squared_norms(x: Real[np.ndarray, "m p"]) -> Float[np.ndarray, " m"]:
 
 def _evaluate(x: Real[np.ndarray, "m p"], matrices: Float[np.ndarray, "k p p"]) -> Float[np.ndarray, "m k"]:
     """Return xᵀ Q x for every matrix Q, in the precision of the samples: a form is no more precise than they are."""
+    if not len(matrices):
+        return np.empty((len(x), 0))
     exact = x if x.dtype == np.float64 else x.astype(np.float32)
     return np.stack([np.einsum("ij,ij->i", exact @ q.astype(exact.dtype), exact) for q in matrices], axis=1)

@@ -6,7 +6,8 @@ import numpy as np
 
 from hntk.activations import Activation
 from hntk.data.scaling import Scaling
-from hntk.readouts.kernel_regression import KernelName, fit_kernel
+from hntk.readouts.gradient_options import ConjugateGradients
+from hntk.readouts.kernel_regression import DIRECT, KernelName, Solver, fit_kernel
 from hntk.sklearn.answers import LabelEstimator, TargetEstimator
 from hntk.sklearn.network_kernels import NetworkKernel
 from hntk.theory.architecture import ArchitectureLike
@@ -15,15 +16,20 @@ from hntk.theory.architecture import ArchitectureLike
 class ExactKernel(NetworkKernel):
     """An estimator by an exact kernel."""
 
+    solver: Solver
+
     def _fit_model(self, X: np.ndarray, answers: np.ndarray) -> None:
         samples, network, options = self._prepared(X)
-        self.model_ = fit_kernel(samples, answers, network, **options)
+        # estimators print nothing unless they are asked to
+        quiet = ConjugateGradients(log=None) if self.solver == "auto" and len(samples) > DIRECT else self.solver
+        self.model_ = fit_kernel(samples, answers, network, solver=quiet, **options)
 
 
 class KernelRidge(TargetEstimator, ExactKernel):
     """Regressor by kernel ridge regression with the exact kernel of an infinitely wide network.
 
-    The kernel is solved with directly, in float64: O(n²) memory and O(n³) time for n samples.
+    Up to 5,000 samples the kernel is solved with directly, in O(n²) memory and O(n³) time for n samples. For more,
+    preconditioned conjugate gradients take O(n²) time for each iteration, see :func:`hntk.fit_kernel`.
 
     Parameters
     ----------
@@ -34,14 +40,16 @@ class KernelRidge(TargetEstimator, ExactKernel):
         Which kernel: the neural tangent kernel, of a network whose layers are all trained by small steps, or the
         conjugate kernel, of one whose readout alone is.
     ridge : float or None, default=None
-        Ridge λ ≥ 0 on the kernel's diagonal. None chooses it by the mean squared leave-one-out error; several
-        targets share it, and count standardised.
+        Ridge λ ≥ 0 on the kernel's diagonal. None chooses it by the mean squared error, leave-one-out or for more
+        than 5,000 samples on some that are held out; several targets share it, and count standardised.
     kappa_sq : float or None, default=None
         Diagonal of the NTK, which has to be given for activations that jump.
     normalize : bool or {"scale", "unit_norm", "whiten"}, default=True
         What samples go through first. True subtracts the mean sample and divides all coordinates by one number, so that
         samples have norms of about 1. ``"unit_norm"`` and ``"whiten"`` do more, see :meth:`hntk.Normalization.of`, and
         False nothing.
+    solver : {"auto", "direct"} or ConjugateGradients, default="auto"
+        How the system is solved, see :func:`hntk.fit_kernel`.
 
     Attributes
     ----------
@@ -76,14 +84,17 @@ class KernelRidge(TargetEstimator, ExactKernel):
         ridge: float | None = None,
         kappa_sq: float | None = None,
         normalize: bool | Scaling = True,
+        solver: Solver = "auto",
     ) -> None:
         super().__init__(activations, kernel=kernel, ridge=ridge, kappa_sq=kappa_sq, normalize=normalize)
+        self.solver: Solver = solver
 
 
 class KernelRidgeClassifier(LabelEstimator, ExactKernel):
     """Classifier by kernel ridge regression with the exact kernel of an infinitely wide network.
 
-    The kernel is solved with directly, in float64: O(n²) memory and O(n³) time for n samples.
+    Up to 5,000 samples the kernel is solved with directly, in O(n²) memory and O(n³) time for n samples. For more,
+    preconditioned conjugate gradients take O(n²) time for each iteration, see :func:`hntk.fit_kernel`.
 
     Parameters
     ----------
@@ -94,13 +105,16 @@ class KernelRidgeClassifier(LabelEstimator, ExactKernel):
         Which kernel: the neural tangent kernel, of a network whose layers are all trained by small steps, or the
         conjugate kernel, of one whose readout alone is.
     ridge : float or None, default=None
-        Ridge λ ≥ 0 on the kernel's diagonal. None chooses it by the mean squared leave-one-out error.
+        Ridge λ ≥ 0 on the kernel's diagonal. None chooses it by the mean squared error, leave-one-out or for more
+        than 5,000 samples on some that are held out.
     kappa_sq : float or None, default=None
         Diagonal of the NTK, which has to be given for activations that jump.
     normalize : bool or {"scale", "unit_norm", "whiten"}, default=True
         What samples go through first. True subtracts the mean sample and divides all coordinates by one number, so that
         samples have norms of about 1. ``"unit_norm"`` and ``"whiten"`` do more, see :meth:`hntk.Normalization.of`, and
         False nothing.
+    solver : {"auto", "direct"} or ConjugateGradients, default="auto"
+        How the system is solved, see :func:`hntk.fit_kernel`.
 
     Attributes
     ----------
@@ -137,5 +151,7 @@ class KernelRidgeClassifier(LabelEstimator, ExactKernel):
         ridge: float | None = None,
         kappa_sq: float | None = None,
         normalize: bool | Scaling = True,
+        solver: Solver = "auto",
     ) -> None:
         super().__init__(activations, kernel=kernel, ridge=ridge, kappa_sq=kappa_sq, normalize=normalize)
+        self.solver: Solver = solver

@@ -61,7 +61,7 @@ class LowRank:
         Parameters
         ----------
         ridge : float
-            λ ≥ 0.
+            Ridge λ ≥ 0.
 
         Returns
         -------

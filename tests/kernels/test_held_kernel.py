@@ -13,7 +13,7 @@ import pytest
 import hntk
 from hntk.kernels import kernel_plan
 from hntk.kernels.disk_blocks import DiskBlocks
-from hntk.kernels.held_kernel import HeldKernel, MemoryBlocks, NoBlocks
+from hntk.kernels.held_kernel import DeviceBlocks, HeldKernel, MemoryBlocks, NoBlocks
 from hntk.kernels.kernel_identity import kernel_identity
 from hntk.kernels.kernel_plan import KernelPlan, plan_kernel
 from hntk.kernels.problem import KernelProblem
@@ -39,12 +39,13 @@ def exact(kernel: str = "ntk") -> np.ndarray:
 
 
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
-@pytest.mark.parametrize("blocks", [MemoryBlocks, NoBlocks])
-def test_products_are_those_of_the_kernel(kernel: Any, blocks: Any) -> None:
-    held = HeldKernel(problem(), kernel, plan_kernel(N), blocks())
+@pytest.mark.parametrize("place", ["device", "memory", "nowhere"])
+def test_products_are_those_of_the_kernel(kernel: Any, place: Any) -> None:
+    blocks = {"device": DeviceBlocks, "memory": MemoryBlocks, "nowhere": NoBlocks}[place]()
+    held = HeldKernel(problem(), kernel, plan_kernel(N, keep=place), blocks)
     told: list[int] = []
     held.compute(told.append)
-    assert sum(told) == N * N
+    assert sum(told) == (0 if place == "nowhere" else N * N)
     np.testing.assert_allclose(held.product(V), exact(kernel) @ V, rtol=1e-12, atol=1e-12)
     index = np.array([299, 3, 256])
     np.testing.assert_allclose(held.columns(index), exact(kernel)[:, index], rtol=1e-12, atol=1e-12)
@@ -119,6 +120,9 @@ def test_the_plan_takes_what_has_room(tmp_path: Path, monkeypatch: pytest.Monkey
     assert plan_kernel(N, memory=1, folder=tmp_path).place == "nowhere"
     with pytest.raises(OSError, match="another disk"):
         plan_kernel(N, keep="disk", folder=tmp_path)
+    monkeypatch.setattr(kernel_plan, "device_memory", lambda: 2 * size)
+    assert plan_kernel(N, memory=1).place == "device"
+    monkeypatch.setattr(kernel_plan, "device_memory", lambda: size)
     monkeypatch.setattr(kernel_plan, "DOUBLE", size - 1)
     assert plan_kernel(N, memory=size).dtype == "float32"
     said = str(KernelPlan(60_000, "memory", "float32", 2048))

@@ -41,7 +41,7 @@ N, P = 900, 20
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    small = {"num_cpus": 1, "object_store_memory": 160 * 2**20}
+    small: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 160 * 2**20}
     two = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     two.add_node(**small)
     ray.init(address=two.address, log_to_driver=False)
@@ -98,6 +98,7 @@ def test_a_regression_whose_worker_is_killed_has_the_same_numbers(
     direct = hntk.fit_kernel(x, y, NET, ridge=3.0, solver="direct")
     assert [line for line in lines if "worker 2 of 2 died" in line]
     assert opened[0].moved == opened[0].cost.moved * opened[0].multiplied / 2
+    assert there.convergence is not None
     assert there.convergence.residual < 1e-12
     np.testing.assert_allclose(there.dual, direct.dual, rtol=0, atol=1e-11 * np.abs(direct.dual).max())
 
@@ -205,7 +206,7 @@ def test_the_model_of_cost_is_what_is_measured(cluster: Any, n: int) -> None:
 
 @pytest.mark.nightly
 def test_a_machine_that_is_lost_leaves_its_share_to_another(cluster: Any) -> None:
-    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    small: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
     third = cluster.add_node(**small)
     (x, _), lines = data(), []
     held = RayKernel.open(on_driver(x), 2, tell=lines.append)

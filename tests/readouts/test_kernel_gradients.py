@@ -157,9 +157,20 @@ def test_a_residual_that_is_not_reached_is_an_error() -> None:
     twice = np.concatenate([x[:100], x[:100]])
     mixed = np.concatenate([labels[:100], labels[1:101]])
     with pytest.raises(hntk.ConvergenceError, match="Samples that occur twice make a kernel singular"):
-        hntk.fit_kernel(twice, mixed, RELU3, ridge=0.0, solver=by_gradients(steps=50, preconditioner="cholesky"))
+        hntk.fit_kernel(twice, mixed, RELU3, ridge=0.0, solver=by_gradients(preconditioner="cholesky"))
+    with pytest.raises(ValueError, match="drop samples that occur twice"):
+        hntk.fit_kernel(twice, mixed, ["sign"], ridge=0.1, kappa_sq=3.0, solver=by_gradients())
     with pytest.raises(hntk.ConvergenceError, match="what rounding leaves"):
         hntk.fit_kernel(x, labels, RELU3, ridge=1e-3, solver=by_gradients(tolerance=1e-19))
+
+
+@pytest.mark.parametrize("n", [2, 3, 12])
+def test_few_samples(n: int) -> None:
+    x = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float16)
+    labels, direct = np.arange(n) % 2, hntk.fit_kernel(x, np.arange(n) % 2, ["relu"], ridge=0.1)
+    fitted = hntk.fit_kernel(x, labels, ["relu"], ridge=0.1, solver=hntk.ConjugateGradients(log=None, tolerance=1e-9))
+    np.testing.assert_allclose(fitted.dual, direct.dual, atol=1e-7)
+    assert hntk.fit_kernel(x, labels, ["relu"], solver=hntk.ConjugateGradients(log=None)).ridge > 0
 
 
 @pytest.mark.parametrize("net", [RELU3, HE], ids=["plain", "biases"])

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_digits
 from sklearn.kernel_ridge import KernelRidge as AnyKernelRidge
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
 
 import hntk
-from hntk.sklearn import EquivalentRidge, EquivalentRidgeClassifier, KernelRidge, KernelRidgeClassifier
+from hntk.sklearn import EquivalentRidge, EquivalentRidgeClassifier, KernelRidge, KernelRidgeClassifier, exact_ridge
 
 RNG = np.random.default_rng(2)
 X = 2.0 + RNG.normal(size=(60, 10))
@@ -79,3 +80,16 @@ def test_bad_settings_are_refused_with_a_remedy() -> None:
         EquivalentRidge(kernel="rbf").fit(X, Y)
     with pytest.raises(ValueError, match="the same for all samples"):
         KernelRidge("relu").fit(X, np.ones(60))
+
+
+def test_many_samples_are_solved_by_conjugate_gradients_in_silence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X, y = load_digits(return_X_y=True)
+    direct = KernelRidgeClassifier("relu", ridge=0.01, solver="direct").fit(X[:300], y[:300])
+    monkeypatch.setattr(exact_ridge, "DIRECT", 200)
+    many = KernelRidgeClassifier("relu", ridge=0.01).fit(X[:300], y[:300])
+    assert many.model_.convergence is not None
+    assert direct.model_.convergence is None
+    np.testing.assert_array_equal(many.predict(X[300:500]), direct.predict(X[300:500]))
+    assert not capsys.readouterr().out

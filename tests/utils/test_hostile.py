@@ -428,7 +428,7 @@ RETURNED = {
     "Expansion", "Expansions", "FileError", "Finding", "IntegerClassifier", "IntegerNetwork", "KernelComparison",
     "Kernels", "LayerScales", "LossAccount",
     "Match", "MatchError", "MatchRecord", "Mixture", "Moments", "Network", "NotIntegerError", "OrthogonalMatrix",
-    "RidgeClassifier",
+    "RidgeClassifier", "RowFiles",
     "SoftmaxClassifier", "SpectralDensity", "Spectrum", "Storage", "Summary", "TaskAccuracy",
     "TrainingError", "WeightMatrix", "FiniteSizeDensity", "FiniteWidth", "Learned", "LimitingDensity", "ScoreLaw",
     "Spike", "LayerStatistics", "TrainingStatistics",
