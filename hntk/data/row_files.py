@@ -171,7 +171,7 @@ def _names(paths: Any) -> list[str]:
 
 def _read(path: str) -> np.ndarray:
     if not path.endswith((".npy", ".parquet")):
-        raise ValueError(f"{path} is neither .npy nor .parquet.")
+        raise ValueError(f"paths must be .npy or .parquet files, got {path}.")
     try:
         if path.endswith(".npy"):
             return np.load(path, mmap_mode="r")

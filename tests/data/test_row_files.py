@@ -56,7 +56,7 @@ def test_files_that_do_not_fit_are_refused(folder: Path) -> None:
         "text.npy": "not numbers of shape",
         "broken.npy": "cannot be read",
         "missing.npy": "give an existing file",
-        "x.csv": "neither .npy nor .parquet",
+        "x.csv": "paths must be .npy or .parquet files, got .*x.csv",
     }.items():
         with pytest.raises(ValueError, match=message):
             hntk.open_rows([first, folder / other])
