@@ -28,6 +28,8 @@ from hntk.kernels.tiling import TILE
 
 # calls of a worker that its blocks are computed in, between which progress is told
 CALLS = 32
+# bytes by which the speed of the way to all workers is measured
+LINK = 2**25
 
 
 @dataclass(eq=False)
@@ -116,12 +118,16 @@ class RayKernel:
         parts = shares(plan, len(nodes))
         workers = RayWorkers(made, kind, parts, nodes, tell)
         cost = ClusterCost(n, p, outputs, len(parts), plan.side, plan.dtype, "memory", made.stored)
-        if not _fits(cost, workers, keep, memory):
-            reason = plan.reason if keep == "nowhere" else "more than the workers' memory has"
-            made.plan = plan = replace(plan, place="nowhere", reason=reason)
-            workers.call("keep_nothing")
-            cost = replace(cost, place="nowhere")
-        cost, base = _measured(cost, workers)
+        try:
+            if not _fits(cost, workers, keep, memory):
+                reason = plan.reason if keep == "nowhere" else "more than the workers' memory has"
+                made.plan = plan = replace(plan, place="nowhere", reason=reason)
+                workers.call("keep_nothing")
+                cost = replace(cost, place="nowhere")
+            cost, base = _measured(cost, workers)
+        except BaseException:
+            workers.close()
+            raise
         tell(str(cost))
         return RayKernel(here, plan, cost, workers, _base=base)
 
@@ -153,13 +159,14 @@ class RayKernel:
             step = -(-len(share) // CALLS)
             for start in range(0, len(share), step):
                 corners = share[start : start + step]
-                running[self.workers.actors[k].compute.remote(corners)] = k, corners
+                call = self.workers.start(k, "compute", (corners,))
+                running[call.reference] = call
         while running:
             (reference,), _ = ray.wait(list(running), num_returns=1)
-            k, corners = running.pop(reference)
-            self.workers.result(k, reference, "compute", (corners,))
+            call = running.pop(reference)
+            self.workers.result(call)
             if progress is not None:
-                progress(sum(self._entries(corner) for corner in corners))
+                progress(sum(self._entries(corner) for corner in call.arguments[0]))
 
     def product(self, v: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         """Return K v."""
@@ -248,7 +255,6 @@ def _fits(cost: ClusterCost, workers: RayWorkers, keep: Keep, memory: int | None
     if cost.memory <= least:
         return True
     if keep == "memory":
-        workers.close()
         raise MemoryError(
             f"a worker's blocks take {gigabytes(cost.memory)}, and {gigabytes(least)} of memory are for each: {REMEDY}."
         )
@@ -258,10 +264,10 @@ def _fits(cost: ClusterCost, workers: RayWorkers, keep: Keep, memory: int | None
 def _measured(cost: ClusterCost, workers: RayWorkers) -> tuple[ClusterCost, list[int]]:
     """Return the cost with measured rates, and the memory that workers have before they hold anything."""
     rates = workers.call("probe", cost.outputs)
-    v = workers.ray.put(np.zeros((cost.n, cost.outputs)))
-    workers.call("echo", v)
+    v = np.ones((max(1, min(cost.n, LINK // (8 * cost.outputs * cost.workers))), cost.outputs))
+    workers.call("echo", workers.ray.put(v))
     begin = perf_counter()
-    workers.call("echo", workers.ray.put(np.ones((cost.n, cost.outputs))))
+    workers.call("echo", workers.ray.put(v))
     seconds = perf_counter() - begin
     slowest = min(rate.entries for rate in rates), min(rate.bytes for rate in rates)
-    return cost.measured(*slowest, cost.moved / seconds), workers.call("memory")
+    return cost.measured(*slowest, 2 * cost.workers * v.nbytes / seconds), workers.call("memory")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from hntk._utils.extras import import_extra
 
@@ -52,6 +52,16 @@ def machines(tell: Tell) -> list[str]:
     if not found:
         raise RuntimeError("no machine of the Ray cluster has a processor: start one with ray start --num-cpus=....")
     return found
+
+
+class Call(NamedTuple):
+    """A call of a worker's method that is under way."""
+
+    share: int
+    method: str
+    arguments: tuple
+    actor: Any
+    reference: Any
 
 
 class RayWorkers:
@@ -101,29 +111,40 @@ class RayWorkers:
         RuntimeError
             If workers die again and again.
         """
-        running = [getattr(actor, method).remote(*given) for actor, given in zip(self.actors, arguments, strict=True)]
-        return [self.result(k, reference, method, arguments[k]) for k, reference in enumerate(running)]
+        calls = [self.start(k, method, given) for k, given in enumerate(arguments)]
+        return [self.result(call) for call in calls]
 
-    def result(self, k: int, reference: Any, method: str, arguments: tuple) -> Any:
+    def start(self, k: int, method: str, arguments: tuple) -> Call:
+        """Begin a call of a worker's method."""
+        actor = self.actors[k]
+        return Call(k, method, arguments, actor, getattr(actor, method).remote(*arguments))
+
+    def result(self, call: Call) -> Any:
         """Return what a call gives, by another worker where the one that was asked has died."""
-        errors = self.ray.exceptions
+        errors, k = self.ray.exceptions, call.share
         for attempt in range(REPLACED + 1):
             try:
-                return self.ray.get(reference)
+                return self.ray.get(call.reference)
             except (MemoryError, errors.OutOfMemoryError) as error:
-                self._shrink(k, error)
+                if call.actor is self.actors[k]:
+                    self._shrink(k, error)
+            except errors.RayTaskError as error:
+                raise error.cause from error
             except (errors.RayActorError, errors.ObjectLostError, errors.NodeDiedError) as error:
                 if attempt == REPLACED:
                     raise RuntimeError(
                         f"worker {k + 1} of {len(self.shares)} died {attempt + 1} times, at last so: {error} Where it "
                         f"ran out of memory, {REMEDY}."
                     ) from error
+                # other calls of the same worker may have had it replaced already
+                if call.actor is not self.actors[k]:
+                    pass
                 # what the system kills for its memory looks like any other death: from the second on it may be that
-                if "low on memory" in str(error) or (attempt and not self.smaller[k]):
+                elif "low on memory" in str(error) or (attempt and not self.smaller[k]):
                     self._shrink(k, error)
                 else:
                     self._replace(k, "died")
-            reference = getattr(self.actors[k], method).remote(*arguments)
+            call = self.start(k, call.method, call.arguments)
         raise AssertionError("unreachable")
 
     def close(self) -> None:

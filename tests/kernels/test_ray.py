@@ -69,6 +69,11 @@ def settings(**more: Any) -> hntk.ConjugateGradients:
     return hntk.ConjugateGradients(**({"preconditioner": "equivalent", "log": None} | more))
 
 
+def kill(held: RayKernel, k: int) -> None:
+    """End a worker's process as the system does with one that takes too much memory."""
+    os.kill(held.workers.call("where")[k][1], signal.SIGKILL)
+
+
 def holders(x: Any, plan: KernelPlan, workers: int, tile: int = 256) -> list[BlockHolder]:
     """Return what the workers of a cluster hold, in this process."""
     return [BlockHolder(problem(np.asarray(x)), "ntk", plan, s, x, tile=tile) for s in shares(plan, workers)]
@@ -87,8 +92,7 @@ def test_a_regression_whose_worker_is_killed_has_the_same_numbers(
         before = product(self, v)
         if self.multiplied > 6 and not opened:
             opened.append(self)
-            # as the system ends a process that takes too much memory
-            os.kill(self.workers.call("where")[1][1], signal.SIGKILL)
+            kill(self, 1)
             np.testing.assert_array_equal(product(self, v), before)
         return before
 
@@ -202,6 +206,24 @@ def test_the_model_of_cost_is_what_is_measured(cluster: Any, n: int) -> None:
     held.close()
     assert moved == pytest.approx(held.cost.moved, rel=0.3)
     assert memory == pytest.approx(held.cost.memory, rel=0.3)
+
+
+@pytest.mark.nightly
+def test_a_worker_that_is_killed_while_blocks_are_computed_is_replaced_once(cluster: Any) -> None:
+    x, _ = data(3000)
+    held, done = RayKernel.open(on_driver(x), 2, tell=lambda line: None), []
+
+    def progress(entries: int) -> None:
+        if not done:
+            kill(held, 0)
+        done.append(entries)
+
+    held.compute(progress)
+    v = np.random.default_rng(0).normal(size=(3000, 2))
+    np.testing.assert_allclose(held.product(v), np.asarray(hntk.exact_kernels(x, NET).ntk) @ v, rtol=1e-10, atol=1e-10)
+    assert held.workers.replaced == 1
+    assert sum(done) == 3000**2
+    held.close()
 
 
 @pytest.mark.nightly
