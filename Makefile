@@ -29,7 +29,7 @@ QUICK := JAX_DISABLE_MOST_OPTIMIZATIONS=1 JAX_TRACEBACK_IN_LOCATIONS_LIMIT=0 \
 TOOLS := clang libclang-rt-dev gcc libc6-dev gcc-arm-none-eabi qemu-system-arm valgrind chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-sweeps setup-models setup-torch setup-docs setup-tools gmm test test-all unit coverage wheel docs lint types format lock clean
+.PHONY: help setup setup-sweeps setup-models setup-torch setup-docs setup-tools gmm test tests test-all unit coverage wheel docs lint types format lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -55,7 +55,10 @@ setup-tools:  ## install the compilers, emulator and browser that some tests ski
 gmm: setup  ## run the Gaussian-mixture experiment (more settings: make gmm ARGS="seed=1")
 	@$(RUN) -m experiments.run +exp=gmm $(ARGS)
 
-test: setup setup-sweeps setup-models lint types  ## run all checks: lint, types, every test and every documented example
+test: setup setup-sweeps setup-models lint types tests  ## run all checks: lint, types, every test and every documented example
+
+# the tests alone, which `make -j2 test` runs beside the types
+tests: setup setup-sweeps setup-models
 	@$(QUICK) $(PYTEST)
 
 unit: setup  ## run the tests but the slow ones (a few only: make unit ARGS="-k erf")

@@ -7,6 +7,7 @@ import gc
 import gzip
 import os
 import struct
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,24 @@ GROWTH = 700_000_000
 # as for everything that makes compilation for tests shorter, see the Makefile: `make test-all` runs what users run
 if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS"):
     share_contexts()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as nightly the cases of tests that are not among those that run often."""
+    cases: dict[tuple[str, tuple[str, ...]], dict[str, pytest.Item]] = defaultdict(dict)
+    for item in items:
+        marker = item.get_closest_marker("often")
+        if marker is not None:
+            name, _, case = item.nodeid.removesuffix("]").partition("[")
+            cases[name, marker.args][case] = item
+    for (name, often), found in cases.items():
+        # fewer cases are collected where some were asked for by their ids
+        if len(found) > len(often) and not found.keys() >= set(often):
+            raise pytest.UsageError(f"{name} has no case {sorted(set(often) - found.keys())}, but {list(found)}")
+        for case, item in found.items():
+            if case not in often:
+                item.add_marker("nightly")
 
 
 def pytest_collection_finish() -> None:

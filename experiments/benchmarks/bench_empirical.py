@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from experiments.benchmarks.harness import Contender, Sweep
+from experiments.benchmarks.harness import Contender, Sweep, Work
 from experiments.benchmarks.sweeps import draw_sweeps, run_sweeps
 from experiments.runner.config import Config
 from experiments.runner.record import Record
@@ -40,7 +40,7 @@ def run(cfg: Config, record: Record) -> None:
 def _own(n: int, p: int, width: int, depth: int) -> Contender:
     """Return hntk; the least work is the bytes of one matrix, two passes and symmetric products of their results."""
     passes = 2 * n * (p * width + 2 * (depth - 1) * width**2)
-    work = 4.0 * n * n, passes + float(n) ** 2 * (p + (2 * depth) * width)
+    work = Work(4.0 * n * n, passes + float(n) ** 2 * (p + (2 * depth) * width))
     options = {"n": n, "p": p, "width": width, "depth": depth}
     return Contender("hntk", "network_tasks.empirical", options, results=8 * n * n, work=work)
 

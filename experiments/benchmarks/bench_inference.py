@@ -19,7 +19,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import hntk
-from experiments.benchmarks.programs import NATIVE, NEAR, REFERENCE, Program, build_programs, c_programs, last_core
+from experiments.benchmarks.programs import (
+    DENSE8,
+    NATIVE,
+    NEAR,
+    REFERENCE,
+    Program,
+    build_programs,
+    c_programs,
+    last_core,
+)
 from experiments.benchmarks.workers import FEWEST, Timing, Turn, Worker, take_turns, working
 from experiments.figures.style import caption_above
 from experiments.runner.config import Config
@@ -34,7 +43,18 @@ MOST = 2000
 # Options by name of the builds whose instructions are counted: processors that valgrind knows.
 BUILDS = {"portable": (), "x86-64-v3": ("-march=x86-64-v3",)}
 MEMORY = ["program", "file", "dense/file", "reads an image", "peak MB", "of it network, MB"]
-SPEED = ["program", "µs an image", "from", "to", "images/s", "times onnxruntime", "limit, µs", "set by", "limit/time"]
+SPEED = [
+    "program",
+    "µs an image",
+    "from",
+    "to",
+    "images/s",
+    "times float32",
+    "times int8",
+    "limit, µs",
+    "set by",
+    "limit/time",
+]
 # By (kind, size), units a second that the core reached.
 Rates = dict[tuple[str, int], float]
 # By program, memory before the network was loaded and peak memory, in bytes.
@@ -118,21 +138,27 @@ def _report_memory(record: Record, programs: Sequence[Program], memory: Memory) 
 
 
 def _report_speed(record: Record, programs: Sequence[Program], rates: Rates, batch: int) -> None:
-    reference = next(program for program in programs if program.name == REFERENCE).timings[batch]
+    reference, dense8 = (
+        next(program for program in programs if program.name == name).timings[batch] for name in (REFERENCE, DENSE8)
+    )
     rows: list[list[Any]] = []
     for program in programs:
         timing = program.timings[batch]
         low, middle, high = (seconds / batch for seconds in timing.quartiles)
-        ratio = timing.speedup(reference)
+        ratio, ratio8 = timing.speedup(reference), timing.speedup(dense8)
         limit, by = program.work.limit(rates, batch)
         bound = [None] * 3 if limit is None else [1e6 * limit, by, limit / middle]
-        rows.append([program.name, 1e6 * middle, 1e6 * low, 1e6 * high, round(1 / middle), ratio, *bound])
+        rows.append([program.name, 1e6 * middle, 1e6 * low, 1e6 * high, round(1 / middle), ratio, ratio8, *bound])
         key = f"{batch}/{program.name}"
-        record.add_metrics(**{f"seconds/{key}": middle, f"speed/{key}": ratio, f"limit/{key}": limit})
+        record.add_metrics(**{f"seconds/{key}": middle, f"speed/{key}": ratio, f"speed_int8/{key}": ratio8})
+        record.add_metrics(**{f"limit/{key}": limit})
     record.add_table(f"batch{batch}", SPEED, rows)
     record.add_chart(f"batch {batch}", "bar", f"batch{batch}", "program", "µs an image")
     rounds = len(reference.seconds)
-    title = f"batch {batch}, one core: median of {rounds} rounds, and the middle half of them; limits are the fastest's"
+    title = (
+        f"batch {batch}, one core: median of {rounds} rounds, and the middle half of them; how many times as fast as "
+        "dense networks in onnxruntime; limits are the fastest's"
+    )
     show_table(title, SPEED, rows)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.benchmarks.harness import Contender, Sweep
+from experiments.benchmarks.harness import Contender, Sweep, Work
 from experiments.benchmarks.settings import BenchKernelsExperiment
 from experiments.benchmarks.sweeps import draw_sweeps, run_sweeps
 from experiments.runner.config import Config
@@ -65,7 +65,8 @@ def _own(
     """Return hntk with an activation, or with a staircase of a number of levels."""
     options = {"n": n, "p": p, "depth": depth, "activation": activation, "levels": levels}
     return Contender(
-        name or f"hntk, {activation}", "kernel_tasks.exact", options, results=8 * n * n, work=_least_work(n, p),
+        name or f"hntk, {activation}", "kernel_tasks.exact", options, results=8 * n * n,
+        work=_least_work(n, p, 0 if levels else depth, activation),
         compared=levels is None and activation in CENTRED,
     )  # fmt: skip
 
@@ -76,16 +77,21 @@ def _peers(n: int, p: int, depth: int, activation: str, batches: list[int]) -> l
     return [
         Contender(
             PEER, "kernel_tasks.neural_tangents", options | {"batch": batch}, f"nt.batch {batch}" if batch else "jit",
-            results=8 * n * n, work=_least_work(n, p),
+            results=8 * n * n, work=_least_work(n, p, depth, activation),
         )
         for batch in [0, *batches]
         if batch < n
     ]  # fmt: skip
 
 
-def _least_work(n: int, p: int) -> tuple[float, float]:
-    """Return the bytes of two float32 matrices, and the n²p operations of a symmetric product of samples."""
-    return 8.0 * n * n, 1.0 * n * n * p
+def _least_work(n: int, p: int, depth: int, activation: str) -> Work:
+    """Return the bytes of two float32 matrices, the n²p operations of a symmetric product, and what layers do with it.
+
+    Of pairs that mirror each other one is computed. The least that a layer of another function than ReLU or erf does is
+    not known, and counts as nothing.
+    """
+    layers = depth if activation in ("relu", "erf") else 0
+    return Work(8.0 * n * n, 1.0 * n * n * p, layers * n * (n + 1) / 2)
 
 
 def _regression_sweep(settings: BenchKernelsExperiment) -> Sweep:

@@ -12,16 +12,35 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.benchmarks.machine_tasks import PASSES
 from experiments.benchmarks.settings import BenchExperiment
 from experiments.benchmarks.workers import Timing, Turn, Worker, WorkerError, take_turns, task_command, working
 from experiments.runner.console import progress, say
 
 # Results of more bytes are not compared.
 COMPARED_BYTES = 10**8
+
+
+class Work(NamedTuple):
+    """What a task must do at least.
+
+    Attributes
+    ----------
+    written : float
+        Bytes that must be written.
+    multiplied : float
+        Operations of products of float32 matrices.
+    bent : float
+        Numbers that go through a layer of ReLU, once for each layer.
+    """
+
+    written: float
+    multiplied: float
+    bent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +63,8 @@ class Contender:
         Whether its results should equal the peer's.
     memory : bool
         Whether its memory is of interest.
-    work : tuple of float or None
-        Bytes that must be written and float32 operations, at least; None where that is not known.
+    work : Work or None
+        What it must do at least; None where that is not known.
     """
 
     name: str
@@ -55,7 +74,7 @@ class Contender:
     results: int | None = None
     compared: bool = True
     memory: bool = True
-    work: tuple[float, float] | None = None
+    work: Work | None = None
 
 
 @dataclass(frozen=True)
@@ -95,10 +114,13 @@ class Measured(Timing):
         The contender.
     beyond : int or None
         Peak memory beyond that of the process when it was ready, in bytes.
+    limit : float or None
+        The least seconds that the machine could take.
     """
 
     contender: Contender = field(kw_only=True)
     beyond: int | None = None
+    limit: float | None = None
 
 
 @dataclass
@@ -122,29 +144,48 @@ class Case:
 
 @dataclass
 class Machine:
-    """The most that the machine reached: bytes copied and float32 operations, a second."""
+    """The most that the machine reached a second.
 
-    copied: float = 0.0
+    Attributes
+    ----------
+    written : float
+        Bytes written.
+    multiplied : float
+        Operations of products of float32 matrices.
+    bent : float
+        Numbers taken through a layer of ReLU.
+    """
+
+    written: float = 0.0
     multiplied: float = 0.0
+    bent: float = 0.0
 
-    def limit(self, work: tuple[float, float] | None) -> float | None:
-        """Return the least seconds that the work can take."""
-        return None if work is None else max(work[0] / self.copied, work[1] / self.multiplied)
+    def limit(self, work: Work | None) -> float | None:
+        """Return the least seconds that the work can take: memory is written while arithmetic goes on."""
+        if work is None:
+            return None
+        arithmetic = work.multiplied / self.multiplied + (work.bent / self.bent if work.bent else 0.0)
+        return max(work.written / self.written, arithmetic)
 
 
 @contextmanager
 def _measured_machine(settings: BenchExperiment, folder: Path) -> Iterator[tuple[Machine, Callable[[], None]]]:
     """Yield the machine and a function that measures it once more."""
-    copy, multiply = (
-        working(task_command(f"machine_tasks.{name}", {"size": size}), None, folder / f"{name}.log")
-        for name, size in (("copy", settings.copied), ("multiply", settings.multiplied))
-    )
+    sizes = {"write": settings.written, "multiply": settings.multiplied, "bend": settings.bent}
+    # what one run of each task does
+    done = {"written": settings.written, "multiplied": 2 * settings.multiplied**3, "bent": PASSES * settings.bent}
     machine = Machine()
-    with copy as copier, multiply as multiplier:
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(
+                working(task_command(f"machine_tasks.{name}", {"size": size}), None, folder / f"{name}.log")
+            )
+            for name, size in sizes.items()
+        ]
 
         def measure() -> None:
-            machine.copied = max(machine.copied, settings.copied / copier.ask("run", 1)[0])
-            machine.multiplied = max(machine.multiplied, 2 * settings.multiplied**3 / multiplier.ask("run", 1)[0])
+            for (rate, amount), worker in zip(done.items(), workers, strict=True):
+                setattr(machine, rate, max(getattr(machine, rate), amount / worker.ask("run", 1)[0]))
 
         yield machine, measure
 

@@ -15,12 +15,16 @@ from experiments.benchmarks.workers import Timing, task_command
 from experiments.runner.console import stage
 from experiments.shipping import toolchain
 from hntk.deploy.c import CProgram, to_c
-from hntk.deploy.onnx import write_onnx
+from hntk.deploy.c_batch import BLOCK
+from hntk.deploy.c_values import readers
+from hntk.deploy.onnx import ProductForm, write_onnx
+from hntk.deploy.onnx_weights import BlockForm
 from hntk.weights.bit_planes import word_planes
 from hntk.weights.orthogonal import OrthogonalMatrix
 
 NATIVE = Path(__file__).parent / "native"
 REFERENCE = "dense float32, onnxruntime"
+DENSE8 = "dense int8, onnxruntime"
 # Size of a buffer in bytes that stays in the core's nearest cache while its ones are counted.
 NEAR = 16384
 
@@ -37,8 +41,8 @@ class Work:
         Words of 64 bits whose ones are counted.
     multiplies : int
         Multiply-adds of float32.
-    passes : bool
-        Whether weights are read anew for every image, rather than once for a batch.
+    shared_by : int or None
+        Images that weights are read for once; None for a whole batch.
     adds : bool
         Whether most of the work is additions, at a rate that is not measured; there is no limit then.
     """
@@ -46,7 +50,7 @@ class Work:
     read: int | None = None
     counts: int = 0
     multiplies: int = 0
-    passes: bool = False
+    shared_by: int | None = None
     adds: bool = False
 
     def limit(self, rates: Mapping[tuple[str, int], float], batch: int) -> tuple[float | None, str | None]:
@@ -61,7 +65,8 @@ class Work:
         """
         bounds = {}
         if self.read:
-            bounds["memory"] = self.read / rates["read", self.read] / (1 if self.passes else batch)
+            sharing = batch if self.shared_by is None else min(batch, self.shared_by)
+            bounds["memory"] = self.read / rates["read", self.read] / sharing
         if self.counts:
             bounds["popcount"] = self.counts / rates["count", NEAR]
         if self.multiplies:
@@ -140,10 +145,11 @@ def last_core() -> int:
 
 def popcounts(whole: hntk.IntegerClassifier) -> int:
     """Return how many words of 64 bits one prediction counts the ones of, where all layers work on bit planes."""
-    values = [whole.network.inputs, *whole.network.steps]
+    *layers, _ = readers(whole.network)
     return sum(
-        w.shape[0] * -(-w.shape[1] // 64) * len(v.code.jumps)
-        for w, v in zip(whole.network.weights, values, strict=False)
+        layer.weights.shape[0] * -(-layer.count // 64) * len(layer.values("planes").code.jumps)
+        for layer in layers
+        if layer.weights is not None
     )
 
 
@@ -160,20 +166,39 @@ def _onnx_programs(
         from onnxruntime.quantization import quantize_dynamic
     except ImportError:
         raise ImportError("the peer to compare with is onnxruntime: make setup.") from None
-    paths = {name: folder / f"{name}.onnx" for name in ("dense", "dense8", "net8")}
+    dense, quantised = folder / "dense.onnx", folder / "dense8.onnx"
     with stage("writing ONNX files"):
-        write_onnx(original, paths["dense"])
-        write_onnx(whole, paths["net8"], "int8", blocks="explicit")
+        write_onnx(original, dense)
         # onnxruntime advises a preprocessing pass, which a network of three products does not need.
         logging.disable(logging.WARNING)
-        quantize_dynamic(paths["dense"], paths["dense8"])
+        quantize_dynamic(dense, quantised)
         logging.disable(logging.NOTSET)
-    for name, file, data, work in (
-        (REFERENCE, "dense", "raw32", Work(4 * n, 0, n)),
-        ("dense int8, onnxruntime", "dense8", "raw32", Work(n)),
-        ("hntk in int8, onnxruntime", "net8", "raw", Work()),
-    ):
-        yield _python_program(name, "onnxruntime_tasks", paths[file], samples[data], work)
+    yield _python_program(REFERENCE, "onnxruntime_tasks", dense, samples["raw32"], Work(4 * n, 0, n))
+    yield _python_program(DENSE8, "onnxruntime_tasks", quantised, samples["raw32"], Work(n))
+    # the readout is multiplied in float64
+    explicit = sum(w.shape[0] * w.shape[1] for w in whole.network.weights) + 8 * whole.readout.size
+    forms: dict[str, tuple[BlockForm, ProductForm, Work]] = {
+        "hntk in int8, onnxruntime": ("explicit", "fastest", Work(explicit)),
+        "hntk in float32, onnxruntime": ("explicit", "portable", Work()),
+    }
+    if any(isinstance(w, OrthogonalMatrix) for w in whole.network.weights):
+        forms["hntk in transforms, onnxruntime"] = ("transform", "fastest", Work())
+    for name, (blocks, form, work) in forms.items():
+        path = folder / f"net.{form}.{blocks}.onnx"
+        with stage(f"checking {name}"):
+            write_onnx(whole, path, "int8", blocks=blocks, form=form)
+            _check_onnx(path, whole, np.load(samples["raw"]))
+        yield _python_program(name, "onnxruntime_tasks", path, samples["raw"], work)
+
+
+def _check_onnx(path: Path, whole: hntk.IntegerClassifier, raw: np.ndarray) -> None:
+    """Raise an error if onnxruntime computes other scores or classes than the network."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    scores, labels = map(np.asarray, session.run(["scores", "label"], {"input": raw}))
+    if not (np.array_equal(scores, whole.scores(raw)) and np.array_equal(labels, whole.predict(raw))):
+        raise toolchain.ToolError(f"onnxruntime computes other scores than the network from {path}.")
 
 
 def c_programs(whole: hntk.IntegerClassifier) -> dict[str, CProgram]:
@@ -188,10 +213,10 @@ def _c_programs(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) ->
     samples = folder / "raw.bin"
     samples.write_bytes(raw.tobytes())
     sample_type = "uint8_t" if raw.dtype == np.uint8 else "float"
-    options = (*toolchain.FAST, f"-DSAMPLE_TYPE={sample_type}")
+    options = (*toolchain.FAST, f"-DSAMPLE_TYPE={sample_type}", "-DHNTK_NET_BATCH")
     for number, (name, program) in enumerate(c_programs(whole).items()):
         adds = set(program.layouts) != {"planes"}
-        work = Work(program.table_bytes, 0 if adds else popcounts(whole), 0, passes=True, adds=adds)
+        work = Work(program.table_bytes, 0 if adds else popcounts(whole), 0, 1 if adds else BLOCK, adds)
         for compiler in toolchain.installed(*toolchain.COMPILERS):
             target = folder / f"{compiler}{number or ''}"
             target.mkdir(exist_ok=True)

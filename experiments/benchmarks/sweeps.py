@@ -17,16 +17,29 @@ from experiments.runner.record import Record
 from hntk._utils.statistics import growth_exponent
 from hntk.plot.style import line_style, plain_ticks
 
-COLUMNS = ["contender", "setting", "seconds", "from", "to", "times peer", "MB beyond start", "÷ results", "limit/time"]
+COLUMNS = [
+    "contender",
+    "setting",
+    "seconds",
+    "from",
+    "to",
+    "times peer",
+    "MB beyond start",
+    "÷ results",
+    "limit",
+    "÷ limit",
+]
 NOTE = (
     "From, to: the middle half of the rounds. Times peer: how many times as long the peer takes, which is "
     "below 1 where the peer is faster. MB beyond start: the most memory beyond that of the libraries; ÷ results: "
-    "that, by the bytes of the results. Limit/time: the least time this machine could take, by the time taken."
+    "that, by the bytes of the results. Limit: the least seconds that this machine could take; ÷ limit: the time "
+    "taken, by that."
 )
 # Of one contender: values of the quantity, and seconds or megabytes.
 Line = tuple[list[int], list[float]]
-# A panel: horizontal axis, vertical axis, title, lines by contender, and whether their exponents are written.
-Panel = tuple[str, str, str, Mapping[str, Line], bool]
+# A panel: horizontal axis, vertical axis, title, lines by contender, and the least seconds; None for no seconds.
+Panel = tuple[str, str, str, Mapping[str, Line], Line | None]
+LIMIT = "limit of this machine"
 
 
 def run_sweeps(record: Record, sweeps: Sequence[Sweep], settings: BenchExperiment) -> dict[str, list[Case]]:
@@ -36,11 +49,14 @@ def run_sweeps(record: Record, sweeps: Sequence[Sweep], settings: BenchExperimen
         measured[sweep.key] = cases
         _report(record, sweep, cases, machine)
         _report_growth(record, sweep, cases)
-    record.add_metrics(**{"machine/copy": machine.copied, "machine/multiply": machine.multiplied})
+    rates = {"machine/write": machine.written, "machine/multiply": machine.multiplied, "machine/bend": machine.bent}
+    record.add_metrics(**rates)
     say(f"\n[dim]{NOTE}[/]")
     CONSOLE.print(
-        f"This machine copies {machine.copied / 1e9:.1f} GB/s and multiplies at {machine.multiplied / 1e9:.0f} "
-        "GFLOP/s (float32); limits are by these."
+        f"This machine writes {machine.written / 1e9:.1f} GB/s of results, multiplies matrices at "
+        f"{machine.multiplied / 1e9:.0f} GFLOP/s, and takes {machine.bent / 1e9:.2f} billion numbers a second through "
+        "the arcsine and the root of a layer of ReLU (float32). Limits are by these: bytes that must be written, or "
+        "operations."
     )
     return measured
 
@@ -52,13 +68,14 @@ def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machin
             contender = measured.contender
             low, middle, high = measured.quartiles
             peer, limit = case.best.get(sweep.peer or ""), machine.limit(contender.work)
+            measured.limit = limit
             ratio = None if peer is None else measured.speedup(peer)
             beyond = measured.beyond if contender.memory else None
             share = None if beyond is None or contender.results is None else beyond / contender.results
             rows.append(
                 [case.value, name, contender.setting or None, middle, low, high, ratio,
                  None if beyond is None else beyond / 1e6, share,
-                 None if limit is None else limit / middle]
+                 limit, None if limit is None else middle / limit]
             )  # fmt: skip
             place = f"{sweep.key}/{case.value}/{name}"
             record.add_metrics(
@@ -99,6 +116,12 @@ def _lines(cases: Iterable[Case], quantity: Callable[[Measured], float | None]) 
     return lines
 
 
+def _limits(cases: Iterable[Case]) -> Line:
+    """Return the least seconds of every case in which they are known."""
+    known = [(case.value, [m.limit for m in case.best.values() if m.limit is not None]) for case in cases]
+    return [value for value, limits in known if limits], [min(limits) for _, limits in known if limits]
+
+
 def _megabytes(measured: Measured) -> float | None:
     return measured.beyond / 1e6 if measured.beyond and measured.contender.memory else None
 
@@ -110,10 +133,10 @@ def draw_sweeps(
     panels: list[Panel] = []
     for sweep in (s for s in sweeps if s.cases):
         lines = _lines(cases[sweep.key], lambda measured: measured.median)
-        panels.append((sweep.axis, "seconds", sweep.about, lines, True))
+        panels.append((sweep.axis, "seconds", sweep.about, lines, _limits(cases[sweep.key])))
         memory = _lines(cases[sweep.key], _megabytes)
         if memory and sweep is sweeps[0]:
-            panels.append((sweep.axis, "peak memory beyond start, MB", sweep.about, memory, False))
+            panels.append((sweep.axis, "peak memory beyond start, MB", sweep.about, memory, None))
     record.add_figure(name, _sweeps_figure(panels, caption))
 
 
@@ -127,12 +150,13 @@ def _sweeps_figure(panels: Sequence[Panel], caption: str) -> Figure:
         unused.set_axis_off()
     for a, panel in zip(axes, panels, strict=False):
         _draw_panel(a, panel, names)
-    legend_below(figure, axes, min(3, len(names)))
+    legend_below(figure, axes, min(3, len(names) + 1))
     return caption_above(figure, caption)
 
 
 def _draw_panel(a: Axes, panel: Panel, names: Sequence[str]) -> None:
-    across, up, title, lines, with_exponents = panel
+    across, up, title, lines, limits = panel
+    with_exponents = limits is not None
     for name, (values, heights) in lines.items():
         style = line_style(names.index(name), marker="o", ms=5, lw=1.6)
         a.plot(values, heights, label=name, **style)
@@ -141,6 +165,8 @@ def _draw_panel(a: Axes, panel: Panel, names: Sequence[str]) -> None:
             text = rf"$\propto\mathrm{{{across}}}^{{{exponent:.2f}}}$"
             a.annotate(text, (values[-1], heights[-1]), (6, -3), textcoords="offset points", fontsize=9,
                        color=style["color"])  # fmt: skip
+    if limits is not None and limits[0]:
+        a.plot(*limits, label=LIMIT, color="0.45", lw=1.2, ls=":", marker="_", ms=9)
     sizes = sorted({v for values, _ in lines.values() for v in values})
     a.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
     a.set_title(title, fontsize=9)

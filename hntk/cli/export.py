@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> None:
     classifier = _integer_classifier(load(options.file), options)
     if options.to == "onnx":
         out = options.out or options.file.with_suffix(".onnx")
-        size = write_onnx(classifier, out, options.weights, blocks=options.blocks)
+        size = write_onnx(classifier, out, options.weights, blocks=options.blocks, form=options.form)
         show_json({"files": [str(out)], "bytes": size}) if options.json else show(f"{out}: {size:,} bytes")
         return
     program = to_c(classifier, options.name, layouts=options.layouts)

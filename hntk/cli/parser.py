@@ -14,6 +14,7 @@ SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 # Values of options that commands share; a test compares those that the library defines elsewhere.
 LAYOUTS = ("smallest", "fastest", "planes", "gaps", "indices", "indices16", "rice", "base3", "transform")
 BLOCKS = ("smaller", "transform", "explicit")
+FORMS = ("fastest", "portable")
 
 EXAMPLES = """\
 examples:
@@ -171,6 +172,28 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
     add_json(command)
 
 
+def _add_onnx_options(onnx: argparse._ArgumentGroup) -> None:
+    onnx.add_argument(
+        "--weights",
+        choices=("int2", "int8"),
+        default="int2",
+        help="type of the weights; int2 needs a runtime of opset 25 (default: %(default)s)",
+    )
+    onnx.add_argument(
+        "--blocks",
+        choices=BLOCKS,
+        default="smaller",
+        help="what orthogonal blocks become: transforms or explicit weights (default: the smaller one of each)",
+    )
+    onnx.add_argument(
+        "--form",
+        choices=FORMS,
+        default="fastest",
+        help="how whole numbers are multiplied: as bytes, or in float32 for runtimes without MatMulInteger (default: "
+        "%(default)s)",
+    )
+
+
 def _add_export(commands: argparse._SubParsersAction) -> None:
     about = (
         "Write a saved classifier as an ONNX model, or as C99: a header, a source and a main program. It predicts what "
@@ -188,19 +211,8 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         help="for a float classifier: its raw samples are bytes from 0 to 255, and the exported one takes these",
     )
     add_json(command)
-    onnx, c = command.add_argument_group("ONNX"), command.add_argument_group("C")
-    onnx.add_argument(
-        "--weights",
-        choices=("int2", "int8"),
-        default="int2",
-        help="type of the weights; int2 needs a runtime of opset 25 (default: %(default)s)",
-    )
-    onnx.add_argument(
-        "--blocks",
-        choices=BLOCKS,
-        default="smaller",
-        help="what orthogonal blocks become: transforms or explicit weights (default: the smaller one of each)",
-    )
+    _add_onnx_options(command.add_argument_group("ONNX"))
+    c = command.add_argument_group("C")
     c.add_argument(
         "--name", default="hntk_net", help="name of the files and prefix of their functions (default: %(default)s)"
     )

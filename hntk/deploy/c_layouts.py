@@ -19,7 +19,7 @@ weight that is not 0. Every part of a row takes some 16 more, which is why indic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -28,6 +28,7 @@ from jaxtyping import Int64
 from hntk.deploy.c_arrays import Table, reference, smallest_unsigned_type
 from hntk.deploy.c_transforms import transform_tables
 from hntk.deploy.c_values import LAYOUTS, Layout, Reader, Values
+from hntk.networks.integer_inputs import Pixels
 from hntk.weights.bit_planes import row_constants, word_planes
 from hntk.weights.encodings import pack
 from hntk.weights.orthogonal import OrthogonalMatrix
@@ -77,6 +78,9 @@ def stored_weights(layer: Reader, layout: Layout) -> StoredWeights:
     values = np.asarray(weights.values)
     if layout == "planes":
         stored = _planes(number, weights, before)
+        if isinstance(layer.source, Pixels) and layer.source.centre is not None:
+            centred = values.astype(np.int64) @ np.asarray(layer.source.centre, np.int64)
+            stored = replace(stored, start=stored.start - layer.source.fine * centred)
     else:
         makers = {"gaps": _gaps, "rice": _rice, "base3": _trits} | {n: partial(_indices, t) for n, t in INDICES.items()}
         stored = makers[layout](number, values)

@@ -12,6 +12,7 @@ from string import Template
 
 import numpy as np
 
+from hntk.deploy.c_batch import BatchText, Step
 from hntk.deploy.c_literals import CLabels
 from hntk.deploy.c_tables import NetworkTables
 from hntk.deploy.c_targets import CTargets
@@ -24,6 +25,9 @@ HEADER = Template("""\
 #ifndef ${NAME}_H
 #define ${NAME}_H
 
+#ifdef ${NAME}_BATCH
+#include <stddef.h>
+#endif
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -55,7 +59,7 @@ $before
 /* Write the whole scores of one sample of ${NAME}_INPUTS coordinates: $input_note.
  * scratch: ${NAME}_SCRATCH_BYTES bytes, aligned as ${name}_word is; what it held is lost. */
 void ${name}_scores(const $input_type *input, ${name}_word *scratch, int32_t *scores);
-$after
+$after$batch
 #ifdef __cplusplus
 }
 #endif
@@ -95,6 +99,17 @@ void ${name}_scores(const $input_type *input, ${name}_word *scratch, int32_t *sc
     }
 }
 """)
+# What a batch function does with the scores of one sample.
+SET_SCORES = Template("""\
+size_t c;
+for (c = 0; c < $outputs; c++) {
+    scores[c] = offset[c];
+}""")
+READ_SCORES = Template("""\
+size_t c;
+for (c = 0; c < $outputs; c++) {
+    scores[c] = offset[c] + score(&readout$last, $levels, c);
+}""")
 LAST_PREDICT = Template("""
 int ${name}_predict(const $input_type *input, ${name}_word *scratch)
 {
@@ -182,8 +197,10 @@ class CText:
         """NAME.h."""
         fields = self._fields
         if isinstance(self.answers, CTargets):
-            return HEADER.substitute(fields, before=self.answers.definitions(self.name.upper()), after="")
-        return HEADER.substitute(fields, before=LABELS.substitute(fields), after=PREDICT.substitute(fields))
+            before, after = self.answers.definitions(self.name.upper()), ""
+        else:
+            before, after = LABELS.substitute(fields), PREDICT.substitute(fields)
+        return HEADER.substitute(fields, before=before, after=after, batch=self._batch.header)
 
     @property
     def main(self) -> str:
@@ -197,15 +214,20 @@ class CText:
     @property
     def source(self) -> str:
         """NAME.c."""
-        kernels = files("hntk.deploy").joinpath("hntk_kernels.h").read_text(encoding="ascii")
+        words, kernels = (
+            files("hntk.deploy").joinpath(name).read_text(encoding="ascii")
+            for name in ("hntk_words.h", "hntk_kernels.h")
+        )
+        kernels = words + kernels.replace('#include "hntk_words.h"\n\n', "")
         float_input = "" if self.tables.pixels else "#define FLOAT_INPUT\n"
         definitions, fields = self.tables.definitions, self._fields
         scores, predict = (ALL_READ, ALL_PREDICT) if self.tables.reads_all else (LAST_READ, LAST_PREDICT)
         last = len(self.tables.layers)
-        functions = scores.substitute(fields, calls="\n    ".join(self._calls()), last=last)
+        functions = scores.substitute(fields, calls="\n    ".join(step.text for step in self._steps()), last=last)
         if self._labels is not None:
             definitions += self._labels.definition(f"{self.name}_labels")
             functions += predict.substitute(fields, last=last, scores=self._memory(3))
+        functions += self._batch.source(self._block_steps())
         return SOURCE.substitute(
             fields, kernels=kernels, float_input=float_input, tables=definitions, functions=functions
         )
@@ -249,22 +271,42 @@ class CText:
             return {"units": array, "unit": "units[k]"}
         return {"units": "", "unit": f"{prefix}_UNIT"}
 
-    def _memory(self, part: int) -> str:
+    @property
+    def _batch(self) -> BatchText:
+        return BatchText(self._fields, self.tables, self._labels is not None)
+
+    def _memory(self, part: int, base: str = "scratch") -> str:
         """Return where a part of the scratch memory begins."""
         before = sum(self.tables.parts_of_memory[:part])
-        return f"scratch + {before} / sizeof(word)" if before else "scratch"
+        return f"{base} + {before} / sizeof(word)" if before else base
 
-    def _calls(self) -> list[str]:
-        """Return the statements that compute levels, in two halves of the scratch memory in turn, and use them."""
-        halves, sums = [self._memory(0), self._memory(1)], self._memory(2)
-        calls, source = self._input_call(halves[0])
-        for number in range(1, len(self.tables.layers) + 1):
-            target = halves[number % 2]
-            calls.append(f"apply(&layer{number}, {source}, {sums}, {target});")
+    def _steps(self, *, blocks: bool = False) -> list[Step]:
+        """Return the statements that compute levels, in two halves of the scratch memory in turn, and use them.
+
+        Of the statements for blocks of samples, those of layers of bit planes apply them to all samples.
+        """
+        tables, sums = self.tables, self._memory(2)
+        calls, source = self._input_call(self._memory(0))
+        steps = [Step(call) for call in calls]
+        for number, layer in enumerate(tables.layers, 1):
+            target = self._memory(number % 2)
+            if blocks and layer.fields["layout_of"] == "ROWS":
+                places = f"{self._memory(1 - number % 2, 'memory')}, {self._memory(number % 2, 'memory')}"
+                steps.append(Step(f"apply_block(&layer{number}, {places}, STRIDE, samples, planes);", of_block=True))
+            else:
+                steps.append(Step(f"apply(&layer{number}, {source}, {sums}, {target});"))
             source = target
-            if self.tables.reads_all:
-                calls.append(f"add_scores(&readout{number}, {source}, scores);")
-        return calls if self.tables.reads_all else [*calls, f"return {source};"]
+            if tables.reads_all:
+                steps.append(Step(f"add_scores(&readout{number}, {source}, scores);"))
+        return steps if tables.reads_all or blocks else [*steps, Step(f"return {source};")]
+
+    def _block_steps(self) -> list[Step]:
+        """Return the statements that compute the scores of a block of samples."""
+        fields, last = self._fields, len(self.tables.layers)
+        if self.tables.reads_all:
+            return [Step(SET_SCORES.substitute(fields)), *self._steps(blocks=True)]
+        levels = self._memory(last % 2)
+        return [*self._steps(blocks=True), Step(READ_SCORES.substitute(fields, last=last, levels=levels))]
 
     def _input_call(self, target: str) -> tuple[list[str], str]:
         """Return the statements that take the input, and where the first layer reads."""

@@ -119,12 +119,17 @@ class Reader:
             form = "PLANES"
         elif isinstance(source, Pixels | PooledPixels):
             form = "PIXELS"
-        factor, centre = (source.fine, source.centre) if isinstance(source, Pixels) else (1, None)
+        factor, centre, code = 1, None, source.code
+        if isinstance(source, Pixels):
+            factor, centre = source.fine, source.centre
+        if layout == "planes" and isinstance(source, Pixels):
+            # the sums' start subtracts the centre: so values have no sign, and a plane less
+            centre, code = None, Pixels(source.fine).code
         if layout == "transform":
             assert isinstance(self.weights, OrthogonalMatrix)
             room = self.weights.size
             centre = None if centre is None else at_places(self.weights, np.asarray(centre))
-        return Values(self.number, form, self.count, room, most, _with_a_plane(source.code), factor, centre)
+        return Values(self.number, form, self.count, room, most, _with_a_plane(code), factor, centre)
 
 
 def readers(network: IntegerNetwork) -> list[Reader]:

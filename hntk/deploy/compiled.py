@@ -43,25 +43,22 @@ const double ${name}_unit[] = {${NAME}_UNIT};
 #endif
 const int32_t ${name}_facts[4] = {${NAME}_INPUTS, OUTPUTS, (int32_t)sizeof($kind), UNITS};
 
-int ${name}_rows(const $kind *rows, int64_t count, int32_t *scores, int32_t *indices)
+int ${name}_rows(const $kind *rows, int64_t count, int32_t *scores, int *indices)
 {
-    int64_t i;
-    (void)indices;
     /* a program may need none */
-    ${name}_word *scratch = malloc(${NAME}_SCRATCH_BYTES + sizeof *scratch);
+    ${name}_word *scratch = malloc(${NAME}_BATCH_SCRATCH_BYTES + sizeof *scratch);
+    (void)indices;
     if (!scratch) {
         return 1;
     }
-    for (i = 0; i < count; i++) {
-        if (scores) {
-            ${name}_scores(rows + i * ${NAME}_INPUTS, scratch, scores + i * OUTPUTS);
-        }
-#ifdef CLASSIFIES
-        else {
-            indices[i] = ${name}_predict(rows + i * ${NAME}_INPUTS, scratch);
-        }
-#endif
+    if (scores) {
+        ${name}_scores_batch(rows, (size_t)count, scratch, scores);
     }
+#ifdef CLASSIFIES
+    else {
+        ${name}_predict_batch(rows, (size_t)count, scratch, indices);
+    }
+#endif
     free(scratch);
     return 0;
 }
@@ -100,7 +97,7 @@ class CLibrary:
     library: ctypes.CDLL
 
     def scores(self, x: object) -> Int[np.ndarray, "n K"]:
-        """Return the whole scores of samples, by the C function ``NAME_scores``.
+        """Return the whole scores of samples, by the C function ``NAME_scores_batch``.
 
         Parameters
         ----------
@@ -123,7 +120,7 @@ class CLibrary:
         return scores
 
     def predict(self, x: object) -> Real[np.ndarray, "n ..."]:
-        """Return the index of the class of each sample, by the C function ``NAME_predict``, or predicted targets.
+        """Return the index of each sample's class, by the C function ``NAME_predict_batch``, or predicted targets.
 
         Parameters
         ----------
@@ -144,7 +141,7 @@ class CLibrary:
         if self.unit is not None:
             return np.asarray(self.unit) * self.scores(x)
         rows = self._rows(x)
-        indices = np.empty(len(rows), np.int32)
+        indices = np.empty(len(rows), np.intc)
         self._call(rows, None, indices)
         return indices
 
@@ -211,7 +208,8 @@ def c_library(program: CProgram, *, compiler: str | None = None, options: Sequen
         rows, built = folder / "rows.c", folder / f"{program.name}.so"
         names = {"name": program.name, "NAME": program.name.upper(), "kind": _input_type(program)}
         rows.write_text(ROWS.substitute(names), encoding="ascii")
-        _compile([_compiler(compiler), *OPTIONS, *options, str(source), str(rows), "-o", str(built)])
+        defined = f"-D{program.name.upper()}_BATCH"
+        _compile([_compiler(compiler), *OPTIONS, defined, *options, str(source), str(rows), "-o", str(built)])
         library = ctypes.CDLL(str(built))
     inputs, outputs, size, count = (ctypes.c_int32 * 4).in_dll(library, f"{program.name}_facts")
     units = tuple((ctypes.c_double * count).in_dll(library, f"{program.name}_unit")) if count else (None,)

@@ -11,76 +11,7 @@
 #ifndef HNTK_KERNELS
 #define HNTK_KERNELS
 
-#include <stddef.h>
-#include <stdint.h>
-
-#ifndef WORD_BITS
-#define WORD_BITS 64
-#endif
-#if WORD_BITS == 64
-typedef uint64_t word;
-#else
-typedef uint32_t word;
-#endif
-
-/* Inlined where it is called with a constant layer, a function is compiled for that layer's sizes. */
-#if defined(__GNUC__) || defined(__clang__)
-#define KERNEL static inline __attribute__((always_inline, unused))
-#define SHARED static __attribute__((noinline, unused))
-/* Whoever calls declares the scratch memory as words. */
-#define ANY_MEMORY __attribute__((may_alias))
-#define APART __restrict
-#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
-#else
-#define KERNEL static inline
-#define SHARED static inline
-#define ANY_MEMORY
-#define APART
-#define UNLIKELY(condition) (condition)
-#endif
-/* For processors that have few instructions: keep a number or a pointer in a register, and what is known of it from the
- * compiler. */
-#if defined(__arm__) && (defined(__GNUC__) || defined(__clang__))
-#define IN_REGISTER(x) __asm__("" : "+r"(x))
-#else
-#define IN_REGISTER(x) (void)(x)
-#endif
-/* Unroll the loop that follows; compilers for other processors make vectors of it. */
-#if defined(__arm__) && defined(__GNUC__) && !defined(__clang__)
-#define FOUR_AT_A_TIME _Pragma("GCC unroll 4")
-#else
-#define FOUR_AT_A_TIME
-#endif
-typedef int16_t ANY_MEMORY number16;
-typedef int32_t ANY_MEMORY number32;
-
-/* Words of a plane of n bits. Planes are padded with zeros to a multiple of 64 bits, whatever a word is. */
-#define WORDS(n) (((n) + 63) / 64 * (64 / WORD_BITS))
-/* 64 bits of a table of words. */
-#if WORD_BITS == 64
-#define W(low, high) ((word)(high) << 32 | (word)(low))
-#else
-#define W(low, high) low, high
-#endif
-
-#if (defined(__GNUC__) || defined(__clang__)) && (defined(__POPCNT__) || defined(__aarch64__))
-#if WORD_BITS == 64
-#define POPCOUNT(x) __builtin_popcountll(x)
-#else
-#define POPCOUNT(x) __builtin_popcount(x)
-#endif
-#else
-/* Sums of neighbouring fields, which double in width until one is left. */
-KERNEL int popcount(word x)
-{
-    const word ones = (word)-1;
-    x -= (x >> 1) & (ones / 3);
-    x = (x & (ones / 5)) + ((x >> 2) & (ones / 5));
-    x = (x + (x >> 4)) & (ones / 17);
-    return (int)((word)(x * (ones / 255)) >> (WORD_BITS - 8));
-}
-#define POPCOUNT(x) popcount(x)
-#endif
+#include "hntk_words.h"
 
 /* The Cortex-M0+ and its like count no zeros and jump to no place in a table in one instruction. */
 #if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB < 2
@@ -449,13 +380,41 @@ KERNEL void pool_pixels(const uint8_t *input, const pooling *p, uint8_t *out)
     }
 }
 
-/* The pixels as planes. The code of a centred one is its distance from -255. */
+/* Of the bits of eight bytes, bit t of byte r becomes bit r of byte t. */
+KERNEL uint64_t transposed(uint64_t x)
+{
+    uint64_t t = (x ^ x >> 7) & 0x00aa00aa00aa00aau;
+    x ^= t ^ t << 7;
+    t = (x ^ x >> 14) & 0x0000cccc0000ccccu;
+    x ^= t ^ t << 14;
+    t = (x ^ x >> 28) & 0x00000000f0f0f0f0u;
+    return x ^ t ^ t << 28;
+}
+
+/* The pixels as eight planes. */
 KERNEL void take_pixels(const uint8_t *input, const values *v, word *out)
 {
-    size_t j;
+    size_t j = 0, k, t;
     clear(v, out, 0);
-    for (j = 0; j < v->count; j++) {
-        put(v, out, j, input[j] + (v->centre ? 255 - v->centre[j] : 0));
+#ifdef TOP_BITS
+    for (; j + 64 <= v->count; j += 64) {
+        pixels64 x = load_pixels(input + j);
+        for (t = 8; t > 0; t--) {
+            out[(t - 1) * WORDS(v->count) + j / 64] = TOP_BITS(x);
+            x = twice_pixels(x);
+        }
+    }
+#endif
+    for (; j < v->count; j += 8) {
+        const size_t left = v->count - j;
+        uint64_t eight = 0;
+        for (k = 0; k < 8 && k < left; k++) {
+            eight |= (uint64_t)input[j + k] << 8 * k;
+        }
+        eight = transposed(eight);
+        for (t = 0; t < 8; t++) {
+            out[t * WORDS(v->count) + j / WORD_BITS] |= (word)(eight >> 8 * t & 255) << j % WORD_BITS;
+        }
     }
 }
 
@@ -553,29 +512,68 @@ KERNEL int32_t first(const layer *l, size_t i)
     return l->start.numbers && i < l->out.count ? number_at(l->start, i) : 0;
 }
 
-/* A layer that reads planes: AND, XOR and population counts. */
-KERNEL void apply_planes(const layer *l, const word *in, word *out)
+/* Of a neuron, whose weights are the planes `signs` and `mask`: its sum. AND, XOR and population counts. */
+#if LANES > 1
+KERNEL int32_t sum_of_planes(const layer *l, size_t i, const word *signs, const word *mask, const word *in)
 {
-    const size_t words = WORDS(l->in.count);
-    size_t i, t, w;
-    for (i = 0; i < l->out.count; i++) {
-        const word *signs = l->rows + i * words * (l->masked ? 2 : 1);
-        const word *mask = signs + words;
-        int32_t counts[MOST_PLANES];
-        int32_t sum = first(l, i);
+    const size_t words = WORDS(l->in.count), step = MOST_COUNTS < words / LANES ? MOST_COUNTS * LANES : words;
+    lanes total = same_lanes(0);
+    size_t begin, w, t;
+    for (begin = 0; begin < words; begin += step) {
+        const size_t end = words - begin < step ? words : begin + step;
+        lanes counts[MOST_PLANES];
         for (t = 0; t < l->in.planes; t++) {
-            counts[t] = 0;
+            counts[t] = same_lanes(0);
         }
-        for (w = 0; w < words; w++) {
-            const word s = signs[w], k = l->masked ? mask[w] : (word)-1;
+        for (w = begin; w + LANES <= end; w += LANES) {
+            const lanes s = load_lanes(signs + w), k = l->masked ? load_lanes(mask + w) : same_lanes((word)-1);
             for (t = 0; t < l->in.planes; t++) {
-                counts[t] += POPCOUNT(k & (s ^ in[t * words + w]));
+                counts[t] = add_counts(counts[t], count_lanes(k, s, load_lanes(in + t * words + w)));
+            }
+        }
+        if (w < end) {
+            const size_t left = end - w;
+            const lanes s = load_some(signs + w, left), k = l->masked ? load_some(mask + w, left) : same_lanes((word)-1);
+            for (t = 0; t < l->in.planes; t++) {
+                counts[t] = add_counts(counts[t], count_lanes(k, s, load_some(in + t * words + w, left)));
             }
         }
         for (t = 0; t < l->in.planes; t++) {
-            sum -= l->in.jumps[t] * counts[t];
+            total = add_lanes(total, times(whole_counts(counts[t]), l->in.jumps[t]));
         }
-        put_level(l, out, i, sum);
+    }
+    return first(l, i) - sum_lanes(total);
+}
+#else
+KERNEL int32_t sum_of_planes(const layer *l, size_t i, const word *signs, const word *mask, const word *in)
+{
+    const size_t words = WORDS(l->in.count);
+    int32_t counts[MOST_PLANES], sum = first(l, i);
+    size_t t, w;
+    for (t = 0; t < l->in.planes; t++) {
+        counts[t] = 0;
+    }
+    for (w = 0; w < words; w++) {
+        const word s = signs[w], k = l->masked ? mask[w] : (word)-1;
+        for (t = 0; t < l->in.planes; t++) {
+            counts[t] += (int32_t)POPCOUNT(k & (s ^ in[t * words + w]));
+        }
+    }
+    for (t = 0; t < l->in.planes; t++) {
+        sum -= l->in.jumps[t] * counts[t];
+    }
+    return sum;
+}
+#endif
+
+/* A layer that reads planes. */
+KERNEL void apply_planes(const layer *l, const word *in, word *out)
+{
+    const size_t words = WORDS(l->in.count);
+    size_t i;
+    for (i = 0; i < l->out.count; i++) {
+        const word *signs = l->rows + i * words * (l->masked ? 2 : 1);
+        put_level(l, out, i, sum_of_planes(l, i, signs, signs + words, in));
     }
 }
 

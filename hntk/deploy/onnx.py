@@ -3,19 +3,19 @@
 Orthogonal blocks become Walsh–Hadamard transforms, where their signs and permutations take fewer bytes than explicit
 weights. Float models have biases, residual branches and normalisation where the network has them.
 
-A classifier of whole numbers predicts in ONNX what :class:`hntk.IntegerClassifier` predicts, to the bit: hidden sums
-stay below 2²⁴, so that products in float32 are exact in any order, and scores are float64, exact up to 2⁵³. So does a
-regressor.
+A classifier of whole numbers predicts in ONNX what :class:`hntk.IntegerClassifier` predicts, to the bit, whether its
+products are of bytes or of float32. So does a regressor.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from functools import singledispatch
 from itertools import count
-from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,16 +27,18 @@ from hntk.activations.polynomial import Polynomial
 from hntk.activations.rectifier import Rectifier
 from hntk.data.normalization import Normalization, check_normalization
 from hntk.deploy.checks import check_folder, check_integers, check_labels, check_readout, check_readout_of_integers
+from hntk.deploy.onnx_bytes import add_fastest
 from hntk.deploy.onnx_graph import Graph, WeightType
+from hntk.deploy.onnx_integers import add_portable
+from hntk.deploy.onnx_transform import TRANSFORMS
 from hntk.deploy.onnx_weights import BLOCK_FORMS, BlockForm, WeightForms
 from hntk.networks.classifier import Classifier
 from hntk.networks.float_readout import FloatReadout
 from hntk.networks.integer_classifier import IntegerClassifier
-from hntk.networks.integer_inputs import Pixels, PooledPixels, Rounded
+from hntk.networks.integer_inputs import Pixels, PooledPixels
 from hntk.networks.integer_network import IntegerNetwork
 from hntk.networks.integer_readout import IntegerReadout
 from hntk.networks.integer_regressor import IntegerRegressor
-from hntk.networks.integer_steps import NeuronSteps
 from hntk.networks.read_layers import read_widths
 from hntk.networks.regressor import Regressor
 from hntk.networks.value_bounds import HiddenLayer
@@ -44,8 +46,11 @@ from hntk.networks.value_bounds import HiddenLayer
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# INT2 came with opset 25; DequantizeLinear of a whole matrix by one scale, and all that transforms take, with 13
+# INT2 came with opset 25, additions of bytes with 14, and all else with 13
 OPSETS: dict[WeightType, tuple[int, int]] = {"int2": (25, 13), "int8": (13, 8)}
+BYTES_OPSET = (14, 8)
+ProductForm = Literal["fastest", "portable"]
+PRODUCT_FORMS = ("fastest", "portable")
 # activations that ONNX has an operator for
 OPERATORS = {"cos": "Cos", "sin": "Sin", "erf": "Erf", "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus"}
 
@@ -55,6 +60,7 @@ def to_onnx(
     weights: WeightType = "int2",
     *,
     blocks: BlockForm = "smaller",
+    form: ProductForm = "fastest",
 ) -> ModelProto:
     """Return an ONNX model with the input ``input`` and the outputs ``scores`` and ``label``, or ``prediction``.
 
@@ -70,10 +76,16 @@ def to_onnx(
         float64; or one of float32.
     weights : {"int2", "int8"}
         The type of explicit weights that are not float32. ``"int2"`` needs opset 25 and cannot hold int8 weights.
-        Models without explicit weights of this type need opset 13.
+        Models without explicit weights of this type need opset 14, or 13 in the portable form.
     blocks : {"smaller", "transform", "explicit"}
         What orthogonal blocks become: a Walsh–Hadamard transform made of standard operators, explicit weights, or the
-        one of both that takes fewer bytes, layer by layer.
+        one of both that takes fewer bytes, layer by layer. In onnxruntime transforms are faster from widths of about
+        1,000 on, and explicit weights below.
+    form : {"fastest", "portable"}
+        How whole numbers are multiplied, with the same scores to the bit. ``"fastest"`` multiplies bytes by
+        MatMulInteger and keeps levels as bytes, which is fastest in onnxruntime. ``"portable"`` multiplies them in
+        float32, for runtimes without MatMulInteger or arithmetic of bytes. Both consist of ONNX's own operators.
+        Classifiers and regressors in float32 have one form.
 
     Returns
     -------
@@ -103,14 +115,19 @@ def to_onnx(
     if not isinstance(weights, str) or weights not in OPSETS:
         raise ValueError(f"weights must be one of {', '.join(OPSETS)}, got {weights!r:.60}.")
     as_choice(blocks, "blocks", BLOCK_FORMS)
+    as_choice(form, "form", PRODUCT_FORMS)
     integers, labels = isinstance(classifier, IntegerReadout), _checked_labels(classifier)
+    if isinstance(classifier, IntegerReadout):
+        classifier = replace(classifier, network=_without_unreached(classifier.network))
     matrices = classifier.network.matrices
     if weights == "int2" and any(w.kind == "int8" for w in matrices):
         raise ValueError("2 bits do not hold int8 weights: use weights='int8'.")
     graph = Graph()
     forms = WeightForms.of(matrices, weights, blocks)
     forms.check_size()
-    (_add_integers if integers else _add_floats)(graph, classifier, forms)  # type: ignore[arg-type]
+    by_bytes = integers and form == "fastest"
+    add = (add_fastest if by_bytes else add_portable) if integers else _add_floats
+    add(graph, classifier, forms)  # type: ignore[arg-type]
     network = classifier.network
     pixels = isinstance(network, IntegerNetwork) and isinstance(network.inputs, Pixels | PooledPixels)
     size = network.raw_size if isinstance(network, IntegerNetwork) else matrices[0].shape[1]
@@ -120,7 +137,11 @@ def to_onnx(
         _add_prediction(graph, classifier)  # type: ignore[arg-type]
     else:
         _add_label(graph, labels)
-    return graph.model(*OPSETS[weights if forms.typed else "int8"])
+    model = graph.model(*max(OPSETS[weights if forms.typed else "int8"], BYTES_OPSET if by_bytes else (0, 0)))
+    if integers and any(forms.transforms):
+        # by which hntk.interchange.from_onnx reads them back
+        model.metadata_props.add(key=TRANSFORMS, value=json.dumps(forms.layouts, separators=(",", ":")))
+    return model
 
 
 def write_onnx(
@@ -129,6 +150,7 @@ def write_onnx(
     weights: WeightType = "int2",
     *,
     blocks: BlockForm = "smaller",
+    form: ProductForm = "fastest",
 ) -> int:
     """Write the model of :func:`to_onnx` to a file, as a whole or not at all.
 
@@ -142,6 +164,8 @@ def write_onnx(
         The type of explicit weights that are not float32.
     blocks : {"smaller", "transform", "explicit"}
         What orthogonal blocks become, see :func:`to_onnx`.
+    form : {"fastest", "portable"}
+        How whole numbers are multiplied, see :func:`to_onnx`.
 
     Returns
     -------
@@ -158,61 +182,19 @@ def write_onnx(
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must name a file, not be {type(path).__name__}: give text or a pathlib.Path.")
     check_folder(Path(path).parent)
-    data = to_onnx(classifier, weights, blocks=blocks).SerializeToString()
+    data = to_onnx(classifier, weights, blocks=blocks, form=form).SerializeToString()
     with replacing(Path(path)) as part:
         part.write_bytes(data)
     return len(data)
 
 
-def _add_integers(graph: Graph, classifier: IntegerReadout, forms: WeightForms) -> None:
-    """Add the scores of an integer classifier or regressor."""
-    network = classifier.network
-    h, levels = _take_input(graph, network.inputs), []
-    for number, steps in enumerate(network.reachable, 1):
-        sums = forms.add(graph, h, number, bias=network.bias if number == 1 else None)
-        thresholds = np.asarray(steps.table(np.float32)[0]) if isinstance(steps, NeuronSteps) else steps.thresholds
-        h = graph.staircase(number, sums, thresholds, steps.levels)
-        levels.append(h)
-    read = levels[-len(classifier.read_widths) :]
-    # Powers of two times whole numbers of 16 bits are exact in float32.
-    shifts = classifier.shifts or (0,) * len(read)
-    shifted = [graph.node("Mul", [h, graph.number(2.0**s)]) if s else h for h, s in zip(read, shifts, strict=True)]
-    readout = graph.cast(graph.constant("readout", np.ascontiguousarray(classifier.readout.T)), np.float64)
-    offset = graph.constant("offset", classifier.offset.astype(np.float64))
-    values = graph.cast(graph.joined(shifted), np.float64)
-    graph.node("Add", [graph.node("MatMul", [values, readout]), offset], "scores")
-
-
-def _take_input(graph: Graph, inputs: Pixels | PooledPixels | Rounded) -> str:
-    """Add the input as whole numbers."""
-    if isinstance(inputs, PooledPixels):
-        return _pool(graph, inputs)
-    if isinstance(inputs, Pixels):
-        pixels = graph.cast("input", np.float32)
-        if inputs.centre is not None:
-            pixels = graph.node("Sub", [pixels, graph.constant("centre", np.asarray(inputs.centre, np.float32))])
-        return graph.node("Mul", [pixels, graph.constant("fine", np.float32(inputs.fine))])
-    moved = graph.node("Sub", ["input", graph.constant("centre", np.asarray(inputs.centre, np.float32))])
-    scaled = graph.node("Mul", [moved, graph.constant("factor", np.asarray(inputs.factor, np.float32))])
-    bounds = [graph.constant(name, np.float32(v)) for name, v in (("least", inputs.least), ("most", inputs.most))]
-    return graph.node("Clip", [graph.node("Round", [scaled]), *bounds])
-
-
-def _pool(graph: Graph, inputs: PooledPixels) -> str:
-    """Add the rounded means of cells: sums in float32, which stay below 2²⁴, and a division of whole numbers."""
-    rows, columns = (graph.constant(*pair) for pair in zip(("rows", "columns"), _factors(inputs), strict=True))
-    images = graph.reshaped(graph.cast("input", np.float32), (-1, *inputs.shape))
-    sums = graph.cast(graph.node("MatMul", [rows, graph.node("MatMul", [images, columns])]), np.int32)
-    area, twice = graph.constant("area", np.int32(inputs.area)), graph.constant("twice_area", np.int32(2 * inputs.area))
-    doubled = graph.node("Add", [graph.node("Add", [sums, sums]), area])
-    rounded = graph.cast(graph.node("Div", [doubled, twice]), np.float32)
-    return graph.reshaped(rounded, (-1, prod(inputs.pooled)))
-
-
-def _factors(inputs: PooledPixels) -> tuple[np.ndarray, np.ndarray]:
-    """Return what images are multiplied with from the left and from the right."""
-    rows, columns = inputs.overlaps
-    return rows.astype(np.float32), np.ascontiguousarray(columns.T).astype(np.float32)
+def _without_unreached(network: IntegerNetwork) -> IntegerNetwork:
+    """Return the network without cells that no sum reaches; the sums of a layer shrink with the levels before it."""
+    while True:
+        tables = [[steps.table(np.float64) for steps in layers] for layers in (network.steps, network.reachable)]
+        if all(np.array_equal(a, b) for pair in zip(*tables, strict=True) for a, b in zip(*pair, strict=True)):
+            return network
+        network = replace(network, steps=network.reachable)
 
 
 def _add_label(graph: Graph, labels: np.ndarray) -> None:

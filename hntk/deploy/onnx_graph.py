@@ -142,14 +142,14 @@ class Graph:
         """Add a conversion to another type."""
         return self.node("Cast", [name], to=self._type(dtype))
 
-    def weights(self, name: str, matrix: Weights, kind: WeightType) -> str:
-        """Add an (outputs, inputs) matrix of whole weights."""
+    def weights(self, name: str, values: Any, kind: WeightType) -> str:
+        """Add a matrix of whole weights."""
         if kind == "int8":
-            return self.constant(name, np.asarray(matrix.values, np.int8))
+            return self.constant(name, np.asarray(values, np.int8))
         # four weights a byte, the lowest bits first, as in ONNX
-        packed = pack(WeightMatrix(matrix.values, 1.0, "ternary"), "bits2").values
+        packed = pack(WeightMatrix(values, 1.0, "ternary"), "bits2").values
         int2 = self._onnx.TensorProto.INT2
-        self._constants.append(self._onnx.helper.make_tensor(name, int2, matrix.shape, packed.tobytes(), raw=True))
+        self._constants.append(self._onnx.helper.make_tensor(name, int2, values.shape, packed.tobytes(), raw=True))
         return name
 
     def product(
@@ -164,8 +164,8 @@ class Graph:
     ) -> str:
         """Add alpha · (h Wᵀ) + bias for the weights of layer ``number``.
 
-        The product is a Gemm: onnxruntime replaces a MatMul with dequantised weights by a product that rounds h to 8
-        bits.
+        Whole weights are converted by a Cast, which onnxruntime does once, when it loads the model; a DequantizeLinear
+        it repeats for every call.
         """
         name = f"weights{number}"
         if matrix.kind == "float32":
@@ -173,8 +173,7 @@ class Graph:
             dense = self.constant(name, np.asarray(matrix.values, np.float32) * np.float32(alpha))
             alpha = 1.0
         else:
-            one = self.constant(f"one{number}", np.float32(1.0))
-            dense = self.node("DequantizeLinear", [self.weights(name, matrix, kind), one])
+            dense = self.cast(self.weights(name, matrix.values, kind), np.float32)
         factor: dict[str, Any] = {} if alpha == 1.0 else {"alpha": alpha}
         added = [] if bias is None else [self.constant(f"bias{number}", np.asarray(bias, np.float32))]
         return self.node("Gemm", [h, dense, *added], transB=1, **factor)
@@ -187,12 +186,14 @@ class Graph:
         A matrix of thresholds has a row for each k, with the threshold of each column of the sums.
         """
         if len(thresholds) > MOST_COMPARED:
-            return self._searched_staircase(number, sums, np.asarray(thresholds), np.asarray(levels, np.float32))
+            return self.searched_staircase(
+                number, sums, np.asarray(thresholds, np.float32), np.asarray(levels, np.float32)
+            )
         # has the shape of the sums even without thresholds
         h = self.node("Expand", [self.constant(f"level{number}_0", np.float32(levels[0])), self.node("Shape", [sums])])
         whole = all(float(level).is_integer() and abs(level) < EXACT_LEVELS for level in levels)
         for k, (threshold, level) in enumerate(zip(thresholds, levels[1:], strict=True), 1):
-            reached = self.node("GreaterOrEqual", [sums, self._threshold(f"from{number}_{k}", np.asarray(threshold))])
+            reached = self.reached(f"from{number}_{k}", sums, np.asarray(threshold), np.float32)
             if whole:
                 # Jumps of whole numbers add up exactly, four times as fast as choices.
                 jump = self.constant(f"jump{number}_{k}", np.float32(level - levels[k - 1]))
@@ -201,17 +202,26 @@ class Graph:
                 h = self.node("Where", [reached, self.constant(f"level{number}_{k}", np.float32(level)), h])
         return h
 
-    def _threshold(self, name: str, values: np.ndarray) -> str:
-        """Add one threshold, or one of each column of the sums, which are kept in 16 bits if these hold them."""
-        if values.ndim and np.abs(values).max() <= np.iinfo(np.int16).max:
-            return self.cast(self.constant(name, values.astype(np.int16)), np.float32)
-        return self.constant(name, np.float32(values))
+    def reached(self, name: str, sums: str, threshold: np.ndarray, dtype: DTypeLike) -> str:
+        """Add whether sums of a type are at least a threshold, or that of their column.
 
-    def _searched_staircase(self, number: int, sums: str, thresholds: np.ndarray, levels: np.ndarray) -> str:
-        """Add a binary search, of as many comparisons as the number of thresholds has bits."""
+        Thresholds of columns are kept in 16 bits if these hold them.
+        """
+        if threshold.ndim and np.abs(threshold.astype(np.int64)).max() <= np.iinfo(np.int16).max:
+            least = self.cast(self.constant(name, threshold.astype(np.int16)), dtype)
+        else:
+            least = self.constant(name, threshold.astype(dtype))
+        return self.node("GreaterOrEqual", [sums, least])
+
+    def searched_staircase(self, number: int, sums: str, thresholds: np.ndarray, levels: np.ndarray) -> str:
+        """Add a binary search, of as many comparisons as the number of thresholds has bits.
+
+        Thresholds have the type of the sums, and levels the type of the result.
+        """
         bits, gather = len(thresholds).bit_length(), "Gather" if thresholds.ndim == 1 else "GatherElements"
-        # NaN, which no sum reaches, fills the thresholds up to 2^bits - 1
-        padded = np.full((2**bits - 1, *thresholds.shape[1:]), np.nan, np.float32)
+        # what no sum reaches fills the thresholds up to 2^bits - 1
+        beyond = np.nan if np.issubdtype(thresholds.dtype, np.floating) else np.iinfo(thresholds.dtype).max
+        padded = np.full((2**bits - 1, *thresholds.shape[1:]), beyond, thresholds.dtype)
         padded[: len(thresholds)] = thresholds
         table = self.constant(f"from{number}", padded)
         zero = self.constant(f"zero{number}", np.int64(0))

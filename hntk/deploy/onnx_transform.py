@@ -7,15 +7,23 @@ product's are, because no sum on the way has more terms than a row.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from hntk.deploy.onnx_graph import Graph
 from hntk.weights.hadamard import factors_of, transform_on_host
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.orthogonal_layout import folded_length
 
+# Key of a model's metadata: the layouts of its transforms, by the number of the layer.
+TRANSFORMS = "hntk.transforms"
 
-def add_transform(graph: Graph, h: str, matrix: OrthogonalMatrix) -> str:
+
+def add_transform(
+    graph: Graph, h: str, matrix: OrthogonalMatrix, dtype: DTypeLike = np.float32, zero_point: str = ""
+) -> str:
     """Add the sums Σ_j W_ij h_j of the values W.
 
     Parameters
@@ -23,38 +31,89 @@ def add_transform(graph: Graph, h: str, matrix: OrthogonalMatrix) -> str:
     graph : Graph
         The graph.
     h : str
-        Name of (n, inputs) values in float32.
+        Name of (n, inputs) numbers.
     matrix : OrthogonalMatrix
         The blocks.
+    dtype : dtype
+        Type of the numbers. Those of a byte move faster than those of float32.
+    zero_point : str
+        Name of the constant that stands for 0, of the same type: h_j is a number less this. Nothing if it is 0.
 
     Returns
     -------
     str
-        Name of the (n, outputs) sums.
+        Name of the (n, outputs) sums in float32.
     """
-    zeros = matrix.size - matrix.shape[1]
-    if zeros:
-        # Places that no input has take zeros; of stored places all take one.
-        columns = zeros if matrix.places is None else 1
-        h = graph.node("Pad", [h, graph.shared(f"columns{columns}", np.array([0, 0, 0, columns]))])
-    full, last = matrix.blocks - 1, matrix.last_rows
-    whole, columns = (matrix.length,) * matrix.groups, _add_columns(graph, matrix)
+    columns = _add_columns(graph, matrix)
+    moves = matrix.groups > 1 or columns is not None
+    if moves:
+        # A row for each input, which runtimes move as a whole. onnxruntime would move columns, an element at a time,
+        # if no Reshape kept it from taking out both transpositions.
+        h = graph.reshaped(graph.node("Transpose", [h], perm=[1, 0]), (matrix.shape[1], -1))
+    padded = _padded(graph, h, matrix, zero_point, 0 if moves else 1)
+    values = _Taken(padded, moves, columns, np.dtype(dtype), zero_point)
+    parts = [_blocks(graph, values, matrix, blocks, rows) for blocks, rows in parts_of(matrix)]
+    return graph.joined(parts[::-1])
+
+
+def parts_of(matrix: OrthogonalMatrix) -> list[tuple[slice, tuple[int, ...]]]:
+    """Return the blocks that are transformed together and the rows that each group of them gives, the last first."""
+    full, last, whole = matrix.blocks - 1, matrix.last_rows, (matrix.length,) * matrix.groups
     if last == whole:
-        return _blocks(graph, h, matrix, columns, slice(None), whole)
-    parts = [_blocks(graph, h, matrix, columns, slice(full, None), last)]
-    if full:
-        parts.insert(0, _blocks(graph, h, matrix, columns, slice(full), whole))
-    return graph.joined(parts)
+        return [(slice(None), whole)]
+    return [(slice(full, None), last), *([(slice(full), whole)] if full else [])]
 
 
-def _blocks(
-    graph: Graph, h: str, matrix: OrthogonalMatrix, columns: str | None, blocks: slice, rows: tuple[int, ...]
-) -> str:
+def hadamard_sizes(rows: tuple[int, ...]) -> list[int]:
+    """Return the sizes of the Hadamard matrices that give so many rows of each group, in the order of products."""
+    return factors_of(folded_length(rows[0]))[::-1]
+
+
+def layout_of(matrix: OrthogonalMatrix) -> list[int | bool]:
+    """Return what a reader of a transform's bits has to know: its shape, groups, and whether inputs are ordered."""
+    return [*matrix.shape, matrix.groups, not np.array_equal(_columns(matrix), np.arange(matrix.size))]
+
+
+class _Taken(NamedTuple):
+    """What all blocks take their values from.
+
+    Attributes
+    ----------
+    name : str
+        Values as (inputs, n) if they move, else as (n, inputs).
+    moves : bool
+        Whether blocks take them in another order.
+    columns : str or None
+        The order that all blocks have in common, see :func:`_add_columns`.
+    dtype : dtype
+        Type of the values.
+    zero_point : str
+        Name of what stands for 0, if it is not 0.
+    """
+
+    name: str
+    moves: bool
+    columns: str | None
+    dtype: np.dtype
+    zero_point: str
+
+
+def _padded(graph: Graph, h: str, matrix: OrthogonalMatrix, zero_point: str, axis: int) -> str:
+    """Add zeros at the places that no input has; of stored places all take one."""
+    missing = matrix.size - matrix.shape[1]
+    if not missing:
+        return h
+    count = missing if matrix.places is None else 1
+    pads = graph.shared(f"pads{axis}_{count}", np.array([0, 0, count * (1 - axis), count * axis]))
+    return graph.node("Pad", [h, pads, *([zero_point] if zero_point else [])])
+
+
+def _blocks(graph: Graph, h: _Taken, matrix: OrthogonalMatrix, blocks: slice, rows: tuple[int, ...]) -> str:
     """Add the sums of some blocks, of which every group gives so many of its first rows."""
     groups, length = matrix.groups, matrix.length
-    taken = _taken(matrix)[blocks]
-    count, places = len(taken), _add_taken(graph, matrix, columns, blocks)
-    placed = graph.node("Gather", [h, places], axis=1) if places else graph.reshaped(h, (-1, 1, groups, length))
+    taken = taken_columns(matrix)[blocks]
+    count = len(taken)
+    placed = _add_placed(graph, h, matrix, count, blocks)
     signs = np.pad(np.asarray(matrix.signs)[blocks], ((0, 0), (0, max(1, matrix.size - matrix.shape[1]))))
     moved = np.take_along_axis(signs, taken.reshape(count, -1), axis=1)
     values = graph.node("Mul", [placed, graph.signs(moved < 0, (count, groups, length))])
@@ -63,6 +122,19 @@ def _blocks(
         folded = graph.reshaped(values, (-1, count, groups, length // short, short))
         values = graph.node("ReduceSum", [folded, graph.shared("folded_axis", np.array([3]))], keepdims=0)
     return _first_rows(graph, _transformed(graph, values, short), (count, groups, short), rows)
+
+
+def _add_placed(graph: Graph, h: _Taken, matrix: OrthogonalMatrix, count: int, blocks: slice) -> str:
+    """Add the values that so many blocks take, as (n, blocks, groups, length) in float32; or one block for all."""
+    groups, length, name = matrix.groups, matrix.length, h.name
+    # without groups all blocks take the same
+    count = count if groups > 1 else 1
+    if h.moves:
+        gathered = graph.node("Gather", [name, _add_taken(graph, matrix, h.columns, blocks)], axis=0)
+        name = graph.node("Transpose", [graph.reshaped(gathered, (count * groups * length, -1))], perm=[1, 0])
+    name = graph.reshaped(name, (-1, count, groups, length))
+    name = name if h.dtype == np.float32 else graph.cast(name, np.float32)
+    return graph.node("Sub", [name, graph.cast(h.zero_point, np.float32)]) if h.zero_point else name
 
 
 def _columns(matrix: OrthogonalMatrix) -> np.ndarray:
@@ -84,16 +156,17 @@ def _add_columns(graph: Graph, matrix: OrthogonalMatrix) -> str | None:
     return graph.node("MatMul", [graph.bits(columns, width), powers])
 
 
-def _taken(matrix: OrthogonalMatrix) -> np.ndarray:
+def taken_columns(matrix: OrthogonalMatrix) -> np.ndarray:
     """Return the column that each (block, group, place) takes behind the swaps."""
     return _columns(matrix)[matrix.taken_groups * matrix.length + np.arange(matrix.length)]
 
 
-def _add_taken(graph: Graph, matrix: OrthogonalMatrix, columns: str | None, blocks: slice) -> str | None:
-    """Add :func:`_taken` of some blocks, or of all at once if they are the same; None if nothing moves."""
+def _add_taken(graph: Graph, matrix: OrthogonalMatrix, columns: str | None, blocks: slice) -> str:
+    """Add :func:`taken_columns` of some blocks, or of all at once if they are the same."""
     groups, length, swaps = matrix.groups, matrix.length, np.asarray(matrix.swaps)[blocks]
     if groups == 1:
-        return None if columns is None else graph.reshaped(columns, (1, 1, length))
+        assert columns is not None
+        return graph.reshaped(columns, (1, 1, length))
     ends = [graph.shared(f"int{n}", np.int32(n)) for n in (0, matrix.size, 1)]
     place = graph.reshaped(graph.node("Range", ends), (1, groups, length))
     bits = np.arange(groups.bit_length() - 1)

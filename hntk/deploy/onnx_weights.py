@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from hntk.deploy.onnx_graph import Graph, WeightType
-from hntk.deploy.onnx_transform import add_transform
+from hntk.deploy.onnx_transform import add_transform, layout_of
 from hntk.weights.orthogonal import OrthogonalMatrix
 from hntk.weights.weight_matrix import Weights
 
@@ -62,6 +62,12 @@ class WeightForms:
     def typed(self) -> bool:
         """Whether there are explicit weights of the type."""
         return any(w.kind != "float32" and not t for w, t in zip(self.matrices, self.transforms, strict=True))
+
+    @property
+    def layouts(self) -> dict[int, list[int | bool]]:
+        """What a reader has to know of every transform, by the number of its layer."""
+        numbered = zip(self.matrices, self.transforms, strict=True)
+        return {k: layout_of(w) for k, (w, t) in enumerate(numbered, 1) if t and isinstance(w, OrthogonalMatrix)}
 
     def check_size(self) -> None:
         """Check that the weights fit into one ONNX file."""

@@ -209,7 +209,7 @@ class KernelProblem:
 def _check_settled(network: Architecture, known: SampleSet) -> None:
     """Refuse samples at which the iteration of an implicit network does not contract."""
     (layer,), (scale,) = network.layers, network.scales
-    remaining = scale.weight_std**2 * np.asarray(layer.slope_map(known.variances[0]))
+    remaining = scale.weight_std**2 * np.asarray(layer.slope_map(jnp.asarray(known.variances[0])))
     if not np.all(remaining < 1):
         worst = int(np.argmin(remaining < 1))
         raise ValueError(

@@ -17,7 +17,7 @@ once for each sample; a tile of pairs then passes through all layers before it i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -27,90 +27,64 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Num
 
-from hntk.activations import Activation, Staircase
+from hntk.activations import Staircase
 from hntk.activations.base import PairMaps, Side
 from hntk.activations.correlation import matched_pairs
-from hntk.activations.step_function import StepFunction, padded_alike
-from hntk.activations.straight_through import StraightThroughStep
+from hntk.activations.step_function import padded_alike
 from hntk.activations.surrogates import Surrogate
 from hntk.kernels.implicit import fixed_pairs, fixed_samples
+from hntk.kernels.layer_runs import Form, Given, Layer, Numbers, runs_of
 from hntk.kernels.layer_scales import Norm, Squares, add_product, affine, behind, inputs, norm_of, squares_of
-from hntk.theory.architecture import Architecture, Normalize
+from hntk.theory.architecture import Architecture
 
-Layer = Activation | StepFunction | StraightThroughStep
 # the kernel that a caller wants, where it wants one of them, and the names of those that it gets
 Only = Literal["ck", "ntk"] | None
 WANTED: dict[Only, tuple[str, ...]] = {None: ("ck", "ntk"), "ck": ("ck",), "ntk": ("ntk",)}
 
 
-class Form(NamedTuple):
-    """What the compiled programs of a network depend on, beside shapes and which scales there are.
+class Known(NamedTuple):
+    """What layers need to know of each sample, which is the last axis; layers of one run are the first one.
 
     Attributes
     ----------
-    kinds : tuple
-        Activations, with None in the place of staircases.
-    normalize : {"rms", "layer"} or None
-        Normalisation of what the weights multiply.
-    surrogates : tuple
-        Shapes of the surrogates of staircases, with None in the place of layers that have none.
-    implicit : bool
-        Whether the one layer is repeated.
+    variance : Array
+        Variance of the layer's input.
+    side : Side
+        What the activation's :meth:`~hntk.activations.Activation.pairs` needs to know at this variance.
+    deviation : Array
+        Difference E[σ_l(u)] − m_l between the sample's mean and the centring constant.
+    norm : Norm or None
+        Normalisation of the layer's input.
     """
 
-    kinds: tuple[Activation | None, ...]
-    normalize: Normalize | None
-    surrogates: tuple[Activation | None, ...]
-    implicit: bool
-
-
-class Numbers(NamedTuple):
-    """What distinguishes networks that share compiled programs: their arguments.
-
-    Attributes
-    ----------
-    steps : list of StepFunction or None
-        Staircases as arrays, with None in the place of other activations.
-    centres : Array
-        (L,) constants that are subtracted from the activations.
-    squares : list of Squares
-        Squared scales of each layer.
-    stretches : list of tuple or None
-        Width and height of the surrogates of staircases.
-    """
-
-    steps: list[StepFunction | None]
-    centres: Float[Array, " depth"]
-    squares: list[Squares]
-    stretches: list[tuple[Float[Array, ""], Float[Array, ""]] | None]
+    variance: Float[Array, "*layers n"]
+    side: Side
+    deviation: Float[Array, "*layers n"]
+    norm: Norm | None
 
 
 class SampleSet(NamedTuple):
-    """What the recursion needs to know of each sample; samples are the last axis of all fields but ``x``.
+    """What the recursion needs to know of each sample.
 
     Attributes
     ----------
     x : Array
         (n, p) samples.
-    variances : list of Array
-        Variance of the input of each layer, L arrays of shape (n,).
-    sides : list
-        What each activation's :meth:`~hntk.activations.Activation.pairs` needs to know at these variances.
-    deviations : list of Array
-        Differences E[σ_l(u)] − m_l between a sample's mean and the centring constant, L arrays of shape (n,).
-    norms : list of Norm or None
-        Normalisation of each layer's input.
+    layers : list of Known
+        What the layers of each run need to know.
     ck, ntk : Array
         (n,) diagonals of K_L and Θ_L.
     """
 
     x: Float[Array, "n p"]
-    variances: list[Float[Array, " n"]]
-    sides: list[Side]
-    deviations: list[Float[Array, " n"]]
-    norms: list[Norm | None]
+    layers: list[Known]
     ck: Float[Array, " n"]
     ntk: Float[Array, " n"]
+
+    @property
+    def variances(self) -> list[Float[np.ndarray, " n"]]:
+        """Variance of the input of each layer, L arrays of shape (n,) in memory."""
+        return [variance for known in self.layers for variance in np.asarray(known.variance)]
 
     def part(self, start: Array | int, size: int) -> SampleSet:
         """Return ``size`` consecutive samples from ``start`` on."""
@@ -245,17 +219,6 @@ def _programs(form: Form) -> _Programs:
     return _Programs(samples, tile, pairs, matrix)
 
 
-def _layers(form: Form, numbers: Numbers) -> list[Layer]:
-    layers: list[Layer] = []
-    for kind, shape, step, stretch in zip(form.kinds, form.surrogates, numbers.steps, numbers.stretches, strict=True):
-        if kind is not None:
-            layers.append(kind)
-            continue
-        assert step is not None
-        layers.append(step if shape is None or stretch is None else StraightThroughStep(step, shape, *stretch))
-    return layers
-
-
 def centring_constants(net: Architecture, square: Float[Array, ""]) -> Float[Array, " depth"]:
     """Return m_l at the scale τ_{l−1}, from τ_0² = ``square``, as a function that JAX can differentiate."""
     if not net.centred:
@@ -276,27 +239,44 @@ def _samples(form: Form, numbers: Numbers, x: Array) -> SampleSet:
     ck = ntk = _square_norms(x)
     if form.implicit:
         return _fixed_samples(form, numbers, x)
-    mean, known = None, []
-    for layer, centre, squares in zip(_layers(form, numbers), numbers.centres, numbers.squares, strict=True):
-        norm = norm_of(form.normalize, squares, ck, mean)
-        variance, trained = inputs(squares, norm, norm, ck, ntk)
-        if norm is not None:  # one number for all samples, without roundings
-            variance = affine(squares, jnp.ones_like(ck))
-        deviation = layer.mean_map(variance) - centre
-        known.append((variance, layer.side(variance), deviation, norm))
-        value = layer.variance_map(variance) + deviation**2
-        ck, ntk = behind(squares, (ck, ntk), value, add_product(value, trained, layer.slope_map(variance)))
-        # the outer weights of a branch have no mean
-        mean = deviation if squares.branch is None else mean
-    variances, sides, deviations, norms = map(list, zip(*known, strict=True))
-    return SampleSet(x, variances, sides, deviations, norms, ck, ntk)
+    state, layers = (ck, ntk, None), []
+    for run in runs_of(form, numbers):
+
+        def step(
+            state: tuple[Array, Array, Array | None], given: tuple[Given, None], layer_of: Any = run.layer
+        ) -> tuple[tuple[Array, Array, Array | None], Known]:
+            (ck, ntk, mean), (own, _) = state, given
+            layer, squares = layer_of(own), own.squares
+            norm = norm_of(form.normalize, squares, ck, mean)
+            variance, trained = inputs(squares, norm, norm, ck, ntk)
+            if norm is not None:  # one number for all samples, without roundings
+                variance = affine(squares, jnp.ones_like(ck))
+            deviation = layer.mean_map(variance) - own.centre
+            value = layer.variance_map(variance) + deviation**2
+            ck, ntk = behind(squares, (ck, ntk), value, add_product(value, trained, layer.slope_map(variance)))
+            # the outer weights of a branch have no mean
+            if form.normalize == "layer" and squares.branch is None:
+                mean = deviation
+            return (ck, ntk, mean), Known(variance, layer.side(variance), deviation, norm)
+
+        state, known = run.through(step, state)
+        layers.append(known)
+    return SampleSet(x, layers, *state[:2])
 
 
 def _fixed_samples(form: Form, numbers: Numbers, x: Array) -> SampleSet:
-    (layer,), (centre,) = _layers(form, numbers), numbers.centres
-    fixed = fixed_samples(layer, numbers.squares[0], _square_norms(x), centre)  # type: ignore[arg-type]
-    deviation = layer.mean_map(fixed.variance) - centre
-    return SampleSet(x, [fixed.variance], [layer.side(fixed.variance)], [deviation], [None], fixed.ck, fixed.ntk)
+    layer, own = _only_layer(form, numbers)
+    fixed = fixed_samples(layer, own.squares, _square_norms(x), own.centre)  # type: ignore[arg-type]
+    deviation = layer.mean_map(fixed.variance) - own.centre
+    known = Known(fixed.variance, layer.side(fixed.variance), deviation, None)
+    return SampleSet(x, [jax.tree.map(lambda a: a[None], known)], fixed.ck, fixed.ntk)
+
+
+def _only_layer(form: Form, numbers: Numbers) -> tuple[Layer, Given]:
+    """Return the layer of an implicit network, and its numbers."""
+    (run,) = runs_of(form, numbers)
+    own = jax.tree.map(lambda a: a[0], run.given)
+    return run.layer(own), own
 
 
 def _square_norms(x: Float[Array, "n p"]) -> Float[Array, " n"]:
@@ -306,58 +286,63 @@ def _square_norms(x: Float[Array, "n p"]) -> Float[Array, " n"]:
 
 def tile_of(form: Form, numbers: Numbers, left: SampleSet, right: SampleSet) -> Tile:
     """Return all pairs of two sets of samples by the fastest form of every activation's maps."""
-    sides = zip(left.sides, right.sides, strict=True)
-    maps = [partial(one.pairs, *_crossed(*both)) for one, both in zip(_layers(form, numbers), sides, strict=True)]
-    gram = _gram(left.x, right.x)
-    if form.implicit:
-        return _fixed_pairs(gram, maps, _deviations(left, right), numbers.squares, _crossed(_ends(left), _ends(right)))
-    return _recursion(gram, maps, _deviations(left, right), numbers.squares, _norms(left, right))
+    return _kernels(form, numbers, _gram(left.x, right.x), _crossed(_known(left), _known(right)), _fast_maps)
 
 
 def pairs_of(form: Form, numbers: Numbers, left: SampleSet, right: SampleSet) -> Tile:
     """Return the pairs of samples with equal indices by the exact form of every activation's maps."""
-    layers = _layers(form, numbers)
-    maps = [partial(_exact_maps, *given) for given in zip(layers, left.variances, right.variances, strict=True)]
-    deviations = [a * b for a, b in zip(left.deviations, right.deviations, strict=True)]
-    norms, gram = zip(left.norms, right.norms, strict=True), jnp.sum(left.x * right.x, axis=1)
-    if form.implicit:
-        return _fixed_pairs(gram, maps, deviations, numbers.squares, (_ends(left), _ends(right)))
-    return _recursion(gram, maps, deviations, numbers.squares, norms)
+    gram = jnp.sum(left.x * right.x, axis=1)
+    return _kernels(form, numbers, gram, (_known(left), _known(right)), _exact_maps)
 
 
 def _matrix(form: Form, numbers: Numbers, first: SampleSet, second: SampleSet | None) -> Tile:
     left, right = first, first if second is None else second
-    layers = _layers(form, numbers)
-    gram, ends = _gram(left.x, right.x), _crossed(_ends(left), _ends(right))
-    variances = [_crossed(*both) for both in zip(left.variances, right.variances, strict=True)]
-    if form.implicit:
-        maps = [partial(_exact_maps, layers[0], *variances[0])]
-        whole = _fixed_pairs(gram, maps, _deviations(left, right), numbers.squares, ends)
-    else:
-        same = matched_pairs(gram, ends[0][0], ends[1][0])[1]
+    gram, both = _gram(left.x, right.x), _crossed(_known(left), _known(right))
+    maps = _exact_maps
+    if not form.implicit:
+        (norm1, *_), (norm2, *_) = (ends for _, ends in both)
+        same = matched_pairs(gram, norm1, norm2)[1]
         if second is None:
             same = same | jnp.eye(len(gram), dtype=bool)
-        maps = [partial(_smooth_maps, layer, *both, same) for layer, both in zip(layers, variances, strict=True)]
-        whole = _recursion(gram, maps, _deviations(left, right), numbers.squares, _norms(left, right))
+        maps = partial(_smooth_maps, same)
+    whole = _kernels(form, numbers, gram, both, maps)
     if second is not None:
         return whole
     k = jnp.arange(len(gram))
     return Tile(whole.ck.at[k, k].set(first.ck), whole.ntk.at[k, k].set(first.ntk))
 
 
-def _ends(samples: SampleSet) -> tuple[Array, Array, Array]:
-    """Return the diagonals of K_0, K_L and Θ_L."""
-    return _square_norms(samples.x), samples.ck, samples.ntk
+# what is known of one side of pairs: its layers, and the diagonals of K_0, K_L and Θ_L
+SideOfPairs = tuple[list[Known], tuple[Array, Array, Array]]
+# the maps E[σσ] − E[σ]E[σ] and E[σ'σ'] of a layer as a function of what is known of both samples, and Σ
+Maps = Callable[[Layer, Known, Known, Array], PairMaps]
+
+
+def _known(samples: SampleSet) -> SideOfPairs:
+    return samples.layers, (_square_norms(samples.x), samples.ck, samples.ntk)
+
+
+def _kernels(
+    form: Form, numbers: Numbers, gram: Float[Array, "*pairs"], both: tuple[SideOfPairs, SideOfPairs], maps: Maps
+) -> Tile:
+    """Return both kernels of pairs from their inner products."""
+    (left, left_ends), (right, right_ends) = both
+    if not form.implicit:
+        return _recursion(form, numbers, gram, (left, right), maps)
+    layer, own = _only_layer(form, numbers)
+    one, other = jax.tree.map(lambda a: a[0], (left[0], right[0]))
+    deviation = one.deviation * other.deviation
+    return _fixed_pairs(gram, partial(maps, layer, one, other), deviation, own.squares, (left_ends, right_ends))
 
 
 def _fixed_pairs(
     gram: Float[Array, "*pairs"],
-    maps: Sequence[Callable[[Array], PairMaps]],
-    deviations: Sequence[Float[Array, "*pairs"]],
-    squares: Sequence[Squares],
+    maps: Callable[[Array], PairMaps],
+    deviation: Float[Array, "*pairs"],
+    squares: Squares,
     ends: tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]],
 ) -> Tile:
-    """Return K and Θ of pairs of an implicit network; ``ends`` are what :func:`_ends` gives of both samples.
+    """Return K and Θ of pairs of an implicit network; ``ends`` are diagonals of K_0, K and Θ of both samples.
 
     Pairs of equal samples get the diagonal's entries, half of which is due to either. The maps of functions that are
     integrated lose digits close to them.
@@ -365,48 +350,55 @@ def _fixed_pairs(
     (norm1, ck1, ntk1), (norm2, ck2, ntk2) = ends
     same = matched_pairs(gram, norm1, norm2)[1]
     apart = jnp.where(same, 0.0, gram)
-    found = fixed_pairs(maps[0], deviations[0], squares[0], apart, jnp.sqrt(ck1) * jnp.sqrt(ck2))
+    found = fixed_pairs(maps, deviation, squares, apart, jnp.sqrt(ck1) * jnp.sqrt(ck2))
     certain = None if found.certain is None else found.certain | same
     return Tile(jnp.where(same, (ck1 + ck2) / 2, found.ck), jnp.where(same, (ntk1 + ntk2) / 2, found.ntk), certain)
 
 
 def _recursion(
+    form: Form,
+    numbers: Numbers,
     gram: Float[Array, "*pairs"],
-    maps: Iterable[Callable[[Array], PairMaps]],
-    deviations: Iterable[Float[Array, "*pairs"]],
-    squares: Iterable[Squares],
-    norms: Iterable[tuple[Norm | None, Norm | None]],
+    both: tuple[list[Known], list[Known]],
+    maps: Maps,
 ) -> Tile:
     """Return K_L and Θ_L of pairs from K_0: the one place where the recursion stands.
 
     Parameters
     ----------
+    form, numbers : Form, Numbers
+        The network.
     gram : Array
         Inner products of the samples, K_0.
-    maps : iterable of callable
-        Each layer's maps E[σσ] − E[σ]E[σ] and E[σ'σ'] as a function of Σ_l, which is K_{l−1} in a plain network.
-    deviations : iterable of Array
-        (E[σ_l(u)] − m_l)(E[σ_l(v)] − m_l) of each layer.
-    squares : iterable of Squares
-        Squared scales of each layer.
-    norms : iterable of tuple
-        Normalisations of both samples at each layer's input.
+    both : tuple of list
+        What the layers need to know of both samples of each pair.
+    maps : callable
+        The layers' maps.
 
     Returns
     -------
     Tile
         Both kernels.
     """
-    ck = ntk = gram
-    certain = None
-    for maps_of, deviation, scale, both in zip(maps, deviations, squares, norms, strict=True):
-        covariance, trained = inputs(scale, *both, ck, ntk)
-        layer = maps_of(covariance)
-        value = layer.covariance + deviation
-        ck, ntk = behind(scale, (ck, ntk), value, add_product(value, trained, layer.derivative))
-        if layer.certain is not None:
-            certain = layer.certain if certain is None else certain & layer.certain
-    return Tile(ck, ntk, certain)
+    # joined, because XLA on CPUs would compute a layer of a loop once for each array that is returned
+    joined, certain = jax.lax.complex(gram, gram), None
+    for run, *known in zip(runs_of(form, numbers), *both, strict=True):
+
+        def step(
+            joined: Array, given: tuple[Given, list[Known]], layer_of: Any = run.layer
+        ) -> tuple[Array, Bool[Array, "*pairs"] | None]:
+            own, (one, other) = given
+            before = joined.real, joined.imag
+            covariance, trained = inputs(own.squares, one.norm, other.norm, *before)
+            layer = maps(layer_of(own), one, other, covariance)
+            value = layer.covariance + one.deviation * other.deviation
+            after = behind(own.squares, before, value, add_product(value, trained, layer.derivative))
+            return jax.lax.complex(*after), layer.certain
+
+        joined, sure = run.through(step, joined, known)
+        if sure is not None:
+            certain = jnp.all(sure, axis=0) if certain is None else certain & jnp.all(sure, axis=0)
+    return Tile(joined.real, joined.imag, certain)
 
 
 def _gram(left: Array, right: Array) -> Array:
@@ -419,27 +411,25 @@ def _crossed(left: Side, right: Side) -> tuple[Side, Side]:
     return jax.tree.map(lambda a: a[..., :, None], left), jax.tree.map(lambda b: b[..., None, :], right)
 
 
-def _deviations(left: SampleSet, right: SampleSet) -> list[Float[Array, "a b"]]:
-    return [a[:, None] * b[None, :] for a, b in zip(left.deviations, right.deviations, strict=True)]
+def _fast_maps(layer: Layer, one: Known, other: Known, cov: Array) -> PairMaps:
+    return layer.pairs(one.side, other.side, cov)
 
 
-def _norms(left: SampleSet, right: SampleSet) -> list[tuple[Norm | None, Norm | None]]:
-    return [_crossed(*both) for both in zip(left.norms, right.norms, strict=True)]
-
-
-def _exact_maps(layer: Layer, var1: Array, var2: Array, cov: Array) -> PairMaps:
+def _exact_maps(layer: Layer, one: Known, other: Known, cov: Array) -> PairMaps:
+    var1, var2 = one.variance, other.variance
     return PairMaps(layer.covariance_map(cov, var1, var2), layer.derivative_map(cov, var1, var2))
 
 
-def _smooth_maps(layer: Layer, var1: Array, var2: Array, same: Bool[Array, "a b"], cov: Array) -> PairMaps:
+def _smooth_maps(same: Bool[Array, "a b"], layer: Layer, one: Known, other: Known, cov: Array) -> PairMaps:
     """Return the exact maps in a form with finite derivatives where both samples are one and the same.
 
     There ρ = 1, which is as large as ρ can be: it has no slope, and the kernels follow the variances. By symmetry half
     of what changes in Var σ(u) is due to either sample. The maps of kinks and jumps have a corner in ρ there, E[σ'σ']
     of a kink and E[σσ] of a jump; its derivative counts as 0, the mean over opposite directions.
     """
+    var1, var2 = one.variance, other.variance
     same = same | matched_pairs(cov, var1, var2)[1]
-    apart = _exact_maps(layer, var1, var2, jnp.where(same, 0.0, cov))
+    apart = _exact_maps(layer, one, other, jnp.where(same, 0.0, cov))
     variance = (layer.variance_map(var1) + layer.variance_map(var2)) / 2
     slope = (layer.slope_map(var1) + layer.slope_map(var2)) / 2
     return PairMaps(jnp.where(same, variance, apart.covariance), jnp.where(same, slope, apart.derivative))

@@ -22,8 +22,9 @@ from hntk._utils.arguments import as_count
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import warn_if_float32
 from hntk.kernels.kernel_memory import check_memory
+from hntk.kernels.layer_runs import Form, Numbers
 from hntk.kernels.problem import KernelProblem, Kernels
-from hntk.kernels.recursion import Form, Numbers, SampleSet, pairs_of, tile_of
+from hntk.kernels.recursion import SampleSet, pairs_of, tile_of
 from hntk.theory.architecture import ArchitectureLike
 
 # samples on the side of a tile

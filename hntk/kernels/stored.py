@@ -33,8 +33,8 @@ from hntk.kernels.ray_workers import Engine
 from hntk.kernels.tiling import Target
 from hntk.theory.architecture import ArchitectureLike
 
-# samples on the side of a tile; larger than in memory, because disks are fast at long runs of bytes
-TILE = 1024
+# samples on the side of a tile; larger than in memory, because disks are fast at long runs of bytes, and no power of 2
+TILE = 1032
 STORED_TYPES = ("float32", "float64")
 LOCK = "progress.lock"
 # errors of file systems that cannot reserve space

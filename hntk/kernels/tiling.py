@@ -16,9 +16,9 @@ from jaxtyping import Float
 from hntk._utils.float64 import float64
 from hntk.kernels.recursion import WANTED, Only, Recursion, SampleSet
 
-# samples on the side of a tile whose arrays stay in a core's cache; the entries of a column of a tile of a power of two
-# would share few places of the cache, and its mirror image would take twice the time
-TILE = 264
+# samples on the side of a tile: its arrays stay in a processor's caches. The entries of a column would share few places
+# of a cache if the side were a power of two, and the tile's mirror image would take twice the time
+TILE = 392
 # pairs that are computed at a time by exact forms: the smallest size that holds all of them, or the largest
 PAIR_BATCHES = (32, 256)
 

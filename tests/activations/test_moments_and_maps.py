@@ -45,7 +45,7 @@ def split_rule(breakpoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return xi, (half[:, None] * w).ravel() * norm.pdf(xi)
 
 
-@pytest.mark.parametrize("tau", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize("tau", [0.1, pytest.param(1.0, marks=pytest.mark.nightly), 3.0])
 def test_moments_against_split_quadrature_and_stein(act: hntk.Activation, tau: float) -> None:
     xi, w = split_rule(np.array(act.breakpoints) / tau)
     sigma = np.asarray(act(jnp.asarray(tau * xi)))
@@ -75,6 +75,7 @@ def test_small_scales_lose_no_digits() -> None:
     assert abs(hntk.activation("sigmoid").moments(tau).e2) < 1e-12
 
 
+@pytest.mark.often("relu", "erf", "gaussian", "staircase", "clip")
 @pytest.mark.slow
 def test_kernel_maps_against_monte_carlo(act: hntk.Activation) -> None:
     """2e6 antithetic pairs, five standard errors, unequal variances; the wrong correlation must be told apart."""
@@ -92,6 +93,7 @@ def test_kernel_maps_against_monte_carlo(act: hntk.Activation) -> None:
     assert abs(float(kernel_map(0.9 * cov, v1, v2)) - sample.mean()) > error
 
 
+@pytest.mark.often("relu", "abs", "sign", "gelu", "cos", "gaussian", "polynomial", "staircase", "hard shrink")
 @pytest.mark.slow
 def test_derivative_map_is_the_derivative_of_the_covariance_map(act: hntk.Activation) -> None:
     """Price's theorem, d/dcov E[σσ] = E[σ'σ'], also for jumps; both sides of the pair may be swapped."""
@@ -104,6 +106,7 @@ def test_derivative_map_is_the_derivative_of_the_covariance_map(act: hntk.Activa
     np.testing.assert_allclose(derivative_map(cov, v2, v1), found, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.often("relu", "abs", "sign", "gelu", "cos", "gaussian", "polynomial", "staircase", "hard shrink")
 def test_the_diagonal_is_the_variance(act: hntk.Activation) -> None:
     m = act.moments(0.9)
     assert np.isclose(float(jax.jit(act.covariance_map)(0.81, 0.81, 0.81)), m.variance, rtol=1e-10)
@@ -117,6 +120,7 @@ def test_variances_of_many_samples_have_derivatives_at_the_largest_and_the_least
     np.testing.assert_allclose(slope, [act.moments(float(v) ** 0.5).s2 / 2 for v in var], rtol=1e-11)
 
 
+@pytest.mark.often("-0.9999", "0.3", "0.97")
 @pytest.mark.parametrize("rho", [-0.9999, -0.6, 0.0, 0.3, 0.97, 0.99999])
 def test_steps_against_scipys_bivariate_normal(rho: float) -> None:
     s, t, v1, v2 = 0.4, -0.2, 1.7, 0.8
@@ -160,6 +164,7 @@ def test_scales_must_be_positive(tau: float) -> None:
         hntk.coefficients(["relu"], tau)
 
 
+@pytest.mark.often("gelu")
 @pytest.mark.parametrize("name", ["gelu", pytest.param("softplus", marks=pytest.mark.slow)])
 def test_derivatives_of_maps_where_a_variance_vanishes(name: str) -> None:
     """By Price's theorem the derivative by the covariance is σ'(0) E[σ'(v)] there; no square of it underflows."""

@@ -45,8 +45,8 @@ COMPUTED: dict[str, Callable[[hntk.Activation], np.ndarray]] = {
 
 # programs of functions take seconds to compile
 SLOW = {("functions", "exact"), ("breakpoints", "exact"), ("functions", "limits"), ("breakpoints", "limits")}
-# a function of other breakpoints has the same kernels, and another program
-REPEATED = {("breakpoints", "exact"), ("breakpoints", "limits")}
+# a function of other breakpoints has the same kernels, and another program; levels are known as thresholds are
+REPEATED = {("breakpoints", "exact"), ("breakpoints", "limits"), ("levels", "exact"), ("levels", "sharded")}
 TRIED = [
     pytest.param(
         pair,

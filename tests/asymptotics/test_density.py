@@ -30,6 +30,7 @@ def test_marchenko_pastur(ratio: float) -> None:
     np.testing.assert_allclose(density.cdf(density.quantiles(shares)), shares, atol=1e-9)
 
 
+@pytest.mark.often("0.25-scaled", "1.0-three classes", "8.0-two bulks", "1.0-no common basis")
 @pytest.mark.parametrize("name", ["scaled", "three classes", "two bulks", "no common basis"])
 @pytest.mark.parametrize("ratio", [0.25, 1.0, 8.0])
 def test_moments_of_the_density_are_traces(name: str, ratio: float) -> None:
@@ -107,6 +108,7 @@ def distance(values: np.ndarray, limit: LimitingDensity) -> float:
     return float(max(np.max(np.abs(at - up)), np.max(np.abs(before - down))))
 
 
+@pytest.mark.often("0.5-no common basis", "2.0-three classes")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["scaled", "three classes", "no common basis"])
 @pytest.mark.parametrize("ratio", [0.5, 2.0])

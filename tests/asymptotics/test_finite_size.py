@@ -49,6 +49,7 @@ def test_quadratures_have_the_moments_of_the_law(quadrature: Quadrature, accurac
         quadrature(0.0)
 
 
+@pytest.mark.often("relu-ck", "erf and tanh-ntk")
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 @pytest.mark.parametrize("name", ["relu", "erf and tanh"])
@@ -191,6 +192,7 @@ def test_coefficients_alone_know_no_size() -> None:
         finite_size_density(law, 100, [STEPS], kernel="ntk")
 
 
+@pytest.mark.often("relu-ck-0.5", "relu-ntk-2.0")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kernel", "ratio"),
@@ -223,6 +225,7 @@ def two_valued(p: int) -> tuple[np.ndarray, list]:
     return 4 * np.eye(p)[[0, -1]], [spectrum, spectrum * (1 + 2 / np.sqrt(p))]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", pytest.param("ntk", marks=pytest.mark.nightly)])
 def test_spikes_of_exact_kernels(kernel: str) -> None:

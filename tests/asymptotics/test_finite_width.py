@@ -103,6 +103,7 @@ def simulated(x: np.ndarray, y: np.ndarray, noise: float, ridge: float, shape: t
     return np.array(scores), float(np.mean(traces))
 
 
+@pytest.mark.often("96-48", "40-48", "100-64")
 @pytest.mark.parametrize(("width", "block"), [(48, 48), (96, 48), (40, 48), (64, 48), (100, 64)])
 def test_resolvents_of_orthogonal_blocks_are_those_of_drawn_matrices(width: int, block: int) -> None:
     rng, n, noise, ridge = np.random.default_rng(0), 50, 0.3, np.array([0.7])

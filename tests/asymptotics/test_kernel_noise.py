@@ -44,6 +44,7 @@ def measured(net: list, width: int, law: hntk.WeightLaw, x: np.ndarray, seeds: i
     return float(np.sqrt(np.mean([square(seed) for seed in range(seeds)])))
 
 
+@pytest.mark.often("2-4-192")
 @pytest.mark.parametrize(
     ("depth", "levels", "width"),
     [

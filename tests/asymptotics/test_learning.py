@@ -120,6 +120,7 @@ def simulated(p: int, n: int, seed: int, rule: str, strength: float) -> np.ndarr
     return np.array([np.mean(np.sum(residuals**2, axis=1)), law.proportions @ (np.sum((y - f) ** 2, axis=1) + spread)])
 
 
+@pytest.mark.often("0.5-ridge-1.0", "2.0-ridge-0.02", "2.0-flow-5.0")
 @pytest.mark.slow
 @pytest.mark.parametrize(("rule", "strength"), [("ridge", 0.02), ("ridge", 1.0), ("flow", 5.0)])
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
@@ -139,6 +140,7 @@ def test_errors_are_those_of_simulations(ratio: float, rule: str, strength: floa
     assert np.any(np.abs(drawn.mean(axis=0) - errors(limit(wrong, n, NET, strength, kernel="ck"))) > 8 * noise)
 
 
+@pytest.mark.often("ntk")
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 def test_exact_kernels_learn_alike(kernel: str) -> None:

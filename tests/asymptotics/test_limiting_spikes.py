@@ -37,6 +37,7 @@ def leading(spikes_and_directions: tuple[Spike, ...]) -> list[Spike]:
     return [spike for spike in spikes_and_directions if spike.above and not np.isnan(spike.strength)]
 
 
+@pytest.mark.often("scaled-0.5", "three classes-2.0")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "ratio"), [("one class", 0.5), ("scaled", 0.5), ("scaled", 2.0), ("three classes", 2.0)]

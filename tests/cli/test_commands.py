@@ -19,6 +19,7 @@ from hntk.cli.samples import NORMALIZATIONS
 from hntk.cli.terminal import plain, printable, shell_word, table
 from hntk.cli.trained import AUGMENTATIONS
 from hntk.deploy.c_choice import CHOICES
+from hntk.deploy.onnx import PRODUCT_FORMS
 from hntk.deploy.onnx_weights import BLOCK_FORMS
 from tests.support.architectures import whole_classifier
 from tests.support.commands import digits, done, facts, hntk_command, refused, wine, wine_csv
@@ -115,6 +116,7 @@ def test_inspect_and_export_print_json(tmp_path: Path) -> None:
 def test_options_are_those_of_the_library() -> None:
     assert sorted(parser.LAYOUTS) == sorted(CHOICES)
     assert sorted(parser.BLOCKS) == sorted(BLOCK_FORMS)
+    assert sorted(parser.FORMS) == sorted(PRODUCT_FORMS)
     assert shared_options.NORMALIZATIONS == NORMALIZATIONS
     assert compress_options.AUGMENTATIONS == AUGMENTATIONS
 

@@ -73,7 +73,8 @@ def test_the_account_is_honest_over_seeds(n: int, p: int, levels: int, widths: t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cases", [[1], pytest.param([0, 2, 3], marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("cases", [[1], [0, 2, 3]])
 def test_plans_meet_their_targets_in_all_cases(cases: list[int]) -> None:
     met = 0
     for case in cases:

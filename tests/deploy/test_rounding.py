@@ -43,7 +43,7 @@ def test_the_float_network_predicts_the_same_up_to_its_rounding() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(architectures())
 def test_on_a_grid_the_float_network_is_the_same_one(shape: dict) -> None:
     bits = shape.pop("bits")

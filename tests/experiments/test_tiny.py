@@ -322,6 +322,7 @@ def bench_inference(ran: Ran) -> None:
         assert float(speed[REFERENCE]["times onnxruntime"]) == 1.0
         for row in speed.values():
             assert float(row["from"]) <= float(row["µs an image"]) <= float(row["to"])
+        assert {f"hntk in {form}, onnxruntime" for form in ("int8", "float32", "transforms")} <= set(speed)
     memory = {row["program"]: row for row in ran.rows("memory.csv")}
     assert int(memory["hntk, JAX"]["file"]) < int(memory["dense float32, JAX"]["file"])
 
@@ -347,8 +348,8 @@ def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here(
     assert studies == set(catalog.STUDIES)
 
 
-# as `microcontroller`, but for the bytes that a device has
-REPEATED = ("small_microcontroller",)
+# as `ship`, but for the widths, the readout of all layers, and the bytes that a device has; as the sweeps of its tests
+REPEATED = ("microcontroller", "small_microcontroller", "memory")
 # those of a dozen processes or more, each of which imports JAX; bench_transform and bench_inference have fewer
 MANY_PROCESSES = ("bench_kernels", "bench_empirical", "bench_solver")
 

@@ -13,8 +13,6 @@ import pytest
 import hntk
 from tests.support.architectures import INPUTS, classifier, whole_classifier
 
-MUTATIONS = 10_000
-
 Damage = Callable[[np.random.Generator, bytearray, bytes], None]
 
 
@@ -101,14 +99,15 @@ def same(a: Any, b: Any) -> bool:
 
 
 @pytest.mark.slow
-def test_no_damage_goes_unnoticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mutations", [3000, pytest.param(30_000, marks=pytest.mark.nightly)])
+def test_no_damage_goes_unnoticed(tmp_path: Path, mutations: int) -> None:
     rng = np.random.default_rng(0)
     files = originals(tmp_path)
     path = tmp_path / "net.safetensors"
     # no two are the same
     assert all(same(a, b) == (i == j) for i, (_, a) in enumerate(files) for j, (_, b) in enumerate(files))
     refused = 0
-    for i in range(MUTATIONS):
+    for i in range(mutations):
         damaged = bytearray(files[i % len(files)][0])
         DAMAGES[(i // len(files)) % len(DAMAGES)](rng, damaged, files[rng.integers(len(files))][0])
         path.write_bytes(damaged)
@@ -119,4 +118,4 @@ def test_no_damage_goes_unnoticed(tmp_path: Path) -> None:
             continue
         # one original's end after another's beginning may be a whole file again
         assert any(same(loaded, one) for _, one in files), i
-    assert refused > 0.9 * MUTATIONS
+    assert refused > 0.9 * mutations

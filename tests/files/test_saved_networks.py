@@ -31,6 +31,7 @@ def classifier(
     return hntk.fit_ridge(net, data.x, labels, ridge=0.1), np.asarray(data.x)
 
 
+@pytest.mark.often("gaussian", "int8_gaussian", "sparse_gaussian", "ternary")
 @pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS)
 def test_a_loaded_classifier_scores_as_the_saved_one(law: str, tmp_path: Path) -> None:

@@ -12,25 +12,105 @@ import pytest
 import hntk
 from hntk.deploy import to_onnx, write_onnx
 from hntk.interchange import from_onnx
+from hntk.weights.orthogonal import OrthogonalMatrix
 from tests.support.neuron_classifiers import neuron_sample
 from tests.support.onnx_chains import onnx_model, onnx_outputs
+from tests.support.random_blocks import random_block_sample
 from tests.support.random_classifiers import Sample, random_sample
 
 X = np.random.default_rng(0).normal(size=(60, 20))
 LABELS = np.arange(60) % 3
+WRITTEN = Path(__file__).parent / "written"
 
 
+@pytest.mark.parametrize("form", ["fastest", "portable"])
 @pytest.mark.parametrize("weights", ["int2", "int8"])
 @pytest.mark.parametrize(
     "sample",
     [*map(neuron_sample, range(4)), random_sample(5), random_sample(2, own=True)],
     ids=["pooled", "pixels", "centred", "rounded", "shared steps", "spaced steps"],
 )
-def test_whole_numbers_come_back_to_the_bit(sample: Sample, weights: str) -> None:
-    read = from_onnx(to_onnx(sample.classifier, weights))  # type: ignore[arg-type]
+def test_whole_numbers_come_back_to_the_bit(sample: Sample, weights: str, form: str) -> None:
+    check(sample, to_onnx(sample.classifier, weights, form=form))  # type: ignore[arg-type]
+
+
+def check(sample: Sample, model: onnx.ModelProto | Path) -> hntk.IntegerClassifier:
+    read = from_onnx(model)
     assert isinstance(read, hntk.IntegerClassifier)
     np.testing.assert_array_equal(read.scores(sample.raw), sample.scores)
     np.testing.assert_array_equal(read.predict(sample.raw), sample.labels)
+    return read
+
+
+@pytest.mark.parametrize("name", ["neurons5_int2", "neurons23_int2", "neurons28_int8"])
+def test_models_of_version_0_2_come_back(name: str) -> None:
+    """Their weights went through a DequantizeLinear; names say the seed that drew them."""
+    path = WRITTEN / f"{name}.onnx"
+    assert "DequantizeLinear" in {node.op_type for node in onnx.load(path).graph.node}
+    check(neuron_sample(int(name.removeprefix("neurons").split("_")[0])), path)
+
+
+@pytest.mark.parametrize("form", ["fastest", "portable"])
+def test_cells_that_no_sum_reaches_do_not_hinder_the_reader(form: str) -> None:
+    """A level that is never reached was the largest: without it, sums of the next layer reach fewer cells still."""
+    sample = neuron_sample(30)
+    net = sample.classifier.network
+    first = net.reachable[0]
+    assert first.most < net.steps[0].most
+    check(sample, to_onnx(sample.classifier, "int8", form=form))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["fastest", "portable"])
+@pytest.mark.parametrize("blocks", ["transform", "smaller"])
+def test_transforms_come_back_as_orthogonal_blocks(blocks: str, form: str) -> None:
+    for seed in range(12):
+        sample = random_block_sample(seed)
+        model = to_onnx(sample.classifier, blocks=blocks, form=form)  # type: ignore[arg-type]
+        # what is read has the same graph; one of them predicts, which compiles programs
+        read = check(sample, model) if seed == 5 else from_onnx(model)
+        if blocks == "smaller":
+            continue
+        assert isinstance(read, hntk.IntegerClassifier)
+        for made, original in zip(read.network.weights, sample.classifier.network.weights, strict=True):
+            assert isinstance(made, OrthogonalMatrix)
+            assert isinstance(original, OrthogonalMatrix)
+            assert (made.shape, made.groups) == (original.shape, original.groups)
+            np.testing.assert_array_equal(made.signs, original.signs)
+            np.testing.assert_array_equal(made.swaps, original.swaps)
+            np.testing.assert_array_equal(made.input_places, original.input_places)
+
+
+@pytest.mark.nightly
+def test_many_models_come_back() -> None:
+    for seed in range(12, 100):
+        for form in ("fastest", "portable"):
+            for sample in (random_block_sample(seed), neuron_sample(seed), random_sample(seed)):
+                model = to_onnx(sample.classifier, form=form)  # type: ignore[arg-type]
+                # what is read has the same graph; some of them predict, which compiles programs
+                check(sample, model) if seed % 20 == 0 else from_onnx(model)
+
+
+def test_transforms_of_other_layouts_are_refused() -> None:
+    for change in (
+        '{"1":[1000000000000,5,2,true]}',
+        '{"1":[7,5,2,true]}',
+        '{"1":[7,5,3,true]}',
+        '{"1":[7,5]}',
+        '{"1":[33,33,4,false]}',
+        "{}",
+        "[1]",
+        '{"one":[3,3,1,false]}',
+        "{",
+    ):
+        model = to_onnx(random_block_sample(0).classifier, blocks="transform")
+        (kept,) = model.metadata_props
+        kept.value = change
+        with pytest.raises(ValueError, match="hntk wrote|another graph"):
+            from_onnx(model)
+    model = to_onnx(random_block_sample(0).classifier, blocks="transform")
+    del model.metadata_props[:]
+    with pytest.raises(ValueError, match="transforms of an earlier version"):
+        from_onnx(model)
 
 
 def test_a_readout_of_every_layer_labels_of_text_and_a_file_come_back(tmp_path: Path) -> None:
@@ -59,12 +139,11 @@ def test_a_regressor_comes_back_with_its_unit() -> None:
         np.testing.assert_array_equal(read.predict(sample.raw), made.predict(sample.raw))
 
 
-def test_orthogonal_blocks_come_back_as_explicit_weights_alone() -> None:
+def test_orthogonal_blocks_come_back_as_the_weights_they_were_written_as() -> None:
     sample = neuron_sample(5, orthogonal=True)
-    read = from_onnx(to_onnx(sample.classifier, blocks="explicit"))
-    np.testing.assert_array_equal(read.scores(sample.raw), sample.scores)
-    with pytest.raises(ValueError, match="blocks='explicit'"):
-        from_onnx(to_onnx(sample.classifier, blocks="transform"))
+    for blocks in ("explicit", "transform"):
+        read = check(sample, to_onnx(sample.classifier, blocks=blocks))  # type: ignore[arg-type]
+        assert all(isinstance(w, OrthogonalMatrix) == (blocks == "transform") for w in read.network.weights)
 
 
 def test_a_changed_graph_is_refused() -> None:
@@ -73,7 +152,7 @@ def test_a_changed_graph_is_refused() -> None:
     with pytest.raises(ValueError, match="another graph than this hntk writes"):
         from_onnx(changed)
     incomplete = to_onnx(neuron_sample(1).classifier)
-    kept = [tensor for tensor in incomplete.graph.initializer if tensor.name not in ("fine", "centre")]
+    kept = [tensor for tensor in incomplete.graph.initializer if tensor.name != "weights1"]
     del incomplete.graph.initializer[:]
     incomplete.graph.initializer.extend(kept)
     with pytest.raises(ValueError, match="none of whole numbers that hntk wrote"):

@@ -108,6 +108,7 @@ def own_network(net: Architecture):
     return stax.serial(*layers, stax.Dense(1, 1.0, None))[2]
 
 
+@pytest.mark.often("he", "large biases", "erf, centred", "leaky relu", "abs", "waves", "polynomial", "residual")
 @pytest.mark.filterwarnings("ignore:`FanIn` layers assume:UserWarning")
 @pytest.mark.parametrize("name", marked(SHARED, ("gelu",)))
 def test_neural_tangents_own_layers_give_the_same(name: str) -> None:
@@ -136,6 +137,7 @@ def test_the_recursion_written_out_gives_the_same(name: str) -> None:
         assert np.array_equal(mine, mine.T)
 
 
+@pytest.mark.often("residual")
 @pytest.mark.parametrize(
     "net", [SHARED["residual, erf"], pytest.param(FULL, marks=pytest.mark.slow)], ids=["residual", "full"]
 )
@@ -195,6 +197,7 @@ def test_networks_that_differ_in_numbers_share_compiled_programs() -> None:
     assert programs.tile._cache_size() == compiled + 1
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_memory_disk_and_devices_give_the_same(tmp_path: Path) -> None:
     x, net = samples(41), Architecture(["relu", STEPS], 1.3, 0.3, False, [0.0, 0.7], "layer")
@@ -241,6 +244,7 @@ def central_differences(function: Callable, x: np.ndarray, step: float = 1e-6) -
     return np.stack(columns, axis=-1)
 
 
+@pytest.mark.often("jump")
 @pytest.mark.parametrize("net", [
     pytest.param(Architecture(["relu", "erf"], 1.3, [0.3, 0], True, [0, 0.7]), id="centred, residual"),
     pytest.param(Architecture(["erf", "relu"], 1.3, 0.3, False, [0.7, 0], "layer"), id="layer",
@@ -295,6 +299,7 @@ def test_derivatives_at_an_empty_sample(names: list[str]) -> None:
     assert np.max(np.abs(expected[..., 6:])) > 0.01
 
 
+@pytest.mark.often("he", "steps")
 @pytest.mark.parametrize("name", ["he", "residual, centred", pytest.param("steps", marks=pytest.mark.slow)])
 def test_neural_tangents_as_an_engine(name: str) -> None:
     net, told = {**SHARED, **OWN}[name], []

@@ -51,6 +51,7 @@ def small_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(gradient_products, "TILE", request.param - 1)
 
 
+@pytest.mark.often("8")
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 def test_matrices_parts_and_operator_against_the_jacobian() -> None:
@@ -73,6 +74,7 @@ def test_matrices_parts_and_operator_against_the_jacobian() -> None:
     assert np.max(np.abs(hntk.empirical_kernels(other, X).ntk - kernels.ntk)) > 0.01
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_empirical_ntk_against_jacobians() -> None:
     x = jax.random.normal(jax.random.key(3), (5, 7)) / np.sqrt(7)
@@ -91,6 +93,7 @@ def test_empirical_ntk_against_jacobians() -> None:
     np.testing.assert_allclose(hntk.empirical_kernels(net, x).ntk, gradients @ gradients.T, rtol=1e-5)
 
 
+@pytest.mark.often("8")
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 def test_between_two_sets() -> None:
@@ -122,6 +125,7 @@ def test_of_a_classifier_each_output_and_their_mean() -> None:
         hntk.empirical_kernels(drawn(), X, output=10)
 
 
+@pytest.mark.often("8")
 @pytest.mark.usefixtures("small_pieces")
 def test_of_a_classifier_that_reads_every_layer() -> None:
     classifier = hntk.fit_ridge(drawn(), X, np.arange(23) % 3, ridge=0.1, layers="all")

@@ -228,6 +228,7 @@ def test_whole_numbers_are_samples_too() -> None:
         assert gap(hntk.EmpiricalNTK(drawn("biases"), given).diagonal(), np.diag(expected.ntk)) < 1e-12
 
 
+@pytest.mark.often("biases")
 @pytest.mark.slow
 @pytest.mark.parametrize("net", [
     pytest.param(Architecture(["relu", "erf"], 2**0.5, 0.3, False), id="biases"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from hntk.activations import mehler
 from hntk.kernels import tiling
 from hntk.kernels._neural_tangents import load
 from hntk.kernels.problem import KernelProblem
+from hntk.kernels.recursion import tile_of
 from hntk.spectra.comparison import off_diagonal
 from tests.support.precision import precision
 from tests.support.recursion import kernel_function
@@ -102,6 +105,7 @@ def test_exact_kernels_against_the_recursion_and_between_two_sets() -> None:
     np.testing.assert_allclose(block.ck, found.ck[:10, 10:], atol=1e-12)
 
 
+@pytest.mark.often("relu")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in ("relu", "mixed") else [pytest.mark.nightly]) for name in STACKS]
@@ -120,7 +124,7 @@ def test_the_tile_changes_nothing_but_rounding(name: str) -> None:
 def test_equal_opposite_and_empty_samples() -> None:
     x = spread(9, 5)
     x[4], x[5], x[6] = x[0], -x[0], 0.0
-    for layers in (["relu"] * 2, ["erf"] * 2, [STAIRS] * 2):
+    for layers in (["relu", "erf"], [STAIRS] * 2):
         found, expected = hntk.exact_kernels(x, layers, tau0=1.0), reference(x, layers, 1.0)
         for mine, theirs in zip(found, expected, strict=True):
             kept = np.isfinite(np.asarray(theirs))
@@ -197,6 +201,31 @@ def test_one_kernel_alone_is_that_of_both(name: str, m: int | None) -> None:
         close(alone, whole, 1e-7)
     with pytest.raises(ValueError, match="at least one"):
         filled(False, False)
+
+
+@pytest.mark.slow
+def test_many_layers_are_those_of_the_recursion() -> None:
+    """Layers of one kind are compiled once and gone through in a loop."""
+    x, layers = spread(12, 6), [*["relu"] * 9, *["erf"] * 2, "abs"]
+    gram = jnp.asarray(x @ x.T)
+    v = jnp.diag(gram)
+    expected = kernel_function(layers, 1.0)(gram, v[:, None], v[None, :])
+    found = hntk.exact_kernels(x, layers, tau0=1.0)
+    for mine, theirs in zip(found, expected, strict=True):
+        close(off_diagonal(mine), off_diagonal(theirs), 1e-11)
+
+
+@pytest.mark.parametrize("name", ["relu", "stairs", pytest.param("tanh", marks=pytest.mark.nightly)])
+def test_what_is_compiled_does_not_grow_with_equal_layers(name: str) -> None:
+    def operations(depth: int) -> int:
+        layers = [STAIRS if name == "stairs" else name] * depth
+        problem = KernelProblem.of(spread(8, 6), layers, None, 1.0, None)
+        known = jax.eval_shape(problem.recursion.samples, problem.x)
+        program = jax.jit(partial(tile_of, problem.recursion.form)).lower(problem.recursion.numbers, known, known)
+        # numbers of all layers are stacked first
+        return sum(" stablehlo." in line and "reshape" not in line for line in program.as_text().splitlines())
+
+    assert operations(12) < 1.2 * operations(3)
 
 
 @pytest.mark.parametrize("m", [None, 70])

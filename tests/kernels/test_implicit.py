@@ -47,6 +47,7 @@ def native(name: str) -> hntk.Kernels:
 
 
 # pairs of gelu, integrated in 160 layers, would take minutes
+@pytest.mark.often("relu, centred")
 @pytest.mark.parametrize("name", [case for case in CASES if case.values != ("gelu",)])
 def test_deep_networks_that_take_in_the_data_in_each_layer_have_these_kernels(name: str) -> None:
     found = native(name)

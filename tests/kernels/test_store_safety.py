@@ -273,7 +273,7 @@ def test_kills_at_any_moment_end_as_no_kill(tmp_path: Path, samples: Path) -> No
     whole = hntk.store_kernels(tmp_path / "whole", X, NET, tile=8)
     rng, folder = random.Random(0), tmp_path / "killed"
     left = []
-    for _ in range(4):
+    for _ in range(3):
         with child(folder, samples, slowly=0.5) as process:
             assert process.stdin is not None
             process.stdin.write("\n")

@@ -43,7 +43,6 @@ def written_out(depth: int) -> np.ndarray:
     return ntk
 
 
-@pytest.mark.nightly
 def test_exact_kernels_against_the_recursion_written_out() -> None:
     expected = written_out(2)
     kernels = hntk.exact_kernels(X, [STEPS] * 2, tau0=TAU0, surrogate=CLIPPED)
@@ -77,9 +76,8 @@ def test_refusals() -> None:
         jax.jit(lambda x: hntk.exact_kernels(x, [STEPS], surrogate=hntk.surrogate("tanh", relative=True)).ntk)(X)
 
 
-@pytest.mark.parametrize(
-    ("depth", "width", "draws"), [pytest.param(1, 500, 250, marks=pytest.mark.nightly), (2, 400, 60)]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize(("depth", "width", "draws"), [(1, 500, 250), (2, 400, 60)])
 def test_simulated_steps(depth: int, width: int, draws: int) -> None:
     check_steps(depth, width, draws, eta=1.0 if depth == 1 else 0.4)
 

@@ -47,6 +47,7 @@ def central_differences(function: Callable, x: np.ndarray, step: float) -> np.nd
     return np.stack(columns, axis=-1).reshape(*columns[0].shape, *x.shape)
 
 
+@pytest.mark.often("relu, erf")
 @pytest.mark.parametrize("name", by_cost)
 def test_derivatives_are_those_of_finite_differences(name: str) -> None:
     """The scale at which activations are centred varies with the samples; infinite entries have the derivative 0."""
@@ -101,6 +102,7 @@ def test_batches_of_sample_sets() -> None:
     assert np.all(np.diagonal(found[:, 1], axis1=1, axis2=2) == 3.0)
 
 
+@pytest.mark.often("None")
 @pytest.mark.slow
 @pytest.mark.parametrize("tau0", [None, 1.0])
 def test_activations_known_as_functions_are_integrated_while_jax_is_tracing(tau0: float | None) -> None:

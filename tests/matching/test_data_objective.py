@@ -38,6 +38,7 @@ def sample_and_match(levels: int = 3, *, labelled: bool = False) -> tuple[Sample
     return sample, to_units(found.activations, found.coefficients.tau)
 
 
+@pytest.mark.often("labels")
 @pytest.mark.slow
 @pytest.mark.parametrize("labelled", [False, True], ids=["leading functions", "labels"])
 def test_the_error_is_that_of_regression_with_the_exact_kernels(labelled: bool) -> None:

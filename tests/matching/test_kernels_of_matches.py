@@ -48,6 +48,7 @@ def test_lossless_conjugate_kernels_tend_to_the_originals_at_the_equivalents_rat
     assert rates[0] < rates[1] + 0.15
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_matched_ntks_tend_to_the_originals_off_the_diagonal() -> None:
     errors = {"matched": [], "bent": []}

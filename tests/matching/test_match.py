@@ -61,6 +61,7 @@ def test_joint_matches_reach_what_was_asked(names: list, levels: object, kernel:
     assert np.max(np.abs(off.alpha[-1, :3] - found.original_coefficients.alpha[-1, :3])) > 1e-4 * size
 
 
+@pytest.mark.often("['relu', 'relu', 'relu']-[3, 4, 2]", "['relu', 'relu', 'relu']-paper", "['gaussian', 'gaussian']-3")
 @pytest.mark.parametrize(
     ("names", "levels"),
     [(RELU3, 3), (RELU3, [3, 4, 2]), (RELU3, "paper"), (["relu", "erf", "cos"], 4), (["abs"] * 2, 4),
@@ -75,6 +76,7 @@ def test_layerwise_matches_reach_every_coefficient(names: list, levels: object) 
         assert np.isclose(reached[name], original[name], rtol=1e-9, atol=1e-10 * size), name
 
 
+@pytest.mark.often("2-inf-2.64", "5-1.0-1.0")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("levels", "with_alpha2", "without"),
@@ -93,6 +95,7 @@ def test_relu_matches_are_as_good_as_called_for_and_certified(levels: int, with_
     assert max(0.0, layerwise.relative_shift) > found.relative_shift - 1e-9
 
 
+@pytest.mark.often("4-True-0.36805", "3-False-0.3968")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("levels", "alpha2", "least"),
@@ -133,6 +136,7 @@ def test_matching_is_free_of_scale(levels: object, tau0: float) -> None:
     )
 
 
+@pytest.mark.often("1", "2", "12")
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2, 6, 12, 20])
 def test_any_depth(depth: int) -> None:

@@ -9,6 +9,7 @@ import hntk
 HE = hntk.Architecture(["relu"] * 2, weight_std=2**0.5, bias_std=0.3, centred=False)
 
 
+@pytest.mark.often("he")
 @pytest.mark.parametrize("network", [["relu"] * 2, HE], ids=["plain", "he"])
 def test_the_ntk_of_straight_through_training_is_matched_and_has_a_known_diagonal(network):
     found = hntk.match(network, 1.0, levels=4, kernel="beta", alpha2=False, surrogate="calibrated")

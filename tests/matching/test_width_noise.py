@@ -57,6 +57,7 @@ def drawn_error(x: np.ndarray, covariance: np.ndarray, law: WeightLaw, seed: int
     return float(np.trace(missed) / np.trace(covariance[half:, half:]))
 
 
+@pytest.mark.often("orthogonal")
 @pytest.mark.parametrize("law", [TERNARY, ORTHOGONAL], ids=["independent", "orthogonal"])
 def test_the_noise_is_that_of_drawn_networks(law: WeightLaw) -> None:
     x = part()

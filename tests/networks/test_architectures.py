@@ -50,6 +50,7 @@ def samples(p: int, n: int = 12) -> np.ndarray:
     return ((np.random.default_rng(p).normal(size=(n, p)) + 0.5) / p**0.5).astype(np.float32)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("net", "other"), CASES)
 def test_kernels_of_wide_networks_approach_the_exact_ones(net: Architecture, other: Architecture) -> None:
     """Root mean squares of the relative errors of eight draws, at two widths: a factor of 8^½ at the exponent −1/2."""

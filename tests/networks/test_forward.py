@@ -24,6 +24,7 @@ from tests.support.architectures import whole_classifier
 WAYS = ("dense", "planes", "sparse")
 
 
+@pytest.mark.often("levels0-5", "levels1-1", "levels2-70", "levels3-4", "levels4-5", "levels4-70")
 @pytest.mark.parametrize("rows", [1, 4, 5, 70])
 @pytest.mark.parametrize(
     "levels", [(3,), (-2, 5), (-7, -1, 0, 300), tuple(range(-9, 10, 2)), tuple(range(-32767, 32767, 949))]
@@ -54,6 +55,7 @@ def test_codes_take_the_fewest_planes(levels: tuple[int, ...], planes: int) -> N
     np.testing.assert_array_equal(values, levels)
 
 
+@pytest.mark.often("True-3", "False-40")
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", [3, 5, 40])
 @pytest.mark.parametrize("pixels", [False, True])

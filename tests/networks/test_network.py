@@ -27,6 +27,7 @@ def test_bad_networks_are_refused() -> None:
         hntk.weight_law("student_t", degrees=4.0)
 
 
+@pytest.mark.often("ternary")
 @pytest.mark.slow
 @pytest.mark.parametrize("law", ["ternary", "sparse_gaussian", "pruned_gaussian"])
 def test_sparse_networks_have_the_features_of_their_dense_matrices(law: str) -> None:

@@ -31,6 +31,7 @@ def side_by_side(net: hntk.Network, x: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
+@pytest.mark.often("gaussian-widths0", "ternary-widths2")
 @pytest.mark.parametrize(
     ("law", "widths"), [("gaussian", (9, 20, 6)), ("orthogonal", (600, 7)), ("ternary", (12, *(8,) * 6, 5))]
 )

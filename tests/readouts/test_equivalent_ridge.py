@@ -64,6 +64,7 @@ def largest(symmetric: np.ndarray) -> float:
     return float(np.abs(np.linalg.eigvalsh(symmetric)).max())
 
 
+@pytest.mark.often("ntk")
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 def test_it_becomes_the_equivalent_kernel_and_the_exact_one(kernel: str) -> None:
@@ -94,6 +95,7 @@ def test_scores_are_those_of_the_kernel_as_a_function() -> None:
     assert fitted.tried == ()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_predictions_agree_with_the_exact_ntk_more_and_more() -> None:
     differences = []

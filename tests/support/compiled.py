@@ -43,6 +43,44 @@ static void number(const void *value, size_t size)
             number(&best, sizeof best); \\
         } \\
     }
+/* The same scores and classes of all samples at a time, or a status that says which of them differ. */
+#define RUN_BATCH(name, NAME, type, rows) \\
+    { \\
+        static name##_word scratch[NAME##_BATCH_SCRATCH_BYTES / sizeof(name##_word)]; \\
+        static type inputs[rows * NAME##_INPUTS]; \\
+        static int32_t scores[rows * NAME##_CLASSES], one[NAME##_CLASSES]; \\
+        static int indices[rows]; \\
+        size_t count, r; \\
+        if (fread(inputs, sizeof inputs, 1, stdin) != 1) { \\
+            return 1; \\
+        } \\
+        name##_scores_batch(inputs, rows, scratch, scores); \\
+        name##_predict_batch(inputs, rows, scratch, indices); \\
+        for (r = 0; r < rows; r++) { \\
+            name##_scores(inputs + r * NAME##_INPUTS, scratch, one); \\
+            if (memcmp(one, scores + r * NAME##_CLASSES, sizeof one)) { \\
+                return 2; \\
+            } \\
+            if (name##_predict(inputs + r * NAME##_INPUTS, scratch) != indices[r]) { \\
+                return 3; \\
+            } \\
+            number(one, sizeof one); \\
+            number(&indices[r], sizeof indices[r]); \\
+        } \\
+        for (count = 0; count < rows; count += 7) { \\
+            memset(scores, 85, sizeof scores); \\
+            name##_scores_batch(inputs + NAME##_INPUTS, count, scratch, scores + NAME##_CLASSES); \\
+            for (r = 0; r <= count + 1 && r < rows; r++) { \\
+                name##_scores(inputs + r * NAME##_INPUTS, scratch, one); \\
+                if (r == 0 || r == count + 1) { \\
+                    memset(one, 85, sizeof one); \\
+                } \\
+                if (memcmp(one, scores + r * NAME##_CLASSES, sizeof one)) { \\
+                    return 4; \\
+                } \\
+            } \\
+        } \\
+    }
 #define NUMBER(label) number(&label, sizeof label)
 #define TEXT(label) \\
     { \\
@@ -73,31 +111,41 @@ def run_all(
     compiler: str,
     options: Sequence[str],
     word_bits: Sequence[int],
+    batch: bool = False,
+    runner: Sequence[str] = (),
 ) -> list[Given]:
-    """Compile programs of different names into one binary, run it, and parse its output."""
+    """Compile programs of different names into one binary, run it, and parse its output.
+
+    With ``batch``, the program checks that batch functions give what those of one sample do, and prints no labels. An
+    emulator may be named as the runner.
+    """
     headers, calls, sources = [], [], []
     for program, names, raw in zip(programs, labels, samples, strict=True):
         sources.append(program.write(folder)[1])
         headers.append(f'#include "{program.name}.h"\n')
         kind = "uint8_t" if raw.dtype == np.uint8 else "float"
         what = "TEXT" if names.dtype.kind == "U" else "NUMBER"
-        calls.append(f"    RUN({program.name}, {program.name.upper()}, {kind}, {len(raw)}, {what})\n")
+        macro, last = ("RUN_BATCH", "") if batch else ("RUN", f", {what}")
+        calls.append(f"    {macro}({program.name}, {program.name.upper()}, {kind}, {len(raw)}{last})\n")
     main, built = folder / "driver.c", folder / f"driver-{compiler}"
     main.write_text("".join(headers) + DRIVER + "".join(calls) + "    return 0;\n}\n")
     bits = [f"-D{p.name.upper()}_WORD_BITS={b}" for p, b in zip(programs, word_bits, strict=True)]
+    bits += [f"-D{p.name.upper()}_BATCH" for p in programs if batch]
     toolchain.compile_files([*sources, main], built, compiler, (*options, *bits, f"-I{folder}"))
-    given = toolchain.call([str(built)], input=b"".join(raw.tobytes() for raw in samples)).stdout
+    given = toolchain.call([*runner, str(built)], input=b"".join(raw.tobytes() for raw in samples)).stdout
     found, at = [], 0
     for names, raw in zip(labels, samples, strict=True):
-        one, at = _taken(given, at, names, len(raw))
+        one, at = _taken(given, at, names, len(raw), labelled=not batch)
         found.append(one)
     assert at == len(given)
     return found
 
 
-def _taken(given: bytes, at: int, names: np.ndarray, rows: int) -> tuple[Given, int]:
+def _taken(given: bytes, at: int, names: np.ndarray, rows: int, *, labelled: bool) -> tuple[Given, int]:
     labels: list[Any] = []
-    if names.dtype.kind == "U":
+    if not labelled:
+        pass
+    elif names.dtype.kind == "U":
         for _ in names:
             size = int.from_bytes(given[at : at + 4], "little")
             labels.append(given[at + 4 : at + 4 + size])

@@ -176,6 +176,7 @@ def test_errors_fall_and_need_every_term() -> None:
             assert np.all(slopes(HE, sizes, centre=centre, without=term) > -0.15)
 
 
+@pytest.mark.often("residual", "layer")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",

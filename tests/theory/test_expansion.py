@@ -79,6 +79,9 @@ def differences(net: Architecture, tau0: float, h: float = 4e-3) -> list[Expansi
     return made
 
 
+@pytest.mark.often(
+    "he", "erf", "steps", "rms", "residual, centred", "centred with biases", "layer, residual", "implicit, centred"
+)
 @pytest.mark.parametrize("name", NETS)
 def test_all_nine_numbers_against_differences_of_the_exact_kernels(name: str) -> None:
     own, (ck, ntk) = expansions(NETS[name], 0.9), differences(NETS[name], 0.9)
@@ -97,6 +100,7 @@ def test_the_error_of_the_equivalents_falls_and_needs_every_term() -> None:
     assert errors(NETS["layer"], 400, "d")[1] > 1.3 * errors(NETS["layer"], 400)[1]
 
 
+@pytest.mark.often("layer, residual")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["steps", *(pytest.param(n, marks=pytest.mark.nightly) for n in ("residual", "rms")), "layer, residual"]
@@ -140,6 +144,7 @@ def finite_kernels(net: Architecture, centres: tuple[float, ...], parameters: tu
     return jnp.stack([states @ states.T / width, flat @ flat.T])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_normalised_residual_networks_of_finite_width_have_these_kernels() -> None:
     net = Architecture(["relu"] * 3, 2**0.5, 0.3, centred=False, residual=[0, 0.7, 0.7], normalize="layer")

@@ -164,6 +164,7 @@ def test_noise_has_its_deviation_and_stays_within_limits() -> None:
     assert np.asarray(Augmentation(noise=6)(KEY, rows)).min() == 0
 
 
+@pytest.mark.often("augment1", "augment2")
 @pytest.mark.parametrize(
     "augment", [Augmentation.digits(), Augmentation.digits(1.5), replace(Augmentation.clothing(), flip=0)]
 )

@@ -28,6 +28,7 @@ def same(a: Any, b: Any) -> bool:
     return all(np.array_equal(p, q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_training_learns_what_a_drawn_network_and_its_readout_do_not() -> None:
     """Both have the same widths and levels; ridge regression chooses the drawn one's readout."""

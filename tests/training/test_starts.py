@@ -174,6 +174,7 @@ def test_a_dense_network_made_ternary_is_far_above_a_drawn_one_and_chance() -> N
     assert accuracy(begun.points[0], given) > max(0.7, drawn + 0.1)
 
 
+@pytest.mark.often("4")
 @pytest.mark.parametrize("stop", [1, 4])
 def test_an_interrupted_training_from_a_dense_network_goes_on_bit_for_bit(tmp_path: Path, stop: int) -> None:
     """Epochs 1 and 2 are the dense network's; it is interrupted there, or after two of the others."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import sweeps
-from experiments.benchmarks.harness import Case, Contender, Machine, Measured, Sweep, _differences
+from experiments.benchmarks.harness import Case, Contender, Machine, Measured, Sweep, Work, _differences
 from experiments.runner.record import Record
 
 
@@ -42,15 +42,17 @@ def test_results_are_compared_with_the_last_contenders(tmp_path: Path) -> None:
 
 
 def test_a_limit_is_set_by_what_takes_longest() -> None:
-    machine = Machine(copied=100.0, multiplied=10.0)
-    assert machine.limit((200.0, 5.0)) == 2.0
-    assert machine.limit((200.0, 50.0)) == 5.0
+    machine = Machine(written=100.0, multiplied=10.0, bent=4.0)
+    assert machine.limit(Work(200.0, 5.0)) == 2.0
+    assert machine.limit(Work(200.0, 50.0)) == 5.0
+    # both kinds of arithmetic take turns in the processor
+    assert machine.limit(Work(200.0, 5.0, 8.0)) == 2.5
     assert machine.limit(None) is None
 
 
 def test_tables_tell_ratios_memory_and_growth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def case(n: int) -> Case:
-        own = measured("own", [1.0 * n**2, 1.0 * n**2], results=10 * n, work=(50.0 * n, 0.0))
+        own = measured("own", [1.0 * n**2, 1.0 * n**2], results=10 * n, work=Work(50.0 * n, 0.0))
         own.beyond = 20 * n
         return Case(n, {"own": own, "peer": measured("peer", [3.0 * n**2, 3.0 * n**2])}, {"own": 1e-6})
 
@@ -67,7 +69,7 @@ def test_tables_tell_ratios_memory_and_growth(tmp_path: Path, monkeypatch: pytes
     assert [row["contender"] for row in rows] == ["own", "peer"] * 3
     assert float(rows[2]["times peer"]) == 3.0
     assert float(rows[2]["÷ results"]) == 2.0
-    assert float(rows[2]["limit/time"]) == pytest.approx(1.0 / 4.0)
+    assert [float(rows[2][name]) for name in ("limit", "÷ limit")] == pytest.approx([1.0, 4.0])
     assert rows[3]["MB beyond start"] == ""
     assert record.metrics["exponent/n_p_3/own"] == pytest.approx(2.0)
     assert record.metrics["difference/n_p_3"] == 1e-6

@@ -31,7 +31,7 @@ def test_counted_words_are_those_that_the_program_counts(tmp_path: Path) -> None
         '    printf("%ld", counted);\n    return 0;\n}\n'
     )
     program.write(tmp_path)
-    toolchain.compile_files([source, main], tmp_path / "run", options=(f"-I{tmp_path}",))
+    toolchain.compile_files([source, main], tmp_path / "run", options=(f"-I{tmp_path}", "-DHNTK_PORTABLE"))
     assert toolchain.run_program(tmp_path / "run", raw_samples(made)).tolist() == [popcounts(made)]
 
 
@@ -40,12 +40,13 @@ def test_counted_words_are_those_that_the_program_counts(tmp_path: Path) -> None
     [
         ({"read": 100, "multiplies": 5}, 1, (1.0, "memory")),
         ({"read": 100, "multiplies": 5}, 100, (0.05, "multiply-add")),
-        ({"read": 100, "counts": 5, "passes": True}, 100, (1.0, "memory")),
+        ({"read": 100, "counts": 5, "shared_by": 1}, 100, (1.0, "memory")),
+        ({"read": 800, "counts": 5, "shared_by": 8}, 100, (1.0, "memory")),
         ({"read": 100}, 1, (1.0, "memory")),
         ({"read": 100}, 2, (None, None)),
         ({}, 1, (None, None)),
     ],
 )
 def test_the_tightest_limit_is_told(work: dict, batch: int, expected: tuple) -> None:
-    rates = {("read", 100): 100.0, ("count", NEAR): 10.0, ("multiply", 0): 100.0}
+    rates = {("read", 100): 100.0, ("read", 800): 100.0, ("count", NEAR): 10.0, ("multiply", 0): 100.0}
     assert Work(**work).limit(rates, batch) == expected

@@ -340,6 +340,17 @@ FAILURES = {
 }
 
 
+@pytest.mark.often(
+    "True-tampered",
+    "False-not there",
+    "False-server broken",
+    "False-cut short",
+    "False-cut short unnoticed",
+    "False-tampered",
+    "False-web page",
+    "False-silent",
+    "False-silent midway",
+)
 @pytest.mark.parametrize(("odd", "message"), FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_failures_leave_nothing_and_say_what_to_do(server, run, tmp_path, odd, message, overwrite):
@@ -385,6 +396,12 @@ WRONG = {
 }
 
 
+@pytest.mark.often(
+    "empty-train-images-idx3-ubyte.gz",
+    "other content-train-images-idx3-ubyte",
+    "truncated-train-images-idx3-ubyte.gz",
+    "truncated, unzipped-train-images-idx3-ubyte",
+)
 @pytest.mark.parametrize("name", [IMAGES, IMAGES.removesuffix(".gz")])
 @pytest.mark.parametrize(("content", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_files_are_replaced_only_on_request(server, run, tmp_path, capsys, name, content, message):

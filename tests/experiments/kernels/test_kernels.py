@@ -100,6 +100,7 @@ def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
         run_here(tmp_path, "+exp=gmm", "+debug=tiny", "compress=paper", "net.activations=[erf,relu,relu]")
 
 
+@pytest.mark.often("environment", "nowhere")
 @pytest.mark.slow
 @pytest.mark.parametrize("named", ["argument", "environment", "nowhere"])
 def test_missing_data_says_how_to_get_it(named: str, tmp_path: Path) -> None:

@@ -43,6 +43,14 @@ pytestmark = [
 ]
 
 
+@pytest.mark.often(
+    "cortex-m4-planes-True",
+    "cortex-m0plus-gaps-True",
+    "cortex-m4-indices-False",
+    "cortex-m0plus-indices16-False",
+    "cortex-m4-rice-True",
+    "cortex-m0plus-base3-True",
+)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "layouts", "pixels"),
@@ -106,6 +114,7 @@ def test_a_wide_network_for_images_fits_256_kb_of_flash_and_64_kb_of_ram(tmp_pat
     )
 
 
+@pytest.mark.often("all-True")
 @pytest.mark.parametrize(("layers", "pixels"), [("last", False), ("all", True)])
 def test_orthogonal_blocks_on_a_cortex_m4_predict_the_same(tmp_path: Path, layers: str, pixels: bool) -> None:
     made = whole_classifier(levels=4, widths=(129, 65, 33), pixels=pixels, law="orthogonal", layers=layers)
@@ -135,6 +144,7 @@ def test_thresholds_of_neurons_and_averaged_pixels_on_a_microcontroller_predict_
     np.testing.assert_array_equal(sample.classifier.classes[emulated.indices], sample.labels)
 
 
+@pytest.mark.often("cortex-m0plus")
 @pytest.mark.parametrize("processor", ["cortex-m0plus", "cortex-m3", "cortex-m4"])
 def test_programs_of_every_layout_compile_for_cortex_m_without_a_warning(tmp_path: Path, processor: str) -> None:
     """Code takes at most two kilobytes and a half: what a program does not use is not in it."""
@@ -165,6 +175,7 @@ def test_instructions_do_not_depend_on_how_many_samples_there_are(tmp_path: Path
     assert once == again
 
 
+@pytest.mark.often("cortex-m0plus")
 @pytest.mark.parametrize("device", DEVICES.values(), ids=list(DEVICES))
 def test_what_does_not_fit_is_refused(tmp_path: Path, device: Device) -> None:
     program = to_c(whole_classifier(levels=4, widths=(129, 65, 33), pixels=True))
