@@ -96,7 +96,7 @@ class ClusterCost:
 
     @property
     def tiles(self) -> int:
-        """Number of tiles of 256 samples on a side that are computed for them, once."""
+        """Number of tiles that are computed for them, once."""
         each = -(-min(self.side, self.n) // TILE)
         return self.count * (self.count - 1) // 2 * each**2 + self.count * each * (each + 1) // 2
 
