@@ -28,7 +28,7 @@ BANDS = 3
 # pieces that a vector is sent in at most
 PIECES = 256
 # bytes of compiled programs and of the tiles that threads are at, as measured
-WORKSPACE = 2**25
+WORKSPACE = 3 * 2**24
 
 
 @dataclass(frozen=True)
