@@ -32,8 +32,8 @@ COLUMNS = [
 NOTE = (
     "From, to: the middle half of the rounds. Times peer: how many times as long the peer takes, which is "
     "below 1 where the peer is faster. MB beyond start: the most memory beyond that of the libraries; ÷ results: "
-    "that, by the bytes of the results. Limit: the least seconds that this machine could take; ÷ limit: the time "
-    "taken, by that."
+    "that, by the bytes of the results. Limit: the least seconds that this machine could take by the best rates of "
+    "all rounds; ÷ limit: the seconds of the fastest round, by that."
 )
 # Of one contender: values of the quantity, and seconds or megabytes.
 Line = tuple[list[int], list[float]]
@@ -75,7 +75,7 @@ def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machin
             rows.append(
                 [case.value, name, contender.setting or None, middle, low, high, ratio,
                  None if beyond is None else beyond / 1e6, share,
-                 limit, None if limit is None else middle / limit]
+                 limit, None if limit is None else min(measured.seconds) / limit]
             )  # fmt: skip
             place = f"{sweep.key}/{case.value}/{name}"
             record.add_metrics(
