@@ -17,7 +17,7 @@ from hntk.compression.compressed_network import CompressedNetwork, compress
 from hntk.compression.design import Design
 from hntk.compression.error_budget import LossAccount
 from hntk.compression.planning import plan
-from hntk.data import Dataset, load_dataset
+from hntk.data import Dataset, RowFiles, load_dataset, open_rows
 from hntk.data.mixture import Mixture, gaussian_mixture, reference_mixture
 from hntk.data.normalization import Normalization
 from hntk.data.population import Population, estimate_population
@@ -139,6 +139,7 @@ __all__ = [
     "RidgeClassifier",
     "RidgeRegressor",
     "Rounded",
+    "RowFiles",
     "Schedule",
     "SoftmaxClassifier",
     "SpacedSteps",
@@ -185,6 +186,7 @@ __all__ = [
     "load_dataset",
     "match",
     "on_grid",
+    "open_rows",
     "operator_norm",
     "plan",
     "reference_mixture",

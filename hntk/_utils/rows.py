@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -33,6 +34,20 @@ def row_blocks(x: Real[np.ndarray, "n p"], columns: int | None = None) -> Iterat
         yield slice(start, min(start + step, n))
 
 
+def each_block(
+    x: Any, function: Callable[..., Any], *arrays: np.ndarray, columns: int | None = None
+) -> Iterator[tuple[slice, Any]]:
+    """Yield some rows at a time, and what a function gives for them and for the same rows of further arrays.
+
+    Samples that have a method ``each``, such as those that the machines of a cluster share, have it called there.
+    """
+    if hasattr(x, "each"):
+        yield from x.each(function, *arrays, columns=columns)
+        return
+    for rows in row_blocks(x, columns):
+        yield rows, function(x[rows], *(array[rows] for array in arrays))
+
+
 def as_rows(x: object, name: str = "x") -> Real[np.ndarray, "n p"]:
     """Return a finite (n, p) array in memory or a memory map, in the type it has.
 
@@ -42,6 +57,8 @@ def as_rows(x: object, name: str = "x") -> Real[np.ndarray, "n p"]:
         If it has another number of dimensions, is empty, or holds values that are no numbers, not finite, or so large
         that their squares overflow.
     """
+    if hasattr(x, "each"):
+        return x  # type: ignore[return-value]  # checked when it was made
     array = np.asanyarray(real_array(x, name))
     check_shape(array, name)
     check_rows(array, name, np.float64 if array.dtype.kind in "biu" else np.result_type(array.dtype, np.float32))
@@ -109,10 +126,19 @@ def class_scatters(
 ) -> Float[np.ndarray, "K p p"]:
     """Return Σ (x_i − m_a)(x_i − m_a)ᵀ over every class a."""
     scatters = np.zeros((len(means), x.shape[1], x.shape[1]))
-    for a, block in class_blocks(x, index):
-        block -= means[a]
-        scatters[a] += block.T @ block
+    for _, products in each_block(x, partial(_class_products, means=means), index):
+        for a, product in products:
+            scatters[a] += product
     return scatters
+
+
+def _class_products(
+    x: Real[np.ndarray, "rows p"], index: Int[np.ndarray, " rows"], means: Float[np.ndarray, "K p"]
+) -> Iterator[tuple[int, Float[np.ndarray, "p p"]]]:
+    for a in np.unique(index):
+        block = x[index == a].astype(np.float64)
+        block -= means[a]
+        yield int(a), block.T @ block
 
 
 def class_blocks(

@@ -136,7 +136,7 @@ class HeldKernel:
                 self.blocks.put(corner, self._block(corner))
             return entries
 
-        for entries in _in_threads(work, self.plan.corners):
+        for entries in in_threads(work, self.plan.corners):
             if progress is not None:
                 progress(entries)
 
@@ -148,11 +148,11 @@ class HeldKernel:
             block = self.blocks.get(corner)
             rows, columns = self._slices(corner)
             right = v[rows] if corner[0] != corner[1] else None
-            return corner, *_products(self._block(corner) if block is None else block, v[columns], right)
+            return corner, *block_products(self._block(corner) if block is None else block, v[columns], right)
 
         # one thread of BLAS for each of ours
         with threadpool_limits(1, "blas"):
-            for corner, here, mirrored in _in_threads(work, self.plan.corners):
+            for corner, here, mirrored in in_threads(work, self.plan.corners):
                 rows, columns = self._slices(corner)
                 total[rows] += here
                 if mirrored is not None:
@@ -165,7 +165,7 @@ class HeldKernel:
             chosen = self.samples.rows(jax.numpy.asarray(index))
             found = rectangle(self.problem, self.kernel, self.samples, chosen)
         found[index, np.arange(len(index))] = self._diagonal[index]
-        return _finite(found)
+        return finite_entries(found)
 
     def _slices(self, corner: Corner) -> tuple[slice, slice]:
         side, n = self.plan.side, self.n
@@ -185,7 +185,7 @@ class HeldKernel:
                     block[here : here + tile.shape[0], there : there + tile.shape[1]] = tile
                     if same and i != j:
                         block[there : there + tile.shape[1], here : here + tile.shape[0]] = tile.T
-        return _finite(block)
+        return finite_entries(block)
 
     def _tile(self, corner: Corner) -> Float[np.ndarray, "a b"]:
         (chosen,) = tile_kernels(self.problem.recursion, self.samples, self.samples, self._target, corner)
@@ -216,7 +216,7 @@ def rectangle(
         (i, j), (a, b) = corner, tile.shape
         found[i : i + a, j : j + b] = tile
 
-    for _ in _in_threads(work, [corner for band in target.bands for corner in target.corners(band)]):
+    for _ in in_threads(work, [corner for band in target.bands for corner in target.corners(band)]):
         pass
     return found
 
@@ -228,7 +228,7 @@ def _target(kernel: KernelName, shape: tuple[int, int], *, symmetric: bool, tile
     return Target(ck, ntk, symmetric=symmetric, same=symmetric, tile=tile)
 
 
-def _products(
+def block_products(
     block: np.ndarray | jax.Array, v: Float[np.ndarray, "b k"], right: Float[np.ndarray, "a k"] | None
 ) -> tuple[Float[np.ndarray, "a k"], Float[np.ndarray, "b k"] | None]:
     """Return the products of a block with v, and of its transpose with ``right``, added up in float64."""
@@ -246,7 +246,7 @@ def _products(
     return here, None if right is None else mirrored
 
 
-def _finite(entries: np.ndarray) -> np.ndarray:
+def finite_entries(entries: np.ndarray) -> np.ndarray:
     """Return entries, or refuse those that are infinite."""
     if np.all(np.isfinite(entries)):
         return entries
@@ -264,7 +264,7 @@ def _device_products(block: jax.Array, v: jax.Array, right: jax.Array | None) ->
     return product(exact, v), None if right is None else product(exact.T, right)
 
 
-def _in_threads(work: Callable[[Corner], Any], corners: list[Corner]) -> Iterator[Any]:
+def in_threads(work: Callable[[Corner], Any], corners: list[Corner]) -> Iterator[Any]:
     """Yield results of some calls as they come in their order, on all cores; an error ends those that are left."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:

@@ -13,19 +13,23 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from filelock import FileLock
 
-from hntk._utils.arguments import as_callback, as_count, as_path
+from hntk._utils.arguments import as_callback, as_choice, as_count, as_path
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import warn_if_float32
 from hntk._utils.memory import check_disk, gigabytes
 from hntk.activations import SurrogateLike
+from hntk.data.row_files import RowFiles, files_of
 from hntk.kernels.journal import FILES, Journal, remedy
 from hntk.kernels.kernel_identity import kernel_identity
 from hntk.kernels.kernel_memory import kernel_bytes
 from hntk.kernels.problem import KernelProblem, Kernels
+from hntk.kernels.ray_tiles import fill_on_ray
+from hntk.kernels.ray_workers import Engine
 from hntk.kernels.tiling import Target
 from hntk.theory.architecture import ArchitectureLike
 
@@ -49,6 +53,7 @@ def store_kernels(
     tile: int = TILE,
     dtype: str | np.dtype | None = None,
     older_code: bool = False,
+    engine: Engine = "local",
     progress: Callable[[int], None] | None = None,
 ) -> Kernels:
     """Compute the conjugate kernel and the NTK of a network of infinite width into files.
@@ -60,12 +65,12 @@ def store_kernels(
     ----------
     folder : str or Path
         Folder of the files. It is made if it does not exist.
-    x : array_like
-        (n, p) samples, one a row.
+    x : array_like or RowFiles
+        (n, p) samples, one a row, or files of them (:func:`hntk.open_rows`).
     activations : Architecture or sequence of str or Activation
         The network; a list of one activation per layer, first layer first, is centred, with unit weights and without
         biases.
-    x2 : array_like, optional
+    x2 : array_like or RowFiles, optional
         (m, p) further samples, for kernels between ``x`` and ``x2``. By default ``x`` itself.
     tau0 : float, optional
         Scale at which the activations are centred. By default the root mean square norm of the rows of ``x``.
@@ -79,6 +84,9 @@ def store_kernels(
         Type that kernels are stored in. By default the one they are computed in.
     older_code : bool
         Whether to accept kernels that another version of hntk's own code computed. A warning says so.
+    engine : {"local", "ray"}
+        Where tiles are computed. "ray" has the machines of a Ray cluster compute them, the one that ``ray.init`` has
+        connected to or this machine, and this process writes them.
     progress : callable, optional
         Function that is called with the number of entries that are done, n·m in all. The first call counts those of
         earlier calls.
@@ -106,11 +114,13 @@ def store_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
+    as_choice(engine, "engine", get_args(Engine))
     place, progress, tile = as_path(folder, "folder"), as_callback(progress), as_count(tile, "tile")
     problem = KernelProblem.of(x, activations, x2, tau0, kappa_sq, surrogate)
     kept = _as_kept(problem.dtype if dtype is None else dtype)
     identity = kernel_identity(problem) | {"tile": tile} | {"kept": kept.name}
-    store = _Store(place, problem, kept, tile)
+    files = [files_of(given) for given in (x, x2)] if engine == "ray" else None
+    store = _Store(place, problem, kept, tile, files)
     journal = Journal.of(place, identity, store.bands, older_code)
     if journal.older:
         warnings.warn(f"{place}: kernels that another version of hntk's code computed are taken.", stacklevel=2)
@@ -128,8 +138,10 @@ def store_kernels(
 class _Store:
     """The files of the kernels of one problem."""
 
-    def __init__(self, place: Path, problem: KernelProblem, kept: np.dtype, tile: int) -> None:
-        self.place, self.problem, self.kept, self.tile = place, problem, kept, tile
+    def __init__(
+        self, place: Path, problem: KernelProblem, kept: np.dtype, tile: int, files: list[RowFiles | None] | None
+    ) -> None:
+        self.place, self.problem, self.kept, self.tile, self.files = place, problem, kept, tile, files
         # an array of the right shape that takes no memory
         empty = np.broadcast_to(np.zeros((), kept), problem.shape)
         self.bands = Target(empty, empty, symmetric=problem.symmetric, tile=tile).bands
@@ -155,7 +167,10 @@ class _Store:
         if progress is not None and journal.done:
             progress(sum(target.pairs(band) for band in journal.done))
         if journal.left:
-            self.problem.fill(target, journal.left, done)
+            if self.files is None:
+                self.problem.fill(target, journal.left, done)
+            else:
+                fill_on_ray(self.problem, target, journal.left, done, self.files)
         if journal.left:
             raise RuntimeError(f"{self.place} misses rows of tiles {journal.left} after all were computed.")
 

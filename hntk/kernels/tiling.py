@@ -109,7 +109,7 @@ def fill(
 
     def work(corner: tuple[int, int]) -> int:
         with precision():  # a setting of each thread
-            _write(target, corner, tile_kernels(recursion, first, second, target, corner), diagonals)
+            write_tile(target, corner, tile_kernels(recursion, first, second, target, corner), diagonals)
         return corner[0]
 
     with ThreadPoolExecutor(workers) as pool:
@@ -141,7 +141,7 @@ def tile_kernels(
     return [kernel[i - begin[0] :, j - begin[1] :] for kernel in kernels]
 
 
-def _write(target: Target, corner: tuple[int, int], kernels: list[np.ndarray], diagonals: list[np.ndarray]) -> None:
+def write_tile(target: Target, corner: tuple[int, int], kernels: list[np.ndarray], diagonals: list[np.ndarray]) -> None:
     """Write one tile and its mirror image."""
     i, j = corner
     for kernel, whole, diagonal in zip(kernels, target.arrays, diagonals, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from hntk._utils.rows import row_blocks
+from hntk._utils.rows import each_block, row_blocks
 from hntk.readouts.quadratic_forms import QuadraticForms
 from hntk.theory.architecture import Architecture
 from hntk.theory.centred_layers import centred_coefficients
@@ -35,7 +35,7 @@ def equivalent_operator(
 ) -> StructuredKernel:
     """Return the kernel between training samples, whose diagonal is ``diagonal``."""
     c1, c2, c3 = weights
-    factor = np.concatenate([forms(x[rows], index[rows]) for rows in row_blocks(x)])
+    factor = np.concatenate([part for _, part in each_block(x, forms, index)])
     core = np.diag([c3] * (factor.shape[1] - 1) + [c2])
     return StructuredKernel(x, c1, factor, core, diagonal - forms.tau0**2 * c1)
 

@@ -19,7 +19,7 @@ $$PXX^\top P = XX^\top - g1^\top - 1g^\top - \|\bar x\|^211^\top,\qquad P = I - 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,8 @@ from hntk._utils.labels import as_labels
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import row_blocks
 from hntk.data.normalization import Normalization
+from hntk.kernels.ray_samples import as_samples_on
+from hntk.kernels.ray_workers import Engine
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.target_predictor import TargetPredictor
 from hntk.readouts.answers import Answers
@@ -124,6 +126,7 @@ def fit_equivalent(
     kappa_sq: float | None = None,
     groups: object = None,
     normalization: Normalization | None = None,
+    engine: Engine = "local",
     progress: Callable[[int], None] | None = None,
 ) -> EquivalentClassifier | EquivalentRegressor:
     r"""Fit a kernel ridge regression with the equivalent CK or NTK, in O(np) memory and O(np²) time.
@@ -133,9 +136,9 @@ def fit_equivalent(
 
     Parameters
     ----------
-    x : array of shape (n, p) or Dataset
-        Training samples, ‖x_i‖² ≈ τ_0², or a :class:`hntk.Dataset`, whose training part is taken. A memory map is read
-        in blocks and never copied.
+    x : array of shape (n, p), RowFiles or Dataset
+        Training samples, ‖x_i‖² ≈ τ_0², files of them (:func:`hntk.open_rows`), or a :class:`hntk.Dataset`, whose
+        training part is taken. A memory map is read in blocks and never copied.
     labels : array of shape (n,), or of shape (n, K) for targets
         Labels: whole numbers, booleans or text. Or targets: floating-point numbers; classes that are such numbers
         become labels by ``labels.astype(int)``. None for a data set's own.
@@ -158,6 +161,9 @@ def fit_equivalent(
     normalization : Normalization, optional
         What raw samples go through before they are like x, for the result to take those with ``raw=True``; by default
         the data set's own.
+    engine : {"local", "ray"}
+        Where passes over the samples are made. "ray" has the machines of a Ray cluster make them, some rows each: the
+        one that ``ray.init`` has connected to, or this machine. The numbers are the same.
     progress : callable, optional
         Called with the number of samples done, after each block of the choice of the ridge.
 
@@ -189,8 +195,9 @@ def fit_equivalent(
     data = KernelData.of(x, labels, ridge=ridge, ridges=ridges, tau0=tau0, normalization=normalization, name="labels")
     net, index = as_architecture(activations), _mixture_classes(data.answers, groups)
     weights, diagonal = equivalent_weights(net, data.tau0, kernel, declared)
-    forms = QuadraticForms.of(data.x, index, data.tau0)
-    operator = equivalent_operator(data.x, index, forms, weights, diagonal)
+    samples = as_samples_on(engine, data.x, x)
+    forms = QuadraticForms.of(samples, index, data.tau0)
+    operator = equivalent_operator(samples, index, forms, weights, diagonal)
     regression = _Regression(operator) if net.is_plain else _Regression.with_intercept(operator)
     targets, ridge, tried = data.targets, data.ridge, ()
     if ridge is None:
@@ -199,7 +206,8 @@ def fit_equivalent(
     dual = regression.kernel.solve(targets.values, ridge)
     check_result(dual, "the regression")
     linear, quadratic, common = (part * targets.spread for part in regression.weights(dual))
-    parts = (regression.kernel, forms, linear, quadratic, targets.mean + common, float(ridge), tried)
+    fitted = regression.kernel if engine == "local" else replace(regression.kernel, x=data.x)
+    parts = (fitted, forms, linear, quadratic, targets.mean + common, float(ridge), tried)
     if data.answers.classes is None:
         return EquivalentRegressor(*parts, data.normalization)
     return EquivalentClassifier(*parts, data.normalization, classes=data.answers.classes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Real
+from jaxtyping import Float, Real
 
 from hntk._utils.arguments import as_instance, as_nonnegative, as_positive, as_reals, as_scale
 from hntk._utils.rows import as_rows, rms_norm
@@ -76,3 +76,17 @@ class KernelData:
         answers = Answers.of(y, len(rows), name)
         scale = rms_norm(rows) if tau0 is None else as_scale(tau0)
         return KernelData(rows, answers, CentredTargets.of(answers), scale, ridge, list(grid), normalization)
+
+
+def check_diagonal(diagonal: Float[np.ndarray, " n"]) -> None:
+    """Refuse a kernel between training samples whose diagonal is not finite.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if not np.all(np.isfinite(diagonal)):
+        raise ValueError(
+            "the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=, or use kernel='ck'."
+        )

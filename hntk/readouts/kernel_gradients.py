@@ -22,7 +22,8 @@ from hntk.kernels.stored import locked
 from hntk.readouts.equivalent_features import equivalent_features
 from hntk.readouts.gradient_options import ConjugateGradients, Convergence, Preconditioner, Racer
 from hntk.readouts.gradient_state import Checkpoint, GradientState
-from hntk.readouts.kernel_data import KernelData
+from hntk.readouts.kernel_data import KernelData, check_diagonal
+from hntk.readouts.kernel_on_ray import Cluster, TrainingKernel, open_on_ray
 from hntk.readouts.kernel_ridge import Trial, lowest_error
 from hntk.readouts.kernel_system import GradientSolver, KernelSystem, Solution
 from hntk.solvers.low_rank import low_rank
@@ -78,6 +79,7 @@ def fit_by_gradients(
     centred: bool,
     options: ConjugateGradients,
     progress: Callable[[int], None] | None,
+    cluster: Cluster | None = None,
 ) -> Fit:
     """Fit a kernel regression by conjugate gradients.
 
@@ -97,6 +99,8 @@ def fit_by_gradients(
         Settings.
     progress : callable or None
         Called with the number of entries of the kernel that are kept since the last call.
+    cluster : Cluster, optional
+        What a Ray cluster needs, whose workers are to hold the blocks. None for this process.
 
     Returns
     -------
@@ -111,7 +115,9 @@ def fit_by_gradients(
         If the kernel's diagonal is infinite, or a checkpoint is of another regression.
     """
     order = _order(len(data.x), data.ridge is None, options.seed)
-    with open_kernel(data.x[order], net, kernel, data.tau0, declared, options) as held:
+    problem = data.x[order], net, kernel, data.tau0, declared, options
+    given = data.ridge is not None
+    with open_kernel(*problem) if cluster is None else open_on_ray(*problem, cluster.of(data, order, given)) as held:
         held.compute(progress)
         classes = None if data.targets.index is None else data.targets.index[order]
         system = kernel_system(held, net, data.tau0, classes, centred, options)
@@ -162,10 +168,7 @@ def _blocks(plan: KernelPlan) -> Blocks:
 
 def _held(problem: KernelProblem, kernel: KernelName, plan: KernelPlan, blocks: Blocks) -> HeldKernel:
     held = HeldKernel(problem, kernel, plan, blocks)
-    if not np.all(np.isfinite(held.diagonal())):
-        raise ValueError(
-            "the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=, or use kernel='ck'."
-        )
+    check_diagonal(held.diagonal())
     return held
 
 
@@ -175,7 +178,7 @@ def _order(n: int, split: bool, seed: int) -> np.ndarray:
 
 
 def kernel_system(
-    held: HeldKernel,
+    held: TrainingKernel,
     net: Architecture,
     tau0: float,
     classes: np.ndarray | None,
@@ -186,7 +189,7 @@ def kernel_system(
 
     Parameters
     ----------
-    held : HeldKernel
+    held : HeldKernel or RayKernel
         The kernel.
     net : Architecture
         The network.
@@ -223,7 +226,7 @@ def kernel_system(
     return KernelSystem(held, centred, {name: made[name]() for name in wanted})
 
 
-def _checkpoint(held: HeldKernel, data: KernelData, centred: bool, options: ConjugateGradients) -> Checkpoint:
+def _checkpoint(held: TrainingKernel, data: KernelData, centred: bool, options: ConjugateGradients) -> Checkpoint:
     settings = {
         key: value
         for key, value in asdict(options).items()
@@ -253,7 +256,7 @@ class _Regression:
 
     def __init__(
         self,
-        held: HeldKernel,
+        held: TrainingKernel,
         system: KernelSystem,
         data: KernelData,
         order: np.ndarray,

@@ -21,15 +21,18 @@ from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk.data.normalization import Normalization
+from hntk.data.row_files import RowFiles
 from hntk.kernels import exact_kernels
 from hntk.kernels.held_kernel import KernelName, rectangle
 from hntk.kernels.problem import KernelProblem
+from hntk.kernels.ray_workers import Engine
 from hntk.networks.label_predictor import LabelPredictor
 from hntk.networks.target_predictor import TargetPredictor
 from hntk.readouts.gradient_options import ConjugateGradients, Convergence
-from hntk.readouts.kernel_data import KernelData
+from hntk.readouts.kernel_data import KernelData, check_diagonal
 from hntk.readouts.kernel_gradients import RIDGES as DESCENDING
 from hntk.readouts.kernel_gradients import fit_by_gradients
+from hntk.readouts.kernel_on_ray import as_cluster
 from hntk.readouts.kernel_ridge import (
     RIDGES,
     CentredTargets,
@@ -200,6 +203,7 @@ def fit_kernel(
     kappa_sq: float | None = None,
     normalization: Normalization | None = None,
     solver: Solver = "auto",
+    engine: Engine = "local",
     progress: Callable[[int], None] | None = None,
 ) -> KernelClassifier | KernelRegressor:
     """Fit a kernel ridge regression with the exact CK or NTK of an infinitely wide network.
@@ -211,8 +215,9 @@ def fit_kernel(
 
     Parameters
     ----------
-    x : array of shape (n, p) or Dataset
-        Training samples, or a :class:`hntk.Dataset`, whose training part is taken.
+    x : array of shape (n, p), RowFiles or Dataset
+        Training samples, files of them (:func:`hntk.open_rows`), or a :class:`hntk.Dataset`, whose training part is
+        taken.
     y : array of shape (n,), or of shape (n, K) for targets
         Labels: whole numbers, booleans or text. Or targets: floating-point numbers; classes that are such numbers
         become labels by ``y.astype(int)``. None for a data set's own.
@@ -239,7 +244,10 @@ def fit_kernel(
         What raw samples go through before they are like x, for the result to take those with ``raw=True``; by default
         the data set's own.
     solver : {"auto", "direct"} or ConjugateGradients
-        How the system is solved. "auto" is direct up to 5,000 samples, and conjugate gradients for more.
+        How the system is solved. "auto" is direct up to 5,000 samples, and conjugate gradients for more and on Ray.
+    engine : {"local", "ray"}
+        Where the kernel is. "ray" has the machines of a Ray cluster share its blocks: the one that ``ray.init`` has
+        connected to, or this machine. What it will cost is told first.
     progress : callable, optional
         Called with the number of entries of the kernel that were computed since the last call, n² in all.
 
@@ -279,13 +287,14 @@ def fit_kernel(
     centred = not net.is_plain if intercept is None else as_flag(intercept, "intercept")
     grid = RIDGES if ridges is None else ridges
     data = KernelData.of(x, y, ridge=ridge, ridges=grid, tau0=tau0, normalization=normalization)
-    chosen = as_solver(solver, len(data.x))
+    cluster = as_cluster(engine, x if isinstance(x, RowFiles) else data.x)
+    chosen = as_solver(solver, len(data.x), shared=cluster is not None)
     if chosen is None:
         dual, means, ridge, tried = _directly(data, net, kernel, declared, centred, progress)
         convergence = None
     else:
         data = data if ridges is not None else replace(data, ridges=list(DESCENDING))
-        fit = fit_by_gradients(data, net, kernel, declared, centred, chosen, progress)
+        fit = fit_by_gradients(data, net, kernel, declared, centred, chosen, progress, cluster)
         dual, means, ridge, tried, convergence = fit.dual, fit.means, fit.ridge, fit.tried, fit.convergence
     check_result(dual, "the regression")
     targets = data.targets
@@ -297,13 +306,15 @@ def fit_kernel(
     return KernelClassifier(*parts, data.normalization, **more, classes=data.answers.classes)
 
 
-def as_solver(solver: object, n: int) -> ConjugateGradients | None:
+def as_solver(solver: object, n: int, *, shared: bool = False) -> ConjugateGradients | None:
     """Return the settings of conjugate gradients, or None for the direct solver."""
     if isinstance(solver, ConjugateGradients):
         return solver
     if isinstance(solver, str):
         as_choice(solver, "solver", ("auto", "direct"))
-        return ConjugateGradients() if solver == "auto" and n > DIRECT else None
+        if shared and solver == "direct":
+            raise ValueError("solver='direct' is for one machine: give a hntk.ConjugateGradients with engine='ray'.")
+        return ConjugateGradients() if solver == "auto" and (shared or n > DIRECT) else None
     raise ValueError(f"solver must be 'auto', 'direct' or a hntk.ConjugateGradients, got {brief(solver)}.")
 
 
@@ -341,10 +352,7 @@ def _training_kernel(
     with float64():
         kernels = exact_kernels(data.x, net, tau0=data.tau0, kappa_sq=declared, progress=progress)
         matrix = np.array(getattr(kernels, kernel))
-    if not np.all(np.isfinite(matrix.diagonal())):
-        raise ValueError(
-            "the NTK of a network with jumps has an infinite diagonal: declare one with kappa_sq=, or use kernel='ck'."
-        )
+    check_diagonal(matrix.diagonal())
     return matrix
 
 

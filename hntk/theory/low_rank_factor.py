@@ -7,16 +7,16 @@ memory and O(nr²) time. Samples are read in chunks and added up in float64, wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from hntk._utils.arrays import check_result
-from hntk._utils.rows import row_blocks
+from hntk._utils.rows import each_block, row_blocks
 
 
 class RangeSpectrum(NamedTuple):
@@ -75,7 +75,7 @@ class LowRankFactor:
     def spectrum(self) -> RangeSpectrum:
         """Eigenvalues and eigenvectors on the range of U."""
         with np.errstate(all="ignore"):
-            gram = sum((u.T @ u for _, u in self.chunks()), np.zeros(self.middle.shape))
+            gram = sum((part for _, part in self.each(_gram)), np.zeros(self.middle.shape))
         check_result(gram, "an inner product of samples")
         sizes, vectors = np.linalg.eigh(gram)
         # eigenvalues of G that are no larger than rounding belong to no direction of U
@@ -97,13 +97,29 @@ class LowRankFactor:
             np.multiply(self.factor[part], self.balance, out=block[:, p:])
             yield part, block
 
+    def each(self, function: Callable[..., Any], *arrays: np.ndarray) -> Iterator[tuple[slice, Any]]:
+        """Yield some rows at a time, and what a function gives for these rows of U and of further arrays."""
+        if not hasattr(self.x, "each"):
+            for part, u in self.chunks():
+                yield part, function(u, *(array[part] for array in arrays))
+            return
+        scale, balance, p = np.sqrt(abs(self.weight)), self.balance, self.x.shape[1]
+
+        def on_rows(x: np.ndarray, factor: np.ndarray, *others: np.ndarray) -> Any:
+            u = np.empty((len(x), p + factor.shape[1]))
+            np.multiply(x, scale, out=u[:, :p])
+            np.multiply(factor, balance, out=u[:, p:])
+            return function(u, *others)
+
+        yield from each_block(self.x, on_rows, self.factor, *arrays, columns=self.rank)
+
     def project(self, y: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "r ..."]:
         """Return Uᵀ y."""
-        return np.sum([u.T @ y[part] for part, u in self.chunks()], axis=0)
+        return np.sum([part for _, part in self.each(_project, y)], axis=0)
 
     def expand(self, coordinates: Float[np.ndarray, "r ..."]) -> Float[np.ndarray, "n ..."]:
         """Return U times coordinates."""
-        return np.concatenate([u @ coordinates for _, u in self.chunks()])
+        return np.concatenate([part for _, part in self.each(lambda u: u @ coordinates)])
 
     def matvec(self, y: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
         """Return the product with a vector (n,) or a block (n, m)."""
@@ -119,3 +135,11 @@ class LowRankFactor:
         coordinates = self.middle @ self.project(y)
         p = self.x.shape[1]
         return np.sqrt(abs(self.weight)) * coordinates[:p], self.balance * coordinates[p:]
+
+
+def _gram(u: Float[np.ndarray, "rows r"]) -> Float[np.ndarray, "r r"]:
+    return u.T @ u
+
+
+def _project(u: Float[np.ndarray, "rows r"], y: Float[np.ndarray, "rows ..."]) -> Float[np.ndarray, "r ..."]:
+    return u.T @ y

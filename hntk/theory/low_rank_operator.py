@@ -263,16 +263,19 @@ class StructuredKernel(Copyable):
             inverse -= 1 / levels
         # (k, l, m): the rows of U W times these are the solutions
         solutions = inverse[:, :, None] * (maps.T @ self._low_rank.project(columns))[:, None, :]
-        for part, u in self._low_rank.chunks():
+
+        def errors(u: Float[np.ndarray, "rows r"], own: Float[np.ndarray, "rows m"]) -> Float[np.ndarray, "l rows m"]:
             rotated = u @ maps
             solved = (rotated @ solutions.reshape(values.size, -1)).reshape(len(rotated), *solutions.shape[1:])
             diagonal = np.square(rotated, out=rotated) @ inverse
             if not full:
-                solved += columns[part][:, None, :] / levels[:, None]
+                solved += own[:, None, :] / levels[:, None]
                 diagonal += 1 / levels
             diagonal -= left_out
-            errors = np.swapaxes(solved / diagonal[:, :, None], 0, 1)
-            yield part, errors.reshape(len(levels), len(rotated), *y.shape[1:])
+            return np.swapaxes(solved / diagonal[:, :, None], 0, 1)
+
+        for part, found in self._low_rank.each(errors, columns):
+            yield part, found.reshape(len(levels), -1, *y.shape[1:])
 
     def _inverse(self, y: np.ndarray, level: float) -> np.ndarray:
         values, maps = self._low_rank.spectrum

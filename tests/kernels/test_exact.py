@@ -250,7 +250,7 @@ def test_a_tile_that_fails_ends_the_whole(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: object) -> None:
         raise RuntimeError("no more")
 
-    monkeypatch.setattr(tiling, "_write", broken)
+    monkeypatch.setattr(tiling, "write_tile", broken)
     with pytest.raises(RuntimeError, match="no more"):
         hntk.exact_kernels(spread(60, 3), ["relu"], tile=4)
 

@@ -26,7 +26,7 @@ class StopError(Exception):
 
 def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch, tiles: int, **options: object) -> None:
     """The call that stops after so many tiles."""
-    left, write = [tiles], tiling._write
+    left, write = [tiles], tiling.write_tile
 
     def stop(*arguments: object) -> None:
         left[0] -= 1
@@ -34,10 +34,10 @@ def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch, tiles: int, **opt
             raise StopError
         write(*arguments)
 
-    monkeypatch.setattr(tiling, "_write", stop)
+    monkeypatch.setattr(tiling, "write_tile", stop)
     with pytest.raises(StopError):
         hntk.store_kernels(folder, X, ["relu", STAIRS], tile=16, **options)
-    monkeypatch.setattr(tiling, "_write", write)
+    monkeypatch.setattr(tiling, "write_tile", write)
 
 
 @pytest.mark.slow

@@ -117,6 +117,13 @@ def finite() -> asymptotics.FiniteSizeDensity:
 
 
 @cache
+def rows_file() -> str:
+    path = f"{mkdtemp()}/rows.npy"
+    np.save(path, X)
+    return path
+
+
+@cache
 def archive() -> str:
     """A data set on the disk."""
     folder = mkdtemp()
@@ -245,14 +252,14 @@ CASES = {
     "fit_equivalent": case(
         lambda **a: hntk.fit_equivalent(**a).linear, x=SAMPLES, labels=CLASSES, activations=NET,
         kernel=("ntk", "choice"), ridge=(0.1, "real"), tau0=SCALE, kappa_sq=DIAGONAL, normalization=(None, "object"),
-        progress=CALLBACK),
+        engine=("local", "choice"), progress=CALLBACK),
     "fit_equivalent of targets": case(
         lambda **a: hntk.fit_equivalent(X, activations=RELU, ridge=0.1, **a).linear, labels=(COLUMN, "columns"),
         groups=(LABELS, "labels")),
     "fit_kernel": case(
         lambda **a: hntk.fit_kernel(**a).dual, x=SAMPLES, y=CLASSES, architecture=NET, kernel=("ntk", "choice"),
         ridge=(0.1, "real"), intercept=(True, "object"), tau0=SCALE, kappa_sq=DIAGONAL, normalization=(None, "object"),
-        progress=CALLBACK),
+        engine=("local", "choice"), progress=CALLBACK),
     "fit_kernel that chooses": case(lambda **a: hntk.fit_kernel(X, y=LABELS, architecture=RELU, **a).dual,
                                     ridges=([0.1], "numbers")),
     "fit_kernel of targets": case(lambda **a: hntk.fit_kernel(X, architecture=RELU, ridge=0.1, **a).dual,
@@ -306,6 +313,7 @@ CASES = {
     "leading_eigenpairs": case(hntk.leading_eigenpairs, operator=(KERNEL, "kernel"), k=(2, "count"),
                                tolerance=(0.0, "real"), steps=(None, "count"), seed=(0, "seed"),
                                documented=(ArithmeticError,)),
+    "open_rows": case(lambda **a: hntk.open_rows(**a)[:], paths=(rows_file(), "path")),
     "load_dataset": case(
         lambda **a: hntk.load_dataset(**{"folder": archive(), **a}).x_train, name=("toy", "path"),
         classes=([0, 1], "labels"),
@@ -358,7 +366,7 @@ CASES = {
                       height=(0.5, "real")),
     "stax_kernel_fn": case(hntk.stax_kernel_fn, activations=NET, tau0=SCALE),
     "store_kernels": case(hntk.store_kernels, folder=("", "path"), **EXACT, x2=SAMPLES, dtype=("float64", "choice"),
-                          progress=CALLBACK),
+                          engine=("local", "choice"), progress=CALLBACK),
     "storage": case(hntk.storage, network=(net(), "object"), classes=(2, "count"), layers=("all", "choice")),
     "arithmetic": case(hntk.arithmetic, network=(net(), "object"), classes=(2, "count"), input_bits=(8, "count"),
                        layers=("all", "choice")),
@@ -420,7 +428,7 @@ RETURNED = {
     "Expansion", "Expansions", "FileError", "Finding", "IntegerClassifier", "IntegerNetwork", "KernelComparison",
     "Kernels", "LayerScales", "LossAccount",
     "Match", "MatchError", "MatchRecord", "Mixture", "Moments", "Network", "NotIntegerError", "OrthogonalMatrix",
-    "RidgeClassifier",
+    "RidgeClassifier", "RowFiles",
     "SoftmaxClassifier", "SpectralDensity", "Spectrum", "Storage", "Summary", "TaskAccuracy",
     "TrainingError", "WeightMatrix", "FiniteSizeDensity", "FiniteWidth", "Learned", "LimitingDensity", "ScoreLaw",
     "Spike", "LayerStatistics", "TrainingStatistics",
