@@ -1,12 +1,15 @@
 """Integer classifiers as C99: a header, a source and a program that reads samples from its standard input.
 
-The arithmetic is the same for every network: it is the text of ``hntk_kernels.h``, which the source begins with. Behind
-it stand the network's tables. Each matrix is stored in one of the layouts of :mod:`hntk.deploy.c_layouts`: the columns
-of the weights that are not 0, Golomb–Rice codes of the gaps between these, five trits a byte, or bit planes, whose
-products are computed with AND, XOR and population counts. Orthogonal blocks are stored as signs and permutations, and
-their products are Walsh–Hadamard transforms in place. Pixels that a network takes as means of cells are averaged here.
-Nothing is allocated: the caller gives the scratch memory. There is no floating point, except to round an input that is
-not whole.
+The arithmetic is the same for every network: it is the text of ``hntk_words.h`` and ``hntk_kernels.h``, which the
+source begins with. Behind it stand the network's tables. Each matrix is stored in one of the layouts of
+:mod:`hntk.deploy.c_layouts`: the columns of the weights that are not 0, Golomb–Rice codes of the gaps between
+these, five trits a byte, or bit planes, whose products are computed with AND, XOR and population counts. Orthogonal
+blocks are stored as signs and permutations, and their products are Walsh–Hadamard transforms in place. Pixels that
+a network takes as means of cells are averaged here. Nothing is allocated: the caller gives the scratch memory.
+There is no floating point, except to round an input that is not whole.
+
+Bit planes are multiplied in vectors of AVX-512, AVX2 or NEON where the compiler's options allow these instructions, and
+in portable C elsewhere, or everywhere if ``HNTK_PORTABLE`` is defined. Results are the same to the bit.
 """
 
 from __future__ import annotations
@@ -99,6 +102,9 @@ def to_c(
     as most microcontrollers do not multiply numbers of that type. Units of :func:`hntk.to_integers` are powers of two:
     scores are fixed-point numbers with NAME_FRACTION_BITS bits behind the point. The header states the precision,
     NAME_ROUNDING, and NAME_LARGEST_SCORE.
+
+    Where the macro NAME_BATCH is defined, for NAME.h and for NAME.c, the program has functions for many samples at a
+    time too, NAME_scores_batch and NAME_predict_batch: their layers of bit planes load each weight once for 32 samples.
 
     Parameters
     ----------

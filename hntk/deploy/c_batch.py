@@ -20,7 +20,8 @@ BLOCK, LINE = 32, 64
 # The most neurons whose weights it holds as bytes.
 ROWS = 8
 HEADER = Template("""
-/* Many samples at a time: define ${NAME}_BATCH for this header and for $name.c. $sharing */
+/* Many samples at a time: define ${NAME}_BATCH for this header and for $name.c.
+ * $sharing */
 #ifdef ${NAME}_BATCH
 /* RAM: bytes of scratch memory that the functions below need, whatever the number of samples is. */
 #define ${NAME}_BATCH_SCRATCH_BYTES $batch_scratch

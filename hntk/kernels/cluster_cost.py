@@ -27,7 +27,7 @@ BLOCKS = 8
 BANDS = 3
 # pieces that a vector is sent in at most
 PIECES = 256
-# bytes of compiled programs and of the tiles that threads are at, as measured
+# bytes of compiled programs and of the tiles that threads are at, fitted to measurements at three sizes
 WORKSPACE = 3 * 2**24
 
 
