@@ -48,30 +48,44 @@ def run_sweeps(record: Record, sweeps: Sequence[Sweep], settings: BenchExperimen
 def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machine) -> None:
     rows: list[list[Any]] = []
     for case in cases:
-        for name, measured in case.best.items():
-            contender = measured.contender
-            low, middle, high = measured.quartiles
-            peer, limit = case.best.get(sweep.peer or ""), machine.limit(contender.work)
-            ratio = None if peer is None else measured.speedup(peer)
-            beyond = measured.beyond if contender.memory else None
-            share = None if beyond is None or contender.results is None else beyond / contender.results
-            rows.append(
-                [case.value, name, contender.setting or None, middle, low, high, ratio,
-                 None if beyond is None else beyond / 1e6, share,
-                 None if limit is None else limit / middle]
-            )  # fmt: skip
-            place = f"{sweep.key}/{case.value}/{name}"
-            record.add_metrics(
-                **{f"seconds/{place}": middle, f"times_peer/{place}": ratio, f"beyond/{place}": beyond,
-                   f"difference/{place}": case.difference.get(name)}
-            )  # fmt: skip
-    columns = [sweep.axis, *COLUMNS]
+        rows += [_row(record, sweep, case, name, machine) for name in case.best]
+        rows += [
+            [case.value, name, *[None] * len(COLUMNS), why] for name, why in sweep.left_out.get(case.value, {}).items()
+        ]
+    columns = [sweep.axis, *COLUMNS, "accuracy", "left out"]
+    # results with an accuracy are predictions: their bytes say nothing of memory, and no least work of theirs is known
+    unused = {"accuracy"} if sweep.accuracy is None else {"÷ results", "limit/time"}
+    if not any(sweep.left_out.values()):
+        unused.add("left out")
+    kept = [i for i, column in enumerate(columns) if column not in unused]
+    peer = f"; the peer is {sweep.peer}" if sweep.peer else ""
     record.add_table(
         sweep.key,
-        columns,
-        rows,
-        f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them",
+        [columns[i] for i in kept],
+        [[row[i] for i in kept] for row in rows],
+        f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them{peer}",
     )
+
+
+def _row(record: Record, sweep: Sweep, case: Case, name: str, machine: Machine) -> list[Any]:
+    """Record the metrics of a contender, and return its row with all columns."""
+    measured = case.best[name]
+    contender = measured.contender
+    low, middle, high = measured.quartiles
+    peer, limit = case.best.get(sweep.peer or ""), machine.limit(contender.work)
+    ratio = None if peer is None else measured.speedup(peer)
+    beyond = measured.beyond if contender.memory else None
+    share = None if beyond is None or contender.results is None else beyond / contender.results
+    place, accuracy = f"{sweep.key}/{case.value}/{name}", case.accuracy.get(name)
+    record.add_metrics(
+        **{f"seconds/{place}": middle, f"times_peer/{place}": ratio, f"beyond/{place}": beyond,
+           f"difference/{place}": case.difference.get(name)}
+    )  # fmt: skip
+    if accuracy is not None:
+        record.add_metrics(**{f"accuracy/{place}": accuracy})
+    return [case.value, name, contender.setting or None, middle, low, high, ratio,
+            None if beyond is None else beyond / 1e6, share, None if limit is None else limit / middle,
+            accuracy, None]  # fmt: skip
 
 
 def _report_growth(record: Record, sweep: Sweep, cases: Sequence[Case]) -> None:
