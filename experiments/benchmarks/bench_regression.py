@@ -22,10 +22,13 @@ from experiments.runner.networks import Network, name_of, network
 from experiments.runner.record import Record
 from hntk._utils.rows import rms_norm
 
-OWN, DIRECT, GPYTORCH = "hntk, conjugate gradients", "hntk, direct", "GPyTorch, hntk's kernel"
+OWN, RACED, DIRECT = "hntk, conjugate gradients", "hntk, conjugate gradients, raced", "hntk, direct"
+GPYTORCH = "GPyTorch, hntk's kernel"
+# what hntk's conjugate gradients are told, as others have their best setting; those that are raced are told nothing
+PRECONDITIONERS = ("cholesky", "none")
 # Bytes for a pair of training samples: hntk solves directly in float64, and others in float32 hold the kernel, a copy
 # with the ridge and a factor. Conjugate gradients of hntk are told how much memory there is.
-PAIR = {OWN: 0, DIRECT: 24}
+PAIR = {OWN: 0, RACED: 0, DIRECT: 24}
 USUAL_PAIR = 16
 # Bytes for a pair of a training and a new sample, where all of them are computed together.
 NEW_PAIR = 8
@@ -83,10 +86,10 @@ def _diagonal(x: np.ndarray, net: Network, tau0: float) -> float:
 def _contenders(
     n: int, new: int, options: Mapping[str, Any], settings: BenchRegressionExperiment
 ) -> list[Contender]:  # fmt: skip
-    """Return all contenders at a size, those of neural-tangents and GPyTorch with all of their settings."""
+    """Return all contenders at a size, with all settings of which the fastest counts."""
     # neural-tangents takes batches that divide the samples alone
     batches = [batch for batch in settings.batches if not batch or n % batch == 0]
-    tolerance = {"tolerance": settings.tolerance}
+    tolerance, memory = {"tolerance": settings.tolerance}, {"memory": settings.memory}
     tasks: list[tuple[str, str, dict[str, Any], str]] = [
         *(("neural-tangents", "neural_tangents", {"batch": b}, _batched(b)) for b in batches),
         *(
@@ -98,7 +101,8 @@ def _contenders(
         ("SciPy, conjugate gradients, hntk's kernel", "scipy_gradients", tolerance, ""),
         *((GPYTORCH, "gpytorch", {"rank": rank, **tolerance}, f"rank {rank}") for rank in settings.ranks),
         (DIRECT, "direct", {}, ""),
-        (OWN, "gradients", {"memory": settings.memory, **tolerance}, ""),
+        (RACED, "gradients", {**memory, **tolerance, "preconditioner": "auto"}, ""),
+        *((OWN, "gradients", {**memory, **tolerance, "preconditioner": p}, p) for p in PRECONDITIONERS),
     ]  # fmt: skip
     return [
         Contender(name, f"regression_tasks.{task}", {**options, **own}, setting, results=8 * new)

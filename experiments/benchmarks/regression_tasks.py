@@ -17,6 +17,7 @@ import hntk
 from experiments.runner.config import NetConfig
 from experiments.runner.networks import Network, network
 from hntk.kernels._neural_tangents import load
+from hntk.readouts.gradient_options import Chosen
 
 Once = Callable[[], Sequence[Any]]
 # computes the NTK of rows of x, or that between rows of x and of x2
@@ -54,8 +55,8 @@ class Problem:
     def read(path: str, net: Mapping[str, Any], tau0: float, ridge: float) -> Problem:
         """Read the samples from an .npz file."""
         with np.load(Path(path)) as file:
-            arrays = [file[name] for name in ("x", "labels", "new")]
-        return Problem(*arrays, network(NetConfig(**net)), tau0, ridge)
+            x, labels, new = (file[name] for name in ("x", "labels", "new"))
+        return Problem(x, labels, new, network(NetConfig(**net)), tau0, ridge)
 
     @property
     def targets(self) -> tuple[np.ndarray, np.ndarray]:
@@ -92,9 +93,10 @@ def _filled(x: np.ndarray, batch: int) -> np.ndarray:
     return np.concatenate([x, np.repeat(x[:1], -len(x) % batch, axis=0)])
 
 
-def gradients(*, tolerance: float, memory: int, **problem: Any) -> Once:
-    """Fit and use hntk's regression by preconditioned conjugate gradients."""
-    return _hntk(Problem.read(**problem), hntk.ConjugateGradients(tolerance=tolerance, memory=memory, log=None))
+def gradients(*, tolerance: float, memory: int, preconditioner: Chosen, **problem: Any) -> Once:
+    """Fit and use hntk's regression by conjugate gradients."""
+    options = hntk.ConjugateGradients(tolerance, preconditioner, memory=memory, log=None)
+    return _hntk(Problem.read(**problem), options)
 
 
 def direct(**problem: Any) -> Once:
