@@ -192,7 +192,7 @@ def gpytorch(*, tolerance: float, rank: int, **problem: Any) -> Once:
             settings.eval_cg_tolerance(tolerance),
             settings.max_cg_iterations(10 * len(given.x)),
         ):
-            solved = system.solve(torch.from_numpy(targets))
+            solved = system.solve(torch.from_numpy(targets).to(kernel.dtype))
         return (np.asarray(between(given.new, given.x)) @ solved.numpy() + means,)
 
     return once
