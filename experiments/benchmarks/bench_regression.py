@@ -58,7 +58,7 @@ def run(cfg: Config, record: Record) -> None:
         for file in files:
             file.unlink(missing_ok=True)
     caption = f"Kernel ridge regression, fitted and used on {len(labels):,} new samples"
-    draw_sweeps(record, [sweep], measured, "peers", caption)
+    draw_sweeps(record, [sweep], measured, "peers", caption, exponents=False)
 
 
 def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:

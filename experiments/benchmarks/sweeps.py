@@ -15,7 +15,7 @@ from experiments.figures.style import WIDEST, caption_above, legend_below
 from experiments.runner.console import CONSOLE, say
 from experiments.runner.record import Record
 from hntk._utils.statistics import growth_exponent
-from hntk.plot.style import line_style, plain_ticks
+from hntk.plot.style import COLOURS, line_style, plain_ticks
 
 COLUMNS = ["contender", "setting", "seconds", "from", "to", "times peer", "MB beyond start", "÷ results", "limit/time"]
 NOTE = (
@@ -23,6 +23,8 @@ NOTE = (
     "below 1 where the peer is faster. MB beyond start: the most memory beyond that of the libraries; ÷ results: "
     "that, by the bytes of the results. Limit/time: the least time this machine could take, by the time taken."
 )
+# of contenders by the turn of the colours in which they come
+MARKERS = "osD^"
 # Of one contender: values of the quantity, and seconds or megabytes.
 Line = tuple[list[int], list[float]]
 # A panel: horizontal axis, vertical axis, title, lines by contender, and whether their exponents are written.
@@ -97,7 +99,7 @@ def _report_growth(record: Record, sweep: Sweep, cases: Sequence[Case]) -> None:
     largest = max((d for case in cases for d in case.difference.values()), default=None)
     if largest is not None:
         record.add_metrics(**{f"difference/{sweep.key}": largest})
-        CONSOLE.print(f"  results differ from {sweep.peer}'s by {largest:.1e} of their largest entry at most")
+        CONSOLE.print(f"  results differ from those of {sweep.peer} by {largest:.1e} of their largest entry at most")
 
 
 def _lines(cases: Iterable[Case], quantity: Callable[[Measured], float | None]) -> dict[str, Line]:
@@ -118,13 +120,22 @@ def _megabytes(measured: Measured) -> float | None:
 
 
 def draw_sweeps(
-    record: Record, sweeps: Sequence[Sweep], cases: Mapping[str, list[Case]], name: str, caption: str
+    record: Record,
+    sweeps: Sequence[Sweep],
+    cases: Mapping[str, list[Case]],
+    name: str,
+    caption: str,
+    *,
+    exponents: bool = True,
 ) -> None:
-    """Record a figure of seconds against the quantity of every sweep, and of memory for the first one."""
+    """Record a figure of seconds against the quantity of every sweep, and of memory for the first one.
+
+    Exponents of the growth stand at the ends of the lines of seconds, where ``exponents`` says so.
+    """
     panels: list[Panel] = []
     for sweep in (s for s in sweeps if s.cases):
         lines = _lines(cases[sweep.key], lambda measured: measured.median)
-        panels.append((sweep.axis, "seconds", sweep.about, lines, True))
+        panels.append((sweep.axis, "seconds", sweep.about, lines, exponents))
         memory = _lines(cases[sweep.key], _megabytes)
         if memory and sweep is sweeps[0]:
             panels.append((sweep.axis, "peak memory beyond start, MB", sweep.about, memory, False))
@@ -148,7 +159,8 @@ def _sweeps_figure(panels: Sequence[Panel], caption: str) -> Figure:
 def _draw_panel(a: Axes, panel: Panel, names: Sequence[str]) -> None:
     across, up, title, lines, with_exponents = panel
     for name, (values, heights) in lines.items():
-        style = line_style(names.index(name), marker="o", ms=5, lw=1.6)
+        index = names.index(name)
+        style = line_style(index, marker=MARKERS[index // len(COLOURS) % len(MARKERS)], ms=5, lw=1.6)
         a.plot(values, heights, label=name, **style)
         exponent = growth_exponent(values, heights) if with_exponents else None
         if exponent is not None:
