@@ -91,12 +91,18 @@ class Sweep:
         Contenders by the quantity's value; the peer comes last.
     peer : str or None
         Name of the contender that all others are compared with.
+    accuracy : callable or None
+        Returns the accuracy of a contender's result; None where results have none.
+    left_out : mapping
+        By the quantity's value, names of contenders that are left out there, and why.
     """
 
     axis: str
     about: str
     cases: Mapping[int, Sequence[Contender]]
     peer: str | None = None
+    accuracy: Callable[[np.ndarray], float] | None = None
+    left_out: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -135,11 +141,14 @@ class Case:
         By name, the fastest contender.
     difference : dict
         By name, the largest difference of the results to the peer's, relative to the peer's largest entry.
+    accuracy : dict
+        By name, the accuracy of the results, where they have one.
     """
 
     value: int
     best: dict[str, Measured]
     difference: dict[str, float]
+    accuracy: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -217,20 +226,22 @@ def measure(
     with _measured_machine(settings, folder) as (machine, measure_limits), progress("contenders", total) as advance:
         for sweep in sweeps:
             cases = [
-                Case(value, *_case(contenders, settings, folder, measure_limits, advance))
+                _case(value, contenders, sweep, settings, folder, measure_limits, advance)
                 for value, contenders in sweep.cases.items()
             ]
             yield sweep, cases, machine
 
 
 def _case(
+    value: int,
     contenders: Sequence[Contender],
+    sweep: Sweep,
     settings: BenchExperiment,
     folder: Path,
     measure_limits: Callable[[], None],
     advance: Callable[[], None],
-) -> tuple[dict[str, Measured], dict[str, float]]:
-    """Return the fastest contender of each name, and how far their results are from the peer's."""
+) -> Case:
+    """Return the fastest contender of each name, and what came of its results."""
     logs = [folder / f"{c.task.partition('.')[2]}{i}.log" for i, c in enumerate(contenders)]
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(settings.starting))
@@ -249,7 +260,9 @@ def _case(
             name = measured.contender.name
             if name not in best or measured.median < best[name][0].median:
                 best[name] = measured, worker
-        return {name: measured for name, (measured, _) in best.items()}, _differences(best, folder)
+        results = _results(best, folder)
+        accuracy = {} if sweep.accuracy is None else {name: sweep.accuracy(array) for name, array in results.items()}
+        return Case(value, {name: measured for name, (measured, _) in best.items()}, _differences(results), accuracy)
 
 
 def _started(contender: Contender, log: Path) -> Worker | None:
@@ -261,8 +274,8 @@ def _started(contender: Contender, log: Path) -> Worker | None:
         return None
 
 
-def _differences(best: Mapping[str, tuple[Measured, Worker]], folder: Path) -> dict[str, float]:
-    """Return the differences of results to the peer's, where they have one shape and are not too large."""
+def _results(best: Mapping[str, tuple[Measured, Worker]], folder: Path) -> dict[str, np.ndarray]:
+    """Return the results that are to be compared, where they are not too large."""
     arrays: dict[str, np.ndarray] = {}
     for name, (measured, worker) in best.items():
         size = measured.contender.results
@@ -271,6 +284,11 @@ def _differences(best: Mapping[str, tuple[Measured, Worker]], folder: Path) -> d
             worker.ask("save", path)
             arrays[name] = np.load(path)
             path.unlink()
+    return arrays
+
+
+def _differences(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the differences of results to those of the last contender, where they have its shape."""
     if len(arrays) < 2:
         return {}
     *others, peer = arrays

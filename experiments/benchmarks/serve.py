@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.workers import pin
-from experiments.runner.process_memory import restart_peak, status_bytes
+from experiments.runner.process_memory import give_back_memory, restart_peak, status_bytes
 
 
 class SampleCycle:
@@ -67,6 +67,7 @@ class Server:
         if word == "restart":
             self.result = ()
             gc.collect()
+            give_back_memory()
             self.memory, _ = memory()
             restart_peak()
             return [self.memory or 0]

@@ -15,7 +15,7 @@ from experiments.figures.style import WIDEST, caption_above, legend_below
 from experiments.runner.console import CONSOLE, say
 from experiments.runner.record import Record
 from hntk._utils.statistics import growth_exponent
-from hntk.plot.style import line_style, plain_ticks
+from hntk.plot.style import COLOURS, line_style, plain_ticks
 
 COLUMNS = [
     "contender",
@@ -35,6 +35,8 @@ NOTE = (
     "that, by the bytes of the results. Limit: the least seconds that this machine could take by the best rates of "
     "all rounds; ÷ limit: the seconds of the fastest round, by that."
 )
+# of contenders by the turn of the colours in which they come
+MARKERS = "osD^"
 # Of one contender: values of the quantity, and seconds or megabytes.
 Line = tuple[list[int], list[float]]
 # A panel: horizontal axis, vertical axis, title, lines by contender, and the least seconds; None for no seconds.
@@ -64,6 +66,7 @@ def run_sweeps(record: Record, sweeps: Sequence[Sweep], settings: BenchExperimen
 def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machine) -> None:
     rows: list[list[Any]] = []
     for case in cases:
+<<<<<<< HEAD
         for name, measured in case.best.items():
             contender = measured.contender
             low, middle, high = measured.quartiles
@@ -83,12 +86,46 @@ def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machin
                    f"difference/{place}": case.difference.get(name)}
             )  # fmt: skip
     columns = [sweep.axis, *COLUMNS]
+=======
+        rows += [_row(record, sweep, case, name, machine) for name in case.best]
+        rows += [
+            [case.value, name, *[None] * len(COLUMNS), why] for name, why in sweep.left_out.get(case.value, {}).items()
+        ]
+    columns = [sweep.axis, *COLUMNS, "accuracy", "left out"]
+    # results with an accuracy are predictions: their bytes say nothing of memory, and no least work of theirs is known
+    unused = {"accuracy"} if sweep.accuracy is None else {"÷ results", "limit/time"}
+    if not any(sweep.left_out.values()):
+        unused.add("left out")
+    kept = [i for i, column in enumerate(columns) if column not in unused]
+    peer = f"; the peer is {sweep.peer}" if sweep.peer else ""
+>>>>>>> peers28
     record.add_table(
         sweep.key,
-        columns,
-        rows,
-        f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them",
+        [columns[i] for i in kept],
+        [[row[i] for i in kept] for row in rows],
+        f"Against {sweep.axis} ({sweep.about}): medians over rounds, and the middle half of them{peer}",
     )
+
+
+def _row(record: Record, sweep: Sweep, case: Case, name: str, machine: Machine) -> list[Any]:
+    """Record the metrics of a contender, and return its row with all columns."""
+    measured = case.best[name]
+    contender = measured.contender
+    low, middle, high = measured.quartiles
+    peer, limit = case.best.get(sweep.peer or ""), machine.limit(contender.work)
+    ratio = None if peer is None else measured.speedup(peer)
+    beyond = measured.beyond if contender.memory else None
+    share = None if beyond is None or contender.results is None else beyond / contender.results
+    place, accuracy = f"{sweep.key}/{case.value}/{name}", case.accuracy.get(name)
+    record.add_metrics(
+        **{f"seconds/{place}": middle, f"times_peer/{place}": ratio, f"beyond/{place}": beyond,
+           f"difference/{place}": case.difference.get(name)}
+    )  # fmt: skip
+    if accuracy is not None:
+        record.add_metrics(**{f"accuracy/{place}": accuracy})
+    return [case.value, name, contender.setting or None, middle, low, high, ratio,
+            None if beyond is None else beyond / 1e6, share, None if limit is None else limit / middle,
+            accuracy, None]  # fmt: skip
 
 
 def _report_growth(record: Record, sweep: Sweep, cases: Sequence[Case]) -> None:
@@ -100,7 +137,7 @@ def _report_growth(record: Record, sweep: Sweep, cases: Sequence[Case]) -> None:
     largest = max((d for case in cases for d in case.difference.values()), default=None)
     if largest is not None:
         record.add_metrics(**{f"difference/{sweep.key}": largest})
-        CONSOLE.print(f"  results differ from {sweep.peer}'s by {largest:.1e} of their largest entry at most")
+        CONSOLE.print(f"  results differ from those of {sweep.peer} by {largest:.1e} of their largest entry at most")
 
 
 def _lines(cases: Iterable[Case], quantity: Callable[[Measured], float | None]) -> dict[str, Line]:
@@ -127,13 +164,26 @@ def _megabytes(measured: Measured) -> float | None:
 
 
 def draw_sweeps(
-    record: Record, sweeps: Sequence[Sweep], cases: Mapping[str, list[Case]], name: str, caption: str
+    record: Record,
+    sweeps: Sequence[Sweep],
+    cases: Mapping[str, list[Case]],
+    name: str,
+    caption: str,
+    *,
+    exponents: bool = True,
 ) -> None:
-    """Record a figure of seconds against the quantity of every sweep, and of memory for the first one."""
+    """Record a figure of seconds against the quantity of every sweep, and of memory for the first one.
+
+    Exponents of the growth stand at the ends of the lines of seconds, where ``exponents`` says so.
+    """
     panels: list[Panel] = []
     for sweep in (s for s in sweeps if s.cases):
         lines = _lines(cases[sweep.key], lambda measured: measured.median)
+<<<<<<< HEAD
         panels.append((sweep.axis, "seconds", sweep.about, lines, _limits(cases[sweep.key])))
+=======
+        panels.append((sweep.axis, "seconds", sweep.about, lines, exponents))
+>>>>>>> peers28
         memory = _lines(cases[sweep.key], _megabytes)
         if memory and sweep is sweeps[0]:
             panels.append((sweep.axis, "peak memory beyond start, MB", sweep.about, memory, None))
@@ -158,7 +208,8 @@ def _draw_panel(a: Axes, panel: Panel, names: Sequence[str]) -> None:
     across, up, title, lines, limits = panel
     with_exponents = limits is not None
     for name, (values, heights) in lines.items():
-        style = line_style(names.index(name), marker="o", ms=5, lw=1.6)
+        index = names.index(name)
+        style = line_style(index, marker=MARKERS[index // len(COLOURS) % len(MARKERS)], ms=5, lw=1.6)
         a.plot(values, heights, label=name, **style)
         exponent = growth_exponent(values, heights) if with_exponents else None
         if exponent is not None:

@@ -315,6 +315,21 @@ def bench_solver(ran: Ran) -> None:
     assert ran.metrics["exponent/levels_relu_depth_1/hntk, joint"] is not None
 
 
+def bench_regression(ran: Ran) -> None:
+    table = ran.rows("n_*.csv")
+    by_name = {row["contender"]: row for row in table}
+    left = {name: row["left out"] for name, row in by_name.items() if row["left out"]}
+    assert set(left) <= {"GPyTorch, hntk's kernel"}
+    ran_all = [row for row in table if not row["left out"]]
+    assert len(ran_all) >= 6
+    # one kernel, one ridge, one set of targets: one regression, but for float32 and the tolerance
+    assert len({row["accuracy"] for row in ran_all}) == 1
+    assert float(ran_all[0]["accuracy"]) > 0.5
+    differences = [value for name, value in ran.metrics.items() if name.startswith("difference/") and value is not None]
+    assert len(differences) >= 6
+    assert max(differences) < 1e-3
+
+
 def bench_inference(ran: Ran) -> None:
     for batch in (1, 16):
         speed = {row["program"]: row for row in ran.rows(f"batch{batch}.csv")}
@@ -332,7 +347,8 @@ CHECKS: dict[str, Callable[[Ran], None]] = {
     for check in (
         gmm, convergence, architectures, levels, spectrum_theory, spikes, learning_curve, dynamics, million, exact,
         store, solver, fetch, mnist, widths, memory, frontier, ship, devices, frontier_kilobytes, starts, train,
-        bench_kernels, bench_empirical, bench_solver, bench_transform, bench_inference,
+        bench_kernels, bench_empirical, bench_solver, bench_transform, bench_regression,
+        bench_inference,
     )
 } | {"microcontroller": ship, "small_microcontroller": ship}  # fmt: skip
 
@@ -351,7 +367,7 @@ def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here(
 # as `ship`, but for the widths, the readout of all layers, and the bytes that a device has; as the sweeps of its tests
 REPEATED = ("microcontroller", "small_microcontroller", "memory")
 # those of a dozen processes or more, each of which imports JAX; bench_transform and bench_inference have fewer
-MANY_PROCESSES = ("bench_kernels", "bench_empirical", "bench_solver")
+MANY_PROCESSES = ("bench_kernels", "bench_empirical", "bench_solver", "bench_regression")
 
 
 @pytest.mark.slow

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import sweeps
+<<<<<<< HEAD
 from experiments.benchmarks.harness import Case, Contender, Machine, Measured, Sweep, Work, _differences
+=======
+from experiments.benchmarks.harness import Case, Contender, Machine, Measured, Sweep, _differences, _results
+>>>>>>> peers28
 from experiments.runner.record import Record
 
 
@@ -37,7 +41,7 @@ def test_results_are_compared_with_the_last_contenders(tmp_path: Path) -> None:
         "not compared": (measured("not compared", [1.0], results=16, compared=False), Saver(peer + 1)),
         "peer": (measured("peer", [1.0], results=16), Saver(peer)),
     }
-    assert _differences(best, tmp_path) == {"near": pytest.approx(0.01)}  # type: ignore[arg-type]
+    assert _differences(_results(best, tmp_path)) == {"near": pytest.approx(0.01)}  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
