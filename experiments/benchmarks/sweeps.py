@@ -66,39 +66,17 @@ def run_sweeps(record: Record, sweeps: Sequence[Sweep], settings: BenchExperimen
 def _report(record: Record, sweep: Sweep, cases: Sequence[Case], machine: Machine) -> None:
     rows: list[list[Any]] = []
     for case in cases:
-<<<<<<< HEAD
-        for name, measured in case.best.items():
-            contender = measured.contender
-            low, middle, high = measured.quartiles
-            peer, limit = case.best.get(sweep.peer or ""), machine.limit(contender.work)
-            measured.limit = limit
-            ratio = None if peer is None else measured.speedup(peer)
-            beyond = measured.beyond if contender.memory else None
-            share = None if beyond is None or contender.results is None else beyond / contender.results
-            rows.append(
-                [case.value, name, contender.setting or None, middle, low, high, ratio,
-                 None if beyond is None else beyond / 1e6, share,
-                 limit, None if limit is None else min(measured.seconds) / limit]
-            )  # fmt: skip
-            place = f"{sweep.key}/{case.value}/{name}"
-            record.add_metrics(
-                **{f"seconds/{place}": middle, f"times_peer/{place}": ratio, f"beyond/{place}": beyond,
-                   f"difference/{place}": case.difference.get(name)}
-            )  # fmt: skip
-    columns = [sweep.axis, *COLUMNS]
-=======
         rows += [_row(record, sweep, case, name, machine) for name in case.best]
         rows += [
             [case.value, name, *[None] * len(COLUMNS), why] for name, why in sweep.left_out.get(case.value, {}).items()
         ]
     columns = [sweep.axis, *COLUMNS, "accuracy", "left out"]
     # results with an accuracy are predictions: their bytes say nothing of memory, and no least work of theirs is known
-    unused = {"accuracy"} if sweep.accuracy is None else {"÷ results", "limit/time"}
+    unused = {"accuracy"} if sweep.accuracy is None else {"÷ results", "limit", "÷ limit"}
     if not any(sweep.left_out.values()):
         unused.add("left out")
     kept = [i for i, column in enumerate(columns) if column not in unused]
     peer = f"; the peer is {sweep.peer}" if sweep.peer else ""
->>>>>>> peers28
     record.add_table(
         sweep.key,
         [columns[i] for i in kept],
@@ -113,6 +91,7 @@ def _row(record: Record, sweep: Sweep, case: Case, name: str, machine: Machine) 
     contender = measured.contender
     low, middle, high = measured.quartiles
     peer, limit = case.best.get(sweep.peer or ""), machine.limit(contender.work)
+    measured.limit = limit
     ratio = None if peer is None else measured.speedup(peer)
     beyond = measured.beyond if contender.memory else None
     share = None if beyond is None or contender.results is None else beyond / contender.results
@@ -124,8 +103,8 @@ def _row(record: Record, sweep: Sweep, case: Case, name: str, machine: Machine) 
     if accuracy is not None:
         record.add_metrics(**{f"accuracy/{place}": accuracy})
     return [case.value, name, contender.setting or None, middle, low, high, ratio,
-            None if beyond is None else beyond / 1e6, share, None if limit is None else limit / middle,
-            accuracy, None]  # fmt: skip
+            None if beyond is None else beyond / 1e6, share, limit,
+            None if limit is None else min(measured.seconds) / limit, accuracy, None]  # fmt: skip
 
 
 def _report_growth(record: Record, sweep: Sweep, cases: Sequence[Case]) -> None:
@@ -179,11 +158,8 @@ def draw_sweeps(
     panels: list[Panel] = []
     for sweep in (s for s in sweeps if s.cases):
         lines = _lines(cases[sweep.key], lambda measured: measured.median)
-<<<<<<< HEAD
-        panels.append((sweep.axis, "seconds", sweep.about, lines, _limits(cases[sweep.key])))
-=======
-        panels.append((sweep.axis, "seconds", sweep.about, lines, exponents))
->>>>>>> peers28
+        limits = _limits(cases[sweep.key]) if exponents else None
+        panels.append((sweep.axis, "seconds", sweep.about, lines, limits))
         memory = _lines(cases[sweep.key], _megabytes)
         if memory and sweep is sweeps[0]:
             panels.append((sweep.axis, "peak memory beyond start, MB", sweep.about, memory, None))

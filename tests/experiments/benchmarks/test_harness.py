@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import sweeps
-<<<<<<< HEAD
-from experiments.benchmarks.harness import Case, Contender, Machine, Measured, Sweep, Work, _differences
-=======
-from experiments.benchmarks.harness import Case, Contender, Machine, Measured, Sweep, _differences, _results
->>>>>>> peers28
+from experiments.benchmarks.harness import Case, Contender, Machine, Measured, Sweep, Work, _differences, _results
 from experiments.runner.record import Record
 
 
