@@ -203,7 +203,7 @@ EXPERIMENTS = (
         settings=ExactExperiment,
         shows="accuracy, time and memory of the exact kernels on all of a data set, and iterations by preconditioner",
         takes="about an hour for MNIST",
-        native_only="",
+        native_only="kernels are computed block by block",
         plain_only="",
         leaves=("regressions.csv", "iterations.csv", "iterations.png"),
         arguments="data=mnist data.folder=PATH",

@@ -104,7 +104,7 @@ def int8_program(network: Int8Network, name: str = "int8_net", layout: str = "lo
         "inputs": network.widths[0] if pooling is None else pooling.shape[0] * pooling.shape[1],
         "scratch": memory.size, "table_bytes": sum(table.nbytes for table in tables), "label_type": labels.type_name,
         "label_note": labels.note, "outputs": labels.count, "OUTPUTS": "CLASSES", "input_type": "uint8_t",
-        "input_note": "raw pixels, 0 to 255", "float_note": "",
+        "input_note": "raw pixels, 0 to 255", "float_note": "", "batch": "",
     }  # fmt: skip
     before, after, loop = (template.substitute(texts) for template in (LABELS, PREDICT, PRINT_CLASSES))
     header = HEADER.substitute(texts, before=before, after=after)

@@ -188,7 +188,7 @@ CASES: dict[type, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }  # fmt: skip
 # made by what takes long, or holds others of the list
 # bases without an instance of their own
-OTHERS = {"EquivalentRegression", "KernelRegression", "ConjugateGradients", "Convergence"}
+OTHERS = {"EquivalentRegression", "KernelRegression", "ConjugateGradients", "Convergence", "RowFiles"}
 OTHERS |= {"Activation", "Dataset", "Design", "LossAccount", "QuadraticForms", "DataFit"}
 OTHERS |= {
     "FiniteSizeDensity",
