@@ -177,9 +177,9 @@ class RayWorkers:
         self.actors[k] = self._start(k, 0)
 
     def _start(self, k: int, processors: int) -> Any:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+        strategies = import_extra("ray.util.scheduling_strategies", "ray", "engine='ray'")
 
-        placed = NodeAffinitySchedulingStrategy(self.nodes[k], soft=False)
+        placed = strategies.NodeAffinitySchedulingStrategy(self.nodes[k], soft=False)
         options = {"num_cpus": processors, "scheduling_strategy": placed, "max_restarts": 0}
         return self.kind.options(**options).remote(*self.make(self.shares[k], self.smaller[k]))
 
