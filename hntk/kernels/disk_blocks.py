@@ -17,10 +17,10 @@ import numpy as np
 
 from hntk._utils.atomic_file import replacing
 from hntk._utils.memory import gigabytes
-from hntk.kernels.kernel_plan import KernelPlan
+from hntk.kernels.kernel_plan import FILE, KernelPlan
 from hntk.kernels.stored import reserve
 
-FILE, JOURNAL = "blocks.bin", "blocks.json"
+JOURNAL = "blocks.json"
 Corner = tuple[int, int]
 
 

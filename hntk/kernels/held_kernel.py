@@ -46,9 +46,9 @@ class Blocks(Protocol):
 class MemoryBlocks:
     """Blocks in memory."""
 
-    kept: dict[Corner, np.ndarray] = field(default_factory=dict)
+    kept: dict[Corner, np.ndarray | jax.Array] = field(default_factory=dict)
 
-    def get(self, corner: Corner) -> np.ndarray | None:
+    def get(self, corner: Corner) -> np.ndarray | jax.Array | None:
         """Return a block, or None where it is not kept."""
         return self.kept.get(corner)
 
@@ -57,15 +57,8 @@ class MemoryBlocks:
         self.kept[corner] = block
 
 
-@dataclass(eq=False)
-class DeviceBlocks:
+class DeviceBlocks(MemoryBlocks):
     """Blocks on JAX's device, which multiplies by them."""
-
-    kept: dict[Corner, jax.Array] = field(default_factory=dict)
-
-    def get(self, corner: Corner) -> jax.Array | None:
-        """Return a block, or None where it is not kept."""
-        return self.kept.get(corner)
 
     def put(self, corner: Corner, block: np.ndarray) -> None:
         """Keep a block."""

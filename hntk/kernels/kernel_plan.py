@@ -15,6 +15,8 @@ from hntk._utils.memory import available_memory, gigabytes
 
 Place = Literal["device", "memory", "disk", "nowhere"]
 Keep = Literal["auto", "device", "memory", "disk", "nowhere"]
+# file of blocks on disk
+FILE = "blocks.bin"
 # samples on the side of a block; a multiple of the side of a tile
 SIDE = 1960
 # blocks of at most so many bytes in all are kept in float64
@@ -143,7 +145,7 @@ def plan_kernel(
         if folder is None:
             raise ValueError("keep='disk' needs a folder for the blocks: give folder=.")
         left = shutil.disk_usage(existing(folder)).free
-        if size <= SHARE * left or (folder / "blocks.bin").exists():
+        if size <= SHARE * left or (folder / FILE).exists():
             return KernelPlan(n, "disk", dtype, side, "" if keep == "disk" else "more than memory has")
         if keep == "disk":
             raise OSError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
@@ -334,9 +335,8 @@ class _Regression:
 
     def _grid(self) -> list[float]:
         """Return the ridges, the largest first."""
-        trace, n = float(self.held.diagonal().sum()), len(self.target)
-        if self.system.centred:
-            trace -= float(self.held.product(np.ones((n, 1))).sum()) / n
+        # of a centred kernel where an intercept is fitted
+        trace, n = float(self.held.diagonal().sum() - self._means.sum()), len(self.target)
         unit = max(trace / n, np.finfo(float).tiny)
         return sorted((unit * each for each in self.data.ridges), reverse=True)
 
@@ -357,7 +357,6 @@ class _Regression:
 
     def _result(self, solution: Solution, ridge: float) -> Fit:
         n, back = len(self.target), np.argsort(self.order)
-        means = self.held.product(np.ones((n, 1)))[:, 0] / n if self.system.centred else np.zeros(n)
         convergence = Convergence(
             iterations=solution.iterations,
             residual=solution.error,
@@ -373,20 +372,22 @@ class _Regression:
             f"relative residual {convergence.residual:.1e}, on {min(SAMPLED, n)} rows of the kernel in float64 "
             f"{convergence.sampled_residual:.1e}"
         )
-        return Fit(solution.dual[back], means[back], float(ridge), tuple(self.state.tried), convergence)
+        return Fit(solution.dual[back], self._means[back], float(ridge), tuple(self.state.tried), convergence)
 
     def _sampled(self, dual: np.ndarray, ridge: float) -> float:
         """Return the relative residual on some samples, from rows of the kernel that are computed anew."""
         n = len(dual)
         index = np.sort(np.random.default_rng(self.options.seed + 1).choice(n, min(SAMPLED, n), replace=False))
         residual = self.target[index] - self.held.columns(index).T @ dual - ridge * dual[index]
-        if self.system.centred:
-            # what an intercept leaves to every sample alike
-            residual -= self._intercept(dual, ridge)
+        # what an intercept leaves to every sample alike; target and dual have mean 0 then
+        residual += self._means @ dual
         # of targets whose few samples happen to be small, the norm that as many samples have on average
         scale = np.linalg.norm(self.target, axis=0) * np.sqrt(len(index) / n)
         norms = np.linalg.norm(residual, axis=0)
         return float(np.max(np.divide(norms, scale, out=np.zeros_like(norms), where=scale > 0), initial=0.0))
 
-    def _intercept(self, dual: np.ndarray, ridge: float) -> np.ndarray:
-        return np.mean(self.target - self.held.product(dual) - ridge * dual, axis=0)
+    @cached_property
+    def _means(self) -> Float[np.ndarray, " n"]:
+        """Means of the kernel's columns for a regression with an intercept, 0 otherwise."""
+        n = len(self.target)
+        return self.held.product(np.ones((n, 1)))[:, 0] / n if self.system.centred else np.zeros(n)
