@@ -33,7 +33,7 @@ MARK = 3.0
 # Height of a line of text, in multiples of the size of its font.
 LINE = 1.2
 # Room at the right for the names of lines, as a factor of the axis.
-MARGIN = 2.6
+MARGIN = 3.2
 
 
 def frontier_figure(

@@ -100,14 +100,22 @@ def widths_within(
         If not even one neuron a layer fits; the message says which number of bytes would do.
     """
     shape = tuple(cfg.net.widths)
+    least, bound = len(shape), int(cfg.experiment.max_width)
 
     def scaled(neurons: int) -> tuple[int, ...]:
         return tuple(max(1, round(d * neurons / sum(shape))) for d in shape)
 
     def size(neurons: int) -> int:
+        tell(f"{neurons:,} neurons")
         return table_bytes(data, _drawn(data, staircases, scaled(neurons), 0))
 
-    most = bisect_right(range(len(shape), int(cfg.experiment.max_width) + 1), most_bytes, key=size)
+    with stage(f"the widest layers within {most_bytes / 1e3:g} kB") as tell:
+        # from the narrowest on, as wide layers take longest to draw
+        tried = least
+        while tried < bound and size(tried) <= most_bytes:
+            tried = min(2 * tried, bound)
+        known = max(0, tried // 2 - least)
+        most = bisect_right(range(least, tried + 1), most_bytes, lo=known, key=size)
     if most == 0:
         raise ValueError(
             f"no random layers fit {most_bytes / 1e3:g} kB: one neuron a layer takes {size(len(shape)) / 1e3:g} kB, so "

@@ -293,6 +293,17 @@ def test_random_layers_are_the_widest_that_fit_and_too_small_a_budget_says_what_
         random_arm.widths_within(cfg, data, staircases, 20)
 
 
+def test_the_search_for_widths_draws_no_layers_of_more_than_twice_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = configuration("net.activations=[relu]", "net.widths=[1]", "experiment.max_width=5000")
+    data, drawn = dataset_of(cfg), []
+    monkeypatch.setattr(random_arm, "_drawn", lambda data, staircases, widths, seed: drawn.extend(widths) or widths)
+    monkeypatch.setattr(random_arm, "table_bytes", lambda data, widths: 10 * widths[0])
+    for most, expected in ((995, 99), (10, 1), (1e9, 5000)):
+        drawn.clear()
+        assert random_arm.widths_within(cfg, data, [], most) == (expected,)
+        assert max(drawn) <= 2 * expected
+
+
 def test_a_budget_too_small_for_random_layers_is_skipped() -> None:
     cfg = composed("+exp=frontier_kilobytes", *TINY, "experiment.arm=random8", "experiment.kilobytes=0.2")
     with pytest.raises(Skip, match=r"no random layers fit 0\.2 kB: one neuron a layer takes [\d.]+ kB"):
