@@ -64,6 +64,7 @@ def check(derivatives: PairDerivatives, expected: PairDerivatives, q: float, rto
         )
 
 
+@pytest.mark.often("relu", "erf")
 @pytest.mark.parametrize("name", ["relu", "erf", "cos", "sin", "gaussian"])
 def test_against_automatic_differentiation_of_the_closed_form(name: str) -> None:
     act, mean = made(name), 0.1

@@ -47,6 +47,7 @@ def reference_law() -> MixtureLaw:
     return MixtureLaw.of(3 * np.eye(2, P), [1.0, 1 + 3 / np.sqrt(P)])
 
 
+@pytest.mark.often("2-widths3-law3")
 @pytest.mark.often("1-widths0-law0", "2-widths3-law3")
 @pytest.mark.slow
 @pytest.mark.parametrize(

@@ -41,9 +41,7 @@ def printed(program: CProgram, folder: Path, build: tuple[str, ...], raw: np.nda
     return toolchain.run_program(toolchain.compile_program(program, folder, compiler, options), raw)
 
 
-@pytest.mark.often(
-    "False-gcc", "True-gcc-32", "True-gcc-sanitized", "False-gcc-sanitized-32", "False-clang", "True-clang-sanitized"
-)
+@pytest.mark.often("False-gcc", "True-gcc-sanitized", "False-gcc-sanitized-32", "False-clang")
 @pytest.mark.slow
 @pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("pixels", [False, True])

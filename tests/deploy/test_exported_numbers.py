@@ -75,6 +75,7 @@ def check_onnx(made: list[hntk.IntegerClassifier], raw: list[np.ndarray], wanted
         np.testing.assert_array_equal(session.run(None, {"input": x})[0], scores)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_any_number_of_layers_of_levels_of_two_bytes(tmp_path: Path) -> None:
     steps = [Steps((-150, 0, 150), (-900, -300, 300, 900)), *[Steps((-900, 0, 900), (-900, -300, 300, 900))] * 19]

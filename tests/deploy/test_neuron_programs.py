@@ -164,6 +164,7 @@ def pixels_classifier(inputs: int, ones: int) -> Sample:
     return Sample(classifier, raw, levels @ readout.T.astype(np.int64))
 
 
+@pytest.mark.often("257-indices16")
 @pytest.mark.parametrize(("inputs", "fastest"), [(256, "indices"), (257, "indices16"), (66_000, "indices16")])
 def test_columns_are_told_apart_however_many_there_are(tmp_path: Path, inputs: int, fastest: str) -> None:
     sample = pixels_classifier(inputs, ones=9)

@@ -23,7 +23,7 @@ from experiments.shipping import microcontrollers, toolchain
 from hntk.deploy import to_c
 from tests.support.command_line import ROOT, done, rows, run_here
 from tests.support.precision import precision
-from tests.support.workers_here import WorkerHere
+from tests.support.workers_here import worker_here
 
 NEEDS = {"frontier": ("optuna", "make setup-sweeps"), "bench_inference": ("onnxruntime", "make setup")}
 
@@ -366,8 +366,8 @@ def test_every_experiment_is_in_the_catalogue_has_tiny_settings_and_is_run_here(
 
 # as `ship`, but for the widths, the readout of all layers, and the bytes that a device has; as the sweeps of its tests
 REPEATED = ("microcontroller", "small_microcontroller", "memory")
-# those of a dozen processes or more, each of which imports JAX; bench_transform and bench_inference have fewer
-MANY_PROCESSES = ("bench_kernels", "bench_empirical", "bench_solver", "bench_regression")
+# those of several processes that import JAX; bench_transform has two
+MANY_PROCESSES = ("bench_kernels", "bench_empirical", "bench_solver", "bench_regression", "bench_inference")
 
 
 @pytest.mark.slow
@@ -377,12 +377,21 @@ MANY_PROCESSES = ("bench_kernels", "bench_empirical", "bench_solver", "bench_reg
 def test_tiny_with_workers_in_this_process(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    _skip_without_tools(name)
     for module in (harness, workers):
-        monkeypatch.setattr(module, "Worker", WorkerHere)
+        monkeypatch.setattr(module, "Worker", worker_here)
     # processes of workers compute in float32
     with precision(double=False):
         run_here(tmp_path, f"+exp={name}", "+debug=tiny")
     _check(name, Ran(capsys.readouterr().out, tmp_path))
+
+
+def _skip_without_tools(name: str) -> None:
+    module, remedy = NEEDS.get(name, ("jax", ""))
+    if find_spec(module) is None:
+        pytest.skip(f"needs {module} ({remedy})")
+    if name == "bench_inference" and not toolchain.has("gcc"):
+        pytest.skip("needs gcc")
 
 
 def _check(name: str, ran: Ran) -> None:
@@ -400,11 +409,7 @@ def _check(name: str, ran: Ran) -> None:
     ],
 )
 def test_tiny(name: str, tmp_path: Path) -> None:
-    module, remedy = NEEDS.get(name, ("jax", ""))
-    if find_spec(module) is None:
-        pytest.skip(f"needs {module} ({remedy})")
-    if name == "bench_inference" and not toolchain.has("gcc"):
-        pytest.skip("needs gcc")
+    _skip_without_tools(name)
     printed = done(
         f"+exp={name}", "+debug=tiny", f"hydra.run.dir={tmp_path / 'run'}", f"hydra.sweep.dir={tmp_path / 'sweep'}",
         f"sweep.store={tmp_path / 'jobs'}",

@@ -60,6 +60,7 @@ def test_cells_that_no_sum_reaches_do_not_hinder_the_reader(form: str) -> None:
     check(sample, to_onnx(sample.classifier, "int8", form=form))  # type: ignore[arg-type]
 
 
+@pytest.mark.often("smaller-fastest", "transform-portable")
 @pytest.mark.parametrize("form", ["fastest", "portable"])
 @pytest.mark.parametrize("blocks", ["transform", "smaller"])
 def test_transforms_come_back_as_orthogonal_blocks(blocks: str, form: str) -> None:

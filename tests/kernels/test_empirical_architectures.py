@@ -175,6 +175,7 @@ def test_neural_tangents_as_an_engine(name: str, by: str, monkeypatch: pytest.Mo
         assert gap(mine, theirs) < 1e-6
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_neural_tangents_has_plain_networks_and_every_classifier() -> None:
     plain = hntk.dense(["relu"] * 2, 15, X, key=jax.random.key(1))

@@ -105,6 +105,7 @@ def test_the_ridge_has_the_least_error_on_samples_that_are_held_out() -> None:
     np.testing.assert_allclose(again.scores(new), fitted.scores(new), atol=1e-5)
 
 
+@pytest.mark.often("None")
 @pytest.mark.parametrize("ridge", [1e-3, None])
 def test_an_interrupted_regression_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ridge: Any) -> None:
     x, labels, new, _ = samples()
@@ -164,6 +165,7 @@ def test_a_residual_that_is_not_reached_is_an_error() -> None:
         hntk.fit_kernel(x, labels, RELU3, ridge=1e-3, solver=by_gradients(tolerance=1e-19))
 
 
+@pytest.mark.often("2", "12")
 @pytest.mark.parametrize("n", [2, 3, 12])
 def test_few_samples(n: int) -> None:
     x = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float16)

@@ -8,6 +8,14 @@ from importlib import import_module
 from pathlib import Path
 
 from experiments.benchmarks.serve import Server
+from experiments.benchmarks.workers import Worker
+
+SERVE = "experiments.benchmarks.serve"
+
+
+def worker_here(command: Sequence[str], core: int | None, log: Path) -> WorkerHere | Worker:
+    """Return a worker in this process for a task in Python, and a process for a program."""
+    return (WorkerHere if SERVE in command else Worker)(command, core, log)
 
 
 class WorkerHere:
@@ -24,7 +32,7 @@ class WorkerHere:
     """
 
     def __init__(self, command: Sequence[str], core: int | None, log: Path) -> None:
-        task, options = command[command.index("experiments.benchmarks.serve") + 1 :][:2]
+        task, options = command[command.index(SERVE) + 1 :][:2]
         module, _, name = task.partition(".")
         made = getattr(import_module(f"experiments.benchmarks.{module}"), name)(**json.loads(options))
         self.before, self.peak = None, None

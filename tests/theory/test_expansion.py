@@ -79,6 +79,7 @@ def differences(net: Architecture, tau0: float, h: float = 4e-3) -> list[Expansi
     return made
 
 
+@pytest.mark.often("he", "steps", "residual, centred", "rms")
 @pytest.mark.often(
     "he", "erf", "steps", "rms", "residual, centred", "centred with biases", "layer, residual", "implicit, centred"
 )

@@ -208,6 +208,7 @@ def dense_model(x: np.ndarray, y: np.ndarray, widths: tuple[int, int] = (24, 24)
     return hntk.fit_ridge(network, normalization(x), y, ridge=1e-3, normalization=normalization)
 
 
+@pytest.mark.nightly
 def test_a_model_is_a_start_whose_scores_are_near_the_models() -> None:
     x, y = images(900)
     model, given = dense_model(x.astype(float), y), problem(x, y)

@@ -27,7 +27,7 @@ def law(sparsity: float = 0.5, order: str = "random") -> hntk.WeightLaw:
     return hntk.weight_law("orthogonal", sparsity=sparsity, order=order)
 
 
-@pytest.mark.often("1", "4")
+@pytest.mark.often("4")
 @pytest.mark.parametrize("groups", [1, 2, 4, 8])
 def test_values_and_products_are_those_of_the_factors(groups: int) -> None:
     rng = np.random.default_rng(groups)

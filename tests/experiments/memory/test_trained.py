@@ -143,6 +143,7 @@ def test_settings_give_all_combinations_and_refuse_none() -> None:
         Tried.of(cfg)
 
 
+@pytest.mark.often("trained_pruned")
 @pytest.mark.parametrize("arm", ["trained_pruned", "binary"])
 def test_seeds_of_a_job_are_those_of_jobs_alone(arm: str, tmp_path: Path) -> None:
     words = (

@@ -43,6 +43,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.often("cortex-m4-planes-True", "cortex-m0plus-gaps-True", "cortex-m4-indices-False", "cortex-m4-rice-True")
 @pytest.mark.often(
     "cortex-m4-planes-True",
     "cortex-m0plus-gaps-True",
