@@ -77,11 +77,10 @@ def agreed(devices: Sequence[Any], prepare: Callable[[], Made], identity: Callab
     rows = _exchange(devices, b"".join(digests)).reshape(len(numbers), len(told), DIGEST)
     differs = np.any(rows != rows[0], axis=2)
     if np.any(differs):
-        number = numbers[int(np.argmax(np.any(differs, axis=1)))]
-        name = list(told)[int(np.argmax(np.any(differs, axis=0)))]
+        other, what = np.argwhere(differs)[0]
         raise ValueError(
-            f"the processes do not compute the same: process {number} differs from process {numbers[0]} in its {name}. "
-            "Make the same call in all of them."
+            f"the processes do not compute the same: process {numbers[other]} differs from process {numbers[0]} in its "
+            f"{list(told)[what]}. Make the same call in all of them."
         )
     return made
 
