@@ -15,10 +15,15 @@ from string import Template
 
 from hntk.deploy.c_tables import NetworkTables
 
-# Samples of a block, as hntk_batch.h says, and bytes in which the start of their planes is moved to a line of caches.
-BLOCK, LINE = 32, 64
-# The most neurons whose weights it holds as bytes.
-ROWS = 8
+# The C functions of blocks.
+KERNELS = files("hntk.deploy").joinpath("hntk_batch.h").read_text(encoding="ascii")
+# Samples of a block, and the most neurons whose weights are held as bytes, on any processor.
+BLOCK, ROWS = (
+    max(int(number) for number in re.findall(rf"^#define {name} (\d+)$", KERNELS, re.M))
+    for name in ("BLOCK", "DOT_ROWS")
+)
+# Bytes in which the start of their planes is moved to a line of caches.
+LINE = 64
 HEADER = Template("""
 /* Many samples at a time: define ${NAME}_BATCH for this header and for $name.c.
  * $sharing */
@@ -148,8 +153,7 @@ class BatchText:
             predict = PREDICT_ONE_BY_ONE.substitute(self.fields) if self.predicts else ""
             text = ONE_BY_ONE.substitute(self.fields) + predict
         else:
-            kernels = files("hntk.deploy").joinpath("hntk_batch.h").read_text(encoding="ascii")
-            kernels = kernels.replace('#include "hntk_kernels.h"\n', "")
+            kernels = KERNELS.replace('#include "hntk_kernels.h"\n', "")
             text = kernels + BLOCKS.substitute(self.fields, line=LINE, steps="".join(self._loops(steps)))
             if self.predicts:
                 text += PREDICT_BLOCKS.substitute(self.fields, planes=self._plane_bytes + LINE)

@@ -22,11 +22,11 @@ from threadpoolctl import threadpool_limits
 
 from hntk._utils.float64 import float64
 from hntk._utils.memory import available_memory
-from hntk.kernels.held_kernel import Corner, KernelName, block_products, finite_entries, in_threads, rectangle
+from hntk.kernels.held_kernel import Corner, KernelName, block_products, finite_entries, rectangle
 from hntk.kernels.kernel_plan import KernelPlan
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.recursion import SampleSet
-from hntk.kernels.tiling import TILE, Target, fill
+from hntk.kernels.tiling import TILE, Target, fill, in_threads
 
 # sets of samples that stay in memory between blocks
 BANDS = 3

@@ -53,17 +53,20 @@ class DiskBlocks:
         Raises
         ------
         ValueError
-            If the folder holds blocks of something else, or its journal is damaged.
+            If the folder holds blocks of something else, its journal is damaged, or a file of the name of either is not
+            this class's own.
         OSError
             If there is no room; blocks of earlier runs stay as they are.
         """
         known = identity | {"dtype": plan.dtype, "side": plan.side, "n": plan.n}
         blocks = DiskBlocks(folder, plan, known)
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / JOURNAL).exists() and (folder / FILE).exists():
+        if (folder / FILE).exists():
             blocks.done = blocks._read()
-        else:
-            blocks._make()
+            return blocks
+        if (folder / JOURNAL).exists():
+            blocks._journal()  # a file of another kind is not replaced
+        blocks._make()
         return blocks
 
     @cached_property
@@ -93,29 +96,46 @@ class DiskBlocks:
     def _shape(self) -> tuple[int, int, int]:
         return len(self.plan.corners), self.plan.side, self.plan.side
 
-    def _read(self) -> set[int]:
+    @property
+    def _remedy(self) -> str:
+        return f"remove {FILE} and {JOURNAL} in {self.folder} to begin anew, or choose another folder"
+
+    def _journal(self) -> tuple[dict[str, Any], list[int]]:
+        """Return what the blocks of the folder are of, and which are done."""
         path = self.folder / JOURNAL
-        remedy = f"remove {FILE} and {JOURNAL} in {self.folder} to begin anew, or choose another folder"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             known, done = content["blocks"], content["done"]
-            if not isinstance(known, dict) or not all(type(k) is int and 0 <= k < self._shape[0] for k in done):
+            if not isinstance(known, dict) or not all(type(k) is int for k in done):
                 raise TypeError("it is not a journal of blocks")
         except (ValueError, KeyError, TypeError, OSError) as error:
-            raise ValueError(f"{path} cannot be read ({error}): {remedy}.") from error
+            raise ValueError(f"{path} cannot be read ({error}): {self._remedy}.") from error
+        return known, done
+
+    def _read(self) -> set[int]:
+        if not (self.folder / JOURNAL).exists():
+            raise ValueError(
+                f"{self.folder} has a file {FILE} without a {JOURNAL} that tells what it holds, and it is not "
+                "overwritten: remove it, or choose another folder."
+            )
+        known, done = self._journal()
         wanted = json.loads(json.dumps(self.identity))
         other = sorted(key for key in {**known, **wanted} if known.get(key) != wanted.get(key))
         if other:
-            raise ValueError(f"{self.folder} holds blocks of something else (other {', '.join(other)}): {remedy}.")
+            raise ValueError(
+                f"{self.folder} holds blocks of something else (other {', '.join(other)}): {self._remedy}."
+            )
+        if not all(0 <= k < self._shape[0] for k in done):
+            raise ValueError(f"{self.folder / JOURNAL} names blocks that these kernels do not have: {self._remedy}.")
         if (self.folder / FILE).stat().st_size != self.plan.size:
-            raise ValueError(f"{self.folder / FILE} is not as long as its journal says: {remedy}.")
+            raise ValueError(f"{self.folder / FILE} is not as long as its journal says: {self._remedy}.")
         return set(done)
 
     def _make(self) -> None:
         path = self.folder / FILE
         self._write()
         try:
-            with path.open("wb") as file:
+            with path.open("xb") as file:
                 file.truncate(self.plan.size)
             # writing through a map to a disk that has become full would kill the process
             reserve(path)

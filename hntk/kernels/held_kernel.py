@@ -6,12 +6,10 @@ the matrix of an iteration is exactly the one that is kept.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import jax
 import numpy as np
@@ -22,7 +20,7 @@ from hntk._utils.float64 import float64
 from hntk.kernels.kernel_plan import KernelPlan
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.recursion import SampleSet
-from hntk.kernels.tiling import TILE, Target, tile_kernels
+from hntk.kernels.tiling import TILE, Target, in_threads, mirrored, tile_kernels
 
 KernelName = Literal["ck", "ntk"]
 Corner = tuple[int, int]
@@ -182,11 +180,8 @@ class HeldKernel:
 
     def _tile(self, corner: Corner) -> Float[np.ndarray, "a b"]:
         (chosen,) = tile_kernels(self.problem.recursion, self.samples, self.samples, self._target, corner)
-        if corner[0] != corner[1]:
-            return chosen
-        upper = np.triu(chosen, 1)
         k = corner[0]
-        return upper + upper.T + np.diag(self._diagonal[k : k + len(upper)])
+        return chosen if k != corner[1] else mirrored(chosen, self._diagonal[k : k + len(chosen)])
 
     @cached_property
     def _target(self) -> Target:
@@ -255,20 +250,3 @@ def _device_products(block: jax.Array, v: jax.Array, right: jax.Array | None) ->
     # GPUs round the factors of a product to 10 bits unless told otherwise
     product = partial(jax.numpy.matmul, precision=jax.lax.Precision.HIGHEST)
     return product(exact, v), None if right is None else product(exact.T, right)
-
-
-def in_threads(work: Callable[[Corner], Any], corners: list[Corner]) -> Iterator[Any]:
-    """Yield results of some calls as they come in their order, on all cores; an error ends those that are left."""
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        running, following = [], iter(corners)
-        try:
-            for corner in following:
-                running.append(pool.submit(work, corner))
-                if len(running) > 2 * workers:
-                    yield running.pop(0).result()
-            while running:
-                yield running.pop(0).result()
-        finally:
-            for future in running:
-                future.cancel()

@@ -23,10 +23,26 @@ def check_memory(shape: tuple[int, int], dtype: np.dtype, sides: int = 0) -> Non
     MemoryError
         If they do not fit. The message names the alternatives.
     """
-    check_room(
-        OVERHEAD * kernel_bytes(shape, dtype) + sides,
-        f"two kernels of shape {shape}",
+    needed = OVERHEAD * kernel_bytes(shape, dtype) + sides
+    check_room(needed, f"two kernels of shape {shape}", _alternatives(dtype))
+
+
+def check_part(shape: tuple[int, int], dtype: np.dtype, needed: int, remedy: str = "") -> None:
+    """Refuse two kernels a part of which, with what it takes to compute it, does not fit into this process's memory.
+
+    Raises
+    ------
+    MemoryError
+        If it does not fit. The message names the alternatives, after ``remedy``.
+    """
+    what = f"what this process holds of two kernels of shape {shape}"
+    check_room(OVERHEAD * needed, what, remedy + _alternatives(dtype))
+
+
+def _alternatives(dtype: np.dtype) -> str:
+    """Return what else there is, as the beginning of a sentence."""
+    return (
         "hntk.store_kernels(folder, x, activations) writes them to disk tile by tile; hntk.equivalent_kernels(...) "
         "are operators that take O(np) memory; fewer samples take quadratically less"
-        + (", float32 half." if dtype == np.float64 else "."),
+        + (", float32 half." if dtype == np.float64 else ".")
     )

@@ -8,7 +8,8 @@ once, and all devices do the same amount of work.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import jax
@@ -21,9 +22,12 @@ from jaxtyping import Float
 from hntk._utils.arguments import as_count
 from hntk._utils.arrays import brief
 from hntk._utils.float64 import warn_if_float32
-from hntk.kernels.kernel_memory import check_memory
+from hntk._utils.pytree import is_traced
+from hntk.kernels.kernel_identity import kernel_identity
+from hntk.kernels.kernel_memory import check_part, kernel_bytes
 from hntk.kernels.layer_runs import Form, Numbers
 from hntk.kernels.problem import KernelProblem, Kernels
+from hntk.kernels.processes import agreed, check_devices
 from hntk.kernels.recursion import SampleSet, pairs_of, tile_of
 from hntk.theory.architecture import ArchitectureLike
 
@@ -32,6 +36,10 @@ TILE = 1024
 # pairs that are computed at a time by exact forms
 PAIR_BATCH = 256
 AXIS = "rows"
+# what the entries of a problem's identity are to a user
+NAMES = {"version of hntk": "code", "precision": "precision", "samples": "x"}
+# what spares memory where rows are gathered
+DIVIDE = "A number of devices that divides the number of samples leaves the rows where they are computed; "
 
 
 def sharded_kernels(
@@ -47,6 +55,14 @@ def sharded_kernels(
 
     They are the kernels of :func:`exact_kernels`, with their rows shared out.
 
+    Devices may be of several processes, which ``jax.distributed.initialize`` connects. All of these make the same call,
+    each with all samples, and each gets global arrays of JAX, of which it holds the rows of its own devices:
+
+    - ``kernel.addressable_shards`` are these rows: ``shard.index[0]`` is the slice of rows that ``shard.data`` holds.
+      A process that writes them with ``numpy.save`` never holds those of others.
+    - ``jax.experimental.multihost_utils.process_allgather(kernel, tiled=True)``, called in all processes, is the whole
+      kernel as a NumPy array, in each of them.
+
     Parameters
     ----------
     x : array_like
@@ -55,8 +71,8 @@ def sharded_kernels(
         The network; a list of one activation per layer, first layer first, is centred, with unit weights and without
         biases.
     devices : sequence of jax.Device, optional
-        Devices that share the rows. Each holds its rows of both kernels, a block of them in transit, and all samples.
-        By default all devices of JAX's default backend.
+        Devices that share the rows, the same ones in all processes. Each holds its rows of both kernels, blocks of them
+        in transit, and all samples. By default all devices of JAX's default backend, those of other processes too.
     tau0 : float, optional
         Scale at which the activations are centred. By default the root mean square norm of the rows of ``x``.
     kappa_sq : float, optional
@@ -68,14 +84,17 @@ def sharded_kernels(
     -------
     Kernels
         (n, n) kernels whose rows lie on the devices in their order, by ``jax.sharding``. Where n is no multiple of the
-        number of devices they are gathered on each.
+        number of devices they are gathered on each, as JAX has no arrays of unequal shards.
 
     Raises
     ------
     ValueError
-        If samples or settings do not fit, or there are more devices than samples.
+        If samples or settings do not fit, there are more devices than samples, no device is of this process, or the
+        processes do not make the same call. It is then raised in all of them.
+    RuntimeError
+        If another process has raised an error before it computed.
     MemoryError
-        If all devices are processors of this machine and the kernels do not fit into its memory.
+        If all devices are processors, and what those of this process hold does not fit into its machine's memory.
 
     Examples
     --------
@@ -85,20 +104,125 @@ def sharded_kernels(
     (6, 6)
     """
     warn_if_float32("the exact kernel")
-    problem, tile = KernelProblem.of(x, activations, None, tau0, kappa_sq), as_count(tile, "tile")
-    n, chosen = problem.shape[0], _as_devices(devices)
-    if not 1 <= len(chosen) <= n:
-        raise ValueError(f"{n} samples cannot be shared out over {len(chosen)} devices: give 1 to {n} of them.")
-    if all(device.platform == "cpu" for device in chosen):
-        check_memory(problem.shape, problem.dtype)
-    side = min(tile, -(-n // len(chosen)))
-    share = -(-n // (len(chosen) * side)) * side
-    # the last share is filled up with the first samples again, which are dropped at the end
-    padded = problem.x[np.arange(share * len(chosen)) % n]
-    mesh = Mesh(np.array(chosen), (AXIS,))
-    samples = problem.checked_samples(jax.device_put(padded, NamedSharding(mesh, PartitionSpec())))
-    ck, ntk = _on_devices(problem.recursion.form, mesh, share, side)(problem.recursion.numbers, samples)
-    return Kernels(ck, ntk) if padded.shape[0] == n else Kernels(ck[:n, :n], ntk[:n, :n])
+    chosen = _as_devices(devices)
+    check_devices(chosen)
+
+    def prepare() -> _Sharing:
+        problem = KernelProblem.of(_local(x), activations, None, tau0, kappa_sq)
+        sharing = _Sharing.of(problem, chosen, as_count(tile, "tile"))
+        sharing.check()
+        return sharing
+
+    return agreed(chosen, prepare, _Sharing.identity).kernels()
+
+
+@dataclass(frozen=True, eq=False)
+class _Sharing:
+    """How the rows of a problem's kernels are shared out.
+
+    Attributes
+    ----------
+    problem : KernelProblem
+        Samples and network.
+    mesh : Mesh
+        The devices.
+    tile : int
+        Largest number of samples on the side of a tile.
+    """
+
+    problem: KernelProblem
+    mesh: Mesh
+    tile: int
+
+    @classmethod
+    def of(cls, problem: KernelProblem, devices: list[Any], tile: int) -> _Sharing:
+        """Share the rows out, or refuse more devices than there are samples."""
+        n = problem.shape[0]
+        if not 1 <= len(devices) <= n:
+            raise ValueError(f"{n} samples cannot be shared out over {len(devices)} devices: give 1 to {n} of them.")
+        return cls(problem, Mesh(np.array(devices), (AXIS,)), tile)
+
+    @property
+    def share(self) -> int:
+        """Number of rows of a device."""
+        return -(-self.problem.shape[0] // self.mesh.devices.size)
+
+    @property
+    def even(self) -> bool:
+        """Whether all devices have as many rows."""
+        return self.share * self.mesh.devices.size == self.problem.shape[0]
+
+    @cached_property
+    def samples(self) -> SampleSet:
+        """What the recursion needs to know of every sample, on a device of this process."""
+        n, total = self.problem.shape[0], self.share * self.mesh.devices.size
+        # the last share is filled up with the first samples again, which are dropped at the end
+        padded = self.problem.x if self.even else self.problem.x[np.arange(total) % n]
+        return self.problem.checked_samples(jax.device_put(padded, self.mesh.local_devices[0]))
+
+    def check(self) -> None:
+        """Refuse samples that the recursion has no numbers for, and kernels that do not fit into memory."""
+        if all(device.platform == "cpu" for device in self.mesh.devices.flat):
+            needed = len(self.mesh.local_devices) * self._device_bytes
+            check_part(self.problem.shape, self.problem.dtype, needed, "" if self.even else DIVIDE)
+        _ = self.samples
+
+    @property
+    def _device_bytes(self) -> int:
+        """Memory that a device takes."""
+        count, n, dtype = self.mesh.devices.size, self.problem.shape[0], self.problem.dtype
+        rows = kernel_bytes((self.share, self.share * count), dtype)
+        # blocks on their way to other devices, which XLA may keep until all have been sent
+        sent = (count - 1) // 2 * 2 * kernel_bytes((self.share, self.share), dtype)
+        # both kernels are gathered one after the other, in a copy
+        gathered = 0 if self.even else 3 * kernel_bytes((n, n), dtype) // 2
+        return rows + max(sent, gathered) + self.problem.side_bytes
+
+    def identity(self) -> dict[str, str]:
+        """Return what other processes have to have in common with this one."""
+        known = kernel_identity(self.problem)
+        texts = {name: known.pop(key) for name, key in NAMES.items()}
+        # processors of different kinds round sums differently
+        centres = [f"{float(centre):.9e}" for centre in known.pop("centres")]
+        devices = [(device.platform, device.id) for device in self.mesh.devices.flat]
+        settings = [centres, known.pop("kappa_sq"), self.tile, devices]
+        return texts | {"network": str(known), "settings or devices": str(settings)}
+
+    def kernels(self) -> Kernels:
+        """Compute the kernels."""
+        side = -(-self.share // -(-self.share // self.tile))
+        program = _on_devices(self.problem.recursion.form, self.mesh, self.share, side)
+        given = self.problem.recursion.numbers, self.samples
+        kernels = program(*jax.tree.map(partial(_everywhere, self.mesh), given))
+        if not self.even:
+            kernels = (_gathered(kernel, self.problem.shape, self.mesh) for kernel in kernels)
+        return Kernels(*kernels)
+
+
+def _local(x: object) -> object:
+    """Return samples that lie in this process, or else tell how to bring them there."""
+    if not isinstance(x, Array) or is_traced(x) or x.is_fully_addressable:
+        return x
+    if x.is_fully_replicated and x.addressable_shards:
+        return x.addressable_shards[0].data
+    raise ValueError(
+        "x lies on devices of several processes, and each needs all samples: give "
+        "jax.experimental.multihost_utils.process_allgather(x, tiled=True)."
+    )
+
+
+def _everywhere(mesh: Mesh, array: Array) -> Array:
+    """Return an array that all processes know as one that lies on every device."""
+    # jax.device_put would compare what all processes have, and leave the first one waiting where they differ
+    here = [jax.device_put(array, device) for device in mesh.local_devices]
+    return jax.make_array_from_single_device_arrays(np.shape(array), NamedSharding(mesh, PartitionSpec()), here)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _gathered(kernel: Array, shape: tuple[int, int], mesh: Mesh) -> Array:
+    """Return a kernel without the rows and columns of repeated samples, on every device."""
+    cut = kernel[: shape[0], : shape[1]]
+    return jax.lax.with_sharding_constraint(cut, NamedSharding(mesh, PartitionSpec()))
 
 
 def _as_devices(devices: Any) -> list[Any]:
@@ -119,17 +243,17 @@ def _on_devices(form: Form, mesh: Mesh, share: int, side: int) -> Any:
 
     def rows(numbers: Numbers, samples: SampleSet) -> tuple[Array, Array]:
         me = jax.lax.axis_index(AXIS).astype(int)
-        zero = jnp.zeros_like(me)
-        mine = jnp.zeros((2, share, count * share), samples.x.dtype)
+        zero, k = jnp.zeros_like(me), jnp.arange(share)
+        mine = (jnp.zeros((share, count * share), samples.x.dtype),) * 2
         for step in range(count // 2 + 1):
             other = (me + step) % count
-            block = _block(form, numbers, samples, (me * share, other * share), share, side, upper=step == 0)
-            mine = jax.lax.dynamic_update_slice(mine, block, (zero, zero, other * share))
+            mine = _with_block(form, numbers, samples, mine, (me * share, other * share), side, upper=step == 0)
             if step and 2 * step != count:
                 ring = [(d, (d + step) % count) for d in range(count)]
-                sent = jax.lax.ppermute(block.swapaxes(1, 2), AXIS, ring)
-                mine = jax.lax.dynamic_update_slice(mine, sent, (zero, zero, (me - step) % count * share))
-        k = jnp.arange(share)
+                blocks = (jax.lax.dynamic_slice(kernel, (zero, other * share), (share, share)) for kernel in mine)
+                sent = [jax.lax.ppermute(block.T, AXIS, ring) for block in blocks]
+                place = zero, (me - step) % count * share
+                mine = tuple(jax.lax.dynamic_update_slice(*pair, place) for pair in zip(mine, sent, strict=True))
         begin = partial(jax.lax.dynamic_slice_in_dim, start_index=me * share, slice_size=share)
         ck, ntk = (m.at[k, me * share + k].set(begin(d)) for m, d in zip(mine, (samples.ck, samples.ntk), strict=True))
         return ck, ntk
@@ -146,20 +270,34 @@ def _shard_map(function: Any, **options: Any) -> Any:
     return shard_map(function, check_rep=False, **options)
 
 
-def _block(
-    form: Form, numbers: Numbers, samples: SampleSet, corner: tuple[Array, Array], share: int, side: int, upper: bool
-) -> Float[Array, "2 share share"]:
-    """Return a block of both kernels, tile by tile; ``upper`` computes upper tiles and mirrors them."""
-    starts = range(0, share, side)
-    corners = jnp.array([(i, j) for i in starts for j in starts if not upper or j >= i])
+def _with_block(
+    form: Form,
+    numbers: Numbers,
+    samples: SampleSet,
+    kernels: tuple[Float[Array, "share n"], ...],
+    corner: tuple[Array, Array],
+    side: int,
+    upper: bool,
+) -> tuple[Float[Array, "share n"], ...]:
+    """Return rows of both kernels with a block filled in, tile by tile.
 
-    def step(k: int, block: Array) -> Array:
-        zero, i, j = jnp.zeros((), int), *corners[k]
+    The last tile of a row overlaps the one before, where ``side`` does not divide the block. With ``upper``, which is
+    for the block on the diagonal, upper tiles are computed and mirrored.
+    """
+    share = kernels[0].shape[0]
+    starts = [min(start, share - side) for start in range(0, share, side)]
+    places = jnp.array([(i, j) for i in starts for j in starts if not upper or j >= i])
+
+    def step(k: int, kernels: tuple[Array, ...]) -> tuple[Array, ...]:
+        i, j = places[k]
         tile = _tile(form, numbers, samples, (corner[0] + i, corner[1] + j), side)
-        block = jax.lax.dynamic_update_slice(block, tile, (zero, i, j))
-        return jax.lax.dynamic_update_slice(block, tile.swapaxes(1, 2), (zero, j, i)) if upper else block
+        put = jax.lax.dynamic_update_slice
+        kernels = tuple(put(kernel, part, (i, corner[1] + j)) for kernel, part in zip(kernels, tile, strict=True))
+        if upper:
+            kernels = tuple(put(kernel, part.T, (j, corner[1] + i)) for kernel, part in zip(kernels, tile, strict=True))
+        return kernels
 
-    return jax.lax.fori_loop(0, len(corners), step, jnp.zeros((2, share, share), samples.x.dtype))
+    return jax.lax.fori_loop(0, len(places), step, kernels)
 
 
 def _tile(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +21,7 @@ from hntk.kernels.recursion import WANTED, Only, Recursion, SampleSet
 TILE = 392
 # pairs that are computed at a time by exact forms: the smallest size that holds all of them, or the largest
 PAIR_BATCHES = (32, 256)
+Corner = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,6 @@ def fill(
     """Fill in some bands on all cores; ``done`` is called with each band that is complete."""
     left = {band: len(target.corners(band)) for band in bands}
     corners = (corner for band in bands for corner in target.corners(band))
-    workers = os.cpu_count() or 1
     precision = float64 if first.x.dtype == jnp.float64 else nullcontext
     diagonals = [np.asarray(getattr(first, name)) for name in WANTED[target.only]]
 
@@ -112,16 +112,24 @@ def fill(
             write_tile(target, corner, tile_kernels(recursion, first, second, target, corner), diagonals)
         return corner[0]
 
+    for band in in_threads(work, corners):
+        left[band] -= 1
+        if done is not None and not left[band]:
+            done(band)
+
+
+def in_threads(work: Callable[[Corner], Any], corners: Iterable[Corner]) -> Iterator[Any]:
+    """Yield results of some calls as they come in their order, on all cores; an error ends those that are left."""
+    workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        running = {pool.submit(work, corner) for corner in islice(corners, 2 * workers)}
+        running, following = [], iter(corners)
         try:
+            for corner in following:
+                running.append(pool.submit(work, corner))
+                if len(running) > 2 * workers:
+                    yield running.pop(0).result()
             while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for band in [future.result() for future in finished]:
-                    left[band] -= 1
-                    if done is not None and not left[band]:
-                        done(band)
-                running |= {pool.submit(work, corner) for corner in islice(corners, len(finished))}
+                yield running.pop(0).result()
         finally:
             for future in running:
                 future.cancel()
@@ -147,8 +155,7 @@ def write_tile(target: Target, corner: tuple[int, int], kernels: list[np.ndarray
     for kernel, whole, diagonal in zip(kernels, target.arrays, diagonals, strict=True):
         rows, columns = slice(i, i + kernel.shape[0]), slice(j, j + kernel.shape[1])
         if target.symmetric and i == j:
-            upper = np.triu(kernel, 1)
-            whole[rows, columns] = upper + upper.T + np.diag(diagonal[rows])
+            whole[rows, columns] = mirrored(kernel, diagonal[rows])
             continue
         whole[rows, columns] = kernel
         if target.same and i == j:
@@ -156,6 +163,12 @@ def write_tile(target: Target, corner: tuple[int, int], kernels: list[np.ndarray
             whole[k, k] = diagonal[rows]
         if target.symmetric:
             whole[columns, rows] = kernel.T
+
+
+def mirrored(tile: Float[np.ndarray, "a a"], diagonal: Float[np.ndarray, " a"]) -> Float[np.ndarray, "a a"]:
+    """Return a tile on the diagonal whose lower half mirrors the upper one."""
+    upper = np.triu(tile, 1)
+    return upper + upper.T + np.diag(diagonal)
 
 
 def _with_exact_pairs(

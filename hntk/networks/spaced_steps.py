@@ -19,7 +19,7 @@ from hntk.files.exact_arrays import to_integers_of
 from hntk.files.reader import FieldReader
 from hntk.networks.integer_steps import Levelled, NeuronSteps, Steps
 
-INT16, INT32 = np.iinfo(np.int16), np.iinfo(np.int32)
+INT16, UINT16, INT32 = np.iinfo(np.int16), np.iinfo(np.uint16), np.iinfo(np.int32)
 # Products of multipliers and sums have 31 bits, and so do shifts.
 LARGEST_SHIFT = 30
 # Where the smallest multiplier of 8 bits would be below this, whose rounding moves thresholds by up to a 64th of their
@@ -82,12 +82,16 @@ class SpacedSteps(Levelled):
         -------
         SpacedSteps
             The staircase. Thresholds are off by the rounding of the multiplier to 8 bits, or to 16 where neurons differ
-            too much for 8; least so in the middle of the levels.
+            too much for 8; least so in the middle of the levels. Distances so far below 1 that products would not fit
+            are made longer.
         """
         count = len(levels) - 1
         middle = (count + 1) // 2
         # A neuron of a distance beyond all sums has one threshold that matters, if any.
         steepness = 1.0 / np.minimum(distance, 2.0 * bound + 1.0)
+        # One without spread has distances close to 0, whose multipliers would not fit without any shift.
+        largest = (INT32.max / 4 - count) / max(1, bound) - 1.0
+        steepness = np.minimum(steepness, np.clip(largest, 1.0, UINT16.max))
         bits = 8 if steepness.min() / steepness.max() >= least_multiplier / 255 else 16
         shift = int(np.clip(np.floor(np.log2((2**bits - 1) / steepness.max())), 0, LARGEST_SHIFT))
         while shift > 0 and (steepness.max() * 2.0**shift + 1) * bound + count * 2.0**shift > INT32.max / 4:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,10 +115,15 @@ def fit_by_gradients(
     ValueError
         If the kernel's diagonal is infinite, or a checkpoint is of another regression.
     """
-    order = _order(len(data.x), data.ridge is None, options.seed)
-    problem = data.x[order], net, kernel, data.tau0, declared, options
     given = data.ridge is not None
-    with open_kernel(*problem) if cluster is None else open_on_ray(*problem, cluster.of(data, order, given)) as held:
+    order = _order(len(data.x), not given, options.seed)
+
+    def opened() -> AbstractContextManager[TrainingKernel]:
+        # samples in their order are not copied, and others are forgotten where the kernel has its own
+        problem = data.x if given else data.x[order], net, kernel, data.tau0, declared, options
+        return open_kernel(*problem) if cluster is None else open_on_ray(*problem, cluster.of(data, order, given))
+
+    with opened() as held:
         held.compute(progress)
         classes = None if data.targets.index is None else data.targets.index[order]
         system = kernel_system(held, net, data.tau0, classes, centred, options)
@@ -152,6 +157,7 @@ def open_kernel(
     options.tell(str(plan))
     with float64():
         problem = KernelProblem.of(x, net, None, tau0, declared)
+    del x  # which the problem has a copy of
     if folder is None:
         yield _held(problem, kernel, plan, _blocks(plan))
         return

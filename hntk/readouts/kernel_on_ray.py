@@ -86,7 +86,9 @@ def open_on_ray(
     """
     with float64():
         problem = KernelProblem.of(x, net, None, tau0, declared)
-    here = HeldKernel(problem, kernel, KernelPlan(len(x), "nowhere", "float64", len(x)), NoBlocks())
+    n = len(x)
+    del x  # which the problem has a copy of
+    here = HeldKernel(problem, kernel, KernelPlan(n, "nowhere", "float64", n), NoBlocks())
     check_diagonal(here.diagonal())
     with nullcontext() if options.folder is None else locked(Path(options.folder), 0):
         held = RayKernel.open(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.shipping import toolchain
-from hntk.deploy import to_c
+from hntk.deploy import c_batch, to_c
 from hntk.deploy.c import CProgram
 from hntk.networks.integer_steps import Steps
 from tests.deploy.test_exported_numbers import made_of
@@ -110,3 +112,15 @@ def _features() -> set[str]:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or not toolchain.has("gcc"), reason="needs gcc for x86")
+@pytest.mark.parametrize("name", X86)
+def test_scratch_memory_is_counted_by_the_sizes_that_c_has(name: str) -> None:
+    header = files("hntk.deploy").joinpath("hntk_batch.h")
+    command = ["gcc", "-dM", "-E", *X86[name][0], str(header)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    sizes = {line.split()[1]: line.split()[2:] for line in told.splitlines()}
+    assert sizes["BLOCK"] == [str(c_batch.BLOCK)]
+    assert int(sizes.get("DOT_ROWS", ["0"])[0]) <= c_batch.ROWS
+    assert name != "AVX-512 with products of bytes" or sizes["DOT_ROWS"] == [str(c_batch.ROWS)]

@@ -86,13 +86,34 @@ def test_blocks_of_something_else_and_damaged_ones_are_refused(tmp_path: Path) -
         DiskBlocks.open(tmp_path, plan, identity | {"kernel": "ck"})
     journal = json.loads((tmp_path / "blocks.json").read_text())
     (tmp_path / "blocks.json").write_text(json.dumps(journal | {"done": [7]}))
-    with pytest.raises(ValueError, match="cannot be read.*begin anew"):
+    with pytest.raises(ValueError, match="blocks that these kernels do not have.*begin anew"):
         DiskBlocks.open(tmp_path, plan, identity)
     (tmp_path / "blocks.json").write_text(json.dumps(journal))
     with (tmp_path / "blocks.bin").open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(ValueError, match="not as long as its journal says"):
         DiskBlocks.open(tmp_path, plan, identity)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("blocks.bin", "blocks.bin without a blocks.json .* remove it, or choose another folder"),
+        ("blocks.json", "blocks.json cannot be read .* choose another folder"),
+    ],
+)
+def test_files_of_others_are_not_overwritten(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).write_text('{"mine": 1}')
+    with pytest.raises(ValueError, match=message):
+        DiskBlocks.open(tmp_path, plan_kernel(N, keep="disk", folder=tmp_path), {})
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, '{"mine": 1}')]
+
+
+def test_a_journal_whose_blocks_were_removed_begins_anew(tmp_path: Path) -> None:
+    plan = plan_kernel(N, keep="disk", folder=tmp_path)
+    DiskBlocks.open(tmp_path, plan, {}).put((0, 0), np.ones((256, 256)))
+    (tmp_path / "blocks.bin").unlink()
+    assert not DiskBlocks.open(tmp_path, plan, {"kernel": "ck"}).done
 
 
 def test_a_disk_without_room_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,17 @@ def test_very_different_neurons_get_multipliers_of_16_bits() -> None:
     assert np.abs(steps.thresholds - np.ceil(exact)).max() <= 2
 
 
+@pytest.mark.parametrize("least", [1e-3, 1e-7])
+@pytest.mark.parametrize("bound", [1000, 2_066_321, 2**24])
+def test_thresholds_close_together_stay_in_32_bits(bound: int, least: float) -> None:
+    """Thresholds of a distance far below 1 are where they were, up to a millionth of all sums."""
+    distance, first = np.array([least, 1e12, 5.0]), np.array([17.4, 0.0, -3.0])
+    steps = SpacedSteps.of(first, distance, LEVELS, bound)
+    assert steps.defect(3) is None
+    assert steps.largest_product(bound) < 2**31
+    assert np.abs(steps.thresholds[0] - 17.4).max() <= 1 + bound / 2**20
+
+
 def test_extreme_thresholds_stay_in_32_bits() -> None:
     """A neuron without any spread, and one whose thresholds no sum reaches."""
     first, distance = np.array([0.0, 1e9, -1e12, 3.0]), np.array([1e-3, 1.0, 1e9, 1e30])

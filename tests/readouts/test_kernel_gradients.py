@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 import hntk
 from hntk.kernels import kernel_plan
+from hntk.kernels.held_kernel import HeldKernel
+from hntk.kernels.problem import KernelProblem
 from hntk.readouts import gradient_state, kernel_regression, kernel_system
 from hntk.readouts.kernel_system import GradientSolver
 
@@ -63,6 +66,31 @@ def test_every_preconditioner_gives_the_direct_solution(name: Any, net: Any) -> 
     assert told.residual <= told.tolerance == 1e-9
     assert len(told.race) == (3 if name == "auto" else 0)
     assert name in ("auto", told.preconditioner)
+
+
+@pytest.mark.parametrize("ridge", [1e-2, None])
+def test_samples_are_not_copied_for_an_order_longer_than_it_takes(
+    ridge: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, labels, _, _ = samples()
+    given: list[weakref.ref] = []
+    of, compute = KernelProblem.of.__func__, HeldKernel.compute
+
+    def noted(cls: Any, samples: np.ndarray, *more: Any) -> KernelProblem:
+        given.append(weakref.ref(samples))
+        return of(cls, samples, *more)
+
+    def computed(self: HeldKernel, progress: Any) -> None:
+        (made,) = given
+        assert made() is (x if ridge is not None else None)
+        given.append(made)
+        compute(self, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KernelProblem, "of", classmethod(noted))
+        patch.setattr(HeldKernel, "compute", computed)
+        hntk.fit_kernel(x, labels, ["relu"], "ntk", ridge, ridges=[1e-2], solver=by_gradients())
+    assert len(given) == 2
 
 
 def test_targets_of_a_regression() -> None:
