@@ -378,7 +378,7 @@ class _Regression:
         """Return the relative residual on some samples, from rows of the kernel that are computed anew."""
         n = len(dual)
         index = np.sort(np.random.default_rng(self.options.seed + 1).choice(n, min(SAMPLED, n), replace=False))
-        residual = self.target[index] - self.held.columns(index).T @ dual - ridge * dual[index]
+        residual = self.target[index] - self.held.computed_columns(index).T @ dual - ridge * dual[index]
         # what an intercept leaves to every sample alike; target and dual have mean 0 then
         residual += self._means @ dual
         # of targets whose few samples happen to be small, the norm that as many samples have on average

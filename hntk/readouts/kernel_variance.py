@@ -17,10 +17,10 @@ from jaxtyping import Float
 
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
-from hntk.kernels.held_kernel import HeldKernel, KernelName, rectangle
+from hntk.kernels.held_kernel import HeldKernel, KernelName, rectangle, square
 from hntk.readouts.gradient_options import ConjugateGradients
 from hntk.readouts.kernel_gradients import kernel_system, open_kernel
-from hntk.readouts.kernel_ridge import solve_ridge
+from hntk.readouts.kernel_ridge import ridge_solver
 from hntk.readouts.kernel_system import GradientSolver
 from hntk.theory.architecture import Architecture
 
@@ -100,8 +100,7 @@ def _by_factor(held: HeldKernel, ridge: float) -> Callable[[Block], Block]:
         f"the exact kernel of {held.n:,} samples and its factor",
         "Give solver=hntk.ConjugateGradients(), which takes less.",
     )
-    matrix = held.columns(np.arange(held.n))
-    return lambda block: solve_ridge(matrix, block, ridge)
+    return ridge_solver(square(held.problem, held.kernel), ridge)
 
 
 def _by_gradients(

@@ -73,7 +73,9 @@ class LowRank:
         level = np.maximum(level, np.finfo(float).eps * max(float(level.max()), np.finfo(float).tiny))
         inner = np.eye(self.rank)
         for rows in row_blocks(self.factor, self.rank + 1):
-            inner += self.factor[rows].T @ (self.factor[rows] / level[rows, None])
+            # a matrix by its own transpose takes BLAS half the operations
+            scaled = self.factor[rows] / np.sqrt(level[rows, None])
+            inner += scaled.T @ scaled
         # columns that depend on each other leave eigenvalues that rounding may have made negative
         inner[np.diag_indices(self.rank)] += self.rank * np.finfo(float).eps * np.trace(inner)
         solve = scipy.linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
