@@ -50,8 +50,8 @@ DIRECT = 5000
 Solver = Literal["auto", "direct"] | ConjugateGradients
 # Entries of one kernel between new samples and the training samples that are in memory at a time.
 ENTRIES = 2**24
-# (n, n) arrays of float64 at a time: a kernel that becomes its factor, and where it has none its eigenvectors beside it;
-# or a kernel with its eigenvectors and LAPACK's workspace.
+# (n, n) arrays of float64 at a time: a kernel that becomes its factor, or has none and gets eigenvectors beside it; a
+# kernel with its eigenvectors and LAPACK's workspace.
 SOLVED, DECOMPOSED = 3, 5
 
 
