@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from threadpoolctl import ThreadpoolController
 
 from hntk._utils.float64 import float64
+from hntk._utils.rows import narrow_blocks
 from hntk.kernels.kernel_plan import KernelPlan
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.recursion import SampleSet
@@ -26,10 +27,6 @@ from hntk.kernels.tiling import TILE, Target, tile_kernels
 
 KernelName = Literal["ck", "ntk"]
 Corner = tuple[int, int]
-# most rows of a block that become float64 at a time, and stay in a core's cache
-ROWS = 128
-# multiplications up to which OpenBLAS multiplies narrow matrices without packing them, in about half the time
-NARROW = 10**6
 
 
 class Blocks(Protocol):
@@ -262,11 +259,7 @@ def block_products(
             here, mirrored = _device_products(block, v, right)
         return np.asarray(here), None if mirrored is None else np.asarray(mirrored)
     here, mirrored = np.empty((len(block), v.shape[1])), np.zeros_like(v)
-    # of many columns no rows are few enough
-    few = NARROW // max(v.size, 1)
-    step = ROWS if few < ROWS // 8 else min(few, ROWS)
-    for start in range(0, len(block), step):
-        rows = slice(start, start + step)
+    for rows in narrow_blocks(block.shape, v.shape[1]):
         part = block[rows].astype(np.float64, copy=False)
         here[rows] = part @ v
         if right is not None:

@@ -23,10 +23,12 @@ from hntk.solvers.operators import SymmetricOperator
 
 # multiplications that take as long as reading an entry of the kernel, or of a preconditioner's factor, from memory
 READ = 5
-# those that take as long as an entry of a column, computed or copied from kept blocks
-COMPUTED, COPIED = 2000, 200
+# those that take as long as an entry of a column, computed or copied from kept blocks, and all that is done with it
+COMPUTED, COPIED = 2300, 500
 # those that take as long as one of the r³ of eigenvectors between r pivots
 EIGENVECTORS = 4
+# those that take as long as what does not grow with a preconditioner
+MADE = 2e8
 # fewest pivots that are worth a preconditioner
 FEWEST = 50
 # a preconditioner that was tried is tried again with so many times its pivots
@@ -141,7 +143,7 @@ class Preconditioners:
             rank += self.width
             features = n * self.width * pivots + (0.0 if "_features" in self.__dict__ else self.feature_work)
         drawn = pivots * n * self.column + 3 / 2 * n * pivots**2 + EIGENVECTORS * pivots**3
-        return features + drawn + n * rank**2 / 2
+        return MADE + features + drawn + n * rank**2 / 2
 
     def offer(self, budget: float) -> Offer | None:
         """Return the cheapest preconditioner that was not tried and that a budget pays for, or None."""

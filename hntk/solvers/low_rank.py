@@ -22,7 +22,7 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float, Int
 
-from hntk._utils.rows import row_blocks
+from hntk._utils.rows import narrow_blocks, row_blocks
 from hntk.solvers.operators import SymmetricOperator
 
 # share of the least eigenvalue between the pivots that counts as a multiple of the identity
@@ -85,8 +85,14 @@ class LowRank:
         solve = scipy.linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
 
         def apply(block: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-            free = block / level[:, None]
-            return free - self.factor @ scipy.linalg.cho_solve(solve, self.factor.T @ free) / level[:, None]
+            free, parts = block / level[:, None], list(narrow_blocks(self.factor.shape, block.shape[1]))
+            across = np.zeros((self.rank, block.shape[1]))
+            for rows in parts:
+                across += self.factor[rows].T @ free[rows]
+            across = scipy.linalg.cho_solve(solve, across, overwrite_b=True, check_finite=False)
+            for rows in parts:
+                free[rows] -= self.factor[rows] @ across / level[rows, None]
+            return free
 
         return apply
 
