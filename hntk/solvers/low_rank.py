@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int
 from hntk._utils.rows import narrow_blocks, row_blocks
 from hntk.solvers.operators import SymmetricOperator
 
-# share of the least eigenvalue between the pivots that counts as a multiple of the identity
+# share of the least eigenvalue between the pivots that counts as a multiple of the identity at most
 NUGGET = 0.9
 # times that a nugget is lowered, and by what factor
 TRIED, LESS = 12, 0.6
