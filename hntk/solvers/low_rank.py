@@ -28,7 +28,7 @@ from hntk.solvers.operators import SymmetricOperator
 # share of the least eigenvalue between the pivots that counts as a multiple of the identity at most
 NUGGET = 0.9
 # times that a nugget is lowered, and by what factor
-TRIED, LESS = 12, 0.6
+TRIED, LESS = 16, 0.8
 # eigenvalues between the pivots below this share of the largest are rounding errors
 NOISE = 1e-10
 # pivots that are drawn at a time
