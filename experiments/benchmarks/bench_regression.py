@@ -22,13 +22,13 @@ from experiments.runner.networks import Network, name_of, network
 from experiments.runner.record import Record
 from hntk._utils.rows import rms_norm
 
-OWN, RACED, DIRECT = "hntk, conjugate gradients", "hntk, conjugate gradients, raced", "hntk, direct"
+OWN, AUTO, DIRECT = "hntk, conjugate gradients", "hntk, conjugate gradients, auto", "hntk, direct"
 GPYTORCH = "GPyTorch, hntk's kernel"
-# what hntk's conjugate gradients are told, as others have their best setting; those that are raced are told nothing
+# what hntk's conjugate gradients are told, as others have their best setting; the others are told nothing
 PRECONDITIONERS = ("cholesky", "none")
 # Bytes for a pair of training samples: hntk solves directly in float64, and others in float32 hold the kernel, a copy
 # with the ridge and a factor. Conjugate gradients of hntk are told how much memory there is.
-PAIR = {OWN: 0, RACED: 0, DIRECT: 24}
+PAIR = {OWN: 0, AUTO: 0, DIRECT: 24}
 USUAL_PAIR = 16
 # Bytes for a pair of a training and a new sample, where all of them are computed together.
 NEW_PAIR = 8
@@ -101,7 +101,7 @@ def _contenders(
         ("SciPy, conjugate gradients, hntk's kernel", "scipy_gradients", tolerance, ""),
         *((GPYTORCH, "gpytorch", {"rank": rank, **tolerance}, f"rank {rank}") for rank in settings.ranks),
         (DIRECT, "direct", {}, ""),
-        (RACED, "gradients", {**memory, **tolerance, "preconditioner": "auto"}, ""),
+        (AUTO, "gradients", {**memory, **tolerance, "preconditioner": "auto"}, ""),
         *((OWN, "gradients", {**memory, **tolerance, "preconditioner": p}, p) for p in PRECONDITIONERS),
     ]  # fmt: skip
     return [

@@ -191,14 +191,14 @@ def _compare(cfg: Config, samples: LabelledSamples, net: Network, kernel: Kernel
             with stage(f"{kernel.upper()}, {held.n:,} samples: {name}"):
                 system = kernel_system(held, architecture, scale, index, centred, replace(options, preconditioner=name))
                 for relative in settings.ridges:
-                    count = _count(GradientSolver(system, target, relative * unit, options, 1e-6), name)
-                    rows.append([held.n, kernel.upper(), relative, name, system.rank(name), count])
+                    count = _count(GradientSolver(system, target, relative * unit, options, 1e-6))
+                    rows.append([held.n, kernel.upper(), relative, name, system.rank, count])
     return rows
 
 
-def _count(solver: GradientSolver, name: str) -> int | None:
+def _count(solver: GradientSolver) -> int | None:
     """Return the number of iterations; None where the residual is not reached."""
-    solver.begin([name])
+    solver.begin()
     try:
         return solver.solve().iterations
     except hntk.ConvergenceError:

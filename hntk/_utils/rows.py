@@ -17,6 +17,31 @@ from hntk._utils.arrays import check_memory_map, real_array
 
 # Bytes of a block of rows in float64.
 BLOCK = 2**25
+# most rows that a product with few columns takes at a time
+NARROW_ROWS = 128
+# multiplications up to which OpenBLAS multiplies narrow matrices without packing them, in about half the time
+NARROW = 10**6
+
+
+def narrow_blocks(shape: tuple[int, int], columns: int) -> Iterator[slice]:
+    """Yield rows of a matrix of some shape that stay in a core's cache while a product takes them with few columns.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the matrix.
+    columns : int
+        Columns of what it is multiplied by.
+
+    Yields
+    ------
+    slice
+        The rows.
+    """
+    few = NARROW // max(shape[1] * columns, 1)
+    # of many columns no rows are few enough
+    step = NARROW_ROWS if few < NARROW_ROWS // 8 else min(few, NARROW_ROWS)
+    yield from (slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step))
 
 
 def row_blocks(x: Real[np.ndarray, "n p"], columns: int | None = None) -> Iterator[slice]:

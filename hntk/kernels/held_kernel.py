@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Literal, Protocol
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from hntk._utils.float64 import float64
+from hntk._utils.rows import narrow_blocks
 from hntk.kernels.kernel_plan import KernelPlan
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.recursion import SampleSet
@@ -24,8 +25,6 @@ from hntk.kernels.tiling import TILE, Target, in_threads, mirrored, tile_kernels
 
 KernelName = Literal["ck", "ntk"]
 Corner = tuple[int, int]
-# rows of a block that become float64 at a time, and stay in a core's cache
-ROWS = 128
 
 
 class Blocks(Protocol):
@@ -142,16 +141,34 @@ class HeldKernel:
             return corner, *block_products(self._block(corner) if block is None else block, v[columns], right)
 
         # one thread of BLAS for each of ours
-        with threadpool_limits(1, "blas"):
-            for corner, here, mirrored in in_threads(work, self.plan.corners):
+        with _libraries().limit(limits=1, user_api="blas"):
+            for corner, here, there in in_threads(work, self.plan.corners):
                 rows, columns = self._slices(corner)
                 total[rows] += here
-                if mirrored is not None:
-                    total[columns] += mirrored
+                if there is not None:
+                    total[columns] += there
         return total
 
     def columns(self, index: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
-        """Return some columns of the kernel, computed in float64."""
+        """Return some columns of the kernel in float64: those that are kept, or computed ones."""
+        # those that were rounded would have rounding errors for their least eigenvalues
+        if self.plan.place != "memory" or self.plan.dtype != "float64":
+            return self.computed_columns(index)
+        found = np.empty((self.n, len(index)))
+        for corner in self.plan.corners:
+            block = self.blocks.get(corner)
+            if block is None:
+                return self.computed_columns(index)
+            rows, columns = self._slices(corner)
+            here = (index >= columns.start) & (index < columns.stop)
+            found[rows, here] = block[:, index[here] - columns.start]
+            if corner[0] != corner[1]:
+                mirrored = (index >= rows.start) & (index < rows.stop)
+                found[columns, mirrored] = np.asarray(block[index[mirrored] - rows.start]).T
+        return found
+
+    def computed_columns(self, index: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+        """Return some columns of the kernel, computed in float64, whatever is kept."""
         with float64():
             chosen = self.samples.rows(jax.numpy.asarray(index))
             found = rectangle(self.problem, self.kernel, self.samples, chosen)
@@ -190,6 +207,18 @@ class HeldKernel:
         return _target(self.kernel, (self.n, self.n), symmetric=True, tile=tile)
 
 
+def square(
+    problem: KernelProblem, kernel: KernelName, progress: Callable[[int], None] | None = None
+) -> Float[np.ndarray, "n n"]:
+    """Return one kernel between all samples of a problem in float64; ``progress`` gets the number of entries done."""
+    found = np.empty(problem.shape)
+    ck, ntk = (found, None) if kernel == "ck" else (None, found)
+    target = Target(ck, ntk, symmetric=True, same=True)
+    with float64():
+        problem.fill(target, target.bands, None if progress is None else lambda band: progress(target.pairs(band)))
+    return finite_entries(found)
+
+
 def rectangle(
     problem: KernelProblem, kernel: KernelName, first: SampleSet, second: SampleSet
 ) -> Float[np.ndarray, "n m"]:
@@ -225,13 +254,18 @@ def block_products(
             here, mirrored = _device_products(block, v, right)
         return np.asarray(here), None if mirrored is None else np.asarray(mirrored)
     here, mirrored = np.empty((len(block), v.shape[1])), np.zeros_like(v)
-    for start in range(0, len(block), ROWS):
-        rows = slice(start, start + ROWS)
+    for rows in narrow_blocks(block.shape, v.shape[1]):
         part = block[rows].astype(np.float64, copy=False)
         here[rows] = part @ v
         if right is not None:
             mirrored += part.T @ right[rows]
     return here, None if right is None else mirrored
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return what sets the number of BLAS's threads; finding its libraries takes milliseconds."""
+    return ThreadpoolController()
 
 
 def finite_entries(entries: np.ndarray) -> np.ndarray:

@@ -12,13 +12,16 @@ import numpy as np
 
 from hntk._utils.arguments import as_choice
 from hntk._utils.memory import available_memory, gigabytes
+from hntk.kernels.tiling import TILE
 
 Place = Literal["device", "memory", "disk", "nowhere"]
 Keep = Literal["auto", "device", "memory", "disk", "nowhere"]
 # file of blocks on disk
 FILE = "blocks.bin"
-# samples on the side of a block; a multiple of the side of a tile
+# most samples on the side of a block; a multiple of the side of a tile
 SIDE = 1960
+# blocks on a side of a small kernel, so that all cores have a share of it
+BLOCKS = 6
 # blocks of at most so many bytes in all are kept in float64
 DOUBLE = 2**30
 # share of free memory and of a disk's free bytes that blocks may take
@@ -125,7 +128,7 @@ def plan_kernel(
         If blocks are to be on disk, and do not fit there.
     """
     as_choice(keep, "keep", get_args(Keep))
-    side, dtype = min(SIDE, n), _dtype(n, precision)
+    side, dtype = _side(n), _dtype(n, precision)
     size = triangle_bytes(n, side, np.dtype(dtype).itemsize)
     free = available_memory() if memory is None else memory
     room = None if free is None else int((SHARE if memory is None else 1) * free) - beside
@@ -133,7 +136,8 @@ def plan_kernel(
     short = f"{gigabytes(size)} of blocks and {gigabytes(beside)} beside them"
     spare = device_memory()
     if keep == "device" or (keep == "auto" and spare is not None and size <= SHARE * spare):
-        return KernelPlan(n, "device", dtype, side)
+        # a device is filled by one block
+        return KernelPlan(n, "device", dtype, min(SIDE, n))
     if keep == "memory" or (keep == "auto" and fits):
         if not fits:
             raise MemoryError(
@@ -156,11 +160,16 @@ def plan_kernel(
     return KernelPlan(n, "nowhere", dtype, side, reason)
 
 
+def _side(n: int) -> int:
+    """Return the number of samples on the side of a block."""
+    return min(SIDE, n, TILE * -(-n // (BLOCKS * TILE)))
+
+
 def _dtype(n: int, precision: str) -> str:
     """Return the type that blocks are kept in."""
     if as_choice(precision, "precision", ("auto", "float32", "float64")) != "auto":
         return precision
-    return "float64" if triangle_bytes(n, min(SIDE, n), 8) <= DOUBLE else "float32"
+    return "float64" if triangle_bytes(n, _side(n), 8) <= DOUBLE else "float32"
 
 
 def device_memory() -> int | None:

@@ -188,6 +188,10 @@ class RayKernel:
         found[index, np.arange(len(index))] = self.here.diagonal()[index]
         return finite_entries(found)
 
+    def computed_columns(self, index: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
+        """Return some columns of the kernel, computed in float64."""
+        return self.columns(index)
+
     def memory(self) -> list[int]:
         """Return the bytes that every worker has taken since it began."""
         return [now - before for now, before in zip(self.workers.call("memory"), self._base, strict=True)]

@@ -15,6 +15,8 @@ from hntk.theory.low_rank_operator import StructuredKernel
 
 # second moments of the classes of more bytes count as those of one class
 MOMENTS = 2**29
+# multiplications within a product of matrices that take as long as an entry of a class's matrix for a form
+MATRIX = 40
 
 
 def equivalent_weights(
@@ -77,6 +79,13 @@ def equivalent_features(
         weights = [c3] * (values.shape[1] - 1) + [c2]
         parts.append(values * np.sqrt(np.maximum(weights, 0.0)))
     return np.hstack(parts)
+
+
+def feature_work(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"] | None) -> tuple[int, float]:
+    """Return the number of features, for as many forms as classes, and the multiplications that making them takes."""
+    (n, p), classes = x.shape, int(_classes(x, index).max(initial=0)) + 1
+    # second moments, the forms of all samples, and matrices that each class has for all forms
+    return p + classes + 2, n * p**2 * (classes + 0.5) + MATRIX * classes**2 * p**2
 
 
 def _classes(x: Real[np.ndarray, "n p"], index: Int[np.ndarray, " n"] | None) -> Int[np.ndarray, " n"]:

@@ -24,9 +24,13 @@ class ConjugateGradients:
         Relative residual ‖Y − (K + λI)A‖/‖Y‖ that every target must reach.
     preconditioner : {"auto", "combined", "cholesky", "equivalent", "none"}
         What stands for the kernel's inverse: the equivalent kernel, randomly pivoted columns of the exact one, or both
-        combined. "auto" races all three for a few iterations and goes on with the one in front.
+        combined. "auto" begins with none. Where the iterations that seem to be left cost four times as much as another
+        one, that one is made and tried for five iterations, and the better one for its cost goes on. Costs are counted
+        and not timed, so that the choice is the same on every machine. Where blocks of the kernel are computed anew for
+        every product, "auto" is both combined.
     pivots : int, optional
-        Number of columns. By default a quarter of the samples, and 1,500 at most.
+        Number of columns. By default a quarter of the samples, and 1,500 at most; "auto" takes no more of these than
+        the iterations that are left repay.
     keep : {"auto", "device", "memory", "disk", "nowhere"}
         Where blocks of the kernel are kept. "auto" takes a GPU's memory where JAX has one and they fit there, then the
         machine's memory, then the disk where there is a ``folder``, and computes them anew for every iteration
@@ -45,7 +49,7 @@ class ConjugateGradients:
     seed : int
         What draws the pivots and the samples that are held out.
     log : callable or None
-        What is called with lines of text about the plan, the race and the iterations. By default they are printed.
+        What is called with lines of text about the plan, trials and the iterations. By default they are printed.
 
     Raises
     ------
@@ -100,7 +104,7 @@ class ConjugateGradients:
 
 @dataclass(frozen=True)
 class Racer:
-    """How one preconditioner did in the race.
+    """How one preconditioner did in a trial.
 
     Attributes
     ----------
@@ -109,12 +113,15 @@ class Racer:
     rank : int
         Rank of its low-rank part.
     residual : float
-        Largest relative residual of a target at the end of the race.
+        Largest relative residual of a target where its iteration stopped. The other one of a trial begins there.
+    reduction : float
+        What an iteration multiplied that residual by, in the geometric mean.
     """
 
     preconditioner: str
     rank: int
     residual: float
+    reduction: float
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ class Convergence:
     rank : int
         Rank of its low-rank part.
     race : tuple of Racer
-        The preconditioners that were tried.
+        Trials of preconditioners, two entries each: the one before, and the one that was tried. Empty without a trial.
     plan : KernelPlan
         Where the kernel's blocks were kept.
     products : int

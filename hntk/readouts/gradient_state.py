@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from hntk._utils.atomic_file import replacing
 from hntk.readouts.kernel_ridge import Trial
-from hntk.solvers.conjugate_gradients import BlockGradients
+from hntk.readouts.kernel_system import GradientSolver
 
 FILE = "iteration.npz"
 ARRAYS = ("solution", "residual", "directions")
@@ -34,20 +34,23 @@ class GradientState:
         Solution at the last of them, where the next one starts.
     best : ndarray of shape (m, K) or None
         Solution at the best of them.
-    name : str or None
-        The preconditioner that won the race.
+    choice : dict
+        The preconditioner and those that were tried, see ``Preconditioners.known``; empty at the start.
     iteration : dict of str to ndarray
         Solution, residual and directions of the iteration at the next ridge, empty at its start.
     steps : int
         Number of its steps.
+    errors : list of float
+        Its largest relative residuals since it has its preconditioner, from which its end is predicted.
     """
 
     tried: list[Trial] = field(default_factory=list)
     dual: Float[np.ndarray, "m K"] | None = None
     best: Float[np.ndarray, "m K"] | None = None
-    name: str | None = None
+    choice: dict[str, Any] = field(default_factory=dict)
     iteration: dict[str, np.ndarray] = field(default_factory=dict)
     steps: int = 0
+    errors: list[float] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -85,7 +88,7 @@ class Checkpoint:
                 arrays = {name: stored[name] for name in stored.files}
             said = json.loads(str(arrays.pop("said")))
             identity, tried = said["identity"], [Trial(*each) for each in said["tried"]]
-            name, steps = said["name"], int(said["steps"])
+            choice, steps, errors = dict(said["choice"]), int(said["steps"]), list(map(float, said["errors"]))
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} cannot be read ({error}): {remedy}.") from error
         differing = [key for key in {**identity, **self.identity} if identity.get(key) != self.identity.get(key)]
@@ -95,13 +98,14 @@ class Checkpoint:
         bad = [key for key, array in arrays.items() if array.dtype != np.float64 or not np.all(np.isfinite(array))]
         if bad or len(iteration) not in (0, len(ARRAYS)):
             raise ValueError(f"{path} is damaged ({', '.join(bad) or 'an array is missing'}): {remedy}.")
-        return GradientState(tried, arrays.get("dual"), arrays.get("best"), name, iteration, steps)
+        return GradientState(tried, arrays.get("dual"), arrays.get("best"), choice, iteration, steps, errors)
 
     def save(self, state: GradientState) -> None:
         """Replace the file."""
         if self.folder is None:
             return
-        said = {"identity": self.identity, "tried": state.tried, "name": state.name, "steps": state.steps}
+        told = {name: getattr(state, name) for name in ("tried", "choice", "steps", "errors")}
+        said = {"identity": self.identity, **told}
         arrays = dict(state.iteration) | {
             key: array for key, array in (("dual", state.dual), ("best", state.best)) if array is not None
         }
@@ -110,12 +114,12 @@ class Checkpoint:
             np.savez(file, allow_pickle=False, said=np.array(json.dumps(said)), **arrays)
         self.written = time.monotonic()
 
-    def step(self, state: GradientState, name: str, method: BlockGradients) -> None:
+    def step(self, state: GradientState, solver: GradientSolver) -> None:
         """Save the state of an iteration, if the last time was long enough ago."""
         if self.folder is None or time.monotonic() - self.written < PAUSE:
             return
-        state.name, state.steps = name, method.steps
-        state.iteration = {key: getattr(method, key) for key in ARRAYS}
+        state.choice, state.steps, state.errors = solver.system.choice.known, solver.method.steps, solver.entrant.errors
+        state.iteration = {key: getattr(solver.method, key) for key in ARRAYS}
         self.save(state)
 
     def remove(self) -> None:

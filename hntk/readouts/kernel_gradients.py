@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -19,15 +18,16 @@ from hntk.kernels.held_kernel import Blocks, DeviceBlocks, HeldKernel, KernelNam
 from hntk.kernels.kernel_identity import kernel_identity
 from hntk.kernels.kernel_plan import KernelPlan, plan_kernel
 from hntk.kernels.problem import KernelProblem
+from hntk.kernels.ray_kernel import RayKernel
 from hntk.kernels.stored import locked
-from hntk.readouts.equivalent_features import equivalent_features
-from hntk.readouts.gradient_options import ConjugateGradients, Convergence, Preconditioner, Racer
-from hntk.readouts.gradient_state import Checkpoint, GradientState
+from hntk.readouts.equivalent_features import equivalent_features, feature_work
+from hntk.readouts.gradient_options import ConjugateGradients, Convergence
+from hntk.readouts.gradient_state import ARRAYS, Checkpoint, GradientState
 from hntk.readouts.kernel_data import KernelData, check_diagonal
 from hntk.readouts.kernel_on_ray import Cluster, TrainingKernel, open_on_ray
 from hntk.readouts.kernel_ridge import Trial, lowest_error
 from hntk.readouts.kernel_system import GradientSolver, KernelSystem, Solution
-from hntk.solvers.low_rank import low_rank
+from hntk.readouts.preconditioners import COMPUTED, COPIED, READ, Preconditioners
 from hntk.solvers.operators import LeadingPart
 from hntk.theory.architecture import Architecture
 
@@ -43,6 +43,8 @@ PATIENCE, LOWER = 2, 1e-3
 SAMPLED = 64
 # most columns of samples that count as features
 FEATURES = 8192
+# how long a product takes where blocks are, in units of what it takes from memory
+SPEED = {"memory": 1.0, "disk": 10.0, "device": 0.01, "nowhere": 400.0}
 PACKAGE = Path(__file__).parents[1]
 CODE = (PACKAGE / "solvers", PACKAGE / "readouts")
 
@@ -192,7 +194,7 @@ def kernel_system(
     centred: bool,
     options: ConjugateGradients,
 ) -> KernelSystem:
-    """Return the system of a regression, with the approximations that its preconditioners are made of.
+    """Return the system of a regression, with the preconditioner that it begins with.
 
     Parameters
     ----------
@@ -214,23 +216,24 @@ def kernel_system(
     KernelSystem
         The system.
     """
-    wanted = [name for name in get_args(Preconditioner) if name != "none"]
-    # a race takes products, which are cheap where blocks are kept
-    if options.preconditioner != "auto":
-        wanted = [options.preconditioner]
-    elif held.plan.place == "nowhere":
-        wanted = ["combined"]
-    x, rng = np.asarray(held.problem.x), np.random.default_rng(options.seed)
-    features = None
-    if x.shape[1] <= FEATURES and {"combined", "equivalent"} & set(wanted):
-        features = equivalent_features(x, classes, net, tau0, held.kernel)
-    made = {
-        "combined": lambda: low_rank(held, features, options.count(held.n), rng),
-        "cholesky": lambda: low_rank(held, None, options.count(held.n), rng),
-        "equivalent": lambda: low_rank(held, features, 0, rng),
-        "none": lambda: None,
-    }
-    return KernelSystem(held, centred, {name: made[name]() for name in wanted})
+    x, kept = np.asarray(held.problem.x), held.plan.place != "nowhere"
+    width, work = feature_work(x, classes)
+    free = options.preconditioner == "auto" and kept
+    # features of very many coordinates would be a matrix as large as the kernel
+    known = x.shape[1] <= FEATURES
+    choice = Preconditioners(
+        held,
+        (lambda: equivalent_features(x, classes, net, tau0, held.kernel)) if known else (lambda: np.zeros((len(x), 0))),
+        width if known else 0,
+        work if known else 0.0,
+        options,
+        READ * SPEED[held.plan.place] / (len(held.workers.shares) if isinstance(held, RayKernel) else 1),
+        COPIED if held.plan.place == "memory" and held.plan.dtype == "float64" else COMPUTED,
+        (("cholesky", "equivalent", "combined") if known else ("cholesky",)) if free else (),
+    )
+    if not free:
+        choice.settle("combined" if options.preconditioner == "auto" else options.preconditioner)
+    return KernelSystem(held, centred, choice)
 
 
 def _checkpoint(held: TrainingKernel, data: KernelData, centred: bool, options: ConjugateGradients) -> Checkpoint:
@@ -273,7 +276,6 @@ class _Regression:
         self.held, self.system, self.data, self.order = held, system, data, order
         self.options, self.checkpoint = options, checkpoint
         self.target = data.targets.values[order]
-        self.race: tuple[Racer, ...] = ()
         self.state: GradientState = checkpoint.load()
 
     def fit(self) -> Fit:
@@ -293,21 +295,20 @@ class _Regression:
         self, system: KernelSystem, target: np.ndarray, ridge: float, tolerance: float, start: np.ndarray | None
     ) -> Solution:
         solver, state = GradientSolver(system, target, ridge, self.options, tolerance), self.state
-        if state.iteration and state.name is not None:
-            kept = state.iteration
-            solver.resume(state.name, kept["solution"], kept["residual"], kept["directions"], state.steps)
+        if state.choice:
+            system.choice.restore(state.choice)
+        if state.iteration:
+            solution, residual, directions = (state.iteration[name] for name in ARRAYS)
             state.iteration = {}
+            solver.resume(solution, residual, directions, state.steps, state.errors)
             self.options.tell(f"  going on from iteration {state.steps} of an earlier run")
-        elif state.name in system.parts:
-            system.parts = {state.name: system.parts[state.name]}
-            solver.begin([state.name], start)
         else:
-            solver.begin(list(system.parts), start)
-        solution = solver.solve(lambda name, method: self.checkpoint.step(state, name, method))
+            solver.begin(start)
+        solution = solver.solve(lambda solver: self.checkpoint.step(state, solver))
         self.options.tell(
             f"  residual {solution.error:.1e} after {solution.iterations} iterations, preconditioner {solution.name}"
         )
-        state.name, state.iteration, state.steps = solution.name, {}, 0
+        state.choice, state.iteration, state.steps = system.choice.known, {}, 0
         return solution
 
     def _path(self) -> tuple[list[Trial], np.ndarray]:
@@ -315,17 +316,14 @@ class _Regression:
         state, n = self.state, len(self.target)
         m = n - max(1, min(HELD_OUT, round(self.options.held_out * n)))
         part = LeadingPart(self.held, m)
-        parts = {name: low and low.leading(m) for name, low in self.system.parts.items()}
-        system = KernelSystem(part, self.system.centred, parts)
+        system = KernelSystem(part, self.system.centred, self.system.choice)
         target = self.target[:m] - self.target[:m].mean(axis=0) if self.system.centred else self.target[:m]
         grid = self._grid()
-        if len(system.parts) > 1 and state.name is None:
-            # where the preconditioner matters most
-            solver = GradientSolver(system, target, grid[-1], self.options, self.options.tolerance)
-            state.name, self.race = solver.decide(list(system.parts)), solver.race
         for ridge in grid[len(state.tried) :]:
             if _settled(state.tried):
                 break
+            # more ridges, and all samples at the best one
+            system.ahead = min(PATIENCE, len(grid) - len(state.tried) - 1) + 1
             self.options.tell(f"ridge {ridge:.4g}: {m:,} of {n:,} samples")
             found = self._solve(system, target, ridge, max(self.options.tolerance, COMPARED), state.dual)
             trial = self._judge(part, found, ridge)
@@ -369,8 +367,8 @@ class _Regression:
             sampled_residual=self._sampled(solution.dual, ridge),
             tolerance=self.options.tolerance,
             preconditioner=solution.name,
-            rank=self.system.rank(solution.name),
-            race=solution.race or self.race,
+            rank=self.system.rank,
+            race=solution.race,
             plan=self.held.plan,
             products=self.system.products,
         )
@@ -384,7 +382,7 @@ class _Regression:
         """Return the relative residual on some samples, from rows of the kernel that are computed anew."""
         n = len(dual)
         index = np.sort(np.random.default_rng(self.options.seed + 1).choice(n, min(SAMPLED, n), replace=False))
-        residual = self.target[index] - self.held.columns(index).T @ dual - ridge * dual[index]
+        residual = self.target[index] - self.held.computed_columns(index).T @ dual - ridge * dual[index]
         # what an intercept leaves to every sample alike; target and dual have mean 0 then
         residual += self._means @ dual
         # of targets whose few samples happen to be small, the norm that as many samples have on average

@@ -22,8 +22,7 @@ from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk.data.normalization import Normalization
 from hntk.data.row_files import RowFiles
-from hntk.kernels import exact_kernels
-from hntk.kernels.held_kernel import KernelName, rectangle
+from hntk.kernels.held_kernel import KernelName, rectangle, square
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.ray_workers import Engine
 from hntk.networks.label_predictor import LabelPredictor
@@ -44,7 +43,6 @@ from hntk.readouts.kernel_ridge import (
 )
 from hntk.readouts.kernel_scores import KernelScores
 from hntk.readouts.kernel_variance import posterior_variances
-from hntk.spectra.comparison import centred_kernel
 from hntk.theory.architecture import Architecture, ArchitectureLike, as_architecture
 
 # most samples that the direct solver takes without being asked to
@@ -52,7 +50,8 @@ DIRECT = 5000
 Solver = Literal["auto", "direct"] | ConjugateGradients
 # Entries of one kernel between new samples and the training samples that are in memory at a time.
 ENTRIES = 2**24
-# (n, n) arrays of float64 at a time: both kernels and a copy, or a kernel with its eigenvectors and LAPACK's workspace.
+# (n, n) arrays of float64 at a time: a kernel that becomes its factor, or has none and gets eigenvectors beside it; a
+# kernel with its eigenvectors and LAPACK's workspace.
 SOLVED, DECOMPOSED = 3, 5
 
 
@@ -350,10 +349,9 @@ def _training_kernel(
 ) -> Float[np.ndarray, "n n"]:
     """Return the kernel between the training samples, which may be written to."""
     with float64():
-        kernels = exact_kernels(data.x, net, tau0=data.tau0, kappa_sq=declared, progress=progress)
-        matrix = np.array(getattr(kernels, kernel))
-    check_diagonal(matrix.diagonal())
-    return matrix
+        problem = KernelProblem.of(data.x, net, None, data.tau0, declared)
+    check_diagonal(np.asarray(getattr(problem.checked_samples(problem.x), kernel)))
+    return square(problem, kernel, progress)
 
 
 def _solved(
@@ -366,6 +364,11 @@ def _solved(
         tried = try_ridges(decomposed, targets, np.multiply(data.ridges, decomposed.mean_eigenvalue).tolist())
         ridge, means = lowest_error(tried).ridge, decomposed.column_means
         return decomposed.solve(targets.values, ridge), np.zeros(len(matrix)) if means is None else means, ridge, tried
-    means = matrix.mean(axis=0) if centred else np.zeros(len(matrix))
-    dual = solve_ridge(centred_kernel(matrix) if centred else matrix, targets.values, data.ridge, overwrite=True)
+    means = np.zeros(len(matrix))
+    if centred:
+        means = matrix.mean(axis=0)
+        # where the matrix is, as it is not needed any more
+        matrix -= means
+        matrix -= (means - means.mean())[:, None]
+    dual = solve_ridge(matrix, targets.values, data.ridge, overwrite=True)
     return dual - dual.mean(axis=0) if centred else dual, means, data.ridge, ()

@@ -262,16 +262,23 @@ def solve_ridge(
     ndarray of shape (n, K)
         The solution.
     """
-    shifted = matrix if overwrite else matrix.copy()
+    return ridge_solver(matrix if overwrite else matrix.copy(), ridge)(y)
+
+
+def ridge_solver(
+    matrix: Float[np.ndarray, "n n"], ridge: float
+) -> Callable[[Float[np.ndarray, "n K"]], Float[np.ndarray, "n K"]]:
+    """Return the function that :func:`solve_ridge` is of y, for a matrix that is overwritten by its factor."""
     diagonal = matrix.diagonal().copy()
-    np.fill_diagonal(shifted, diagonal + ridge)
+    np.fill_diagonal(matrix, diagonal + ridge)
     try:
         # LAPACK writes the factor into columns: of the transpose, so that nothing is copied and A's lower half stays.
-        return scipy.linalg.cho_solve(scipy.linalg.cho_factor(shifted.T, lower=True, overwrite_a=True), y)
+        factor = scipy.linalg.cho_factor(matrix.T, lower=True, overwrite_a=True)
     except np.linalg.LinAlgError:
-        np.fill_diagonal(shifted, diagonal)
+        np.fill_diagonal(matrix, diagonal)
         values, vectors = np.linalg.eigh(matrix)
-        return solve_truncated(values, vectors, y, ridge)
+        return lambda y: solve_truncated(values, vectors, y, ridge)
+    return lambda y: scipy.linalg.cho_solve(factor, y)
 
 
 def solve_truncated(

@@ -17,10 +17,10 @@ from jaxtyping import Float
 
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
-from hntk.kernels.held_kernel import HeldKernel, KernelName, rectangle
+from hntk.kernels.held_kernel import HeldKernel, KernelName, rectangle, square
 from hntk.readouts.gradient_options import ConjugateGradients
 from hntk.readouts.kernel_gradients import kernel_system, open_kernel
-from hntk.readouts.kernel_ridge import solve_ridge
+from hntk.readouts.kernel_ridge import ridge_solver
 from hntk.readouts.kernel_system import GradientSolver
 from hntk.theory.architecture import Architecture
 
@@ -69,7 +69,8 @@ def posterior_variances(
         Variances, at least 0.
     """
     with open_kernel(x, net, kernel, tau0, declared, options or ConjugateGradients(log=None)) as held:
-        solve = _by_factor(held, ridge) if options is None else _by_gradients(held, net, tau0, ridge, options)
+        blocks = -(-len(new) // SAMPLES)
+        solve = _by_factor(held, ridge) if options is None else _by_gradients(held, net, tau0, ridge, options, blocks)
         ones = solve(np.ones((held.n, 1))) if centred else None
         parts = [_variances(held, part, solve, ones) for part in _parts(new)]
     return np.concatenate(parts)
@@ -100,19 +101,21 @@ def _by_factor(held: HeldKernel, ridge: float) -> Callable[[Block], Block]:
         f"the exact kernel of {held.n:,} samples and its factor",
         "Give solver=hntk.ConjugateGradients(), which takes less.",
     )
-    matrix = held.columns(np.arange(held.n))
-    return lambda block: solve_ridge(matrix, block, ridge)
+    return ridge_solver(square(held.problem, held.kernel), ridge)
 
 
 def _by_gradients(
-    held: HeldKernel, net: Architecture, tau0: float, ridge: float, options: ConjugateGradients
+    held: HeldKernel, net: Architecture, tau0: float, ridge: float, options: ConjugateGradients, ahead: int
 ) -> Callable[[Block], Block]:
     held.compute()
     system = kernel_system(held, net, tau0, None, False, options)
+    system.ahead = ahead
 
     def solve(block: Block) -> Block:
         solver = GradientSolver(system, block, ridge, options, options.tolerance)
-        solver.begin(list(system.parts))
-        return solver.solve().dual
+        solver.begin()
+        found = solver.solve().dual
+        system.ahead = max(0, system.ahead - 1)
+        return found
 
     return solve

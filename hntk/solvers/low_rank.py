@@ -8,7 +8,9 @@ $$S = K - UU^\top,\qquad S - \nu I \approx (S_{:P} - \nu I_{:P})(S_{PP} - \nu I)
 for pivots P that are drawn with the probability of what is left of the diagonal (Chen, Epperly, Tropp and Webber 2025).
 D makes the diagonal that of K. The nugget ν is what S has of the identity: without it, columns of a matrix near a
 multiple of the identity have nothing but their own diagonal entries to tell, and D would miss it at the pivots. Nine
-tenths of the least eigenvalue of $S_{PP}$ are taken for it.
+tenths of the least eigenvalue of $S_{PP}$ are tried for it. All of S has smaller eigenvalues, for instance where
+samples are near a pivot. A nugget above these would leave such samples less of the diagonal than itself, or nothing,
+and is lowered until it does not.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from hntk._utils.rows import row_blocks
+from hntk._utils.rows import narrow_blocks, row_blocks
 from hntk.solvers.operators import SymmetricOperator
 
-# share of the least eigenvalue between the pivots that counts as a multiple of the identity
+# share of the least eigenvalue between the pivots that counts as a multiple of the identity at most
 NUGGET = 0.9
+# times that a nugget is lowered, and by what factor
+TRIED, LESS = 16, 0.8
 # eigenvalues between the pivots below this share of the largest are rounding errors
 NOISE = 1e-10
 # pivots that are drawn at a time
@@ -73,14 +77,22 @@ class LowRank:
         level = np.maximum(level, np.finfo(float).eps * max(float(level.max()), np.finfo(float).tiny))
         inner = np.eye(self.rank)
         for rows in row_blocks(self.factor, self.rank + 1):
-            inner += self.factor[rows].T @ (self.factor[rows] / level[rows, None])
+            # a matrix by its own transpose takes BLAS half the operations
+            scaled = self.factor[rows] / np.sqrt(level[rows, None])
+            inner += scaled.T @ scaled
         # columns that depend on each other leave eigenvalues that rounding may have made negative
         inner[np.diag_indices(self.rank)] += self.rank * np.finfo(float).eps * np.trace(inner)
         solve = scipy.linalg.cho_factor(inner, lower=True, overwrite_a=True, check_finite=False)
 
         def apply(block: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-            free = block / level[:, None]
-            return free - self.factor @ scipy.linalg.cho_solve(solve, self.factor.T @ free) / level[:, None]
+            free, parts = block / level[:, None], list(narrow_blocks(self.factor.shape, block.shape[1]))
+            across = np.zeros((self.rank, block.shape[1]))
+            for rows in parts:
+                across += self.factor[rows].T @ free[rows]
+            across = scipy.linalg.cho_solve(solve, across, overwrite_b=True, check_finite=False)
+            for rows in parts:
+                free[rows] -= self.factor[rows] @ across / level[rows, None]
+            return free
 
         return apply
 
@@ -113,7 +125,7 @@ def low_rank(
     known = np.zeros((n, 0)) if features is None else features
     left = np.maximum(diagonal - np.einsum("ij,ij->i", known, known), 0.0)
     index, columns = _drawn(kernel, known, left, pivots, rng)
-    factor = _beside_nugget(index, columns)
+    factor = _beside_nugget(index, columns, left)
     # samples of whose diagonal the features have all have no room for more
     squares = np.einsum("ij,ij->i", factor, factor)
     factor *= np.sqrt(np.divide(left, squares, out=np.ones_like(left), where=squares > left))[:, None]
@@ -149,14 +161,40 @@ def _drawn(
     return index, np.hstack([columns, *blocks])
 
 
-def _beside_nugget(index: Int[np.ndarray, " r"], columns: Float[np.ndarray, "n r"]) -> Float[np.ndarray, "n m"]:
-    """Return a factor of the Nyström approximation of S − νI from pivots; the columns are written to."""
+def _beside_nugget(
+    index: Int[np.ndarray, " r"], columns: Float[np.ndarray, "n r"], left: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n m"]:
+    """Return a factor of the Nyström approximation of S − νI from pivots, whose diagonal ``left`` has room for."""
     if not index.size:
         return columns
     between = columns[index]
     values, vectors = np.linalg.eigh((between + between.T) / 2)
+    turned = columns @ vectors
+    nugget = _nugget(index, values, turned, left)
+    turned[index] -= nugget * vectors
+    kept = _kept(values - nugget)
+    return turned[:, kept] / np.sqrt(values[kept] - nugget)
+
+
+def _nugget(
+    index: Int[np.ndarray, " r"],
+    values: Float[np.ndarray, " r"],
+    turned: Float[np.ndarray, "n r"],
+    left: Float[np.ndarray, " n"],
+) -> float:
+    """Return a multiple of the identity that S seems to have: what is left of its diagonal is nowhere below it."""
     nugget = NUGGET * max(float(values[0]), 0.0)
-    columns[index, np.arange(index.size)] -= nugget
-    values = values - nugget
-    kept = values > NOISE * max(values[-1], 0.0)
-    return columns @ (vectors[:, kept] / np.sqrt(values[kept]))
+    others = np.ones(len(left), bool)
+    others[index] = False
+    squares, room = turned[others] ** 2, left[others]
+    for _ in range(TRIED):
+        kept = _kept(values - nugget)
+        if np.all(squares[:, kept] @ (1 / (values[kept] - nugget)) <= room - nugget):
+            return nugget
+        nugget *= LESS
+    return 0.0
+
+
+def _kept(values: Float[np.ndarray, " r"]) -> Bool[np.ndarray, " r"]:
+    """Return which eigenvalues are no rounding errors."""
+    return values > NOISE * max(values[-1], 0.0)

@@ -49,7 +49,34 @@ def test_products_are_those_of_the_kernel(kernel: Any, place: Any) -> None:
     np.testing.assert_allclose(held.product(V), exact(kernel) @ V, rtol=1e-12, atol=1e-12)
     index = np.array([299, 3, 256])
     np.testing.assert_allclose(held.columns(index), exact(kernel)[:, index], rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(held.computed_columns(index)[index, [0, 1, 2]], exact(kernel).diagonal()[index])
     np.testing.assert_array_equal(held.diagonal(), exact(kernel).diagonal())
+
+
+@pytest.mark.parametrize("columns", [1, 40, 700])  # in one go, a few rows at a time, and too many for that
+def test_products_are_the_same_whatever_rows_are_taken_at_a_time(columns: int) -> None:
+    held = HeldKernel(problem(), "ntk", plan_kernel(N), MemoryBlocks())
+    held.compute()
+    v = np.random.default_rng(0).normal(size=(N, columns))
+    np.testing.assert_allclose(held.product(v), exact() @ v, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(("precision", "computed"), [("float64", 0), ("float32", 1)])
+def test_columns_come_from_blocks_that_were_not_rounded(
+    monkeypatch: pytest.MonkeyPatch, precision: Any, computed: int
+) -> None:
+    held = HeldKernel(problem(), "ntk", plan_kernel(N, precision=precision), MemoryBlocks())
+    held.compute()
+    calls: list[int] = []
+    anew = HeldKernel.computed_columns
+
+    def counted(self: HeldKernel, index: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        return anew(self, index)
+
+    monkeypatch.setattr(HeldKernel, "computed_columns", counted)
+    np.testing.assert_allclose(held.columns(np.array([299, 3])), exact()[:, [299, 3]], rtol=1e-12, atol=1e-12)
+    assert len(calls) == computed
 
 
 def test_products_of_float32_blocks_are_exact_products_of_rounded_entries() -> None:
@@ -127,6 +154,7 @@ def test_a_disk_without_room_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
 
 
 def test_the_plan_takes_what_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [plan_kernel(n).side for n in (200, 2000, 100_000)] == [200, 256, 256]
     size = plan_kernel(N).size
     assert size == 3 * 256**2 * 8
     assert plan_kernel(N, memory=size).place == "memory"

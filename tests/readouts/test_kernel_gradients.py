@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +16,10 @@ import hntk
 from hntk.kernels import kernel_plan
 from hntk.kernels.held_kernel import HeldKernel
 from hntk.kernels.problem import KernelProblem
-from hntk.readouts import gradient_state, kernel_regression, kernel_system
+from hntk.readouts import gradient_state, kernel_regression, kernel_system, preconditioners
 from hntk.readouts.kernel_system import GradientSolver
+from hntk.readouts.preconditioners import Preconditioners
+from hntk.solvers.low_rank import LowRank
 
 RELU3, N = ["relu"] * 3, 600
 HE = hntk.Architecture(["relu"], weight_std=2**0.5, bias_std=0.3, centred=False)
@@ -64,8 +67,75 @@ def test_every_preconditioner_gives_the_direct_solution(name: Any, net: Any) -> 
     assert told is not None
     assert max(told.residual, told.sampled_residual) <= 2e-9
     assert told.residual <= told.tolerance == 1e-9
-    assert len(told.race) == (3 if name == "auto" else 0)
-    assert name in ("auto", told.preconditioner)
+    assert told.race == ()
+    # a system so small repays no preconditioner
+    assert told.preconditioner == ("none" if name == "auto" else name)
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preconditioners that cost nothing but their operations."""
+    monkeypatch.setattr(preconditioners, "MADE", 0.0)
+
+
+@pytest.mark.usefixtures("cheap")
+@pytest.mark.parametrize("net", [RELU3, HE], ids=["plain", "biases"])
+def test_a_preconditioner_that_is_tried_goes_on_from_the_solution_so_far(net: Any) -> None:
+    x, labels, new, _ = samples()
+    lines: list[str] = []
+    direct = hntk.fit_kernel(x, labels, net, "ntk", 1e-2)
+    fitted = hntk.fit_kernel(x, labels, net, "ntk", 1e-2, solver=by_gradients(tolerance=1e-9, log=lines.append))
+    np.testing.assert_allclose(fitted.scores(new), direct.scores(new), atol=1e-8)
+    told = fitted.convergence
+    assert told is not None
+    before, tried = told.race[:2]
+    assert (before.preconditioner, before.rank) == ("none", 0)
+    assert tried.preconditioner == told.preconditioner != "none"
+    # it begins where the other one stopped, and its steps count
+    assert tried.residual < before.residual * before.reduction**kernel_system.RACE
+    assert tried.reduction < before.reduction
+    assert told.products <= told.iterations + 2
+    assert any("is tried, with" in line for line in lines)
+
+
+@pytest.mark.usefixtures("cheap")
+def test_the_choice_is_the_same_each_time_and_follows_ridge_and_tolerance() -> None:
+    x, labels, *_ = samples()
+    free = hntk.ConjugateGradients(log=None)
+
+    def race(ridge: float, tolerance: float) -> Any:
+        solver = dataclasses.replace(free, tolerance=tolerance)
+        told = hntk.fit_kernel(x, labels, HE, "ck", ridge, solver=solver).convergence
+        assert told is not None
+        return told.race
+
+    assert race(1e-3, 1e-8) == race(1e-3, 1e-8) != ()
+    assert race(1e-3, 1e-1) == ()
+    assert race(100.0, 1e-4) == ()
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_preconditioner_that_is_worse_for_its_cost_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, labels, new, _ = samples()
+    take = Preconditioners.take
+
+    def useless(self: Preconditioners, name: Any, pivots: int) -> None:
+        take(self, name, pivots)
+        if name != "none":
+            self.part = LowRank(np.zeros((N, 1)), np.linspace(1e-3, 1e3, N))
+
+    monkeypatch.setattr(Preconditioners, "take", useless)
+    fitted = hntk.fit_kernel(x, labels, RELU3, "ntk", 1e-2, solver=by_gradients(tolerance=1e-9))
+    alone = hntk.fit_kernel(x, labels, RELU3, "ntk", 1e-2, solver=by_gradients(tolerance=1e-9, preconditioner="none"))
+    told, expected = fitted.convergence, alone.convergence
+    assert told is not None
+    assert expected is not None
+    assert told.preconditioner == "none"
+    trials = len(told.race) // 2
+    assert trials > 0
+    # its own iteration goes on where it was left
+    assert told.iterations == expected.iterations + trials * kernel_system.RACE
+    np.testing.assert_allclose(fitted.scores(new), alone.scores(new), atol=1e-9)
 
 
 @pytest.mark.parametrize("ridge", [1e-2, None])
@@ -133,15 +203,19 @@ def test_the_ridge_has_the_least_error_on_samples_that_are_held_out() -> None:
     np.testing.assert_allclose(again.scores(new), fitted.scores(new), atol=1e-5)
 
 
-@pytest.mark.often("None")
+@pytest.mark.often("None-auto")
+@pytest.mark.usefixtures("cheap")
+@pytest.mark.parametrize("name", ["none", "auto"])
 @pytest.mark.parametrize("ridge", [1e-3, None])
-def test_an_interrupted_regression_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ridge: Any) -> None:
+def test_an_interrupted_regression_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ridge: Any, name: Any
+) -> None:
     x, labels, new, _ = samples()
     lines: list[str] = []
-    options = by_gradients(folder=tmp_path, keep="disk", preconditioner="none", tolerance=1e-8, log=lines.append)
-    expected = hntk.fit_kernel(
-        x, labels, RELU3, ridge=ridge, solver=by_gradients(preconditioner="none", tolerance=1e-8)
-    )
+    options = by_gradients(folder=tmp_path, keep="disk", preconditioner=name, tolerance=1e-8, log=lines.append)
+    # costs depend on where blocks are kept
+    whole = dataclasses.replace(options, folder=tmp_path / "whole", log=None)
+    expected = hntk.fit_kernel(x, labels, HE, ridge=ridge, solver=whole)
     monkeypatch.setattr(gradient_state, "PAUSE", 0.0)
     step, left = GradientSolver._step, [12]
 
@@ -153,14 +227,17 @@ def test_an_interrupted_regression_goes_on(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(GradientSolver, "_step", stops)
     with pytest.raises(KeyboardInterrupt):
-        hntk.fit_kernel(x, labels, RELU3, ridge=ridge, solver=options)
+        hntk.fit_kernel(x, labels, HE, ridge=ridge, solver=options)
     left[0] = 10_000
-    fitted = hntk.fit_kernel(x, labels, RELU3, ridge=ridge, solver=options)
+    fitted = hntk.fit_kernel(x, labels, HE, ridge=ridge, solver=options)
     assert any("of an earlier run" in line for line in lines)
     assert fitted.ridge == expected.ridge
     np.testing.assert_allclose(fitted.scores(new), expected.scores(new), atol=1e-7)
-    assert fitted.convergence is not None
-    assert fitted.convergence.plan.place == "disk"
+    told, other = fitted.convergence, expected.convergence
+    assert told is not None
+    assert other is not None
+    assert told.plan.place == "disk"
+    assert (told.preconditioner, told.rank, told.iterations) == (other.preconditioner, other.rank, other.iterations)
     assert not (tmp_path / gradient_state.FILE).exists()
 
 
@@ -229,7 +306,7 @@ def test_many_samples_are_solved_by_conjugate_gradients(
     assert fitted.convergence is not None
     said = capsys.readouterr().out
     assert "kernel of 600 samples: 6 blocks of the upper triangle in float64" in said
-    assert "going on with" in said
+    assert "iteration 1: residual" in said
     assert hntk.fit_kernel(x, labels, RELU3, ridge=0.1, solver="direct").convergence is None
     with pytest.raises(ValueError, match="'auto', 'direct'"):
         hntk.fit_kernel(x, labels, RELU3, solver=3)  # type: ignore[arg-type]

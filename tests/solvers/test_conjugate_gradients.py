@@ -112,6 +112,23 @@ def test_the_identity_of_a_matrix_is_no_work_for_pivots() -> None:
     assert steps["with"] < steps["without"]
 
 
+def test_samples_near_a_pivot_keep_what_the_identity_has_of_the_diagonal() -> None:
+    """The least eigenvalue between few pivots is above that of the matrix where others are nearly equal to one."""
+    rng = np.random.default_rng(7)
+    points = np.repeat(rng.normal(size=(N // 2, 12)), 2, axis=0) + 0.05 * rng.normal(size=(N, 12))
+    distances = np.sum((points[:, None] - points) ** 2, axis=2)
+    kernel = DenseOperator(np.exp(-distances / 12) + 0.02 * np.eye(N))
+    target = rng.normal(size=(N, 2))
+    found = low_rank(kernel, None, 8, rng)
+    # eigenvalues begin near .02, and those between pivots far above
+    assert found.diagonal.min() > 0.2 * 0.02
+    with_pivots, without = (
+        solved(kernel.matrix, target, part.inverse(1e-6), 1e-8).steps
+        for part in (found, low_rank(kernel, None, 0, rng))
+    )
+    assert with_pivots < 1.2 * without
+
+
 def test_features_beyond_the_diagonal_leave_a_positive_preconditioner() -> None:
     rng = np.random.default_rng(5)
     kernel = DenseOperator(decaying())

@@ -18,7 +18,7 @@ def test_contenders_that_take_too_much_memory_are_left_out_with_the_reason() -> 
     small, large = (bench_regression._left_out(n, 1000, settings) for n in (1000, 30_000))
     names = {contender.name for contender in bench_regression._contenders(30_000, 1000, {}, settings)}
     # hntk's conjugate gradients are told how much memory there is
-    assert names - set(large) == {bench_regression.OWN, bench_regression.RACED}
+    assert names - set(large) == {bench_regression.OWN, bench_regression.AUTO}
     assert large[bench_regression.DIRECT] == "takes about 22 GB of 1 GB"
     assert set(small) <= {bench_regression.GPYTORCH}
 
