@@ -2,8 +2,8 @@
 
 Layers of one run differ in numbers alone, which are stacked. A program goes through them in a loop, so that its time to
 compile does not grow with the depth. On CPUs the loop is also the faster form: one pass over the pairs through several
-layers needs more registers than there are. The first layer stands before the loop: in place of two kernels, it reads the
-inner products. GPUs take few layers in closed form in one pass.
+layers needs more registers than there are. The first layer stands before the loop: it reads inner products in place of
+two kernels. GPUs take few layers in closed form in one pass.
 """
 
 from __future__ import annotations

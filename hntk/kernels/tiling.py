@@ -189,7 +189,7 @@ def write_tile(target: Target, corner: tuple[int, int], kernels: list[np.ndarray
         rows, columns = slice(i, i + kernel.shape[0]), slice(j, j + kernel.shape[1])
         whole[rows, columns] = kernel
         if target.symmetric and i == j:
-            np.copyto(whole[rows, columns], kernel.T, where=np.tri(*kernel.shape, -1, dtype=bool))
+            np.copyto(whole[rows, columns], kernel.T, where=np.tri(len(kernel), k=-1, dtype=bool))
         elif target.symmetric:
             whole[columns, rows] = kernel.T
         if i == j and (target.symmetric or target.same):
