@@ -21,7 +21,7 @@ from hntk._utils.rows import narrow_blocks
 from hntk.kernels.kernel_plan import KernelPlan
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.recursion import SampleSet
-from hntk.kernels.tiling import TILE, Target, in_threads, mirrored, tile_kernels
+from hntk.kernels.tiling import TILE, Target, in_threads, tile_kernels, write_mirrored
 
 KernelName = Literal["ck", "ntk"]
 Corner = tuple[int, int]
@@ -163,8 +163,8 @@ class HeldKernel:
             here = (index >= columns.start) & (index < columns.stop)
             found[rows, here] = block[:, index[here] - columns.start]
             if corner[0] != corner[1]:
-                mirrored = (index >= rows.start) & (index < rows.stop)
-                found[columns, mirrored] = np.asarray(block[index[mirrored] - rows.start]).T
+                below = (index >= rows.start) & (index < rows.stop)
+                found[columns, below] = np.asarray(block[index[below] - rows.start]).T
         return found
 
     def computed_columns(self, index: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
@@ -198,7 +198,11 @@ class HeldKernel:
     def _tile(self, corner: Corner) -> Float[np.ndarray, "a b"]:
         (chosen,) = tile_kernels(self.problem.recursion, self.samples, self.samples, self._target, corner)
         k = corner[0]
-        return chosen if k != corner[1] else mirrored(chosen, self._diagonal[k : k + len(chosen)])
+        if k != corner[1]:
+            return chosen
+        square = np.empty(chosen.shape, chosen.dtype)
+        write_mirrored(square, chosen, self._diagonal[k : k + len(chosen)])
+        return square
 
     @cached_property
     def _target(self) -> Target:

@@ -18,8 +18,8 @@ Place = Literal["device", "memory", "disk", "nowhere"]
 Keep = Literal["auto", "device", "memory", "disk", "nowhere"]
 # file of blocks on disk
 FILE = "blocks.bin"
-# most samples on the side of a block; a multiple of the side of a tile
-SIDE = 1960
+# most samples on the side of a block
+SIDE = 4 * TILE
 # blocks on a side of a small kernel, so that all cores have a share of it
 BLOCKS = 6
 # blocks of at most so many bytes in all are kept in float64

@@ -2,7 +2,8 @@
 
 Layers of one run differ in numbers alone, which are stacked. A program goes through them in a loop, so that its time to
 compile does not grow with the depth. On CPUs the loop is also the faster form: one pass over the pairs through several
-layers needs more registers than there are. GPUs take few layers in closed form in one pass.
+layers needs more registers than there are. The first layer stands before the loop: it reads inner products in place of
+two kernels. GPUs take few layers in closed form in one pass.
 """
 
 from __future__ import annotations
@@ -146,11 +147,19 @@ def runs_of(form: Form, numbers: Numbers) -> list[Run]:
     layers = list(zip(form.kinds, form.surrogates, means, given, strict=True))
     runs: list[Run] = []
     for (kind, surrogate, _, _), group in groupby(layers, lambda each: (*each[:3], jax.tree.structure(each[3]))):
-        members = [each for *_, each in group]
-        in_one_pass = isinstance(kind, ClosedForm) and len(members) <= CLOSED_FORMS and jax.default_backend() != "cpu"
-        parts = [[each] for each in members] if in_one_pass else [members]
+        parts = _divided(kind, [each for *_, each in group], first=not runs)
         runs += [Run(kind, surrogate, len(part), _stacked(part)) for part in parts]
     return runs
+
+
+def _divided(kind: Activation | None, members: list[Given], *, first: bool) -> list[list[Given]]:
+    """Return the layers of each run, from consecutive layers of one kind; ``first`` ones begin the network."""
+    if not isinstance(kind, ClosedForm):
+        return [members]
+    if jax.default_backend() != "cpu":
+        return [[each] for each in members] if len(members) <= CLOSED_FORMS else [members]
+    # of two layers in one pass XLA would compute the first one several times
+    return [members[:1], members[1:]] if first and len(members) > 2 else [members]
 
 
 def _stacked(trees: list[Any]) -> Any:

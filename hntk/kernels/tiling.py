@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,9 +18,10 @@ from jaxtyping import Float
 from hntk._utils.float64 import float64
 from hntk.kernels.recursion import WANTED, Only, Recursion, SampleSet
 
-# samples on the side of a tile: its arrays stay in a processor's caches. The entries of a column would share few places
-# of a cache if the side were a power of two, and the tile's mirror image would take twice the time
-TILE = 392
+# samples on the side of a tile: its arrays stay in a processor's caches, and starting a program for it takes little
+# beside its pairs. The entries of a column would share few places of a cache if the side were a power of two, and the
+# tile's mirror image would take twice the time
+TILE = 520
 # pairs that are computed at a time by exact forms: the smallest size that holds all of them, or the largest
 PAIR_BATCHES = (32, 256)
 Corner = tuple[int, int]
@@ -101,21 +104,37 @@ def fill(
     bands: Sequence[int],
     done: Callable[[int], None] | None = None,
 ) -> None:
-    """Fill in some bands on all cores; ``done`` is called with each band that is complete."""
-    left = {band: len(target.corners(band)) for band in bands}
-    corners = (corner for band in bands for corner in target.corners(band))
+    """Fill in some bands on all cores; ``done`` is called with each band that is complete.
+
+    Threads take one tile after the other by themselves. The calling thread wakes up for complete bands and for errors.
+    """
+    tiles = _Tiles(target, bands)
+    workers = os.cpu_count() or 1
     precision = float64 if first.x.dtype == jnp.float64 else nullcontext
     diagonals = [np.asarray(getattr(first, name)) for name in WANTED[target.only]]
+    events: SimpleQueue[int | Future[None]] = SimpleQueue()  # bands that are complete, and threads that are through
 
-    def work(corner: tuple[int, int]) -> int:
+    def work() -> None:
         with precision():  # a setting of each thread
-            write_tile(target, corner, tile_kernels(recursion, first, second, target, corner), diagonals)
-        return corner[0]
+            while (corner := tiles.take()) is not None:
+                write_tile(target, corner, tile_kernels(recursion, first, second, target, corner), diagonals)
+                if tiles.completes(corner):
+                    events.put(corner[0])
 
-    for band in in_threads(work, corners):
-        left[band] -= 1
-        if done is not None and not left[band]:
-            done(band)
+    with ThreadPoolExecutor(workers) as pool:
+        running = {pool.submit(work) for _ in range(workers)}
+        for future in running:
+            future.add_done_callback(events.put)
+        try:
+            while running:
+                event = events.get()
+                if isinstance(event, Future):
+                    event.result()
+                    running.remove(event)
+                elif done is not None:
+                    done(event)
+        finally:
+            tiles.stop()
 
 
 def in_threads(work: Callable[[Corner], Any], corners: Iterable[Corner]) -> Iterator[Any]:
@@ -133,6 +152,39 @@ def in_threads(work: Callable[[Corner], Any], corners: Iterable[Corner]) -> Iter
         finally:
             for future in running:
                 future.cancel()
+
+
+class _Tiles:
+    """The tiles of some bands, which threads take one after the other.
+
+    Parameters
+    ----------
+    target : Target
+        What is to be filled in.
+    bands : sequence of int
+        The bands.
+    """
+
+    def __init__(self, target: Target, bands: Sequence[int]) -> None:
+        self._corners = (corner for band in bands for corner in target.corners(band))
+        self._left = {band: len(target.corners(band)) for band in bands}
+        self._lock, self._stopped = Lock(), False
+
+    def take(self) -> tuple[int, int] | None:
+        """Return the corner of the next tile; None if there is none."""
+        with self._lock:
+            return None if self._stopped else next(self._corners, None)
+
+    def completes(self, corner: tuple[int, int]) -> bool:
+        """Return whether a tile that was written was the last of its band."""
+        with self._lock:
+            self._left[corner[0]] -= 1
+            return not self._left[corner[0]]
+
+    def stop(self) -> None:
+        """Give out no more tiles."""
+        with self._lock:
+            self._stopped = True
 
 
 def tile_kernels(
@@ -155,20 +207,23 @@ def write_tile(target: Target, corner: tuple[int, int], kernels: list[np.ndarray
     for kernel, whole, diagonal in zip(kernels, target.arrays, diagonals, strict=True):
         rows, columns = slice(i, i + kernel.shape[0]), slice(j, j + kernel.shape[1])
         if target.symmetric and i == j:
-            whole[rows, columns] = mirrored(kernel, diagonal[rows])
+            write_mirrored(whole[rows, columns], kernel, diagonal[rows])
             continue
         whole[rows, columns] = kernel
-        if target.same and i == j:
-            k = np.arange(rows.start, rows.stop)
-            whole[k, k] = diagonal[rows]
         if target.symmetric:
             whole[columns, rows] = kernel.T
+        elif i == j and target.same:
+            k = np.arange(rows.start, rows.stop)
+            whole[k, k] = diagonal[rows]
 
 
-def mirrored(tile: Float[np.ndarray, "a a"], diagonal: Float[np.ndarray, " a"]) -> Float[np.ndarray, "a a"]:
-    """Return a tile on the diagonal whose lower half mirrors the upper one."""
-    upper = np.triu(tile, 1)
-    return upper + upper.T + np.diag(diagonal)
+def write_mirrored(
+    out: Float[np.ndarray, "a a"], tile: Float[np.ndarray, "a a"], diagonal: Float[np.ndarray, " a"]
+) -> None:
+    """Write a tile on the diagonal to an array; its lower half mirrors the upper one."""
+    out[:] = tile
+    np.copyto(out, tile.T, where=np.tri(len(tile), k=-1, dtype=bool))
+    np.fill_diagonal(out, diagonal)
 
 
 def _with_exact_pairs(

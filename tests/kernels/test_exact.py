@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from functools import partial
 
 import jax
@@ -14,6 +16,7 @@ from hntk._utils import memory as room
 from hntk.activations import mehler
 from hntk.kernels import tiling
 from hntk.kernels._neural_tangents import load
+from hntk.kernels.layer_runs import runs_of
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.recursion import tile_of
 from hntk.spectra.comparison import off_diagonal
@@ -230,11 +233,45 @@ def test_what_is_compiled_does_not_grow_with_equal_layers(name: str) -> None:
 
 @pytest.mark.parametrize("m", [None, 70])
 def test_progress_counts_every_entry_once(m: int | None) -> None:
-    x, told = spread(101, 5), []
+    x, told, threads = spread(101, 5), [], set()
     x2 = None if m is None else spread(m, 5)
-    hntk.exact_kernels(x, ["relu"], x2=x2, tile=16, progress=told.append)
+
+    def tell(entries: int) -> None:
+        told.append(entries)
+        threads.add(threading.get_ident())
+
+    hntk.exact_kernels(x, ["relu"], x2=x2, tile=16, progress=tell)
     assert sum(told) == 101 * (m or 101)
     assert len(told) == 7
+    # callers need no locks of their own
+    assert threads == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("n", [15, 16, 37])
+def test_symmetric_kernels_are_so_to_the_bit(n: int) -> None:
+    x = spread(n, 5)
+    for kernel in hntk.exact_kernels(x, STACKS["mixed"], tile=16):
+        np.testing.assert_array_equal(kernel, np.asarray(kernel).T)
+    # the diagonal is each sample's own, which no tile's rounding changes
+    ck = np.diagonal(hntk.exact_kernels(x, ["relu"] * 3, tau0=1.0, tile=16).ck)
+    alone = [hntk.exact_kernels(x[k : k + 1], ["relu"] * 3, tau0=1.0).ck[0, 0] for k in range(3)]
+    np.testing.assert_allclose(ck[:3], alone, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("layers", "lengths"),
+    [
+        (["relu"], [1]),
+        (["relu"] * 2, [2]),
+        (["relu"] * 3, [1, 2]),
+        (["relu"] * 16 + ["erf"] * 3, [1, 15, 3]),
+        ([STAIRS] * 3, [3]),
+    ],
+)
+def test_the_first_of_many_layers_stands_before_their_loop(layers: list, lengths: list[int]) -> None:
+    recursion = KernelProblem.of(spread(4, 6), layers, None, 1.0, None).recursion
+    if jax.default_backend() == "cpu":
+        assert [run.length for run in runs_of(recursion.form, recursion.numbers)] == lengths
 
 
 def test_what_does_not_fit_is_refused_with_the_alternative(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +290,22 @@ def test_a_tile_that_fails_ends_the_whole(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(tiling, "write_tile", broken)
     with pytest.raises(RuntimeError, match="no more"):
         hntk.exact_kernels(spread(60, 3), ["relu"], tile=4)
+
+
+def test_other_tiles_are_left_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def broken(target: tiling.Target, corner: tuple[int, int], *_: object) -> None:
+        written.append(corner)
+        if corner == (0, 0):
+            raise RuntimeError("no more")
+        time.sleep(0.02)
+
+    monkeypatch.setattr(tiling, "write_tile", broken)
+    with pytest.raises(RuntimeError, match="no more"):
+        hntk.exact_kernels(spread(200, 3), ["relu"], tile=4)
+    # of 1275 tiles, each of which takes 20 ms
+    assert len(written) < 300
 
 
 @pytest.mark.nightly
