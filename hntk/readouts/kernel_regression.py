@@ -350,8 +350,8 @@ def _training_kernel(
     """Return the kernel between the training samples, which may be written to."""
     with float64():
         problem = KernelProblem.of(data.x, net, None, data.tau0, declared)
-    check_diagonal(np.asarray(getattr(problem.checked_samples(problem.x), kernel)))
-    return square(problem, kernel, progress)
+        check_diagonal(np.asarray(getattr(problem.checked_samples(problem.x), kernel)))
+        return square(problem, kernel, progress)
 
 
 def _solved(

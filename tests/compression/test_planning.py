@@ -42,6 +42,7 @@ def loss(found: hntk.Match, widths: tuple, law: hntk.WeightLaw, x: np.ndarray, s
     return hntk.operator_norm(features @ features.T - exact) / hntk.operator_norm(exact)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "p", "levels", "widths", "law"),

@@ -21,7 +21,7 @@ from hntk.networks.saving import encodings, load_packed
 from tests.support.forgeries import forge, originals
 
 # The environment variables HNTK_FORGED_FIRST and HNTK_FORGED_FILES choose other files.
-SAMPLE, WHOLE = 40, 20_000
+SAMPLE, WHOLE = 25, 20_000
 MEMORY, SECONDS = 100e6, 2.0
 UNIFORM = np.random.default_rng(0).random((3, 1000))
 

@@ -247,6 +247,7 @@ def test_progress_counts_every_entry_once(m: int | None) -> None:
     assert threads == {threading.get_ident()}
 
 
+@pytest.mark.often("37")
 @pytest.mark.parametrize("n", [15, 16, 37])
 def test_symmetric_kernels_are_so_to_the_bit(n: int) -> None:
     x = spread(n, 5)

@@ -143,6 +143,7 @@ def test_the_data_objective_is_nearer_to_the_original_than_theory(original: str)
     assert hntk.fit_ridge(net, x, y).accuracy(x, y) > 0.5
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_match_that_follows_labels_predicts_those_of_new_samples_better() -> None:
     rng = np.random.default_rng(5)

@@ -38,9 +38,9 @@ JOINT = [
 
 
 def _asked() -> Iterator[Any]:
-    """Yield all that is asked for; of one kernel alone, those of 3 levels are not nightly's."""
+    """Yield all that is asked for; of one kernel alone, and with another second moment, those of 3 levels run often."""
     for (names, levels), alpha2, kernel in itertools.product(JOINT, (True, False), ("alpha", "beta", "both")):
-        marks = () if kernel == "both" or levels == 3 else pytest.mark.nightly
+        marks = () if levels == 3 or (kernel == "both" and alpha2) else pytest.mark.nightly
         yield pytest.param(names, levels, kernel, alpha2, marks=marks, id=f"{names}-{levels}-{alpha2}-{kernel}")
 
 

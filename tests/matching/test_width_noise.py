@@ -102,6 +102,7 @@ def test_the_share_of_quadratic_noise_that_orthogonal_rows_are_spared(
     assert np.isclose(1 - quadratic_noise(law, *shape), share)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_narrow_networks_get_more_linear_activations_and_wide_ones_those_of_infinite_width() -> None:
     rng = np.random.default_rng(0)
