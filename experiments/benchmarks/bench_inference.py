@@ -67,7 +67,7 @@ def run(cfg: Config, record: Record) -> None:
         data = raw_dataset(cfg.data, cfg.seed)
     original, whole = classifiers.dense(cfg, data), classifiers.compressed(cfg, data).whole
     raw = data.raw(data.x_test[: cfg.experiment.samples])
-    programs = build_programs(original, whole, raw, data.x_test[: len(raw)], record.folder)
+    programs = build_programs(original, whole, raw, data.x_test[: len(raw)], record.folder, cfg.experiment.compilers)
     rates, memory = _measure(cfg, programs, record.folder)
     _report_memory(record, programs, memory)
     batches = [int(batch) for batch in cfg.experiment.batches]

@@ -103,7 +103,12 @@ class Program:
 
 
 def build_programs(
-    original: hntk.Classifier, whole: hntk.IntegerClassifier, raw: np.ndarray, x: np.ndarray, folder: Path
+    original: hntk.Classifier,
+    whole: hntk.IntegerClassifier,
+    raw: np.ndarray,
+    x: np.ndarray,
+    folder: Path,
+    compilers: Sequence[str] = toolchain.COMPILERS,
 ) -> list[Program]:
     """Write every program that can be built here into the folder.
 
@@ -117,6 +122,8 @@ def build_programs(
         The same samples, raw and normalised.
     folder : Path
         Where files go.
+    compilers : sequence of str
+        Compilers of the C programs, of which those that are installed are used.
     """
     files = {"x": x, "raw": raw, "raw32": raw.astype(np.float32)}
     samples = {name: folder / f"{name}.npy" for name in files}
@@ -134,7 +141,7 @@ def build_programs(
         _python_program("dense float32, JAX", "network_tasks", dense, samples["x"], Work(4 * n, 0, n)),
         *_onnx_programs(original, whole, n, samples, folder),
         _python_program("hntk, JAX", "network_tasks", packed, samples["raw"], packed_work),
-        *_c_programs(whole, raw, folder),
+        *_c_programs(whole, raw, folder, compilers),
     ]
 
 
@@ -209,7 +216,9 @@ def c_programs(whole: hntk.IntegerClassifier) -> dict[str, CProgram]:
     return programs
 
 
-def _c_programs(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) -> Iterator[Program]:
+def _c_programs(
+    whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path, compilers: Sequence[str]
+) -> Iterator[Program]:
     samples = folder / "raw.bin"
     samples.write_bytes(raw.tobytes())
     sample_type = "uint8_t" if raw.dtype == np.uint8 else "float"
@@ -217,7 +226,7 @@ def _c_programs(whole: hntk.IntegerClassifier, raw: np.ndarray, folder: Path) ->
     for number, (name, program) in enumerate(c_programs(whole).items()):
         adds = set(program.layouts) != {"planes"}
         work = Work(program.table_bytes, 0 if adds else popcounts(whole), 0, 1 if adds else BLOCK, adds)
-        for compiler in toolchain.installed(*toolchain.COMPILERS):
+        for compiler in toolchain.installed(*compilers):
             target = folder / f"{compiler}{number or ''}"
             target.mkdir(exist_ok=True)
             with stage(f"compiling with {compiler}"):

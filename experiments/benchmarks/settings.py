@@ -101,6 +101,7 @@ class BenchInferenceExperiment(ShippedNetwork):
     rounds: int = 9  # all contenders run once in each
     seconds: float = 0.2  # approximate time of a measurement
     samples: int = 512  # that predictions cycle through
+    compilers: list[str] = one_of(("gcc", "clang"), ["gcc", "clang"])  # of the C programs
 
 
 # the machine's own limits, measured on less
@@ -172,7 +173,7 @@ EXPERIMENTS = (
         values={"data": {"n_train": 10_000}, "compress": {"alpha2": False}},
         tiny={
             "compress": {"objective": "theory"},
-            "experiment": {"batches": [1, 16], "rounds": 2, "seconds": 0.01, "samples": 50},
+            "experiment": {"batches": [1, 16], "rounds": 2, "seconds": 0.01, "samples": 50, "compilers": ["gcc"]},
         },
     ),
 )  # fmt: skip
