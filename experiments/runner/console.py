@@ -19,6 +19,8 @@ CONSOLE = Console(highlight=False, soft_wrap=False, width=None if Console().is_t
 ERRORS = Console(highlight=False, stderr=True)
 # how often a stage reports its progress where a terminal's line cannot be overwritten
 SECONDS_BETWEEN_LINES = 5.0
+# seconds until a progress bar's first line there, and what they are multiplied by for each later one
+FIRST_LINE, LATER_LINES = 15.0, 1.25
 # control characters that a terminal obeys, and line separators
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -69,7 +71,13 @@ def stage(name: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def progress(name: str, total: int) -> Iterator[Callable[..., None]]:
-    """Show a progress bar; yields a function to call with the number of units done."""
+    """Show a progress bar; yields a function to call with the number of units done.
+
+    Outside a terminal, lines at growing intervals take its place.
+    """
+    if not CONSOLE.is_terminal:
+        yield _Lines(name, total).advance
+        return
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(),
@@ -77,9 +85,41 @@ def progress(name: str, total: int) -> Iterator[Callable[..., None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
+    with Progress(*columns, console=CONSOLE, transient=True) as bar:
         task = bar.add_task(name, total=total)
         yield lambda amount=1: bar.advance(task, amount)
+
+
+class _Lines:
+    """Lines that tell how many units are done: the first after some seconds, each later one a quarter later."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self._name, self._total, self._done = name, total, 0
+        self._start, self._next = time.perf_counter(), FIRST_LINE
+
+    def advance(self, amount: int = 1) -> None:
+        """Count units that are done, and print a line if it is time."""
+        self._done += amount
+        passed = time.perf_counter() - self._start
+        if passed >= self._next and self._done < self._total:
+            self._next = LATER_LINES * passed
+            left = passed * (self._total - self._done) / self._done if self._done else math.nan
+            more = f", about {in_words(left)} to go" if math.isfinite(left) else ""
+            say(f"  [dim]{escape(self._name)}: {self._done:,} of {self._total:,} after {in_words(passed)}{more}[/]")
+
+
+def in_words(seconds: float) -> str:
+    """Return a time as people say it.
+
+    Examples
+    --------
+    >>> from experiments.runner.console import in_words
+    >>> in_words(42.3), in_words(150), in_words(9000)
+    ('42 s', '2 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
