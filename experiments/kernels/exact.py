@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import hntk
-from experiments.figures.style import WIDEST, caption_above
+from experiments.figures.style import WIDEST, caption_above, legend_below
 from experiments.kernels.large_samples import LargeDataset, LargeMixture
 from experiments.runner.config import Config
 from experiments.runner.console import CONSOLE, progress, say, stage
@@ -102,7 +102,9 @@ def run(cfg: Config, record: Record) -> None:
     _report(record, regressions, iterations)
     name = f"{cfg.data.name}, p = {source.p}, {name_of(network(cfg.net))}"
     if iterations:
-        record.add_figure("iterations", _figure(iterations, f"{name}\nto a relative residual of 1e-6"))
+        record.add_figure(
+            "iterations", _figure(iterations, f"{name}\niterations to a relative residual of 1e-6, by preconditioner")
+        )
 
 
 def _most(source: LargeMixture | LargeDataset) -> int | None:
@@ -219,7 +221,7 @@ def _figure(rows: Sequence[list[Any]], caption: str) -> Figure:
     panels = list(dict.fromkeys((n, kernel) for n, kernel, *_ in rows))
     across = min(2, len(panels))
     down = -(-len(panels) // across)
-    figure, grid = plt.subplots(down, across, figsize=(WIDEST, 3.0 * down + 0.6), squeeze=False, sharey=True)
+    figure, grid = plt.subplots(down, across, figsize=(WIDEST, 3.0 * down + 0.9), squeeze=False, sharey=True)
     for axes, panel in zip(grid.ravel(), panels, strict=False):
         for i, name in enumerate(PRECONDITIONERS):
             line = [row for row in rows if (row[0], row[1], row[3]) == (*panel, name)]
@@ -232,5 +234,5 @@ def _figure(rows: Sequence[list[Any]], caption: str) -> Figure:
         axes.set_axis_off()
     for axes in grid[:, 0]:
         axes.set_ylabel("iterations")
-    grid[0, 0].legend(fontsize=9, title="preconditioner")
+    legend_below(figure, grid.ravel()[: len(panels)])
     return caption_above(figure, caption)
