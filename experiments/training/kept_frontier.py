@@ -1,4 +1,4 @@
-"""Figures of a frontier from the table of a page: a frontier takes days, and its cells are added one by one.
+"""Figures of a frontier from the table of a page, to which its cells are added one by one, as each takes long.
 
 Run as ``python -m experiments.training.kept_frontier docs/benchmarks/few_levels.md docs``.
 """

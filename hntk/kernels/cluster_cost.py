@@ -28,7 +28,7 @@ BANDS = 3
 # pieces that a vector is sent in at most
 PIECES = 256
 # bytes of compiled programs and of the tiles that threads are at, fitted to measurements at three sizes
-WORKSPACE = 3 * 2**24
+WORKSPACE = 2 * 2**24
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ClusterCost:
     >>> from hntk.kernels.cluster_cost import ClusterCost
     >>> cost = ClusterCost(60_000, 784, 10, workers=4, side=2048, dtype="float32", place="memory")
     >>> cost.blocks, f"{cost.moved / 1e6:.1f} MB a product", f"{cost.memory / 1e9:.1f} GB a worker"
-    (465, '28.8 MB a product', '2.0 GB a worker')
+    (465, '28.8 MB a product', '1.9 GB a worker')
     """
 
     n: int

@@ -50,8 +50,7 @@ DIRECT = 5000
 Solver = Literal["auto", "direct"] | ConjugateGradients
 # Entries of one kernel between new samples and the training samples that are in memory at a time.
 ENTRIES = 2**24
-# (n, n) arrays of float64 at a time: a kernel that becomes its factor, or has none and gets eigenvectors beside it; a
-# kernel with its eigenvectors and LAPACK's workspace.
+# (n, n) arrays of float64 that must fit into memory: where a ridge is given, and where one is chosen by eigenvectors.
 SOLVED, DECOMPOSED = 3, 5
 
 
