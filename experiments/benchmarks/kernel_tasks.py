@@ -28,7 +28,7 @@ def exact(n: int, p: int, depth: int, activation: str, levels: int | None = None
     net: list[Any] = [activation] * depth
     if levels is not None:
         net = [hntk.staircase(np.linspace(-1.5, 1.5, levels - 1), np.linspace(-1.0, 1.0, levels))] * depth
-    x, kappa_sq = samples(n, p), 1.0 if levels else None
+    x, kappa_sq = jnp.asarray(samples(n, p)), 1.0 if levels else None
     return lambda: hntk.exact_kernels(x, net, tau0=1.0, kappa_sq=kappa_sq)
 
 

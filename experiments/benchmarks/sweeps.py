@@ -163,6 +163,8 @@ def draw_sweeps(
         memory = _lines(cases[sweep.key], _megabytes)
         if memory and sweep is sweeps[0]:
             panels.append((sweep.axis, "peak memory beyond start, MB", sweep.about, memory, None))
+    if not panels:
+        return
     record.add_figure(name, _sweeps_figure(panels, caption))
 
 

@@ -121,7 +121,8 @@ def arc_of_pairs(cov: Array, left: Array, right: Array) -> tuple[Arc, Array]:
     left, right : Array
         Reciprocals of the standard deviations, 0 for those of 0: a product takes less time than a division.
     """
-    rho = cov * left * right
+    # in an order that gives a pair the same number from either side
+    rho = cov * (left * right)
     size = jnp.abs(rho)
     return arc(jnp.where(size >= 1.0 - SNAPPED_ROUNDINGS * jnp.finfo(rho.dtype).eps, 1.0, size)), rho < 0
 

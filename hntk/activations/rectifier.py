@@ -21,9 +21,17 @@ from hntk.activations.correlation import arc_of_pairs, arcsin, correlation
 
 
 class RectifierSide(NamedTuple):
-    """Standard deviations of one side of a kernel, and their reciprocals (0 for those of 0)."""
+    """What the maps need to know of one side of a kernel.
 
-    scale: Array
+    Attributes
+    ----------
+    weight : Array
+        Standard deviations times B √(2/π).
+    inverse : Array
+        Reciprocals of standard deviations, 0 for those of 0.
+    """
+
+    weight: Array
     inverse: Array
 
 
@@ -82,14 +90,17 @@ class Rectifier(ClosedForm):
 
     def side(self, var: Float[Array, " n"]) -> RectifierSide:
         scale = jnp.sqrt(var)
-        return RectifierSide(scale, jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1.0), 0.0))
+        return RectifierSide(
+            self.even * sqrt(2 / pi) * scale, jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1.0), 0.0)
+        )
 
     def pairs(self, left: RectifierSide, right: RectifierSide, cov: Float[Array, "a b"]) -> PairMaps:
         found, negative = arc_of_pairs(cov, left.inverse, right.inverse)
         excess = jnp.sqrt(found.gap * (1 + found.size)) + found.size * found.angle - 1
         angle = jnp.where(negative, -found.angle, found.angle)
-        weight = self.even**2 * (2 / pi)
-        return PairMaps(self.odd**2 * cov + (weight * left.scale) * right.scale * excess, self.odd**2 + weight * angle)
+        # products of both sides first, so that a pair gets the same number from either side
+        covariance = self.odd**2 * cov + (left.weight * right.weight) * excess
+        return PairMaps(covariance, self.odd**2 + self.even**2 * (2 / pi) * angle)
 
     def _maps(self, cov: ArrayLike, var1: ArrayLike, var2: ArrayLike) -> PairMaps:
         """Return both maps in the form that can be differentiated."""

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from hntk._utils.arguments import as_callback, as_choice, as_count
+from hntk._utils.devices import accelerated
 from hntk._utils.float64 import warn_if_float32
 from hntk._utils.pytree import known_numbers
 from hntk.activations import SurrogateLike
+from hntk.kernels.device_kernels import Part, check_device_memory, device_kernels
 from hntk.kernels.kernel_memory import check_memory, kernel_bytes
 from hntk.kernels.problem import KernelProblem, Kernels
 from hntk.kernels.stax import neural_tangents_kernels
@@ -110,6 +111,8 @@ def exact_kernels(
         return _by_neural_tangents(problem, progress)
     if problem.traced:
         return problem.matrices()
+    if accelerated():
+        return _on_device(problem, progress)
     check_memory(problem.shape, problem.dtype, sides=problem.side_bytes)
     arrays = [_aligned(problem.shape, problem.dtype) for _ in range(2)]
     target = Target(*arrays, symmetric=problem.symmetric, tile=tile, same=problem.same)
@@ -127,6 +130,20 @@ def _by_neural_tangents(problem: KernelProblem, progress: Callable[[int], None] 
     return kernels
 
 
+def _on_device(problem: KernelProblem, progress: Callable[[int], None] | None) -> Kernels:
+    """Return kernels that never leave the device."""
+    check_device_memory(problem.shape, problem.dtype)
+    with known_numbers():
+        first = Part.of(problem.checked_samples(problem.x))
+        second = None if problem.symmetric else first
+        if problem.x2 is not None:
+            second = Part.of(problem.checked_samples(problem.x2))
+        kernels = Kernels(*device_kernels(problem.recursion, first, second, same=problem.same))
+    if progress is not None:
+        progress(problem.shape[0] * problem.shape[1])
+    return kernels
+
+
 def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
     size = shape[0] * shape[1] * dtype.itemsize
     raw = np.empty(size + ALIGNMENT, np.uint8)
@@ -135,7 +152,5 @@ def _aligned(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
 
 
 def _as_jax(array: np.ndarray) -> Array:
-    """Return the array on JAX's default device; on a CPU it shares the memory."""
-    if jax.default_backend() == "cpu":
-        return jax.dlpack.from_dlpack(array)
-    return jnp.asarray(array)
+    """Return the array as one of JAX's that shares its memory."""
+    return jax.dlpack.from_dlpack(array)

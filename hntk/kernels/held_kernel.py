@@ -9,22 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 from threadpoolctl import ThreadpoolController
 
+from hntk._utils.devices import accelerated, compiled
 from hntk._utils.float64 import float64
 from hntk._utils.rows import narrow_blocks
+from hntk.kernels.device_kernels import Part, device_kernels
 from hntk.kernels.kernel_plan import KernelPlan
 from hntk.kernels.problem import KernelProblem
-from hntk.kernels.recursion import SampleSet
-from hntk.kernels.tiling import TILE, Target, in_threads, tile_kernels, write_mirrored
+from hntk.kernels.recursion import SampleSet, rows_of
+from hntk.kernels.tiling import Target, in_threads, tile_kernels, write_mirrored
 
 KernelName = Literal["ck", "ntk"]
 Corner = tuple[int, int]
+# columns that a device computes at a time are a multiple
+COLUMNS = 64
+Entries = TypeVar("Entries", np.ndarray, jax.Array)
 
 
 class Blocks(Protocol):
@@ -34,14 +40,14 @@ class Blocks(Protocol):
         """Return a block, or None where it is not kept."""
         ...
 
-    def put(self, corner: Corner, block: np.ndarray) -> None:
+    def put(self, corner: Corner, block: np.ndarray | jax.Array) -> None:
         """Keep a block."""
         ...
 
 
 @dataclass(eq=False)
 class MemoryBlocks:
-    """Blocks in memory."""
+    """Blocks in memory, or on JAX's device where they were computed there."""
 
     kept: dict[Corner, np.ndarray | jax.Array] = field(default_factory=dict)
 
@@ -49,18 +55,9 @@ class MemoryBlocks:
         """Return a block, or None where it is not kept."""
         return self.kept.get(corner)
 
-    def put(self, corner: Corner, block: np.ndarray) -> None:
+    def put(self, corner: Corner, block: np.ndarray | jax.Array) -> None:
         """Keep a block."""
         self.kept[corner] = block
-
-
-class DeviceBlocks(MemoryBlocks):
-    """Blocks on JAX's device, which multiplies by them."""
-
-    def put(self, corner: Corner, block: np.ndarray) -> None:
-        """Keep a block."""
-        with float64():
-            self.kept[corner] = jax.device_put(block)
 
 
 @dataclass(eq=False)
@@ -70,7 +67,7 @@ class NoBlocks:
     def get(self, corner: Corner) -> np.ndarray | None:
         """Return None."""
 
-    def put(self, corner: Corner, block: np.ndarray) -> None:
+    def put(self, corner: Corner, block: np.ndarray | jax.Array) -> None:
         """Do nothing."""
 
 
@@ -126,12 +123,15 @@ class HeldKernel:
                 self.blocks.put(corner, self._block(corner))
             return entries
 
-        for entries in in_threads(work, self.plan.corners):
+        # a device computes one block after the other
+        for entries in map(work, self.plan.corners) if self._on_device else in_threads(work, self.plan.corners):
             if progress is not None:
                 progress(entries)
 
     def product(self, v: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         """Return K v."""
+        if self._on_device:
+            return self._device_product(v)
         total = np.zeros_like(v, dtype=np.float64)
 
         def work(corner: Corner) -> tuple[Corner, np.ndarray, np.ndarray | None]:
@@ -148,6 +148,22 @@ class HeldKernel:
                 if there is not None:
                     total[columns] += there
         return total
+
+    @property
+    def _on_device(self) -> bool:
+        """Whether blocks are on JAX's device when they are multiplied by."""
+        return self.plan.place == "device" or (self.plan.place == "nowhere" and accelerated())
+
+    def _device_product(self, v: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        """Return K v from blocks on the device, which goes on with them while programs are started here."""
+        with float64():
+            factors = jnp.asarray(v, jnp.float64)
+            total, add = jnp.zeros_like(factors), _added()
+            for corner in self.plan.corners:
+                block, same = self.blocks.get(corner), corner[0] == corner[1]
+                starts = [part.start for part in self._slices(corner)]
+                total = add(total, self._block(corner) if block is None else block, factors, *starts, same)
+            return np.asarray(total)
 
     def columns(self, index: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
         """Return some columns of the kernel in float64: those that are kept, or computed ones."""
@@ -169,9 +185,11 @@ class HeldKernel:
 
     def computed_columns(self, index: Int[np.ndarray, " m"]) -> Float[np.ndarray, "n m"]:
         """Return some columns of the kernel, computed in float64, whatever is kept."""
+        # repeated to few lengths, for each of which a device compiles a program for longer than it takes
+        count = len(index) if not accelerated() else COLUMNS * -(-len(index) // COLUMNS)
         with float64():
-            chosen = self.samples.rows(jax.numpy.asarray(index))
-            found = rectangle(self.problem, self.kernel, self.samples, chosen)
+            chosen = rows_of(self.samples, np.resize(index, count))
+            found = rectangle(self.problem, self.kernel, self.samples, chosen)[:, : len(index)]
         found[index, np.arange(len(index))] = self._diagonal[index]
         return finite_entries(found)
 
@@ -180,8 +198,11 @@ class HeldKernel:
         rows, columns = (slice(k * side, min((k + 1) * side, n)) for k in corner)
         return rows, columns
 
-    def _block(self, corner: Corner) -> np.ndarray:
-        """Return a block in the type that blocks are kept in."""
+    def _block(self, corner: Corner) -> np.ndarray | jax.Array:
+        """Return a block in the type that blocks are kept in, on the device where it is to stay there."""
+        if self._on_device or accelerated():
+            block = self._device_block(corner)
+            return block if self._on_device else np.asarray(block)
         rows, columns = self._slices(corner)
         same, step = corner[0] == corner[1], self._target.tile
         block = np.empty((rows.stop - rows.start, columns.stop - columns.start), self.plan.dtype)
@@ -195,6 +216,14 @@ class HeldKernel:
                         block[there : there + tile.shape[1], here : here + tile.shape[0]] = tile.T
         return finite_entries(block)
 
+    def _device_block(self, corner: Corner) -> jax.Array:
+        first, second = (Part(self.samples, part.start, part.stop - part.start) for part in self._slices(corner))
+        with float64():
+            (found,) = device_kernels(
+                self.problem.recursion, first, None if corner[0] == corner[1] else second, self.kernel
+            )
+            return finite_entries(found).astype(self.plan.dtype)
+
     def _tile(self, corner: Corner) -> Float[np.ndarray, "a b"]:
         (chosen,) = tile_kernels(self.problem.recursion, self.samples, self.samples, self._target, corner)
         k = corner[0]
@@ -206,15 +235,20 @@ class HeldKernel:
 
     @cached_property
     def _target(self) -> Target:
-        # a device is filled by whole blocks, and a core's cache by tiles
-        tile = self.plan.side if self.plan.place == "device" else TILE
-        return _target(self.kernel, (self.n, self.n), symmetric=True, tile=tile)
+        return _target(self.kernel, (self.n, self.n), symmetric=True)
 
 
 def square(
     problem: KernelProblem, kernel: KernelName, progress: Callable[[int], None] | None = None
 ) -> Float[np.ndarray, "n n"]:
     """Return one kernel between all samples of a problem in float64; ``progress`` gets the number of entries done."""
+    if accelerated():
+        with float64():
+            (whole,) = device_kernels(problem.recursion, Part.of(problem.checked_samples(problem.x)), None, kernel)
+            found = np.array(finite_entries(whole))
+        if progress is not None:
+            progress(found.size)
+        return found
     found = np.empty(problem.shape)
     ck, ntk = (found, None) if kernel == "ck" else (None, found)
     target = Target(ck, ntk, symmetric=True, same=True)
@@ -226,7 +260,11 @@ def square(
 def rectangle(
     problem: KernelProblem, kernel: KernelName, first: SampleSet, second: SampleSet
 ) -> Float[np.ndarray, "n m"]:
-    """Return one kernel between two sets of samples, on all cores."""
+    """Return one kernel between two sets of samples, on all cores or on JAX's device."""
+    if accelerated():
+        with float64():
+            (whole,) = device_kernels(problem.recursion, Part.of(first), Part.of(second), kernel)
+            return np.array(whole)
     shape = len(first.ck), len(second.ck)
     found = np.empty(shape)
     target = _target(kernel, shape, symmetric=False)
@@ -242,21 +280,33 @@ def rectangle(
     return found
 
 
-def _target(kernel: KernelName, shape: tuple[int, int], *, symmetric: bool, tile: int = TILE) -> Target:
+def weighted_rows(
+    problem: KernelProblem, kernel: KernelName, first: SampleSet, second: SampleSet, weights: Float[np.ndarray, "m k"]
+) -> Float[np.ndarray, "n k"]:
+    """Return the product of one kernel between two sets of samples with weights of the second ones."""
+    if not accelerated():
+        return rectangle(problem, kernel, first, second) @ weights
+    with float64():
+        (whole,) = device_kernels(problem.recursion, Part.of(first), Part.of(second), kernel)
+        return np.asarray(_product()(whole, jnp.asarray(weights)))
+
+
+@cache
+def _product() -> Any:
+    return compiled(exact_product)
+
+
+def _target(kernel: KernelName, shape: tuple[int, int], *, symmetric: bool) -> Target:
     """Return a division into tiles for one kernel, without memory for it."""
     empty = np.broadcast_to(np.zeros(()), shape)
     ck, ntk = (empty, None) if kernel == "ck" else (None, empty)
-    return Target(ck, ntk, symmetric=symmetric, same=symmetric, tile=tile)
+    return Target(ck, ntk, symmetric=symmetric, same=symmetric)
 
 
 def block_products(
-    block: np.ndarray | jax.Array, v: Float[np.ndarray, "b k"], right: Float[np.ndarray, "a k"] | None
+    block: np.ndarray, v: Float[np.ndarray, "b k"], right: Float[np.ndarray, "a k"] | None
 ) -> tuple[Float[np.ndarray, "a k"], Float[np.ndarray, "b k"] | None]:
     """Return the products of a block with v, and of its transpose with ``right``, added up in float64."""
-    if isinstance(block, jax.Array):
-        with float64():
-            here, mirrored = _device_products(block, v, right)
-        return np.asarray(here), None if mirrored is None else np.asarray(mirrored)
     here, mirrored = np.empty((len(block), v.shape[1])), np.zeros_like(v)
     for rows in narrow_blocks(block.shape, v.shape[1]):
         part = block[rows].astype(np.float64, copy=False)
@@ -272,9 +322,10 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def finite_entries(entries: np.ndarray) -> np.ndarray:
+def finite_entries(entries: Entries) -> Entries:
     """Return entries, or refuse those that are infinite."""
-    if np.all(np.isfinite(entries)):
+    library = np if isinstance(entries, np.ndarray) else jnp
+    if library.all(library.isfinite(entries)):
         return entries
     raise ValueError(
         "the NTK of a network with jumps is infinite between samples that are equal, whatever its diagonal is declared "
@@ -282,9 +333,22 @@ def finite_entries(entries: np.ndarray) -> np.ndarray:
     )
 
 
-@jax.jit
-def _device_products(block: jax.Array, v: jax.Array, right: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
-    exact = block.astype(float)
-    # GPUs round the factors of a product to 10 bits unless told otherwise
-    product = partial(jax.numpy.matmul, precision=jax.lax.Precision.HIGHEST)
-    return product(exact, v), None if right is None else product(exact.T, right)
+@cache
+def _added() -> Any:
+    """Return the program that adds the products of a block and of its mirror image to a sum, in float64."""
+
+    def added(
+        total: Float[jax.Array, "n k"], block: jax.Array, v: Float[jax.Array, "n k"], i: int, j: int, same: bool
+    ) -> Float[jax.Array, "n k"]:
+        exact, (height, width) = block.astype(float), block.shape
+        cut, put = jax.lax.dynamic_slice_in_dim, jax.lax.dynamic_update_slice_in_dim
+        total = put(total, cut(total, i, height) + exact_product(exact, cut(v, j, width)), i, axis=0)
+        if same:
+            return total
+        return put(total, cut(total, j, width) + exact_product(exact.T, cut(v, i, height)), j, axis=0)
+
+    return compiled(added, static_argnums=5, donate_argnums=0)
+
+
+# GPUs round the factors of a product to 10 bits unless told otherwise
+exact_product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)

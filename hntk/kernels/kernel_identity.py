@@ -18,6 +18,7 @@ CODE = (
     PACKAGE / "theory" / "coefficients.py",
     PACKAGE / "theory" / "expansion.py",
     PACKAGE / "theory" / "implicit.py",
+    PACKAGE / "_utils" / "devices.py",
     PACKAGE / "_utils" / "float64.py",
 )
 

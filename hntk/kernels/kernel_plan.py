@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import jax
 import numpy as np
 
 from hntk._utils.arguments import as_choice
+from hntk._utils.devices import device_memory
 from hntk._utils.memory import available_memory, gigabytes
 from hntk.kernels.tiling import TILE
 
@@ -20,6 +20,8 @@ Keep = Literal["auto", "device", "memory", "disk", "nowhere"]
 FILE = "blocks.bin"
 # most samples on the side of a block
 SIDE = 4 * TILE
+# the same where a device keeps them, whose programs take longer to start
+DEVICE_SIDE = 4096
 # blocks on a side of a small kernel, so that all cores have a share of it
 BLOCKS = 6
 # blocks of at most so many bytes in all are kept in float64
@@ -136,8 +138,7 @@ def plan_kernel(
     short = f"{gigabytes(size)} of blocks and {gigabytes(beside)} beside them"
     spare = device_memory()
     if keep == "device" or (keep == "auto" and spare is not None and size <= SHARE * spare):
-        # a device is filled by one block
-        return KernelPlan(n, "device", dtype, min(SIDE, n))
+        return KernelPlan(n, "device", dtype, min(DEVICE_SIDE, n))
     if keep == "memory" or (keep == "auto" and fits):
         if not fits:
             raise MemoryError(
@@ -170,15 +171,6 @@ def _dtype(n: int, precision: str) -> str:
     if as_choice(precision, "precision", ("auto", "float32", "float64")) != "auto":
         return precision
     return "float64" if triangle_bytes(n, _side(n), 8) <= DOUBLE else "float32"
-
-
-def device_memory() -> int | None:
-    """Return the bytes that are free on JAX's device, where that is no processor of this machine; None otherwise."""
-    device = jax.devices()[0]
-    if device.platform == "cpu":
-        return None
-    told = device.memory_stats() or {}
-    return max(0, told.get("bytes_limit", 0) - told.get("bytes_in_use", 0))
 
 
 def existing(folder: Path) -> Path:

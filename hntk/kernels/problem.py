@@ -185,8 +185,10 @@ class KernelProblem:
         if self.network.implicit:
             _check_settled(self.network, known)
         check_result(known.ck, "the conjugate kernel's diagonal")
+        if self.network.is_plain:
+            return known
         for depth, variance in enumerate([*known.variances, known.ck], start=1):
-            if not self.network.is_plain and not np.max(variance) > jnp.finfo(self.dtype).tiny:
+            if not np.max(variance) > jnp.finfo(self.dtype).tiny:
                 raise ValueError(
                     f"the input of layer {depth} vanishes in {self.dtype.name}: bring weight_std nearer to 1, or x to "
                     "norms about 1."

@@ -27,6 +27,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Num
 
+from hntk._utils.devices import compiled
 from hntk.activations import Staircase
 from hntk.activations.base import PairMaps, Side
 from hntk.activations.correlation import matched_pairs
@@ -183,7 +184,7 @@ class Recursion:
     def pairs(self, first: SampleSet, second: SampleSet, i: np.ndarray, j: np.ndarray, only: Only = None) -> Part:
         """Return single pairs by the exact form of every activation's maps."""
         # gathered by another program, so that the long one is not compiled for every number of samples
-        return _programs(self.form).pairs(self.numbers, _rows(first, i), _rows(second, j), only)
+        return _programs(self.form).pairs(self.numbers, rows_of(first, i), rows_of(second, j), only)
 
     def matrix(self, first: SampleSet, second: SampleSet | None) -> Tile:
         """Return the kernels of all pairs by exact forms, finite in every derivative; None stands for ``first``."""
@@ -197,26 +198,27 @@ class _Programs(NamedTuple):
     matrix: Any
 
 
-_rows = jax.jit(SampleSet.rows)
+rows_of = jax.jit(SampleSet.rows)
 
 
 @functools.lru_cache(maxsize=32)
 def _programs(form: Form) -> _Programs:
     """Return the functions of a recursion; JAX compiles each for every shape that it meets."""
-    samples = jax.jit(partial(_samples, form))
 
-    @partial(jax.jit, static_argnums=(5, 6))
     def tile(
         numbers: Numbers, first: SampleSet, second: SampleSet, i: int, j: int, shape: tuple[int, int], only: Only
     ) -> Part:
         return tile_of(form, numbers, first.part(i, shape[0]), second.part(j, shape[1])).part(only)
 
-    @partial(jax.jit, static_argnums=3)
     def pairs(numbers: Numbers, left: SampleSet, right: SampleSet, only: Only) -> Part:
         return pairs_of(form, numbers, left, right).part(only)
 
-    matrix = jax.jit(partial(_matrix, form))
-    return _Programs(samples, tile, pairs, matrix)
+    return _Programs(
+        samples=compiled(partial(_samples, form)),
+        tile=compiled(tile, static_argnums=(5, 6)),
+        pairs=compiled(pairs, static_argnums=3),
+        matrix=compiled(partial(_matrix, form)),
+    )
 
 
 def centring_constants(net: Architecture, square: Float[Array, ""]) -> Float[Array, " depth"]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from hntk._utils.digest import array_digest, source_digest
 from hntk._utils.float64 import float64
 from hntk.kernels.disk_blocks import DiskBlocks
-from hntk.kernels.held_kernel import Blocks, DeviceBlocks, HeldKernel, KernelName, MemoryBlocks, NoBlocks
+from hntk.kernels.held_kernel import Blocks, HeldKernel, KernelName, MemoryBlocks, NoBlocks
 from hntk.kernels.kernel_identity import kernel_identity
 from hntk.kernels.kernel_plan import KernelPlan, plan_kernel
 from hntk.kernels.problem import KernelProblem
@@ -172,7 +172,7 @@ def open_kernel(
 
 def _blocks(plan: KernelPlan) -> Blocks:
     """Return what keeps the blocks of a plan that has no files."""
-    return {"device": DeviceBlocks, "memory": MemoryBlocks}.get(plan.place, NoBlocks)()
+    return {"device": MemoryBlocks, "memory": MemoryBlocks}.get(plan.place, NoBlocks)()
 
 
 def _held(problem: KernelProblem, kernel: KernelName, plan: KernelPlan, blocks: Blocks) -> HeldKernel:

@@ -22,7 +22,7 @@ from hntk._utils.memory import check_room
 from hntk._utils.pytree import array_dataclass
 from hntk.data.normalization import Normalization
 from hntk.data.row_files import RowFiles
-from hntk.kernels.held_kernel import KernelName, rectangle, square
+from hntk.kernels.held_kernel import KernelName, square, weighted_rows
 from hntk.kernels.problem import KernelProblem
 from hntk.kernels.ray_workers import Engine
 from hntk.networks.label_predictor import LabelPredictor
@@ -117,7 +117,7 @@ class KernelRegression(KernelScores):
             training = problem.checked_samples(problem.x)
             for start in range(0, len(samples), step):
                 block = problem.checked_samples(jnp.asarray(samples[start : start + step], float))
-                yield rectangle(problem, self.kernel, block, training) @ self.dual
+                yield weighted_rows(problem, self.kernel, block, training, self.dual)
 
     def variance(self, x: object, *, raw: bool = False, solver: Solver = "auto") -> Float[np.ndarray, " m"]:
         """Return posterior variances of the Gaussian process that has the kernel, and noise of the ridge's variance.

@@ -16,12 +16,18 @@ and is lowered until it does not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy
 from jaxtyping import Bool, Float, Int
 
+from hntk._utils.devices import accelerated, compiled, device_memory
+from hntk._utils.float64 import float64
 from hntk._utils.rows import narrow_blocks, row_blocks
 from hntk.solvers.operators import SymmetricOperator
 
@@ -33,6 +39,8 @@ TRIED, LESS = 16, 0.8
 NOISE = 1e-10
 # pivots that are drawn at a time
 DRAWN = 64
+# free bytes of a device, in units of those of a factor, from which on it multiplies there: it, its copy and blocks
+ROOM = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +57,7 @@ class LowRank:
 
     factor: Float[np.ndarray, "n r"]
     diagonal: Float[np.ndarray, " n"]
+    _parts: dict[int, LowRank] = field(default_factory=dict, repr=False)
 
     @property
     def rank(self) -> int:
@@ -57,7 +66,15 @@ class LowRank:
 
     def leading(self, n: int) -> LowRank:
         """Return what approximates the first n rows and columns."""
-        return LowRank(self.factor[:n], self.diagonal[:n])
+        # the same one again, which a device may have a copy of
+        if n not in self._parts:
+            self._parts[n] = self if n == len(self.factor) else LowRank(self.factor[:n], self.diagonal[:n])
+        return self._parts[n]
+
+    @cached_property
+    def _on_device(self) -> jax.Array:
+        with float64():
+            return jnp.asarray(self.factor)
 
     def inverse(self, ridge: float) -> Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]:
         """Return the function that multiplies a block by (W Wᵀ + D + λ)⁻¹.
@@ -75,6 +92,9 @@ class LowRank:
         level = self.diagonal + ridge
         # a diagonal of 0 at a ridge of 0 has no inverse
         level = np.maximum(level, np.finfo(float).eps * max(float(level.max()), np.finfo(float).tiny))
+        free = device_memory() if accelerated() else None
+        if free is not None and 0 < ROOM * self.factor.nbytes <= free:
+            return _device_inverse(self._on_device, level)
         inner = np.eye(self.rank)
         for rows in row_blocks(self.factor, self.rank + 1):
             # a matrix by its own transpose takes BLAS half the operations
@@ -95,6 +115,41 @@ class LowRank:
             return free
 
         return apply
+
+
+def _device_inverse(
+    factor: Float[jax.Array, "n r"], level: Float[np.ndarray, " n"]
+) -> Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]:
+    """Return the function that multiplies a block by (W Wᵀ + diag(level))⁻¹ on JAX's device."""
+    prepare, solve = _device_programs()
+    with float64():
+        levels = jnp.asarray(level)
+        cholesky = prepare(factor, levels)
+
+    def apply(block: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        with float64():
+            return np.array(solve(factor, levels, cholesky, jnp.asarray(block)))
+
+    return apply
+
+
+@cache
+def _device_programs() -> tuple[Any, Any]:
+    """Return the programs that factorise the inner matrix of Woodbury's inverse, and that apply the inverse."""
+    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+    def prepare(factor: jax.Array, level: jax.Array) -> jax.Array:
+        scaled = factor / jnp.sqrt(level)[:, None]
+        inner = jnp.eye(factor.shape[1]) + product(scaled.T, scaled)
+        # columns that depend on each other leave eigenvalues that rounding may have made negative
+        return jnp.linalg.cholesky(inner + jnp.eye(len(inner)) * len(inner) * jnp.finfo(float).eps * jnp.trace(inner))
+
+    def solve(factor: jax.Array, level: jax.Array, cholesky: jax.Array, block: jax.Array) -> jax.Array:
+        free = block / level[:, None]
+        across = jax.scipy.linalg.cho_solve((cholesky, True), product(factor.T, free))
+        return free - product(factor, across) / level[:, None]
+
+    return compiled(prepare), compiled(solve)
 
 
 def low_rank(

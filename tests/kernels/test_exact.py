@@ -22,6 +22,7 @@ from hntk.kernels.recursion import tile_of
 from hntk.spectra.comparison import off_diagonal
 from tests.support.precision import precision
 from tests.support.recursion import kernel_function
+from tests.support.samples import spread
 
 STAIRS = hntk.staircase([-0.4, 0.2, 1.1], [0.0, 0.4, 1.0, 2.2])
 STACKS = {
@@ -30,15 +31,6 @@ STACKS = {
     "mixed": ["erf", STAIRS, "tanh"],
     "clipped": [hntk.activation(lambda t: jnp.clip(t, -1, 1), breakpoints=[-1, 1], name="clipped"), "abs"],
 }
-
-
-def spread(n: int, p: int, seed: int = 0) -> np.ndarray:
-    """Samples of unequal norms, some nearly parallel or opposite: all correlations occur."""
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((4, p)) / np.sqrt(p)
-    closeness = 10.0 ** rng.uniform(-4, 0.5, (n, 1))
-    x = rng.choice([-1, 1], (n, 1)) * centres[rng.integers(0, 4, n)] + closeness * rng.standard_normal((n, p)) / p**0.5
-    return x * rng.uniform(0.5, 1.5, (n, 1)) / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def reference(x: np.ndarray, layers: list, tau0: float, x2: np.ndarray | None = None):

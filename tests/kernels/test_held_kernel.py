@@ -13,7 +13,7 @@ import pytest
 import hntk
 from hntk.kernels import kernel_plan
 from hntk.kernels.disk_blocks import DiskBlocks
-from hntk.kernels.held_kernel import DeviceBlocks, HeldKernel, MemoryBlocks, NoBlocks
+from hntk.kernels.held_kernel import HeldKernel, MemoryBlocks, NoBlocks
 from hntk.kernels.kernel_identity import kernel_identity
 from hntk.kernels.kernel_plan import KernelPlan, plan_kernel
 from hntk.kernels.problem import KernelProblem
@@ -28,6 +28,7 @@ V = np.random.default_rng(0).normal(size=(N, 3))
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     jax.config.update("jax_enable_x64", True)
     monkeypatch.setattr(kernel_plan, "SIDE", 256)
+    monkeypatch.setattr(kernel_plan, "DEVICE_SIDE", 256)
 
 
 def problem(net: Any = ("relu", "erf")) -> KernelProblem:
@@ -41,7 +42,7 @@ def exact(kernel: str = "ntk") -> np.ndarray:
 @pytest.mark.parametrize("kernel", ["ck", "ntk"])
 @pytest.mark.parametrize("place", ["device", "memory", "nowhere"])
 def test_products_are_those_of_the_kernel(kernel: Any, place: Any) -> None:
-    blocks = {"device": DeviceBlocks, "memory": MemoryBlocks, "nowhere": NoBlocks}[place]()
+    blocks = {"device": MemoryBlocks, "memory": MemoryBlocks, "nowhere": NoBlocks}[place]()
     held = HeldKernel(problem(), kernel, plan_kernel(N, keep=place), blocks)
     told: list[int] = []
     held.compute(told.append)

@@ -1,0 +1,46 @@
+"""What JAX computes on: this machine's processor, or a device with memory of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+# XLA times several kernels for every product of matrices before it compiles one: that takes seconds for each new shape,
+# and saved nothing measurable for the products of kernels
+QUICK = {"xla_gpu_autotune_level": 0}
+
+
+def accelerated() -> bool:
+    """Return whether JAX computes on another device than this machine's processor."""
+    return jax.default_backend() != "cpu"
+
+
+def device_memory() -> int | None:
+    """Return the bytes that are free on JAX's device, where that is no processor of this machine; None otherwise."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return None
+    told = device.memory_stats() or {}
+    return max(0, told.get("bytes_limit", 0) - told.get("bytes_in_use", 0))
+
+
+def compiled(function: Callable, **options: Any) -> Any:
+    """Return a function that JAX compiles, on GPUs without trying several kernels for each product.
+
+    Parameters
+    ----------
+    function : callable
+        The function. It is to be called where the backend is known, not when a module is imported.
+    **options : Any
+        Further arguments of ``jax.jit``.
+
+    Returns
+    -------
+    callable
+        The compiled function.
+    """
+    if jax.default_backend() == "gpu":
+        options["compiler_options"] = QUICK
+    return jax.jit(function, **options)
