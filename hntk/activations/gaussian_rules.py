@@ -60,31 +60,52 @@ def gaussian_panels(edges, xp) -> tuple:
     """
     half, middle = xp.diff(edges) / 2, (edges[..., 1:] + edges[..., :-1]) / 2
     flat = (*edges.shape[:-1], -1)
-    xi = (middle[..., None] + half[..., None] * xp.asarray(NODES)).reshape(flat)
-    weight = (half[..., None] * xp.asarray(WEIGHTS)).reshape(flat)
+    xi = (middle[..., None] + half[..., None] * xp.asarray(NODES, edges.dtype)).reshape(flat)
+    weight = (half[..., None] * xp.asarray(WEIGHTS, edges.dtype)).reshape(flat)
     return xi, weight * xp.exp(-(xi**2) / 2) / math.sqrt(2 * math.pi)
 
 
 def pair_expectations(function: Callable, points: tuple[float, ...], rho: Array, tau1: Array, tau2: Array) -> tuple:
     """Return (E[σσ], E[σ'σ']) of one Gaussian pair."""
+    size = jnp.where(rho < 0, -1.0, 1.0) * rho  # not abs, whose derivative at 0 is 0
+
+    def inner(x: Array, y: Array, u: Array, v: Array) -> tuple[Array, Array]:
+        product = function(u) * function(v)
+        return product, product * ((x**2 - 1) / (1 + size) - (y**2 - 1) / (1 - size))
+
+    value, by_rho = _pair_integrals(inner, points, rho, tau1, tau2)
+    # one division at a time, as the derivative divides by the square
+    return value, ratio(ratio(jnp.where(rho < 0, -1.0, 1.0) * by_rho / 2, tau1), tau2)
+
+
+def near_slope(function: Callable, points: tuple[float, ...], rho: Array, tau1: Array, tau2: Array) -> Array:
+    """Return E[σ'σ'] of one Gaussian pair for a function that does not jump, from σ' itself.
+
+    Near ρ = ±1 the rule for E[σσ] divides roundings by 1 − abs(ρ).
+    """
+    slope = _slope(function)
+    return _pair_integrals(lambda x, y, u, v: (slope(u) * slope(v),), points, rho, tau1, tau2)[0]
+
+
+def _pair_integrals(
+    inner: Callable, points: tuple[float, ...], rho: Array, tau1: Array, tau2: Array
+) -> tuple[Array, ...]:
+    """Return means of functions of x, y, u and v over one Gaussian pair, split where u or v crosses a breakpoint."""
     # for ρ < 0 the second variable is mirrored: breakpoints then move slowly with y, which the outer rule resolves
     mirror = jnp.where(rho < 0, -1.0, 1.0)
-    size = mirror * rho  # not abs, whose derivative at 0 is 0
+    size = mirror * rho
     a, b = jnp.sqrt((1 + size) / 2), jnp.sqrt(jnp.maximum((1 - size) / 2, jnp.finfo(rho.dtype).tiny))
     first, second = jnp.asarray(points, rho.dtype) / tau1, mirror * jnp.asarray(points, rho.dtype) / tau2
     meets = ((first[:, None] - second[None, :]) / (2 * b)).reshape(-1)
     y, weight_y = gaussian_panels(_pair_edges(meets), jnp)
 
-    def inner(y: Array) -> tuple[Array, Array]:
+    def over_x(y: Array) -> tuple[Array, ...]:
         crossings = jnp.concatenate([(first - b * y) / a, (second + b * y) / a])
         x, weight_x = gaussian_panels(_pair_edges(crossings), jnp)
-        product = function(tau1 * (a * x + b * y)) * function(mirror * tau2 * (a * x - b * y)) * weight_x
-        by_size = (x**2 - 1) / (1 + size) - (y**2 - 1) / (1 - size)
-        return jnp.sum(product), mirror * jnp.sum(product * by_size) / 2
+        found = inner(x, y, tau1 * (a * x + b * y), mirror * tau2 * (a * x - b * y))
+        return tuple(jnp.sum(each * weight_x) for each in found)
 
-    value, by_rho = jax.vmap(inner)(y)
-    # one division at a time, as the derivative divides by the square
-    return weight_y @ value, ratio(ratio(weight_y @ by_rho, tau1), tau2)
+    return tuple(weight_y @ each for each in jax.vmap(over_x)(y))
 
 
 def small_pair_expectations(function: Callable, rho: Array, tau1: Array, tau2: Array) -> tuple:
@@ -114,7 +135,7 @@ def _pair_mean_jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple
 def _pair_nodes(rho: Array) -> tuple[Array, Array, Array]:
     """Return u/τ_1 and v/τ_2 at the nodes of the rule, on a grid of x and y, and the weights of either."""
     mirror = jnp.where(rho < 0, -1.0, 1.0)
-    x, weight = gaussian_panels(jnp.asarray(PAIR_EDGES), jnp)
+    x, weight = gaussian_panels(jnp.asarray(PAIR_EDGES, rho.dtype), jnp)
     a, b = jnp.sqrt((1 + mirror * rho) / 2), jnp.sqrt(jnp.maximum((1 - mirror * rho) / 2, jnp.finfo(rho.dtype).tiny))
     return a * x + b * x[:, None], mirror * (a * x - b * x[:, None]), weight
 
@@ -155,7 +176,8 @@ def smoothed_slope(
 
 
 def _pair_edges(moving: Array) -> Array:
-    return jnp.sort(jnp.concatenate([jnp.asarray(PAIR_EDGES), jnp.clip(moving, -PAIR_REACH, PAIR_REACH)]))
+    edges = jnp.asarray(PAIR_EDGES, moving.dtype)
+    return jnp.sort(jnp.concatenate([edges, jnp.clip(moving, -PAIR_REACH, PAIR_REACH)]))
 
 
 def over_variances(one: Callable[[Array], Array], var: Float[Array, " n"]) -> Float[Array, "n outputs"]:

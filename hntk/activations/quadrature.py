@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from hntk.activations.gaussian_rules import (
     SMALL,
     gaussian_rule,
     linear_slope,
+    near_slope,
     over_variances,
     pair_expectations,
     small_pair_expectations,
@@ -37,6 +39,8 @@ from hntk.activations.mehler import HermiteSide, hermite_sums, mehler_maps
 SERIES_ORDER = 128
 # pairs computed at a time by the two-dimensional rule, which bounds the memory
 PAIR_CHUNK = 64
+# distance of correlations from ±1 below which σ' itself is integrated, as Stein's identity divides roundings by it
+NEAR = 1e-2
 # time of a pair by the two-dimensional rule, in terms of the series
 EXACT_COST = 2e5
 # relative disagreement of Stein's identity with the derivatives from which on a function is not smooth
@@ -114,13 +118,30 @@ class QuadratureActivation(Activation):
         var1, var2 = _with_product(var1), _with_product(var2)
         rho, same = matched_pairs(cov, var1, var2)
         linear = jnp.abs(rho) == 1
-        smooth = self._pair_rule(jnp.where(linear, 0.0, rho), var1, var2)[1]
+        value = self._near_slope(rho, var1, var2, self._pair_rule(jnp.where(linear, 0.0, rho), var1, var2)[1])
         value = jax.lax.cond(
             jnp.any(linear & ~same),
-            lambda: jnp.where(linear, self._linear_slope(rho, var1, var2), smooth),
-            lambda: smooth,
+            lambda found: jnp.where(linear, self._linear_slope(rho, var1, var2), found),
+            lambda found: found,
+            value,
         )
         return jnp.where(same, self.slope_map(var1) * jnp.ones_like(rho), value)
+
+    def _near_slope(self, rho: Array, var1: ArrayLike, var2: ArrayLike, found: Array) -> Array:
+        """Return the derivative map with the pairs near ρ = ±1 replaced by those of another rule; ρ = ±1 stays."""
+        if self._jumps:
+            return found
+        size = jnp.abs(rho)
+        near = (size > 1 - NEAR) & (size < 1)
+
+        def replaced(found: Array) -> Array:
+            tau1, tau2 = (jnp.broadcast_to(_root(v), rho.shape).reshape(-1) for v in (var1, var2))
+            rule = partial(near_slope, self.function, self.points)
+            better = _in_chunks(rule, jnp.where(near, rho, 0.0).reshape(-1), tau1, tau2).reshape(rho.shape)
+            # its own derivative would miss the jumps of σ'
+            return found + jax.lax.stop_gradient(jnp.where(near, better - found, 0.0))
+
+        return jax.lax.cond(jnp.any(near), replaced, lambda found: found, found)
 
     def _linear_slope(self, rho: Array, var1: ArrayLike, var2: ArrayLike) -> Array:
         """Return E[σ'(τ_1 ξ) σ'(±τ_2 ξ)], the derivative map where the two-dimensional rule has no density: ρ = ±1."""
@@ -200,7 +221,7 @@ def _tiny(var: ArrayLike) -> float:
     return float(jnp.finfo(jnp.promote_types(jnp.asarray(var).dtype, jnp.float32)).tiny)
 
 
-def _in_chunks(rule: Callable, *pairs: Array) -> tuple[Array, Array]:
+def _in_chunks(rule: Callable, *pairs: Array) -> Any:
     return jax.lax.map(lambda pair: rule(*pair), pairs, batch_size=PAIR_CHUNK)
 
 

@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 import hntk
+from tests.support.precision import precision
 
 NAMES = [n for n in hntk.activation_names() if n not in ("polynomial", "staircase")]
 
@@ -111,6 +112,21 @@ def test_the_diagonal_is_the_variance(act: hntk.Activation) -> None:
     m = act.moments(0.9)
     assert np.isclose(float(jax.jit(act.covariance_map)(0.81, 0.81, 0.81)), m.variance, rtol=1e-10)
     assert np.isclose(float(jax.jit(act.derivative_map)(0.81, 0.81, 0.81)), m.d, rtol=1e-9)
+
+
+@pytest.mark.often("relu", "tanh", "gelu", "clip")
+def test_the_derivative_map_approaches_the_diagonal(act: hntk.Activation) -> None:
+    """Stein's identity would divide roundings by the distance from ρ = 1; a kink's map changes with its root."""
+    if act.has_jumps:
+        return
+    v, diagonal = 0.81, act.moments(0.9).d
+    for double, gaps in ((True, [1e-14, 1e-12, 1e-9, 1e-6]), (False, [1e-5, 1e-4])):
+        with precision(double):
+            for gap in gaps:
+                found = float(jax.jit(act.derivative_map)(v * (1 - gap), v, v))
+                assert abs(found - diagonal) < 2 * diagonal * np.sqrt(gap if act.breakpoints else gap**2) + 1e-4 ** (
+                    1 + double
+                ), (gap, found)
 
 
 @pytest.mark.slow
