@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from hntk._utils.atomic_file import replacing
@@ -83,10 +84,10 @@ class DiskBlocks:
         rows, columns = (min(self.plan.side, self.plan.n - k * self.plan.side) for k in corner)
         return self._map[place, :rows, :columns] if place in self.done else None
 
-    def put(self, corner: Corner, block: np.ndarray) -> None:
+    def put(self, corner: Corner, block: np.ndarray | jax.Array) -> None:
         """Write a block, and note that it is there."""
         place = self._places[corner]
-        self._map[place, : block.shape[0], : block.shape[1]] = block
+        self._map[place, : block.shape[0], : block.shape[1]] = np.asarray(block)
         with self._lock:
             self._map.flush()
             self.done.add(place)

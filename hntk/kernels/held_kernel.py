@@ -135,10 +135,11 @@ class HeldKernel:
         total = np.zeros_like(v, dtype=np.float64)
 
         def work(corner: Corner) -> tuple[Corner, np.ndarray, np.ndarray | None]:
-            block = self.blocks.get(corner)
+            kept = self.blocks.get(corner)
+            block = np.asarray(self._block(corner) if kept is None else kept)
             rows, columns = self._slices(corner)
             right = v[rows] if corner[0] != corner[1] else None
-            return corner, *block_products(self._block(corner) if block is None else block, v[columns], right)
+            return corner, *block_products(block, v[columns], right)
 
         # one thread of BLAS for each of ours
         with _libraries().limit(limits=1, user_api="blas"):

@@ -37,6 +37,7 @@ from hntk.readouts.kernel_ridge import (
     CentredTargets,
     DenseKernel,
     Trial,
+    centre,
     lowest_error,
     solve_ridge,
     try_ridges,
@@ -51,7 +52,7 @@ Solver = Literal["auto", "direct"] | ConjugateGradients
 # Entries of one kernel between new samples and the training samples that are in memory at a time.
 ENTRIES = 2**24
 # (n, n) arrays of float64 that must fit into memory: where a ridge is given, and where one is chosen by eigenvectors.
-SOLVED, DECOMPOSED = 3, 5
+SOLVED, DECOMPOSED = 2, 4
 
 
 @array_dataclass(static=("architecture", "kernel", "convergence"))
@@ -359,15 +360,10 @@ def _solved(
     """Return the dual coefficients, what the kernel is centred by, the ridge, and the ridges that were tried."""
     targets: CentredTargets = data.targets
     if data.ridge is None:
-        decomposed = DenseKernel.of(matrix, centred=centred)
+        decomposed = DenseKernel.of(matrix, centred=centred, overwrite=True)
         tried = try_ridges(decomposed, targets, np.multiply(data.ridges, decomposed.mean_eigenvalue).tolist())
         ridge, means = lowest_error(tried).ridge, decomposed.column_means
         return decomposed.solve(targets.values, ridge), np.zeros(len(matrix)) if means is None else means, ridge, tried
-    means = np.zeros(len(matrix))
-    if centred:
-        means = matrix.mean(axis=0)
-        # where the matrix is, as it is not needed any more
-        matrix -= means
-        matrix -= (means - means.mean())[:, None]
+    means = centre(matrix) if centred else np.zeros(len(matrix))
     dual = solve_ridge(matrix, targets.values, data.ridge, overwrite=True)
     return dual - dual.mean(axis=0) if centred else dual, means, data.ridge, ()

@@ -18,7 +18,6 @@ from jaxtyping import Float, Int
 from hntk._utils.pytree import array_dataclass
 from hntk._utils.rows import row_blocks
 from hntk.readouts.answers import Answers
-from hntk.spectra.comparison import centred_kernel
 
 # Ridges to choose from, in units of the kernel's mean eigenvalue.
 RIDGES = tuple(np.logspace(-4, 3, 29).tolist())
@@ -54,10 +53,15 @@ class DenseKernel:
     column_means: Float[np.ndarray, " n"] | None = None
 
     @staticmethod
-    def of(matrix: Float[np.ndarray, "n n"], *, centred: bool = False) -> DenseKernel:
-        """Decompose a symmetric matrix, after features were centred on the samples where ``centred`` says so."""
-        means = matrix.mean(axis=0) if centred else None
-        values, vectors = np.linalg.eigh(centred_kernel(matrix) if centred else matrix)
+    def of(matrix: Float[np.ndarray, "n n"], *, centred: bool = False, overwrite: bool = False) -> DenseKernel:
+        """Decompose a symmetric matrix, after features were centred on the samples where ``centred`` says so.
+
+        Where ``overwrite`` says so, eigenvectors take the place of a matrix that is not needed any more.
+        """
+        own = matrix if overwrite else matrix.copy()
+        means = centre(own) if centred else None
+        # LAPACK's matrices have columns in a row
+        values, vectors = scipy.linalg.eigh(own.T, overwrite_a=True, driver="evd", check_finite=False)
         return DenseKernel(np.maximum(values, 0.0), vectors, means)
 
     @property
@@ -98,6 +102,14 @@ class DenseKernel:
             solved = np.tensordot(part, solutions, 1)
             diagonal = np.maximum(part**2 @ inverse - intercept, np.finfo(float).tiny)
             yield rows, np.swapaxes(solved / diagonal[:, :, None], 0, 1)
+
+
+def centre(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, " n"]:
+    """Make a symmetric matrix P K P with P = I − 11ᵀ/n, where it is; return the means of its columns before."""
+    means = matrix.mean(axis=0)
+    matrix -= means
+    matrix -= (means - means.mean())[:, None]
+    return means
 
 
 @array_dataclass()
