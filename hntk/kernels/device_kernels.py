@@ -81,9 +81,9 @@ def device_kernels(
     recursion : Recursion
         The network's recursion.
     first : Part
-        n samples.
+        The n samples of rows.
     second : Part or None
-        m further ones. None stands for ``first``, with kernels that are symmetric.
+        The m samples of columns. None stands for ``first``, with kernels that are symmetric.
     only : {"ck", "ntk"}, optional
         The kernel that is wanted; None for both.
     same : bool
