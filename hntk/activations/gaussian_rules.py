@@ -36,8 +36,8 @@ MEANS = 1024
 # standard deviations and panel edges of the two-dimensional rule
 PAIR_REACH = 9.0
 PAIR_EDGES = np.linspace(-PAIR_REACH, PAIR_REACH, 7)
-# Chebyshev nodes in log var, and the last coefficients, which must be negligible
-CHEBYSHEV = 96
+# Chebyshev nodes in log var, few at first, and the last coefficients, which must be negligible
+CHEBYSHEV = (24, 96)
 TAIL = 6
 # standard deviation below which Stein's identity for σ' divides roundings by so little that σ' itself is integrated
 SMALL = 1e-2
@@ -184,37 +184,48 @@ def over_variances(one: Callable[[Array], Array], var: Float[Array, " n"]) -> Fl
     """Apply a function of one variance to many, interpolating in log var where that is exact to rounding.
 
     Gaussian expectations are analytic in the variance, so Chebyshev coefficients fall geometrically, and the last ones
-    estimate the error of the interpolation.
+    estimate the error of the interpolation. Few nodes are enough where variances are alike, as in high dimensions.
     """
-    if var.size <= 2 * CHEBYSHEV:
-        return jax.lax.map(one, var, batch_size=ROWS)
+
+    def with_nodes(counts: tuple[int, ...]) -> Array:
+        if not counts:
+            return jax.lax.map(one, var, batch_size=ROWS)
+        interpolated, accurate = _interpolation(one, var, counts[0])
+        return jax.lax.cond(accurate, interpolated, lambda: with_nodes(counts[1:]))
+
+    return with_nodes(tuple(count for count in CHEBYSHEV if var.size > 2 * count))
+
+
+def _interpolation(
+    one: Callable[[Array], Array], var: Float[Array, " n"], count: int
+) -> tuple[Callable[[], Array], Array]:
+    """Return what interpolates between a number of Chebyshev nodes, and whether it is exact to rounding."""
     low, high = jnp.log(jnp.min(var)), jnp.log(jnp.max(var))
     # multiples of π/2N, reduced as integers so that the cosines are exact to rounding
-    angles = np.outer(np.arange(CHEBYSHEV), 2 * np.arange(CHEBYSHEV) + 1) % (4 * CHEBYSHEV) * np.pi / (2 * CHEBYSHEV)
+    angles = np.outer(np.arange(count), 2 * np.arange(count) + 1) % (4 * count) * np.pi / (2 * count)
     nodes = np.cos(angles[1])
     values = jax.lax.map(one, jnp.exp((low + high) / 2 + (high - low) / 2 * jnp.asarray(nodes)), batch_size=ROWS)
-    weights = np.cos(angles) * np.where(np.arange(CHEBYSHEV) == 0, 1, 2)[:, None] / CHEBYSHEV
+    weights = np.cos(angles) * np.where(np.arange(count) == 0, 1, 2)[:, None] / count
     series = jnp.matmul(jnp.asarray(weights, values.dtype), values, precision=jax.lax.Precision.HIGHEST)
     error = jnp.max(jnp.abs(series[-TAIL:]))
 
     def interpolated() -> Array:
         place = jnp.where(high > low, (2 * jnp.log(var) - low - high) / jnp.where(high > low, high - low, 1.0), 0.0)
-        return jnp.matmul(_chebyshev(place), series, precision=jax.lax.Precision.HIGHEST)
+        return jnp.matmul(_chebyshev(count, place), series, precision=jax.lax.Precision.HIGHEST)
 
     # an error that is not a number, as at a variance of 0, fails this comparison
-    accurate = error <= 16 * jnp.finfo(var.dtype).eps * jnp.max(jnp.abs(values))
-    return jax.lax.cond(accurate, interpolated, lambda: jax.lax.map(one, var, batch_size=ROWS))
+    return interpolated, error <= 16 * jnp.finfo(var.dtype).eps * jnp.max(jnp.abs(values))
 
 
-@jax.custom_jvp
-def _chebyshev(place: Float[Array, " n"]) -> Float[Array, "n degrees"]:
-    """Return the Chebyshev polynomials T_0, T_1, … at points of [−1, 1]."""
-    degrees = jnp.arange(CHEBYSHEV, dtype=place.dtype)
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _chebyshev(count: int, place: Float[Array, " n"]) -> Float[Array, "n degrees"]:
+    """Return the first Chebyshev polynomials T_0, T_1, … at points of [−1, 1]."""
+    degrees = jnp.arange(count, dtype=place.dtype)
     return jnp.cos(degrees * jnp.arccos(jnp.clip(place, -1.0, 1.0))[:, None])
 
 
 @_chebyshev.defjvp
-def _chebyshev_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+def _chebyshev_jvp(count: int, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # the arccosine has no slope at ±1, where T_k' = k U_{k−1} has one, by U_k = 2x U_{k−1} − U_{k−2}
     (place,), (change,) = primals, tangents
 
@@ -223,6 +234,6 @@ def _chebyshev_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         return (now, 2 * place * now - before), before
 
     start = jnp.zeros_like(place), jnp.ones_like(place)
-    second = jax.lax.scan(following, start, None, CHEBYSHEV)[1]
-    degrees = jnp.arange(CHEBYSHEV, dtype=place.dtype)
-    return _chebyshev(place), (degrees[:, None] * second * change).T
+    second = jax.lax.scan(following, start, None, count)[1]
+    degrees = jnp.arange(count, dtype=place.dtype)
+    return _chebyshev(count, place), (degrees[:, None] * second * change).T
