@@ -52,8 +52,10 @@ class Regression:
         ``ck`` or ``ntk``.
     fitted : hntk.KernelClassifier
         The regression.
-    accuracy, error : float
-        Accuracy on the new samples, and its standard error.
+    right : ndarray of shape (m,)
+        Which of the new samples are recognised.
+    predicted : ndarray of shape (m,)
+        Their predicted labels.
     fit, predict : float
         Seconds.
     peak : int or None
@@ -64,11 +66,21 @@ class Regression:
     network: str
     kernel: str
     fitted: hntk.KernelClassifier
-    accuracy: float
-    error: float
+    right: np.ndarray
+    predicted: np.ndarray
     fit: float
     predict: float
     peak: int | None
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on the new samples."""
+        return float(self.right.mean())
+
+    @property
+    def error(self) -> float:
+        """Standard error of the accuracy."""
+        return float(np.sqrt(self.accuracy * (1 - self.accuracy) / len(self.right)))
 
     @property
     def row(self) -> list[Any]:
@@ -157,12 +169,13 @@ def _fit(
     assert isinstance(fitted, hntk.KernelClassifier)
     middle = time.perf_counter()
     with stage(f"predicting {len(samples.x_test):,} new samples"):
-        accuracy = fitted.accuracy(samples.x_test, samples.labels_test)
-    end, error = time.perf_counter(), float(np.sqrt(accuracy * (1 - accuracy) / len(samples.x_test)))
-    CONSOLE.print(f"  accuracy [bold]{accuracy:.4f}[/] ± {error:.4f}")
-    record.add_metrics(**{f"accuracy/{kernel}/{name}/{n}": accuracy, f"seconds/{kernel}/{name}/{n}": end - start})
-    peak = status_bytes(os.getpid(), "VmHWM")
-    return Regression(n, name, kernel, fitted, accuracy, error, middle - start, end - middle, peak)
+        predicted = fitted.predict(samples.x_test)
+    end, peak = time.perf_counter(), status_bytes(os.getpid(), "VmHWM")
+    right = predicted == samples.labels_test
+    done = Regression(n, name, kernel, fitted, right, predicted, middle - start, end - middle, peak)
+    CONSOLE.print(f"  accuracy [bold]{done.accuracy:.4f}[/] ± {done.error:.4f}")
+    record.add_metrics(**{f"accuracy/{kernel}/{name}/{n}": done.accuracy, f"seconds/{kernel}/{name}/{n}": end - start})
+    return done
 
 
 def _jumps(net: Network) -> bool:
@@ -214,6 +227,24 @@ def _report(record: Record, regressions: Sequence[Regression], iterations: Seque
     if regressions:
         rows = [regression.row for regression in regressions]
         record.add_table("regressions", COLUMNS, rows, "Kernel ridge regression with the exact kernels")
+    _report_losses(record, regressions)
+
+
+def _report_losses(record: Record, regressions: Sequence[Regression]) -> None:
+    """Compare each network of few levels with the original one, on the same new samples."""
+    originals, rows = {}, []
+    for each in regressions:
+        original = originals.setdefault((each.n, each.kernel), each)
+        if original is each:
+            continue
+        change = each.right.astype(float) - original.right
+        error = float(np.std(change) / np.sqrt(len(change)))
+        same = float(np.mean(each.predicted == original.predicted))
+        rows.append([each.n, each.network, each.kernel.upper(), float(change.mean()), error, same])
+        record.add_metrics(**{f"loss/{each.kernel}/{each.network}/{each.n}": -float(change.mean())})
+    if rows:
+        columns = ["n", "network", "kernel", "accuracy − original's", "±", "same predictions"]
+        record.add_table("losses", columns, rows, "Beside the original network, pair by pair")
 
 
 def _figure(rows: Sequence[list[Any]], caption: str) -> Figure:

@@ -205,7 +205,7 @@ EXPERIMENTS = (
         takes="about 10 minutes for each network and kernel on MNIST",
         native_only="kernels are computed block by block",
         plain_only="",
-        leaves=("regressions.csv", "iterations.csv", "iterations.png"),
+        leaves=("regressions.csv", "losses.csv", "iterations.csv", "iterations.png"),
         arguments="data=mnist data.folder=PATH",
         tiny={
             "experiment": {

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
 
 # XLA times several kernels for every product of matrices before it compiles one: that takes seconds for each new shape,
-# and saved nothing measurable for the products of kernels
-QUICK = {"xla_gpu_autotune_level": 0}
+# and saved nothing measurable for the products of kernels. Without it, products are left to the vendor's library, as a
+# kernel of XLA's own would be an arbitrary one
+QUICK = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
 
 
 def accelerated() -> bool:
@@ -42,5 +44,18 @@ def compiled(function: Callable, **options: Any) -> Any:
         The compiled function.
     """
     if jax.default_backend() == "gpu":
-        options["compiler_options"] = QUICK
+        options["compiler_options"] = known_options(tuple(QUICK.items()))
     return jax.jit(function, **options)
+
+
+@cache
+def known_options(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """Return those of some names and values of compiler options that this version of XLA has."""
+    known = {}
+    for name, value in options:
+        try:
+            jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
+        except jax.errors.JaxRuntimeError:
+            continue
+        known[name] = value
+    return known

@@ -150,7 +150,11 @@ def _program(form: Form) -> Any:
     closed = not form.implicit and all(isinstance(kind, ClosedForm) for kind in form.kinds)
 
     def program(numbers: Numbers, sides: tuple[SampleSet, SampleSet], starts: tuple[int, int], kind: Kind) -> Found:
-        first, second = (side.part(start, size) for side, start, size in zip(sides, starts, kind.shape, strict=True))
+        first, second = (
+            # a slice of all samples would be a copy
+            side if size == len(side.ck) else side.part(start, size)
+            for side, start, size in zip(sides, starts, kind.shape, strict=True)
+        )
         arrays, doubtful = (_by_bands if closed else _by_blocks)(form, numbers, first, second, kind)
         if kind.same:
             k, own = jnp.arange(kind.shape[0]), [getattr(first, name) for name in WANTED[kind.only]]

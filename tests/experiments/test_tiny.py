@@ -144,6 +144,11 @@ def exact(ran: Ran) -> None:
     for row in (dense, compressed):
         assert float(row["residual"]) <= 1e-4
         assert float(row["test accuracy"]) > 0.5
+    (loss,) = ran.rows("losses.csv")
+    change = float(compressed["test accuracy"]) - float(dense["test accuracy"])
+    assert float(loss["accuracy − original's"]) == pytest.approx(change)
+    # a sample whose prediction is the same is right for both or for none
+    assert abs(change) <= 1 - float(loss["same predictions"]) < 0.5
     assert "preconditioner none" in ran.printed
 
 
