@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.workers import pin
-from experiments.runner.process_memory import give_back_memory, restart_peak, status_bytes
+from experiments.runner.process_memory import restart_peak, status_bytes
+from hntk._utils.memory import give_back_memory
 
 
 class SampleCycle:

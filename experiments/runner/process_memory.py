@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -19,12 +18,6 @@ def status_bytes(process: int, name: str) -> int | None:
         return None
     line = re.search(rf"^{name}:\s+(\d+) kB", text, re.M)
     return None if line is None else 1024 * int(line[1])
-
-
-def give_back_memory() -> None:
-    """Give freed memory back to the system, where the C library can (glibc), so that it does not count as in use."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def restart_peak() -> None:

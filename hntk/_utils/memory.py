@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 # Below so many bytes the system is not asked: asking takes as long as the prediction of one sample.
@@ -34,6 +36,25 @@ def available_memory() -> int | None:
     return min(free, default=None)
 
 
+def give_back_memory() -> None:
+    """Give freed memory back to the system, where the C library can (glibc), so that it does not count as in use.
+
+    Arrays of some megabytes that threads have freed stay with the process otherwise, which then seems to have less
+    room than it has.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def room_for(needed: float) -> int | None:
+    """Return the bytes that this process may still take, after freed memory was given back where they seem too few."""
+    free = available_memory()
+    if free is not None and free < needed:
+        give_back_memory()
+        free = available_memory()
+    return free
+
+
 def check_room(needed: float, what: str, remedy: str) -> None:
     """Refuse a result that does not fit into memory, because allocating it would end the process.
 
@@ -53,7 +74,7 @@ def check_room(needed: float, what: str, remedy: str) -> None:
     """
     if needed <= SMALL:
         return
-    free = available_memory()
+    free = room_for(needed)
     if free is not None and needed > free:
         raise MemoryError(f"{what} would take {gigabytes(needed)} and {gigabytes(free)} of memory are free. {remedy}")
 

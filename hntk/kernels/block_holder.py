@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 
 from hntk._utils.float64 import float64
-from hntk._utils.memory import available_memory
+from hntk._utils.memory import available_memory, give_back_memory
 from hntk.kernels.held_kernel import Corner, KernelName, block_products, finite_entries, rectangle
 from hntk.kernels.kernel_plan import KernelPlan
 from hntk.kernels.problem import KernelProblem
@@ -83,6 +83,7 @@ class BlockHolder:
 
     def room(self) -> int | None:
         """Return the bytes that this worker's machine has free."""
+        give_back_memory()
         return available_memory()
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hntk._utils.arguments import as_choice
 from hntk._utils.devices import device_memory
-from hntk._utils.memory import available_memory, gigabytes
+from hntk._utils.memory import gigabytes, room_for
 from hntk.kernels.tiling import TILE
 
 Place = Literal["device", "memory", "disk", "nowhere"]
@@ -132,7 +132,7 @@ def plan_kernel(
     as_choice(keep, "keep", get_args(Keep))
     side, dtype = _side(n), _dtype(n, precision)
     size = triangle_bytes(n, side, np.dtype(dtype).itemsize)
-    free = available_memory() if memory is None else memory
+    free = room_for((size + beside) / SHARE) if memory is None else memory
     room = None if free is None else int((SHARE if memory is None else 1) * free) - beside
     fits = room is None or size <= room
     short = f"{gigabytes(size)} of blocks and {gigabytes(beside)} beside them"

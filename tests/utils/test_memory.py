@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import hntk
+from hntk._utils import memory
+from hntk.kernels import kernel_plan
 
 
 def test_what_cannot_fit_is_refused_before_it_is_drawn() -> None:
@@ -28,3 +30,19 @@ def test_what_cannot_fit_is_refused_before_it_is_drawn() -> None:
     for call in calls:
         with pytest.raises(MemoryError, match=r"would take [\d,.]+ GB and [\d,.]+ GB of memory are free"):
             call()
+
+
+def test_freed_memory_counts_as_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process keeps of freed arrays is given back before anything is refused, or planned for lack of room."""
+    free = [10**9]
+    monkeypatch.setattr(memory, "available_memory", lambda: free[0])
+    monkeypatch.setattr(memory, "give_back_memory", lambda: free.__setitem__(0, 3 * 10**9))
+    memory.check_room(9e8, "it", "no")
+    assert free == [10**9]  # not asked for while there is room
+    memory.check_room(2e9, "it", "no")
+    assert free == [3 * 10**9]
+    free[0] = 10**9
+    assert kernel_plan.plan_kernel(20_000).place == "memory"
+    assert free == [3 * 10**9]
+    with pytest.raises(MemoryError, match=r"4\.0 GB and 3\.0 GB"):
+        memory.check_room(4e9, "it", "no")
