@@ -29,7 +29,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
@@ -171,7 +170,7 @@ class Architecture:
         """Scales of each layer."""
         return tuple(map(LayerScales, self.weight_std, self.bias_std, self.residual))  # type: ignore[arg-type]
 
-    @cached_property
+    @property
     def is_plain(self) -> bool:
         """Whether this is the network of a list of activations: centred, unit weights and nothing else."""
         return self == Architecture(self.activations)
