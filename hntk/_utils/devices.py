@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-# XLA times several kernels for every product of matrices before it compiles one: that takes seconds for each new shape,
-# and saved nothing measurable for the products of kernels. Without it, products are left to the vendor's library, as a
-# kernel of XLA's own would be an arbitrary one
+# XLA times several kernels for every product of matrices before it compiles one: seconds for each new shape. Without
+# that, products are left to the vendor's library, as a kernel of XLA's own would be an arbitrary one
 QUICK = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
+# GPUs round the factors of a product to 10 bits unless told otherwise
+exact_product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def accelerated() -> bool:

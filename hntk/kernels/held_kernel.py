@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
 import jax
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from threadpoolctl import ThreadpoolController
 
-from hntk._utils.devices import accelerated, compiled
+from hntk._utils.devices import accelerated, compiled, exact_product
 from hntk._utils.float64 import float64
 from hntk._utils.rows import narrow_blocks
 from hntk.kernels.device_kernels import Part, device_kernels
@@ -264,8 +264,7 @@ def rectangle(
     """Return one kernel between two sets of samples, on all cores or on JAX's device."""
     if accelerated():
         with float64():
-            (whole,) = device_kernels(problem.recursion, Part.of(first), Part.of(second), kernel)
-            return np.array(whole)
+            return np.array(_device_rectangle(problem, kernel, first, second))
     shape = len(first.ck), len(second.ck)
     found = np.empty(shape)
     target = _target(kernel, shape, symmetric=False)
@@ -288,8 +287,15 @@ def weighted_rows(
     if not accelerated():
         return rectangle(problem, kernel, first, second) @ weights
     with float64():
-        (whole,) = device_kernels(problem.recursion, Part.of(first), Part.of(second), kernel)
-        return np.asarray(_product()(whole, jnp.asarray(weights)))
+        rows = _device_rectangle(problem, kernel, first, second)
+        return np.asarray(_product()(rows, jnp.asarray(weights)))
+
+
+def _device_rectangle(
+    problem: KernelProblem, kernel: KernelName, first: SampleSet, second: SampleSet
+) -> Float[jax.Array, "n m"]:
+    (whole,) = device_kernels(problem.recursion, Part.of(first), Part.of(second), kernel)
+    return whole
 
 
 @cache
@@ -349,7 +355,3 @@ def _added() -> Any:
         return put(total, cut(total, j, width) + exact_product(exact.T, cut(v, i, height)), j, axis=0)
 
     return compiled(added, static_argnums=5, donate_argnums=0)
-
-
-# GPUs round the factors of a product to 10 bits unless told otherwise
-exact_product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)

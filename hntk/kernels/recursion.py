@@ -27,7 +27,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Num
 
-from hntk._utils.devices import compiled
+from hntk._utils.devices import compiled, exact_product
 from hntk.activations import Staircase
 from hntk.activations.base import PairMaps, Side
 from hntk.activations.correlation import matched_pairs
@@ -404,8 +404,7 @@ def _recursion(
 
 
 def _gram(left: Array, right: Array) -> Array:
-    # GPUs round the factors of a product to 10 bits unless told otherwise
-    return jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
+    return exact_product(left, right.T)
 
 
 def _crossed(left: Side, right: Side) -> tuple[Side, Side]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float, Int
 
-from hntk._utils.devices import accelerated, compiled, device_memory
+from hntk._utils.devices import accelerated, compiled, device_memory, exact_product
 from hntk._utils.float64 import float64
 from hntk._utils.rows import narrow_blocks, row_blocks
 from hntk.solvers.operators import SymmetricOperator
@@ -125,6 +125,9 @@ def _device_inverse(
     with float64():
         levels = jnp.asarray(level)
         cholesky = prepare(factor, levels)
+        # as SciPy does; JAX returns numbers that are none
+        if not jnp.all(jnp.isfinite(cholesky)):
+            raise np.linalg.LinAlgError("the inner matrix of the preconditioner is not positive definite.")
 
     def apply(block: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         with float64():
@@ -136,18 +139,17 @@ def _device_inverse(
 @cache
 def _device_programs() -> tuple[Any, Any]:
     """Return the programs that factorise the inner matrix of Woodbury's inverse, and that apply the inverse."""
-    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
     def prepare(factor: jax.Array, level: jax.Array) -> jax.Array:
         scaled = factor / jnp.sqrt(level)[:, None]
-        inner = jnp.eye(factor.shape[1]) + product(scaled.T, scaled)
+        inner = jnp.eye(factor.shape[1]) + exact_product(scaled.T, scaled)
         # columns that depend on each other leave eigenvalues that rounding may have made negative
         return jnp.linalg.cholesky(inner + jnp.eye(len(inner)) * len(inner) * jnp.finfo(float).eps * jnp.trace(inner))
 
     def solve(factor: jax.Array, level: jax.Array, cholesky: jax.Array, block: jax.Array) -> jax.Array:
         free = block / level[:, None]
-        across = jax.scipy.linalg.cho_solve((cholesky, True), product(factor.T, free))
-        return free - product(factor, across) / level[:, None]
+        across = jax.scipy.linalg.cho_solve((cholesky, True), exact_product(factor.T, free))
+        return free - exact_product(factor, across) / level[:, None]
 
     return compiled(prepare), compiled(solve)
 
