@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 
 import hntk
+from experiments.runner.console import say
 from experiments.runner.from_config import Engine
-from experiments.runner.networks import Network, first_layers, layers_of
+from experiments.runner.networks import Network, first_layers, layers_of, name_of
+from hntk.readouts.kernel_regression import DIRECT
 from hntk.readouts.kernel_ridge import RIDGES, DenseKernel, fit_kernel_ridge, highest_accuracy
 
 # Test samples that are predicted at most.
 MOST_TEST = 10_000
+# relative residual of conjugate gradients
+TOLERANCE = 1e-4
 
 
 def accuracies_at_infinite_width(
@@ -23,7 +27,8 @@ def accuracies_at_infinite_width(
 
     The kernel of ``"last"`` is K_L, and that of ``"all"``, a readout of all layers, is K_1 + … + K_L.
 
-    The ridge is chosen by leave-one-out accuracy on the training samples.
+    The ridge is chosen by leave-one-out accuracy on the training samples. With K_L of more samples than a direct solver
+    is for, conjugate gradients choose it by the mean squared error on samples that are held out.
 
     Parameters
     ----------
@@ -32,7 +37,8 @@ def accuracies_at_infinite_width(
     data : Dataset
         The data set.
     samples : int
-        Training samples that are taken; an n × n matrix of them must fit into memory.
+        Training samples that are taken. But for K_L alone by the native engine, an n × n matrix of them must fit into
+        memory.
     seed : int
         Seed of the choice of these samples.
     reads : sequence of {"last", "all"}
@@ -46,6 +52,8 @@ def accuracies_at_infinite_width(
         Shares of test samples that are classified correctly, by readout.
     """
     rows = np.random.default_rng(seed).permutation(len(data.x_train))[:samples]
+    if len(rows) > DIRECT and list(reads) == ["last"] and engine == "native":
+        return {"last": _accuracy_by_gradients(net, data, rows)}
     train, test = data.x_train[rows].astype(np.float64), data.x_test[:MOST_TEST].astype(np.float64)
     index, labels = (np.searchsorted(data.classes, y) for y in (data.y_train[rows], data.y_test[: len(test)]))
     last = _kernels(train, test, net, data.tau0, engine)
@@ -55,6 +63,17 @@ def accuracies_at_infinite_width(
         own, across = (np.asarray(sum(kernels)) for kernels in zip(*before, last, strict=True))
         accuracies["all"] = _accuracy(own, across, index, labels)
     return accuracies
+
+
+def _accuracy_by_gradients(net: Network, data: hntk.Dataset, rows: np.ndarray) -> float:
+    """Fit by conjugate gradients, and return the accuracy on test samples."""
+    say(f"[bold]exact conjugate kernel of {name_of(net)}, {len(rows):,} samples[/]")
+    solver = hntk.ConjugateGradients(tolerance=TOLERANCE, log=lambda line: say(f"  [dim]{line}[/]"))
+    fitted = hntk.fit_kernel(
+        data.x_train[rows], data.y_train[rows], net, "ck", tau0=data.tau0, intercept=True, solver=solver
+    )
+    assert isinstance(fitted, hntk.KernelClassifier)
+    return fitted.accuracy(data.x_test[:MOST_TEST], data.y_test[:MOST_TEST])
 
 
 def _accuracy(own: np.ndarray, across: np.ndarray, index: np.ndarray, labels: np.ndarray) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, partial, wraps
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from hntk._utils.pytree import is_traced
 
 # XLA times several kernels for every product of matrices before it compiles one: seconds for each new shape. Without
 # that, products are left to the vendor's library, as a kernel of XLA's own would be an arbitrary one
@@ -45,9 +47,23 @@ def compiled(function: Callable, **options: Any) -> Any:
     callable
         The compiled function.
     """
-    if jax.default_backend() == "gpu":
-        options["compiler_options"] = known_options(tuple(QUICK.items()))
-    return jax.jit(function, **options)
+    plain = jax.jit(function, **options)
+    settings = known_options(tuple(QUICK.items())) if jax.default_backend() == "gpu" else {}
+    if not settings:
+        return plain
+    outermost = jax.jit(function, compiler_options=settings, **options)
+
+    @wraps(function)
+    def chosen(*arguments: Any) -> Any:
+        try:
+            return outermost(*arguments)
+        except ValueError:
+            # JAX refuses options of a program that is a part of another one, which has its own
+            if not is_traced(arguments, jnp.zeros(())):
+                raise
+            return plain(*arguments)
+
+    return chosen
 
 
 @cache

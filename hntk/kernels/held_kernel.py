@@ -283,12 +283,20 @@ def rectangle(
 def weighted_rows(
     problem: KernelProblem, kernel: KernelName, first: SampleSet, second: SampleSet, weights: Float[np.ndarray, "m k"]
 ) -> Float[np.ndarray, "n k"]:
-    """Return the product of one kernel between two sets of samples with weights of the second ones."""
+    """Return the product of one kernel between new samples and training samples with weights of the latter."""
     if not accelerated():
-        return rectangle(problem, kernel, first, second) @ weights
+        return with_declared(rectangle(problem, kernel, first, second), problem) @ weights
     with float64():
-        rows = _device_rectangle(problem, kernel, first, second)
+        rows = with_declared(_device_rectangle(problem, kernel, first, second), problem)
         return np.asarray(_product()(rows, jnp.asarray(weights)))
+
+
+def with_declared(entries: Entries, problem: KernelProblem) -> Entries:
+    """Return entries between new and training samples; infinite ones, of equal samples, are the declared diagonal."""
+    if problem.kappa_sq is None:
+        return entries
+    library: Any = np if isinstance(entries, np.ndarray) else jnp
+    return library.where(library.isposinf(entries), problem.kappa_sq, entries)
 
 
 def _device_rectangle(

@@ -42,6 +42,8 @@ class GradientState:
         Number of its steps.
     errors : list of float
         Its largest relative residuals since it has its preconditioner, from which its end is predicted.
+    refused : float
+        The largest ridge with which the kernel is not positive definite; 0 where none was met.
     """
 
     tried: list[Trial] = field(default_factory=list)
@@ -51,6 +53,7 @@ class GradientState:
     iteration: dict[str, np.ndarray] = field(default_factory=dict)
     steps: int = 0
     errors: list[float] = field(default_factory=list)
+    refused: float = 0.0
 
 
 @dataclass(eq=False)
@@ -89,6 +92,7 @@ class Checkpoint:
             said = json.loads(str(arrays.pop("said")))
             identity, tried = said["identity"], [Trial(*each) for each in said["tried"]]
             choice, steps, errors = dict(said["choice"]), int(said["steps"]), list(map(float, said["errors"]))
+            refused = float(said["refused"])
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} cannot be read ({error}): {remedy}.") from error
         differing = [key for key in {**identity, **self.identity} if identity.get(key) != self.identity.get(key)]
@@ -98,13 +102,13 @@ class Checkpoint:
         bad = [key for key, array in arrays.items() if array.dtype != np.float64 or not np.all(np.isfinite(array))]
         if bad or len(iteration) not in (0, len(ARRAYS)):
             raise ValueError(f"{path} is damaged ({', '.join(bad) or 'an array is missing'}): {remedy}.")
-        return GradientState(tried, arrays.get("dual"), arrays.get("best"), choice, iteration, steps, errors)
+        return GradientState(tried, arrays.get("dual"), arrays.get("best"), choice, iteration, steps, errors, refused)
 
     def save(self, state: GradientState) -> None:
         """Replace the file."""
         if self.folder is None:
             return
-        told = {name: getattr(state, name) for name in ("tried", "choice", "steps", "errors")}
+        told = {name: getattr(state, name) for name in ("tried", "choice", "steps", "errors", "refused")}
         said = {"identity": self.identity, **told}
         arrays = dict(state.iteration) | {
             key: array for key, array in (("dual", state.dual), ("best", state.best)) if array is not None

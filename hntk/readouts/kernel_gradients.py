@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,9 +26,10 @@ from hntk.readouts.gradient_options import ConjugateGradients, Convergence
 from hntk.readouts.gradient_state import ARRAYS, Checkpoint, GradientState
 from hntk.readouts.kernel_data import KernelData, check_diagonal
 from hntk.readouts.kernel_on_ray import Cluster, TrainingKernel, open_on_ray
-from hntk.readouts.kernel_ridge import Trial, lowest_error
+from hntk.readouts.kernel_ridge import Trial, eigenvalue_rounding, lowest_error
 from hntk.readouts.kernel_system import GradientSolver, KernelSystem, Solution
 from hntk.readouts.preconditioners import COMPUTED, COPIED, READ, Preconditioners
+from hntk.solvers.conjugate_gradients import IndefiniteError
 from hntk.solvers.operators import LeadingPart
 from hntk.theory.architecture import Architecture
 
@@ -233,7 +235,7 @@ def kernel_system(
     )
     if not free:
         choice.settle("combined" if options.preconditioner == "auto" else options.preconditioner)
-    return KernelSystem(held, centred, choice)
+    return KernelSystem(held, centred, choice, rounding=eigenvalue_rounding(float(np.mean(held.diagonal())), len(x)))
 
 
 def _checkpoint(held: TrainingKernel, data: KernelData, centred: bool, options: ConjugateGradients) -> Checkpoint:
@@ -280,16 +282,32 @@ class _Regression:
 
     def fit(self) -> Fit:
         """Return the solution at the ridge, which is chosen first where it is not given."""
-        ridge, start = self.data.ridge, None
+        ridge, start, trials = self.data.ridge, None, []
         if ridge is None:
             trials, best = self._path()
-            ridge = lowest_error(trials).ridge
             start = np.zeros_like(self.target)
             start[: len(best)] = best - best.mean(axis=0) if self.system.centred else best
-        self.options.tell(f"ridge {ridge:.4g}: all {len(self.target):,} samples")
-        solution = self._solve(self.system, self.target, ridge, self.options.tolerance, start)
+        while True:
+            left = [trial for trial in trials if trial.ridge > self.state.refused]
+            chosen = lowest_error(left).ridge if ridge is None else ridge
+            self.options.tell(f"ridge {chosen:.4g}: all {len(self.target):,} samples")
+            try:
+                solution = self._solve(self.system, self.target, chosen, self.options.tolerance, start)
+                break
+            except IndefiniteError as error:
+                if all(trial.ridge <= chosen for trial in left):
+                    raise
+                self._refuse(chosen, f"the ridge {chosen:.4g} is too small for all samples: {error}")
         self.checkpoint.remove()
-        return self._result(solution, ridge)
+        return self._result(solution, chosen)
+
+    def _refuse(self, ridge: float, why: str) -> None:
+        """Take neither this ridge nor smaller ones, now or after an interruption."""
+        state = self.state
+        state.refused, state.iteration, state.steps, state.errors = ridge, {}, 0, []
+        self.checkpoint.save(state)
+        self.options.tell(f"  {why}")
+        warnings.warn(why, stacklevel=5)
 
     def _solve(
         self, system: KernelSystem, target: np.ndarray, ridge: float, tolerance: float, start: np.ndarray | None
@@ -316,16 +334,22 @@ class _Regression:
         state, n = self.state, len(self.target)
         m = n - max(1, min(HELD_OUT, round(self.options.held_out * n)))
         part = LeadingPart(self.held, m)
-        system = KernelSystem(part, self.system.centred, self.system.choice)
+        system = replace(self.system, kernel=part, products=0)
         target = self.target[:m] - self.target[:m].mean(axis=0) if self.system.centred else self.target[:m]
         grid = self._grid()
         for ridge in grid[len(state.tried) :]:
-            if _settled(state.tried):
+            if _settled(state.tried) or ridge <= state.refused:
                 break
             # more ridges, and all samples at the best one
             system.ahead = min(PATIENCE, len(grid) - len(state.tried) - 1) + 1
             self.options.tell(f"ridge {ridge:.4g}: {m:,} of {n:,} samples")
-            found = self._solve(system, target, ridge, max(self.options.tolerance, COMPARED), state.dual)
+            try:
+                found = self._solve(system, target, ridge, max(self.options.tolerance, COMPARED), state.dual)
+            except IndefiniteError as error:
+                if not state.tried:
+                    raise
+                self._refuse(ridge, f"ridges of {ridge:.4g} and less are not tried: {error}")
+                break
             trial = self._judge(part, found, ridge)
             self.options.tell(f"  mean squared error {trial.squared_error:.4f} on samples that were held out")
             state.tried, state.dual = [*state.tried, trial], found.dual

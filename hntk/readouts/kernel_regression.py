@@ -238,7 +238,9 @@ def fit_kernel(
     tau0 : float, optional
         Root mean square norm of a sample; by default the data's.
     kappa_sq : float, optional
-        The NTK's diagonal κ_L² on the training samples, to be declared when an activation jumps.
+        The NTK's diagonal κ_L² on the training samples, to be declared when an activation jumps; new samples that are
+        equal to a training sample have it with that one. Kernels between close samples may be larger than it, so that
+        the matrix is positive definite from some ridge on alone.
     normalization : Normalization, optional
         What raw samples go through before they are like x, for the result to take those with ``raw=True``; by default
         the data set's own.

@@ -8,6 +8,7 @@ are fitted on (leave-one-out), so that one eigendecomposition gives the errors a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -21,6 +22,14 @@ from hntk.readouts.answers import Answers
 
 # Ridges to choose from, in units of the kernel's mean eigenvalue.
 RIDGES = tuple(np.logspace(-4, 3, 29).tolist())
+# a symmetric matrix of independent roundings has eigenvalues up to twice their size times √n, and these are not quite
+# independent
+ROUNDINGS = 8
+# where kernels that are not positive definite come from
+DECLARED = (
+    "Where the NTK's diagonal is declared, kernels between close samples may be larger than it: a larger kappa_sq, or "
+    "kernel='ck', is a remedy."
+)
 
 
 class Kernel(Protocol):
@@ -62,6 +71,7 @@ class DenseKernel:
         means = centre(own) if centred else None
         # LAPACK's matrices have columns in a row
         values, vectors = scipy.linalg.eigh(own.T, overwrite_a=True, driver="evd", check_finite=False)
+        _warn_if_indefinite(values)
         return DenseKernel(np.maximum(values, 0.0), vectors, means)
 
     @property
@@ -289,13 +299,33 @@ def ridge_solver(
     except np.linalg.LinAlgError:
         np.fill_diagonal(matrix, diagonal)
         values, vectors = np.linalg.eigh(matrix)
+        _warn_if_indefinite(values)
         return lambda y: solve_truncated(values, vectors, y, ridge)
     return lambda y: scipy.linalg.cho_solve(factor, y)
+
+
+def eigenvalue_rounding(mean: float, n: int) -> float:
+    """Return what rounding n × n entries to float32 may add to an eigenvalue of a kernel with this mean eigenvalue."""
+    return ROUNDINGS * float(np.finfo(np.float32).eps) * abs(mean) * float(np.sqrt(n))
+
+
+def _warn_if_indefinite(values: Float[np.ndarray, " n"]) -> None:
+    """Warn if an eigenvalue, of those in ascending order, is below 0 by more than rounding."""
+    if values[0] < -eigenvalue_rounding(float(np.mean(values)), len(values)):
+        warnings.warn(
+            f"the kernel is not positive definite: its negative eigenvalues, from {values[0]:.2g} on, are taken for 0. "
+            f"{DECLARED}",
+            stacklevel=2,
+        )
 
 
 def solve_truncated(
     values: Float[np.ndarray, " n"], vectors: Float[np.ndarray, "n n"], y: Float[np.ndarray, "n K"], ridge: float
 ) -> Float[np.ndarray, "n K"]:
-    """Return (A + λI)⁻¹ y from A's eigenvalues, ascending, and eigenvectors, less those of rounding errors alone."""
-    real = values > np.finfo(np.float32).eps * values[-1]
-    return vectors[:, real] @ (vectors[:, real].T @ y / (values[real, None] + ridge))
+    """Return (A + λI)⁻¹ y from A's eigenvalues, ascending, and eigenvectors.
+
+    Negative eigenvalues are taken for 0. Directions of sums with λ that are nothing but rounding errors are left out.
+    """
+    sums = np.maximum(values, 0.0) + ridge
+    real = sums > np.finfo(np.float32).eps * values[-1]
+    return vectors[:, real] @ (vectors[:, real].T @ y / sums[real, None])

@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Float
 
 from hntk.readouts.gradient_options import ConjugateGradients, Racer
+from hntk.readouts.kernel_ridge import DECLARED
 from hntk.readouts.preconditioners import Offer, Preconditioners
-from hntk.solvers.conjugate_gradients import BlockGradients, ConvergenceError, relative_norms
+from hntk.solvers.conjugate_gradients import BlockGradients, ConvergenceError, IndefiniteError, relative_norms
 from hntk.solvers.low_rank import LowRank
 from hntk.solvers.operators import SymmetricOperator
 
@@ -46,6 +47,8 @@ class KernelSystem:
         Whether an intercept is fitted too.
     choice : Preconditioners
         The preconditioner, of the whole kernel.
+    rounding : float
+        What rounding may add to an eigenvalue of the kernel.
     ahead : int
         Number of systems that will be solved after this one for sure, with the same preconditioner.
     products : int
@@ -55,6 +58,7 @@ class KernelSystem:
     kernel: SymmetricOperator
     centred: bool
     choice: Preconditioners
+    rounding: float = 0.0
     ahead: int = 0
     products: int = 0
 
@@ -231,7 +235,7 @@ class GradientSolver:
         Raises
         ------
         ConvergenceError
-            If the residual is not reached.
+            If the residual is not reached, or the matrix turns out not to be positive definite.
         """
         restarts, certain, lowest, at = 0, np.inf, np.inf, 0
         while True:
@@ -270,6 +274,8 @@ class GradientSolver:
         """Take a step."""
         method = self.method
         method.advance(self.system.apply(method.directions, self.ridge))
+        if method.least < -self.system.rounding:
+            raise self._indefinite(method.least)
         self.entrant.errors.append(self.entrant.error)
         if time.monotonic() - self._told > PAUSE:
             self._told = time.monotonic()
@@ -321,6 +327,12 @@ class GradientSolver:
         self.options.tell(
             f"  an iteration leaves {np.exp(-old.rate):.2f} of the residual with {rest.name}, {np.exp(-mean):.2f} with "
             f"the one that was tried: going on with {choice.name}"
+        )
+
+    def _indefinite(self, least: float) -> IndefiniteError:
+        return IndefiniteError(
+            f"the kernel is not positive definite with the ridge {self.ridge:.3g}: there is a direction in which their "
+            f"sum is {least:.1e}. Give a ridge well above {self.ridge - least:.2g}. {DECLARED}"
         )
 
     def _stalled(self, steps: int, error: float, reason: str) -> ConvergenceError:

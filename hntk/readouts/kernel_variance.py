@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from hntk._utils.float64 import float64
 from hntk._utils.memory import check_room
-from hntk.kernels.held_kernel import HeldKernel, KernelName, rectangle, square
+from hntk.kernels.held_kernel import HeldKernel, KernelName, rectangle, square, with_declared
 from hntk.readouts.gradient_options import ConjugateGradients
 from hntk.readouts.kernel_gradients import kernel_system, open_kernel
 from hntk.readouts.kernel_ridge import ridge_solver
@@ -87,7 +87,7 @@ def _variances(
     with float64():
         samples = held.problem.checked_samples(np.asarray(new, np.float64))  # type: ignore[arg-type]
         own = np.asarray(getattr(samples, held.kernel))
-        across = rectangle(held.problem, held.kernel, held.samples, samples)
+        across = with_declared(rectangle(held.problem, held.kernel, held.samples, samples), held.problem)
     solved = solve(across)
     variances = own - np.einsum("ij,ij->j", across, solved)
     if ones is not None:

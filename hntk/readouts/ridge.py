@@ -180,7 +180,7 @@ def fit_ridge(
     tried = _validate(data, fitted, ridges, validation, rows)
     if progress is not None:
         progress(rows.size)
-    whole = fitted.plus(_NormalEquations.of(validation, data.targets(rows)))
+    whole = fitted.plus(validation, data.targets(rows))
     # Of equally good ridges the largest is the most stable.
     best, _ = max(tried, key=lambda pair: (pair[1], pair[0]))
     return _fitted(data, whole, best, tuple(tried))
@@ -197,7 +197,7 @@ def _check_room(width: int) -> None:
 
 
 class _NormalEquations(NamedTuple):
-    """Sufficient statistics of a least-squares problem, in float64."""
+    """Sums over samples that decide a least-squares problem, in float64."""
 
     gram: Float[np.ndarray, "d d"]
     cross: Float[np.ndarray, "d K"]
@@ -206,23 +206,24 @@ class _NormalEquations(NamedTuple):
     samples: int
 
     @staticmethod
-    def of(features: np.ndarray, targets: Float[np.ndarray, "n K"]) -> _NormalEquations:
-        """Sum over a batch of features."""
-        return _NormalEquations(
-            (features.T @ features).astype(np.float64),
-            (features.T @ targets).astype(np.float64),
-            features.sum(axis=0, dtype=np.float64),
-            targets.sum(axis=0, dtype=np.float64),
-            len(features),
-        )
+    def of_none(d: int, k: int) -> _NormalEquations:
+        """Return those of no sample."""
+        return _NormalEquations(*(np.zeros(shape) for shape in ((d, d), (d, k), d, k)), samples=0)
 
-    def plus(self, other: _NormalEquations) -> _NormalEquations:
-        """Add those of other samples."""
-        return _NormalEquations._make(one + more for one, more in zip(self, other, strict=True))
+    def plus(self, features: np.ndarray, targets: Float[np.ndarray, "n K"]) -> _NormalEquations:
+        """Add those of a batch to these sums, which are overwritten."""
+        # products are in the features' precision: a copy in float64 would take longer than they do
+        np.add(self.gram, features.T @ features, out=self.gram)
+        np.add(self.cross, features.T @ targets, out=self.cross)
+        np.add(self.feature_sum, features.sum(axis=0, dtype=np.float64), out=self.feature_sum)
+        np.add(self.target_sum, targets.sum(axis=0, dtype=np.float64), out=self.target_sum)
+        return self._replace(samples=self.samples + len(features))
 
     def centred(self) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d K"]]:
         """Return FᵀF and FᵀY of centred features."""
-        gram = self.gram - np.outer(self.feature_sum, self.feature_sum) / self.samples
+        gram = np.outer(self.feature_sum, self.feature_sum)
+        gram /= -self.samples
+        gram += self.gram
         return gram, self.cross - np.outer(self.feature_sum, self.target_sum) / self.samples
 
     def offset(self, weights: Float[np.ndarray, "d K"]) -> Float[np.ndarray, " K"]:
@@ -243,14 +244,11 @@ def _normal_equations(
     data: FitData, rows: Int[np.ndarray, " m"], progress: Callable[[int], None] | None
 ) -> _NormalEquations:
     """Sum over some samples, a batch at a time."""
-    total, done = None, 0
+    total = _NormalEquations.of_none(data.width, data.targets(rows[:1]).shape[1])
     for batch in _batches(data, rows):
-        part = _NormalEquations.of(np.asarray(batch), data.targets(rows[done : done + batch.shape[0]]))
-        total = part if total is None else total.plus(part)
-        done += batch.shape[0]
+        total = total.plus(np.asarray(batch), data.targets(rows[total.samples : total.samples + batch.shape[0]]))
         if progress is not None:
             progress(batch.shape[0])
-    assert total is not None
     return total
 
 

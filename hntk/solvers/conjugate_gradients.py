@@ -30,6 +30,10 @@ class ConvergenceError(RuntimeError):
     """An iteration that does not reach the residual that was asked for; the message says what to do."""
 
 
+class IndefiniteError(ConvergenceError):
+    """A matrix that is not positive definite, of which an iteration has found a direction that shows it."""
+
+
 @dataclass(eq=False)
 class BlockGradients:
     """Block conjugate gradients between two steps.
@@ -46,6 +50,8 @@ class BlockGradients:
         Orthonormal directions that the next step takes, m ≤ k; none when nothing is left to do.
     steps : int
         Number of steps so far.
+    least : float
+        The lowest value of DᵀAD/DᵀD in all directions so far: below 0 A is not positive definite.
     """
 
     target: Block
@@ -54,6 +60,7 @@ class BlockGradients:
     residual: Block
     directions: Block
     steps: int = 0
+    least: float = np.inf
 
     @staticmethod
     def start(
@@ -73,6 +80,7 @@ class BlockGradients:
         if not d.shape[1]:
             return
         inverse = _Inverse.of(d.T @ products)
+        self.least = min(self.least, inverse.least)
         step = inverse(d.T @ self.residual)
         self.solution += d @ step
         self.residual -= products @ step
@@ -98,16 +106,17 @@ def relative_norms(residual: Block, target: Block) -> Float[np.ndarray, " k"]:
 
 @dataclass(frozen=True, eq=False)
 class _Inverse:
-    """The inverse of a small symmetric matrix on the directions in which it is positive."""
+    """The inverse of a small symmetric matrix on the directions in which it is positive, and its lowest eigenvalue."""
 
     values: Float[np.ndarray, " m"]
     vectors: Float[np.ndarray, "k m"]
+    least: float
 
     @staticmethod
     def of(matrix: Float[np.ndarray, "k k"]) -> _Inverse:
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         kept = values > len(values) * np.finfo(float).eps * values[-1]
-        return _Inverse(values[kept], vectors[:, kept])
+        return _Inverse(values[kept], vectors[:, kept], float(values[0]))
 
     def __call__(self, right: Float[np.ndarray, "k m"]) -> Float[np.ndarray, "k m"]:
         return self.vectors @ (self.vectors.T @ right / self.values[:, None])

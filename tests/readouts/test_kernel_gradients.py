@@ -331,3 +331,101 @@ def test_many_samples_are_solved_by_conjugate_gradients(
 def test_settings_out_of_range_are_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         hntk.ConjugateGradients(**setting)
+
+
+STEPS = [hntk.staircase([-0.5, 0.5], [-1.0, 0.0, 1.0])]
+INDEFINITE = "not positive definite with the ridge .* Give a ridge well above .* a larger kappa_sq, or kernel='ck'"
+
+
+def close_pairs(distance: float, *pairs: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of which some pairs are close, so that a staircase's NTK is larger between them than the diagonal."""
+    x, labels, *_ = samples()
+    x, labels = x[:200].copy(), labels[:200].copy()
+    for i, j in pairs:
+        x[j], labels[j] = (
+            x[i] + distance / np.sqrt(x.shape[1]) * np.random.default_rng(i).normal(size=x.shape[1]),
+            labels[i],
+        )
+    return x, labels
+
+
+def test_a_kernel_that_is_not_positive_definite_is_an_error_and_not_a_wrong_solution() -> None:
+    x, labels = close_pairs(1e-3, *((k, k + 1) for k in range(0, 200, 2)))
+    for ridge in (0.1, None):
+        with pytest.raises(hntk.ConvergenceError, match=INDEFINITE):
+            hntk.fit_kernel(x, labels, STEPS, "ntk", ridge, kappa_sq=1.0, solver=by_gradients())
+        # eigenvectors know the negative directions
+        with pytest.warns(
+            UserWarning, match="not positive definite: its negative eigenvalues, from -.*are taken for 0"
+        ):
+            hntk.fit_kernel(x, labels, STEPS, "ntk", ridge, kappa_sq=1.0, solver="direct")
+    # every remedy is one
+    for kernel, ridge, kappa_sq in (("ck", 0.1, None), ("ntk", 0.1, 1e4), ("ntk", 1e4, 1.0)):
+        options = {"solver": by_gradients(tolerance=1e-9), "kappa_sq": kappa_sq}
+        fitted = hntk.fit_kernel(x, labels, STEPS, kernel, ridge, **options)  # type: ignore[arg-type]
+        direct = hntk.fit_kernel(x, labels, STEPS, kernel, ridge, kappa_sq=kappa_sq, solver="direct")  # type: ignore[arg-type]
+        np.testing.assert_allclose(fitted.dual, direct.dual, atol=1e-7 * np.abs(direct.dual).max())
+
+
+def test_a_choice_of_the_ridge_ends_where_the_kernel_is_not_positive_definite(tmp_path: Path) -> None:
+    x, labels = close_pairs(0.1, *((k, k + 1) for k in range(0, 200, 2)))
+    with pytest.warns(UserWarning, match="ridges of .* and less are not tried: the kernel is not positive definite"):
+        fitted = hntk.fit_kernel(x, labels, STEPS, "ntk", kappa_sq=1.0, solver=by_gradients(folder=tmp_path))
+    tried = [trial.ridge for trial in fitted.tried]
+    assert fitted.ridge in tried
+    assert 1 <= len(tried) < 4
+    given = hntk.fit_kernel(x, labels, STEPS, "ntk", fitted.ridge, kappa_sq=1.0, solver="direct")
+    np.testing.assert_allclose(fitted.dual, given.dual, atol=1e-5 * np.abs(given.dual).max())
+    assert not (tmp_path / gradient_state.FILE).exists()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_ridge_that_is_too_small_for_all_samples_makes_way_for_a_larger_one(
+    interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = np.random.default_rng(0).permutation(200)
+    # only one of the two is among the samples that ridges are tried on
+    x, labels = close_pairs(0.05, (order[0], order[-1]))
+    options = by_gradients(folder=tmp_path, seed=0)
+    if interrupted:
+        monkeypatch.setattr(gradient_state, "PAUSE", 0.0)
+        solve = kernel_system.GradientSolver.solve
+        refused: list[float] = []
+
+        def stops(self: GradientSolver, saved: Any = None) -> Any:
+            if refused:
+                raise KeyboardInterrupt
+            try:
+                return solve(self, saved)
+            except hntk.ConvergenceError:
+                refused.append(self.ridge)
+                raise
+
+        monkeypatch.setattr(kernel_system.GradientSolver, "solve", stops)
+        with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="too small for all samples"):
+            hntk.fit_kernel(x, labels, STEPS, "ntk", kappa_sq=1.0, solver=options)
+        monkeypatch.setattr(kernel_system.GradientSolver, "solve", solve)
+        fitted = hntk.fit_kernel(x, labels, STEPS, "ntk", kappa_sq=1.0, solver=options)
+    else:
+        with pytest.warns(UserWarning, match="too small for all samples"):
+            fitted = hntk.fit_kernel(x, labels, STEPS, "ntk", kappa_sq=1.0, solver=options)
+    best = min(fitted.tried, key=lambda trial: trial.squared_error)
+    assert best.ridge < fitted.ridge
+    assert fitted.convergence is not None
+    assert fitted.convergence.residual <= 1e-6
+    x, labels = close_pairs(1e-4, (order[0], order[-1]))
+    with pytest.raises(hntk.ConvergenceError, match=INDEFINITE):
+        hntk.fit_kernel(x, labels, STEPS, "ntk", kappa_sq=1.0, solver=by_gradients(seed=0))
+
+
+def test_training_samples_are_predicted_with_the_declared_diagonal() -> None:
+    x, labels, *_ = samples()
+    fitted = hntk.fit_kernel(
+        x[:100], labels[:100], STEPS, "ntk", 5.0, kappa_sq=2.0, solver=by_gradients(tolerance=1e-10)
+    )
+    assert isinstance(fitted, hntk.KernelClassifier)
+    target = np.eye(2)[labels[:100]]
+    # (K + λI)A = Y, where Y is less its mean
+    np.testing.assert_allclose(fitted.scores(x[:100]), target - 5.0 * fitted.dual, atol=1e-8)
+    assert np.all(np.isfinite(fitted.variance(x[:100])))
+    assert fitted.variance(x[:1])[0] < fitted.variance(samples()[2][:100]).mean()
