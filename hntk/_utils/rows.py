@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Real
 
 from hntk._utils.arrays import check_memory_map, real_array
 from hntk._utils.devices import accelerated
+from hntk._utils.float64 import float64
 
 # Bytes of a block of rows in float64.
 BLOCK = 2**25
@@ -225,6 +226,12 @@ def _are_sound(x: Float[Array, "n p"], dtype: np.dtype) -> Array:
 
 
 @jax.jit
+def _sum_of_squares(x: Float[Array, "n p"]) -> Array:
+    """Return the sum of squares in float64, without moving samples away from their device."""
+    return jnp.sum(jnp.square(x.astype(jnp.float64)))
+
+
+@jax.jit
 def take_rows(x: Float[Array, "n p"], index: Int[Array | np.ndarray, " m"]) -> Float[Array, "m p"]:
     """Return some samples, by one compiled program."""
     return x[index]
@@ -238,11 +245,17 @@ def rms_norm(x: Float[Array | np.ndarray, "n p"]) -> float:
     ValueError
         If all rows are zero, or so small that their squares are.
     """
-    array = np.asarray(x)
-    check_memory_map(array)
-    tau0 = float(np.sqrt(np.einsum("ij,ij->", array, array, dtype=np.float64) / array.shape[0]))
+    if isinstance(x, jax.Array) and accelerated():
+        with float64():
+            square = float(_sum_of_squares(x))
+    else:
+        array = np.asarray(x)
+        check_memory_map(array)
+        square = float(np.einsum("ij,ij->", array, array, dtype=np.float64))
+    tau0 = float(np.sqrt(square / len(x)))
     if tau0**2 >= np.finfo(np.float64).tiny:
         return tau0
+    array = np.asarray(x)
     if np.any(array):
         raise ValueError(
             f"the largest value of x is {np.max(np.abs(array)):.3g}, whose square underflows: rescale x, for instance "

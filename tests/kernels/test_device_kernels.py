@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -182,3 +183,17 @@ def test_samples_on_a_device_are_checked_there(as_on_a_gpu: None, monkeypatch: p
     assert not checked
     rows.as_samples(x.at[3, 1].set(np.nan))
     assert checked
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_samples_stay_on_their_device_when_their_scale_is_measured(x64: bool, as_on_a_gpu: None) -> None:
+    jax.config.update("jax_enable_x64", x64)
+    x = spread(40, 5).astype(np.float32)
+    on_device, expected = jnp.asarray(x), rows.rms_norm(x)
+    # 200 numbers that are rounded to float32 first would be 1e-8 off
+    assert rows.rms_norm(on_device) == pytest.approx(expected, rel=1e-14)
+    if x64:
+        with pytest.raises(ValueError, match="underflows"):
+            rows.rms_norm(jnp.full((3, 2), 1e-200))
+    with pytest.raises(ValueError, match="all rows of x are zero"):
+        rows.rms_norm(jnp.zeros((3, 2)))
