@@ -58,6 +58,8 @@ def run(cfg: Config, record: Record) -> None:
         raise ValueError(f"experiment.seeds must be at least 1, got {cfg.experiment.seeds}.")
     if cfg.experiment.kilobytes is None and not arm.trained:
         raise ValueError("random layers need a budget: give experiment.kilobytes=NUMBER.")
+    if not cfg.experiment.readouts:
+        raise ValueError("experiment.readouts is empty: give experiment.readouts=[softmax], for instance.")
     seeds = range(int(cfg.seed), int(cfg.seed) + cfg.experiment.seeds)
     samples = split_samples(cfg, data)
     if arm.trained:

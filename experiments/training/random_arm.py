@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -46,17 +46,18 @@ def matched_staircases(cfg: Config, data: hntk.Dataset, levels: int) -> list[hnt
 def fitted_network(
     cfg: Config, data: hntk.Dataset, staircases: Sequence[hntk.Activation], widths: Sequence[int], seed: int
 ) -> Fitted:
-    """Draw the layers of one seed; of two readouts of the same features, keep the one of better validation accuracy."""
+    """Draw the layers of one seed; of readouts of the same features, keep the one of the best validation accuracy."""
     net = _drawn(data, staircases, widths, seed)
     with progress(f"seed {seed}: features", len(data.x_train)) as advance:
         training = features(net, data.x_train, advance, "all")
     given = {"features": training, "layers": "all", "seed": seed}
     schedule = hntk.Schedule(epochs=cfg.experiment.readout_epochs, batch=min(256, len(training) // 2))
+    fits: dict[str, Callable[[], hntk.RidgeClassifier | hntk.SoftmaxClassifier]] = {
+        "ridge": lambda: hntk.fit_ridge(net, data, **given),  # type: ignore[dict-item]
+        "softmax": lambda: hntk.fit_softmax(net, data, schedule=schedule, progress=lambda _: advance(1), **given),
+    }
     with progress(f"seed {seed}: readouts, epochs", 2 * schedule.epochs) as advance:
-        candidates = {
-            "ridge": hntk.fit_ridge(net, data, **given),
-            "softmax": hntk.fit_softmax(net, data, schedule=schedule, progress=lambda _: advance(1), **given),
-        }
+        candidates = {name: fits[name]() for name in cfg.experiment.readouts}
     name = max(candidates, key=lambda readout: candidates[readout].validation_accuracy or 0.0)
     chosen = candidates[name]
     whole = hntk.to_integers(chosen, x=data.x_train, pixels=data.pixels, readout_bits=READOUT_BITS)

@@ -11,6 +11,7 @@ from experiments.runner.experiment import Experiment
 
 STARTS = ("match", "dense", "uniform")
 TEACHERS = ("none", "kernel", "dense")
+READOUTS = ("ridge", "softmax")
 # Settings of `hntk.Augmentation` by name. Coordinates of features are whole numbers from -127 to 127.
 AUGMENTATIONS: Mapping[str, Mapping[str, float]] = {
     "none": {},
@@ -124,6 +125,7 @@ class FrontierKilobytesExperiment(TrainingSettings):
     arm: str = one_of(tuple(ARMS), "trained8")
     seeds: int = 5  # from cfg.seed on
     max_width: int = 8192  # neurons of all random layers together, to bound the memory for their features
+    readouts: list[str] = one_of(READOUTS, list(READOUTS))  # of random layers, the one that validates best is kept
     readout_epochs: int = 30  # at most, of the random arm's softmax readout
 
 

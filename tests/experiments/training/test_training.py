@@ -321,6 +321,16 @@ def test_no_seeds_are_refused(tmp_path: Path) -> None:
             run_here(tmp_path / exp, f"+exp={exp}", *TINY, "experiment.seeds=0")
 
 
+@pytest.mark.slow
+def test_random_layers_have_the_readouts_that_are_asked_for(tmp_path: Path) -> None:
+    words = ("+exp=frontier_kilobytes", *TINY, "experiment.arm=random8", "experiment.kilobytes=2")
+    for name in ("ridge", "softmax"):
+        metrics = run_here(tmp_path / name, *words, f"experiment.readouts=[{name}]").metrics
+        assert metrics["readouts"] == f"{name}, {name}"
+    with pytest.raises(ValueError, match=r"experiment\.readouts is empty: give experiment\.readouts=\[softmax\]"):
+        run_here(tmp_path, *words, "experiment.readouts=[]")
+
+
 def test_keys_of_jobs_follow_what_decides_their_results_alone() -> None:
     def key(arm: str, **changes: Any) -> str:
         cfg = configuration()
@@ -334,6 +344,7 @@ def test_keys_of_jobs_follow_what_decides_their_results_alone() -> None:
     assert key(trained) != key(trained, experiment__epochs=9)
     assert key(drawn) == key(drawn, experiment__epochs=9) == key(drawn, experiment__start="uniform")
     assert key(drawn) != key(drawn, experiment__readout_epochs=9)
+    assert key(drawn) != key(drawn, experiment__readouts=["softmax"])
     assert len({key(drawn), key(trained), key(trained, seed=1), key(trained, experiment__seeds=3)}) == 4
 
 
