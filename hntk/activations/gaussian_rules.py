@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from hntk._utils.devices import exact_product
 from hntk.activations.correlation import ratio
 
 # standard deviations that the one-dimensional rule covers
@@ -206,12 +207,12 @@ def _interpolation(
     nodes = np.cos(angles[1])
     values = jax.lax.map(one, jnp.exp((low + high) / 2 + (high - low) / 2 * jnp.asarray(nodes)), batch_size=ROWS)
     weights = np.cos(angles) * np.where(np.arange(count) == 0, 1, 2)[:, None] / count
-    series = jnp.matmul(jnp.asarray(weights, values.dtype), values, precision=jax.lax.Precision.HIGHEST)
+    series = exact_product(jnp.asarray(weights, values.dtype), values)
     error = jnp.max(jnp.abs(series[-TAIL:]))
 
     def interpolated() -> Array:
         place = jnp.where(high > low, (2 * jnp.log(var) - low - high) / jnp.where(high > low, high - low, 1.0), 0.0)
-        return jnp.matmul(_chebyshev(count, place), series, precision=jax.lax.Precision.HIGHEST)
+        return exact_product(_chebyshev(count, place), series)
 
     # an error that is not a number, as at a variance of 0, fails this comparison
     return interpolated, error <= 16 * jnp.finfo(var.dtype).eps * jnp.max(jnp.abs(values))

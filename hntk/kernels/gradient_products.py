@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from hntk._utils.devices import exact_product
+
 # samples on the side of a tile
 TILE = 1024
 
@@ -86,7 +88,7 @@ def _tile(
     def product(features: Array) -> Array:
         left = jax.lax.dynamic_slice_in_dim(features, i, shape[0])
         right = jax.lax.dynamic_slice_in_dim(features, j, shape[1])
-        return jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
+        return exact_product(left, right.T)
 
     tile = product(a) * jnp.asarray(weight, a.dtype)
     tile = tile if offset is None else tile + jnp.asarray(offset, a.dtype)

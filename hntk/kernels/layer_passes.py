@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from hntk._utils.devices import exact_product
 from hntk.activations import Activation
 from hntk.networks.layer_parts import UNIT
 from hntk.networks.network import Network
@@ -261,4 +262,4 @@ def down(
 
 def _product(a: Array, values: Array, scale: float | None) -> Array:
     # GPUs round the factors of a product to 10 bits unless told otherwise
-    return jnp.matmul(a, values.astype(a.dtype), precision=jax.lax.Precision.HIGHEST) * jnp.asarray(scale, a.dtype)
+    return exact_product(a, values.astype(a.dtype)) * jnp.asarray(scale, a.dtype)

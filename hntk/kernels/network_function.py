@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from hntk._utils.devices import exact_product
 from hntk.kernels._neural_tangents import load
 from hntk.kernels.layer_passes import HiddenPass, hidden_passes
 from hntk.kernels.network_outputs import Output, read_features
@@ -109,7 +110,7 @@ def features_of(
 
 
 def _product(a: Array, w: Array) -> Array:
-    return jnp.matmul(a, w.T, precision=jax.lax.Precision.HIGHEST)
+    return exact_product(a, w.T)
 
 
 def output_function(output: Output, factors: Sequence[Factors]) -> Callable[[Parameters, Array], Array]:
@@ -119,7 +120,7 @@ def output_function(output: Output, factors: Sequence[Factors]) -> Callable[[Par
     def function(parameters: Parameters, x: Array) -> Array:
         read = read_features(features_of(layers, factors, parameters, x), output.layers)
         read = read * _read_sizes(output, x.dtype) if output.standard else read
-        values = jnp.matmul(read, parameters.readout, precision=jax.lax.Precision.HIGHEST)
+        values = exact_product(read, parameters.readout)
         return (values if parameters.offset is None else values + parameters.offset)[:, None]
 
     return function
@@ -158,7 +159,7 @@ def neural_tangents_of_outputs(outputs: Sequence[Output], samples: Float[Array, 
     layers = hidden_passes(outputs[0].network)
     features = read_features(features_of(layers, factors, each[0], samples), outputs[0].layers)
     left, right = (features, features) if split is None else (features[:split], features[split:])
-    return Kernels(jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST), jnp.asarray(ntk, dtype))
+    return Kernels(exact_product(left, right.T), jnp.asarray(ntk, dtype))
 
 
 def _in_blocks(program: Callable[..., Array], samples: Array, split: int | None, parameters: Parameters) -> np.ndarray:

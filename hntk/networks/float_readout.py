@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk._utils.arrays import finite_array, real_array
+from hntk._utils.devices import exact_product
 from hntk._utils.pytree import is_traced
 from hntk.data.normalization import Normalization, prepare_samples
 from hntk.files.exact_arrays import to_float32
@@ -120,7 +121,7 @@ class FloatReadout(SaveableReadout):
             # GPUs round the factors of a product to 10 bits by default.
             weights = jnp.asarray(self.weights, jnp.float32)
             offset = jnp.asarray(self.offset, jnp.result_type(float))
-            return jnp.matmul(array, weights, precision=jax.lax.Precision.HIGHEST) + offset
+            return exact_product(array, weights) + offset
         return array @ self.weights.astype(np.float32) + self.offset
 
     @property

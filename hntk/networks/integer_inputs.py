@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int32, UInt8
 
+from hntk._utils.devices import exact_product
 from hntk._utils.pytree import array_dataclass, is_traced
 from hntk._utils.rows import as_samples
 from hntk.files.exact_arrays import to_integers_of
@@ -245,9 +246,9 @@ def _pooled(
     n, (height, width) = samples.shape[0], (rows.shape[1], columns.shape[1])
     images = samples.astype(jnp.float32).reshape(n * height, width)
     # Sums stay below 2²⁴, so that products in float32 are exact in any order; GPUs round factors to 10 bits by default.
-    across = jnp.matmul(images, columns.T.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
+    across = exact_product(images, columns.T.astype(jnp.float32))
     across = across.reshape(n, height, -1)
-    sums = jnp.matmul(rows.astype(jnp.float32), across, precision=jax.lax.Precision.HIGHEST).astype(jnp.int32)
+    sums = exact_product(rows.astype(jnp.float32), across).astype(jnp.int32)
     rounded = jax.lax.div(2 * sums + area, jnp.full_like(sums, 2 * area))
     return rounded.reshape(n, -1).astype(jnp.float32)
 

@@ -20,6 +20,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from hntk._utils.devices import exact_product
 from hntk._utils.pytree import is_traced
 from hntk.activations.lookup import COMPARED, lookup
 from hntk.networks.integer_steps import NeuronSteps
@@ -297,7 +298,7 @@ def _sums(weights: OrthogonalMatrix | Array, h: Array) -> Array:
     if isinstance(weights, OrthogonalMatrix):
         return weights.product(h)
     # GPUs round the factors of a product to 10 bits by default.
-    return jnp.matmul(h, weights.astype(h.dtype).T, precision=jax.lax.Precision.HIGHEST)
+    return exact_product(h, weights.astype(h.dtype).T)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from hntk._utils.arguments import as_count, as_nonnegative, as_positive
+from hntk._utils.devices import exact_product
 from hntk.training.warping import affine_basis, affine_bound, affine_coefficients, smooth_basis, warp
 
 # Elastic displacements beyond so many standard deviations, one of 370, are cut.
@@ -232,12 +233,12 @@ class Augmentation:
             weights = np.float32(self.elastic) * jax.random.normal(elastic, (2 * n, len(smooth)), jnp.float32)
             coefficients = jnp.concatenate([coefficients, weights], axis=1)
             basis = np.concatenate([basis, smooth])
-        return jnp.matmul(coefficients, basis, precision="highest").reshape(2, n, height, width)
+        return exact_product(coefficients, basis).reshape(2, n, height, width)
 
     def _flipped(self, key: Array, images: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
         # A product with the reversed unit matrix is exact, and several times faster on CPUs than reading backwards.
         backwards = np.eye(images.shape[2], dtype=np.float32)[::-1]
-        mirrored = jnp.matmul(images, backwards, precision="highest")
+        mirrored = exact_product(images, backwards)
         return jnp.where(_chosen(key, self.flip, (len(images), 1, 1)), mirrored, images)
 
     def _cut(self, key: Array, images: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
