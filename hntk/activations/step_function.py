@@ -35,7 +35,7 @@ PADDING = 8
 # standard deviations beyond which no probability is left in float64
 FAR = 40.0
 # time of one pair of jumps by the integral, in terms of the series
-EXACT_COST = 1000.0
+EXACT_COST = 3000.0
 
 
 @array_dataclass()
