@@ -306,8 +306,9 @@ class _Regression:
         state = self.state
         state.refused, state.iteration, state.steps, state.errors = ridge, {}, 0, []
         self.checkpoint.save(state)
+        if self.options.log is None:
+            warnings.warn(why, stacklevel=5)
         self.options.tell(f"  {why}")
-        warnings.warn(why, stacklevel=5)
 
     def _solve(
         self, system: KernelSystem, target: np.ndarray, ridge: float, tolerance: float, start: np.ndarray | None

@@ -374,6 +374,10 @@ def test_a_choice_of_the_ridge_ends_where_the_kernel_is_not_positive_definite(tm
     tried = [trial.ridge for trial in fitted.tried]
     assert fitted.ridge in tried
     assert 1 <= len(tried) < 4
+    lines: list[str] = []
+    again = hntk.fit_kernel(x, labels, STEPS, "ntk", kappa_sq=1.0, solver=by_gradients(log=lines.append))
+    assert again.ridge == fitted.ridge
+    assert sum("are not tried: the kernel is not positive definite" in line for line in lines) == 1
     given = hntk.fit_kernel(x, labels, STEPS, "ntk", fitted.ridge, kappa_sq=1.0, solver="direct")
     np.testing.assert_allclose(fitted.dual, given.dual, atol=1e-5 * np.abs(given.dual).max())
     assert not (tmp_path / gradient_state.FILE).exists()
