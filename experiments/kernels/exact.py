@@ -101,7 +101,7 @@ def run(cfg: Config, record: Record) -> None:
     """Fit every network with every kernel at every size, and compare preconditioners at some."""
     settings = cfg.experiment
     source = LargeMixture(cfg, record.folder) if cfg.data.kind == "mixture" else LargeDataset(cfg)
-    regressions, iterations = [], []
+    regressions, iterations, unsolved = [], [], []
     for n in _sizes(cfg, source):
         with source.samples(n) as samples:
             fitted = n in settings.sizes or n == _most(source)
@@ -109,14 +109,21 @@ def run(cfg: Config, record: Record) -> None:
             for kernel in settings.kernels:
                 if n in settings.compared:
                     iterations += _compare(cfg, samples, network(cfg.net), kernel)
-                if fitted:
-                    regressions += [_fit(cfg, record, samples, name, net, kernel) for name, net in networks]
-    _report(record, regressions, iterations)
+                for name, net in networks:
+                    try:
+                        regressions.append(_fit(cfg, record, samples, name, net, kernel))
+                    except hntk.ConvergenceError as error:
+                        unsolved.append([n, name, kernel.upper(), str(error)])
+                        say(f"  not solved: {error}")
+    _report(record, regressions, iterations, unsolved)
+    _report_losses(record, regressions, name_of(network(cfg.net)))
     name = f"{cfg.data.name}, p = {source.p}, {name_of(network(cfg.net))}"
     if iterations:
         record.add_figure(
             "iterations", _figure(iterations, f"{name}\niterations to a relative residual of 1e-6, by preconditioner")
         )
+    if unsolved and not regressions:
+        raise hntk.ConvergenceError(unsolved[-1][-1])
 
 
 def _most(source: LargeMixture | LargeDataset) -> int | None:
@@ -220,22 +227,29 @@ def _count(solver: GradientSolver) -> int | None:
         return None
 
 
-def _report(record: Record, regressions: Sequence[Regression], iterations: Sequence[list[Any]]) -> None:
+def _report(
+    record: Record,
+    regressions: Sequence[Regression],
+    iterations: Sequence[list[Any]],
+    unsolved: Sequence[list[Any]],
+) -> None:
     if iterations:
         columns = ["n", "kernel", "ridge, of the diagonal", "preconditioner", "rank", "iterations"]
         record.add_table("iterations", columns, iterations, "Iterations to a relative residual of 1e-6")
     if regressions:
         rows = [regression.row for regression in regressions]
         record.add_table("regressions", COLUMNS, rows, "Kernel ridge regression with the exact kernels")
-    _report_losses(record, regressions)
+    if unsolved:
+        record.add_table("unsolved", ["n", "network", "kernel", "why"], unsolved)
 
 
-def _report_losses(record: Record, regressions: Sequence[Regression]) -> None:
-    """Compare each network of few levels with the original one, on the same new samples."""
-    originals, rows = {}, []
+def _report_losses(record: Record, regressions: Sequence[Regression], name: str) -> None:
+    """Compare each network of few levels with the original one of this name, on the same new samples."""
+    originals = {(each.n, each.kernel): each for each in regressions if each.network == name}
+    rows = []
     for each in regressions:
-        original = originals.setdefault((each.n, each.kernel), each)
-        if original is each:
+        original = originals.get((each.n, each.kernel))
+        if original is None or each.network == name:
             continue
         change = each.right.astype(float) - original.right
         error = float(np.std(change) / np.sqrt(len(change)))

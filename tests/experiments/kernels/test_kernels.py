@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +94,32 @@ def test_an_engine_that_nothing_is_left_for_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=why):
             run_here(tmp_path, *more, *words)
+
+
+@pytest.mark.parametrize("all_fail", [False, True])
+def test_exact_tells_which_regression_is_not_solved_and_keeps_the_others(
+    all_fail: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = hntk.fit_kernel
+
+    def fails(x: Any, y: Any, net: Any, *given: Any, **more: Any) -> Any:
+        if all_fail or any(hntk.activation(layer).has_jumps for layer in net):
+            raise hntk.ConvergenceError("there is no ridge")
+        return fit(x, y, net, *given, **more)
+
+    monkeypatch.setattr(hntk, "fit_kernel", fails)
+    words = ("+exp=exact", "+debug=tiny", "experiment.compared=[]")
+    if all_fail:
+        with pytest.raises(hntk.ConvergenceError, match="there is no ridge"):
+            run_here(tmp_path, *words)
+    else:
+        run_here(tmp_path, *words)
+        assert {row["network"] for row in rows(tmp_path / "regressions.csv")} == {"relu × 3"}
+        assert not (tmp_path / "losses.csv").exists()
+    assert "not solved: there is no ridge" in capsys.readouterr().out
+    left = rows(tmp_path / "unsolved.csv")
+    assert "3 levels" in {row["network"] for row in left}
+    assert {row["why"] for row in left} == {"there is no ridge"}
 
 
 def test_an_unreachable_match_says_what_to_do(tmp_path: Path) -> None:
