@@ -28,8 +28,8 @@ NEURAL_TANGENTS = "neural-tangents"
 THEIR_KERNEL, OUR_KERNEL = "scikit-learn, neural-tangents' kernel", "scikit-learn, hntk's kernel"
 # what hntk's conjugate gradients are told, as others have their best setting; the others are told nothing
 PRECONDITIONERS = ("cholesky", "none")
-# Bytes for a pair of training samples, as measured with 8,000: what holds the kernel and copies of it takes 10 to 28.
-# Conjugate gradients of hntk are told how much memory there is.
+# Bytes for a pair of training samples, as measured with 8,000; hntk's direct solver asks for 16. Conjugate gradients of
+# hntk are told how much memory there is.
 PAIR = {OWN: 0, AUTO: 0, DIRECT: 16, NEURAL_TANGENTS: 28, THEIR_KERNEL: 24, OUR_KERNEL: 18, SCIPY: 11}
 USUAL_PAIR = 16
 # Bytes for a pair of a training and a new sample, where all of them are computed together.
@@ -95,8 +95,7 @@ def _contenders(
     tasks: list[tuple[str, str, dict[str, Any], str]] = [
         *((NEURAL_TANGENTS, "neural_tangents", {"batch": b}, _batched(b)) for b in batches),
         *(
-            (THEIR_KERNEL, "scikit_learn", {"kernel": "neural-tangents", "batch": b},
-             _batched(b))
+            (THEIR_KERNEL, "scikit_learn", {"kernel": "neural-tangents", "batch": b}, _batched(b))
             for b in batches[-1:]
         ),
         (OUR_KERNEL, "scikit_learn", {"kernel": "hntk"}, ""),

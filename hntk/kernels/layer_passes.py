@@ -261,5 +261,4 @@ def down(
 
 
 def _product(a: Array, values: Array, scale: float | None) -> Array:
-    # GPUs round the factors of a product to 10 bits unless told otherwise
     return exact_product(a, values.astype(a.dtype)) * jnp.asarray(scale, a.dtype)

@@ -118,7 +118,6 @@ class FloatReadout(SaveableReadout):
         if array.ndim != 2 or array.shape[1] != len(self.weights):
             raise ValueError(f"features must have shape (n, {len(self.weights)}), got {array.shape}.")
         if isinstance(array, jax.Array):
-            # GPUs round the factors of a product to 10 bits by default.
             weights = jnp.asarray(self.weights, jnp.float32)
             offset = jnp.asarray(self.offset, jnp.result_type(float))
             return exact_product(array, weights) + offset

@@ -297,7 +297,6 @@ def _on_device(values: np.ndarray) -> Array:
 def _sums(weights: OrthogonalMatrix | Array, h: Array) -> Array:
     if isinstance(weights, OrthogonalMatrix):
         return weights.product(h)
-    # GPUs round the factors of a product to 10 bits by default.
     return exact_product(h, weights.astype(h.dtype).T)
 
 
